@@ -1,0 +1,116 @@
+"""The classifier contract: bytes of stdout in, contract lines out.
+
+Pure: no I/O, no clock, no asyncio. The same bytes give the same lines however they are cut into chunks, and
+never more than one line's cap is held. A prefix counts at the start of a line only; whatever is not one of
+ours is `OTHER` and stays out of the protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pydantic_core import from_json
+
+
+class Kind(Enum):
+    """What a line is; the value is the prefix it starts with."""
+
+    LOG = b"LOG:"
+    OUTPUT = b"OUTPUT:"
+    ERROR = b"ERROR:"
+    OTHER = b""
+
+    @property
+    def answers(self) -> bool:
+        """Whether a line of this kind ends the job."""
+        return self in (Kind.OUTPUT, Kind.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of stdout: its kind, and what follows the prefix without surrounding white space."""
+
+    kind: Kind
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content for a log or a message: one line, undecodable bytes and control characters escaped."""
+        return printable(self.content)
+
+
+class LineParser:
+    """Cuts a stream into lines. After a limit was passed `excess` says which, and nothing more comes out.
+
+    `max_line_bytes` bounds one line without its newline, `max_total_bytes` all of stdout.
+    """
+
+    def __init__(self, *, max_line_bytes: int, max_total_bytes: int) -> None:
+        self._max_line = max_line_bytes
+        self._max_total = max_total_bytes
+        self._left = max_total_bytes
+        self._unfinished = bytearray()
+        self.excess: str | None = None
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """Take the next bytes; return the lines that they complete."""
+        if self.excess:
+            return []
+        within = chunk[: self._left]
+        self._left -= len(within)
+        lines = self._split(within)
+        if len(within) < len(chunk) and not self.excess:
+            self.excess = f"more than {self._max_total} bytes on stdout (max_stdout_bytes)"
+        return lines
+
+    def finish(self) -> Line | None:
+        """At the end of the stream: the last line, if the program did not end it with a newline."""
+        rest, self._unfinished = bytes(self._unfinished), bytearray()
+        return parse(rest) if rest and not self.excess else None
+
+    def _split(self, chunk: bytes) -> list[Line]:
+        lines: list[Line] = []
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            if not self._append(piece):
+                return lines
+            lines.append(parse(bytes(self._unfinished)))
+            self._unfinished.clear()
+        self._append(rest)
+        return lines
+
+    def _append(self, piece: bytes) -> bool:
+        if len(self._unfinished) + len(piece) > self._max_line:
+            self._unfinished.clear()
+            self.excess = f"a line of more than {self._max_line} bytes on stdout (max_line_bytes)"
+            return False
+        self._unfinished += piece
+        return True
+
+
+def parse(line: bytes) -> Line:
+    """Tell what one line, without its newline, is."""
+    for kind in (Kind.LOG, Kind.OUTPUT, Kind.ERROR):
+        if line.startswith(kind.value):
+            return Line(kind, line[len(kind.value) :].strip())
+    return Line(Kind.OTHER, line.strip())
+
+
+def json_fault(content: bytes) -> str | None:
+    """Say why this is not one JSON value, or None if it is. NaN and Infinity are not JSON."""
+    try:
+        from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def printable(content: bytes, limit: int = 8192) -> str:
+    """Make one safe line of text: a classifier's bytes must not forge a log record or move a cursor.
+
+    Longer than `limit` characters is cut, and says so.
+    """
+    text = content[: 4 * limit].decode("utf-8", "backslashreplace")
+    safe = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+    return safe if len(safe) <= limit else f"{safe[:limit]}... ({len(content)} bytes)"

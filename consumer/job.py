@@ -1,0 +1,137 @@
+"""The two nouns that everything else passes on: what is asked (`Job`) and how it ended (`Outcome`).
+
+Frozen and valid from birth; imports none of our other files. An outcome is a value, one class per ending, so
+that the disposition table can name every one of them and nothing is decided by catching exceptions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ErrorCode(StrEnum):
+    """Why a job has no result: the word a producer acts on. It stands in the reply and in the error record."""
+
+    #: The message is not a job: not a JSON object, too large, or a property that cannot be used.
+    INVALID_JOB = "invalid_job"
+    #: The classifier said ERROR: this job fails and would fail again.
+    CLASSIFIER_ERROR = "classifier_error"
+    #: The classifier ended without an answer: by a signal, by an exit, or it could not be started.
+    CRASHED = "crashed"
+    #: The classifier was still at work when its run time was over, and was killed.
+    TIMED_OUT = "timed_out"
+    #: The classifier went over one of the limits on what it may print, and was killed.
+    OVER_LIMIT = "over_limit"
+    #: The classifier's OUTPUT line is not JSON.
+    INVALID_OUTPUT = "invalid_output"
+    #: The reply could not be delivered to the queue in reply_to. Only in error records: nobody could be told.
+    UNROUTABLE_REPLY = "unroutable_reply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Who asks, and where the answer goes: known for every delivery, even one whose body is no job.
+
+    `reply_to` is None where the producer named no queue, or none we may write to (then `refusal` says why).
+    `sent_at` is the producer's timestamp in seconds since the epoch. `attempt` counts from 1.
+    """
+
+    id: str
+    correlation_id: str
+    reply_to: str | None = None
+    attempt: int = 1
+    sent_at: float | None = None
+    traceparent: str | None = None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A validated request: `body` is the JSON object exactly as it came, `timeout_s` the run time it may take."""
+
+    request: Request
+    body: bytes
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a job ended. Never made itself: each ending below is one. `run_s` is the run's wall time in seconds."""
+
+    run_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded(Outcome):
+    """The classifier answered; `output` is its JSON, checked and passed on byte for byte."""
+
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsuccessful(Outcome):
+    """An ending without a result. Never made itself. `retryable`: another attempt may end differently."""
+
+    code: ClassVar[ErrorCode]
+    retryable: ClassVar[bool] = False
+    message: str
+    stderr_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Unsuccessful):
+    """The classifier said `ERROR:`; it would say so again."""
+
+    code = ErrorCode.CLASSIFIER_ERROR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid(Unsuccessful):
+    """The delivery is not a job; nothing ran."""
+
+    code = ErrorCode.INVALID_JOB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crashed(Unsuccessful):
+    """The classifier ended without an answer."""
+
+    code = ErrorCode.CRASHED
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidOutput(Crashed):
+    """The classifier's answer is not JSON: treated as a crash, told apart by its code."""
+
+    code = ErrorCode.INVALID_OUTPUT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOut(Unsuccessful):
+    """The run time was over and the classifier was killed."""
+
+    code = ErrorCode.TIMED_OUT
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverLimit(Unsuccessful):
+    """The classifier went over a limit and was killed."""
+
+    code = ErrorCode.OVER_LIMIT
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unroutable(Unsuccessful):
+    """The job ended, and the queue its reply belongs in does not take it. Never the outcome of a run itself."""
+
+    code = ErrorCode.UNROUTABLE_REPLY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted(Outcome):
+    """We are stopping and ended the run ourselves; the job goes back to the queue untouched."""
