@@ -1,0 +1,254 @@
+"""The wire: an AMQP message in, a `Job` out; an `Outcome` in, a reply or an error record out.
+
+Pure: knows properties and bytes, not connections. Nothing here raises over what a producer sent: a message
+that is no job becomes `Invalid` with a sentence that names the remedy. Bodies pass through untouched.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic_core import from_json, to_json
+
+from consumer.job import ErrorCode, Invalid, Job, Outcome, Request, Succeeded, Unsuccessful
+from consumer.topology import Topology
+
+#: A direct reply-to caller's address: not a queue but a name that RabbitMQ routes to one channel.
+DIRECT_REPLY_PREFIX = "amq.rabbitmq.reply-to."
+#: How RabbitMQ names a queue whose name it chooses itself.
+SERVER_NAMED_PREFIX = "amq.gen-"
+SUCCEEDED_TYPE = "job.succeeded"
+FAILED_TYPE = "job.failed"
+ERROR_TYPE = "job.error"
+ATTEMPT_HEADER = "attempt"
+JOB_ID_HEADER = "job-id"
+TIMEOUT_HEADER = "timeout-s"
+TRACEPARENT_HEADER = "traceparent"
+
+#: W3C Trace Context, section 3.2; one that is malformed is to be ignored, not to be refused.
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """An AMQP message, coming or going; None where a property is absent. `timestamp` is seconds since the epoch.
+
+    Two properties are missing on purpose, so that no copy of ours can carry them: a foreign `user_id` makes
+    RabbitMQ close the channel, and `expiration` is RabbitMQ's own business.
+    """
+
+    body: bytes
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    message_id: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    type: str | None = None
+    timestamp: float | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    priority: int | None = None
+    app_id: str | None = None
+
+
+class ReplyError(BaseModel):
+    """Why there is no output. `retryable`: the same job may well succeed at another time."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool
+    stderr_tail: str
+
+
+class Reply(BaseModel):
+    """The body of a reply. `output` is the classifier's JSON; `error` says why there is none. Times in ms."""
+
+    job_id: str
+    status: Literal["succeeded", "failed"]
+    output: Any = None
+    error: ReplyError | None = None
+    attempt: int
+    run_ms: float
+
+
+class ErrorRecord(BaseModel):
+    """One line of the errors stream: what a dead-lettered message itself cannot carry. `time` is ISO 8601, UTC."""
+
+    job_id: str
+    correlation_id: str
+    code: ErrorCode
+    message: str
+    stderr_tail: str
+    attempt: int
+    run_ms: float
+    time: str
+    consumer: str
+
+
+def read_request(message: Message, topology: Topology) -> Request:
+    """Read who asks and where the answer goes. Never fails: what cannot be used is told in `refusal`."""
+    complaints = []
+    job_id = message.headers.get(JOB_ID_HEADER) or message.message_id
+    if not (isinstance(job_id, str) and job_id):
+        job_id = str(uuid.uuid4())
+    elif not job_id.isprintable():
+        complaints.append("message_id must be printable text; leave it out to have one made")
+        job_id = str(uuid.uuid4())
+    reply_to = message.reply_to or topology.results
+    if complaint := _reply_to_fault(reply_to, topology):
+        complaints.append(complaint)
+    attempt = message.headers.get(ATTEMPT_HEADER, 1)
+    if type(attempt) is not int or attempt < 1:
+        complaints.append(f"header {ATTEMPT_HEADER} must be a whole number from 1; it is ours, leave it out")
+        attempt = 1
+    return Request(
+        id=job_id,
+        correlation_id=message.correlation_id or message.message_id or job_id,
+        reply_to=None if complaint else reply_to,
+        attempt=attempt,
+        sent_at=message.timestamp,
+        traceparent=_traceparent(message.headers.get(TRACEPARENT_HEADER)),
+        refusal="; ".join(complaints) or None,
+    )
+
+
+def read_job(
+    message: Message,
+    request: Request,
+    *,
+    max_body_bytes: int,
+    timeout_s: float,
+    longest_timeout_s: float,
+) -> Job | Invalid:
+    """Check that the message is a job: a JSON object within the size, asking for a run time we may give."""
+    asked = _seconds(message.headers.get(TIMEOUT_HEADER, timeout_s))
+    fault = request.refusal or _body_fault(message.body, max_body_bytes)
+    if asked is None or not 0 < asked <= longest_timeout_s:
+        fault = fault or f"header {TIMEOUT_HEADER} must be a number of seconds, at most {longest_timeout_s:g}"
+    if fault or asked is None:
+        return Invalid(message=str(fault))
+    return Job(request=request, body=message.body, timeout_s=asked)
+
+
+def _reply_to_fault(name: str, topology: Topology) -> str | None:
+    """A stranger's reply_to is a queue that we write to with our own permissions."""
+    if name == topology.results or name.startswith((DIRECT_REPLY_PREFIX, SERVER_NAMED_PREFIX)):
+        return None
+    if name.startswith(topology.prefix + "."):
+        return (
+            f"reply_to {name!r} is one of this service's own queues; "
+            f"use a queue of your own, or none to get the reply in {topology.results}"
+        )
+    if name.startswith("amq."):
+        return f"reply_to {name!r} is one of RabbitMQ's own names; use a queue of your own"
+    return None
+
+
+def _seconds(value: object) -> float | None:
+    """Read a number; as text too, since amqp-publish and the management console send headers as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _body_fault(body: bytes, max_bytes: int) -> str | None:
+    if len(body) > max_bytes:
+        return f"the body has {len(body)} bytes, the limit is {max_bytes} (max_body_bytes)"
+    try:
+        job = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        return f"the body is not JSON: {error}"
+    if not isinstance(job, dict):
+        return "the body is JSON but not an object; send {...}"
+    return None
+
+
+def _traceparent(value: object) -> str | None:
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
+
+def reply(request: Request, outcome: Outcome) -> Message:
+    """Make the reply to a job that ended. The output's bytes go in as the classifier printed them."""
+    if isinstance(outcome, Succeeded):
+        kind, status, tail = SUCCEEDED_TYPE, "succeeded", b'"output":' + outcome.output
+    elif isinstance(outcome, Unsuccessful):
+        kind, status, tail = FAILED_TYPE, "failed", b'"error":' + _reply_error(outcome)
+    else:
+        raise TypeError(f"{type(outcome).__name__} has no reply")
+    head = to_json({"job_id": request.id, "status": status})[:-1]
+    last = to_json({"attempt": request.attempt, "run_ms": _milliseconds(outcome)})[1:]
+    return Message(
+        body=b",".join((head, tail, last)),
+        type=kind,
+        **_answering(request),
+    )
+
+
+def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> Message:
+    """Make the record of a job that ended without a result for good."""
+    record = ErrorRecord(
+        job_id=request.id,
+        correlation_id=request.correlation_id,
+        code=outcome.code,
+        message=outcome.message,
+        stderr_tail=outcome.stderr_tail,
+        attempt=request.attempt,
+        run_ms=_milliseconds(outcome),
+        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        consumer=consumer,
+    )
+    return Message(
+        body=record.model_dump_json().encode(),
+        type=ERROR_TYPE,
+        **_answering(request),
+    )
+
+
+def retry_copy(message: Message, request: Request) -> Message:
+    """Make the copy that is tried again: all of the producer's, the count, and the id that it must keep.
+
+    `x-` headers belong to RabbitMQ, which counts on, and acts on, what it finds there.
+    """
+    kept = {name: value for name, value in message.headers.items() if not name.startswith("x-")}
+    return replace(
+        message,
+        headers={**kept, ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id},
+        correlation_id=request.correlation_id,
+    )
+
+
+def _answering(request: Request) -> dict[str, Any]:
+    """Make the properties that every message about a job has.
+
+    The message id is new each time: with two publishes of one id in flight, RabbitMQ's answer to the one is
+    taken for the other's. Duplicates are told by the job's id.
+    """
+    trace = {TRACEPARENT_HEADER: request.traceparent} if request.traceparent else {}
+    return {
+        "headers": {JOB_ID_HEADER: request.id, **trace},
+        "message_id": str(uuid.uuid4()),
+        "correlation_id": request.correlation_id,
+        "content_type": "application/json",
+    }
+
+
+def _reply_error(outcome: Unsuccessful) -> bytes:
+    error = ReplyError(
+        code=outcome.code,
+        message=outcome.message,
+        retryable=outcome.retryable,
+        stderr_tail=outcome.stderr_tail,
+    )
+    return error.model_dump_json().encode()
+
+
+def _milliseconds(outcome: Outcome) -> float:
+    return round(outcome.run_s * 1000, 3)
