@@ -1,0 +1,134 @@
+"""The private folder in which jobs live as files, and its removal whatever happened.
+
+Each consumer process makes one folder (0700) below `job_dir` and holds an flock on it for as long as it
+lives; each job gets a folder of its own inside (0700) with `job.json` (0600), which is also the program's
+working directory. The kernel drops the lock of a killed process, so at the next start a folder nobody holds
+is known to be a left-over: by owner, not by age. Folders of other users are never touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from consumer.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+FOLDER_PREFIX = "rabbitmq-classifier-"
+JOB_FILE = "job.json"
+
+
+class JobFiles:
+    """Owns this process's folder from `open` to `close`."""
+
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.folder = folder
+        self._lock = lock
+
+    @classmethod
+    def open(cls, job_dir: Path) -> Self:
+        """Sweep what killed predecessors left, then make our folder.
+
+        Both under a lock on `job_dir`, so that no other consumer sees our folder before we hold it.
+
+        Raises:
+            ConfigurationError: `job_dir` cannot be made or written to.
+        """
+        try:
+            job_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(job_dir):
+                _sweep(job_dir)
+                folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=job_dir)).absolute()
+                return cls(folder, _lock(folder))
+        except OSError as error:
+            raise ConfigurationError(
+                f"job_dir {str(job_dir)!r} cannot be used: {error.strerror}; "
+                "name a folder that this user may write to (CONSUMER_JOB_DIR)"
+            ) from None
+
+    @contextmanager
+    def job(self, body: bytes) -> Iterator[Path]:
+        """Write one job to a folder of its own; yield the file's path; remove the folder on every ending."""
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=self.folder))
+        try:
+            path = folder / JOB_FILE
+            path.touch(mode=0o600, exist_ok=False)
+            path.write_bytes(body)
+            yield path
+        finally:
+            remove_tree(folder)
+
+    def close(self) -> None:
+        """Remove our folder and give up the lock."""
+        remove_tree(self.folder)
+        os.close(self._lock)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all in it, even where a classifier took away its own permissions.
+
+    Never raises: a file that cannot be removed must not change how its job ended. `close` tries once more.
+    """
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        _make_removable(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        log.error("could not remove %s: %s", folder, error)
+
+
+def _make_removable(folder: Path) -> None:
+    folder.chmod(stat.S_IRWXU)
+    for parent, folders, _ in os.walk(folder):  # from the top: a folder is opened up before it is entered
+        for name in folders:
+            if not (path := Path(parent, name)).is_symlink():
+                path.chmod(stat.S_IRWXU)
+
+
+def _sweep(job_dir: Path) -> None:
+    for folder in job_dir.glob(FOLDER_PREFIX + "*"):
+        if not _is_ours(folder):
+            continue
+        with suppress(BlockingIOError):  # its owner lives
+            os.close(_lock(folder))
+            remove_tree(folder)
+
+
+def _is_ours(folder: Path) -> bool:
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder for as long as the returned descriptor, which no child inherits, stays open.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def _locked(job_dir: Path) -> Iterator[None]:
+    descriptor = os.open(job_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
