@@ -1,0 +1,64 @@
+"""`consumer try`: one job through the runner without RabbitMQ, told step by step.
+
+The same reading, running and deciding as in the service, so that what it shows is what would happen; only the
+message is made here and nothing is published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+
+from consumer.disposition import decide
+from consumer.job import Invalid, Outcome, Request, Succeeded, Unsuccessful
+from consumer.jobfiles import JobFiles
+from consumer.messages import Message, read_job, read_request, reply
+from consumer.runner import ExecSlot, Program
+from consumer.settings import Settings
+from consumer.topology import Topology
+
+
+async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) -> bool:
+    """Run one job and tell what happened, line by line; return whether it succeeded.
+
+    Raises:
+        ConfigurationError: the classifier's program or the job folder cannot be used.
+    """
+    topology = Topology(settings.prefix, settings.max_attempts)
+    message = Message(body=body, message_id="try")
+    request = read_request(message, topology)
+    job = read_job(
+        message,
+        request,
+        max_body_bytes=settings.max_body_bytes,
+        timeout_s=settings.job_timeout_s,
+        longest_timeout_s=settings.longest_timeout_s,
+    )
+    program = Program.from_settings(settings, os.environ)
+    tell(f"command      {' '.join(program.argv)} JOB.json")
+    files = JobFiles.open(settings.job_dir)
+    try:
+        outcome = job if isinstance(job, Invalid) else await ExecSlot(program, files).run(job, asyncio.Event())
+    finally:
+        files.close()
+    _tell(request, outcome, settings, tell)
+    return isinstance(outcome, Succeeded)
+
+
+def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable[[str], None]) -> None:
+    tell(f"outcome      {type(outcome).__name__}")
+    if isinstance(outcome, Unsuccessful):
+        tell(f"code         {outcome.code}")
+        tell(f"message      {outcome.message}")
+        if outcome.stderr_tail:
+            tell("stderr       " + outcome.stderr_tail.replace("\n", "\n             "))
+    tell(f"run time     {outcome.run_s * 1000:.0f} ms")
+    decided = decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts)
+    tell(f"disposition  {decided.settlement.value}" + (" after the reply" if decided.reply else ", no reply yet"))
+    if decided.reply:
+        tell(
+            "reply        "
+            + json.dumps(json.loads(reply(request, outcome).body), indent=2).replace("\n", "\n             ")
+        )

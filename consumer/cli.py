@@ -1,0 +1,247 @@
+"""The command `consumer`: reads arguments and settings, starts one thing, turns errors into exit codes.
+
+Every setting is a flag of the same name. An error that somebody can act on is one sentence on stderr and the
+exit code of its class (errors.py); a traceback means a bug. Nothing else here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from consumer import demo, localbroker, settings
+from consumer.attempt import attempt
+from consumer.client import Client
+from consumer.errors import ConfigurationError, ConsumerError
+from consumer.service import serve
+from consumer.settings import Settings
+from consumer.submit import WINDOW, Result, Source, read_sources, run
+from consumer.topology import Topology
+
+log = logging.getLogger("consumer")
+
+#: Jobs that failed are not an error of the command, but a script wants to know.
+EXIT_JOBS_FAILED = 1
+#: As `systemctl status` says it, and the LSB before it: program is not running.
+EXIT_NOT_RUNNING = 3
+#: What a shell shows for a program that Ctrl-C ended.
+EXIT_INTERRUPTED = 130
+#: One private node per working folder: what is published stays with the project it belongs to.
+LOCAL_BROKER_DIR = Path(".local-broker")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(
+        level=arguments.log_level,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        stream=sys.stderr,
+    )
+    for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat what we say in our own words
+        logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))
+    try:
+        sys.exit(arguments.command(arguments))
+    except ConsumerError as error:
+        print(f"consumer: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe all commands and flags."""
+    top = argparse.ArgumentParser(prog="consumer", description="Runs classification jobs from a RabbitMQ queue.")
+    top.add_argument(
+        "--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="default: INFO"
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="take jobs until SIGTERM or Ctrl-C")
+    command.set_defaults(command=run_service)
+    _add_settings(command)
+
+    command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
+    command.set_defaults(command=try_job)
+    command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
+    _add_settings(command)
+
+    command = commands.add_parser("submit", help="publish jobs and wait for their replies")
+    command.set_defaults(command=submit_jobs)
+    command.add_argument(
+        "files", nargs="+", metavar="FILE", help="a job, or a job per line; `-` for standard input"
+    )
+    command.add_argument(
+        "--out", metavar="FILE", help="where the results go, as JSON lines; default: standard output"
+    )
+    command.add_argument("--direct", action="store_true", help="direct reply-to instead of a reply queue")
+    command.add_argument("--window", type=_positive, default=WINDOW, help="jobs on their way at once; default: 64")
+    command.add_argument(
+        "--timeout",
+        type=_positive,
+        default=300.0,
+        metavar="S",
+        help="seconds to wait for a reply; default: 300",
+    )
+    _add_settings(command)
+
+    command = commands.add_parser("local-broker", help="a private RabbitMQ node in this folder")
+    command.set_defaults(command=local_broker)
+    command.add_argument("action", choices=("up", "down", "status"))
+    command.add_argument("--data", type=Path, default=LOCAL_BROKER_DIR, help="its folder; default: .local-broker")
+
+    command = commands.add_parser("demo", help="everything once: broker, model, consumer, jobs, dead letters")
+    command.set_defaults(command=run_demo)
+    _add_settings(command)
+    return top
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    """Add a flag for each setting. Only those given count, so that the others' sources do."""
+    group = command.add_argument_group("settings", "each also as CONSUMER_<NAME>, or in the file of --config")
+    group.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; also CONSUMER_CONFIG")
+    for name, field in Settings.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        text = (field.description or "").replace("%", "%%")
+        group.add_argument(flag, dest=f"setting_{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    for warning in settings.unknown_variables(os.environ):
+        log.warning(warning)
+    prefix = "setting_"
+    given = {
+        name.removeprefix(prefix): value for name, value in vars(arguments).items() if name.startswith(prefix)
+    }
+    return settings.load(given, os.environ, arguments.config)
+
+
+def run_service(arguments: argparse.Namespace) -> int:
+    """`consumer run`."""
+    chosen = _settings(arguments)
+    with _broker_url(chosen) as url:
+        asyncio.run(serve(chosen, url))
+    return os.EX_OK
+
+
+@contextmanager
+def _broker_url(chosen: Settings) -> Iterator[str]:
+    """The configured URL, or that of a private node, which is stopped again if it was started here."""
+    if chosen.amqp_url is not None:
+        yield chosen.amqp_url.get_secret_value()
+        return
+    log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", LOCAL_BROKER_DIR)
+    was_up = localbroker.status(LOCAL_BROKER_DIR) is not None
+    node = localbroker.up(LOCAL_BROKER_DIR, report=log.info)
+    # No log record, as it shows the password; the node is private, and these lines are what it is for.
+    print(f"{node.describe()}\n{_example(node.amqp_url, chosen)}", file=sys.stderr)
+    try:
+        yield node.amqp_url
+    finally:
+        if not was_up:
+            localbroker.down(LOCAL_BROKER_DIR)
+
+
+def _example(url: str, chosen: Settings) -> str:
+    """One line that publishes a job, and one that fetches its reply, with Debian's amqp-tools."""
+    topology = Topology(chosen.prefix, chosen.max_attempts)
+    return (
+        f"publish one:  amqp-publish --url={url} --routing-key={topology.jobs} --body='{{\"signal\": [0, 1, 0, -1]}}'\n"
+        f"its reply:    amqp-get --url={url} --queue={topology.results}"
+    )
+
+
+def try_job(arguments: argparse.Namespace) -> int:
+    """`consumer try`."""
+    chosen = _settings(arguments)
+    succeeded = asyncio.run(attempt(_read(arguments.file), chosen, print))
+    return os.EX_OK if succeeded else EXIT_JOBS_FAILED
+
+
+def _read(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def submit_jobs(arguments: argparse.Namespace) -> int:
+    """`consumer submit`."""
+    chosen = _settings(arguments)
+    sources = list(read_sources(arguments.files, sys.stdin))
+    with _output(arguments.out) as out:
+        results = asyncio.run(_submit(arguments, chosen, _known_url(chosen), sources, out))
+    failed = sum(not result.succeeded for result in results)
+    print(f"{len(results)} jobs: {len(results) - failed} succeeded, {failed} failed", file=sys.stderr)
+    return EXIT_JOBS_FAILED if failed else os.EX_OK
+
+
+def _known_url(chosen: Settings) -> str:
+    """The configured URL, or that of the private node that `consumer run` has started in this folder."""
+    if chosen.amqp_url is not None:
+        return chosen.amqp_url.get_secret_value()
+    node = localbroker.status(LOCAL_BROKER_DIR)
+    if node is None:
+        raise ConfigurationError(
+            f"no RabbitMQ to submit to: set CONSUMER_AMQP_URL, or start one with `consumer run` "
+            f"or `consumer local-broker up` in this folder (no node runs in {LOCAL_BROKER_DIR})"
+        )
+    return node.amqp_url
+
+
+@contextmanager
+def _output(name: str | None) -> Iterator[TextIO]:
+    if name is None:
+        yield sys.stdout
+        return
+    try:
+        file = Path(name).open("w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can be wrong
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
+    with file:
+        yield file
+
+
+async def _submit(
+    arguments: argparse.Namespace, chosen: Settings, url: str, sources: list[Source], out: TextIO
+) -> list[Result]:
+    queue = Topology(chosen.prefix, chosen.max_attempts).jobs
+    async with Client.open(url, queue=queue, direct=arguments.direct) as client:
+        return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
+
+
+def local_broker(arguments: argparse.Namespace) -> int:
+    """`consumer local-broker`."""
+    match arguments.action:
+        case "up":
+            print(localbroker.up(arguments.data, report=log.info).describe())
+        case "down":
+            print("stopped" if localbroker.down(arguments.data) else "no node was running")
+        case _:
+            node = localbroker.status(arguments.data)
+            print(node.describe() if node else f"no node runs in {arguments.data}")
+            return os.EX_OK if node else EXIT_NOT_RUNNING
+    return os.EX_OK
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """`consumer demo`."""
+    chosen = _settings(arguments)
+    with _broker_url(chosen) as url:
+        succeeded = demo.run(chosen, url)
+        print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
+    return os.EX_OK if succeeded else EXIT_JOBS_FAILED
