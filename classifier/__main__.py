@@ -1,0 +1,53 @@
+"""`python -m classifier JOB.json`: the program of the contract, with our own classifier.
+
+`python -m classifier --call package.module:function JOB.json` runs any function in its place, which is
+imported here and not before. That it cannot be imported is not the job's fault: the traceback goes to
+stderr, the exit code is 1, and the service sees a program that could not do its work. Any other arguments
+are those of the `classifier` command. Imports are where they are used: reading the arguments must not cost
+what scikit-learn costs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from classifier import contract
+
+EXIT_USAGE = 2
+
+
+def main() -> int:
+    """Run what the arguments ask for; the exit code."""
+    match sys.argv[1:]:
+        case [job] if not job.startswith("-"):
+            contract.run(_own_classifier, job)
+            return 0
+        case ["--call", target, job]:
+            return _call(target, job)
+        case arguments:
+            from classifier import cli  # noqa: PLC0415 - see the module's docstring
+
+            return cli.main(arguments)
+
+
+def _own_classifier(job: dict[str, Any]) -> object:
+    from classifier.classify import classify  # noqa: PLC0415 - see the module's docstring
+
+    return classify(job)
+
+
+def _call(target: str, job: str) -> int:
+    module, separator, name = target.partition(":")
+    if not (module and separator and name):
+        sys.stderr.write(f"--call needs package.module:function, and {target!r} is not of that form\n")
+        return EXIT_USAGE
+    function: Callable[[dict[str, Any]], object] = getattr(importlib.import_module(module), name)
+    contract.run(function, job)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""The `classifier` command: reads arguments and files, calls one function each, prints. It decides nothing.
+
+What the user got wrong is one line on stderr and exit code 1, a wrong argument is argparse's exit code 2, and
+a traceback is our bug. A command imports what it alone needs: `--help` does not wait for scikit-learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from classifier import datasets, model
+from classifier.contract import JobError
+from classifier.datasets import DataSet
+
+if TYPE_CHECKING:
+    # Only the types: train imports scikit-learn.
+    from classifier.train import Evaluation, Fitted
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+
+class RefusedError(Exception):
+    """What the user asked for cannot be done. The message says why, and what to do instead."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in `arguments` (the process's own unless given); the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.command(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`head`, say) has enough. Python flushes stdout again at exit, which must not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (datasets.DataError, model.ModelError, JobError, RefusedError) as refused:
+        sys.stderr.write(f"classifier: {refused}\n")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _train(given: argparse.Namespace) -> None:
+    from classifier import report, train  # noqa: PLC0415 - see the module's docstring
+
+    out = _model_path(given.out)
+    _check_plot(given.plot)
+    training, test = _training_and_test(given)
+    _say(report.data_line("training", training), report.data_line("test", test))
+    fitted = train.fit(training)
+    evaluation = train.evaluate(fitted, test)
+    _say(report.times_line(fitted), "", *report.evaluation_lines(evaluation))
+    metrics = {"accuracy": evaluation.accuracy, "balanced_accuracy": evaluation.balanced_accuracy}
+    if given.reshuffles:
+        accuracies = train.reshuffles(training, test, given.reshuffles)
+        metrics["reshuffled_accuracy"] = sum(accuracies) / len(accuracies)
+        _say("", *report.reshuffle_lines(accuracies))
+    _save(out, fitted, training, metrics)
+    if given.plot:
+        _plot(given.plot, evaluation, test)
+
+
+def _training_and_test(given: argparse.Namespace) -> tuple[DataSet, DataSet]:
+    from classifier import train  # noqa: PLC0415 - see the module's docstring
+
+    data = datasets.read(given.data)
+    if given.test:
+        return data, datasets.read(given.test)
+    _say(f"no --test: {train.HOLD_OUT:.0%} of the signals are held out to test on, class by class")
+    return train.hold_out(data)
+
+
+def _save(path: Path, fitted: Fitted, training: DataSet, metrics: dict[str, float]) -> None:
+    origin = model.Training(len(training), training.lengths, training.sha256(), metrics)
+    try:
+        manifest = model.save(path, fitted.estimator, fitted.classes, origin)
+    except OSError as unwritable:
+        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
+    _say("", f"model {path.stem!r} saved as {path} ({manifest.size:,} bytes of estimator)")
+
+
+def _plot(path: Path, evaluation: Evaluation, test: DataSet) -> None:
+    from classifier import plot  # noqa: PLC0415 - matplotlib is optional
+
+    try:
+        plot.save(path, evaluation, test)
+    except OSError as unwritable:
+        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
+    _say(f"confusion matrix and example signals drawn into {path}")
+
+
+def _check_plot(path: Path | None) -> None:
+    """Before the training, which would be in vain for somebody who wanted to see it."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {path}")
+    try:
+        import_module("matplotlib")
+    except ImportError:
+        raise RefusedError("--plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'") from None
+
+
+def _model_path(out: Path) -> Path:
+    from classifier.classify import is_name  # noqa: PLC0415 - see the module's docstring
+
+    path = out if out.suffix == model.SUFFIX else out.with_name(out.name + model.SUFFIX)
+    if not is_name(path.stem):
+        raise RefusedError(
+            f"a model cannot be called {path.stem!r}: up to 64 letters, digits, '.', '_' or '-' make a name"
+        )
+    return path
+
+
+def _predict(given: argparse.Namespace) -> None:
+    from classifier.classify import classify, classify_all, models_folder  # noqa: PLC0415 - as above
+
+    folder = given.models or models_folder()
+    if datasets.is_data(given.file):
+        answers = classify_all(datasets.read(given.file).signals, folder, given.model)
+        _say(*map(json.dumps, answers))
+        return
+    for place, job in _jobs_in(given.file):
+        try:
+            answer = classify(job | ({"model": given.model} if given.model else {}), folder)
+        except JobError as bad:
+            raise RefusedError(f"{place}: {bad}") from None
+        _say(json.dumps(answer))
+
+
+def _jobs_in(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """The jobs of a JSON file (one job) or a JSON lines file (one a line), each with its place."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as unreadable:
+        raise RefusedError(f"cannot read {path}: {unreadable}") from None
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    for number, body in lines if path.suffix == ".jsonl" else [(0, text)]:
+        place = f"{path}, line {number}" if number else str(path)
+        try:
+            job = json.loads(body)
+        except ValueError as malformed:
+            raise RefusedError(f"{place} is neither JSON nor a data set by its name: {malformed}") from None
+        if not isinstance(job, dict):
+            raise RefusedError(f'{place} is not a job: {{"signal": [numbers]}} is one')
+        yield place, job
+
+
+def _info(given: argparse.Namespace) -> None:
+    from classifier import report  # noqa: PLC0415 - see the module's docstring
+
+    path = _model_path(given.file)
+    manifest = model.read_manifest(path)
+    if given.json:
+        _say(json.dumps({"name": path.stem, **asdict(manifest)}, indent=2))
+    else:
+        _say(*report.manifest_lines(path.stem, manifest))
+
+
+def _jobs(given: argparse.Namespace) -> None:
+    data = datasets.read(given.data)
+    chosen = {"model": given.model} if given.model else {}
+    for signal, label in zip(data.signals, data.labels, strict=True):
+        expected = {"expected": label} if given.labels else {}
+        _say(json.dumps({"signal": signal.tolist(), **chosen, **expected}))
+
+
+def _generate(given: argparse.Namespace) -> None:
+    from classifier import machines, report  # noqa: PLC0415 - see the module's docstring
+
+    data = machines.generate(given.per_class, given.seed, given.mains)
+    datasets.write(given.out, data)
+    _say(report.data_line("written", data) + f", to {given.out}")
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="classifier",
+        description="Train classifiers of signals, look at them, and predict without any service.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_predict(commands)
+    _add_info(commands)
+    _add_jobs(commands)
+    _add_generate(commands)
+    return parser
+
+
+def _add_train(commands: _Commands) -> None:
+    parser = commands.add_parser("train", help="fit a model on labelled signals, and say how good it is")
+    parser.set_defaults(command=_train)
+    parser.add_argument("data", type=Path, metavar="DATA", help="training signals: .ts, .tsv, .csv or .npz")
+    parser.add_argument("--test", type=Path, metavar="DATA", help="test signals; else 25 %% are held out")
+    parser.add_argument("--out", type=Path, metavar="MODEL", required=True, help="e.g. models/pumps")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw confusion matrix and example signals")
+    parser.add_argument("--reshuffles", type=_count, metavar="N", help="also the mean accuracy of N reshuffles")
+
+
+def _add_predict(commands: _Commands) -> None:
+    parser = commands.add_parser("predict", help="answer signals, one line of JSON each")
+    parser.set_defaults(command=_predict)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a data set, a job (.json) or jobs (.jsonl)")
+    parser.add_argument("--model", metavar="NAME", help="else each job's own, the only one, or 'default'")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="else CONSUMER_MODELS_DIR, or models")
+
+
+def _add_info(commands: _Commands) -> None:
+    parser = commands.add_parser("info", help="what a model says of itself, without running any of it")
+    parser.set_defaults(command=_info)
+    parser.add_argument("file", type=Path, metavar="MODEL", help="e.g. models/pumps.model")
+    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+
+
+def _add_jobs(commands: _Commands) -> None:
+    parser = commands.add_parser("jobs", help="signals as jobs, one line of JSON each, to be submitted")
+    parser.set_defaults(command=_jobs)
+    parser.add_argument("data", type=Path, metavar="DATA", help="signals: .ts, .tsv, .csv or .npz")
+    parser.add_argument("--model", metavar="NAME", help="name this model in every job")
+    parser.add_argument("--labels", action="store_true", help='put the label into the job, as "expected"')
+
+
+def _add_generate(commands: _Commands) -> None:
+    parser = commands.add_parser("generate", help="make up signals of an electric machine in ten states")
+    parser.set_defaults(command=_generate)
+    parser.add_argument("--out", type=Path, metavar="DATA", required=True, help="a .csv, .npz or .ts file")
+    parser.add_argument("--per-class", type=_count, metavar="N", default=60, help="signals a state (60)")
+    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="another seed, other signals (0)")
+    parser.add_argument("--mains", type=float, metavar="HZ", choices=(50.0, 60.0), default=50.0, help="50 or 60")
+
+
+def _seed(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")

@@ -1,0 +1,96 @@
+"""What a signal is: 1 to 100,000 finite numbers. Checked here once, wherever it comes from.
+
+A sample may be as large as a float64 holds: recordings of real machines exceed any guess at a sensible range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_POINTS: Final = 100_000
+
+Signal: TypeAlias = NDArray[np.float64]
+
+
+class SignalError(ValueError):
+    """Not a signal. The message says what is wrong and names the first bad sample by its position, from 0."""
+
+
+def checked(values: object) -> Signal:
+    """The signal in a JSON value: a list of numbers, neither bool nor text.
+
+    Raises:
+        SignalError: it is not a list, has no point or too many, or a sample is not a finite number.
+    """
+    if not isinstance(values, list):
+        raise SignalError(f"signal must be a list of numbers, not {_json_type(values)}")
+    _check_length(len(values))
+    # By exact type: bool is an int to isinstance, and true is not a sample.
+    if not set(map(type, values)) <= {int, float}:
+        raise SignalError(_first_bad(values))
+    try:
+        signal = np.array(values, dtype=np.float64)
+    except OverflowError:
+        raise SignalError(_first_bad(values)) from None
+    return checked_array(signal)
+
+
+def checked_array(signal: Signal) -> Signal:
+    """The same array, known to be a signal.
+
+    Raises:
+        SignalError: as `checked`.
+    """
+    _check_length(signal.size)
+    finite = np.isfinite(signal)
+    if not finite.all():
+        at = int(finite.argmin())
+        raise SignalError(f"signal[{at}] is {_spelled(float(signal[at]))}; every sample must be a finite number")
+    return signal
+
+
+def _check_length(points: int) -> None:
+    if points == 0:
+        raise SignalError("signal is empty; it needs 1 point at least")
+    if points > MAX_POINTS:
+        raise SignalError(f"signal has {points:,} points; {MAX_POINTS:,} are the limit: cut or resample it")
+
+
+def _first_bad(values: Sequence[object]) -> str:
+    for at, value in enumerate(values):
+        if type(value) not in (int, float):
+            return f"signal[{at}] is {_json_type(value)}; every sample must be a finite number"
+        if type(value) is int and not _fits_float(value):
+            return f"signal[{at}] is an integer too large; every sample must be a finite number"
+    raise AssertionError("only called where there is a bad sample")
+
+
+def _fits_float(value: int) -> bool:
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
+def _json_type(value: object) -> str:
+    names = {
+        bool: "a bool",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+        int: "a number",
+        float: "a number",
+    }
+    return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
+
+
+def _spelled(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,235 @@
+"""The `classifier` command and `python -m classifier`, as real programs, from generated signals to answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def classifier(
+    *arguments: str | Path, folder: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "classifier", *arguments],
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def answers(result: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in result.stdout.split("\n") if line.startswith(("OUTPUT:", "ERROR:"))]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with generated signals, and a model trained on them."""
+    home = tmp_path_factory.mktemp("home")
+    for name, seed in (("train.csv", "1"), ("test.npz", "2")):
+        made = classifier("generate", "--out", name, "--per-class", "8", "--seed", seed, folder=home)
+        assert made.returncode == 0, made.stderr
+    trained = classifier(
+        *("train", "train.csv", "--test", "test.npz", "--out", "models/machines"),
+        *("--plot", "new/matrix.png", "--reshuffles", "2"),
+        folder=home,
+    )
+    assert (trained.returncode, trained.stderr) == (0, "")
+    (home / "report.txt").write_text(trained.stdout, encoding="utf-8")
+    return home
+
+
+def job(folder: Path, content: dict[str, Any]) -> Path:
+    path = folder / "job.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def first_job(home: Path) -> dict[str, Any]:
+    lines = classifier("jobs", "test.npz", "--labels", folder=home).stdout.splitlines()
+    found: dict[str, Any] = json.loads(lines[0])
+    return found
+
+
+def test_training_reports_figures_and_saves_model_and_picture(home: Path) -> None:
+    report = (home / "report.txt").read_text(encoding="utf-8")
+    for wanted in ("training 80 signals, 10 classes", "accuracy", "balanced accuracy", "confusion matrix"):
+        assert wanted in report
+    for wanted in ("precision", "s for features", "mean of 2", "bearing_fault", "model 'machines' saved"):
+        assert wanted in report
+    assert (home / "new" / "matrix.png").read_bytes().startswith(PNG)
+    assert (home / "models" / "machines.model").exists()
+
+
+def test_training_without_test_data_holds_a_quarter_out_and_says_so(home: Path, tmp_path: Path) -> None:
+    result = classifier("train", "train.csv", "--out", tmp_path / "x.model", folder=home)
+    assert result.returncode == 0
+    assert result.stdout.startswith("no --test: 25% of the signals are held out")
+    assert "test     20 signals" in result.stdout
+    assert (tmp_path / "x.model").exists()
+
+
+def test_the_contracts_program_and_predict_give_the_same_answers(home: Path, tmp_path: Path) -> None:
+    jobs = classifier("jobs", "test.npz", "--labels", folder=home).stdout.splitlines()
+    predicted = classifier("predict", "test.npz", folder=home).stdout.splitlines()
+    assert len(jobs) == len(predicted) == 80
+    ran = classifier(job(tmp_path, json.loads(jobs[0])), folder=home)
+    assert answers(ran) == [f"OUTPUT: {predicted[0]}"]
+    assert ran.stderr == ""
+    (tmp_path / "jobs.jsonl").write_text("\n".join(jobs), encoding="utf-8")
+    assert classifier("predict", tmp_path / "jobs.jsonl", folder=home).stdout.splitlines() == predicted
+    assert classifier("predict", tmp_path / "job.json", folder=home).stdout.splitlines() == predicted[:1]
+
+
+def test_an_answer_has_label_probabilities_and_model(home: Path, tmp_path: Path) -> None:
+    content = first_job(home) | {"model": "machines"}
+    (line,) = answers(classifier(job(tmp_path, content), folder=home))
+    answer = json.loads(line.removeprefix("OUTPUT: "))
+    assert set(answer) == {"label", "probabilities", "model", "model_sha256"}
+    assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
+    assert answer["model"] == "machines"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({}, "ERROR: signal must be a list of numbers, not null"),
+        ({"signal": []}, "ERROR: signal is empty; it needs 1 point at least"),
+        ({"signal": [1, float("nan")]}, "ERROR: signal[1] is NaN; every sample must be a finite number"),
+        ({"signal": [1], "model": "none"}, "ERROR: there is no model 'none': available are machines"),
+        ({"signal": [1], "model": "../models/machines"}, "ERROR: model must be a model's name: up to 64"),
+        ({"signal": [1], "model": 7}, "ERROR: model must be a model's name: up to 64"),
+    ],
+)
+def test_a_bad_job_is_one_error_line(home: Path, tmp_path: Path, content: dict[str, Any], reason: str) -> None:
+    result = classifier(job(tmp_path, content), folder=home)
+    (line,) = answers(result)
+    assert line.startswith(reason)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("signal", [[0], [470.5] * 9, [1e300, -1e300], [5e-324, 0]])
+def test_an_odd_signal_is_answered_without_a_warning(home: Path, tmp_path: Path, signal: list[float]) -> None:
+    result = classifier(job(tmp_path, {"signal": signal}), folder=home)
+    assert answers(result)[0].startswith('OUTPUT: {"label": ')
+    assert result.stderr == ""
+
+
+def test_of_several_models_one_is_named_or_called_default(home: Path, tmp_path: Path) -> None:
+    content = (home / "models" / "machines.model").read_bytes()
+    for name in ("one.model", "two.model"):
+        (tmp_path / name).write_bytes(content)
+    path, environment = job(tmp_path, {"signal": [1, 2]}), {"CONSUMER_MODELS_DIR": str(tmp_path)}
+    (line,) = answers(classifier(path, folder=home, environment=environment))
+    assert line == "ERROR: name the model: available are one, two"
+    (tmp_path / "default.model").write_bytes(content)
+    (line,) = answers(classifier(path, folder=home, environment=environment))
+    assert '"model": "default"' in line
+
+
+def test_an_altered_model_is_an_error_with_the_remedy(home: Path, tmp_path: Path) -> None:
+    content = bytearray((home / "models" / "machines.model").read_bytes())
+    content[-9] ^= 1
+    (tmp_path / "bad.model").write_bytes(content)
+    environment = {"CONSUMER_MODELS_DIR": str(tmp_path)}
+    result = classifier(job(tmp_path, {"signal": [1, 2]}), folder=home, environment=environment)
+    (line,) = answers(result)
+    assert line.startswith("ERROR: ModelError: ")
+    assert line.endswith("so it was not loaded; retrain it")
+
+
+def test_any_function_can_be_the_classifier(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def count(job):\n    return len(job)\n", encoding="utf-8")
+    result = classifier("--call", "mine:count", job(tmp_path, {"a": 1, "b": 2}), folder=tmp_path)
+    assert answers(result) == ["OUTPUT: 2"]
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "reason"),
+    [
+        ("no_such_module:f", 1, "ModuleNotFoundError"),
+        ("json:no_such_function", 1, "AttributeError"),
+        ("json", 2, "--call needs package.module:function"),
+    ],
+)
+def test_a_function_that_cannot_be_imported_is_not_the_jobs_fault(
+    tmp_path: Path, target: str, code: int, reason: str
+) -> None:
+    result = classifier("--call", target, job(tmp_path, {}), folder=tmp_path)
+    assert (result.returncode, answers(result)) == (code, [])
+    assert reason in result.stderr
+
+
+def test_info_describes_a_model_for_people_and_for_programs(home: Path) -> None:
+    text = classifier("info", "models/machines", folder=home).stdout
+    assert "80 signals of 30" in text
+    assert "bearing_fault" in text
+    manifest = json.loads(classifier("info", "models/machines.model", "--json", folder=home).stdout)
+    assert manifest["name"] == "machines"
+    assert manifest["training"]["signals"] == 80
+    assert set(manifest["training"]["metrics"]) == {"accuracy", "balanced_accuracy", "reshuffled_accuracy"}
+
+
+def test_jobs_name_a_model_and_hold_no_label_unless_asked(home: Path) -> None:
+    lines = classifier("jobs", "test.npz", "--model", "machines", folder=home).stdout.splitlines()
+    assert all(set(json.loads(line)) == {"signal", "model"} for line in lines)
+    assert set(first_job(home)) == {"signal", "expected"}
+
+
+def test_a_plot_without_matplotlib_names_the_extra_before_any_training(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError\n", encoding="utf-8")
+    result = classifier("train", home / "train.csv", "--out", "x", "--plot", "x.png", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "classifier: --plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'\n"
+    assert not (tmp_path / "x.model").exists()
+
+
+def test_a_reader_that_has_enough_is_no_error(home: Path) -> None:
+    command = f"{sys.executable} -m classifier jobs train.csv | head -n 1 | wc -l"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout.strip(), result.stderr) == (0, "1", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("train", "none.csv", "--out", "models/x"), "cannot read none.csv: No such file"),
+        (("train", "train.csv", "--out", "models/a b"), "a model cannot be called 'a b'"),
+        (("train", "train.csv", "--out", "models/x", "--plot", "x.pdf"), "must end in .png: x.pdf"),
+        (("train", "train.csv", "--out", "train.csv/x"), "cannot write train.csv/x.model"),
+        (("generate", "--out", "x.wav"), "x.wav: the name must end in one of .ts, .csv, .npz"),
+        (("predict", "test.npz", "--model", "none"), "there is no model 'none': available are machines"),
+        (("predict", "test.npz", "--models", "nowhere"), "no models in 'nowhere': make one with"),
+        (("predict", "report.txt"), "report.txt is neither JSON nor a data set by its name"),
+        (("info", "models/none"), "cannot read the model models/none.model: No such file"),
+        (("jobs", "report.txt"), "the name must end in one of .ts, .tsv, .csv, .npz"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_1(home: Path, arguments: tuple[str, ...], reason: str) -> None:
+    result = classifier(*arguments, folder=home)
+    assert result.returncode == 1
+    assert result.stderr.startswith("classifier: ")
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--nonsense",), ("train", "x.csv"), ("generate", "--per-class", "0"), ("generate", "--seed", "-1")],
+)
+def test_a_wrong_argument_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    result = classifier(*arguments, folder=tmp_path)
+    assert result.returncode == 2
+    assert "usage: classifier" in result.stderr

@@ -1,0 +1,42 @@
+"""Real signals: the default classifier on UCR's PLAID. The data are not ours to ship: skipped without them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from classifier import datasets, train
+from classifier.datasets import DataSet
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(os.environ.get("PLAID_DIR") or ROOT.parent / "shared" / "data" / "PLAID")
+
+
+@pytest.fixture(scope="module")
+def plaid() -> tuple[DataSet, DataSet]:
+    paths = FOLDER / "PLAID_TRAIN.ts", FOLDER / "PLAID_TEST.ts"
+    if not all(path.exists() for path in paths):
+        pytest.skip(f"no PLAID_TRAIN.ts and PLAID_TEST.ts in {FOLDER}: set PLAID_DIR to their folder")
+    return datasets.read(paths[0]), datasets.read(paths[1])
+
+
+def test_plaid_is_read_whole(plaid: tuple[DataSet, DataSet]) -> None:
+    training, test = plaid
+    assert (len(training), len(test)) == (537, 537)
+    assert training.classes == [str(number) for number in range(11)]
+    assert (training + test).lengths == (100, 1344)
+
+
+def test_the_default_split_is_classified_with_an_accuracy_of_090_or_better(
+    plaid: tuple[DataSet, DataSet],
+) -> None:
+    training, test = plaid
+    assert train.evaluate(train.fit(training), test).accuracy >= 0.90
+
+
+def test_the_mean_of_five_reshuffles_is_092_or_better(plaid: tuple[DataSet, DataSet]) -> None:
+    accuracies = train.reshuffles(*plaid, 5)
+    assert sum(accuracies) / 5 >= 0.92, json.dumps(accuracies)

@@ -1,0 +1,100 @@
+"""Choosing a model by name, and answering with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifier import classify, model
+from classifier.contract import JobError
+from classifier.features import Features
+from classifier.model import ModelError, Probabilities, Training
+
+
+class Sure:
+    """An estimator that calls everything by one class."""
+
+    def __init__(self, column: int) -> None:
+        self.column = column
+
+    def predict_proba(self, features: Features, /) -> Probabilities:
+        return np.tile(np.eye(2)[self.column], (len(features), 1))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A models folder with `first`, which says a, and `second`, which says b."""
+    for column, name in enumerate(("first", "second")):
+        origin = Training(signals=1, lengths=(1, 1), sha256="", metrics={})
+        model.save(tmp_path / f"{name}.model", Sure(column), ("a", "b"), origin)
+    return tmp_path
+
+
+def test_a_job_chooses_its_model_by_name(folder: Path) -> None:
+    answer = classify.classify({"signal": [1, 2], "model": "second"}, folder)
+    assert (answer["label"], answer["model"]) == ("b", "second")
+    assert answer["probabilities"] == {"a": 0.0, "b": 1.0}
+    assert answer["model_sha256"] == model.read_manifest(folder / "second.model").sha256
+
+
+def test_further_keys_of_a_job_are_ignored(folder: Path) -> None:
+    assert classify.classify({"signal": [1], "model": "first", "expected": 3, "id": None}, folder)["label"] == "a"
+
+
+def test_a_batch_gets_the_answers_of_its_signals(folder: Path) -> None:
+    one = classify.classify({"signal": [1.0], "model": "first"}, folder)
+    assert classify.classify_all([np.ones(1)] * 2, folder, "first") == [one, one]
+
+
+def test_a_model_is_loaded_once(folder: Path) -> None:
+    classify.classify({"signal": [1], "model": "first"}, folder)
+    (folder / "first.model").write_bytes(b"garbage")
+    assert classify.classify({"signal": [1], "model": "first"}, folder)["label"] == "a"
+
+
+@pytest.mark.parametrize(
+    "name", ["../first", "/first", "a/b", "..", ".first", "", "first\n", "x" * 65, "first\0", 1, ["first"], True]
+)
+def test_what_is_not_a_name_is_refused(folder: Path, name: object) -> None:
+    with pytest.raises(JobError, match="must be a model's name"):
+        classify.classify({"signal": [1], "model": name}, folder)
+
+
+def test_an_unknown_name_is_refused_with_the_choices(folder: Path) -> None:
+    with pytest.raises(JobError, match="no model 'third': available are first, second"):
+        classify.classify({"signal": [1], "model": "third"}, folder)
+
+
+def test_files_whose_name_no_job_could_give_are_not_models(folder: Path) -> None:
+    for name in (".hidden.model", "a b.model"):
+        (folder / name).write_bytes(b"garbage")
+    with pytest.raises(JobError, match=r"name the model: available are first, second$"):
+        classify.classify({"signal": [1]}, folder)
+
+
+def test_the_signal_is_checked_before_the_model(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="signal is empty"):
+        classify.classify({"signal": []}, tmp_path / "nowhere")
+
+
+def test_an_empty_folder_says_how_to_make_a_model(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="make one with `classifier train`, or set CONSUMER_MODELS_DIR"):
+        classify.classify({"signal": [1]}, tmp_path)
+
+
+def test_preloading_loads_every_model_and_fails_on_a_bad_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    assert classify.preload() == ["first", "second"]
+    (folder / "third.model").write_bytes(b"garbage")
+    with pytest.raises(ModelError, match=r"third\.model is not a model"):
+        classify.preload()
+
+
+def test_preloading_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(tmp_path))
+    with pytest.raises(ModelError, match="no models in"):
+        classify.preload()
