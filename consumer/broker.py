@@ -267,10 +267,11 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError):
         raise BrokerRefusedError(f"RabbitMQ at {url} refused the user or the password; check amqp_url") from None
-    except aiormq.exceptions.ConnectionNotAllowed as error:
+    except (aiormq.exceptions.ConnectionClosed, aiormq.exceptions.InvalidFrameError):
+        # Closed instead of open-ok; aiormq does not pass RabbitMQ's own words on.
         raise BrokerRefusedError(
-            f"RabbitMQ at {url} refused: {_reason(error)}; check the virtual host at the end of amqp_url, "
-            "and this user's permissions there"
+            f"RabbitMQ at {url} closed the connection while it was opened; check that the virtual host at the "
+            "end of amqp_url exists, and that this user has permissions there"
         ) from None
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
         raise BrokerUnreachableError(

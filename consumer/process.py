@@ -307,7 +307,7 @@ class Child:
         elif line.kind.answers and self.answer is None:
             self.answer = line
             self._settle(Cause.ANSWERED)
-        else:
+        elif line.content:  # our SDK begins each protocol line with a line break
             log.debug("pid %d, outside the contract: %s", self._process.pid, line.text)
 
     def _take_unfinished_line(self) -> None:

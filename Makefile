@@ -1,0 +1,59 @@
+# Everything a newcomer needs is a target here; each does its own set-up. `make` alone lists them.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+# The system's Python, or any other of 3.11 or later: make PYTHON=python3.12 test
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check bench clean broker test-packages
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed broker ## train, serve, submit, dead-letter, stop: the whole service in about a minute
+	$(BIN)/consumer demo
+
+run: $(VENV)/.installed broker ## a consumer in the foreground, with a private RabbitMQ node and a demo model
+	@test -e models/machines.model || { mkdir -p models && \
+	  $(BIN)/classifier generate --out models/machines.csv && \
+	  $(BIN)/classifier train models/machines.csv --out models/machines; }
+	$(BIN)/consumer run
+
+test: $(VENV)/.installed-test test-packages ## all tests, on a private RabbitMQ node
+	$(BIN)/pytest
+
+check: $(VENV)/.installed-test ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-bench test-packages ## measure; prints what was measured and how
+	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s
+
+clean: ## remove what the targets made; stops this folder's RabbitMQ node first
+	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
+	rm -rf $(VENV) .local-broker models build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# With CONSUMER_AMQP_URL set, that RabbitMQ is used and none is installed.
+broker:
+	@test -n "$$CONSUMER_AMQP_URL" || sh deploy/debian-packages.sh rabbitmq-server
+
+test-packages:
+	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools chromium chromium-driver
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || sh deploy/debian-packages.sh python3 python3-venv
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing $(EXTRA) and what it needs into $(VENV), with the versions of constraints.txt"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(EXTRA)'
+	@touch $@
+
+$(VENV)/.installed: EXTRA = .
+$(VENV)/.installed-test: EXTRA = .[test]
+$(VENV)/.installed-bench: EXTRA = .[bench]

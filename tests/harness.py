@@ -1,0 +1,150 @@
+"""What tests against a real RabbitMQ share: a producer that is not ours (pika), and `consumer run` as a process.
+
+Waiting is always for something that happens (a log line, a message, an exit), with a bound that only a hang
+reaches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pika
+import pika.exceptions
+
+#: No test waits this long unless something hangs.
+PATIENCE_S = 60.0
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message that a test took from a queue."""
+
+    properties: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self.body)
+
+
+class Producer:
+    """Publishes jobs and takes replies, as any AMQP client would."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self.channel = self._connection.channel()
+        self.channel.confirm_delivery()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(pika.exceptions.AMQPConnectionError):  # a test may have had it closed by RabbitMQ
+            self._connection.close()
+
+    def publish(self, queue: str, body: bytes, **properties: Any) -> None:  # noqa: ANN401 - AMQP properties
+        """Publish persistent and mandatory: a missing queue raises."""
+        chosen = pika.BasicProperties(delivery_mode=2, **properties)
+        self.channel.basic_publish("", queue, body, chosen, mandatory=True)
+
+    def reply_queue(self) -> str:
+        """Make a queue of our own, named by RabbitMQ."""
+        return str(self.channel.queue_declare("", exclusive=True).method.queue)
+
+    def take(self, queue: str) -> Received:
+        """Wait for the next message of a queue and ack it."""
+        for method, properties, body in self.channel.consume(queue, inactivity_timeout=PATIENCE_S):
+            if method is None:
+                break
+            self.channel.basic_ack(method.delivery_tag)
+            self.channel.cancel()
+            return Received(properties, body)
+        raise AssertionError(f"no message in {queue} within {PATIENCE_S:g} s")
+
+    def depth(self, queue: str) -> int:
+        """Count the messages that are ready, not those somebody holds unacked."""
+        return int(self.channel.queue_declare(queue, passive=True).method.message_count)
+
+
+class ConsumerProcess:
+    """`consumer run` with its log, from ready to gone."""
+
+    def __init__(self, environment: Mapping[str, str], cwd: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            [BIN / "consumer", "run"], env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True
+        )
+        self.log: list[str] = []
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            for line in stderr:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def wait_for(self, text: str) -> str:
+        """Read the log up to a line with `text`."""
+        while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
+            self.log.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"the consumer ended without saying {text!r}:\n{''.join(self.log)}")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait until it is gone; return its exit code. `log` is complete then."""
+        code = self.process.wait(PATIENCE_S)
+        self._reader.join()
+        while (line := self._lines.get()) is not None:
+            self.log.append(line)
+        return code
+
+    def stop(self) -> int:
+        """SIGTERM, and wait."""
+        self.signal(signal.SIGTERM)
+        return self.end()
+
+
+def environment(url: str, **settings: object) -> dict[str, str]:
+    """Make the environment of a consumer: ours without CONSUMER_*, and these settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
+    chosen = {f"CONSUMER_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**inherited, "CONSUMER_AMQP_URL": url, **chosen}
+
+
+@contextmanager
+def consumer(url: str, **settings: object) -> Iterator[ConsumerProcess]:
+    """Run a consumer that is ready for jobs; whatever the test does, it is gone afterwards."""
+    running = ConsumerProcess(environment(url, **settings))
+    try:
+        running.wait_for("ready:")
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.end()
+
+
+def script(folder: Path, *lines: str, name: str = "classify.sh") -> str:
+    """Write a shell classifier; return it as the setting `command`. `$1` is the job's file."""
+    path = folder / name
+    path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    path.chmod(0o755)
+    return json.dumps([str(path)])
