@@ -70,7 +70,7 @@ class Delivery:
         try:
             yield
         except (ChannelInvalidStateError, *CONNECTION_EXCEPTIONS) as error:
-            log.warning("message %s will be delivered again: %s", self.message.message_id, error)
+            log.warning("message %r will be delivered again: %s", self.message.message_id, error)
 
 
 class Broker:
@@ -135,9 +135,14 @@ class Broker:
                 await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
 
     async def consume(self, queue: str, *, prefetch: int, tag: str) -> None:
-        """Let deliveries come into the inbox, at most `prefetch` that are not settled yet."""
+        """Let deliveries come into the inbox, at most `prefetch` that are not settled yet.
+
+        Raises:
+            BrokerRefusedError: there is no such queue, or this user may not read it.
+            ConnectionLostError
+        """
         channel = _opened(self._read)
-        with _connection_may_be_lost():
+        with _connection_may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await channel.set_qos(prefetch_count=prefetch)
                 jobs = await channel.get_queue(queue, ensure=False)
@@ -285,7 +290,7 @@ def _connection_may_be_lost() -> Iterator[None]:
     """Tell a lost connection from our own cancellation and from the two answers that a publish can get."""
     try:
         yield
-    except DeliveryError:
+    except (DeliveryError, BrokerRefusedError):
         raise
     except asyncio.CancelledError:
         # When heartbeats stop, aiormq cancels what waits for it; nobody cancelled this task.

@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except Exception:  # a bug: Python's own exit code would be 1, which here means that jobs failed
+        log.exception("this is a bug in the consumer; please report it")
+        sys.exit(os.EX_SOFTWARE)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -153,15 +156,17 @@ def _broker_url(chosen: Settings) -> Iterator[str]:
         yield node.amqp_url
     finally:
         if not was_up:
+            log.info("stopping the private RabbitMQ node")
             localbroker.down(LOCAL_BROKER_DIR)
 
 
 def _example(url: str, chosen: Settings) -> str:
     """One line that publishes a job, and one that fetches its reply, with Debian's amqp-tools."""
     topology = Topology(chosen.prefix, chosen.max_attempts)
+    job = '{"signal": [0, 1, 0, -1]}'
     return (
-        f"publish one:  amqp-publish --url={url} --routing-key={topology.jobs} --body='{{\"signal\": [0, 1, 0, -1]}}'\n"
-        f"its reply:    amqp-get --url={url} --queue={topology.results}"
+        f"publish one: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
+        f"its reply:   amqp-get --url={url} --queue={topology.results}"
     )
 
 

@@ -24,16 +24,23 @@ NAMES = {
     "jobs.received": "counter: deliveries taken from the jobs queue",
     "jobs.succeeded": "counter: jobs that ended with a result",
     "jobs.failed.<code>": "counter: attempts that ended without a result, by error code",
-    "jobs.ack": "counter: jobs that are done",
-    "jobs.retry": "counter: attempts that were sent to a retry queue",
-    "jobs.requeue": "counter: jobs handed back because the service stopped",
-    "jobs.dead-letter": "counter: jobs that went to the dead-letter exchange",
+    "jobs.acked": "counter: jobs that are done, answered or with nobody left to answer",
+    "jobs.retried": "counter: attempts that were sent to a retry queue",
+    "jobs.requeued": "counter: jobs handed back because the service stopped",
+    "jobs.dead_lettered": "counter: jobs that went to the dead-letter exchange",
     "replies.unroutable": "counter: replies whose queue is gone or full",
     "jobs.queue_wait": "timer: ms from the message's timestamp (whole seconds) to its delivery",
     "jobs.run": "timer: ms that the classifier ran",
     "jobs.total": "timer: ms from delivery to settlement",
     "slots.busy": "gauge: slots that hold a job",
     "slots.size": "gauge: slots in all",
+}
+
+SETTLEMENTS = {
+    Settlement.ACK: "jobs.acked",
+    Settlement.RETRY: "jobs.retried",
+    Settlement.REQUEUE: "jobs.requeued",
+    Settlement.DEAD_LETTER: "jobs.dead_lettered",
 }
 
 
@@ -71,7 +78,7 @@ class Metrics:
 
     def ended(self, outcome: Outcome, settlement: Settlement, *, total_s: float) -> None:
         """A delivery was settled."""
-        counters = [f"jobs.{settlement.value}"]
+        counters = [SETTLEMENTS[settlement]]
         if isinstance(outcome, Succeeded):
             counters.append("jobs.succeeded")
         if isinstance(outcome, Unsuccessful):

@@ -79,6 +79,7 @@ async def serve(settings: Settings, url: str) -> None:
         ConnectionLostError: what was running is ended, RabbitMQ will deliver it again.
     """
     program = Program.from_settings(settings, os.environ)
+    _warn_of_no_models(settings)
     with StopSignals.installed() as signals:
         async with _job_files(settings) as files:
             slots: list[Slot] = [ExecSlot(program, files) for _ in range(settings.pool_size)]
@@ -87,6 +88,16 @@ async def serve(settings: Settings, url: str) -> None:
                 await service.start(url)
                 await service.run()
     log.info("stopped")
+
+
+def _warn_of_no_models(settings: Settings) -> None:
+    """Only a warning: a program per job finds a model that is put there later."""
+    own = settings.command is None and settings.classifier is None
+    if own and not any(settings.models_dir.glob("*.model")):
+        log.warning(
+            "no model in %s: every job will fail; train one (`classifier train`) or set CONSUMER_MODELS_DIR",
+            settings.models_dir.absolute(),
+        )
 
 
 @asynccontextmanager
@@ -142,15 +153,17 @@ class Service:
         finally:
             for task in (stop, take):
                 task.cancel()
-        if stop.done() and not (lost.done() or self._broken.done()):
-            await self._drain(lost)
-        await self._interrupt()
-        await self._raise_what_ended_us(take, lost)
+        try:
+            if stop.done() and not (lost.done() or self._broken.done()):
+                await self._drain(lost)
+        finally:
+            await self._interrupt()
+        self._raise_what_ended_us(take, lost)
 
     async def _take_deliveries(self) -> None:
         while True:
             delivery = await self._broker.inbox.get()
-            self._start(self._pipeline.handle(delivery), name=delivery.message.message_id or "(no message_id)")
+            self._start(self._pipeline.handle(delivery), name=repr(delivery.message.message_id))
 
     def _start(self, handling: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(handling, name=name)
@@ -191,7 +204,7 @@ class Service:
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _raise_what_ended_us(self, take: asyncio.Task[None], lost: asyncio.Task[str]) -> None:
+    def _raise_what_ended_us(self, take: asyncio.Task[None], lost: asyncio.Task[str]) -> None:
         if take.done() and not take.cancelled():
             take.result()
         if self._broken.done():

@@ -88,7 +88,7 @@ class Settings(BaseModel):
     pass_environment: Annotated[tuple[str, ...], BeforeValidator(_list_from_json)] = Field(
         (),
         description='a JSON list of variables that the classifier gets from our environment, e.g. ["MY_REGION"]; '
-        "all others but a few harmless ones are kept from it",
+        "others are kept from it, but for a few harmless ones",
     )
     models_dir: Path = Field(
         Path("models"),
@@ -117,7 +117,7 @@ class Settings(BaseModel):
         4 * 1024 * 1024,
         ge=2,
         le=128 * 1024 * 1024,
-        description="the largest job, up to 134217728; 4 MiB holds 100,000 samples of 20 digits twice over",
+        description="the largest job, up to 134217728; 4 MiB is about twice 100,000 samples of 20 digits",
     )
     max_line_bytes: int = Field(
         1024 * 1024,

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer
+from plaid import TEST, TRAIN, require
 
-PLAID = Path(os.environ.get("PLAID_DIR") or Path(__file__).parents[2] / ".." / "shared" / "data" / "PLAID")
 #: A program per job takes about a second, so some of the 537 test signals; spread over the file, so over classes.
 EVERY = 36
 
 
 @dataclass(frozen=True)
-class Plaid:
+class Trained:
     """A model trained on PLAID, some test signals as jobs, and the labels that it gives them in-process."""
 
     models: Path
@@ -33,59 +33,58 @@ def classifier(*arguments: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def plaid(tmp_path_factory: pytest.TempPathFactory) -> Plaid:
-    if not PLAID.is_dir():
-        pytest.skip(f"no PLAID data in {PLAID}; name the folder in PLAID_DIR")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    require()
     folder = tmp_path_factory.mktemp("plaid")
-    models, test = folder / "models", PLAID / "PLAID_TEST.ts"
-    classifier("train", PLAID / "PLAID_TRAIN.ts", "--test", test, "--out", models / "plaid")
-    jobs = classifier("jobs", test, "--model", "plaid").splitlines()[::EVERY]
-    answers = classifier("predict", test, "--model", "plaid", "--models", models).splitlines()[::EVERY]
+    models = folder / "models"
+    classifier("train", TRAIN, "--test", TEST, "--out", models / "plaid")
+    jobs = classifier("jobs", TEST, "--model", "plaid").splitlines()[::EVERY]
+    answers = classifier("predict", TEST, "--model", "plaid", "--models", models).splitlines()[::EVERY]
     labels = [json.loads(answer)["label"] for answer in answers]
     assert len(set(labels)) > 5, "signals of one class would prove nothing"
-    return Plaid(models, jobs, labels)
+    return Trained(models, jobs, labels)
 
 
 @pytest.fixture
-def running(plaid: Plaid, vhost_url: str) -> Iterator[ConsumerProcess]:
-    with consumer(vhost_url, models_dir=plaid.models) as process:
+def running(trained: Trained, vhost_url: str) -> Iterator[ConsumerProcess]:
+    with consumer(vhost_url, models_dir=trained.models) as process:
         yield process
 
 
 @pytest.mark.parametrize("reply_through", [[], ["--direct"]], ids=["reply queue", "direct reply-to"])
 def test_consumer_submit(
-    plaid: Plaid, running: ConsumerProcess, vhost_url: str, tmp_path: Path, reply_through: list[str]
+    trained: Trained, running: ConsumerProcess, vhost_url: str, tmp_path: Path, reply_through: list[str]
 ) -> None:
-    (tmp_path / "jobs.jsonl").write_text("\n".join(plaid.jobs))
+    (tmp_path / "jobs.jsonl").write_text("\n".join(trained.jobs))
     out = tmp_path / "results.jsonl"
     command = [BIN / "consumer", "submit", tmp_path / "jobs.jsonl", "--out", out, *reply_through]
     environment = {**os.environ, "CONSUMER_AMQP_URL": vhost_url}
     subprocess.run(command, env=environment, check=True, timeout=PATIENCE_S)
     results = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [result["output"]["label"] for result in results] == plaid.labels
+    assert [result["output"]["label"] for result in results] == trained.labels
     assert running.process.poll() is None
 
 
-def test_pika(plaid: Plaid, running: ConsumerProcess, vhost_url: str) -> None:
+def test_pika(trained: Trained, running: ConsumerProcess, vhost_url: str) -> None:
     with Producer(vhost_url) as producer:
         reply_to = producer.reply_queue()
-        for number, job in enumerate(plaid.jobs):
+        for number, job in enumerate(trained.jobs):
             producer.publish("classifier.jobs", job.encode(), correlation_id=str(number), reply_to=reply_to)
-        replies = [producer.take(reply_to) for _ in plaid.jobs]
+        replies = [producer.take(reply_to) for _ in trained.jobs]
     labels = {int(reply.properties.correlation_id): reply.json["output"]["label"] for reply in replies}
-    assert [labels[number] for number in sorted(labels)] == plaid.labels
+    assert [labels[number] for number in sorted(labels)] == trained.labels
     assert running.process.poll() is None
 
 
-def test_amqp_publish(plaid: Plaid, running: ConsumerProcess, vhost_url: str) -> None:
+def test_amqp_publish(trained: Trained, running: ConsumerProcess, vhost_url: str) -> None:
     """Debian's amqp-tools set no ids, so one job at a time: the next reply is its answer."""
     if shutil.which("amqp-publish") is None:
         pytest.skip("no amqp-publish; install it with `sudo apt-get install amqp-tools`")
     command = ["amqp-publish", f"--url={vhost_url}", "--routing-key=classifier.jobs", "--persistent"]
     labels = []
     with Producer(vhost_url) as producer:
-        for job in plaid.jobs:
+        for job in trained.jobs:
             subprocess.run(command, input=job, text=True, check=True)
             labels.append(producer.take("classifier.results").json["output"]["label"])
-    assert labels == plaid.labels
+    assert labels == trained.labels
     assert running.process.poll() is None

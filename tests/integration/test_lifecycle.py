@@ -198,6 +198,23 @@ def test_without_declare_a_missing_dead_letter_exchange_is_refused_at_the_start(
     assert "RabbitMQ deletes the jobs that fail" in ended.stderr
 
 
+def test_a_user_who_may_not_read_the_jobs_is_told_so_at_the_start(
+    vhost_url: str, tmp_path: Path, management: Management
+) -> None:
+    command = script(tmp_path, WAIT)
+    with consumer(vhost_url, command=command) as running:
+        running.stop()
+    user = f"blind-{management.vhost}"
+    localbroker.api(management.node, "PUT", f"users/{user}", {"password": "secret", "tags": ""})
+    nothing_to_read = {"configure": ".*", "write": ".*", "read": "^$"}
+    localbroker.api(management.node, "PUT", f"permissions/{management.vhost}/{user}", nothing_to_read)
+    parts = urlsplit(vhost_url)
+    url = f"amqp://{user}:secret@127.0.0.1:{parts.port}{parts.path}"
+    ended = run_to_its_end(url, command=command, declare="false")
+    assert ended.returncode == os.EX_NOPERM
+    assert "cannot consume classifier.jobs: ACCESS_REFUSED" in ended.stderr
+
+
 def test_without_declare_nothing_is_created(vhost_url: str, tmp_path: Path, producer: Producer) -> None:
     ended = run_to_its_end(vhost_url, command=script(tmp_path, WAIT), declare="false")
     assert ended.returncode == os.EX_NOPERM

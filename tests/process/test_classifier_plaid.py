@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
+import plaid as plaid_data
 import pytest
 
 from classifier import datasets, train
 from classifier.datasets import DataSet
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("PLAID_DIR") or ROOT.parent / "shared" / "data" / "PLAID")
-
 
 @pytest.fixture(scope="module")
 def plaid() -> tuple[DataSet, DataSet]:
-    paths = FOLDER / "PLAID_TRAIN.ts", FOLDER / "PLAID_TEST.ts"
-    if not all(path.exists() for path in paths):
-        pytest.skip(f"no PLAID_TRAIN.ts and PLAID_TEST.ts in {FOLDER}: set PLAID_DIR to their folder")
-    return datasets.read(paths[0]), datasets.read(paths[1])
+    plaid_data.require()
+    return datasets.read(plaid_data.TRAIN), datasets.read(plaid_data.TEST)
 
 
 def test_plaid_is_read_whole(plaid: tuple[DataSet, DataSet]) -> None:
