@@ -20,6 +20,7 @@ from consumer import demo, localbroker, settings
 from consumer.attempt import attempt
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
+from consumer.nodefolder import DEFAULT_DIR
 from consumer.service import serve
 from consumer.settings import Settings
 from consumer.submit import WINDOW, Result, Source, read_sources, run
@@ -33,8 +34,6 @@ EXIT_JOBS_FAILED = 1
 EXIT_NOT_RUNNING = 3
 #: What a shell shows for a program that Ctrl-C ended.
 EXIT_INTERRUPTED = 130
-#: One private node per working folder: what is published stays with the project it belongs to.
-LOCAL_BROKER_DIR = Path(".local-broker")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -98,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("local-broker", help="a private RabbitMQ node in this folder")
     command.set_defaults(command=local_broker)
     command.add_argument("action", choices=("up", "down", "status"))
-    command.add_argument("--data", type=Path, default=LOCAL_BROKER_DIR, help="its folder; default: .local-broker")
+    command.add_argument("--data", type=Path, default=DEFAULT_DIR, help="its folder; default: .local-broker")
 
     command = commands.add_parser("demo", help="everything once: broker, model, consumer, jobs, dead letters")
     command.set_defaults(command=run_demo)
@@ -147,9 +146,9 @@ def _broker_url(chosen: Settings) -> Iterator[str]:
     if chosen.amqp_url is not None:
         yield chosen.amqp_url.get_secret_value()
         return
-    log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", LOCAL_BROKER_DIR)
-    was_up = localbroker.status(LOCAL_BROKER_DIR) is not None
-    node = localbroker.up(LOCAL_BROKER_DIR, report=log.info)
+    log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)
+    was_up = localbroker.status(DEFAULT_DIR) is not None
+    node = localbroker.up(DEFAULT_DIR, report=log.info)
     # No log record, as it shows the password; the node is private, and these lines are what it is for.
     print(f"{node.describe()}\n{_example(node.amqp_url, chosen)}", file=sys.stderr)
     try:
@@ -157,7 +156,7 @@ def _broker_url(chosen: Settings) -> Iterator[str]:
     finally:
         if not was_up:
             log.info("stopping the private RabbitMQ node")
-            localbroker.down(LOCAL_BROKER_DIR)
+            localbroker.down(DEFAULT_DIR)
 
 
 def _example(url: str, chosen: Settings) -> str:
@@ -199,11 +198,11 @@ def _known_url(chosen: Settings) -> str:
     """The configured URL, or that of the private node that `consumer run` has started in this folder."""
     if chosen.amqp_url is not None:
         return chosen.amqp_url.get_secret_value()
-    node = localbroker.status(LOCAL_BROKER_DIR)
+    node = localbroker.status(DEFAULT_DIR)
     if node is None:
         raise ConfigurationError(
             f"no RabbitMQ to submit to: set CONSUMER_AMQP_URL, or start one with `consumer run` "
-            f"or `consumer local-broker up` in this folder (no node runs in {LOCAL_BROKER_DIR})"
+            f"or `consumer local-broker up` in this folder (no node runs in {DEFAULT_DIR})"
         )
     return node.amqp_url
 

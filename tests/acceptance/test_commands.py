@@ -20,7 +20,7 @@ FIRST_NUMBER_IS = (
 
 
 def run(*arguments: str | Path, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [BIN / "consumer", *map(str, arguments)]
+    command: list[str | Path] = [BIN / "consumer", *arguments]
     return subprocess.run(
         command,
         env={**os.environ, **variables},

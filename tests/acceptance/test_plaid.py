@@ -57,7 +57,7 @@ def test_consumer_submit(
 ) -> None:
     (tmp_path / "jobs.jsonl").write_text("\n".join(trained.jobs))
     out = tmp_path / "results.jsonl"
-    command = [BIN / "consumer", "submit", tmp_path / "jobs.jsonl", "--out", out, *reply_through]
+    command: list[str | Path] = [BIN / "consumer", "submit", tmp_path / "jobs.jsonl", "--out", out, *reply_through]
     environment = {**os.environ, "CONSUMER_AMQP_URL": vhost_url}
     subprocess.run(command, env=environment, check=True, timeout=PATIENCE_S)
     results = [json.loads(line) for line in out.read_text().splitlines()]

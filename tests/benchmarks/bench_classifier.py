@@ -36,7 +36,15 @@ EXEC_JOBS = 5
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plaid.require()
     folder = tmp_path_factory.mktemp("models")
-    command = [BIN / "classifier", "train", plaid.TRAIN, "--test", plaid.TEST, "--out", folder / "plaid"]
+    command: list[str | Path] = [
+        BIN / "classifier",
+        "train",
+        plaid.TRAIN,
+        "--test",
+        plaid.TEST,
+        "--out",
+        folder / "plaid",
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
 

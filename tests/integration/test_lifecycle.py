@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pika.exceptions
 import pytest
-from conftest import Management
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script
+from management import Management
 
 from consumer import localbroker
 

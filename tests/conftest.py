@@ -1,0 +1,60 @@
+"""One private RabbitMQ node for the whole run, a vhost of its own for each test that asks for one.
+
+Without a RabbitMQ server on the machine such tests are skipped, except in CI, where they fail.
+For annotations: `from management import Management`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from management import Management
+
+from consumer import localbroker
+from consumer.management import create_vhost, delete_vhost
+
+
+@pytest.fixture(scope="session")
+def server() -> None:
+    """Skip, or fail in CI, where no RabbitMQ server can be started."""
+    try:
+        localbroker.find_server(os.environ)
+    except localbroker.RabbitMQMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def node(
+    server: None,  # noqa: ARG001 - wanted for its skip
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[localbroker.Node]:
+    """A node that lives as long as the test run."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    # Not print, which would show the line only when a test fails: a start takes seconds.
+    report = reporter.write_line if reporter else print
+    data_dir = tmp_path_factory.mktemp("rabbitmq")
+    try:
+        yield localbroker.up(data_dir, report=report)
+    finally:
+        localbroker.down(data_dir, timeout_s=0)
+
+
+@pytest.fixture
+def management(node: localbroker.Node) -> Iterator[Management]:
+    """The management API of this test's vhost, which is made for the test and deleted after it."""
+    vhost = f"test-{uuid4().hex[:12]}"
+    create_vhost(node, vhost)
+    yield Management(node, vhost)
+    delete_vhost(node, vhost)
+
+
+@pytest.fixture
+def vhost_url(management: Management) -> str:
+    """AMQP URL of this test's vhost."""
+    return management.node.vhost_url(management.vhost)

@@ -1,0 +1,165 @@
+"""The private node's life: up, down, and what a killed predecessor leaves. A start takes about five seconds."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pika
+import pytest
+from management import Management
+
+from consumer import localbroker, nodefolder
+from consumer.localbroker import LocalBrokerError, Node
+from consumer.management import RefusedError, api, create_vhost, delete_vhost
+
+UP = "import sys, pathlib; from consumer import localbroker; localbroker.up(pathlib.Path(sys.argv[1]))"
+
+
+@pytest.fixture
+def data_dir(server: None, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001 - wanted for its skip
+    """A folder for a node of the test's own; whatever runs there is gone after the test."""
+    folder = tmp_path / "a node"
+    yield folder
+    localbroker.down(folder, timeout_s=0)
+    assert localbroker.processes(folder) == {}
+
+
+def publish(url: str, body: bytes) -> None:
+    """Leave a persistent message in a durable queue, confirmed by RabbitMQ."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("kept", durable=True)
+        channel.basic_publish("", "kept", body, pika.BasicProperties(delivery_mode=2))
+
+
+def fetch(url: str) -> bytes | None:
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        body: bytes | None = connection.channel().basic_get("kept", auto_ack=True)[2]
+        return body
+
+
+def listening_addresses(pids: set[int]) -> set[str]:
+    """Local addresses, as /proc/net writes them, on which one of these processes listens."""
+    links = {str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+    rows = [row.split() for table in ("tcp", "tcp6") for row in Path("/proc/net", table).read_text().splitlines()]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def test_the_node_takes_and_gives_a_message_in_a_vhost_of_the_tests_own(
+    vhost_url: str, management: Management
+) -> None:
+    publish(vhost_url, b"hello")
+    assert [queue["name"] for queue in management.get("queues/{vhost}")] == ["kept"]
+    assert fetch(vhost_url) == b"hello"
+
+
+def test_a_deleted_vhost_refuses_and_the_refusal_carries_its_status(node: Node) -> None:
+    create_vhost(node, "short/lived")
+    delete_vhost(node, "short/lived")
+    with pytest.raises(RefusedError) as caught:
+        api(node, "GET", "vhosts/short%2Flived")
+    assert caught.value.status == 404
+
+
+def test_nothing_listens_beyond_the_loopback_address(node: Node) -> None:
+    assert node.epmd_pid
+    addresses = listening_addresses({node.pid, node.epmd_pid})
+    assert addresses <= {"0100007F", "0" * 24 + "01000000"}
+    assert "0100007F" in addresses
+
+
+def test_rabbitmqctl_reaches_the_node_and_its_failure_is_told_in_its_own_words(node: Node) -> None:
+    assert "classifier" in localbroker.ctl(node, "list_users")
+    with pytest.raises(LocalBrokerError, match=r"(?s)rabbitmqctl .*no-such-vhost"):
+        localbroker.ctl(node, "delete_vhost", "no-such-vhost")
+
+
+def test_up_again_in_the_same_folder_returns_the_node_that_runs(node: Node) -> None:
+    assert localbroker.up(node.data_dir) == node
+    assert localbroker.status(node.data_dir) == node
+
+
+def test_a_node_comes_back_with_its_messages_after_down_and_after_sigkill(data_dir: Path) -> None:
+    lines: list[str] = []
+    with ThreadPoolExecutor(2) as threads:
+        first, same = threads.map(lambda _: localbroker.up(data_dir, report=lines.append), range(2))
+    assert first == same
+    assert sum("ready after" in line for line in lines) == 1
+    publish(first.amqp_url, b"before down")
+
+    assert localbroker.down(data_dir) is True
+    assert localbroker.processes(data_dir) == {}
+    assert localbroker.down(data_dir) is False
+    assert localbroker.status(data_dir) is None
+
+    second = localbroker.up(data_dir)
+    assert second.amqp_url == first.amqp_url
+    assert fetch(second.amqp_url) == b"before down"
+    publish(second.amqp_url, b"before SIGKILL")
+
+    # epmd stays, the state file names a dead process, and the password's file is damaged.
+    os.kill(second.pid, signal.SIGKILL)
+    os.waitpid(second.pid, 0)
+    assert second.epmd_pid in localbroker.processes(data_dir)
+    (data_dir / "node.json").write_text("{")
+    third = localbroker.up(data_dir, report=lines.append)
+    assert any("previous node" in line for line in lines)
+    assert third.epmd_pid != second.epmd_pid
+    assert fetch(third.amqp_url) == b"before SIGKILL"
+
+
+def test_a_start_that_is_killed_leaves_a_node_that_the_next_start_takes_over(data_dir: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", UP, data_dir]) as killed:
+        while not (data_dir / "node.pid").exists():
+            assert killed.poll() is None
+        killed.kill()
+    lines: list[str] = []
+    node = localbroker.up(data_dir, report=lines.append)
+    assert lines == [f"found a RabbitMQ node in {data_dir}"]
+    assert f"{node.pid}\n" == (data_dir / "node.pid").read_text()
+
+    # Its state file lost, a running node cannot be used, but it is found, ended and replaced.
+    (data_dir / "node.json").unlink()
+    other = localbroker.up(data_dir)
+    assert other.password == node.password
+    assert other.pid != node.pid
+    assert node.pid not in localbroker.processes(data_dir)
+
+
+def test_a_process_number_that_belongs_to_another_program_now_is_not_touched(data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "lock").touch()
+    nodefolder.save(nodefolder.choose(data_dir))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
+        (data_dir / "node.pid").write_text(f"{bystander.pid}\n")
+        assert localbroker.status(data_dir) is None
+        assert localbroker.down(data_dir) is False
+        assert bystander.poll() is None
+        bystander.communicate(b"\n")
+    assert bystander.returncode == 0
+
+
+def test_a_server_that_ends_while_it_starts_is_told_with_what_its_log_says(data_dir: Path) -> None:
+    with pytest.raises(LocalBrokerError, match=re.compile(r"ended while it started.*no_such_setting", re.DOTALL)):
+        localbroker.up(data_dir, config={"no_such_setting": "1"})
+    assert localbroker.processes(data_dir) == {}
+
+
+def test_a_server_that_is_not_ready_in_time_is_ended(data_dir: Path) -> None:
+    with pytest.raises(LocalBrokerError, match="did not become ready in time"):
+        localbroker.up(data_dir, timeout_s=0)
+    assert localbroker.processes(data_dir) == {}
+    node = nodefolder.load(data_dir)
+    assert node
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", node.epmd_port), timeout=5)
