@@ -247,5 +247,5 @@ def run_demo(arguments: argparse.Namespace) -> int:
     chosen = _settings(arguments)
     with _broker_url(chosen) as url:
         succeeded = demo.run(chosen, url)
-        print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
+    print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
     return os.EX_OK if succeeded else EXIT_JOBS_FAILED

@@ -88,18 +88,27 @@ fi
 
 echo "Missing Debian packages, installed now with apt-get: $*"
 forbid_service_starts
+# A hundred lines of unpacking say nothing to anybody, unless it fails.
+log=$(mktemp)
 install() {
     # Through env: sudo drops the variable. Without a terminal on stdin nothing can wait for an answer.
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null >"$log" 2>&1
+}
+refresh_and_install() {
+    as_root apt-get update -qq
+    install "$@" || {
+        cat "$log" >&2
+        rm -f "$log"
+        exit 1
+    }
 }
 # The package lists of a bare machine are missing or old; of any other they need not be fetched.
 if ! as_root apt-get install -s -q --no-install-recommends "$@" >/dev/null 2>&1; then
-    as_root apt-get update -q
-    install "$@"
+    refresh_and_install "$@"
 elif ! install "$@"; then
-    as_root apt-get update -q
-    install "$@"
+    refresh_and_install "$@"
 fi
+rm -f "$log"
 case " $* " in
 *" rabbitmq-server "*)
     echo "Debian's own RabbitMQ service was not started; it may start at the next boot."
