@@ -1,4 +1,4 @@
-"""The only importer of aio-pika: connect, QoS, deliveries, publish with confirm, settle.
+"""The service's side of RabbitMQ: queues declared, deliveries in, publishes confirmed, messages settled.
 
 Two connections: one reads and acks, one publishes, because a RabbitMQ with an alarm stops reading every
 connection that has published, acks included. Nothing is repaired here: whatever breaks a connection ends the
@@ -18,28 +18,24 @@ from importlib.metadata import version
 from typing import Any, Self
 
 import aio_pika
-import aiormq.exceptions
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelInvalidStateError, DeliveryError, PublishError
-from aiormq.abc import FieldTable
-from yarl import URL
 
-from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
+from consumer.connection import (
+    CALL_TIMEOUT_S,
+    CONFIRM_TIMEOUT_S,
+    PRODUCT,
+    connection,
+    may_be_lost,
+    refusal_explained,
+)
 from consumer.messages import DIRECT_REPLY_PREFIX, Message
-from consumer.settings import redacted
 from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0
-CALL_TIMEOUT_S = 10.0
-#: A quorum queue that elects a new leader confirms late, not never.
-CONFIRM_TIMEOUT_S = 30.0
 #: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
 REFUSAL_PATIENCE_S = 30.0
-#: Silence is noticed after three times this, instead of three minutes with the default of 60.
-HEARTBEAT_S = 15
-PRODUCT = "rabbitmq-classifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ class Broker:
             ConnectionLostError
         """
         channel = _opened(self._read)
-        with _connection_may_be_lost(), refusal_explained(f"consume {queue}"):
+        with may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await channel.set_qos(prefetch_count=prefetch)
                 jobs = await channel.get_queue(queue, ensure=False)
@@ -158,7 +154,7 @@ class Broker:
     async def stop_consuming(self) -> None:
         """No delivery arrives after this returns; what has arrived can still be settled."""
         if self._cancel:
-            with _connection_may_be_lost():
+            with may_be_lost():
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     await self._cancel()
 
@@ -190,7 +186,7 @@ class Broker:
         mandatory = not queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
             try:
-                with _connection_may_be_lost():
+                with may_be_lost():
                     await _opened(self._write).default_exchange.publish(
                         _outgoing(message), queue, mandatory=mandatory, timeout=CONFIRM_TIMEOUT_S
                     )
@@ -215,102 +211,10 @@ class Broker:
                 await channel.close()
 
 
-@contextmanager
-def refusal_explained(act: str) -> Iterator[None]:
-    """Turn what RabbitMQ says when it closes a channel into what can be done about it.
-
-    Raises:
-        BrokerRefusedError
-    """
-    try:
-        yield
-    except aiormq.exceptions.ChannelPreconditionFailed as error:
-        raise BrokerRefusedError(
-            f"cannot {act}: {_reason(error)}. Delete the queue named there if it may be lost, "
-            "or choose another `prefix`"
-        ) from None
-    except aiormq.exceptions.ChannelNotFoundEntity as error:
-        raise BrokerRefusedError(
-            f"cannot {act}: {_reason(error)}. Create it, or set `declare` to true. Without a dead-letter "
-            "exchange and queue RabbitMQ deletes the jobs that fail"
-        ) from None
-    except (aiormq.exceptions.ChannelAccessRefused, aiormq.exceptions.ChannelLockedResource) as error:
-        raise BrokerRefusedError(
-            f"cannot {act}: {_reason(error)}. Grant the permission, or set `declare` to false "
-            "and have the queues created by somebody who may"
-        ) from None
-
-
-@asynccontextmanager
-async def connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
-    """Open one connection, telling who we are; close it at the end.
-
-    Raises:
-        BrokerUnreachableError: nobody answers at the address.
-        BrokerRefusedError: the login or the virtual host is refused.
-    """
-    address = URL(url)
-    if "heartbeat" not in address.query:
-        address = address.update_query(heartbeat=HEARTBEAT_S)
-    properties: FieldTable = {
-        "connection_name": f"{PRODUCT} {name}",
-        "product": PRODUCT,
-        "version": version(PRODUCT),
-    }
-    with _explained(redacted(url)):
-        opened = await aio_pika.connect(address, timeout=CONNECT_TIMEOUT_S, client_properties=properties)
-    try:
-        yield opened
-    finally:
-        with suppress(TimeoutError, asyncio.CancelledError, *CONNECTION_EXCEPTIONS):
-            await asyncio.wait_for(opened.close(), CALL_TIMEOUT_S)
-
-
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError):
-        raise BrokerRefusedError(f"RabbitMQ at {url} refused the user or the password; check amqp_url") from None
-    except (aiormq.exceptions.ConnectionClosed, aiormq.exceptions.InvalidFrameError):
-        # Closed instead of open-ok; aiormq does not pass RabbitMQ's own words on.
-        raise BrokerRefusedError(
-            f"RabbitMQ at {url} closed the connection while it was opened; check that the virtual host at the "
-            "end of amqp_url exists, and that this user has permissions there"
-        ) from None
-    except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-        raise BrokerUnreachableError(
-            f"no RabbitMQ answered at {url}: {str(error) or type(error).__name__}; is it running, "
-            "and are host and port right?"
-        ) from None
-
-
-@contextmanager
-def _connection_may_be_lost() -> Iterator[None]:
-    """Tell a lost connection from our own cancellation and from the two answers that a publish can get."""
-    try:
-        yield
-    except (DeliveryError, BrokerRefusedError):
-        raise
-    except asyncio.CancelledError:
-        # When heartbeats stop, aiormq cancels what waits for it; nobody cancelled this task.
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise
-        raise ConnectionLostError("the connection to RabbitMQ went silent") from None
-    except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-        raise ConnectionLostError(
-            f"the connection to RabbitMQ was lost: {str(error) or type(error).__name__}"
-        ) from error
-
-
 def _opened(channel: AbstractChannel | None) -> AbstractChannel:
     if channel is None:
         raise RuntimeError("Broker.open makes the channels; nothing works before")
     return channel
-
-
-def _reason(error: BaseException) -> str:
-    return str(error.args[-1] if error.args else error).removeprefix("PRECONDITION_FAILED - ")
 
 
 def _received(incoming: AbstractIncomingMessage) -> Message:

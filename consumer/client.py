@@ -1,8 +1,8 @@
 """Request and reply for Python producers: publish jobs, get the reply of each.
 
 Plain AMQP as any producer would use it: the job is the body, `correlation_id` finds the reply. Knows the wire,
-nothing of how the service works. Besides broker.py the one importer of aio-pika: a producer's channel reads and
-writes at once, which direct reply-to demands and the service must not do.
+nothing of how the service works. Not built on `Broker`: a producer's channel reads and writes at once, which
+direct reply-to demands and the service must not do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
-from consumer.broker import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, connection
+from consumer.connection import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, connection
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.messages import Reply
 

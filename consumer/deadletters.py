@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from aio_pika.abc import AbstractIncomingMessage
 
-from consumer.broker import CALL_TIMEOUT_S, connection, refusal_explained
+from consumer.connection import CALL_TIMEOUT_S, connection, refusal_explained
 from consumer.messages import ErrorRecord
 from consumer.topology import Topology
 
