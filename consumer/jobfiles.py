@@ -80,6 +80,8 @@ def remove_tree(folder: Path) -> None:
     """
     try:
         shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass  # a job may clean up after itself
     except PermissionError:
         _make_removable(folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -97,11 +99,11 @@ def _make_removable(folder: Path) -> None:
 
 def _sweep(job_dir: Path) -> None:
     for folder in job_dir.glob(FOLDER_PREFIX + "*"):
-        if not _is_ours(folder):
-            continue
-        with suppress(BlockingIOError):  # its owner lives
-            os.close(_lock(folder))
-            remove_tree(folder)
+        with suppress(BlockingIOError, FileNotFoundError):  # its owner lives; or it has just gone
+            if _is_ours(folder):
+                folder.chmod(stat.S_IRWXU)  # a classifier may have closed it
+                os.close(_lock(folder))
+                remove_tree(folder)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -31,6 +31,8 @@ JOB_ID_HEADER = "job-id"
 TIMEOUT_HEADER = "timeout-s"
 TRACEPARENT_HEADER = "traceparent"
 
+#: AMQP's short string, which message_id and correlation_id are.
+MAX_ID_BYTES = 255
 #: W3C Trace Context, section 3.2; one that is malformed is to be ignored, not to be refused.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -96,8 +98,8 @@ def read_request(message: Message, topology: Topology) -> Request:
     job_id = message.headers.get(JOB_ID_HEADER) or message.message_id
     if not (isinstance(job_id, str) and job_id):
         job_id = str(uuid.uuid4())
-    elif not job_id.isprintable():
-        complaints.append("message_id must be printable text; leave it out to have one made")
+    elif not job_id.isprintable() or len(job_id.encode()) > MAX_ID_BYTES:
+        complaints.append(f"message_id must be printable, at most {MAX_ID_BYTES} bytes; leave it out to get one")
         job_id = str(uuid.uuid4())
     reply_to = message.reply_to or topology.results
     if complaint := _reply_to_fault(reply_to, topology):

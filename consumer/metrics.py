@@ -58,7 +58,7 @@ class Metrics:
         prefix = f"{settings.prefix}.{re.sub('[^A-Za-z0-9_-]', '_', socket.gethostname())}"
         try:
             client = StatsClient(settings.statsd_host, settings.statsd_port, prefix)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the second for what is no host name at all
             log.error("no metrics: statsd_host %r cannot be resolved: %s", settings.statsd_host, error)
             return cls()
         client._sock.setblocking(False)  # noqa: SLF001 - no public way; a full socket buffer must not stop the loop

@@ -122,6 +122,8 @@ def conclude(cause: Cause, child: Child, limits: Limits, *, run_s: float) -> Out
     stderr_tail = child.stderr_tail
     if child.answer and cause in (Cause.ANSWERED, Cause.EXITED):
         return _judge(child.answer, stderr_tail, run_s)
+    if cause is Cause.EXITED and child.excess:  # found in the pipe after the program's end
+        cause = Cause.OVER_LIMIT
     match cause:
         case Cause.INTERRUPTED:
             return Interrupted(run_s=run_s)
@@ -131,8 +133,16 @@ def conclude(cause: Cause, child: Child, limits: Limits, *, run_s: float) -> Out
         case Cause.OVER_LIMIT:
             return OverLimit(message=f"killed: {child.excess}", stderr_tail=stderr_tail, run_s=run_s)
         case _:
-            message = f"{describe_exit(child.returncode)} without an OUTPUT: or ERROR: line"
-            return Crashed(message=message, stderr_tail=stderr_tail, run_s=run_s)
+            return Crashed(message=_crash(child), stderr_tail=stderr_tail, run_s=run_s)
+
+
+def _crash(child: Child) -> str:
+    """setpriv, which starts the program, says on stderr that it could not."""
+    if child.stderr_tail.startswith("setpriv: failed to execute "):
+        return (
+            f"the classifier could not be started: {child.stderr_tail.removeprefix('setpriv: failed to execute ')}"
+        )
+    return f"{describe_exit(child.returncode)} without an OUTPUT: or ERROR: line"
 
 
 def _judge(answer: Line, stderr_tail: str, run_s: float) -> Outcome:

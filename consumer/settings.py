@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -39,6 +40,7 @@ ENV_PREFIX = "CONSUMER_"
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
+UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 
 
 def _list_from_json(value: object) -> object:
@@ -148,15 +150,23 @@ class Settings(BaseModel):
     def _amqp_url_is_one(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        parts = urlsplit(value.get_secret_value())
+        try:
+            parts = urlsplit(value.get_secret_value())
+            _ = parts.port
+        except ValueError:  # its message would quote a piece of the password
+            raise ValueError(UNQUOTED) from None
+        if "@" in parts.path + parts.query or parts.fragment:
+            raise ValueError(UNQUOTED)
         if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
             raise ValueError("not an AMQP URL")
-        try:
-            _ = parts.port
-        except ValueError:  # its message would quote a piece of a password that holds a `/` or `@`
-            raise ValueError(
-                "the port is no number; write `/`, `@` and `:` in a password as %2F, %40, %3A"
-            ) from None
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Pydantic would take it for 1."""
+        if isinstance(value, bool) and info.field_name != "declare":
+            raise ValueError("true and false are no value for this")
         return value
 
     @model_validator(mode="after")
@@ -249,7 +259,7 @@ def redacted(url: str) -> str:
     if parts.password is None:
         return url
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{quote(parts.username or '')}:***@{host}"))
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
 
 
 def _from_file(path: Path) -> dict[str, Any]:

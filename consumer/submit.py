@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from pydantic_core import from_json
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -63,7 +64,7 @@ class Result:
                 "error": {"code": "no_reply", "message": self.fault},
             }
         else:
-            fields = self.reply.model_dump(mode="json", exclude_none=True)
+            fields = self.reply.model_dump(mode="json", exclude={"error" if self.succeeded else "output"})
         return json.dumps({"source": self.source.name, **fields})
 
 
@@ -97,7 +98,7 @@ def split_jobs(name: str, content: bytes) -> Iterator[Source]:
 
 def _is_json(content: bytes) -> bool:
     try:
-        json.loads(content)
+        from_json(content)
     except ValueError:
         return False
     return True

@@ -1,0 +1,125 @@
+"""Stand-ins for RabbitMQ and for a slot that several test files share, and small tools around them.
+
+A fake keeps the rules of the thing that it stands for: a delivery that is settled twice raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ParamSpec
+
+from consumer.job import Job, Outcome
+from consumer.messages import Message
+
+P = ParamSpec("P")
+NOBODY = 65534
+#: Seconds that no test takes unless something hangs.
+PATIENCE_S = 60.0
+#: What happened, in order: ("publish", queue) and the settlements.
+Events = list[tuple[str, str]]
+
+
+def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Run an async test in an event loop of its own, and see that it leaves no task behind."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def body() -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                await test(*args, **kwargs)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.sleep(0)  # a task that was just cancelled ends in the next turn of the loop
+            assert not {task for task in left if not task.done()}
+
+        asyncio.run(body())
+
+    return run
+
+
+@contextmanager
+def unprivileged_folder() -> Iterator[Path]:
+    """Give a new folder, as a user whom permissions stop: root's own tests would pass whatever the modes are."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        folder = Path(tempfile.mkdtemp())
+        try:
+            yield folder
+        finally:
+            folder.chmod(0o700)
+            shutil.rmtree(folder)
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+class SettledTwiceError(Exception):
+    """RabbitMQ closes the channel over this (PRECONDITION_FAILED, unknown delivery tag)."""
+
+
+@dataclass
+class FakeDelivery:
+    """A delivery that remembers its one settlement and refuses a second."""
+
+    message: Message
+    events: Events = field(default_factory=list)
+    settlement: str | None = None
+
+    async def ack(self) -> None:
+        self._settle("ack")
+
+    async def dead_letter(self) -> None:
+        self._settle("dead-letter")
+
+    async def requeue(self) -> None:
+        self._settle("requeue")
+
+    def _settle(self, settlement: str) -> None:
+        if self.settlement:
+            raise SettledTwiceError(f"{self.settlement}, then {settlement}")
+        self.settlement = settlement
+        self.events.append(("settle", settlement))
+
+
+@dataclass
+class FakePublisher:
+    """Takes every message, but for the queues in `faults`, which answer with a fault or raise."""
+
+    events: Events = field(default_factory=list)
+    faults: dict[str, str | Exception] = field(default_factory=dict)
+    taken: dict[str, list[Message]] = field(default_factory=dict)
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        await asyncio.sleep(0)  # the real one waits for a confirm: whatever should come later must wait for it
+        match self.faults.get(queue):
+            case Exception() as error:
+                raise error
+            case str() as fault:
+                return fault
+            case None:
+                self.events.append(("publish", queue))
+                self.taken.setdefault(queue, []).append(message)
+                return None
+
+
+@dataclass
+class FakeSlot:
+    """Ends every job in the given way, at once."""
+
+    outcome: Outcome | Exception
+    jobs: list[Job] = field(default_factory=list)
+
+    async def run(self, job: Job, interrupt: asyncio.Event) -> Outcome:  # noqa: ARG002 - Slot's signature
+        self.jobs.append(job)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome

@@ -1,0 +1,358 @@
+"""The wire: what a producer may send and what it gets back, rule by rule."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
+from consumer.messages import ErrorRecord, Message, Reply, error_record, read_job, read_request, reply, retry_copy
+from consumer.topology import Topology
+
+TOPOLOGY = Topology("ours", max_attempts=3)
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+REQUEST = Request(id="id-1", correlation_id="asked-1", reply_to="answers", attempt=2, traceparent=TRACEPARENT)
+#: Everything that an AMQP table may hold, as the client library hands it over.
+HEADER_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(max_size=300)
+    | st.binary(max_size=20)
+    | st.decimals()
+    | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+HEADER_NAMES = st.sampled_from(["job-id", "attempt", "timeout-s", "traceparent"]) | st.text(max_size=10)
+#: A short string of AMQP: at most 255 bytes.
+SHORT = st.none() | st.text(max_size=255).filter(lambda text: len(text.encode()) <= 255)
+MESSAGES = st.builds(
+    Message,
+    body=st.binary(max_size=50) | st.sampled_from([b"{}", b'{"signal": [1]}']),
+    headers=st.dictionaries(HEADER_NAMES, HEADER_VALUES, max_size=4),
+    message_id=SHORT,
+    correlation_id=SHORT,
+    reply_to=SHORT | st.sampled_from(["ours.jobs", "amq.direct", "answers"]),
+    timestamp=st.none() | st.floats(0, 2**63),
+)
+
+
+def request_of(**fields: Any) -> Request:  # noqa: ANN401 - a message's own
+    return read_request(Message(body=b"{}", **fields), TOPOLOGY)
+
+
+def job_of(body: bytes = b"{}", **headers: object) -> Job | Invalid:
+    message = Message(body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    request = read_request(message, TOPOLOGY)
+    return read_job(message, request, max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"),
+    [
+        (None, "ours.results"),
+        ("", "ours.results"),
+        ("ours.results", "ours.results"),
+        ("answers", "answers"),
+        ("ours", "ours"),
+        ("ours-2.jobs", "ours-2.jobs"),
+        ("amq.gen-JzTY20BRgKO", "amq.gen-JzTY20BRgKO"),
+        ("amq.rabbitmq.reply-to.g2dkABB", "amq.rabbitmq.reply-to.g2dkABB"),
+    ],
+)
+def test_the_reply_goes_where_it_is_asked_to_or_to_the_results(asked: str | None, used: str) -> None:
+    request = request_of(reply_to=asked)
+    assert request.reply_to == used
+    assert request.refusal is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("ours.jobs", "one of this service's own queues"),
+        ("ours.dead", "one of this service's own queues"),
+        ("ours.errors", "one of this service's own queues"),
+        ("ours.retry.1s", "one of this service's own queues"),
+        ("ours.results.2", "one of this service's own queues"),
+        ("amq.direct", "one of RabbitMQ's own names"),
+        ("amq.rabbitmq.trace", "one of RabbitMQ's own names"),
+        ("amq.rabbitmq.reply-to", "one of RabbitMQ's own names"),
+    ],
+)
+def test_a_reply_to_that_we_must_not_write_to_is_refused_and_gets_no_reply(asked: str, why: str) -> None:
+    request = request_of(reply_to=asked)
+    assert request.reply_to is None
+    assert why in str(request.refusal)
+    assert asked in str(request.refusal)
+    assert "use a queue of your own" in str(request.refusal)
+
+
+@pytest.mark.parametrize("queue", TOPOLOGY.queues(), ids=lambda queue: queue.name)
+def test_of_our_queues_only_the_results_take_replies(queue: Any) -> None:  # noqa: ANN401 - pytest's ids want no type
+    assert (request_of(reply_to=queue.name).refusal is None) == (queue.name == TOPOLOGY.results)
+
+
+@pytest.mark.parametrize(
+    ("properties", "job_id", "correlation_id"),
+    [
+        ({"message_id": "m"}, "m", "m"),
+        ({"message_id": "m", "correlation_id": "c"}, "m", "c"),
+        ({"message_id": "m", "headers": {"job-id": "j"}}, "j", "m"),
+        ({"headers": {"job-id": "j"}, "correlation_id": "c"}, "j", "c"),
+        ({"headers": {"job-id": "j"}}, "j", "j"),
+    ],
+)
+def test_the_id_is_the_retried_jobs_or_the_messages(
+    properties: dict[str, Any], job_id: str, correlation_id: str
+) -> None:
+    request = request_of(**properties)
+    assert (request.id, request.correlation_id, request.refusal) == (job_id, correlation_id, None)
+
+
+@pytest.mark.parametrize("properties", [{}, {"message_id": ""}, {"headers": {"job-id": 5}}])
+def test_without_a_usable_id_a_new_one_is_made(properties: dict[str, Any]) -> None:
+    first, second = request_of(**properties), request_of(**properties)
+    assert UUID(first.id) != UUID(second.id)
+    assert first.correlation_id == first.id
+    assert first.refusal is None
+
+
+def test_without_an_id_the_correlation_id_is_kept() -> None:
+    assert request_of(correlation_id="c").correlation_id == "c"
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "\x1b[2J", "\x00"])
+def test_an_id_that_could_forge_a_log_record_is_refused_and_replaced(bad: str) -> None:
+    request = request_of(message_id=bad)
+    assert UUID(request.id).version == 4
+    assert "message_id must be printable" in str(request.refusal)
+
+
+def test_a_job_id_of_any_length_leaves_a_correlation_id_that_amqp_can_carry() -> None:
+    request = request_of(headers={"job-id": "x" * 300})
+    assert len(request.correlation_id.encode()) <= 255
+
+
+@pytest.mark.parametrize(("header", "attempt"), [(1, 1), (2, 2), (2**63 - 1, 2**63 - 1)])
+def test_the_attempt_is_the_headers(header: int, attempt: int) -> None:
+    request = request_of(headers={"attempt": header})
+    assert (request.attempt, request.refusal) == (attempt, None)
+
+
+@pytest.mark.parametrize("header", [0, -1, True, 1.0, "2", None, [2], b"2"])
+def test_an_attempt_that_cannot_be_ours_is_refused_and_counts_as_the_first(header: object) -> None:
+    request = request_of(headers={"attempt": header})
+    assert request.attempt == 1
+    assert "header attempt must be a whole number" in str(request.refusal)
+
+
+@pytest.mark.parametrize(
+    ("header", "used"),
+    [
+        (TRACEPARENT, TRACEPARENT),
+        (TRACEPARENT.upper(), None),
+        (TRACEPARENT + "\n", None),
+        (TRACEPARENT[:-1], None),
+        ("", None),
+        (5, None),
+        (TRACEPARENT.encode(), None),
+    ],
+)
+def test_a_malformed_traceparent_is_ignored_and_not_refused(header: object, used: str | None) -> None:
+    request = request_of(headers={"traceparent": header})
+    assert (request.traceparent, request.refusal) == (used, None)
+
+
+def test_every_complaint_is_told_at_once() -> None:
+    refusal = request_of(message_id="\n", reply_to="amq.x", headers={"attempt": 0}).refusal
+    assert str(refusal).count("; ") >= 2
+    assert all(word in str(refusal) for word in ("message_id", "amq.x", "attempt"))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [(5, 5.0), (0.5, 0.5), ("5", 5.0), ("0.5", 0.5), ("1e2", 100.0), (600, 600.0)]
+)
+def test_a_run_time_may_be_a_number_or_the_text_of_one(header: object, seconds: float) -> None:
+    job = job_of(timeout_s=header)
+    assert isinstance(job, Job)
+    assert job.timeout_s == seconds
+
+
+def test_without_a_header_the_run_time_is_the_services() -> None:
+    job = job_of()
+    assert isinstance(job, Job)
+    assert job.timeout_s == 60.0
+
+
+@pytest.mark.parametrize(
+    "header",
+    [0, -1, 600.001, math.nan, math.inf, True, None, "", "soon", "nan", "inf", "601", [5], {"s": 5}, b"5"],
+)
+def test_a_run_time_that_we_cannot_give_is_refused(header: object) -> None:
+    assert job_of(timeout_s=header) == Invalid(message="header timeout-s must be a number of seconds, at most 600")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"a": [1, null]}', b'\n {"\xc3\xa9": "\\u00e9"}\r\n'])
+def test_any_json_object_is_a_job_and_its_bytes_are_untouched(body: bytes) -> None:
+    job = job_of(body)
+    assert isinstance(job, Job)
+    assert job.body == body
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"signal", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": "\xff"}', b"{}{}"]
+)
+def test_a_body_that_is_no_json_is_invalid(body: bytes) -> None:
+    job = job_of(body)
+    assert isinstance(job, Invalid)
+    assert job.message.startswith("the body is not JSON: ")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null"])
+def test_a_body_that_is_no_object_is_invalid(body: bytes) -> None:
+    assert job_of(body) == Invalid(message="the body is JSON but not an object; send {...}")
+
+
+@pytest.mark.parametrize(("size", "fits"), [(100, True), (101, False)])
+def test_a_body_over_the_limit_is_invalid(size: int, *, fits: bool) -> None:
+    job = job_of(b'{"a": "' + b"x" * (size - 9) + b'"}')
+    assert isinstance(job, Job) == fits
+    assert fits or job == Invalid(message="the body has 101 bytes, the limit is 100 (max_body_bytes)")
+
+
+def test_a_refused_request_is_invalid_whatever_its_body() -> None:
+    message = Message(body=b"{}", reply_to="amq.x")
+    request = read_request(message, TOPOLOGY)
+    job = read_job(message, request, max_body_bytes=9, timeout_s=1.0, longest_timeout_s=1.0)
+    assert job == Invalid(message=str(request.refusal))
+
+
+@given(MESSAGES)
+def test_reading_never_raises_and_what_comes_of_it_can_be_answered(message: Message) -> None:
+    request = read_request(message, TOPOLOGY)
+    job = read_job(message, request, max_body_bytes=40, timeout_s=1.0, longest_timeout_s=9.0)
+    assert request.id.isprintable()
+    assert request.attempt >= 1
+    outcome = job if isinstance(job, Invalid) else Succeeded(output=b"1")
+    answer = reply(request, outcome)
+    assert Reply.model_validate_json(answer.body).job_id == request.id
+    assert len(str(answer.correlation_id).encode()) <= 255
+
+
+def test_the_reply_to_a_success_holds_the_output_as_it_was_printed() -> None:
+    output = b'{"b":1.10,  "a":12345678901234567890, "\xc3\xa9":"\\u00e9", "n":null}'
+    answer = reply(REQUEST, Succeeded(output=output, run_s=0.0012345))
+    assert b'"output":' + output in answer.body
+    assert json.loads(answer.body) == {
+        "job_id": "id-1",
+        "status": "succeeded",
+        "output": json.loads(output),
+        "attempt": 2,
+        "run_ms": 1.234,
+    }
+    assert answer.type == "job.succeeded"
+
+
+def test_the_reply_to_a_failure_holds_the_error() -> None:
+    answer = reply(REQUEST, TimedOut(message='"too" late', stderr_tail="é\n", run_s=60.0))
+    assert json.loads(answer.body) == {
+        "job_id": "id-1",
+        "status": "failed",
+        "error": {"code": "timed_out", "message": '"too" late', "retryable": True, "stderr_tail": "é\n"},
+        "attempt": 2,
+        "run_ms": 60000.0,
+    }
+    assert answer.type == "job.failed"
+    parsed = Reply.model_validate_json(answer.body)
+    assert parsed.error is not None
+    assert parsed.error.code == "timed_out"
+
+
+@pytest.mark.parametrize("outcome", [Succeeded(output=b"1"), Failed(message="m"), Invalid(message="m")], ids=str)
+def test_a_reply_carries_what_its_receiver_needs_to_match_it(outcome: Succeeded | Unsuccessful) -> None:
+    answer = reply(REQUEST, outcome)
+    assert answer.correlation_id == "asked-1"
+    assert answer.headers == {"job-id": "id-1", "traceparent": TRACEPARENT}
+    assert answer.content_type == "application/json"
+    assert answer.reply_to is None
+
+
+def test_without_a_traceparent_a_reply_has_none() -> None:
+    assert reply(replace(REQUEST, traceparent=None), Succeeded(output=b"1")).headers == {"job-id": "id-1"}
+
+
+def test_every_message_of_ours_has_a_message_id_of_its_own() -> None:
+    outcome = Failed(message="m")
+    made = [reply(REQUEST, outcome), reply(REQUEST, outcome), error_record(REQUEST, outcome, consumer="c")]
+    ids = {message.message_id for message in made}
+    assert len(ids) == 3
+    assert None not in ids
+    assert REQUEST.id not in ids
+
+
+def test_an_interrupted_job_has_no_reply() -> None:
+    with pytest.raises(TypeError, match="Interrupted has no reply"):
+        reply(REQUEST, Interrupted())
+
+
+def test_an_error_record_says_what_a_dead_letter_cannot() -> None:
+    outcome = Crashed(message="killed by SIGSEGV", stderr_tail="boom", run_s=0.5)
+    before = datetime.now(UTC)
+    message = error_record(REQUEST, outcome, consumer="host:1")
+    record = ErrorRecord.model_validate_json(message.body)
+    assert record.model_dump(exclude={"time"}) == {
+        "job_id": "id-1",
+        "correlation_id": "asked-1",
+        "code": "crashed",
+        "message": "killed by SIGSEGV",
+        "stderr_tail": "boom",
+        "attempt": 2,
+        "run_ms": 500.0,
+        "consumer": "host:1",
+    }
+    assert abs((datetime.fromisoformat(record.time) - before).total_seconds()) < 60
+    assert message.type == "job.error"
+
+
+def test_a_retried_copy_keeps_all_that_the_producer_sent() -> None:
+    original = Message(
+        body=b'{"a": 1}',
+        headers={"timeout-s": "5", "mine": [1], "traceparent": TRACEPARENT},
+        message_id="m",
+        correlation_id="c",
+        reply_to="answers",
+        type="signal",
+        timestamp=1.7e9,
+        content_type="application/json",
+        content_encoding="utf-8",
+        priority=7,
+        app_id="producer",
+    )
+    copy = retry_copy(original, read_request(original, TOPOLOGY))
+    assert copy == replace(original, headers={**original.headers, "attempt": 2, "job-id": "m"})
+
+
+def test_a_retried_copy_drops_what_belongs_to_rabbitmq() -> None:
+    original = Message(body=b"{}", headers={"x-death": [{"count": 1}], "x-delivery-count": 3, "fox-x-": "stays"})
+    assert set(retry_copy(original, request_of()).headers) == {"fox-x-", "attempt", "job-id"}
+
+
+def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:
+    message = Message(body=b"{}")
+    first = read_request(message, TOPOLOGY)
+    second_message = retry_copy(message, first)
+    second = read_request(second_message, TOPOLOGY)
+    third = read_request(retry_copy(second_message, second), TOPOLOGY)
+    assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
+    assert {first.id, second.id, third.id} == {first.id}
+    assert {second.correlation_id, third.correlation_id} == {first.correlation_id}

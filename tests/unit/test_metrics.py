@@ -1,0 +1,191 @@
+"""What goes out to statsd, read from a real UDP socket."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.disposition import Settlement
+from consumer.job import (
+    Crashed,
+    ErrorCode,
+    Failed,
+    Interrupted,
+    Invalid,
+    InvalidOutput,
+    OverLimit,
+    Request,
+    Succeeded,
+    TimedOut,
+    Unroutable,
+)
+from consumer.metrics import NAMES, Metrics
+from consumer.settings import load
+
+HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
+
+
+class Statsd:
+    """Listens, as statsd does; hands over what arrived, line by line, without the common prefix."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.datagrams = 0
+
+    def lines(self) -> list[str]:
+        """Sending to loopback delivers before it returns, so all is here by now."""
+        self._socket.setblocking(False)
+        lines: list[str] = []
+        try:
+            while True:
+                lines += self._socket.recv(65536).decode("ascii").split("\n")
+                self.datagrams += 1
+        except BlockingIOError:
+            return [line.removeprefix(f"classifier.{HOST}.") for line in lines]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def statsd() -> Iterator[Statsd]:
+    listener = Statsd()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def metrics(statsd: Statsd) -> Iterator[Metrics]:
+    sender = metrics_to(statsd.port)
+    yield sender
+    close(sender)
+
+
+def metrics_to(port: int) -> Metrics:
+    return Metrics.from_settings(
+        load({"statsd_host": "127.0.0.1", "statsd_port": port, "prefix": "classifier"}, {})
+    )
+
+
+def close(metrics: Metrics) -> None:
+    if metrics._client is not None:  # noqa: SLF001 - it lives as long as the process, a test does not
+        metrics._client.close()  # noqa: SLF001
+
+
+def request(sent_at: float | None = None) -> Request:
+    return Request(id="1", correlation_id="1", sent_at=sent_at)
+
+
+def test_names_start_with_the_prefix_and_the_host(statsd: Statsd) -> None:
+    sender = Metrics.from_settings(
+        load({"statsd_host": "127.0.0.1", "statsd_port": statsd.port, "prefix": "a.b"}, {})
+    )
+    sender.unroutable()
+    close(sender)
+    assert statsd.lines() == [f"a.b.{HOST}.replies.unroutable:1|c"]
+
+
+def test_a_delivery_without_a_timestamp_is_only_counted(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.received(request())
+    assert statsd.lines() == ["jobs.received:1|c"]
+
+
+def test_a_delivery_with_a_timestamp_tells_its_wait(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.received(request(sent_at=time.time() - 100))
+    count, wait = statsd.lines()
+    assert count == "jobs.received:1|c"
+    name, value, kind = re.split("[:|]", wait)
+    assert (name, kind) == ("jobs.queue_wait", "ms")
+    assert float(value) >= 100_000
+
+
+def test_a_producers_clock_that_is_ahead_makes_no_negative_wait(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.received(request(sent_at=time.time() + 3600))
+    assert statsd.lines() == ["jobs.received:1|c", "jobs.queue_wait:0.000000|ms"]
+
+
+def test_slots_are_gauges(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.slots(busy=0, size=8)
+    assert statsd.lines() == ["slots.busy:0|g", "slots.size:8|g"]
+
+
+def test_a_success_is_told_in_one_datagram(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.ended(Succeeded(output=b"1", run_s=0.25), Settlement.ACK, total_s=0.5)
+    assert statsd.lines() == [
+        "jobs.acked:1|c",
+        "jobs.succeeded:1|c",
+        "jobs.run:250.000000|ms",
+        "jobs.total:500.000000|ms",
+    ]
+    assert statsd.datagrams == 1
+
+
+def test_an_attempt_without_a_result_is_told_by_its_code(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.ended(Crashed(message="m", run_s=0.25), Settlement.RETRY, total_s=0.5)
+    assert statsd.lines()[:2] == ["jobs.retried:1|c", "jobs.failed.crashed:1|c"]
+
+
+def test_what_did_not_run_has_no_run_time(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.ended(Invalid(message="m"), Settlement.DEAD_LETTER, total_s=0.001)
+    assert statsd.lines() == ["jobs.dead_lettered:1|c", "jobs.failed.invalid_job:1|c", "jobs.total:1.000000|ms"]
+
+
+def test_an_interrupted_job_neither_succeeded_nor_failed(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.ended(Interrupted(run_s=1.0), Settlement.REQUEUE, total_s=1.0)
+    assert [line.split(":")[0] for line in statsd.lines()] == ["jobs.requeued", "jobs.run", "jobs.total"]
+
+
+ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, TimedOut, Unroutable)
+
+
+def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.received(request(sent_at=0.0))
+    metrics.slots(busy=1, size=1)
+    metrics.unroutable()
+    metrics.ended(Succeeded(output=b"1", run_s=1.0), Settlement.ACK, total_s=1.0)
+    for settlement in Settlement:
+        for ending in ENDINGS:
+            metrics.ended(ending(message="m", run_s=1.0), settlement, total_s=1.0)
+    kinds = {"c": "counter", "ms": "timer", "g": "gauge"}
+    codes = "|".join(ErrorCode)
+    sent = {
+        (re.sub(rf"^jobs\.failed\.({codes})$", "jobs.failed.<code>", name), kinds[kind])
+        for name, _, kind in (re.split("[:|]", line) for line in statsd.lines())
+    }
+    assert sent == {(name, text.split(":")[0]) for name, text in NAMES.items()}
+
+
+def test_without_a_host_nothing_is_sent(statsd: Statsd) -> None:
+    everything(Metrics.from_settings(load({"statsd_port": statsd.port}, {})))
+    assert statsd.lines() == []
+
+
+def everything(metrics: Metrics) -> None:
+    metrics.received(request(sent_at=1.0))
+    metrics.slots(busy=1, size=2)
+    metrics.ended(Succeeded(output=b"1"), Settlement.ACK, total_s=1.0)
+    metrics.unroutable()
+
+
+def test_nothing_is_raised_where_nobody_listens(statsd: Statsd) -> None:
+    sender = metrics_to(statsd.port)
+    statsd.close()
+    for _ in range(3):  # the refusal of one datagram is reported with the next
+        everything(sender)
+    close(sender)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "statsd..invalid", "x" * 64 + ".invalid"])
+def test_a_host_that_cannot_be_resolved_costs_the_metrics_only(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        everything(Metrics.from_settings(load({"statsd_host": host}, {})))
+    assert f"no metrics: statsd_host {host!r} cannot be resolved" in caplog.text

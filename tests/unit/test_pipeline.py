@@ -1,0 +1,253 @@
+"""One delivery at a time through the pipeline: what is published, in which order, and the one settlement."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import FakeDelivery, FakePublisher, FakeSlot, runs_async
+
+from consumer.errors import ConnectionLostError
+from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Job, Outcome, OverLimit, Succeeded, TimedOut
+from consumer.messages import Message
+from consumer.metrics import Metrics
+from consumer.pipeline import Pipeline
+from consumer.pool import Pool
+from consumer.runner import Slot
+from consumer.settings import load
+from consumer.topology import Topology
+
+SUCCEEDED = Succeeded(output=b'{"label": "idle"}', run_s=0.5)
+FAILED = Failed(message="no such model", stderr_tail="tail")
+CRASHED = Crashed(message="killed by SIGSEGV", stderr_tail="tail")
+RETRYABLE = (CRASHED, InvalidOutput(message="m"), TimedOut(message="m"), OverLimit(message="m"))
+LAST = {"attempt": 3}
+
+
+class Bench:
+    """A pipeline with a fake on every side; `events` is what RabbitMQ would see, in order."""
+
+    def __init__(self, outcome: Outcome | Exception, **faults: str | Exception) -> None:
+        self.slot = FakeSlot(outcome)
+        self.publisher = FakePublisher(faults={name.replace("_", "."): fault for name, fault in faults.items()})
+        self.events = self.publisher.events
+        slots: list[Slot] = [self.slot]
+        self.pool = Pool(slots)
+        self.pipeline = Pipeline(
+            settings=load({"max_body_bytes": 100, "job_timeout_s": 7}, {}),
+            topology=Topology("ours", 3),
+            pool=self.pool,
+            publisher=self.publisher,
+            metrics=Metrics(),
+            consumer="host:1",
+        )
+
+    async def handle(self, body: bytes = b"{}", **properties: Any) -> FakeDelivery:  # noqa: ANN401 - a message's own
+        properties = {"message_id": "m", "reply_to": "answers", **properties}
+        delivery = FakeDelivery(Message(body=body, **properties), self.events)
+        await self.pipeline.handle(delivery)
+        return delivery
+
+    def published(self, queue: str) -> Any:  # noqa: ANN401 - JSON
+        (message,) = self.publisher.taken[queue]
+        return json.loads(message.body)
+
+
+@runs_async
+async def test_a_result_is_replied_before_the_job_is_acked() -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle()
+    assert bench.events == [("publish", "answers"), ("settle", "ack")]
+    assert bench.published("answers")["output"] == {"label": "idle"}
+
+
+@runs_async
+async def test_without_a_reply_to_the_reply_goes_to_the_results() -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(reply_to=None)
+    assert bench.events == [("publish", "ours.results"), ("settle", "ack")]
+
+
+@runs_async
+async def test_an_error_is_replied_and_recorded_before_the_job_is_dead_lettered() -> None:
+    bench = Bench(FAILED)
+    await bench.handle()
+    assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert bench.published("answers")["error"]["code"] == "classifier_error"
+
+
+@pytest.mark.parametrize("outcome", RETRYABLE, ids=lambda outcome: type(outcome).__name__)
+@runs_async
+async def test_what_may_end_differently_is_tried_again_without_a_reply(outcome: Outcome) -> None:
+    bench = Bench(outcome)
+    await bench.handle(b'{"a": 1}', headers={"mine": "kept", "x-death": []})
+    assert bench.events == [("publish", "ours.retry.1s"), ("settle", "ack")]
+    (copy,) = bench.publisher.taken["ours.retry.1s"]
+    assert (copy.body, copy.reply_to) == (b'{"a": 1}', "answers")
+    assert copy.headers == {"mine": "kept", "attempt": 2, "job-id": "m"}
+
+
+@pytest.mark.parametrize("outcome", RETRYABLE, ids=lambda outcome: type(outcome).__name__)
+@runs_async
+async def test_at_the_last_attempt_it_is_replied_and_dead_lettered(outcome: Outcome) -> None:
+    bench = Bench(outcome)
+    await bench.handle(headers=LAST)
+    assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert bench.published("answers")["attempt"] == 3
+
+
+@runs_async
+async def test_the_second_attempt_waits_in_the_second_queue() -> None:
+    bench = Bench(CRASHED)
+    await bench.handle(headers={"attempt": 2})
+    assert bench.events == [("publish", "ours.retry.5s"), ("settle", "ack")]
+
+
+@runs_async
+async def test_an_interrupted_job_goes_back_and_nobody_hears_of_it() -> None:
+    bench = Bench(Interrupted())
+    await bench.handle(headers=LAST)
+    assert bench.events == [("settle", "requeue")]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"a": NaN}', b'{"a": "' + b"x" * 100 + b'"}'])
+@runs_async
+async def test_what_is_no_job_is_answered_and_dead_lettered_without_a_slot(body: bytes) -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(body)
+    assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert bench.published("answers")["error"]["code"] == "invalid_job"
+    assert bench.slot.jobs == []
+
+
+@pytest.mark.parametrize("reply_to", ["ours.jobs", "ours.errors", "amq.direct"])
+@runs_async
+async def test_a_refused_reply_to_gets_no_reply_but_leaves_a_record(reply_to: str) -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(reply_to=reply_to)
+    assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert reply_to in bench.published("ours.errors")["message"]
+    assert bench.slot.jobs == []
+
+
+@runs_async
+async def test_a_slot_gets_the_body_the_run_time_and_the_request() -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(b'{"a": 1}', headers={"timeout-s": "5"}, correlation_id="c")
+    await bench.handle(b"{}")
+    first, second = bench.slot.jobs
+    assert isinstance(first, Job)
+    assert (first.body, first.timeout_s, first.request.correlation_id) == (b'{"a": 1}', 5.0, "c")
+    assert second.timeout_s == 7.0
+
+
+@runs_async
+async def test_an_error_record_tells_who_what_and_why() -> None:
+    bench = Bench(CRASHED)
+    await bench.handle(headers=LAST, correlation_id="c")
+    record = bench.published("ours.errors")
+    del record["time"], record["run_ms"]
+    assert record == {
+        "job_id": "m",
+        "correlation_id": "c",
+        "code": "crashed",
+        "message": "killed by SIGSEGV",
+        "stderr_tail": "tail",
+        "attempt": 3,
+        "consumer": "host:1",
+    }
+
+
+@runs_async
+async def test_without_its_retry_queue_a_job_is_answered_and_dead_lettered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(CRASHED, ours_retry_1s="there is no queue")
+    with caplog.at_level(logging.ERROR):
+        await bench.handle()
+    assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert "job m cannot be tried again: there is no queue" in caplog.text
+
+
+@runs_async
+async def test_without_the_errors_stream_a_job_is_still_dead_lettered(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(FAILED, ours_errors="there is no queue")
+    with caplog.at_level(logging.ERROR):
+        await bench.handle()
+    assert bench.events == [("publish", "answers"), ("settle", "dead-letter")]
+    assert "job m leaves no error record: there is no queue" in caplog.text
+
+
+@runs_async
+async def test_a_result_whose_named_queue_is_missing_is_kept_as_a_dead_letter_with_a_record() -> None:
+    bench = Bench(SUCCEEDED, answers="there is no queue 'answers'")
+    await bench.handle()
+    assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
+    record = bench.published("ours.errors")
+    assert (record["code"], record["message"]) == ("unroutable_reply", "there is no queue 'answers'")
+    assert record["run_ms"] == 500.0
+
+
+@runs_async
+async def test_a_result_whose_caller_has_gone_is_acked_without_a_record() -> None:
+    bench = Bench(SUCCEEDED, **{"amq.gen-1": "there is no queue"})
+    await bench.handle(reply_to="amq.gen-1")
+    assert bench.events == [("settle", "ack")]
+
+
+@pytest.mark.parametrize("reply_to", ["answers", "amq.gen-1"])
+@runs_async
+async def test_an_error_that_cannot_be_told_keeps_its_own_reason(reply_to: str) -> None:
+    bench = Bench(FAILED, **{reply_to: "there is no queue"})
+    await bench.handle(reply_to=reply_to)
+    assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert bench.published("ours.errors")["code"] == "classifier_error"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "queue"),
+    [(SUCCEEDED, "answers"), (FAILED, "answers"), (FAILED, "ours_errors"), (CRASHED, "ours_retry_1s")],
+)
+@runs_async
+async def test_a_lost_connection_leaves_the_job_unsettled(outcome: Outcome, queue: str) -> None:
+    bench = Bench(outcome, **{queue: ConnectionLostError("gone")})
+    with pytest.raises(ConnectionLostError):
+        await bench.handle()
+    assert [event for event in bench.events if event[0] == "settle"] == []
+    assert bench.pool.busy == 0
+
+
+@runs_async
+async def test_a_bug_in_a_slot_settles_nothing_and_gives_the_slot_back() -> None:
+    bench = Bench(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        await bench.handle()
+    assert bench.events == []
+    assert bench.pool.busy == 0
+
+
+@runs_async
+async def test_the_slot_is_free_again_before_the_reply_is_on_its_way() -> None:
+    bench = Bench(SUCCEEDED)
+    busy = []
+
+    class Watching(FakePublisher):
+        async def publish(self, message: Message, queue: str) -> str | None:
+            busy.append(bench.pool.busy)
+            return await super().publish(message, queue)
+
+    bench.pipeline = replace(bench.pipeline, publisher=Watching(bench.events))
+    await bench.handle()
+    assert busy == [0]
+
+
+@runs_async
+async def test_more_deliveries_than_slots_are_settled_once_each() -> None:
+    bench = Bench(SUCCEEDED)
+    deliveries = await asyncio.gather(*(bench.handle(message_id=str(number)) for number in range(20)))
+    assert [delivery.settlement for delivery in deliveries] == ["ack"] * 20
+    assert len(bench.publisher.taken["answers"]) == 20

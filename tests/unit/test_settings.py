@@ -1,0 +1,309 @@
+"""The settings: which source wins, what a wrong value's message says, and that no password gets out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from consumer.errors import ConfigurationError
+from consumer.settings import Settings, load, redacted, unknown_variables
+
+SECRET = "hunter2"  # noqa: S105 - it is what must not be found
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "service.toml"
+    path.write_text(text)
+    return path
+
+
+def complaint(flags: dict[str, Any], environment: dict[str, str], config: Path | None = None) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load(flags, environment, config)
+    return str(caught.value)
+
+
+def test_each_source_wins_over_the_next(tmp_path: Path) -> None:
+    config = toml(tmp_path, "max_attempts = 4")
+    environment = {"CONSUMER_MAX_ATTEMPTS": "5"}
+    assert load({}, {}).max_attempts == 3
+    assert load({}, {}, config).max_attempts == 4
+    assert load({}, environment, config).max_attempts == 5
+    assert load({"max_attempts": 6}, environment, config).max_attempts == 6
+
+
+def test_sources_are_mixed_setting_by_setting(tmp_path: Path) -> None:
+    config = toml(tmp_path, 'prefix = "file"\nmax_attempts = 4\nstatsd_port = 1')
+    settings = load({"statsd_port": 3}, {"CONSUMER_MAX_ATTEMPTS": "5", "CONSUMER_STATSD_PORT": "2"}, config)
+    assert (settings.prefix, settings.max_attempts, settings.statsd_port) == ("file", 5, 3)
+
+
+def test_the_file_is_named_in_the_environment_unless_a_flag_names_another(tmp_path: Path) -> None:
+    named = toml(tmp_path, 'prefix = "named"')
+    other = tmp_path / "other.toml"
+    other.write_text('prefix = "other"')
+    environment = {"CONSUMER_CONFIG": str(named)}
+    assert load({}, environment).prefix == "named"
+    assert load({}, environment, other).prefix == "other"
+    assert load({}, {"CONSUMER_CONFIG": ""}).prefix == "classifier"
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load({}, {"CONSUMER_STATSD_HOST": "", "CONSUMER_POOL_SIZE": ""}).statsd_host is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("pool_size", "4", 4),
+        ("declare", "false", False),
+        ("job_timeout_s", "0.5", 0.5),
+        ("command", '["a", "b c"]', ("a", "b c")),
+        ("pass_environment", '["MY_REGION"]', ("MY_REGION",)),
+        ("models_dir", "/srv/models", Path("/srv/models")),
+        ("classifier", "pack.age:function", "pack.age:function"),
+        ("statsd_host", "localhost", "localhost"),
+    ],
+)
+def test_the_environment_gives_every_kind_of_value(name: str, text: str, value: object) -> None:
+    assert getattr(load({}, {f"CONSUMER_{name.upper()}": text}), name) == value
+
+
+def test_a_file_gives_lists_as_lists(tmp_path: Path) -> None:
+    assert load({}, {}, toml(tmp_path, 'command = ["a", "b"]')).command == ("a", "b")
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_takes(name: str) -> None:
+    assert Settings.model_fields[name].description
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prefix", ""),
+        ("prefix", "amq.mine"),
+        ("prefix", "with space"),
+        ("prefix", "x" * 101),
+        ("declare", "perhaps"),
+        ("pool_size", "0"),
+        ("pool_size", "1025"),
+        ("pool_size", "two"),
+        ("pool_size", "1.5"),
+        ("command", "classify.py"),
+        ("command", "[]"),
+        ("command", '"classify.py"'),
+        ("command", '["python3", 5]'),
+        ("classifier", "no.function"),
+        ("classifier", "a b:c"),
+        ("pass_environment", "MY_REGION"),
+        ("job_timeout_s", "0"),
+        ("job_timeout_s", "86401"),
+        ("job_timeout_s", "nan"),
+        ("job_timeout_cap_s", "-1"),
+        ("max_attempts", "0"),
+        ("max_attempts", "51"),
+        ("max_body_bytes", "1"),
+        ("max_body_bytes", "134217729"),
+        ("max_line_bytes", "1023"),
+        ("max_line_bytes", "16777217"),
+        ("max_stdout_bytes", "1023"),
+        ("drain_grace_s", "-1"),
+        ("drain_grace_s", "inf"),
+        ("statsd_port", "0"),
+        ("statsd_port", "65536"),
+    ],
+)
+def test_a_wrong_value_is_told_with_name_value_source_and_remedy(name: str, value: str, tmp_path: Path) -> None:
+    remedy = f"expected: {Settings.model_fields[name].description}"
+    variable = f"CONSUMER_{name.upper()}"
+    config = toml(tmp_path, f"{name} = '{value}'")
+    sources = {
+        f"from --{name.replace('_', '-')}": complaint({name: value}, {}),
+        f"from {variable}": complaint({}, {variable: value}) if value else "",
+        f"in {config}": complaint({}, {}, config),
+    }
+    for source, message in sources.items():
+        assert not message or message.startswith(f"{name} = {value!r} {source}: ")
+        assert not message or message.endswith(remedy)
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["pool_size", "max_attempts", "job_timeout_s", "statsd_port"])
+def test_true_is_not_a_number(name: str, tmp_path: Path) -> None:
+    assert complaint({}, {}, toml(tmp_path, f"{name} = true")).startswith(f"{name} = True in ")
+
+
+def test_every_wrong_value_is_told_in_a_line_of_its_own_with_the_source_that_won(tmp_path: Path) -> None:
+    config = toml(tmp_path, "pool_size = 0\nmax_attempts = 0\nstatsd_port = 0")
+    lines = complaint({"statsd_port": -1}, {"CONSUMER_POOL_SIZE": "-2"}, config).splitlines()
+    assert [line.partition(": ")[0] for line in sorted(lines)] == [
+        f"max_attempts = 0 in {config}",
+        "pool_size = '-2' from CONSUMER_POOL_SIZE",
+        "statsd_port = -1 from --statsd-port",
+    ]
+
+
+def test_an_unknown_key_in_the_file_is_refused_with_a_guess(tmp_path: Path) -> None:
+    config = toml(tmp_path, "pol_size = 4\nzzz = 1")
+    assert complaint({}, {}, config).splitlines() == [
+        f"pol_size in {config}: no such setting; did you mean pool_size?",
+        f"zzz in {config}: no such setting",
+    ]
+
+
+def test_a_file_that_is_not_there_or_no_toml_is_told(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.toml"
+    assert complaint({}, {}, missing) == f"the settings file {missing} cannot be read: No such file or directory"
+    assert "is not TOML: " in complaint({}, {}, toml(tmp_path, "pool_size: 4"))
+    broken = tmp_path / "latin1.toml"
+    broken.write_bytes(b'prefix = "\xe9"')
+    assert f"the settings file {broken} is not TOML: " in complaint({}, {}, broken)
+
+
+def test_command_and_classifier_exclude_each_other() -> None:
+    message = complaint({"command": ["a"], "classifier": "a:b"}, {})
+    assert message == "`command` and `classifier` are both set; remove one of them"
+
+
+def test_a_cap_below_the_run_time_is_refused() -> None:
+    message = complaint({"job_timeout_s": 20, "job_timeout_cap_s": 10}, {})
+    assert message == (
+        "job_timeout_cap_s (10) is less than job_timeout_s (20); raise the cap or lower the time limit"
+    )
+
+
+@pytest.mark.parametrize(
+    ("timeout", "cap", "longest"), [(60, None, 600), (700, None, 700), (60, 60, 60), (60, 900, 900)]
+)
+def test_the_longest_run_time(timeout: float, cap: float | None, longest: float) -> None:
+    assert load({"job_timeout_s": timeout, "job_timeout_cap_s": cap}, {}).longest_timeout_s == longest
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load({}, {}).__setattr__("pool_size", 5)
+
+
+def test_a_misspelt_variable_is_told_with_a_guess() -> None:
+    environment = {"CONSUMER_POOLSIZE": "4", "CONSUMER_JOB_TIMEOUT": "4", "CONSUMER_POOL_SIZE": "4"}
+    assert unknown_variables(environment) == [
+        "CONSUMER_POOLSIZE is not a setting; did you mean CONSUMER_POOL_SIZE?",
+        "CONSUMER_JOB_TIMEOUT is not a setting; did you mean CONSUMER_JOB_TIMEOUT_S?",
+    ]
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_no_misspellings() -> None:
+    assert (
+        unknown_variables({"CONSUMER_PORT": "tcp://10.0.0.1:80", "CONSUMER_SERVICE_HOST": "x", "HOME": "/"}) == []
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://u:{SECRET}@host/",
+        f"u:{SECRET}@host",
+        f"amqp:u:{SECRET}@host",
+        f"amqp://u:{SECRET}@host:port/",
+        f"amqp://u:{SECRET}@host:99999/",
+        f"amqp://u:a/{SECRET}@host/",
+        f"amqp://u:{SECRET}/a@host/",
+        f"amqp://u:{SECRET}?a@host/",
+        f"amqp://u:a[{SECRET}]@host/",
+        f"amqp://u:{SECRET}[@host/",
+        f"amqp://u:{SECRET}\u2100@host/",
+        f"amqp://u:1/{SECRET}@host/",
+        f"amqp://u:#{SECRET}@host/",
+        f"amqp://u:/{SECRET}@host/",
+        f"amqp://u:12?{SECRET}@host/",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, tmp_path: Path) -> None:
+    config = toml(tmp_path, f'amqp_url = "{url}"')
+    for message in (complaint({}, {"CONSUMER_AMQP_URL": url}), complaint({}, {}, config)):
+        assert message.startswith("amqp_url = (not shown) ")
+        assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    "text", [f"amqp_url = amqp://u:{SECRET}@h", f'amqp_url = "amqp://u:{SECRET}@h', f"amqp_url = ['{SECRET}']"]
+)
+def test_a_file_that_is_wrong_around_the_password_does_not_tell_it(text: str, tmp_path: Path) -> None:
+    assert SECRET not in complaint({}, {}, toml(tmp_path, text))
+
+
+def test_the_password_is_in_no_picture_of_the_settings() -> None:
+    settings = load({}, {"CONSUMER_AMQP_URL": f"amqp://u:{SECRET}@host/"})
+    for picture in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert SECRET not in picture
+
+
+def test_the_password_stays_out_when_another_value_is_wrong() -> None:
+    flags = {"command": ["a"], "classifier": "a:b"}
+    assert SECRET not in complaint(flags, {"CONSUMER_AMQP_URL": f"amqp://u:{SECRET}@host/"})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("amqp://host", "amqp://host"),
+        ("amqp://user@host/v", "amqp://user@host/v"),
+        ("amqp://user:hunter2@host:5672/v?heartbeat=5", "amqp://user:***@host:5672/v?heartbeat=5"),
+        ("amqps://us%40er:hunter2@host/", "amqps://us%40er:***@host/"),
+        ("amqp://user:@host/", "amqp://user:***@host/"),
+        ("amqp://:hunter2@host/", "amqp://:***@host/"),
+        ("amqp://user:hun@ter2@host/", "amqp://user:***@host/"),
+        ("amqp://user:hunter2@[::1]:5672/", "amqp://user:***@[::1]:5672/"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert redacted(url) == shown
+
+
+def program(folder: Path, mode: int = 0o755) -> Path:
+    path = folder / "classify.sh"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(mode)
+    return path
+
+
+def test_a_program_that_is_found_on_the_path_gets_its_full_name() -> None:
+    (found,) = load({"command": ["sh"]}, {}).argv()
+    assert Path(found).is_absolute()
+    assert Path(found).name == "sh"
+
+
+def test_words_that_name_files_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path)
+    (tmp_path / "train").write_text("a file with a plain word's name")
+    monkeypatch.chdir(tmp_path)
+    command = ["./classify.sh", "classify.sh", "./train", "train", "--none", "no/such.file"]
+    here = str(tmp_path)
+    assert load({"command": command}, {}).argv() == (
+        f"{here}/classify.sh",
+        f"{here}/classify.sh",
+        f"{here}/train",
+        "train",
+        "--none",
+        "no/such.file",
+    )
+
+
+def test_without_a_command_our_own_classifier_runs() -> None:
+    assert load({}, {}).argv() == (sys.executable, "-m", "classifier")
+    assert load({"classifier": "a:b"}, {}).argv() == (sys.executable, "-m", "classifier", "--call", "a:b")
+
+
+@pytest.mark.parametrize("name", ["no-such-program", "./no-such-program", "", "not-executable", "."])
+def test_a_program_that_cannot_be_executed_stops_the_start(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, mode=0o644).rename(tmp_path / "not-executable")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"^command: no program '.*chmod \+x"):
+        load({"command": [name and f"./{name}"]}, {}).argv()
