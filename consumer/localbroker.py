@@ -35,7 +35,7 @@ MARK = "CONSUMER_LOCAL_BROKER"
 DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
 #: `exec` all the way down: this shell's process number is the server's. It is written down before the server
 #: exists, so that a start that is killed at any point leaves a node that can be found.
-SPAWN = 'umask 077; cd "$0" && echo $$ >node.pid && exec "$1"'
+SPAWN = 'umask 077; cd "$0" && echo $$ >node.pid.new && mv node.pid.new node.pid && exec "$1"'
 CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 POLL_S = 0.1
 KILL_S = 10
@@ -153,9 +153,19 @@ def processes(data_dir: Path) -> dict[int, str]:
     for process in Path("/proc").glob("[0-9]*"):
         # Unreadable: it has just ended, or it is another user's. A zombie's environment is empty.
         with suppress(OSError):
-            if mark in (process / "environ").read_bytes().split(b"\0"):
+            if mark in _environ(process).split(b"\0"):
                 owned[int(process.name)] = (process / "comm").read_text().strip()
     return owned
+
+
+def _environ(process: Path) -> bytes:
+    """For some microseconds of an exec there is none: a program without one is looked at again."""
+    for _ in range(3):
+        environ = (process / "environ").read_bytes()
+        if environ or not (process / "exe").exists():  # kernel threads and zombies have no program
+            break
+        time.sleep(0.001)
+    return environ
 
 
 def _running(data_dir: Path) -> Node | None:
