@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pika
@@ -49,7 +50,10 @@ def fetch(url: str) -> bytes | None:
 
 def listening_addresses(pids: set[int]) -> set[str]:
     """Local addresses, as /proc/net writes them, on which one of these processes listens."""
-    links = {str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    links = set()
+    for descriptor in [fd for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()]:
+        with suppress(FileNotFoundError):  # closed while we look; a listener stays open
+            links.add(str(descriptor.readlink()))
     inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
     rows = [row.split() for table in ("tcp", "tcp6") for row in Path("/proc/net", table).read_text().splitlines()]
     return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
