@@ -57,7 +57,7 @@ class Pipeline:
     publisher: Publisher
     metrics: Metrics
     consumer: str
-    interrupt: asyncio.Event = field(default_factory=asyncio.Event)
+    interrupt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def handle(self, delivery: Delivery) -> None:
         """Take one delivery to its settlement: exactly one on every path."""
