@@ -44,6 +44,11 @@ def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     return run
 
 
+def never() -> asyncio.Future[None]:
+    """Make an interrupt that does not come."""
+    return asyncio.get_running_loop().create_future()
+
+
 @contextmanager
 def unprivileged_folder() -> Iterator[Path]:
     """Give a new folder, as a user whom permissions stop: root's own tests would pass whatever the modes are."""
@@ -118,7 +123,7 @@ class FakeSlot:
     outcome: Outcome | Exception
     jobs: list[Job] = field(default_factory=list)
 
-    async def run(self, job: Job, interrupt: asyncio.Event) -> Outcome:  # noqa: ARG002 - Slot's signature
+    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
         self.jobs.append(job)
         if isinstance(self.outcome, Exception):
             raise self.outcome
