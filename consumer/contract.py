@@ -63,7 +63,7 @@ class LineParser:
         self.excess: str | None = None
 
     def feed(self, chunk: bytes) -> list[Line]:
-        """Take the next bytes; return the lines that they complete."""
+        """Take the next bytes; return the lines that they complete, but for empty ones."""
         if self.excess:
             return []
         within = chunk[: self._left]
@@ -84,8 +84,9 @@ class LineParser:
         for piece in ended:
             if not self._append(piece):
                 return lines
-            lines.append(parse(bytes(self._unfinished)))
-            self._unfinished.clear()
+            if self._unfinished:  # our SDK begins each line with a line break: half of all lines are empty
+                lines.append(parse(bytes(self._unfinished)))
+                self._unfinished.clear()
         self._append(rest)
         return lines
 

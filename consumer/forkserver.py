@@ -104,12 +104,11 @@ class ForkServer:
                     threads - 1,
                 )
             return
-        why = f"was not done after {START_TIMEOUT_S:g} s" if not ready.done() else await self._how_it_ended()
-        raise ConfigurationError(
-            f"the classifier {target} cannot be loaded: its import {why}{self._output.shown()}"
-        )
+        why = await self._how_it_ended() if ready.done() else f"not done after {START_TIMEOUT_S:g} s"
+        raise ConfigurationError(f"the classifier {target} cannot be loaded, {why}{self._output.shown()}")
 
     async def _how_it_ended(self) -> str:
+        await asyncio.wait([self._child.exited], timeout=CLOSE_GRACE_S)  # its socket closes a moment before
         await self._child.end()
         return describe_exit(self._program.wait())
 
@@ -223,4 +222,4 @@ class _Output:
 
     def shown(self) -> str:
         text = self._tail.decode("utf-8", "backslashreplace").strip()
-        return f"\n{text}" if text else ""
+        return f":\n{text}" if text else ""

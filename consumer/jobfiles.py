@@ -96,6 +96,7 @@ class JobFolder:
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
+        self._folder = parent
         self._path = parent / JOB_FILE
         self._made: tuple[int, int] | None = None
 
@@ -115,9 +116,9 @@ class JobFolder:
             self._clear()
 
     def _make(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="slot-", dir=self._parent))
-        self._path = folder / JOB_FILE
-        self._made = _identity(folder)
+        self._folder = Path(tempfile.mkdtemp(prefix="slot-", dir=self._parent))
+        self._path = self._folder / JOB_FILE
+        self._made = _identity(self._folder)
 
     def _write(self, body: bytes) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -130,13 +131,12 @@ class JobFolder:
         with suppress(OSError):  # removed by the job itself, or in a folder that it closed: seen below
             self._path.unlink()
         if not self._is_as_made():
-            remove_tree(self._path.parent)
+            remove_tree(self._folder)
             self._made = None
 
     def _is_as_made(self) -> bool:
-        folder = self._path.parent
         try:
-            return _identity(folder) == self._made and not any(folder.iterdir())
+            return _identity(self._folder) == self._made and not any(self._folder.iterdir())
         except OSError:  # it is gone, or closed to us
             return False
 

@@ -67,7 +67,7 @@ class WarmRunner:
     def __init__(self, workers: Workers, slots: list[WarmSlot], description: str) -> None:
         self.slots = slots
         self.description = description
-        self._workers = workers
+        self.workers = workers
 
     @classmethod
     @asynccontextmanager
@@ -96,7 +96,7 @@ class WarmRunner:
         """Load code and models anew; on a failure the old ones go on serving."""
         log.info("reloading the classifier")
         try:
-            await self._workers.start()
+            await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
             log.error("not reloaded, the old classifier goes on serving: %s", error)
         else:

@@ -7,12 +7,13 @@ worker's own side is `classifier/worker.py`.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+
+from pydantic_core import to_json
 
 from consumer.environment import job_environment
 from consumer.forkserver import Forked, ForkServer
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 class Worker:
     """A worker from its fork to its end.
 
-    Mutable state: `jobs_left`, how many more it may be handed, none once it is not fit for another; `gone` once
-    it has been ended and reaped.
+    Mutable state: `jobs_left`, counted down by who hands it jobs, none once it is not fit for another; `gone`
+    once it has been ended and reaped.
     """
 
     def __init__(self, server: ForkServer, forked: Forked, *, jobs: int) -> None:
@@ -85,12 +86,11 @@ class Worker:
         return await self.server.reap(self.pid)
 
     def _hand_over(self, job: Job, path: Path, run: EnclosedRun) -> None:
-        self.jobs_left -= 1
         self._child.listener = run
         environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not the last job's
         order = {"id": job.request.id, "path": str(path), "environment": environment}
         with suppress(BrokenPipeError):  # it died while idle; the run is told by the exit
-            os.write(self._jobs, json.dumps(order).encode() + b"\n")
+            os.write(self._jobs, to_json(order) + b"\n")
 
     async def _linger(self, run: EnclosedRun) -> None:
         """The function has answered by itself and goes on: to flush and to tidy up, which is its business."""

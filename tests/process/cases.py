@@ -186,7 +186,7 @@ def leaves_files(_: Job) -> int:
     return 1
 
 
-# For warm workers only: what one job can do to the next
+# What one job can do to the next in the same worker
 
 
 def leaves_a_thread_that_answers(_: Job) -> int:
