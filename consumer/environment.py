@@ -32,6 +32,11 @@ THREAD_VARIABLES = (
 )
 
 
+#: From 1.29 on ONNX Runtime reports its use to its maker, by a thread that starts when it is imported and that a
+#: fork does not inherit.
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+
+
 def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """Make the part of a classifier's environment that is the same for every job."""
     allowed = (*ALLOWED_VARIABLES, *settings.pass_environment)
@@ -40,6 +45,7 @@ def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict
         passed["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path.cwd()), passed.get("PYTHONPATH"))))
     return {
         "PATH": os.defpath,
+        **QUIET,
         **passed,
         **{name: environment.get(name, "1") for name in THREAD_VARIABLES},
         ENV_PREFIX + "MODELS_DIR": str(settings.models_dir.absolute()),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from consumer.child import Child, pipes
+from consumer.child import Child, Pipe, pipes
 from consumer.errors import ConfigurationError
 from consumer.process import spawn
 from consumer.run import describe_exit
@@ -126,9 +128,17 @@ class ForkServer:
                     raise NoWorkerError(f"no worker could be forked: {answer.get('refused')}")
                 self._workers += 1
                 self._unused.clear()
-                return Forked(Child(answer["forked"], stdout.ours, stderr.ours), jobs.ours)
-        except OSError as error:  # out of descriptors; a worker that was forked ends with its pipe
+                return Forked(await self._watched(answer["forked"], stdout, stderr), jobs.ours)
+        except OSError as error:  # out of descriptors
             raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
+
+    async def _watched(self, pid: int, stdout: Pipe, stderr: Pipe) -> Child:
+        try:
+            return Child(pid, stdout.ours, stderr.ours)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            await self.reap(pid)
+            raise
 
     async def reap(self, pid: int) -> int | None:
         """Take a dead worker's return code, as `subprocess` gives it; None if the server is dead itself."""

@@ -146,16 +146,21 @@ class Workers:
         try:
             worker = await self._fork_from(await self._living_server())
         except (NoWorkerError, ConfigurationError) as error:
+            self._arrived()
             # No second attempt from here: the next job makes one, and so no fault becomes a loop.
             log.error("%s", error)
             self._disappoint(NoWorkerError(str(error)))
             return
-        if this := asyncio.current_task():
-            self._forking.discard(this)
+        self._arrived()
         if worker.server is self._server:
             self._offer(worker)
         else:  # a reload has come in between, and brought a worker for every slot
             self._discard(worker)
+
+    def _arrived(self) -> None:
+        """Count this fork no more, before anybody hears of it: who does may ask for the next one at once."""
+        if this := asyncio.current_task():
+            self._forking.discard(this)
 
     async def _fork_from(self, server: ForkServer) -> Worker:
         worker = Worker(server, await server.fork(max_growth=self._max_growth), jobs=self._jobs)

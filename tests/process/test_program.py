@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fakes import never, runs_async, unprivileged_folder
 
-from consumer.environment import THREAD_VARIABLES, base_environment
+from consumer.environment import QUIET, THREAD_VARIABLES, base_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
@@ -124,6 +124,7 @@ async def test_the_environment_is_an_allow_list_without_our_secrets(bench: Bench
     assert set(environment) == {
         *("PATH", "LANG", "HOME", "TMPDIR", "JOB_ID", "JOB_ATTEMPT", "CONSUMER_MODELS_DIR"),
         *THREAD_VARIABLES,
+        *QUIET,
     }
     assert "hunter2" not in str(environment)
     assert (environment["PATH"], environment["LANG"]) == (SURROUNDINGS["PATH"], "C.UTF-8")
