@@ -16,7 +16,7 @@ from classifier import estimators, signals
 from classifier.contract import JobError
 from classifier.estimators import Model
 from classifier.features import Features, extract, extract_all
-from classifier.folder import choose, every, models_folder, nothing_in
+from classifier.folder import choose, every, models_folder, nothing_in, pin
 from classifier.model import ModelError
 
 
@@ -52,12 +52,13 @@ def classify_all(
 def preload() -> list[str]:
     """Load every model of the folder, for a process that forks workers afterwards; their names.
 
-    Nothing is computed: threads that a computation starts would be missing after the fork.
+    Models that are put there later are for the next such process. Nothing is computed: threads that a computation starts would be missing after the fork.
 
     Raises:
         ModelError: one of them cannot be used, or there is none.
     """
     folder = models_folder()
+    pin(folder)
     if not (files := every(folder)):
         raise ModelError(nothing_in(folder))
     return [_loaded(file).name for file in files]

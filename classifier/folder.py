@@ -20,6 +20,10 @@ DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+# What a folder held when it was pinned, by folder: the module's one piece of state, set by `pin` alone.
+_pinned: Final[dict[Path, set[str]]] = {}
+
+
 def models_folder() -> Path:
     """Where models are: `CONSUMER_MODELS_DIR`, or `models` under the working directory."""
     return Path(os.environ.get("CONSUMER_MODELS_DIR") or "models")
@@ -28,6 +32,14 @@ def models_folder() -> Path:
 def is_name(text: str) -> bool:
     """Whether a model can be called so."""
     return _NAME.fullmatch(text) is not None
+
+
+def pin(folder: Path) -> None:
+    """Take the folder for what it is now, in this process and all that are forked from it.
+
+    So all workers serve the same models, those that were loaded for them, until a reload makes new ones.
+    """
+    _pinned[folder] = _found(folder)
 
 
 def every(folder: Path) -> list[Path]:
@@ -59,6 +71,10 @@ def nothing_in(folder: Path) -> str:
 
 
 def _files(folder: Path) -> set[str]:
+    return _pinned[folder] if folder in _pinned else _found(folder)
+
+
+def _found(folder: Path) -> set[str]:
     try:
         return {file for file in os.listdir(folder) if file.endswith(model.SUFFIX)}  # noqa: PTH208 - three times as fast
     except OSError:

@@ -96,6 +96,16 @@ def test_preloading_loads_every_model_and_fails_on_a_bad_one(
         classify.preload()
 
 
+def test_after_preloading_the_models_are_what_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    classify.preload()
+    (folder / "second.model").rename(folder / "third.model")
+    assert classify.classify({"signal": [1], "model": "second"})["label"] == "b"
+    with pytest.raises(JobError, match="there is no model 'third': available are first, second"):
+        classify.classify({"signal": [1], "model": "third"})
+    assert classify.preload() == ["first", "third"]
+
+
 def test_an_onnx_is_chosen_over_the_pickle_and_needs_none_beside_it(folder: Path) -> None:
     (folder / "second.onnx.model").write_bytes((folder / "second.model").read_bytes())
     (folder / "third.onnx.model").write_bytes((folder / "first.model").read_bytes())
