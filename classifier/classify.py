@@ -52,7 +52,8 @@ def classify_all(
 def preload() -> list[str]:
     """Load every model of the folder, for a process that forks workers afterwards; their names.
 
-    Models that are put there later are for the next such process. Nothing is computed: threads that a computation starts would be missing after the fork.
+    Models that are put there later are for the next such process. Nothing is computed: threads that a
+    computation starts would be missing after the fork.
 
     Raises:
         ModelError: one of them cannot be used, or there is none.

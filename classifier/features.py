@@ -13,6 +13,7 @@ from itertools import accumulate, chain, pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
+from numpy import fft  # by name: numpy would import it at its first use, in every forked worker again
 from numpy.typing import NDArray
 
 from classifier.waveform import BANDS, FLOOR, FRACTIONS, SEGMENTS, Part, Vector, Waveform, waveform
@@ -82,7 +83,7 @@ def _spectrum(part: Part, out: Vector) -> None:
     load) shows there and is lost in a band.
     """
     plan = part.plan
-    lines = np.fft.rfft(part.shape * plan.window, plan.transform)
+    lines = fft.rfft(part.shape * plan.window, plan.transform)
     # With room at both ends for the bins beside a line that stands there.
     padded = np.zeros(lines.size + 2 * _SIDE_BINS)
     share = padded[_SIDE_BINS:-_SIDE_BINS]

@@ -88,8 +88,9 @@ def _be_another_process() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     random.seed()
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()
+    # Only where it was imported before the fork: a worker that imports it itself gets numbers of its own anyway.
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed()
 
 
 def _run(function: Callable[[dict[str, Any]], object], job: dict[str, Any], memory: Memory) -> None:

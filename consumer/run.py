@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -53,7 +54,7 @@ class Run:
         self.limits = limits
         self.answer: Line | None = None
         self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
+        self._started = time.monotonic()  # a loop's own clock may stand still within a turn
         self._cause: asyncio.Future[Cause] = self._loop.create_future()
         self._parser = LineParser(max_line_bytes=limits.max_line_bytes, max_total_bytes=limits.max_stdout_bytes)
         self._stderr = bytearray()
@@ -72,7 +73,7 @@ class Run:
     @property
     def age_s(self) -> float:
         """Seconds since the run began."""
-        return self._loop.time() - self._started
+        return time.monotonic() - self._started
 
     async def wait(self, interrupt: asyncio.Future[None]) -> Cause:
         """Wait for the first cause; the clock runs only here, and so does the interruption."""
