@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, Self
 
 import aio_pika
@@ -25,6 +24,7 @@ from consumer.connection import (
     CALL_TIMEOUT_S,
     CONFIRM_TIMEOUT_S,
     PRODUCT,
+    VERSION,
     connection,
     may_be_lost,
     refusal_explained,
@@ -247,5 +247,5 @@ def _outgoing(message: Message) -> aio_pika.Message:
         reply_to=message.reply_to,
         type=message.type,
         timestamp=message.timestamp or time.time(),
-        app_id=message.app_id or f"{PRODUCT} {version(PRODUCT)}",
+        app_id=message.app_id or f"{PRODUCT} {VERSION}",
     )
