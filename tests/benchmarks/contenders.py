@@ -19,11 +19,10 @@ from typing import Any
 
 from amqp_socket import ID_PLACEHOLDER, encode
 from harness import BIN
-from inside import FUNCTION_VARIABLE, JOBS_QUEUE, URL_VARIABLE
+from inside import FUNCTION_VARIABLE, JOBS_QUEUE, ONE_THREAD, URL_VARIABLE
 from pamqp.commands import Basic
 from workload import Job, Workload
 
-from consumer.runner import THREAD_VARIABLES
 from consumer.settings import Settings
 from consumer.topology import Arguments, Topology
 
@@ -73,7 +72,7 @@ class Contender:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
         return {
             **inherited,
-            **dict.fromkeys(THREAD_VARIABLES, "1"),
+            **ONE_THREAD,
             "PYTHONPATH": str(_HERE),
             "CONSUMER_MODELS_DIR": str(site.workload.pickle),
             **self.settings(site),

@@ -19,6 +19,11 @@ LOGISTIC_POINTS: Final = 300
 URL_VARIABLE: Final = "BENCH_URL"
 FUNCTION_VARIABLE: Final = "BENCH_FUNCTION"
 
+#: One thread in the numerical libraries of every process: there is a process for each processor already.
+ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+
 Function = Callable[[dict[str, Any]], Any]
 
 

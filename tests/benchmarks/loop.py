@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Self
 
 import measure
-from inside import FUNCTION_VARIABLE
+from inside import FUNCTION_VARIABLE, ONE_THREAD
 from results import Row, Sample, quantile
 from workload import Workload
-
-from consumer.runner import THREAD_VARIABLES
 
 _HERE = Path(__file__).parent
 
@@ -44,7 +42,7 @@ class Loop:
             [sys.executable, _HERE / "in_process.py", workload.jobs_file],
             env={
                 **os.environ,
-                **dict.fromkeys(THREAD_VARIABLES, "1"),
+                **ONE_THREAD,
                 "PYTHONPATH": str(_HERE),
                 "CONSUMER_MODELS_DIR": str(workload.pickle),
                 FUNCTION_VARIABLE: workload.function,

@@ -31,7 +31,7 @@ PATIENCE_S = 60.0
 WARM_UP_JOBS = 100
 ALONE_JOBS = 60
 #: A program per job takes seconds: a few jobs must do.
-SLOW_ALONE_JOBS, SLOW_JOBS_PER_SLOT = 2, 3
+SLOW_ALONE_JOBS, SLOW_JOBS = 1, 4
 
 
 class VerificationError(Exception):
@@ -55,7 +55,7 @@ class Running:
         self._load = load
         self._broker_pid = host.node.pid
         self.log = host.logs / f"{site.workload.name}-{contender.key}-{site.slots}.log"
-        self._jobs = SLOW_JOBS_PER_SLOT * site.slots
+        self._jobs = SLOW_JOBS
         self._begun = time.perf_counter()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
