@@ -15,7 +15,7 @@ from results import Results
 from classifier import datasets, train
 from classifier.classify import classify
 
-pytest_plugins = ["fixtures"]
+pytest_plugins = ["shared_fixtures"]
 
 TRAINING_BOUND_S = 10.0
 PREDICTION_BOUND_S = 0.025

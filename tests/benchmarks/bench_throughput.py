@@ -22,7 +22,7 @@ from rotation import Plan, Rotation, tell
 from running import Host, Running, started, vhost
 from workload import Workload
 
-pytest_plugins = ["fixtures"]
+pytest_plugins = ["shared_fixtures"]
 
 #: After so many jobs a copy-on-write page that is ever written has been written.
 JOBS_BEFORE_MEMORY = 1000
