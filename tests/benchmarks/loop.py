@@ -91,7 +91,8 @@ class Loop:
         )
         row.verified += self._jobs
 
-    def memory(self, row: Row) -> None:
+    def finish(self, row: Row) -> None:
+        """Note the memory."""
         row.pss_mb.setdefault(1, []).append(measure.tree_pss_mb(self.process.pid))
 
     def run(self, jobs: int) -> Done:

@@ -62,7 +62,7 @@ class Subject(Protocol):
     def first_reply(self, row: Row) -> None: ...
     def warm_up(self, row: Row, burst_s: float) -> None: ...
     def sample(self, row: Row, turn: int) -> None: ...
-    def memory(self, row: Row) -> None: ...
+    def finish(self, row: Row) -> None: ...
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Rotation:
                     self._turn(first, [row])
                 self._alive.pop(row.key, None)  # there is no tree whose memory could be told
         for row in self.table.rows:
-            self._guarded(row, lambda subject, row: subject.memory(row))
+            self._guarded(row, lambda subject, row: subject.finish(row))
 
     def _start(self, stack: ExitStack, contender: Contender, row: Row, urls: dict[str, str]) -> None:
         try:

@@ -99,6 +99,12 @@ class Running:
             )
         )
 
+    def finish(self, row: Row) -> None:
+        """Send the signals that have not had their turn, and note the memory."""
+        if missing := len(self._site.workload.jobs) - len(row.signals):
+            self.run(row, missing, IN_FLIGHT)
+        self.memory(row)
+
     def memory(self, row: Row) -> None:
         """Note what its tree takes now."""
         row.pss_mb.setdefault(self._site.slots, []).append(measure.tree_pss_mb(self.process.pid))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from results import LOOP, Metric, Results, Table
 
@@ -124,9 +125,11 @@ def _classifier(results: Results, plaid: Table) -> Iterator[Target]:
 
 def _reload(results: Results) -> Iterator[Target]:
     text = "p99 during a reload / before"
-    for reload in results.reloads:
-        ratio = reload.during_p99_ms / reload.before_p99_ms
-        note = f"{reload.before_p99_ms:.0f} ms to {reload.during_p99_ms:.0f} ms; {reload.jobs} jobs, none lost"
-        yield Target("7", f"{text}, {reload.in_flight} in flight", 2.0, ratio, "x", at_most=True, note=note)
+    for in_flight in sorted({reload.in_flight for reload in results.reloads}):
+        some = [reload for reload in results.reloads if reload.in_flight == in_flight]
+        ratios = [reload.during_p99_ms / reload.before_p99_ms for reload in some]
+        jobs = sum(reload.jobs for reload in some)
+        note = f"{len(some)} reloads, each {', '.join(f'{ratio:.2f}' for ratio in ratios)}; {jobs} jobs, none lost"
+        yield Target("7", f"{text}, {in_flight} in flight", 2.0, median(ratios), "x", at_most=True, note=note)
     if not results.reloads:
         yield Target("7", text, 2.0, None, "x", at_most=True, note=results.reload_skipped or "")
