@@ -1,6 +1,6 @@
 """This service beside what its users would pick instead: jobs per second, latency, CPU, memory, a reload.
 
-What is compared and how is told in contenders.py and rotation.py, what is made of it in targets.py. A bound that
+What is compared and how is told in contender.py and rotation.py, what is made of it in targets.py. A bound that
 is missed is reported and fails nothing; a contender that did not work or answered wrongly fails the benchmark.
 """
 
@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import contenders
+import ours
+import peers
 import pytest
-from contenders import Contender
+from contender import Contender
 from load import IN_FLIGHT
 from measure import catches
+from plan import tell
 from results import Reload, Results, Row, Table
-from rotation import Plan, Rotation, tell
+from rotation import Rotation
 from running import Host, Running, started, vhost
 from workload import Workload
 
@@ -39,28 +41,28 @@ LOOK_EVERY_S = 0.02
 RELOAD_JOBS, MANY_JOBS = 1000, 1_000_000
 
 
-def test_small_jobs(small: Workload, host: Host, plan: Plan, results: Results) -> None:
-    _compare(small, host, plan, results)
+def test_small_jobs(small: Workload, host: Host, results: Results) -> None:
+    _compare(small, host, results)
 
 
-def test_plaid_as_deployed(plaid_workload: Workload, host: Host, plan: Plan, results: Results) -> None:
-    _compare(plaid_workload, host, plan, results)
+def test_plaid_as_deployed(plaid_workload: Workload, host: Host, results: Results) -> None:
+    _compare(plaid_workload, host, results)
 
 
-def _compare(workload: Workload, host: Host, plan: Plan, results: Results) -> None:
+def _compare(workload: Workload, host: Host, results: Results) -> None:
     table = Table(workload.name, workload.title, len(workload.jobs))
     results.tables.append(table)
-    Rotation(workload, host, plan, table).run()
+    Rotation(workload, host, table).run()
     assert not [f"{row.title}: {row.failed}" for row in table.rows if row.failed]
 
 
 @pytest.mark.parametrize(
     ("contender", "slots"),
     [
-        (contenders.OURS, ONE_SLOT),
-        (contenders.OURS, MANY_SLOTS),
-        (contenders.CELERY, MANY_SLOTS),
-        (contenders.FASTSTREAM, MANY_SLOTS),
+        (ours.OURS, ONE_SLOT),
+        (ours.OURS, MANY_SLOTS),
+        (peers.CELERY, MANY_SLOTS),
+        (peers.FASTSTREAM, MANY_SLOTS),
     ],
     ids=lambda value: str(getattr(value, "key", value)),
 )
@@ -75,20 +77,20 @@ def test_memory(contender: Contender, slots: int, small: Workload, host: Host, r
 
 
 @pytest.mark.parametrize("in_flight", [ONE_PER_SLOT, IN_FLIGHT])
-def test_a_reload_under_load(in_flight: int, small: Workload, host: Host, plan: Plan, results: Results) -> None:
-    if missing := contenders.OURS.missing(small):
+def test_a_reload_under_load(in_flight: int, small: Workload, host: Host, results: Results) -> None:
+    if missing := ours.OURS.missing(small):
         results.reload_skipped = missing
         pytest.skip(missing)
     row = Row("reload", "a reload")  # of its own: these latencies are no part of the comparison
-    with _alone(contenders.OURS, small, host, plan.slots) as running:
+    with _alone(ours.OURS, small, host, host.plan.slots) as running:
         running.first_reply(row)
         if not catches(running.process.pid, signal.SIGHUP):
             results.reload_skipped = "this version does not reload on SIGHUP"
             pytest.skip(results.reload_skipped)
-        running.warm_up(row, plan.burst_s)
+        running.warm_up(row)
         results.reload_skipped = None
-        for number in range(plan.rounds):
-            tell(f"a reload under load, {in_flight} in flight, {number + 1} of {plan.rounds}")
+        for number in range(host.plan.rounds):
+            tell(f"a reload under load, {in_flight} in flight, {number + 1} of {host.plan.rounds}")
             results.reloads.append(_reload(running, row, in_flight))
 
 

@@ -32,10 +32,10 @@ class Done:
 
 
 class Loop:
-    """`in_process.py` as a process. Mutable state: `_jobs`, the size of a burst, known after the first labels."""
+    """`in_process.py` as a process. Mutable state: `_jobs`, the size of the next burst, as in `Running`."""
 
-    def __init__(self, workload: Workload) -> None:
-        self._workload = workload
+    def __init__(self, workload: Workload, burst_s: float) -> None:
+        self._burst_s = burst_s
         self._jobs = len(workload.jobs)
         self._begun = time.perf_counter()
         self.process = subprocess.Popen(
@@ -54,9 +54,9 @@ class Loop:
 
     @classmethod
     @contextmanager
-    def started(cls, workload: Workload) -> Iterator[Self]:
+    def started(cls, workload: Workload, burst_s: float) -> Iterator[Self]:
         """Start it; it is gone after the block."""
-        loop = cls(workload)
+        loop = cls(workload, burst_s)
         try:
             yield loop
         finally:
@@ -69,9 +69,11 @@ class Loop:
         self.run(1)
         row.start_s.append(time.perf_counter() - self._begun)
 
-    def warm_up(self, row: Row, burst_s: float) -> None:  # noqa: ARG002 - as Running has it
-        done = self.run(self._jobs)
-        self._jobs = max(int(len(done.labels) / done.wall_s * burst_s), 1)
+    def warm_up(self, row: Row) -> None:  # noqa: ARG002 - as Running has it
+        self._size(self.run(self._jobs))
+
+    def _size(self, last: Done) -> None:
+        self._jobs = max(int(len(last.labels) / last.wall_s * self._burst_s), 1)
 
     def sample(self, row: Row, turn: int) -> None:
         """Take one turn."""
@@ -90,6 +92,7 @@ class Loop:
             )
         )
         row.verified += self._jobs
+        self._size(done)
 
     def finish(self, row: Row) -> None:
         """Note the memory."""
@@ -111,5 +114,5 @@ class Loop:
 
 def labelled(workload: Workload) -> Workload:
     """The workload with the label of each signal, as the loop gives it."""
-    with Loop.started(workload) as loop:
+    with Loop.started(workload, burst_s=0) as loop:
         return replace(workload, labels=tuple(loop.run(len(workload.jobs)).labels))

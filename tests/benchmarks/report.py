@@ -18,11 +18,11 @@ from typing import Any
 
 import chart
 from load import IN_FLIGHT
+from plan import Plan
 from results import LOOP, Metric, Results, Row, Table
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
-from rotation import Plan
 from targets import Target, all_targets
 
 FOLDER = Path("bench-results")

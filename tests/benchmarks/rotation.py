@@ -6,61 +6,37 @@ seconds apart. A contender that fails is out, with its reason; the others go on.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import contenders
-from contenders import Contender
+import ours
+import peers
+from contender import Contender
+from load import UnexpectedReplyError
 from loop import Loop
+from plan import tell
 from results import LOOP, Row, Table
 from running import Host, Running, VerificationError, started, vhost
 from workload import Workload
 
 #: What a contender may do wrong without ending the benchmark.
-FAULTS = (VerificationError, OSError, EOFError)
-_BEGUN = time.monotonic()
+FAULTS = (VerificationError, UnexpectedReplyError, OSError, EOFError)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured. Defaults make the whole benchmark take about ten minutes on two slow processors."""
-
-    rounds: int = 3
-    turns: int = 3
-    burst_s: float = 1.5
-    slots: int = 2
-    only: tuple[str, ...] = ()
-
-    @classmethod
-    def from_environment(cls) -> Plan:
-        """BENCH_QUICK=1 for a look; BENCH_ROUNDS, BENCH_TURNS, BENCH_BURST_S; BENCH_ONLY for some rows' keys."""
-        quick = cls(rounds=1, turns=1, burst_s=0.5) if os.environ.get("BENCH_QUICK") else cls()
-        return cls(
-            rounds=int(os.environ.get("BENCH_ROUNDS", quick.rounds)),
-            turns=int(os.environ.get("BENCH_TURNS", quick.turns)),
-            burst_s=float(os.environ.get("BENCH_BURST_S", quick.burst_s)),
-            only=tuple(os.environ.get("BENCH_ONLY", "").split()),
-        )
-
-    def leaves_out(self, key: str) -> str | None:
-        """Why this row is not to be measured; None if it is."""
-        return "left out by BENCH_ONLY" if self.only and key not in self.only else None
-
-
-def tell(line: str) -> None:
-    """A line of progress, with the time since the start."""
-    print(f"[{time.monotonic() - _BEGUN:4.0f} s] {line}", flush=True)
+def _roster(workload: Workload) -> list[Contender]:
+    """Who takes part, in the order of the table; the in-process loop comes before them."""
+    onnx = [] if workload.onnx is None else [ours.FRESH_ONNX, ours.OURS_ONNX]
+    slow = [peers.AMQP_CONSUME, ours.EXEC]
+    return [*slow, peers.CELERY, peers.FASTSTREAM, ours.FRESH, ours.OURS, *onnx]
 
 
 class Subject(Protocol):
     """What can take turns: `Running` and `Loop`."""
 
     def first_reply(self, row: Row) -> None: ...
-    def warm_up(self, row: Row, burst_s: float) -> None: ...
+    def warm_up(self, row: Row) -> None: ...
     def sample(self, row: Row, turn: int) -> None: ...
     def finish(self, row: Row) -> None: ...
 
@@ -71,25 +47,24 @@ class Rotation:
 
     workload: Workload
     host: Host
-    plan: Plan
     table: Table
     _alive: dict[str, Subject] = field(default_factory=dict)
 
     def run(self) -> None:
         """Measure everything that can run here."""
-        entered = [(contender, self._row(contender)) for contender in contenders.for_workload(self.workload)]
+        entered = [(contender, self._row(contender)) for contender in _roster(self.workload)]
         able = [(contender, row) for contender, row in entered if not row.skipped]
         loop_row = Row(LOOP, "in-process loop, no broker")
         self.table.rows = [loop_row, *(row for _, row in entered)]
         with ExitStack() as vhosts:
             urls = {contender.key: vhosts.enter_context(vhost(self.host.node)) for contender, _ in able}
-            for number in range(self.plan.rounds):
-                tell(f"{self.workload.name}: round {number + 1} of {self.plan.rounds}, starting")
+            for number in range(self.host.plan.rounds):
+                tell(f"{self.workload.name}: round {number + 1} of {self.host.plan.rounds}, starting")
                 with ExitStack() as stack:
                     self._round(stack, number, loop_row, able, urls)
 
     def _row(self, contender: Contender) -> Row:
-        skipped = contender.missing(self.workload) or self.plan.leaves_out(contender.key)
+        skipped = contender.missing(self.workload) or self.host.plan.leaves_out(contender.key)
         row = Row(contender.key, contender.title, skipped=skipped)
         if row.skipped:
             tell(f"{self.workload.name}: {row.title}: not run: {row.skipped}")
@@ -104,14 +79,14 @@ class Rotation:
         urls: dict[str, str],
     ) -> None:
         self._alive.clear()
-        loop = stack.enter_context(Loop.started(self.workload))
+        loop = stack.enter_context(Loop.started(self.workload, self.host.plan.burst_s))
         self._enter(loop, loop_row)
         fast = [(contender, row) for contender, row in able if not contender.slow]
         for contender, row in fast:
             if not row.failed:
                 self._start(stack, contender, row, urls)
-        first = number * self.plan.turns
-        for turn in range(first, first + self.plan.turns):
+        first = number * self.host.plan.turns
+        for turn in range(first, first + self.host.plan.turns):
             self._turn(turn, [loop_row, *(row for _, row in fast)])
         for contender, row in able:
             if contender.slow and not row.failed:
@@ -124,7 +99,7 @@ class Rotation:
 
     def _start(self, stack: ExitStack, contender: Contender, row: Row, urls: dict[str, str]) -> None:
         try:
-            block = started(contender, self.workload, self.host, urls[contender.key], self.plan.slots)
+            block = started(contender, self.workload, self.host, urls[contender.key], self.host.plan.slots)
             running = stack.enter_context(block)
         except FAULTS as fault:  # not even its queue could be declared
             self._failed(row, fault)
@@ -134,7 +109,7 @@ class Rotation:
     def _enter(self, subject: Subject, row: Row) -> None:
         self._alive[row.key] = subject
         self._guarded(row, lambda subject, row: subject.first_reply(row))
-        self._guarded(row, lambda subject, row: subject.warm_up(row, self.plan.burst_s))
+        self._guarded(row, lambda subject, row: subject.warm_up(row))
 
     def _turn(self, turn: int, rows: Sequence[Row]) -> None:
         # Whoever is next to a noisy moment is another one each time.

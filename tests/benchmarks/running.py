@@ -17,8 +17,9 @@ from secrets import token_hex
 
 import measure
 from amqp_socket import Connection
-from contenders import Contender, Site
+from contender import Contender, Site
 from load import IN_FLIGHT, Load, Run
+from plan import Plan
 from results import Row, Sample
 from workload import Workload
 
@@ -40,14 +41,18 @@ class VerificationError(Exception):
 
 @dataclass(frozen=True)
 class Host:
-    """What all contenders share: the RabbitMQ node and the folder for their output."""
+    """What all contenders share: the RabbitMQ node, the folder for their output, and how much is measured."""
 
     node: Node
     logs: Path
+    plan: Plan
 
 
 class Running:
-    """One contender with its load. Mutable state: `_jobs`, the size of a burst, known after the warm-up."""
+    """One contender with its load.
+
+    Mutable state: `_jobs`, the size of the next burst, so that it takes about `burst_s`.
+    """
 
     def __init__(self, contender: Contender, site: Site, load: Load, host: Host) -> None:
         self._contender = contender
@@ -55,6 +60,7 @@ class Running:
         self._load = load
         self._broker_pid = host.node.pid
         self.log = host.logs / f"{site.workload.name}-{contender.key}-{site.slots}.log"
+        self._burst_s = host.plan.burst_s
         self._jobs = SLOW_JOBS
         self._begun = time.perf_counter()
         with self.log.open("wb") as log:
@@ -72,10 +78,13 @@ class Running:
         self.run(row, 1, 1)
         row.start_s.append(time.perf_counter() - self._begun)
 
-    def warm_up(self, row: Row, burst_s: float) -> None:
-        """Let each worker have worked, and choose a burst's size so that it takes about `burst_s`."""
+    def warm_up(self, row: Row) -> None:
+        """Let each worker have worked."""
         if not self._contender.slow:
-            self._jobs = max(int(self.run(row, WARM_UP_JOBS, IN_FLIGHT).jobs_per_s * burst_s), WARM_UP_JOBS)
+            self._size(self.run(row, WARM_UP_JOBS, IN_FLIGHT))
+
+    def _size(self, last: Run) -> None:
+        self._jobs = max(int(last.jobs_per_s * self._burst_s), IN_FLIGHT)
 
     def sample(self, row: Row, turn: int) -> None:
         """Take one turn."""
@@ -98,6 +107,8 @@ class Running:
                 generator_cpu_ms=many.cpu_s / self._jobs * 1000,
             )
         )
+        if not slow:
+            self._size(many)
 
     def finish(self, row: Row) -> None:
         """Send the signals that have not had their turn, and note the memory."""

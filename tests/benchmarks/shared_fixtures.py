@@ -13,8 +13,8 @@ import pytest
 import report
 import workload
 from loop import labelled
+from plan import Plan, tell
 from results import Results
-from rotation import Plan, tell
 from running import Host
 
 from consumer.localbroker import Node
@@ -34,10 +34,10 @@ def results(plan: Plan) -> Iterator[Results]:
 
 
 @pytest.fixture(scope="session")
-def host(node: Node) -> Host:
+def host(node: Node, plan: Plan) -> Host:
     logs = report.FOLDER / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    return Host(node, logs.resolve())
+    return Host(node, logs.resolve(), plan)
 
 
 @pytest.fixture(scope="session")
