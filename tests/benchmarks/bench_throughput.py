@@ -38,7 +38,7 @@ RELOAD_PATIENCE_S = 30.0
 AFTER_RELOAD_S = 1.0
 LOOK_EVERY_S = 0.02
 #: Jobs before the reload, to compare with; during it, as many as fit.
-RELOAD_JOBS, MANY_JOBS = 1000, 1_000_000
+RELOAD_JOBS, MANY_JOBS = 600, 1_000_000
 
 
 def test_small_jobs(small: Workload, host: Host, results: Results) -> None:
