@@ -29,12 +29,12 @@ check: $(VENV)/.installed-test ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-bench test-packages ## measure; prints what was measured and how
+bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStream and others (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s
 
 clean: ## remove what the targets made; stops this folder's RabbitMQ node first
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
-	rm -rf $(VENV) .local-broker models build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local-broker models bench-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # With CONSUMER_AMQP_URL set, that RabbitMQ is used and none is installed.
 broker:
