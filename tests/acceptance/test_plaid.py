@@ -14,13 +14,14 @@ import pytest
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer
 from plaid import TEST, TRAIN, require
 
-#: A program per job takes about a second, so some of the 537 test signals; spread over the file, so over classes.
-EVERY = 36
+#: `consumer submit` sends all 537 test signals. pika waits for each confirm and `amqp-publish` is a program per
+#: job, so these send some, spread over the file, so over classes.
+PIKA_EVERY, PROGRAM_EVERY = 8, 36
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model trained on PLAID, some test signals as jobs, and the labels that it gives them in-process."""
+    """A model trained on PLAID, its test signals as jobs, and the labels that it gives them in-process."""
 
     models: Path
     jobs: list[str]
@@ -37,17 +38,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     require()
     folder = tmp_path_factory.mktemp("plaid")
     models = folder / "models"
-    classifier("train", TRAIN, "--test", TEST, "--out", models / "plaid")
-    jobs = classifier("jobs", TEST, "--model", "plaid").splitlines()[::EVERY]
-    answers = classifier("predict", TEST, "--model", "plaid", "--models", models).splitlines()[::EVERY]
+    classifier("train", TRAIN, "--test", TEST, "--out", models / "plaid", "--onnx")
+    jobs = classifier("jobs", TEST, "--model", "plaid").splitlines()
+    answers = classifier("predict", TEST, "--model", "plaid", "--models", models).splitlines()
     labels = [json.loads(answer)["label"] for answer in answers]
     assert len(set(labels)) > 5, "signals of one class would prove nothing"
     return Trained(models, jobs, labels)
 
 
+@pytest.fixture(params=["ONNX", "pickle"])
+def models(request: pytest.FixtureRequest, trained: Trained, tmp_path: Path) -> Path:
+    """The folder as it is, where ONNX is served, or with the pickle alone."""
+    if request.param == "ONNX":
+        return trained.models
+    shutil.copy(trained.models / "plaid.model", tmp_path)
+    return tmp_path
+
+
 @pytest.fixture
-def running(trained: Trained, vhost_url: str) -> Iterator[ConsumerProcess]:
-    with consumer(vhost_url, models_dir=trained.models) as process:
+def running(models: Path, vhost_url: str) -> Iterator[ConsumerProcess]:
+    with consumer(vhost_url, models_dir=models) as process:
         yield process
 
 
@@ -68,11 +78,11 @@ def test_consumer_submit(
 def test_pika(trained: Trained, running: ConsumerProcess, vhost_url: str) -> None:
     with Producer(vhost_url) as producer:
         reply_to = producer.reply_queue()
-        for number, job in enumerate(trained.jobs):
+        for number, job in enumerate(trained.jobs[::PIKA_EVERY]):
             producer.publish("classifier.jobs", job.encode(), correlation_id=str(number), reply_to=reply_to)
-        replies = [producer.take(reply_to) for _ in trained.jobs]
+        replies = [producer.take(reply_to) for _ in trained.jobs[::PIKA_EVERY]]
     labels = {int(reply.properties.correlation_id): reply.json["output"]["label"] for reply in replies}
-    assert [labels[number] for number in sorted(labels)] == trained.labels
+    assert [labels[number] for number in sorted(labels)] == trained.labels[::PIKA_EVERY]
     assert running.process.poll() is None
 
 
@@ -83,8 +93,8 @@ def test_amqp_publish(trained: Trained, running: ConsumerProcess, vhost_url: str
     command = ["amqp-publish", f"--url={vhost_url}", "--routing-key=classifier.jobs", "--persistent"]
     labels = []
     with Producer(vhost_url) as producer:
-        for job in trained.jobs:
+        for job in trained.jobs[::PROGRAM_EVERY]:
             subprocess.run(command, input=job, text=True, check=True)
             labels.append(producer.take("classifier.results").json["output"]["label"])
-    assert labels == trained.labels
+    assert labels == trained.labels[::PROGRAM_EVERY]
     assert running.process.poll() is None
