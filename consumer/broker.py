@@ -2,7 +2,8 @@
 
 Two connections: one reads and acks, one publishes, because a RabbitMQ with an alarm stops reading every
 connection that has published, acks included. Nothing is repaired here: whatever breaks a connection ends the
-whole `Broker`, and RabbitMQ delivers again what was not settled. No call waits longer than its timeout.
+whole `Broker`, with all deliveries that came by it, and RabbitMQ delivers again what was not settled. No call
+waits longer than its timeout, but for a confirm that an alarm holds back.
 
 What is done once goes through aio-pika, what is done for each job through the channel of aiormq below it: of
 the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiting for the socket 140 more.
@@ -13,51 +14,59 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Self
 
-from aio_pika import DeliveryMode, ExchangeType
+from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
-from pamqp.commands import Basic
 
 from consumer.connection import (
     CALL_TIMEOUT_S,
     CONFIRM_TIMEOUT_S,
-    PRODUCT,
-    VERSION,
     connection,
     may_be_lost,
     refusal_explained,
 )
-from consumer.messages import DIRECT_REPLY_PREFIX, Message
+from consumer.lifetime import Lifetime, Waiting
+from consumer.messages import DIRECT_REPLY_PREFIX, Message, MessageTooLargeError
+from consumer.properties import Limits, properties, received
 from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
 
-APP_ID = f"{PRODUCT} {VERSION}"
-
 #: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
 REFUSAL_PATIENCE_S = 30.0
+#: How often confirms that do not come are looked for.
+WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as RabbitMQ handed it over. It is settled once, on the channel that it came by.
+    """A message as RabbitMQ handed it over, answered and settled by the `broker` that it came by, or not at all.
 
-    `tag` means nothing on any other channel: they all count from 1.
+    When that is lost, all here raise ConnectionLostError, and RabbitMQ delivers the message again.
+    `tag` means nothing on any other channel: they all count from 1. `redelivered`: somebody had it before.
     """
 
     message: Message
+    broker: Broker
     channel: AbstractUnderlayChannel
     tag: int
+    redelivered: bool
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        """Publish what answers the message: see `Broker.publish`."""
+        return await self.broker.publish(message, queue)
+
+    def while_alive(self) -> Waiting:
+        """Wait in a block for something, no longer than the message can be settled."""
+        return Waiting(self.broker.lifetime)
 
     async def ack(self) -> None:
         """RabbitMQ forgets the message."""
@@ -72,45 +81,56 @@ class Delivery:
         await self._tell(self.channel.basic_nack(self.tag, requeue=True, wait=False))
 
     async def _tell(self, settlement: Awaitable[None]) -> None:
-        """Send it, not waiting for the socket: a settlement that was written may be lost all the same.
-
-        The channel may be gone. Then nothing can be settled any more, and nothing needs to be: RabbitMQ
-        delivers again.
-        """
-        try:
+        """Send it, not waiting for the socket: a settlement that was written may be lost all the same."""
+        with self.broker.lifetime.ends_if_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await settlement
-        except CONNECTION_EXCEPTIONS as error:
-            log.warning("message %r will be delivered again: %s", self.message.message_id, error)
 
 
 class Broker:
-    """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet."""
+    """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet.
 
-    def __init__(self, reader: AbstractConnection, read: AbstractChannel, write: AbstractChannel) -> None:
+    `lifetime` ends with the first sign that this Broker is of no use any more.
+    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first.
+    """
+
+    def __init__(
+        self,
+        reader: AbstractConnection,
+        writer: AbstractConnection,
+        read: AbstractChannel,
+        write: AbstractChannel,
+        limits: Limits,
+    ) -> None:
         self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
         self._reader = reader
+        self._writer = writer
         self._read = read
         self._write = write
-        self._cancelled = asyncio.Event()
+        self._limits = limits
+        self.lifetime = Lifetime()
+        self._unconfirmed: dict[object, float] = {}
         self._cancel: Any = None
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, name: str) -> AsyncIterator[Self]:
+    async def open(cls, url: str, *, name: str, limits: Limits | None = None) -> AsyncIterator[Self]:
         """Connect twice; close both at the end, whatever happened.
 
         Args:
             url: an AMQP URL.
             name: shown in the management console behind what each connection is for.
+            limits: what a Broker before this one has learned, and a later one shall know.
 
         Raises:
             BrokerUnreachableError, BrokerRefusedError
         """
         async with connection(url, f"read {name}") as reader, connection(url, f"write {name}") as writer:
-            read = await reader.channel(publisher_confirms=False)
-            write = await writer.channel(publisher_confirms=True, on_return_raises=True)
-            yield cls(reader, read, write)
+            with may_be_lost():
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    read = await reader.channel(publisher_confirms=False)
+                    write = await writer.channel(publisher_confirms=True, on_return_raises=True)
+            yield cls(reader, writer, read, write, limits or Limits())
 
     async def declare(self, topology: Topology) -> None:
         """Create all exchanges and queues, or find them as they should be.
@@ -139,7 +159,7 @@ class Broker:
             BrokerRefusedError: naming what is missing.
         """
         async with self._throw_away_channel("find all exchanges and queues") as channel:
-            await channel.get_exchange(topology.dead_letter_exchange)
+            await channel.declare_exchange(topology.dead_letter_exchange, passive=True, timeout=CALL_TIMEOUT_S)
             for queue in topology.queues():
                 await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
 
@@ -154,13 +174,19 @@ class Broker:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await self._read.set_qos(prefetch_count=prefetch)
                 channel = await self._read.get_underlay_channel()
-                channel.on_consumer_cancel_callbacks.add(lambda _: self._cancelled.set())
+                channel.on_consumer_cancel_callbacks.add(
+                    lambda _: self.lifetime.end(
+                        f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)"
+                    )
+                )
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag)
         self._cancel = lambda: channel.basic_cancel(tag)
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
         """Nothing else here: this task dies with the channel, a job must not."""
-        self.inbox.put_nowait(_received(delivered))
+        tag = delivered.delivery_tag or 0  # a delivery has one; only what was returned to a publisher has none
+        message = received(delivered.header.properties, delivered.body)
+        self.inbox.put_nowait(Delivery(message, self, delivered.channel, tag, bool(delivered.redelivered)))
 
     async def stop_consuming(self) -> None:
         """No delivery arrives after this returns; what has arrived can still be settled."""
@@ -171,17 +197,48 @@ class Broker:
 
     async def lost(self) -> str:
         """Wait until we no longer consume or can no longer publish; return what happened."""
-        waits = {
+        watch = asyncio.create_task(self._watch_confirms(), name="watch confirms")
+        closed = {
             asyncio.ensure_future(self._read.closed()): "the connection that reads jobs was closed",
             asyncio.ensure_future(self._write.closed()): "the connection that publishes was closed",
-            asyncio.ensure_future(self._cancelled.wait()): "RabbitMQ cancelled the consumer (queue deleted?)",
         }
+        ends: set[asyncio.Future[Any]] = {watch, self.lifetime.ended, *closed}
         try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
+            for wait in (watch, *closed):
                 wait.cancel()
-        return waits[done.pop()]
+        if watch.done() and not watch.cancelled():
+            watch.result()
+        for wait, reason in closed.items():
+            if wait.done() and not wait.cancelled():
+                self.lifetime.end(reason)
+        return await self.lifetime.ended
+
+    async def _watch_confirms(self) -> None:
+        """Find a confirm that does not come. While an alarm lasts, RabbitMQ reads nothing and owes none."""
+        held_since: float | None = None
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = asyncio.get_running_loop().time()
+            oldest = next(iter(self._unconfirmed.values()), now)
+            if now - oldest < WATCH_S:
+                held_since = None
+            elif await self._is_blocked():
+                if held_since is None:
+                    log.warning("RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked")
+                held_since = now
+            elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
+                self.lifetime.end(f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s")
+
+    async def _is_blocked(self) -> bool:
+        """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait."""
+        if (transport := self._writer.transport) is None:
+            return False
+        ready = asyncio.ensure_future(transport.ready())
+        done, _ = await asyncio.wait({ready}, timeout=0)
+        ready.cancel()
+        return not done
 
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish to a queue and wait until RabbitMQ has it.
@@ -190,14 +247,18 @@ class Broker:
             None, or why the queue did not get the message.
 
         Raises:
-            ConnectionLostError: RabbitMQ may or may not have it.
+            ConnectionLostError: RabbitMQ may or may not have it. To be published again when the job comes again,
+                not before: it will come, and be answered then.
+            MessageTooLargeError: RabbitMQ takes no message of that size, whatever the queue.
         """
+        if self._limits.refuses(message):
+            raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
         give_up = asyncio.get_running_loop().time() + REFUSAL_PATIENCE_S
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
         mandatory = not queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
             try:
-                with may_be_lost():
+                with self.lifetime.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
                     await self._publish_once(message, queue, mandatory=mandatory)
             except PublishError:
                 return f"there is no queue {queue!r}"
@@ -209,62 +270,35 @@ class Broker:
                 return None
 
     async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
-        """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write."""
+        """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
+
+        `_watch_confirms` bounds the wait.
+        """
         channel = await self._write.get_underlay_channel()
         if not isinstance(channel, UnderlayChannel):
             raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
-        await channel.basic_publish(
-            message.body,
-            routing_key=queue,
-            properties=_properties(message),
-            mandatory=mandatory,
-            timeout=CONFIRM_TIMEOUT_S,
-            wait=False,
-        )
+        ticket = object()
+        self._unconfirmed[ticket] = asyncio.get_running_loop().time()
+        try:
+            await channel.basic_publish(
+                message.body,
+                routing_key=queue,
+                properties=properties(message),
+                mandatory=mandatory,
+                wait=False,
+            )
+        finally:
+            del self._unconfirmed[ticket]
 
     @asynccontextmanager
     async def _throw_away_channel(self, act: str) -> AsyncIterator[AbstractChannel]:
         """RabbitMQ answers a refusal by closing the channel, so a check must not use the one we read by."""
-        channel = await self._reader.channel(publisher_confirms=False)
-        try:
-            with refusal_explained(act):
+        with may_be_lost(), refusal_explained(act):
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                channel = await self._reader.channel(publisher_confirms=False)
+            try:
                 yield channel
-        finally:
-            with suppress(*CONNECTION_EXCEPTIONS):
-                await channel.close()
-
-
-def _received(delivered: DeliveredMessage) -> Delivery:
-    properties = delivered.header.properties
-    message = Message(
-        body=delivered.body,
-        headers=properties.headers or {},
-        message_id=properties.message_id,
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        type=properties.message_type,
-        timestamp=properties.timestamp.timestamp() if properties.timestamp else None,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        priority=properties.priority,
-        app_id=properties.app_id,
-    )
-    tag = delivered.delivery_tag or 0  # a delivery has one; only what was returned to a publisher has none
-    return Delivery(message, delivered.channel, tag)
-
-
-def _properties(message: Message) -> Basic.Properties:
-    """Persistent always: the library's default would not survive a restart of RabbitMQ."""
-    return Basic.Properties(
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        headers=dict(message.headers),
-        delivery_mode=DeliveryMode.PERSISTENT,
-        priority=message.priority,
-        correlation_id=message.correlation_id,
-        reply_to=message.reply_to,
-        message_id=message.message_id,
-        timestamp=datetime.fromtimestamp(message.timestamp or time.time(), UTC),
-        message_type=message.type,
-        app_id=message.app_id or APP_ID,
-    )
+            finally:
+                with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
+                    async with asyncio.timeout(CALL_TIMEOUT_S):
+                        await channel.close()

@@ -145,16 +145,16 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def run_service(arguments: argparse.Namespace) -> int:
     """`consumer run`."""
     chosen = _settings(arguments)
-    with _broker_url(chosen) as url:
-        run_async(serve(chosen, url))
+    with _broker_urls(chosen) as urls:
+        run_async(serve(chosen, urls))
     return os.EX_OK
 
 
 @contextmanager
-def _broker_url(chosen: Settings) -> Iterator[str]:
-    """The configured URL, or that of a private node, which is stopped again if it was started here."""
-    if chosen.amqp_url is not None:
-        yield chosen.amqp_url.get_secret_value()
+def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
+    """The configured URLs, or that of a private node, which is stopped again if it was started here."""
+    if chosen.amqp_urls:
+        yield chosen.amqp_urls
         return
     log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)
     was_up = localbroker.status(DEFAULT_DIR) is not None
@@ -162,7 +162,7 @@ def _broker_url(chosen: Settings) -> Iterator[str]:
     # No log record, as it shows the password; the node is private, and these lines are what it is for.
     print(f"{node.describe()}\n{_example(node.amqp_url, chosen)}", file=sys.stderr)
     try:
-        yield node.amqp_url
+        yield [node.amqp_url]
     finally:
         if not was_up:
             log.info("stopping the private RabbitMQ node")
@@ -205,9 +205,9 @@ def submit_jobs(arguments: argparse.Namespace) -> int:
 
 
 def _known_url(chosen: Settings) -> str:
-    """The configured URL, or that of the private node that `consumer run` has started in this folder."""
-    if chosen.amqp_url is not None:
-        return chosen.amqp_url.get_secret_value()
+    """The first configured URL, or that of the private node that `consumer run` has started in this folder."""
+    if chosen.amqp_urls:
+        return chosen.amqp_urls[0]
     node = localbroker.status(DEFAULT_DIR)
     if node is None:
         raise ConfigurationError(
@@ -255,7 +255,7 @@ def local_broker(arguments: argparse.Namespace) -> int:
 def run_demo(arguments: argparse.Namespace) -> int:
     """`consumer demo`."""
     chosen = _settings(arguments)
-    with _broker_url(chosen) as url:
-        succeeded = demo.run(chosen, url)
+    with _broker_urls(chosen) as urls:
+        succeeded = demo.run(chosen, urls[0])
     print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
     return os.EX_OK if succeeded else EXIT_JOBS_FAILED

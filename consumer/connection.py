@@ -18,6 +18,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 from aiormq.abc import FieldTable
 from yarl import URL
 
+from consumer import tolerant
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.settings import redacted
 
@@ -26,6 +27,8 @@ PRODUCT = "rabbitmq-classifier"
 VERSION = version(PRODUCT)
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
+#: Who closes cannot connect again meanwhile. aiormq itself waits 2 s for a peer's last word.
+CLOSE_TIMEOUT_S = 5.0
 #: A quorum queue that elects a new leader confirms late, not never.
 CONFIRM_TIMEOUT_S = 30.0
 #: Silence is noticed after three times this, instead of three minutes with the default of 60.
@@ -40,6 +43,7 @@ async def connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
         BrokerUnreachableError: nobody answers at the address.
         BrokerRefusedError: the login or the virtual host is refused.
     """
+    tolerant.install()
     address = URL(url)
     if "heartbeat" not in address.query:
         address = address.update_query(heartbeat=HEARTBEAT_S)
@@ -54,7 +58,7 @@ async def connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
         yield opened
     finally:
         with suppress(TimeoutError, asyncio.CancelledError, *CONNECTION_EXCEPTIONS):
-            await asyncio.wait_for(opened.close(), CALL_TIMEOUT_S)
+            await asyncio.wait_for(opened.close(), CLOSE_TIMEOUT_S)
 
 
 @contextmanager

@@ -56,6 +56,15 @@ class Message:
     content_encoding: str | None = None
     priority: int | None = None
     app_id: str | None = None
+    #: Of a message that came: properties that could not be decoded, and why. They are None above.
+    undecodable: Mapping[str, str] = field(default_factory=dict)
+
+
+class MessageTooLargeError(Exception):
+    """RabbitMQ's limit (`max_message_size`) is below the size of a message; the pipeline decides again."""
+
+    def __init__(self, size: int, limit: int | None) -> None:
+        super().__init__(f"the result has {size} bytes, RabbitMQ takes at most {limit} (max_message_size)")
 
 
 class ReplyError(BaseModel):
@@ -94,7 +103,7 @@ class ErrorRecord(BaseModel):
 
 def read_request(message: Message, topology: Topology) -> Request:
     """Read who asks and where the answer goes. Never fails: what cannot be used is told in `refusal`."""
-    complaints = []
+    complaints = [f"property {name} cannot be decoded: {why}" for name, why in message.undecodable.items()]
     job_id = message.headers.get(JOB_ID_HEADER) or message.message_id
     if not (isinstance(job_id, str) and job_id):
         job_id = str(uuid.uuid4())
@@ -104,6 +113,7 @@ def read_request(message: Message, topology: Topology) -> Request:
     reply_to = message.reply_to or topology.results
     if complaint := _reply_to_fault(reply_to, topology):
         complaints.append(complaint)
+    is_trusted = not complaint and not _is_address_damaged(message)
     attempt = message.headers.get(ATTEMPT_HEADER, 1)
     if type(attempt) is not int or attempt < 1:
         complaints.append(f"header {ATTEMPT_HEADER} must be a whole number from 1; it is ours, leave it out")
@@ -111,7 +121,7 @@ def read_request(message: Message, topology: Topology) -> Request:
     return Request(
         id=job_id,
         correlation_id=message.correlation_id or message.message_id or job_id,
-        reply_to=None if complaint else reply_to,
+        reply_to=reply_to if is_trusted else None,
         attempt=attempt,
         sent_at=message.timestamp,
         traceparent=_traceparent(message.headers.get(TRACEPARENT_HEADER)),
@@ -149,6 +159,12 @@ def _reply_to_fault(name: str, topology: Topology) -> str | None:
     if name.startswith("amq."):
         return f"reply_to {name!r} is one of RabbitMQ's own names; use a queue of your own"
     return None
+
+
+def _is_address_damaged(message: Message) -> bool:
+    """Whether a reply could reach the wrong caller, or one who takes it for the reply to something else."""
+    named_by = "correlation_id" if message.correlation_id else "message_id"
+    return not message.undecodable.keys().isdisjoint({"reply_to", "correlation_id", named_by})
 
 
 def _seconds(value: object) -> float | None:

@@ -37,12 +37,15 @@ NAMES = {
     "jobs.retried": "counter: attempts that were sent to a retry queue",
     "jobs.requeued": "counter: jobs handed back because the service stopped",
     "jobs.dead_lettered": "counter: jobs that went to the dead-letter exchange",
+    "jobs.connection_lost": "counter: deliveries that could not be settled because the connection was lost",
+    "jobs.remembered": "counter: redeliveries answered with the outcome of a run begun before",
     "replies.unroutable": "counter: replies whose queue is gone or full",
     "jobs.queue_wait": "timer: ms from the message's timestamp (whole seconds) to its delivery",
     "jobs.run": "timer: ms that the classifier ran",
     "jobs.total": "timer: ms from delivery to settlement",
     "slots.busy": "gauge: slots that hold a job",
     "slots.size": "gauge: slots in all",
+    "consuming": "gauge: 1 while jobs reach this consumer, 0 while RabbitMQ is away",
 }
 
 SETTLEMENTS = {
@@ -99,6 +102,19 @@ class Metrics:
         if isinstance(outcome, Unsuccessful):
             counters.append(f"jobs.failed.{outcome.code}")
         self._tell(counters=counters, timers={"jobs.run": outcome.run_s or None, "jobs.total": total_s})
+
+    def lost(self) -> None:
+        """A delivery can no longer be settled."""
+        self._running -= 1
+        self._tell(counters=["jobs.connection_lost"])
+
+    def remembered(self) -> None:
+        """A redelivery needed no second run."""
+        self._tell(counters=["jobs.remembered"])
+
+    def consuming(self, yes: bool) -> None:
+        """The link to RabbitMQ came or went."""
+        self._tell(gauges={"consuming": int(yes)})
 
     def unroutable(self) -> None:
         """A reply had nowhere to go."""

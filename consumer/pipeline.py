@@ -2,6 +2,9 @@
 
 The one place that settles, and it settles last: a reply is confirmed by RabbitMQ before the job is acked, so a
 crash between the two gives a second reply with the same job id, never a lost one.
+
+A delivery dies with its connection, a run does not. The run's outcome is remembered, and answers the redelivery;
+nothing is published for the delivery that is gone, as the one that follows it will do so.
 """
 
 from __future__ import annotations
@@ -9,14 +12,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
-from consumer.job import Invalid, Job, Outcome, Request, Unroutable, Unsuccessful
-from consumer.messages import Message, error_record, read_job, read_request, reply, retry_copy
+from consumer.errors import ConnectionLostError
+from consumer.job import Interrupted, Invalid, Job, Outcome, OverLimit, Request, Unroutable, Unsuccessful
+from consumer.messages import (
+    Message,
+    MessageTooLargeError,
+    error_record,
+    read_job,
+    read_request,
+    reply,
+    retry_copy,
+)
 from consumer.metrics import Metrics
 from consumer.pool import Pool
+from consumer.remembered import Identity, Remembered
 from consumer.runner import Slot
 from consumer.settings import Settings
 from consumer.topology import Topology
@@ -24,12 +38,32 @@ from consumer.topology import Topology
 log = logging.getLogger(__name__)
 
 
+class Waiting(Protocol):
+    """A wait that ends with the connection, unless it is over before."""
+
+    def over(self) -> None:
+        """What was waited for is there."""
+
+
 class Delivery(Protocol):
-    """A message that wants to be settled once."""
+    """A message that wants to be answered and settled once, while its connection is there.
+
+    Afterwards everything here raises ConnectionLostError.
+    """
 
     @property
     def message(self) -> Message:
         """What was delivered."""
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether somebody had it before, perhaps ourselves."""
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        """Return None once RabbitMQ has the message, or why the queue did not get it."""
+
+    def while_alive(self) -> AbstractContextManager[Waiting]:
+        """Let the block wait no longer than the message can be settled."""
 
     async def ack(self) -> None:
         """RabbitMQ forgets the message."""
@@ -41,34 +75,36 @@ class Delivery(Protocol):
         """RabbitMQ puts the message back."""
 
 
-class Publisher(Protocol):
-    """Publishes with confirms."""
-
-    async def publish(self, message: Message, queue: str) -> str | None:
-        """Return None once RabbitMQ has the message, or why the queue did not get it."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """What handling a message needs. `interrupt` ends all running jobs; `consumer` names us in error records."""
+    """What handling a message needs. `interrupt` ends all running jobs; `consumer` names us in error records.
+
+    Mutable state: `running`, the outcomes to come; `remembered`, those of before.
+    """
 
     settings: Settings
     topology: Topology
     pool: Pool[Slot]
-    publisher: Publisher
     metrics: Metrics
     consumer: str
+    remembered: Remembered
+    running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
     interrupt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def handle(self, delivery: Delivery) -> None:
-        """Take one delivery to its settlement: exactly one on every path."""
+        """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
         request = read_request(delivery.message, self.topology)
         self.metrics.received(request)
         job = self._read_job(delivery, request)
-        outcome = job if isinstance(job, Invalid) else await self._run(job)
-        decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
-        settlement = await self._settle(delivery, request, outcome, decided)
+        try:
+            outcome = job if isinstance(job, Invalid) else await self._outcome(delivery, job)
+            outcome, settlement = await self._settle(delivery, request, outcome)
+        except ConnectionLostError as error:
+            # The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again.
+            self.metrics.lost()
+            log.warning("job %s is not settled and will be delivered again: %s", request.id, error)
+            return
         self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
         _report(request, outcome, settlement)
 
@@ -81,29 +117,57 @@ class Pipeline:
             longest_timeout_s=self.settings.longest_timeout_s,
         )
 
-    async def _run(self, job: Job) -> Outcome:
-        """Prefetch equals the pool's size, so this never waits long for a slot."""
-        async with self.pool.slot() as slot:
-            self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
-            outcome = await slot.run(job, self.interrupt)
+    async def _outcome(self, delivery: Delivery, job: Job) -> Outcome:
+        """Run the job, but one that comes again only if it neither runs here now nor did so lately.
+
+        Who waits for a run holds no slot, and a run waits for nobody: redeliveries may fill the whole prefetch
+        while their runs fill the pool.
+        """
+        identity = Identity.of(job)
+        if delivery.redelivered:
+            known = self.remembered.find(identity)
+            if known is None and (run := self.running.get(identity)):
+                log.info("job %s came again while it runs: waiting for its outcome", job.request.id)
+                with delivery.while_alive():
+                    known = await asyncio.shield(run)
+            if known is not None:
+                self.metrics.remembered()
+                return known
+        return await self._run(delivery, job, identity)
+
+    async def _run(self, delivery: Delivery, job: Job, identity: Identity) -> Outcome:
+        """Prefetch equals the pool's size: this waits for a slot only where runs outlived their connection."""
+        with delivery.while_alive() as waiting:
+            async with self.pool.slot() as slot:
+                waiting.over()
+                self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
+                outcome = await self._run_known(slot, job, identity)
         self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
         return outcome
 
-    async def _settle(
-        self, delivery: Delivery, request: Request, outcome: Outcome, decided: Disposition
-    ) -> Settlement:
+    async def _run_known(self, slot: Slot, job: Job, identity: Identity) -> Outcome:
+        """Run the job where a redelivery finds it, and leave its outcome there."""
+        run = self.running[identity] = asyncio.get_running_loop().create_future()
+        try:
+            outcome = await slot.run(job, self.interrupt)
+            run.set_result(outcome)
+        finally:
+            run.cancel()  # does nothing to one that has its result
+            if self.running.get(identity) is run:
+                del self.running[identity]
+        if not isinstance(outcome, Interrupted):
+            self.remembered.add(identity, outcome)
+        return outcome
+
+    async def _settle(self, delivery: Delivery, request: Request, outcome: Outcome) -> tuple[Outcome, Settlement]:
         """Publish what the decision asks for, then tell RabbitMQ. A publish that fails changes the decision."""
+        decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
         if decided.settlement is Settlement.RETRY and not await self._retry(delivery, request):
             decided = BURY
         if decided.reply and request.reply_to:
-            fault = await self.publisher.publish(reply(request, outcome), request.reply_to)
-            if fault:
-                self.metrics.unroutable()
-                log.warning("job %s: the reply was not delivered: %s", request.id, fault)
-                decided = decide_unroutable(decided, request.reply_to)
-                outcome = _with_fault(outcome, fault)
+            outcome, decided = await self._reply(delivery, request, request.reply_to, outcome, decided)
         if decided.records and isinstance(outcome, Unsuccessful):
-            await self._record(request, outcome)
+            await self._record(delivery, request, outcome)
         match decided.settlement:
             case Settlement.ACK | Settlement.RETRY:
                 await delivery.ack()
@@ -111,19 +175,34 @@ class Pipeline:
                 await delivery.dead_letter()
             case Settlement.REQUEUE:
                 await delivery.requeue()
-        return decided.settlement
+        return outcome, decided.settlement
+
+    async def _reply(
+        self, delivery: Delivery, request: Request, reply_to: str, outcome: Outcome, decided: Disposition
+    ) -> tuple[Outcome, Disposition]:
+        """Reply. One that RabbitMQ does not take is told as a failure, one that finds no queue is kept."""
+        try:
+            fault = await delivery.publish(reply(request, outcome), reply_to)
+        except MessageTooLargeError as error:
+            outcome, decided = OverLimit(message=str(error), run_s=outcome.run_s), BURY
+            fault = await delivery.publish(reply(request, outcome), reply_to)
+        if not fault:
+            return outcome, decided
+        self.metrics.unroutable()
+        log.warning("job %s: the reply was not delivered: %s", request.id, fault)
+        return _with_fault(outcome, fault), decide_unroutable(decided, reply_to)
 
     async def _retry(self, delivery: Delivery, request: Request) -> bool:
         queue = self.topology.retry(request.attempt)
-        fault = await self.publisher.publish(retry_copy(delivery.message, request), queue)
+        fault = await delivery.publish(retry_copy(delivery.message, request), queue)
         if fault:
             log.error("job %s cannot be tried again: %s; create it, or start with `declare`", request.id, fault)
         return fault is None
 
-    async def _record(self, request: Request, outcome: Unsuccessful) -> None:
+    async def _record(self, delivery: Delivery, request: Request, outcome: Unsuccessful) -> None:
         """A record that finds no stream is only logged: the dead-lettered job itself is what must not be lost."""
         record = error_record(request, outcome, consumer=self.consumer)
-        if fault := await self.publisher.publish(record, self.topology.errors):
+        if fault := await delivery.publish(record, self.topology.errors):
             log.error("job %s leaves no error record: %s", request.id, fault)
 
 

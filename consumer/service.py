@@ -1,8 +1,8 @@
 """The service's life: start, consume, drain, stop. Knows when things happen, not what becomes of a job.
 
 Start: what can be wrong with our own side is found before RabbitMQ hears of us. Stop, after a signal: cancel the
-consumer, hand back what has not begun, wait for what runs, end what does not finish, close. In this version a
-lost connection ends the process with its own exit code; whoever supervises it starts it again.
+consumer, hand back what has not begun, wait for what runs, end what does not finish, close. Between the two the
+connections may come and go (link.py); the jobs that run do not notice.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from consumer.broker import Broker
+from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
 from consumer.errors import ConnectionLostError
 from consumer.jobfiles import JobFiles
+from consumer.link import Link
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
+from consumer.properties import Limits
+from consumer.remembered import Remembered
 from consumer.runner import Runner, open_runner
 from consumer.settings import Settings, redacted
 from consumer.topology import Topology
@@ -32,6 +36,10 @@ log = logging.getLogger(__name__)
 
 #: After running jobs were told to end: their kill grace, and time to tell RabbitMQ.
 INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
+#: While it drains, who is waited for is told again after this.
+TELL_AGAIN_S = 10.0
+#: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
+REMEMBERED_PER_SLOT = 4
 
 
 class Signals:
@@ -72,83 +80,106 @@ def consumer_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-async def serve(settings: Settings, url: str) -> None:
+async def serve(settings: Settings, urls: Sequence[str]) -> None:
     """Take jobs until a signal says stop.
 
     Raises:
         ConfigurationError: something of ours cannot work; nothing was consumed.
-        BrokerUnreachableError, BrokerRefusedError: nothing was consumed.
-        ConnectionLostError: what was running is ended, RabbitMQ will deliver it again.
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
     with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
-        async with (
-            open_runner(settings, files, os.environ, size=settings.pool_size) as runner,
-            Broker.open(url, name=consumer_name()) as broker,
-        ):
-            service = Service(settings, broker, runner, signals)
-            await service.start(url)
-            await service.run()
+        async with open_runner(settings, files, os.environ, size=settings.pool_size) as runner:
+            await Service(settings, urls, runner, signals).run()
     log.info("stopped")
 
 
 class Service:
     """One consumer from its first delivery to its last settlement.
 
-    Mutable state: `_running`, the tasks that each hold one delivery; a task takes itself out when it ends.
+    Mutable state: `_running`, the tasks that each hold one delivery, and since when; a task takes itself out when
+    it ends. `_is_declared`, set when the queues were found or made for the first time.
     """
 
-    def __init__(self, settings: Settings, broker: Broker, runner: Runner, signals: Signals) -> None:
+    def __init__(self, settings: Settings, urls: Sequence[str], runner: Runner, signals: Signals) -> None:
         self._settings = settings
-        self._broker = broker
         self._runner = runner
         self._signals = signals
         self._topology = Topology(settings.prefix, settings.max_attempts)
+        self._metrics = Metrics.from_settings(settings)
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
             pool=Pool(runner.slots),
-            publisher=broker,
-            metrics=Metrics.from_settings(settings),
+            metrics=self._metrics,
             consumer=consumer_name(),
+            remembered=Remembered(capacity=max(100, REMEMBERED_PER_SLOT * settings.pool_size)),
         )
-        self._running: set[asyncio.Task[None]] = set()
+        self._limits = Limits()
+        self._link = Link(urls, self._life, changed=self._metrics.consuming)
+        self._is_declared = False
+        self._take: asyncio.Task[None] | None = None
+        self._running: dict[asyncio.Task[None], float] = {}
         self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    async def start(self, url: str) -> None:
-        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come."""
-        if self._settings.declare:
-            await self._broker.declare(self._topology)
-        else:
-            await self._broker.check(self._topology)
-        tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
-        prefetch = self._settings.pool_size
-        await self._broker.consume(self._topology.jobs, prefetch=prefetch, tag=f"{self._settings.prefix}.{tag}")
-        log.info("runs %s", self._runner.description)
-        log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))
+    @property
+    def is_consuming(self) -> bool:
+        """Whether jobs reach us now: for whoever asks about our health."""
+        return self._link.consuming
 
     async def run(self) -> None:
-        """Handle deliveries until asked to stop, then drain; on a lost connection end what runs and raise."""
+        """Handle deliveries until asked to stop, then drain."""
         stop = asyncio.create_task(self._signals.asked.wait(), name="stop")
-        take = asyncio.create_task(self._take_deliveries(), name="take")
         reload = asyncio.create_task(self._reload_when_asked(), name="reload")
-        lost = asyncio.create_task(self._broker.lost(), name="lost")
-        ends: set[asyncio.Future[Any]] = {stop, take, reload, lost, self._broken}
+        link = asyncio.create_task(self._link.run(), name="link")
+        ends: set[asyncio.Future[Any]] = {stop, reload, link, self._broken}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (stop, take, reload):
+            for task in (stop, reload):
                 task.cancel()
-        try:
-            if stop.done() and not (lost.done() or self._broken.done()):
-                await self._drain(lost)
+            if stop.done() and not (link.done() or self._broken.done()):
+                await self._drain(link)
         finally:
             await self._interrupt()
-        self._raise_what_ended_us((take, reload), lost)
+            link.cancel()
+            await asyncio.wait({stop, reload, link})
+        for task in (reload, link):
+            if not task.cancelled():
+                task.result()
+        if self._broken.done():
+            raise self._broken.result()
 
-    async def _take_deliveries(self) -> None:
+    @asynccontextmanager
+    async def _life(self, url: str) -> AsyncIterator[Broker]:
+        """Open one life of the link: connections, queues, deliveries that come."""
+        async with Broker.open(url, name=consumer_name(), limits=self._limits) as broker:
+            await self._prepare(broker, url)
+            self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
+            self._take.add_done_callback(self._ended)
+            try:
+                yield broker
+            finally:
+                self._take.cancel()
+
+    async def _prepare(self, broker: Broker, url: str) -> None:
+        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come.
+
+        Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
+        """
+        if self._settings.declare and not self._is_declared:
+            await broker.declare(self._topology)
+        else:
+            await broker.check(self._topology)
+        tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
+        prefetch = self._settings.pool_size
+        await broker.consume(self._topology.jobs, prefetch=prefetch, tag=f"{self._settings.prefix}.{tag}")
+        if not self._is_declared:
+            log.info("runs %s", self._runner.description)
+            log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))
+        self._is_declared = True
+
+    async def _take_deliveries(self, broker: Broker) -> None:
         while True:
-            delivery = await self._broker.inbox.get()
-            self._start(self._pipeline.handle(delivery), name=repr(delivery.message.message_id))
+            self._start(await broker.inbox.get())
 
     async def _reload_when_asked(self) -> None:
         """One reload at a time; a signal that comes during one asks for another."""
@@ -156,33 +187,49 @@ class Service:
             self._signals.reload.clear()
             await self._runner.reload()
 
-    def _start(self, handling: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(handling, name=name)
-        self._running.add(task)
+    def _start(self, delivery: Delivery) -> None:
+        name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
+        task = asyncio.create_task(self._pipeline.handle(delivery), name=name)
+        self._running[task] = time.monotonic()
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A handler that raises left its message unsettled; only a new connection gives it back."""
-        self._running.discard(task)
+        """A handler that raises left its message unsettled, and is a bug: only our end gives the message back."""
+        self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_result(error)
 
-    async def _drain(self, lost: asyncio.Task[str]) -> None:
+    async def _drain(self, link: asyncio.Task[None]) -> None:
+        """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
         # First no new ones, then back with what has not begun: the other way round RabbitMQ sends them again.
-        await self._broker.stop_consuming()
-        while not self._broker.inbox.empty():
-            await self._broker.inbox.get_nowait().requeue()
-        if not self._running:
-            return
-        grace = self._settings.drain_grace_s
-        names = ", ".join(sorted(task.get_name() for task in self._running))
-        log.info("waiting up to %g s for %d running: %s", grace, len(self._running), names)
+        self._link.end_with_this_life()
+        if self._take:
+            self._take.cancel()
+        if broker := self._link.life:
+            with suppress(ConnectionLostError):
+                await broker.stop_consuming()
+                while not broker.inbox.empty():
+                    await broker.inbox.get_nowait().requeue()
+        else:
+            log.warning("no connection to RabbitMQ: what runs may end, but it will be delivered again")
+            link.cancel()
         forced = asyncio.create_task(self._signals.forced.wait(), name="forced")
-        everything = asyncio.ensure_future(asyncio.wait(self._running))
-        ends: set[asyncio.Future[Any]] = {everything, forced, lost, self._broken}
-        await asyncio.wait(ends, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        give_up = time.monotonic() + self._settings.drain_grace_s
+        while self._running and not (forced.done() or self._broken.done()):
+            left = give_up - time.monotonic()
+            if left <= 0:
+                break
+            self._tell_whom_we_wait_for(left)
+            everything = asyncio.ensure_future(asyncio.wait(self._running))
+            ends: set[asyncio.Future[Any]] = {everything, forced, self._broken}
+            await asyncio.wait(ends, timeout=min(left, TELL_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
+            everything.cancel()
         forced.cancel()
-        everything.cancel()
+
+    def _tell_whom_we_wait_for(self, left_s: float) -> None:
+        now = time.monotonic()
+        names = ", ".join(f"{task.get_name()} since {now - began:.1f} s" for task, began in self._running.items())
+        log.info("waiting up to %.3g s for %d running: %s", left_s, len(self._running), names)
 
     async def _interrupt(self) -> None:
         """End what still runs; its jobs go back to the queue."""
@@ -194,13 +241,3 @@ class Service:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
-
-    def _raise_what_ended_us(self, own: Iterable[asyncio.Task[None]], lost: asyncio.Task[str]) -> None:
-        for task in own:
-            if task.done() and not task.cancelled():
-                task.result()
-        if self._broken.done():
-            raise self._broken.result()
-        if lost.done():
-            raise ConnectionLostError(f"{lost.result()}; what was not settled will be delivered again")
-        lost.cancel()

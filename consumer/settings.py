@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
@@ -57,7 +58,8 @@ class Settings(BaseModel):
 
     amqp_url: SecretStr | None = Field(
         None,
-        description="amqp://user:password@host:5672/vhost (or amqps://); not set: a private RabbitMQ node",
+        description="amqp://user:password@host:5672/vhost (or amqps://), several of one cluster with spaces "
+        "between them; not set: a private RabbitMQ node",
     )
     prefix: str = Field(
         "classifier",
@@ -160,15 +162,8 @@ class Settings(BaseModel):
     def _amqp_url_is_one(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        try:
-            parts = urlsplit(value.get_secret_value())
-            _ = parts.port
-        except ValueError:  # its message would quote a piece of the password
-            raise ValueError(UNQUOTED) from None
-        if "@" in parts.path + parts.query or parts.fragment:
-            raise ValueError(UNQUOTED)
-        if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-            raise ValueError("not an AMQP URL")
+        for url in _urls(value):
+            _check_url(url)
         return value
 
     @field_validator("*", mode="before")
@@ -195,9 +190,31 @@ class Settings(BaseModel):
         return self
 
     @property
+    def amqp_urls(self) -> tuple[str, ...]:
+        """Where RabbitMQ may be: nodes of one cluster. Empty: a private node."""
+        return _urls(self.amqp_url) if self.amqp_url else ()
+
+    @property
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
         return self.job_timeout_cap_s or max(LEAST_TIMEOUT_CAP_S, self.job_timeout_s)
+
+
+def _urls(value: SecretStr) -> tuple[str, ...]:
+    """Take the list apart. A comma may stand in a password, but not before the beginning of the next URL."""
+    return tuple(re.split(r"[\s,]+(?=amqps?://)", value.get_secret_value().strip()))
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its message would quote a piece of the password
+        raise ValueError(UNQUOTED) from None
+    if "@" in parts.path + parts.query or parts.fragment:
+        raise ValueError(UNQUOTED)
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        raise ValueError("not an AMQP URL")
 
 
 def load(

@@ -18,6 +18,7 @@ from typing import ParamSpec
 
 from consumer.cli import run_async
 from consumer.job import Job, Outcome
+from consumer.lifetime import Lifetime, Waiting
 from consumer.messages import Message
 
 P = ParamSpec("P")
@@ -73,30 +74,6 @@ class SettledTwiceError(Exception):
 
 
 @dataclass
-class FakeDelivery:
-    """A delivery that remembers its one settlement and refuses a second."""
-
-    message: Message
-    events: Events = field(default_factory=list)
-    settlement: str | None = None
-
-    async def ack(self) -> None:
-        self._settle("ack")
-
-    async def dead_letter(self) -> None:
-        self._settle("dead-letter")
-
-    async def requeue(self) -> None:
-        self._settle("requeue")
-
-    def _settle(self, settlement: str) -> None:
-        if self.settlement:
-            raise SettledTwiceError(f"{self.settlement}, then {settlement}")
-        self.settlement = settlement
-        self.events.append(("settle", settlement))
-
-
-@dataclass
 class FakePublisher:
     """Takes every message, but for the queues in `faults`, which answer with a fault or raise."""
 
@@ -118,6 +95,40 @@ class FakePublisher:
 
 
 @dataclass
+class FakeDelivery:
+    """A delivery that remembers its one settlement and refuses a second, or any once its lifetime is over."""
+
+    message: Message
+    publisher: FakePublisher
+    redelivered: bool = False
+    lifetime: Lifetime = field(default_factory=Lifetime)
+    settlement: str | None = None
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        self.lifetime.raise_if_ended()
+        return await self.publisher.publish(message, queue)
+
+    def while_alive(self) -> Waiting:
+        return Waiting(self.lifetime)
+
+    async def ack(self) -> None:
+        self._settle("ack")
+
+    async def dead_letter(self) -> None:
+        self._settle("dead-letter")
+
+    async def requeue(self) -> None:
+        self._settle("requeue")
+
+    def _settle(self, settlement: str) -> None:
+        self.lifetime.raise_if_ended()
+        if self.settlement:
+            raise SettledTwiceError(f"{self.settlement}, then {settlement}")
+        self.settlement = settlement
+        self.publisher.events.append(("settle", settlement))
+
+
+@dataclass
 class FakeSlot:
     """Ends every job in the given way, at once."""
 
@@ -129,3 +140,17 @@ class FakeSlot:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
+
+
+@dataclass
+class HeldSlot:
+    """Runs each job until the test says how it ends; `jobs` holds what it has begun."""
+
+    jobs: list[Job] = field(default_factory=list)
+    ending: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
+        self.jobs.append(job)
+        self.begun.set()
+        return await asyncio.shield(self.ending)

@@ -1,0 +1,102 @@
+"""How jobs ended whose settlement RabbitMQ may not have got: what comes again is answered, not run again.
+
+Pure: a clock is passed in. RabbitMQ delivers again at most what was unsettled on one connection, a prefetch of
+messages, and puts it ahead of its queue: a small memory for a short time is enough. A forgotten job costs a
+second run, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consumer.job import Job, Outcome, Succeeded, Unsuccessful
+
+#: Longer than it takes to notice a silent connection and to build a new one.
+KEEP_S = 300.0
+#: All outcomes together. Most are small; a large one may push out many.
+MAX_BYTES = 64 * 1024 * 1024
+#: What an entry costs beside its text, roughly.
+_ENTRY_BYTES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One attempt of one job. Producers reuse ids, so the body is part of it."""
+
+    id: str
+    attempt: int
+    digest: bytes
+
+    @classmethod
+    def of(cls, job: Job) -> Identity:
+        """Tell which job it is. One without an id of its producer's has a new one at each delivery."""
+        return cls(job.request.id, job.request.attempt, hashlib.sha256(job.body).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    outcome: Outcome
+    size: int
+    until: float
+
+
+class Remembered:
+    """Outcomes by identity, the oldest forgotten first.
+
+    Mutable state: `_entries`, in the order in which they will be forgotten; `_bytes`, their sizes' sum.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        keep_s: float = KEEP_S,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._capacity = capacity
+        self._keep_s = keep_s
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._entries: dict[Identity, _Entry] = {}
+        self._bytes = 0
+
+    def add(self, identity: Identity, outcome: Outcome) -> None:
+        """Remember how a job ended; the latest ending counts."""
+        self._forget(identity)
+        entry = _Entry(outcome, _size(outcome), self._clock() + self._keep_s)
+        self._entries[identity] = entry
+        self._bytes += entry.size
+        while self._is_too_much():
+            self._forget(next(iter(self._entries)))
+
+    def find(self, identity: Identity) -> Outcome | None:
+        """Tell how a job ended, if that is still known."""
+        entry = self._entries.get(identity)
+        if entry is None or entry.until < self._clock():
+            return None
+        return entry.outcome
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _is_too_much(self) -> bool:
+        oldest = next(iter(self._entries.values()), None)
+        return oldest is not None and (
+            len(self._entries) > self._capacity or self._bytes > self._max_bytes or oldest.until < self._clock()
+        )
+
+    def _forget(self, identity: Identity) -> None:
+        if entry := self._entries.pop(identity, None):
+            self._bytes -= entry.size
+
+
+def _size(outcome: Outcome) -> int:
+    if isinstance(outcome, Succeeded):
+        return _ENTRY_BYTES + len(outcome.output)
+    if isinstance(outcome, Unsuccessful):
+        return _ENTRY_BYTES + len(outcome.message) + len(outcome.stderr_tail)
+    return _ENTRY_BYTES

@@ -1,0 +1,358 @@
+"""Each fault of RabbitMQ and of the network, made on purpose: every job is answered, and jobs are taken again.
+
+One node of its own, since it is stopped, alarmed and shortened here. Times are printed, not asserted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from harness import ConsumerProcess, Producer, consumer, script
+from management import Management
+from proxy import Proxy
+
+from consumer import localbroker
+from consumer.management import api, create_vhost, delete_vhost
+from consumer.topology import Topology
+
+TOPOLOGY = Topology("classifier", 3)
+JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
+#: Leaves a line for each run, says that it runs, then waits for the test's go; the job is the answer.
+HELD = (
+    'echo run >>"${0%/*}/runs"',
+    'echo "LOG: begun"',
+    'while [ ! -e "${0%/*}/go" ]; do sleep 0.02; done',
+    "printf 'OUTPUT: '; cat \"$1\"; echo",
+)
+LOST, AGAIN = "no jobs since", "taking jobs again after"
+MAX_MESSAGE_BYTES = 300_000
+#: Both are looked at every second instead of every minute and every five seconds.
+ADVANCED = "[{rabbit, [{channel_tick_interval, 1000}, {quorum_tick_interval, 1000}]}]."
+
+
+@pytest.fixture(scope="module")
+def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[localbroker.Node]:  # noqa: ARG001
+    data_dir = tmp_path_factory.mktemp("rabbitmq-faults")
+    try:
+        config = {"max_message_size": str(MAX_MESSAGE_BYTES)}
+        yield localbroker.up(data_dir, config=config, advanced=ADVANCED)
+    finally:
+        localbroker.down(data_dir, timeout_s=0)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A vhost of the test's own, a way to it that can be broken, and a classifier that waits for `go`."""
+
+    node: localbroker.Node
+    vhost: Management
+    proxy: Proxy
+    producer: Producer
+    folder: Path
+    tell: Callable[[str], None]
+
+    @property
+    def url(self) -> str:
+        """The way that stays."""
+        return self.node.vhost_url(self.vhost.vhost)
+
+    @property
+    def held(self) -> str:
+        return script(self.folder, *HELD)
+
+    def through_proxy(self, query: str = "") -> str:
+        return self.proxy.url(self.url, query)
+
+    def publish(self, job_id: str, body: bytes = b"{}") -> None:
+        self.producer.publish(JOBS, body, message_id=job_id)
+
+    def go(self) -> None:
+        """Let the held jobs end."""
+        (self.folder / "go").touch()
+
+    def runs(self) -> int:
+        return len((self.folder / "runs").read_text().splitlines())
+
+    def recovers(self, running: ConsumerProcess, fault: str) -> None:
+        """Wait until jobs are taken again, and say how long that took."""
+        line = running.wait_for(AGAIN)
+        found = re.search(AGAIN + r" ([\d.]+) s", line)
+        assert found
+        self.tell(f"{fault}: taking jobs again after {found[1]} s")
+
+    def is_answered_once(self, job_id: str) -> None:
+        """The one answer is there, and nothing else of the job."""
+        with Producer(self.url) as producer:
+            reply = producer.take(RESULTS).json
+            assert (reply["job_id"], reply["status"], reply["attempt"]) == (job_id, "succeeded", 1)
+            assert [producer.depth(queue) for queue in (RESULTS, DEAD, JOBS)] == [0, 0, 0]
+
+
+@pytest.fixture
+def site(own_node: localbroker.Node, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    name = f"test-{uuid4().hex[:12]}"
+    create_vhost(own_node, name)
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    with Proxy.open(own_node.amqp_port) as proxy, Producer(own_node.vhost_url(name)) as producer:
+        # Not print, which would show the line only when a test fails.
+        tell = reporter.write_line if reporter else print
+        yield Site(own_node, Management(own_node, name), proxy, producer, tmp_path, tell)
+    delete_vhost(own_node, name)
+
+
+def test_tcp_cut(site: Site) -> None:
+    with consumer(site.through_proxy(), command=site.held, pool_size=1) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        site.proxy.cut()
+        site.recovers(running, "TCP cut")
+        running.wait_for("came again while it runs")
+        site.go()
+        running.wait_for("ack after")
+        site.is_answered_once("m1")
+        site.publish("m2")
+        site.is_answered_once("m2")
+        assert running.stop() == os.EX_OK
+    assert site.runs() == 2
+
+
+def test_an_outcome_that_came_during_an_outage_is_remembered(site: Site) -> None:
+    with consumer(site.through_proxy(), command=site.held, pool_size=1) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        site.proxy.refuse()
+        running.wait_for(LOST)
+        site.go()
+        running.wait_for("job m1 is not settled")
+        site.proxy.accept()
+        running.wait_for("ack after")
+        site.is_answered_once("m1")
+        assert running.stop() == os.EX_OK
+    assert site.runs() == 1
+
+
+def test_partition_client_broker(site: Site) -> None:
+    """Nothing is closed, nothing arrives: heartbeats alone tell, after three intervals."""
+    with consumer(site.through_proxy("heartbeat=1"), command=site.held, pool_size=1) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        site.proxy.silence()
+        site.go()
+        running.wait_for(LOST)
+        site.proxy.resume()
+        site.recovers(running, "partition, from its being noticed")
+        running.wait_for("ack after")
+        site.is_answered_once("m1")
+        assert running.stop() == os.EX_OK
+    assert site.runs() == 1
+
+
+def test_channel_closed_by_the_broker_for_a_consumer_timeout(site: Site) -> None:
+    """It comes again after each timeout, for as long as it runs; the run goes on."""
+    set_consumer_timeout(site.node, 2000)
+    try:
+        with consumer(site.url, command=site.held, pool_size=1) as running:
+            site.publish("m1")
+            running.wait_for("begun")
+            running.wait_for(LOST)
+            site.recovers(running, "consumer timeout")
+            running.wait_for("came again while it runs")
+            site.go()
+            running.wait_for("ack after")
+            site.is_answered_once("m1")
+            assert running.stop() == os.EX_OK
+    finally:
+        set_consumer_timeout(site.node, 1_800_000)
+    assert site.runs() == 1
+
+
+def set_consumer_timeout(node: localbroker.Node, ms: int) -> None:
+    """For channels that are opened from now on."""
+    localbroker.ctl(node, "eval", f"application:set_env(rabbit, consumer_timeout, {ms}).")
+
+
+def test_queue_deleted(site: Site) -> None:
+    """Somebody meant it: the queue is not made again by us, and taken up when somebody has made it."""
+    with consumer(site.url, command=script(site.folder, *HELD), pool_size=1) as running:
+        site.go()
+        site.producer.channel.queue_delete(JOBS)
+        running.wait_for("RabbitMQ cancelled the consumer of classifier.jobs")
+        running.wait_for("cannot find all exchanges and queues: NOT_FOUND - no queue 'classifier.jobs'")
+        [jobs] = [queue for queue in TOPOLOGY.queues() if queue.name == JOBS]
+        site.producer.channel.queue_declare(JOBS, durable=True, arguments=dict(jobs.arguments))
+        site.recovers(running, "queue deleted and made again")
+        site.publish("m1")
+        site.is_answered_once("m1")
+        assert running.stop() == os.EX_OK
+
+
+def test_memory_alarm(site: Site) -> None:
+    """The result waits, unacked and without a second run, until the alarm is over."""
+    with consumer(site.url, command=site.held, pool_size=1) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        localbroker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
+        try:
+            site.go()
+            running.wait_for("replies wait, unacked")
+            assert "unacknowledged=1" in unacknowledged(site.node, site.url)
+        finally:
+            localbroker.ctl(site.node, "set_vm_memory_high_watermark", "0.4")
+        running.wait_for("ack after")
+        site.is_answered_once("m1")
+        assert running.stop() == os.EX_OK
+        assert not [line for line in running.log if LOST in line]
+    site.tell("memory alarm: the connections stayed, the reply was confirmed when it was over")
+    assert site.runs() == 1
+
+
+def unacknowledged(node: localbroker.Node, url: str) -> str:
+    vhost = url.rpartition("/")[2]
+    listed = localbroker.ctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
+    return " ".join(f"{name}:unacknowledged={count}" for name, count in map(str.split, listed.splitlines()[1:]))
+
+
+def test_unroutable_reply(site: Site) -> None:
+    site.go()
+    with consumer(site.url, command=site.held, pool_size=1) as running:
+        site.producer.publish(JOBS, b"{}", message_id="m1", reply_to="nobody.s")
+        running.wait_for("dead-letter")
+        assert site.producer.take(DEAD).properties.message_id == "m1"
+        assert running.stop() == os.EX_OK
+
+
+def test_message_too_large(site: Site) -> None:
+    """RabbitMQ closes the channel over it, once; what was in flight is answered, and so is the one to blame."""
+    large = f"head -c {MAX_MESSAGE_BYTES} /dev/zero | tr '\\0' x"
+    command = script(
+        site.folder,
+        'case "$(cat "$1")" in',
+        f"*large*) printf 'OUTPUT: \"'; {large}; echo '\"' ;;",
+        "*) echo 'OUTPUT: 1' ;;",
+        "esac",
+    )
+    with consumer(site.url, command=command, pool_size=2) as running:
+        site.publish("large", b'{"large": 1}')
+        site.recovers(running, "message too large")
+        error = site.producer.take(RESULTS).json["error"]
+        assert error["code"] == "over_limit"
+        assert f"RabbitMQ takes at most {MAX_MESSAGE_BYTES}" in error["message"]
+        assert site.producer.take(DEAD).properties.message_id == "large"
+        site.publish("again", b'{"large": 2}')
+        assert site.producer.take(RESULTS).json["error"]["code"] == "over_limit"
+        site.publish("small")
+        assert site.producer.take(RESULTS).json["output"] == 1
+        assert running.stop() == os.EX_OK
+    assert len([line for line in running.log if LOST in line]) == 1
+
+
+def test_poison_job(site: Site) -> None:
+    """A job that kills the consumer itself is ended by RabbitMQ's delivery limit."""
+    command = script(site.folder, "kill -KILL $PPID")
+    policy = {"pattern": JOBS, "apply-to": "queues", "definition": {"delivery-limit": 2}}
+    api(site.vhost.node, "PUT", f"policies/{site.vhost.vhost}/limit", policy)
+    for deaths in range(3):
+        with consumer(site.url, command=command, pool_size=1) as running:
+            if not deaths:
+                site.publish("m1")
+            assert running.end() == -signal.SIGKILL
+    headers = site.producer.take(DEAD).properties.headers
+    assert headers["x-death"][0]["reason"] == "delivery_limit"
+
+
+def test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again(site: Site) -> None:
+    with consumer(site.through_proxy(), command=site.held, pool_size=1) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        site.proxy.refuse()
+        running.wait_for(LOST)
+        running.signal(signal.SIGTERM)
+        running.wait_for("no connection to RabbitMQ")
+        assert "m1 since" in running.wait_for("for 1 running")
+        site.go()
+        running.wait_for("job m1 is not settled")
+        assert running.end() == os.EX_OK
+    with consumer(site.url, command=site.held, pool_size=1) as running:
+        running.wait_for("ack after")
+        site.is_answered_once("m1")
+        assert running.stop() == os.EX_OK
+    assert site.runs() == 2
+
+
+def test_sigterm_during_an_outage_ends_a_job_that_outlasts_the_grace(site: Site) -> None:
+    with consumer(site.through_proxy(), command=site.held, pool_size=1, drain_grace_s=0.2) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        site.proxy.refuse()
+        running.wait_for(LOST)
+        assert running.stop() == os.EX_OK
+    assert site.producer.depth(JOBS) == 1
+
+
+def test_a_refusal_after_hours_of_service_is_retried_and_reported(site: Site) -> None:
+    name = f"user-{site.vhost.vhost}"
+    api(site.vhost.node, "PUT", f"users/{name}", {"password": "first", "tags": ""})
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    api(site.vhost.node, "PUT", f"permissions/{site.vhost.vhost}/{name}", everything)
+    own_url = f"amqp://{name}:first@127.0.0.1:{site.proxy.port}/{site.vhost.vhost}"
+    with consumer(own_url, command=script(site.folder, *HELD)) as running:
+        api(site.vhost.node, "PUT", f"users/{name}", {"password": "second", "tags": ""})
+        site.proxy.cut()
+        running.wait_for("refused the user or the password")
+        api(site.vhost.node, "PUT", f"users/{name}", {"password": "first", "tags": ""})
+        site.recovers(running, "password wrong for a while")
+        assert running.stop() == os.EX_OK
+    api(site.vhost.node, "DELETE", f"users/{name}")
+
+
+def test_several_hosts_are_tried_in_turn(site: Site) -> None:
+    """One is down at the start, the other goes down later: the third serves."""
+    site.go()
+    with Proxy.open(site.proxy.port) as never:
+        never.refuse()
+        urls = " ".join((never.url(site.url), site.through_proxy(), site.url))
+        with consumer(urls, command=site.held) as running:
+            site.proxy.refuse()
+            site.publish("m1")
+            running.wait_for("ack after")
+            site.is_answered_once("m1")
+            assert running.stop() == os.EX_OK
+
+
+def test_a_redelivery_of_another_consumers_job_runs(site: Site) -> None:
+    with consumer(site.url, command=site.held, pool_size=1) as first:
+        site.publish("m1")
+        first.wait_for("begun")
+        with consumer(site.url, command=site.held, pool_size=1) as second:
+            first.process.kill()
+            first.end()
+            second.wait_for("begun")
+            site.go()
+            second.wait_for("ack after")
+            site.is_answered_once("m1")
+            assert second.stop() == os.EX_OK
+    assert site.runs() == 2
+
+
+def test_broker_restart(site: Site) -> None:
+    """The last in this file: RabbitMQ 3.10 does not bear that a vhost is deleted just after a start of the app."""
+    with consumer(site.url, command=site.held, pool_size=2) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        localbroker.ctl(site.node, "stop_app")
+        running.wait_for(LOST)
+        localbroker.ctl(site.node, "start_app")
+        site.recovers(running, "broker restart")
+        running.wait_for("came again while it runs")
+        site.go()
+        running.wait_for("ack after")
+        assert running.stop() == os.EX_OK
+    site.is_answered_once("m1")
+    assert site.runs() == 1

@@ -1,0 +1,111 @@
+"""A TCP proxy that does what networks do: cut, fall silent, refuse. In a thread, for tests that are not async.
+
+Silent means that nothing is copied in either direction and nothing is closed, as with a cable pulled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
+
+
+class Proxy:
+    """Passes connections on to one port of this machine.
+
+    Mutable state, touched in the proxy's own loop only: `_ends`, the open sockets; `_flows`, cleared while it is
+    silent; `_is_refusing`.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._server: asyncio.Server | None = None
+
+    @classmethod
+    @contextmanager
+    def open(cls, target: int) -> Iterator[Proxy]:
+        """Run one for the block."""
+        proxy = cls(target)
+        thread = threading.Thread(target=proxy._loop.run_forever, name="proxy")
+        thread.start()
+        try:
+            proxy.accept()
+            yield proxy
+        finally:
+            proxy._call(proxy._stop_all)
+            proxy._loop.call_soon_threadsafe(proxy._loop.stop)
+            thread.join()
+            proxy._loop.close()
+
+    def url(self, url: str, query: str = "") -> str:
+        """The URL that leads to the same RabbitMQ through here."""
+        parts = urlsplit(url)
+        login = parts.netloc.rpartition("@")[0]
+        return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{self.port}", query=query))
+
+    def cut(self) -> None:
+        """Reset all connections. New ones are passed on."""
+        self._call(self._cut)
+
+    def silence(self) -> None:
+        """Copy nothing until `resume`."""
+        self._call(self._flows.clear)
+
+    def resume(self) -> None:
+        self._call(self._flows.set)
+
+    def refuse(self) -> None:
+        """Cut, and let nobody connect until `accept`."""
+        self._call(self._refuse)
+
+    def accept(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+
+    def _call(self, action: Callable[[], None]) -> None:
+        async def run() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def _refuse(self) -> None:
+        if self._server:
+            self._server.close()
+        self._cut()
+
+    def _cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+
+    def _stop_all(self) -> None:
+        self._refuse()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            self._ends |= {writer, far_writer}
+            try:
+                await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+            finally:
+                for end in (writer, far_writer):
+                    end.transport.abort()
+                    self._ends.discard(end)
+
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            await self._flows.wait()
+            target.write(data)
+            await target.drain()
+        target.close()
