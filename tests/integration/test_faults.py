@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -99,10 +100,14 @@ class Site:
 def site(own_node: localbroker.Node, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     name = f"test-{uuid4().hex[:12]}"
     create_vhost(own_node, name)
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+
+    def tell(line: str) -> None:
+        """Show it to whoever runs the tests, not only when one fails."""
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            print(f"\n{line}")  # noqa: T201 - a measurement is for reading
+
     with Proxy.open(own_node.amqp_port) as proxy, Producer(own_node.vhost_url(name)) as producer:
-        # Not print, which would show the line only when a test fails.
-        tell = reporter.write_line if reporter else print
         yield Site(own_node, Management(own_node, name), proxy, producer, tmp_path, tell)
     delete_vhost(own_node, name)
 

@@ -130,27 +130,6 @@ def test_after_a_sigkill_the_job_comes_again_and_the_next_start_sweeps(
     assert producer.depth(JOBS) == 0
 
 
-def test_a_lost_connection_ends_the_process_and_the_job_is_back(
-    vhost_url: str, tmp_path: Path, producer: Producer, management: Management
-) -> None:
-    with consumer(vhost_url, command=script(tmp_path, WAIT), pool_size=1) as running:
-        producer.publish(JOBS, b"{}")
-        running.wait_for("begun")
-        localbroker.ctl(management.node, "close_all_connections", "--vhost", management.vhost, "a test cuts it")
-        assert running.end() == os.EX_TEMPFAIL
-        assert "will be delivered again" in running.log[-1]
-    assert left_behind(tmp_path / "classify.sh") == []
-    with Producer(vhost_url) as after:
-        assert after.take(JOBS).body == b"{}"
-
-
-def test_a_deleted_jobs_queue_ends_the_process(vhost_url: str, tmp_path: Path, producer: Producer) -> None:
-    with consumer(vhost_url, command=script(tmp_path, WAIT)) as running:
-        producer.channel.queue_delete(JOBS)
-        assert running.end() == os.EX_TEMPFAIL
-        assert "RabbitMQ cancelled the consumer" in running.log[-1]
-
-
 @pytest.mark.parametrize(
     ("change", "code", "remedy"),
     [

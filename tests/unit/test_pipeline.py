@@ -8,11 +8,11 @@ import logging
 from typing import Any
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, FakeSlot, runs_async
+from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, runs_async
 
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Job, Outcome, OverLimit, Succeeded, TimedOut
-from consumer.messages import Message
+from consumer.messages import Message, MessageTooLargeError
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
@@ -31,8 +31,10 @@ LAST = {"attempt": 3}
 class Bench:
     """A pipeline with a fake on every side; `events` is what RabbitMQ would see, in order."""
 
-    def __init__(self, outcome: Outcome | Exception, **faults: str | Exception) -> None:
-        self.slot = FakeSlot(outcome)
+    def __init__(
+        self, outcome: Outcome | Exception, slot: HeldSlot | None = None, **faults: str | Exception
+    ) -> None:
+        self.slot = slot or FakeSlot(outcome)
         self.publisher = FakePublisher(faults={name.replace("_", "."): fault for name, fault in faults.items()})
         self.events = self.publisher.events
         slots: list[Slot] = [self.slot]
@@ -46,9 +48,12 @@ class Bench:
             remembered=Remembered(capacity=10),
         )
 
-    async def handle(self, body: bytes = b"{}", **properties: Any) -> FakeDelivery:  # noqa: ANN401 - a message's own
+    def delivery(self, body: bytes = b"{}", *, redelivered: bool = False, **properties: Any) -> FakeDelivery:  # noqa: ANN401 - a message's own
         properties = {"message_id": "m", "reply_to": "answers", **properties}
-        delivery = FakeDelivery(Message(body=body, **properties), self.publisher)
+        return FakeDelivery(Message(body=body, **properties), self.publisher, redelivered)
+
+    async def handle(self, body: bytes = b"{}", *, redelivered: bool = False, **properties: Any) -> FakeDelivery:  # noqa: ANN401 - as above
+        delivery = self.delivery(body, redelivered=redelivered, **properties)
         await self.pipeline.handle(delivery)
         return delivery
 
@@ -250,3 +255,149 @@ async def test_more_deliveries_than_slots_are_settled_once_each() -> None:
     deliveries = await asyncio.gather(*(bench.handle(message_id=str(number)) for number in range(20)))
     assert [delivery.settlement for delivery in deliveries] == ["ack"] * 20
     assert len(bench.publisher.taken["answers"]) == 20
+
+
+@runs_async
+async def test_a_redelivery_is_answered_with_the_remembered_outcome() -> None:
+    bench = Bench(SUCCEEDED, answers=ConnectionLostError("gone"))
+    await bench.handle()
+    del bench.publisher.faults["answers"]
+    await bench.handle(redelivered=True)
+    assert len(bench.slot.jobs) == 1
+    assert bench.events == [("publish", "answers"), ("settle", "ack")]
+
+
+@runs_async
+async def test_a_remembered_crash_is_tried_again_once_more() -> None:
+    """Its retry copy may have got lost with the connection; two of them are better than none."""
+    bench = Bench(CRASHED)
+    await bench.handle()
+    await bench.handle(redelivered=True)
+    assert len(bench.slot.jobs) == 1
+    assert bench.events == [("publish", "ours.retry.1s"), ("settle", "ack")] * 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"redelivered": False}, {"message_id": "n"}, {"body": b'{"a": 1}'}, {"headers": {"attempt": 2}}],
+    ids=str,
+)
+@runs_async
+async def test_what_is_another_job_runs(changed: dict[str, Any]) -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle()
+    await bench.handle(**{"redelivered": True, **changed})
+    assert len(bench.slot.jobs) == 2
+
+
+@runs_async
+async def test_a_job_without_an_id_is_not_recognised_and_runs_again() -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(message_id=None)
+    await bench.handle(message_id=None, redelivered=True)
+    assert len(bench.slot.jobs) == 2
+
+
+@runs_async
+async def test_an_interrupted_run_is_not_remembered() -> None:
+    bench = Bench(Interrupted())
+    await bench.handle()
+    await bench.handle(redelivered=True)
+    assert len(bench.slot.jobs) == 2
+
+
+@runs_async
+async def test_a_redelivery_of_a_job_that_runs_waits_for_its_outcome_without_a_slot() -> None:
+    slot = HeldSlot()
+    bench = Bench(SUCCEEDED, slot)
+    lost = bench.delivery()
+    first = asyncio.create_task(bench.pipeline.handle(lost))
+    await slot.begun.wait()
+    lost.lifetime.end("cut")
+    again = bench.delivery(redelivered=True)
+    second = asyncio.create_task(bench.pipeline.handle(again))
+    await asyncio.sleep(0)
+    assert (len(slot.jobs), bench.pool.busy, second.done()) == (1, 1, False)
+    slot.ending.set_result(SUCCEEDED)
+    await asyncio.gather(first, second)
+    assert (lost.settlement, again.settlement) == (None, "ack")
+    assert bench.events == [("publish", "answers"), ("settle", "ack")]
+    assert bench.pipeline.running == {}
+
+
+@runs_async
+async def test_a_redelivery_that_is_lost_while_it_waits_leaves_the_run_alone() -> None:
+    slot = HeldSlot()
+    bench = Bench(SUCCEEDED, slot)
+    lost, lost_too, last = bench.delivery(), bench.delivery(redelivered=True), bench.delivery(redelivered=True)
+    run = asyncio.create_task(bench.pipeline.handle(lost))
+    await slot.begun.wait()
+    lost.lifetime.end("cut")
+    waits = asyncio.create_task(bench.pipeline.handle(lost_too))
+    await asyncio.sleep(0)
+    lost_too.lifetime.end("cut again")
+    await waits
+    waits = asyncio.create_task(bench.pipeline.handle(last))
+    await asyncio.sleep(0)
+    slot.ending.set_result(SUCCEEDED)
+    await asyncio.gather(run, waits)
+    assert [delivery.settlement for delivery in (lost, lost_too, last)] == [None, None, "ack"]
+    assert len(slot.jobs) == 1
+
+
+@runs_async
+async def test_what_waits_for_a_slot_ends_with_its_connection() -> None:
+    slot = HeldSlot()
+    bench = Bench(SUCCEEDED, slot)
+    run = asyncio.create_task(bench.handle())
+    await slot.begun.wait()
+    waiting = bench.delivery(message_id="other")
+    waits = asyncio.create_task(bench.pipeline.handle(waiting))
+    await asyncio.sleep(0)
+    waiting.lifetime.end("cut")
+    await waits
+    slot.ending.set_result(SUCCEEDED)
+    await run
+    assert len(slot.jobs) == 1
+    assert bench.pool.busy == 0
+
+
+@runs_async
+async def test_a_result_too_large_for_rabbitmq_is_told_as_a_failure() -> None:
+    bench = Bench(SUCCEEDED)
+
+    class Small(FakePublisher):
+        async def publish(self, message: Message, queue: str) -> str | None:
+            if b"succeeded" in message.body:
+                raise MessageTooLargeError(len(message.body), 10)
+            return await super().publish(message, queue)
+
+    bench.publisher = Small(bench.events)
+    await bench.handle()
+    assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert bench.published("answers")["error"]["code"] == "over_limit"
+
+
+@runs_async
+async def test_a_property_that_cannot_be_decoded_makes_the_job_invalid() -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(undecodable={"timestamp": "year 55840 is out of range"})
+    assert bench.published("answers")["error"]["message"] == (
+        "property timestamp cannot be decoded: year 55840 is out of range"
+    )
+    assert bench.slot.jobs == []
+
+
+@pytest.mark.parametrize("name", ["reply_to", "correlation_id", "message_id"])
+@runs_async
+async def test_a_damaged_address_gets_no_reply(name: str) -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(**{name: None, "undecodable": {name: "not UTF-8"}})
+    assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
+
+
+@runs_async
+async def test_a_damaged_id_beside_a_sound_correlation_id_is_answered() -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle(message_id=None, correlation_id="c", undecodable={"message_id": "not UTF-8"})
+    assert bench.events[0] == ("publish", "answers")
