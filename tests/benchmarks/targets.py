@@ -54,6 +54,7 @@ def all_targets(results: Results) -> list[Target]:
         *_plaid(plaid),
         *_memory(small),
         *_classifier(results, plaid),
+        *_replacement(results),
         *_reload(results),
     ]
 
@@ -121,6 +122,13 @@ def _classifier(results: Results, plaid: Table) -> Iterator[Target]:
     names = " and ".join(row.title for row in rows)
     text = "PLAID: test signals through RabbitMQ with the in-process label"
     yield Target("5", text, plaid.signals, right, note=names)
+
+
+def _replacement(results: Results) -> Iterator[Target]:
+    slowest = results.slowest_replacement_ms
+    note = f"median {results.replacement_ms:.1f} ms; the answer to another job included" if slowest else ""
+    text = "slowest replacement of a killed worker"
+    yield Target("6", text, 100.0, slowest, "ms", at_most=True, note=note)
 
 
 def _reload(results: Results) -> Iterator[Target]:
