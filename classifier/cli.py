@@ -12,26 +12,18 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from classifier import datasets, model
 from classifier.contract import JobError
-from classifier.datasets import DataSet
-
-if TYPE_CHECKING:
-    # Only the types: train imports scikit-learn.
-    from classifier.train import Evaluation, Fitted
+from classifier.errors import RefusedError
+from classifier.folder import is_name, models_folder
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-
-
-class RefusedError(Exception):
-    """What the user asked for cannot be done. The message says why, and what to do instead."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,70 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(given: argparse.Namespace) -> None:
-    from classifier import report, train  # noqa: PLC0415 - see the module's docstring
+    from classifier.train_command import Wanted, run  # noqa: PLC0415 - see the module's docstring
 
-    out = _model_path(given.out)
-    _check_plot(given.plot)
-    training, test = _training_and_test(given)
-    _say(report.data_line("training", training), report.data_line("test", test))
-    fitted = train.fit(training)
-    evaluation = train.evaluate(fitted, test)
-    _say(report.times_line(fitted), "", *report.evaluation_lines(evaluation))
-    metrics = {"accuracy": evaluation.accuracy, "balanced_accuracy": evaluation.balanced_accuracy}
-    if given.reshuffles:
-        accuracies = train.reshuffles(training, test, given.reshuffles)
-        metrics["reshuffled_accuracy"] = sum(accuracies) / len(accuracies)
-        _say("", *report.reshuffle_lines(accuracies))
-    _save(out, fitted, training, metrics)
-    if given.plot:
-        _plot(given.plot, evaluation, test)
+    out = _new_model(given.out)
+    for line in run(Wanted(given.data, given.test, out, given.onnx, given.plot, given.reshuffles)):
+        _say(line)
 
 
-def _training_and_test(given: argparse.Namespace) -> tuple[DataSet, DataSet]:
-    from classifier import train  # noqa: PLC0415 - see the module's docstring
-
-    data = datasets.read(given.data)
-    if given.test:
-        return data, datasets.read(given.test)
-    _say(f"no --test: {train.HOLD_OUT:.0%} of the signals are held out to test on, class by class")
-    return train.hold_out(data)
-
-
-def _save(path: Path, fitted: Fitted, training: DataSet, metrics: dict[str, float]) -> None:
-    origin = model.Training(len(training), training.lengths, training.sha256(), metrics)
-    try:
-        manifest = model.save(path, fitted.estimator, fitted.classes, origin)
-    except OSError as unwritable:
-        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
-    _say("", f"model {path.stem!r} saved as {path} ({manifest.size:,} bytes of estimator)")
-
-
-def _plot(path: Path, evaluation: Evaluation, test: DataSet) -> None:
-    from classifier import plot  # noqa: PLC0415 - matplotlib is optional
-
-    try:
-        plot.save(path, evaluation, test)
-    except OSError as unwritable:
-        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
-    _say(f"confusion matrix and example signals drawn into {path}")
-
-
-def _check_plot(path: Path | None) -> None:
-    """Before the training, which would be in vain for somebody who wanted to see it."""
-    if path is None:
-        return
-    if path.suffix.lower() != ".png":
-        raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {path}")
-    try:
-        import_module("matplotlib")
-    except ImportError:
-        raise RefusedError("--plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'") from None
-
-
-def _model_path(out: Path) -> Path:
-    from classifier.classify import is_name  # noqa: PLC0415 - see the module's docstring
-
-    path = out if out.suffix == model.SUFFIX else out.with_name(out.name + model.SUFFIX)
+def _new_model(out: Path) -> Path:
+    path = _model_path(out)
+    if path.name.endswith(model.ONNX_SUFFIX):
+        name = model.name_of(path.name)
+        raise RefusedError(
+            f"{path} is the ONNX file of the model {name!r}: give --out {path.with_name(name)} --onnx"
+        )
     if not is_name(path.stem):
         raise RefusedError(
             f"a model cannot be called {path.stem!r}: up to 64 letters, digits, '.', '_' or '-' make a name"
@@ -121,8 +63,12 @@ def _model_path(out: Path) -> Path:
     return path
 
 
+def _model_path(given: Path) -> Path:
+    return given if given.suffix == model.SUFFIX else given.with_name(given.name + model.SUFFIX)
+
+
 def _predict(given: argparse.Namespace) -> None:
-    from classifier.classify import classify, classify_all, models_folder  # noqa: PLC0415 - as above
+    from classifier.classify import classify, classify_all  # noqa: PLC0415 - as above
 
     folder = given.models or models_folder()
     if datasets.is_data(given.file):
@@ -159,11 +105,13 @@ def _info(given: argparse.Namespace) -> None:
     from classifier import report  # noqa: PLC0415 - see the module's docstring
 
     path = _model_path(given.file)
-    manifest = model.read_manifest(path)
+    if given.file != path and (onnx := model.onnx_beside(path)).exists():
+        path = onnx  # what is called by its name alone is what is served
+    name, manifest = model.name_of(path.name), model.read_manifest(path)
     if given.json:
-        _say(json.dumps({"name": path.stem, **asdict(manifest)}, indent=2))
+        _say(json.dumps({"name": name, **asdict(manifest)}, indent=2))
     else:
-        _say(*report.manifest_lines(path.stem, manifest))
+        _say(*report.manifest_lines(name, manifest))
 
 
 def _jobs(given: argparse.Namespace) -> None:
@@ -206,6 +154,7 @@ def _add_train(commands: _Commands) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="training signals: .ts, .tsv, .csv or .npz")
     parser.add_argument("--test", type=Path, metavar="DATA", help="test signals; else 25 %% are held out")
     parser.add_argument("--out", type=Path, metavar="MODEL", required=True, help="e.g. models/pumps")
+    parser.add_argument("--onnx", action="store_true", help="also as ONNX, which is served in place of the pickle")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw confusion matrix and example signals")
     parser.add_argument("--reshuffles", type=_count, metavar="N", help="also the mean accuracy of N reshuffles")
 
@@ -221,7 +170,7 @@ def _add_predict(commands: _Commands) -> None:
 def _add_info(commands: _Commands) -> None:
     parser = commands.add_parser("info", help="what a model says of itself, without running any of it")
     parser.set_defaults(command=_info)
-    parser.add_argument("file", type=Path, metavar="MODEL", help="e.g. models/pumps.model")
+    parser.add_argument("file", type=Path, metavar="MODEL", help="e.g. models/pumps, or one of its files")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 _STDOUT = 1
 
-# Whether the current job has its answer: the module's one piece of state, set by _answer, cleared by run.
+# Whether the current job has its answer: the module's one piece of state, set by _claimed, cleared by answer.
 _answered = False
 
 
@@ -52,7 +52,7 @@ def context() -> Context:
 def log(text: str) -> None:
     """Send `text` to the service's log, under the job's id; each of its lines becomes a line there."""
     for line in text.splitlines() or [""]:
-        _write(f"LOG: {line}")
+        write(f"LOG: {line}")
 
 
 def output(value: object) -> None:
@@ -66,7 +66,7 @@ def output(value: object) -> None:
         TypeError: `value` holds something that is not JSON.
         AlreadyAnsweredError: the job has its answer.
     """
-    _answer(f"OUTPUT: {_to_json(value)}")
+    write(_claimed(f"OUTPUT: {_to_json(value)}"))
 
 
 def error(text: str) -> None:
@@ -75,7 +75,7 @@ def error(text: str) -> None:
     Raises:
         AlreadyAnsweredError: the job has its answer.
     """
-    _answer(f"ERROR: {_on_one_line(text)}")
+    write(_claimed(f"ERROR: {_on_one_line(text)}"))
 
 
 def run(function: Callable[[dict[str, Any]], object], path: str | None = None) -> None:
@@ -87,17 +87,24 @@ def run(function: Callable[[dict[str, Any]], object], path: str | None = None) -
     code. `SystemExit` and `KeyboardInterrupt` pass through, and the service sees a program that ended
     without an answer.
     """
+    write(*answer(function, path))
+
+
+def answer(function: Callable[[dict[str, Any]], object], path: str | None = None) -> list[str]:
+    """Do as `run`, but give back the line that is the answer instead of writing it: for warm workers.
+
+    Nothing comes back where `function` answered itself.
+    """
     global _answered  # noqa: PLW0603 - one process runs one job at a time; see the comment at its birth
     _answered = False
     try:
         value = function(_read_job(path))
-        if value is not None or not _answered:
-            output(value)
+        return [] if value is None and _answered else [_claimed(f"OUTPUT: {_to_json(value)}")]
     except JobError as bad_job:
-        _give_error(str(bad_job))
+        return _error_line(str(bad_job))
     except Exception as raised:  # noqa: BLE001 - user code may raise anything, and each is this job's answer
         _print_traceback()
-        _give_error(": ".join(filter(None, (type(raised).__name__, str(raised)))))
+        return _error_line(": ".join(filter(None, (type(raised).__name__, str(raised)))))
 
 
 def _read_job(path: str | None) -> dict[str, Any]:
@@ -114,10 +121,9 @@ def _read_job(path: str | None) -> dict[str, Any]:
     return job
 
 
-def _give_error(text: str) -> None:
-    """Answer with an error, unless the answer was given before things went wrong: the first one stands."""
-    if not _answered:
-        error(text)
+def _error_line(text: str) -> list[str]:
+    """An error is the answer unless one was given before things went wrong: the first one stands."""
+    return [] if _answered else [_claimed(f"ERROR: {_on_one_line(text)}")]
 
 
 def _print_traceback() -> None:
@@ -126,7 +132,7 @@ def _print_traceback() -> None:
     traceback.print_exc()
 
 
-def _answer(line: str) -> None:
+def _claimed(line: str) -> str:
     global _answered  # noqa: PLW0603 - see the comment at its birth
     if _answered:
         raise AlreadyAnsweredError(
@@ -134,14 +140,15 @@ def _answer(line: str) -> None:
         )
     # Before the write: should it break half way, a second attempt would only add to the damage.
     _answered = True
-    _write(line)
+    return line
 
 
-def _write(line: str) -> None:
+def write(*lines: str) -> None:
+    """Write protocol lines at once, after all that Python code has printed."""
     if sys.stdout is not None:
         sys.stdout.flush()
     # Text may hold half a surrogate pair (a file name, say); it is shown rather than refused.
-    rest = memoryview(f"\n{line}\n".encode(errors="backslashreplace"))
+    rest = memoryview("".join(f"\n{line}\n" for line in lines).encode(errors="backslashreplace"))
     while rest:
         rest = rest[os.write(_STDOUT, rest) :]
 

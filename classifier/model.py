@@ -1,9 +1,11 @@
-"""The model artifact, one file `NAME.model`: saved whole, and verified before any of it is run.
+"""The model artifact, one file: saved whole, and verified before any of it is used.
 
 Three parts: a line that names the format, one line of JSON (the manifest), and to the end of the file the
-pickled estimator. A pickle is code, so nothing is unpickled before the SHA-256 of exactly those bytes is the
-manifest's, and `read_manifest` never unpickles. The digest finds damage and mix-ups; it is no proof against
-somebody who can write both parts: whoever may write to the models folder runs code here.
+body, which is an estimator of the manifest's kind (`estimators.py`). Nobody gets a body whose SHA-256 is not
+the manifest's, and `read_manifest` reads no further than the manifest. The digest finds damage and mix-ups;
+it is no proof against somebody who can write both parts.
+
+`NAME.model` is a pickle, `NAME.onnx.model` beside it the same estimator as ONNX: one model, called NAME.
 """
 
 from __future__ import annotations
@@ -11,36 +13,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
-import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol, TypeAlias, cast
+from typing import Any, BinaryIO, Final, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from classifier.features import FEATURE_NAMES, Features
+from classifier.features import FEATURE_NAMES
 
 SUFFIX: Final = ".model"
+ONNX_SUFFIX: Final = ".onnx.model"
 
+_ONNX: Final = ".onnx"
 _FORMAT: Final = b"signal classifier, format 1\n"
 _LONGEST_MANIFEST: Final = 1 << 20  # 1 MiB; ours have some 10 KiB
-
-Probabilities: TypeAlias = NDArray[np.float64]
 
 
 class ModelError(Exception):
     """A model that cannot be used as it is. The message names the file and the remedy."""
-
-
-class Estimator(Protocol):
-    """What is asked of a fitted scikit-learn classifier."""
-
-    def predict_proba(self, features: Features, /) -> Probabilities: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,11 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a model says of itself. `sha256` and `size` are those of the estimator's bytes."""
+    """What a model says of itself.
+
+    `sha256` and `size` are those of the body; `converted_from` is the SHA-256 of the pickle's body that an
+    ONNX body was made from. `classes` names the columns of the estimator's probabilities, in their order.
+    """
 
     kind: str
     classes: tuple[str, ...]
@@ -65,48 +60,45 @@ class Manifest:
     created: str
     sha256: str
     size: int
+    converted_from: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
-    """A loaded model."""
-
-    name: str
-    manifest: Manifest
-    estimator: Estimator
-
-    def probabilities(self, features: Features) -> Probabilities:
-        """One row per row of `features`, one column per entry of `manifest.classes`; each row sums to 1."""
-        return self.estimator.predict_proba(features)
+def name_of(file: str) -> str:
+    """What the model in a file of this name is called."""
+    return file.removesuffix(SUFFIX).removesuffix(_ONNX)
 
 
-def library_versions() -> dict[str, str]:
-    """The versions a pickled estimator depends on, as they are in this process."""
-    import sklearn  # noqa: PLC0415 - takes a second; whoever only reads a manifest does not wait for it
-
-    return {"python": platform.python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+def pickle_beside(path: Path) -> Path:
+    """Where the pickle of the model in this file is, or would be."""
+    return path.with_name(name_of(path.name) + SUFFIX)
 
 
-def save(path: Path, estimator: Estimator, classes: tuple[str, ...], training: Training) -> Manifest:
-    """Write the artifact, replacing an older one in one step: a reader sees the old or the new, whole.
+def onnx_beside(path: Path) -> Path:
+    """Where the ONNX of the model in this file is, or would be."""
+    return path.with_name(name_of(path.name) + ONNX_SUFFIX)
 
-    `classes` names the columns of the estimator's probabilities, in their order.
-    """
-    body = pickle.dumps(estimator, protocol=5)
-    manifest = Manifest(
-        kind="pickle",
+
+def describe(
+    kind: str, body: bytes, classes: tuple[str, ...], training: Training, versions: Mapping[str, str]
+) -> Manifest:
+    """The manifest of a new body, made now, of the features that are computed here."""
+    return Manifest(
+        kind=kind,
         classes=classes,
         features=FEATURE_NAMES,
         training=training,
-        versions=library_versions(),
+        versions=versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         sha256=hashlib.sha256(body).hexdigest(),
         size=len(body),
     )
+
+
+def write(path: Path, manifest: Manifest, body: bytes) -> None:
+    """Write the artifact, replacing an older one in one step: a reader sees the old or the new, whole."""
     head = json.dumps(asdict(manifest), allow_nan=False).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, _FORMAT + head + body)
-    return manifest
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -119,19 +111,19 @@ def read_manifest(path: Path) -> Manifest:
         return _read_head(path, file)
 
 
-def load(path: Path) -> Model:
-    """Load the model at `path`, named after the file.
+def read(path: Path) -> tuple[Manifest, bytes]:
+    """The manifest of the model at `path`, and its body, which is what the manifest says.
 
     Raises:
-        ModelError: the file is missing, damaged or altered, or was made by another version of scikit-learn or
-            with other features than these; retraining cures the last two.
+        ModelError: the file is missing, damaged or altered, or was made with other features than these.
     """
     with _opened(path) as file:
         manifest = _read_head(path, file)
         body = file.read()
     _check_body(path, manifest, body)
-    _check_versions(path, manifest)
-    return Model(path.stem, manifest, _unpickled(path, body))
+    if manifest.features != FEATURE_NAMES:
+        raise ModelError(f"{path} was made with other features than are computed here: retrain it")
+    return manifest, body
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -178,29 +170,6 @@ def _check_body(path: Path, manifest: Manifest, body: bytes) -> None:
         raise ModelError(
             f"{path} was altered: its SHA-256 is not the manifest's, so it was not loaded; retrain it"
         )
-
-
-def _check_versions(path: Path, manifest: Manifest) -> None:
-    # scikit-learn itself only warns here, and may then predict something else than was trained.
-    made, here = manifest.versions.get("scikit-learn"), library_versions()["scikit-learn"]
-    if made != here:
-        raise ModelError(
-            f"{path} was made with scikit-learn {made} and this is {here}: "
-            f"retrain it, or pip install scikit-learn=={made}"
-        )
-    if manifest.features != FEATURE_NAMES:
-        raise ModelError(f"{path} was made with other features than are computed here: retrain it")
-
-
-def _unpickled(path: Path, body: bytes) -> Estimator:
-    try:
-        return cast("Estimator", pickle.loads(body))  # noqa: S301 - verified; see the module's docstring
-    except Exception as failed:
-        # Unpickling runs whatever the estimator's classes do, so it may raise anything.
-        reason = f"{type(failed).__name__}: {failed}"
-        raise ModelError(
-            f"{path} does not load ({reason}): retrain it with the libraries installed here"
-        ) from failed
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -55,11 +55,17 @@ def manifest_lines(name: str, manifest: Manifest) -> list[str]:
         "trained on": f"{training.signals} signals of {_range(*training.lengths)} points",
         "training data": f"sha256 {training.sha256}",
         "estimator": f"sha256 {manifest.sha256}",
+        **_origin(manifest),
         "features": f"{len(manifest.features)}: {', '.join(manifest.features[:4])} ...",
         "versions": ", ".join(f"{library} {version}" for library, version in manifest.versions.items()),
         "metrics": ", ".join(f"{metric} {value:.4f}" for metric, value in training.metrics.items()) or "none",
     }
     return [f"{fact:<14} {text}" for fact, text in facts.items()]
+
+
+def _origin(manifest: Manifest) -> dict[str, str]:
+    pickled = manifest.converted_from
+    return {"converted from": f"the pickle with sha256 {pickled}"} if pickled else {}
 
 
 def _range(shortest: int, longest: int) -> str:

@@ -18,8 +18,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from classifier.datasets import DataError, DataSet, in_order
+from classifier.estimators import Estimator
 from classifier.features import Features, extract_all
-from classifier.model import Estimator
 
 HOLD_OUT: Final = 0.25
 SEED: Final = 0

@@ -15,7 +15,7 @@ from consumer.disposition import decide
 from consumer.job import Invalid, Outcome, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.messages import Message, read_job, read_request, reply
-from consumer.runner import ExecSlot, Program
+from consumer.runner import open_runner
 from consumer.settings import Settings
 from consumer.topology import Topology
 
@@ -36,13 +36,11 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
         timeout_s=settings.job_timeout_s,
         longest_timeout_s=settings.longest_timeout_s,
     )
-    program = Program.from_settings(settings, os.environ)
-    tell(f"command      {' '.join(program.argv)} JOB.json")
-    files = JobFiles.open(settings.job_dir)
-    try:
-        outcome = job if isinstance(job, Invalid) else await ExecSlot(program, files).run(job, asyncio.Event())
-    finally:
-        files.close()
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    with JobFiles.opened(settings.job_dir) as files:
+        async with open_runner(settings, files, os.environ, size=1) as runner:
+            tell(f"runs         {runner.description}")
+            outcome = job if isinstance(job, Invalid) else await runner.slots[0].run(job, never)
     _tell(request, outcome, settings, tell)
     return isinstance(outcome, Succeeded)
 

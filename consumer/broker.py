@@ -3,6 +3,9 @@
 Two connections: one reads and acks, one publishes, because a RabbitMQ with an alarm stops reading every
 connection that has published, acks included. Nothing is repaired here: whatever breaks a connection ends the
 whole `Broker`, and RabbitMQ delivers again what was not settled. No call waits longer than its timeout.
+
+What is done once goes through aio-pika, what is done for each job through the channel of aiormq below it: of
+the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiting for the socket 140 more.
 """
 
 from __future__ import annotations
@@ -11,20 +14,25 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from datetime import UTC, datetime
 from typing import Any, Self
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelInvalidStateError, DeliveryError, PublishError
+from aio_pika import DeliveryMode, ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+from aiormq import Channel as UnderlayChannel
+from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from consumer.connection import (
     CALL_TIMEOUT_S,
     CONFIRM_TIMEOUT_S,
     PRODUCT,
+    VERSION,
     connection,
     may_be_lost,
     refusal_explained,
@@ -34,50 +42,56 @@ from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
 
+APP_ID = f"{PRODUCT} {VERSION}"
+
 #: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
 REFUSAL_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as RabbitMQ handed it over. It is settled once, on the channel that it came by."""
+    """A message as RabbitMQ handed it over. It is settled once, on the channel that it came by.
+
+    `tag` means nothing on any other channel: they all count from 1.
+    """
 
     message: Message
-    incoming: AbstractIncomingMessage
+    channel: AbstractUnderlayChannel
+    tag: int
 
     async def ack(self) -> None:
         """RabbitMQ forgets the message."""
-        with self._channel_may_be_gone():
-            await self.incoming.ack()
+        await self._tell(self.channel.basic_ack(self.tag, wait=False))
 
     async def dead_letter(self) -> None:
         """RabbitMQ moves the message to the dead-letter exchange, reason `rejected`."""
-        with self._channel_may_be_gone():
-            await self.incoming.nack(requeue=False)
+        await self._tell(self.channel.basic_nack(self.tag, requeue=False, wait=False))
 
     async def requeue(self) -> None:
         """RabbitMQ puts the message back."""
-        with self._channel_may_be_gone():
-            await self.incoming.nack(requeue=True)
+        await self._tell(self.channel.basic_nack(self.tag, requeue=True, wait=False))
 
-    @contextmanager
-    def _channel_may_be_gone(self) -> Iterator[None]:
-        """Then nothing can be settled any more, and nothing needs to be: RabbitMQ delivers again."""
+    async def _tell(self, settlement: Awaitable[None]) -> None:
+        """Send it, not waiting for the socket: a settlement that was written may be lost all the same.
+
+        The channel may be gone. Then nothing can be settled any more, and nothing needs to be: RabbitMQ
+        delivers again.
+        """
         try:
-            yield
-        except (ChannelInvalidStateError, *CONNECTION_EXCEPTIONS) as error:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await settlement
+        except CONNECTION_EXCEPTIONS as error:
             log.warning("message %r will be delivered again: %s", self.message.message_id, error)
 
 
 class Broker:
     """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet."""
 
-    def __init__(self, reader: AbstractConnection, writer: AbstractConnection) -> None:
+    def __init__(self, reader: AbstractConnection, read: AbstractChannel, write: AbstractChannel) -> None:
         self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
         self._reader = reader
-        self._writer = writer
-        self._read: AbstractChannel | None = None
-        self._write: AbstractChannel | None = None
+        self._read = read
+        self._write = write
         self._cancelled = asyncio.Event()
         self._cancel: Any = None
 
@@ -94,10 +108,9 @@ class Broker:
             BrokerUnreachableError, BrokerRefusedError
         """
         async with connection(url, f"read {name}") as reader, connection(url, f"write {name}") as writer:
-            broker = cls(reader, writer)
-            broker._read = await reader.channel(publisher_confirms=False)
-            broker._write = await writer.channel(publisher_confirms=True, on_return_raises=True)
-            yield broker
+            read = await reader.channel(publisher_confirms=False)
+            write = await writer.channel(publisher_confirms=True, on_return_raises=True)
+            yield cls(reader, read, write)
 
     async def declare(self, topology: Topology) -> None:
         """Create all exchanges and queues, or find them as they should be.
@@ -108,7 +121,7 @@ class Broker:
         async with self._throw_away_channel("declare exchanges and queues") as channel:
             exchange = await channel.declare_exchange(
                 topology.dead_letter_exchange,
-                aio_pika.ExchangeType.FANOUT,
+                ExchangeType.FANOUT,
                 durable=True,
                 timeout=CALL_TIMEOUT_S,
             )
@@ -137,19 +150,17 @@ class Broker:
             BrokerRefusedError: there is no such queue, or this user may not read it.
             ConnectionLostError
         """
-        channel = _opened(self._read)
         with may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await channel.set_qos(prefetch_count=prefetch)
-                jobs = await channel.get_queue(queue, ensure=False)
-                underlay = await channel.get_underlay_channel()
-                underlay.on_consumer_cancel_callbacks.add(lambda _: self._cancelled.set())
-                await jobs.consume(self._on_message, consumer_tag=tag)
-        self._cancel = lambda: jobs.cancel(tag)
+                await self._read.set_qos(prefetch_count=prefetch)
+                channel = await self._read.get_underlay_channel()
+                channel.on_consumer_cancel_callbacks.add(lambda _: self._cancelled.set())
+                await channel.basic_consume(queue, self._on_message, consumer_tag=tag)
+        self._cancel = lambda: channel.basic_cancel(tag)
 
-    async def _on_message(self, incoming: AbstractIncomingMessage) -> None:
+    async def _on_message(self, delivered: DeliveredMessage) -> None:
         """Nothing else here: this task dies with the channel, a job must not."""
-        self.inbox.put_nowait(Delivery(_received(incoming), incoming))
+        self.inbox.put_nowait(_received(delivered))
 
     async def stop_consuming(self) -> None:
         """No delivery arrives after this returns; what has arrived can still be settled."""
@@ -161,8 +172,8 @@ class Broker:
     async def lost(self) -> str:
         """Wait until we no longer consume or can no longer publish; return what happened."""
         waits = {
-            asyncio.ensure_future(_opened(self._read).closed()): "the connection that reads jobs was closed",
-            asyncio.ensure_future(_opened(self._write).closed()): "the connection that publishes was closed",
+            asyncio.ensure_future(self._read.closed()): "the connection that reads jobs was closed",
+            asyncio.ensure_future(self._write.closed()): "the connection that publishes was closed",
             asyncio.ensure_future(self._cancelled.wait()): "RabbitMQ cancelled the consumer (queue deleted?)",
         }
         try:
@@ -187,9 +198,7 @@ class Broker:
         while True:
             try:
                 with may_be_lost():
-                    await _opened(self._write).default_exchange.publish(
-                        _outgoing(message), queue, mandatory=mandatory, timeout=CONFIRM_TIMEOUT_S
-                    )
+                    await self._publish_once(message, queue, mandatory=mandatory)
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
@@ -198,6 +207,20 @@ class Broker:
                 await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
             else:
                 return None
+
+    async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
+        """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write."""
+        channel = await self._write.get_underlay_channel()
+        if not isinstance(channel, UnderlayChannel):
+            raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
+        await channel.basic_publish(
+            message.body,
+            routing_key=queue,
+            properties=_properties(message),
+            mandatory=mandatory,
+            timeout=CONFIRM_TIMEOUT_S,
+            wait=False,
+        )
 
     @asynccontextmanager
     async def _throw_away_channel(self, act: str) -> AsyncIterator[AbstractChannel]:
@@ -211,41 +234,37 @@ class Broker:
                 await channel.close()
 
 
-def _opened(channel: AbstractChannel | None) -> AbstractChannel:
-    if channel is None:
-        raise RuntimeError("Broker.open makes the channels; nothing works before")
-    return channel
-
-
-def _received(incoming: AbstractIncomingMessage) -> Message:
-    return Message(
-        body=incoming.body,
-        headers=incoming.headers,
-        message_id=incoming.message_id,
-        correlation_id=incoming.correlation_id,
-        reply_to=incoming.reply_to,
-        type=incoming.type,
-        timestamp=incoming.timestamp.timestamp() if incoming.timestamp else None,
-        content_type=incoming.content_type,
-        content_encoding=incoming.content_encoding,
-        priority=incoming.priority,
-        app_id=incoming.app_id,
+def _received(delivered: DeliveredMessage) -> Delivery:
+    properties = delivered.header.properties
+    message = Message(
+        body=delivered.body,
+        headers=properties.headers or {},
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        type=properties.message_type,
+        timestamp=properties.timestamp.timestamp() if properties.timestamp else None,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        priority=properties.priority,
+        app_id=properties.app_id,
     )
+    tag = delivered.delivery_tag or 0  # a delivery has one; only what was returned to a publisher has none
+    return Delivery(message, delivered.channel, tag)
 
 
-def _outgoing(message: Message) -> aio_pika.Message:
+def _properties(message: Message) -> Basic.Properties:
     """Persistent always: the library's default would not survive a restart of RabbitMQ."""
-    return aio_pika.Message(
-        message.body,
-        headers=dict(message.headers),
+    return Basic.Properties(
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        headers=dict(message.headers),
+        delivery_mode=DeliveryMode.PERSISTENT,
         priority=message.priority,
-        message_id=message.message_id,
         correlation_id=message.correlation_id,
         reply_to=message.reply_to,
-        type=message.type,
-        timestamp=message.timestamp or time.time(),
-        app_id=message.app_id or f"{PRODUCT} {version(PRODUCT)}",
+        message_id=message.message_id,
+        timestamp=datetime.fromtimestamp(message.timestamp or time.time(), UTC),
+        message_type=message.type,
+        app_id=message.app_id or APP_ID,
     )

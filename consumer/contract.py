@@ -14,17 +14,26 @@ from pydantic_core import from_json
 
 
 class Kind(Enum):
-    """What a line is; the value is the prefix it starts with."""
+    """What a line is; the value is the prefix it starts with. The last three are a warm worker's own."""
 
     LOG = b"LOG:"
     OUTPUT = b"OUTPUT:"
     ERROR = b"ERROR:"
     OTHER = b""
+    #: Followed by the job's id: what comes before is not this job's.
+    BEGIN = b"BEGIN:"
+    #: Followed by the job's id: what comes after is not this job's.
+    END = b"END:"
+    #: Followed by a reason: the worker is not fit for another job.
+    RETIRE = b"RETIRE:"
 
     @property
     def answers(self) -> bool:
         """Whether a line of this kind ends the job."""
         return self in (Kind.OUTPUT, Kind.ERROR)
+
+
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class LineParser:
         self.excess: str | None = None
 
     def feed(self, chunk: bytes) -> list[Line]:
-        """Take the next bytes; return the lines that they complete."""
+        """Take the next bytes; return the lines that they complete, but for empty ones."""
         if self.excess:
             return []
         within = chunk[: self._left]
@@ -75,8 +84,9 @@ class LineParser:
         for piece in ended:
             if not self._append(piece):
                 return lines
-            lines.append(parse(bytes(self._unfinished)))
-            self._unfinished.clear()
+            if self._unfinished:  # our SDK begins each line with a line break: half of all lines are empty
+                lines.append(parse(bytes(self._unfinished)))
+                self._unfinished.clear()
         self._append(rest)
         return lines
 
@@ -91,10 +101,9 @@ class LineParser:
 
 def parse(line: bytes) -> Line:
     """Tell what one line, without its newline, is."""
-    for kind in (Kind.LOG, Kind.OUTPUT, Kind.ERROR):
-        if line.startswith(kind.value):
-            return Line(kind, line[len(kind.value) :].strip())
-    return Line(Kind.OTHER, line.strip())
+    prefix, colon, content = line.partition(b":")
+    kind = _KINDS.get(prefix + colon, Kind.OTHER)
+    return Line(kind, (line if kind is Kind.OTHER else content).strip())
 
 
 def json_fault(content: bytes) -> str | None:

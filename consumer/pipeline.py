@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,19 +58,18 @@ class Pipeline:
     publisher: Publisher
     metrics: Metrics
     consumer: str
-    interrupt: asyncio.Event = field(default_factory=asyncio.Event)
+    interrupt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def handle(self, delivery: Delivery) -> None:
         """Take one delivery to its settlement: exactly one on every path."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.monotonic()
         request = read_request(delivery.message, self.topology)
         self.metrics.received(request)
         job = self._read_job(delivery, request)
         outcome = job if isinstance(job, Invalid) else await self._run(job)
         decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
         settlement = await self._settle(delivery, request, outcome, decided)
-        self.metrics.ended(outcome, settlement, total_s=loop.time() - started)
+        self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
         _report(request, outcome, settlement)
 
     def _read_job(self, delivery: Delivery, request: Request) -> Job | Invalid:

@@ -13,18 +13,18 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from consumer.broker import Broker
+from consumer.child import DRAIN_S, KILL_GRACE_S
 from consumer.errors import ConnectionLostError
 from consumer.jobfiles import JobFiles
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
-from consumer.process import DRAIN_S, KILL_GRACE_S
-from consumer.runner import ExecSlot, Program, Slot
+from consumer.runner import Runner, open_runner
 from consumer.settings import Settings, redacted
 from consumer.topology import Topology
 
@@ -34,12 +34,13 @@ log = logging.getLogger(__name__)
 INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
 
 
-class StopSignals:
-    """SIGTERM and SIGINT: the first asks (`asked`), the second forces (`forced`)."""
+class Signals:
+    """SIGTERM and SIGINT: the first asks (`asked`), the second forces (`forced`). SIGHUP: `reload`."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.forced = asyncio.Event()
+        self.reload = asyncio.Event()
 
     def receive(self, number: signal.Signals) -> None:
         """Take one signal."""
@@ -52,16 +53,17 @@ class StopSignals:
 
     @classmethod
     @contextmanager
-    def installed(cls) -> Iterator[StopSignals]:
+    def installed(cls) -> Iterator[Signals]:
         """Receive the signals for the block."""
         loop, signals = asyncio.get_running_loop(), cls()
         numbers = (signal.SIGTERM, signal.SIGINT)
         for number in numbers:
             loop.add_signal_handler(number, signals.receive, number)
+        loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
         try:
             yield signals
         finally:
-            for number in numbers:
+            for number in (*numbers, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
 
@@ -78,35 +80,15 @@ async def serve(settings: Settings, url: str) -> None:
         BrokerUnreachableError, BrokerRefusedError: nothing was consumed.
         ConnectionLostError: what was running is ended, RabbitMQ will deliver it again.
     """
-    program = Program.from_settings(settings, os.environ)
-    _warn_of_no_models(settings)
-    with StopSignals.installed() as signals:
-        async with _job_files(settings) as files:
-            slots: list[Slot] = [ExecSlot(program, files) for _ in range(settings.pool_size)]
-            async with Broker.open(url, name=consumer_name()) as broker:
-                service = Service(settings, broker, Pool(slots), signals)
-                await service.start(url)
-                await service.run()
+    with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
+        async with (
+            open_runner(settings, files, os.environ, size=settings.pool_size) as runner,
+            Broker.open(url, name=consumer_name()) as broker,
+        ):
+            service = Service(settings, broker, runner, signals)
+            await service.start(url)
+            await service.run()
     log.info("stopped")
-
-
-def _warn_of_no_models(settings: Settings) -> None:
-    """Only a warning: a program per job finds a model that is put there later."""
-    own = settings.command is None and settings.classifier is None
-    if own and not any(settings.models_dir.glob("*.model")):
-        log.warning(
-            "no model in %s: every job will fail; train one (`classifier train`) or set CONSUMER_MODELS_DIR",
-            settings.models_dir.absolute(),
-        )
-
-
-@asynccontextmanager
-async def _job_files(settings: Settings) -> AsyncIterator[JobFiles]:
-    files = JobFiles.open(settings.job_dir)
-    try:
-        yield files
-    finally:
-        files.close()
 
 
 class Service:
@@ -115,15 +97,16 @@ class Service:
     Mutable state: `_running`, the tasks that each hold one delivery; a task takes itself out when it ends.
     """
 
-    def __init__(self, settings: Settings, broker: Broker, pool: Pool[Slot], signals: StopSignals) -> None:
+    def __init__(self, settings: Settings, broker: Broker, runner: Runner, signals: Signals) -> None:
         self._settings = settings
         self._broker = broker
+        self._runner = runner
         self._signals = signals
         self._topology = Topology(settings.prefix, settings.max_attempts)
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
-            pool=pool,
+            pool=Pool(runner.slots),
             publisher=broker,
             metrics=Metrics.from_settings(settings),
             consumer=consumer_name(),
@@ -140,30 +123,38 @@ class Service:
         tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         prefetch = self._settings.pool_size
         await self._broker.consume(self._topology.jobs, prefetch=prefetch, tag=f"{self._settings.prefix}.{tag}")
+        log.info("runs %s", self._runner.description)
         log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))
 
     async def run(self) -> None:
         """Handle deliveries until asked to stop, then drain; on a lost connection end what runs and raise."""
         stop = asyncio.create_task(self._signals.asked.wait(), name="stop")
         take = asyncio.create_task(self._take_deliveries(), name="take")
+        reload = asyncio.create_task(self._reload_when_asked(), name="reload")
         lost = asyncio.create_task(self._broker.lost(), name="lost")
-        ends: set[asyncio.Future[Any]] = {stop, take, lost, self._broken}
+        ends: set[asyncio.Future[Any]] = {stop, take, reload, lost, self._broken}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (stop, take):
+            for task in (stop, take, reload):
                 task.cancel()
         try:
             if stop.done() and not (lost.done() or self._broken.done()):
                 await self._drain(lost)
         finally:
             await self._interrupt()
-        self._raise_what_ended_us(take, lost)
+        self._raise_what_ended_us((take, reload), lost)
 
     async def _take_deliveries(self) -> None:
         while True:
             delivery = await self._broker.inbox.get()
             self._start(self._pipeline.handle(delivery), name=repr(delivery.message.message_id))
+
+    async def _reload_when_asked(self) -> None:
+        """One reload at a time; a signal that comes during one asks for another."""
+        while await self._signals.reload.wait():
+            self._signals.reload.clear()
+            await self._runner.reload()
 
     def _start(self, handling: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(handling, name=name)
@@ -197,16 +188,17 @@ class Service:
         """End what still runs; its jobs go back to the queue."""
         if self._running:
             log.warning("ending %d running; RabbitMQ will deliver them again", len(self._running))
-            self._pipeline.interrupt.set()
+            self._pipeline.interrupt.set_result(None)
             await asyncio.wait(self._running, timeout=INTERRUPT_S)
         for task in self._running:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
 
-    def _raise_what_ended_us(self, take: asyncio.Task[None], lost: asyncio.Task[str]) -> None:
-        if take.done() and not take.cancelled():
-            take.result()
+    def _raise_what_ended_us(self, own: Iterable[asyncio.Task[None]], lost: asyncio.Task[str]) -> None:
+        for task in own:
+            if task.done() and not task.cancelled():
+                task.result()
         if self._broken.done():
             raise self._broken.result()
         if lost.done():

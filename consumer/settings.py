@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import shutil
-import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping
@@ -86,6 +84,18 @@ class Settings(BaseModel):
         None,
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="package.module:function, called with the job as a dict; instead of `command`",
+    )
+    jobs_per_worker: int = Field(
+        1000,
+        ge=1,
+        description="how many jobs a warm worker runs before it is replaced by a fresh fork; 1: a fresh process "
+        "per job",
+    )
+    max_worker_growth_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="a warm worker whose memory has grown by this much since it was forked is replaced, "
+        "at least 1048576",
     )
     pass_environment: Annotated[tuple[str, ...], BeforeValidator(_list_from_json)] = Field(
         (),
@@ -188,34 +198,6 @@ class Settings(BaseModel):
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
         return self.job_timeout_cap_s or max(LEAST_TIMEOUT_CAP_S, self.job_timeout_s)
-
-    def argv(self) -> tuple[str, ...]:
-        """The classifier's command line, without the job's path that ends it.
-
-        The program is looked up now, so that a missing one stops the start and not every job. A job runs in
-        an empty folder of its own, so words that name a file here are made absolute.
-
-        Raises:
-            ConfigurationError: the program does not exist or may not be executed.
-        """
-        if self.classifier:
-            return (sys.executable, "-m", "classifier", "--call", self.classifier)
-        if not self.command:
-            return (sys.executable, "-m", "classifier")
-        program, *arguments = self.command
-        found = shutil.which(program)
-        if found is None:
-            raise ConfigurationError(
-                f"command: no program {program!r} that can be executed; "
-                "give its full path, and make it executable (chmod +x)"
-            )
-        return (str(Path(found).absolute()), *(_absolute_if_file(word) for word in arguments))
-
-
-def _absolute_if_file(word: str) -> str:
-    """Only what looks like a file's name counts: a plain word may be a subcommand of the same name."""
-    path = Path(word)
-    return str(path.absolute()) if ("/" in word or "." in word) and path.is_file() else word
 
 
 def load(

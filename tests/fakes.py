@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec
 
+from consumer.cli import run_async
 from consumer.job import Job, Outcome
 from consumer.messages import Message
 
@@ -28,7 +29,7 @@ Events = list[tuple[str, str]]
 
 
 def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """Run an async test in an event loop of its own, and see that it leaves no task behind."""
+    """Run an async test in a loop of its own, of the kind that the commands use; see that no task is left."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -39,9 +40,14 @@ def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
             await asyncio.sleep(0)  # a task that was just cancelled ends in the next turn of the loop
             assert not {task for task in left if not task.done()}
 
-        asyncio.run(body())
+        run_async(body())
 
     return run
+
+
+def never() -> asyncio.Future[None]:
+    """Make an interrupt that does not come."""
+    return asyncio.get_running_loop().create_future()
 
 
 @contextmanager
@@ -118,7 +124,7 @@ class FakeSlot:
     outcome: Outcome | Exception
     jobs: list[Job] = field(default_factory=list)
 
-    async def run(self, job: Job, interrupt: asyncio.Event) -> Outcome:  # noqa: ARG002 - Slot's signature
+    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
         self.jobs.append(job)
         if isinstance(self.outcome, Exception):
             raise self.outcome

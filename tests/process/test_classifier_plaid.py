@@ -7,8 +7,9 @@ import json
 import plaid as plaid_data
 import pytest
 
-from classifier import datasets, train
+from classifier import conversion, datasets, train
 from classifier.datasets import DataSet
+from classifier.features import extract_all
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +35,10 @@ def test_the_default_split_is_classified_with_an_accuracy_of_090_or_better(
 def test_the_mean_of_five_reshuffles_is_092_or_better(plaid: tuple[DataSet, DataSet]) -> None:
     accuracies = train.reshuffles(*plaid, 5)
     assert sum(accuracies) / 5 >= 0.92, json.dumps(accuracies)
+
+
+def test_onnx_gives_every_test_signal_the_same_label(plaid: tuple[DataSet, DataSet]) -> None:
+    training, test = plaid
+    # A label that differs would raise.
+    converted = conversion.convert(train.fit(training).estimator, extract_all(test.signals))
+    assert converted.difference < 1e-5

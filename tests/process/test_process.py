@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from fakes import PATIENCE_S, runs_async
+from fakes import PATIENCE_S, never, runs_async
+from watched import Watched
 
-from consumer import process
+from consumer.child import KILL_GRACE_S
 from consumer.job import (
     Crashed,
     Failed,
@@ -27,7 +26,8 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.process import KILL_GRACE_S, LINGER_S, STDERR_TAIL_BYTES, Limits
+from consumer.process import LINGER_S, run_program
+from consumer.run import STDERR_TAIL_BYTES, Limits
 
 LIMITS = Limits(timeout_s=PATIENCE_S / 2, max_line_bytes=1_000_000, max_stdout_bytes=10_000_000)
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c", "import fcntl, os, signal, sys, time\nexec(sys.argv[1])")
@@ -41,13 +41,17 @@ class Run:
 
     folder: Path
     logs: list[str] = field(default_factory=list)
-    watched: list[int] = field(default_factory=list)
-    interrupt: asyncio.Event = field(default_factory=asyncio.Event)
+    watched: Watched = field(default_factory=Watched)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     interrupt_on: str | None = None
+    interrupted: bool = False
+    interrupt: asyncio.Future[None] | None = None
 
     async def argv(self, *argv: str, limits: Limits = LIMITS) -> Outcome:
-        return await process.run(
+        self.interrupt = never()
+        if self.interrupted:
+            self.interrupt.set_result(None)
+        return await run_program(
             argv,
             cwd=self.folder,
             environment={"PATH": os.defpath},
@@ -65,34 +69,17 @@ class Run:
     def _on_log(self, text: str) -> None:
         self.logs.append(text)
         if text.startswith("pid "):
-            self.watched.append(os.pidfd_open(int(text.removeprefix("pid "))))
-        if text == self.interrupt_on:
-            self.interrupt.set()
+            self.watched.add(int(text.removeprefix("pid ")))
+        if text == self.interrupt_on and self.interrupt:
+            self.interrupt.set_result(None)
         self.started.set()
-
-    def ended(self, timeout_s: float = PATIENCE_S) -> list[bool]:
-        """Tell of each watched process whether it has ended; a kill may take the kernel a moment."""
-        poll = select.poll()
-        ends = []
-        for pidfd in self.watched:
-            poll.register(pidfd, select.POLLIN)
-            ends.append(bool(poll.poll(timeout_s * 1000)))
-            poll.unregister(pidfd)
-        return ends
-
-    def close(self) -> None:
-        for pidfd in self.watched:
-            if not self.ended(0)[0]:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            os.close(pidfd)
-        self.watched.clear()
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
     made = Run(tmp_path)
     yield made
-    made.close()
+    made.watched.close()
 
 
 def within(timeout_s: float) -> Limits:
@@ -234,7 +221,7 @@ async def test_a_five_megabyte_line_is_over_limit_and_the_child_is_gone(run: Run
     outcome = await run.python("print('LOG: pid', os.getpid()); print('x' * 5_000_000); signal.pause()")
     assert isinstance(outcome, OverLimit)
     assert outcome.message == "killed: a line of more than 1000000 bytes on stdout (max_line_bytes)"
-    assert run.ended() == [True]
+    assert run.watched.ended() == [True]
 
 
 @runs_async
@@ -242,7 +229,7 @@ async def test_a_program_that_prints_without_end_is_over_limit_and_gone(run: Run
     outcome = await run.python("print('LOG: pid', os.getpid())\nwhile True: print('x' * 1000)")
     assert isinstance(outcome, OverLimit)
     assert outcome.message == "killed: more than 10000000 bytes on stdout (max_stdout_bytes)"
-    assert run.ended() == [True]
+    assert run.watched.ended() == [True]
 
 
 @runs_async
@@ -260,13 +247,13 @@ async def test_an_excess_that_is_read_after_the_end_is_still_over_limit(run: Run
         if text == "last":
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
 
-    outcome = await process.run(
+    outcome = await run_program(
         (*PYTHON, line),
         cwd=run.folder,
         environment={},
         limits=replace(LIMITS, max_line_bytes=200_000),
         on_log=await_end,
-        interrupt=asyncio.Event(),
+        interrupt=never(),
     )
     assert isinstance(outcome, OverLimit)
 
@@ -279,7 +266,7 @@ async def test_a_program_that_hangs_is_timed_out_and_gone(run: Run) -> None:
     outcome = await run.python(HANG + "\nprint('OUTPUT: 1')", within(0.5))
     assert isinstance(outcome, TimedOut)
     assert outcome.message == "killed after 0.5 s without an answer (job_timeout_s)"
-    assert all(run.ended())
+    assert all(run.watched.ended())
 
 
 @runs_async
@@ -287,14 +274,14 @@ async def test_a_program_that_ignores_sigterm_is_killed(run: Run) -> None:
     outcome = await run.python("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HANG, within(0.5))
     assert isinstance(outcome, TimedOut)
     assert outcome.run_s >= 0.5
-    assert all(run.ended())
+    assert all(run.watched.ended())
 
 
 @runs_async
 async def test_a_program_that_stops_itself_is_timed_out_and_gone(run: Run) -> None:
     code = "print('LOG: pid', os.getpid()); os.kill(os.getpid(), signal.SIGSTOP)"
     assert isinstance(await run.python(code, within(0.5)), TimedOut)
-    assert all(run.ended())
+    assert all(run.watched.ended())
 
 
 @pytest.mark.parametrize("answer", ["ERROR: terminated", "OUTPUT: 1"])
@@ -318,14 +305,14 @@ async def test_what_a_program_says_once_it_is_interrupted_is_not_its_answer(run:
 async def test_an_interrupt_ends_a_running_program(run: Run) -> None:
     run.interrupt_on = "now"
     assert isinstance(await run.python("print('LOG: now')\n" + HANG), Interrupted)
-    assert all(run.ended())
+    assert all(run.watched.ended())
 
 
 @runs_async
 async def test_an_interrupt_that_came_before_the_start_counts(run: Run) -> None:
-    run.interrupt.set()
+    run.interrupted = True
     assert isinstance(await run.python(HANG), Interrupted)
-    assert all(run.ended())
+    assert all(run.watched.ended())
 
 
 @runs_async
@@ -333,7 +320,7 @@ async def test_a_program_that_hangs_after_its_answer_has_answered_and_is_gone(ru
     outcome = await run.python("print('LOG: pid', os.getpid()); print('OUTPUT: 1'); signal.pause()")
     assert isinstance(outcome, Succeeded)
     assert LINGER_S <= outcome.run_s < LINGER_S + KILL_GRACE_S
-    assert run.ended() == [True]
+    assert run.watched.ended() == [True]
 
 
 @runs_async
@@ -351,7 +338,7 @@ async def test_a_cancelled_run_leaves_no_process(run: Run) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert run.ended() == [True, True]
+    assert run.watched.ended() == [True, True]
 
 
 @runs_async
@@ -365,7 +352,7 @@ async def test_a_run_that_is_cancelled_during_the_kill_grace_leaves_no_process(r
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert run.ended() == [True]
+    assert run.watched.ended() == [True]
 
 
 # Children of the program, and what is left of all
@@ -376,7 +363,7 @@ async def test_a_run_that_is_cancelled_during_the_kill_grace_leaves_no_process(r
 async def test_a_grandchild_that_holds_stdout_is_killed_and_gone(run: Run, answer: str) -> None:
     outcome = await run.shell(f"sleep 1000 & echo LOG: pid $!; echo '{answer}'")
     assert isinstance(outcome, Succeeded if answer == "OUTPUT: 1" else Crashed)
-    assert run.ended() == [True]
+    assert run.watched.ended() == [True]
 
 
 @runs_async
@@ -388,7 +375,7 @@ async def test_a_grandchild_that_left_the_group_does_not_hold_up_the_outcome(run
         "os.read(r, 1); print('LOG: pid', pid); print('OUTPUT: 1')"
     )
     assert isinstance(outcome, Succeeded)
-    assert run.ended(timeout_s=0) == [False]  # else this would be the test above
+    assert run.watched.ended(timeout_s=0) == [False]  # else this would be the test above
 
 
 @runs_async
@@ -453,12 +440,18 @@ async def test_many_runs_leave_no_descriptor_and_no_zombie(run: Run, code: str) 
 CONSUMER = """
 import asyncio, sys
 from pathlib import Path
-from consumer.process import Limits, run
+from consumer.process import run_program
+from consumer.run import Limits
 
 limits = Limits(timeout_s=1000, max_line_bytes=1000, max_stdout_bytes=1000)
 argv = ["/bin/sh", "-c", "echo LOG: $$; exec sleep 1000"]
-asyncio.run(run(argv, cwd=Path("/"), environment={}, limits=limits, interrupt=asyncio.Event(),
-                on_log=lambda text: print(text, flush=True)))
+
+async def main():
+    never = asyncio.get_running_loop().create_future()
+    await run_program(argv, cwd=Path("/"), environment={}, limits=limits, interrupt=never,
+                      on_log=lambda text: print(text, flush=True))
+
+asyncio.run(main())
 """
 
 
@@ -466,6 +459,6 @@ asyncio.run(run(argv, cwd=Path("/"), environment={}, limits=limits, interrupt=as
 def test_the_program_of_a_killed_consumer_dies_with_it(run: Run) -> None:
     with subprocess.Popen([sys.executable, "-c", CONSUMER], stdout=subprocess.PIPE, text=True) as consumer:
         assert consumer.stdout is not None
-        run.watched.append(os.pidfd_open(int(consumer.stdout.readline())))
+        run.watched.add(int(consumer.stdout.readline()))
         consumer.kill()
-    assert run.ended() == [True]
+    assert run.watched.ended() == [True]

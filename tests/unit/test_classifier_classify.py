@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier import classify, model
+from classifier import classify, estimators, model
 from classifier.contract import JobError
+from classifier.estimators import Probabilities
 from classifier.features import Features
-from classifier.model import ModelError, Probabilities, Training
+from classifier.folder import choose, every
+from classifier.model import ModelError, Training
 
 
 class Sure:
@@ -28,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     """A models folder with `first`, which says a, and `second`, which says b."""
     for column, name in enumerate(("first", "second")):
         origin = Training(signals=1, lengths=(1, 1), sha256="", metrics={})
-        model.save(tmp_path / f"{name}.model", Sure(column), ("a", "b"), origin)
+        estimators.save(tmp_path / f"{name}.model", Sure(column), ("a", "b"), origin)
     return tmp_path
 
 
@@ -92,6 +94,27 @@ def test_preloading_loads_every_model_and_fails_on_a_bad_one(
     (folder / "third.model").write_bytes(b"garbage")
     with pytest.raises(ModelError, match=r"third\.model is not a model"):
         classify.preload()
+
+
+def test_after_preloading_the_models_are_what_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    classify.preload()
+    (folder / "second.model").rename(folder / "third.model")
+    assert classify.classify({"signal": [1], "model": "second"})["label"] == "b"
+    with pytest.raises(JobError, match="there is no model 'third': available are first, second"):
+        classify.classify({"signal": [1], "model": "third"})
+    assert classify.preload() == ["first", "third"]
+
+
+def test_an_onnx_is_chosen_over_the_pickle_and_needs_none_beside_it(folder: Path) -> None:
+    (folder / "second.onnx.model").write_bytes((folder / "second.model").read_bytes())
+    (folder / "third.onnx.model").write_bytes((folder / "first.model").read_bytes())
+    assert choose(folder, "first") == folder / "first.model"
+    assert choose(folder, "second") == folder / "second.onnx.model"
+    assert choose(folder, "third") == folder / "third.onnx.model"
+    assert [path.name for path in every(folder)] == ["first.model", "second.onnx.model", "third.onnx.model"]
+    with pytest.raises(JobError, match=r"available are first, second, third$"):
+        choose(folder)
 
 
 def test_preloading_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

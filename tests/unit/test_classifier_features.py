@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from classifier.features import FEATURE_NAMES, extract, extract_all
 from classifier.signals import MAX_POINTS, Signal
+from classifier.waveform import waveform
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SIGNALS = arrays(np.float64, st.integers(1, 2000), elements=FINITE)
@@ -94,3 +97,41 @@ def test_the_quantiles_are_those_of_numpy() -> None:
     signal = np.random.default_rng(1).normal(size=333)
     expected = np.quantile(signal / np.abs(signal).max(), 0.75)
     assert feature(signal, "unit_q75") == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_quantiles_of_steps_are_in_units_of_the_steady_level() -> None:
+    signal = np.array([0.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.0, 4.0])
+    assert feature(signal, "step_q100") == pytest.approx(1.0)
+    assert feature(signal, "step_q50") == 0.0
+
+
+@pytest.mark.parametrize("points", [8, 9, 300, 2049])
+def test_segments_are_eight_equal_stretches(points: int) -> None:
+    signal = np.random.default_rng(points).normal(size=points)
+    segments = waveform(signal).segments * np.abs(signal).max()
+    starts = [points * number // 8 for number in range(9)]
+    stretches = [signal[start:stop] for start, stop in pairwise(starts)]
+    assert segments[0] == pytest.approx([stretch.mean() for stretch in stretches])
+    assert segments[1] == pytest.approx([stretch.std() for stretch in stretches])
+    assert segments[2] == pytest.approx([stretch.min() for stretch in stretches])
+    assert segments[3] == pytest.approx([stretch.max() for stretch in stretches])
+
+
+def test_lags_are_those_of_the_sums_that_define_them() -> None:
+    signal = np.random.default_rng(3).normal(size=50)
+    centred = signal - signal.mean()
+    expected = [(centred[lag:] * centred[:-lag]).sum() / (centred @ centred) for lag in (1, 5, 24)]
+    got = [feature(signal, name) for name in ("lag_01", "lag_05", "lag_24")]
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_constant_has_no_shape_whatever_rounding_leaves() -> None:
+    signal = np.full(1000, 0.1) + 1e-15 * sine(7.0, points=1000)
+    names = ("skewness", "kurtosis", "lag_01", "steady_lag_01", "whole_line_share", "ripple_q100")
+    assert [feature(signal, name) for name in names] == pytest.approx([0.0] * len(names), abs=1e-2)
+
+
+@pytest.mark.parametrize("points", [1, 7, 64, 2048, 2049])
+def test_a_length_seen_before_gives_the_same_numbers(points: int) -> None:
+    signal = np.random.default_rng(points).normal(size=points)
+    assert np.array_equal(extract(signal), extract(signal))

@@ -7,8 +7,8 @@ import pytest
 
 from classifier import machines, report, train
 from classifier.datasets import DataError, DataSet
+from classifier.estimators import Probabilities
 from classifier.features import Features, extract_all
-from classifier.model import Probabilities
 
 
 class Parrot:

@@ -27,7 +27,7 @@ from typing import Self
 from consumer.jobfiles import JobFiles
 
 files = JobFiles.open(Path(sys.argv[1]))
-with files.job(b"{}") as path:
+with files.folder_of_slot().job(b"{}") as path:
     (path.parent / "closed").mkdir(mode=0)
     print(files.folder, flush=True)
     sys.stdin.read()
@@ -72,7 +72,7 @@ def other_consumer(job_dir: Path) -> Iterator[tuple[subprocess.Popen[str], Path]
 def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path, mask: int) -> None:
     with umask(mask):
         files = JobFiles.open(tmp_path / "new" / "jobs")
-        with files.job(b"{}") as path:
+        with files.folder_of_slot().job(b"{}") as path:
             assert [mode(folder) for folder in (tmp_path / "new" / "jobs", files.folder, path.parent)] == [
                 0o700
             ] * 3
@@ -87,7 +87,7 @@ def test_an_existing_job_dir_keeps_its_mode(tmp_path: Path) -> None:
 
 
 def test_a_job_is_written_byte_for_byte_to_a_folder_of_its_own(files: JobFiles) -> None:
-    with files.job(b"\x00\xff\n") as one, files.job(b"") as other:
+    with files.folder_of_slot().job(b"\x00\xff\n") as one, files.folder_of_slot().job(b"") as other:
         assert (one.read_bytes(), other.read_bytes()) == (b"\x00\xff\n", b"")
         assert one.parent != other.parent
         assert one.is_absolute()
@@ -97,48 +97,48 @@ def test_a_job_is_written_byte_for_byte_to_a_folder_of_its_own(files: JobFiles) 
 def test_a_relative_job_dir_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = JobFiles.open(Path("jobs"))
-    with files.job(b"{}") as path:
+    with files.folder_of_slot().job(b"{}") as path:
         assert path.is_absolute()
     files.close()
 
 
 def test_a_jobs_folder_goes_with_all_that_the_job_left_in_it(files: JobFiles) -> None:
-    with files.job(b"{}") as path:
+    with files.folder_of_slot().job(b"{}") as path:
         (path.parent / "deep" / "er").mkdir(parents=True)
         (path.parent / "deep" / "er" / "left").write_text("x")
         (path.parent / "dangling").symlink_to("nowhere")
-    assert list(files.folder.iterdir()) == []
+    assert list(files.folder.glob("*/*")) == []
 
 
 def test_a_jobs_folder_goes_when_the_block_raises(files: JobFiles) -> None:
-    with pytest.raises(ZeroDivisionError), files.job(b"{}"):
+    with pytest.raises(ZeroDivisionError), files.folder_of_slot().job(b"{}"):
         raise ZeroDivisionError
-    assert list(files.folder.iterdir()) == []
+    assert list(files.folder.glob("*/*")) == []
 
 
 def test_what_a_job_linked_to_stays(files: JobFiles, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "precious").write_text("x")
-    with files.job(b"{}") as path:
+    with files.folder_of_slot().job(b"{}") as path:
         (path.parent / "link").symlink_to(outside)
     assert (outside / "precious").read_text() == "x"
-    assert list(files.folder.iterdir()) == []
+    assert list(files.folder.glob("*/*")) == []
 
 
 @pytest.mark.parametrize("closed", [".", "sub", "sub/sub"])
 def test_a_job_that_takes_away_its_own_permissions_leaves_nothing(closed: str) -> None:
     with unprivileged_folder() as job_dir:
         files = JobFiles.open(job_dir)
-        with files.job(b"{}") as path:
+        with files.folder_of_slot().job(b"{}") as path:
             (path.parent / "sub" / "sub" / "file").mkdir(parents=True)
             (path.parent / closed).chmod(0)
-        assert list(files.folder.iterdir()) == []
+        assert list(files.folder.glob("*/*")) == []
         files.close()
         assert list(job_dir.iterdir()) == []
 
 
 def test_a_job_that_removes_its_own_folder_is_no_fault(files: JobFiles, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), files.job(b"{}") as path:
+    with caplog.at_level(logging.WARNING), files.folder_of_slot().job(b"{}") as path:
         path.unlink()
         path.parent.rmdir()
     assert caplog.text == ""
@@ -161,7 +161,7 @@ def test_the_folder_of_a_killed_consumer_is_swept_at_the_next_start(tmp_path: Pa
     with other_consumer(tmp_path) as (process, left):
         process.kill()
         assert process.wait() == -signal.SIGKILL
-        assert list(left.glob("job-*/job.json"))
+        assert list(left.glob("slot-*/job.json"))
         files = JobFiles.open(tmp_path)
         assert list(tmp_path.iterdir()) == [files.folder]
         files.close()
@@ -170,7 +170,7 @@ def test_the_folder_of_a_killed_consumer_is_swept_at_the_next_start(tmp_path: Pa
 def test_the_folder_of_a_living_consumer_is_never_swept(tmp_path: Path) -> None:
     with other_consumer(tmp_path) as (process, folder):
         JobFiles.open(tmp_path).close()
-        assert [path.read_bytes() for path in folder.glob("job-*/job.json")] == [b"{}"]
+        assert [path.read_bytes() for path in folder.glob("slot-*/job.json")] == [b"{}"]
         process.communicate()
         assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from fakes import runs_async
 
 from consumer.disposition import Settlement
 from consumer.job import (
@@ -24,9 +27,10 @@ from consumer.job import (
     TimedOut,
     Unroutable,
 )
-from consumer.metrics import NAMES, Metrics
+from consumer.metrics import MAX_DATAGRAM_BYTES, NAMES, Metrics
 from consumer.settings import load
 
+SUCCEEDED = Succeeded(output=b"1", run_s=0.25)
 HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
 
 
@@ -36,19 +40,26 @@ class Statsd:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
+        self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
-        self.datagrams = 0
+        self.datagrams: list[bytes] = []
 
     def lines(self) -> list[str]:
         """Sending to loopback delivers before it returns, so all is here by now."""
-        self._socket.setblocking(False)
-        lines: list[str] = []
-        try:
+        before = len(self.datagrams)
+        with suppress(BlockingIOError):
             while True:
-                lines += self._socket.recv(65536).decode("ascii").split("\n")
-                self.datagrams += 1
-        except BlockingIOError:
-            return [line.removeprefix(f"classifier.{HOST}.") for line in lines]
+                self.datagrams.append(self._socket.recv(65536))
+        return [line for datagram in self.datagrams[before:] for line in self._read(datagram)]
+
+    async def wait(self) -> list[str]:
+        """Wait for one datagram that is not here yet."""
+        return self._read(await asyncio.get_running_loop().sock_recv(self._socket, 65536))
+
+    @staticmethod
+    def _read(datagram: bytes) -> list[str]:
+        lines = datagram.decode("ascii").split("\n")
+        return [line.removeprefix(f"classifier.{HOST}.") for line in lines]
 
     def close(self) -> None:
         self._socket.close()
@@ -92,23 +103,64 @@ def test_names_start_with_the_prefix_and_the_host(statsd: Statsd) -> None:
     assert statsd.lines() == [f"a.b.{HOST}.replies.unroutable:1|c"]
 
 
-def test_a_delivery_without_a_timestamp_is_only_counted(statsd: Statsd, metrics: Metrics) -> None:
-    metrics.received(request())
-    assert statsd.lines() == ["jobs.received:1|c"]
+def run_one(metrics: Metrics, *, sent_at: float | None = None) -> None:
+    metrics.received(request(sent_at))
+    metrics.slots(busy=1, size=2)
+    metrics.slots(busy=0, size=2)
+    metrics.ended(SUCCEEDED, Settlement.ACK, total_s=0.5)
 
 
-def test_a_delivery_with_a_timestamp_tells_its_wait(statsd: Statsd, metrics: Metrics) -> None:
-    metrics.received(request(sent_at=time.time() - 100))
-    count, wait = statsd.lines()
+@runs_async
+async def test_a_delivery_without_a_timestamp_is_only_counted(statsd: Statsd, metrics: Metrics) -> None:
+    run_one(metrics)
+    assert statsd.lines()[:2] == ["jobs.received:1|c", "slots.busy:1|g"]
+
+
+@runs_async
+async def test_a_delivery_with_a_timestamp_tells_its_wait(statsd: Statsd, metrics: Metrics) -> None:
+    run_one(metrics, sent_at=time.time() - 100)
+    count, wait = statsd.lines()[:2]
     assert count == "jobs.received:1|c"
     name, value, kind = re.split("[:|]", wait)
     assert (name, kind) == ("jobs.queue_wait", "ms")
     assert float(value) >= 100_000
 
 
-def test_a_producers_clock_that_is_ahead_makes_no_negative_wait(statsd: Statsd, metrics: Metrics) -> None:
-    metrics.received(request(sent_at=time.time() + 3600))
-    assert statsd.lines() == ["jobs.received:1|c", "jobs.queue_wait:0.000000|ms"]
+@runs_async
+async def test_a_producers_clock_that_is_ahead_makes_no_negative_wait(statsd: Statsd, metrics: Metrics) -> None:
+    run_one(metrics, sent_at=time.time() + 3600)
+    assert statsd.lines()[1] == "jobs.queue_wait:0.000000|ms"
+
+
+@runs_async
+async def test_a_jobs_story_is_one_datagram_and_all_is_told_when_nothing_runs(
+    statsd: Statsd, metrics: Metrics
+) -> None:
+    run_one(metrics)
+    assert len(statsd.lines()) == 9
+    assert len(statsd.datagrams) == 1
+
+
+@runs_async
+async def test_what_runs_is_told_a_moment_later(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.received(request())
+    metrics.slots(busy=1, size=2)
+    assert statsd.lines() == []
+    assert await statsd.wait() == ["jobs.received:1|c", "slots.busy:1|g", "slots.size:2|g"]
+    metrics.slots(busy=0, size=2)
+    assert await statsd.wait() == ["slots.busy:0|g", "slots.size:2|g"]
+
+
+@runs_async
+async def test_many_jobs_share_datagrams_that_fit_into_a_packet(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.received(request())
+    for _ in range(100):
+        run_one(metrics)
+    metrics.ended(SUCCEEDED, Settlement.ACK, total_s=0.5)
+    lines = statsd.lines()
+    assert lines.count("jobs.received:1|c") == lines.count("jobs.succeeded:1|c") == 101
+    assert len(statsd.datagrams) < 50
+    assert max(map(len, statsd.datagrams)) <= MAX_DATAGRAM_BYTES
 
 
 def test_slots_are_gauges(statsd: Statsd, metrics: Metrics) -> None:
@@ -116,15 +168,14 @@ def test_slots_are_gauges(statsd: Statsd, metrics: Metrics) -> None:
     assert statsd.lines() == ["slots.busy:0|g", "slots.size:8|g"]
 
 
-def test_a_success_is_told_in_one_datagram(statsd: Statsd, metrics: Metrics) -> None:
-    metrics.ended(Succeeded(output=b"1", run_s=0.25), Settlement.ACK, total_s=0.5)
+def test_a_success_is_told_with_its_times(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.ended(SUCCEEDED, Settlement.ACK, total_s=0.5)
     assert statsd.lines() == [
         "jobs.acked:1|c",
         "jobs.succeeded:1|c",
         "jobs.run:250.000000|ms",
         "jobs.total:500.000000|ms",
     ]
-    assert statsd.datagrams == 1
 
 
 def test_an_attempt_without_a_result_is_told_by_its_code(statsd: Statsd, metrics: Metrics) -> None:
@@ -145,11 +196,14 @@ def test_an_interrupted_job_neither_succeeded_nor_failed(statsd: Statsd, metrics
 ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, TimedOut, Unroutable)
 
 
-def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(statsd: Statsd, metrics: Metrics) -> None:
+@runs_async
+async def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(
+    statsd: Statsd, metrics: Metrics
+) -> None:
     metrics.received(request(sent_at=0.0))
     metrics.slots(busy=1, size=1)
     metrics.unroutable()
-    metrics.ended(Succeeded(output=b"1", run_s=1.0), Settlement.ACK, total_s=1.0)
+    metrics.ended(SUCCEEDED, Settlement.ACK, total_s=1.0)
     for settlement in Settlement:
         for ending in ENDINGS:
             metrics.ended(ending(message="m", run_s=1.0), settlement, total_s=1.0)
@@ -162,7 +216,8 @@ def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(statsd: Stat
     assert sent == {(name, text.split(":")[0]) for name, text in NAMES.items()}
 
 
-def test_without_a_host_nothing_is_sent(statsd: Statsd) -> None:
+@runs_async
+async def test_without_a_host_nothing_is_sent(statsd: Statsd) -> None:
     everything(Metrics.from_settings(load({"statsd_port": statsd.port}, {})))
     assert statsd.lines() == []
 
@@ -174,7 +229,8 @@ def everything(metrics: Metrics) -> None:
     metrics.unroutable()
 
 
-def test_nothing_is_raised_where_nobody_listens(statsd: Statsd) -> None:
+@runs_async
+async def test_nothing_is_raised_where_nobody_listens(statsd: Statsd) -> None:
     sender = metrics_to(statsd.port)
     statsd.close()
     for _ in range(3):  # the refusal of one datagram is reported with the next
@@ -183,7 +239,8 @@ def test_nothing_is_raised_where_nobody_listens(statsd: Statsd) -> None:
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "statsd..invalid", "x" * 64 + ".invalid"])
-def test_a_host_that_cannot_be_resolved_costs_the_metrics_only(
+@runs_async
+async def test_a_host_that_cannot_be_resolved_costs_the_metrics_only(
     host: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):

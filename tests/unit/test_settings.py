@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -263,47 +262,3 @@ def test_the_password_stays_out_when_another_value_is_wrong() -> None:
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert redacted(url) == shown
-
-
-def program(folder: Path, mode: int = 0o755) -> Path:
-    path = folder / "classify.sh"
-    path.write_text("#!/bin/sh\n")
-    path.chmod(mode)
-    return path
-
-
-def test_a_program_that_is_found_on_the_path_gets_its_full_name() -> None:
-    (found,) = load({"command": ["sh"]}, {}).argv()
-    assert Path(found).is_absolute()
-    assert Path(found).name == "sh"
-
-
-def test_words_that_name_files_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program(tmp_path)
-    (tmp_path / "train").write_text("a file with a plain word's name")
-    monkeypatch.chdir(tmp_path)
-    command = ["./classify.sh", "classify.sh", "./train", "train", "--none", "no/such.file"]
-    here = str(tmp_path)
-    assert load({"command": command}, {}).argv() == (
-        f"{here}/classify.sh",
-        f"{here}/classify.sh",
-        f"{here}/train",
-        "train",
-        "--none",
-        "no/such.file",
-    )
-
-
-def test_without_a_command_our_own_classifier_runs() -> None:
-    assert load({}, {}).argv() == (sys.executable, "-m", "classifier")
-    assert load({"classifier": "a:b"}, {}).argv() == (sys.executable, "-m", "classifier", "--call", "a:b")
-
-
-@pytest.mark.parametrize("name", ["no-such-program", "./no-such-program", "", "not-executable", "."])
-def test_a_program_that_cannot_be_executed_stops_the_start(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program(tmp_path, mode=0o644).rename(tmp_path / "not-executable")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"^command: no program '.*chmod \+x"):
-        load({"command": [name and f"./{name}"]}, {}).argv()

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import runs_async, unprivileged_folder
+from fakes import never, runs_async, unprivileged_folder
 
+from consumer.environment import QUIET, THREAD_VARIABLES, base_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
-from consumer.runner import THREAD_VARIABLES, ExecSlot, Program
+from consumer.program import ExecSlot, Program
 from consumer.settings import load
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -59,10 +60,10 @@ class Bench:
 
     def slot(self, *command: str) -> ExecSlot:
         settings = load({**self.settings, "command": list(command)}, {})
-        return ExecSlot(Program.from_settings(settings, self.surroundings), self.files)
+        return ExecSlot(Program.from_settings(settings, self.surroundings), self.files.folder_of_slot())
 
     async def run(self, *command: str, of: Job | None = None) -> Outcome:
-        return await self.slot(*command).run(of or job(), asyncio.Event())
+        return await self.slot(*command).run(of or job(), never())
 
     async def shell(self, script: str, of: Job | None = None) -> Outcome:
         """Run a shell script as the classifier: the job's path is its `$1`."""
@@ -83,8 +84,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     (tmp_path / "programs").mkdir()
     files = JobFiles.open(tmp_path / "jobs")
     yield Bench(files, tmp_path / "programs")
-    assert list(files.folder.iterdir()) == []  # whatever the test ran
+    assert left(files) == []  # whatever the test ran
     files.close()
+
+
+def left(files: JobFiles) -> list[Path]:
+    """List what is in the slots' folders, which are empty between jobs."""
+    return list(files.folder.glob("*/*"))
 
 
 def output(outcome: Outcome) -> bytes:
@@ -107,7 +113,7 @@ async def test_the_jobs_path_is_the_last_argument_after_the_commands_own(bench: 
 
 @runs_async
 async def test_log_lines_are_logged_with_the_jobs_id(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="consumer.runner"):
+    with caplog.at_level(logging.INFO, logger="consumer.program"):
         await bench.shell("echo 'LOG: half way'; echo 'OUTPUT: 1'")
     assert caplog.messages == ["job id-1: half way"]
 
@@ -118,6 +124,7 @@ async def test_the_environment_is_an_allow_list_without_our_secrets(bench: Bench
     assert set(environment) == {
         *("PATH", "LANG", "HOME", "TMPDIR", "JOB_ID", "JOB_ATTEMPT", "CONSUMER_MODELS_DIR"),
         *THREAD_VARIABLES,
+        *QUIET,
     }
     assert "hunter2" not in str(environment)
     assert (environment["PATH"], environment["LANG"]) == (SURROUNDINGS["PATH"], "C.UTF-8")
@@ -178,7 +185,7 @@ async def test_a_program_works_at_home_in_its_private_folder(bench: Bench) -> No
         ("touch left; head -c 20000 /dev/zero; sleep 1000", OverLimit),
         ("touch left; sleep 1000", TimedOut),
         ("mkdir a; touch a/left; chmod 0 a .; echo 'OUTPUT: 1'", Succeeded),
-        ("rm -r ../job-*; echo 'OUTPUT: 1'", Succeeded),
+        ("rm -r ../slot-*; echo 'OUTPUT: 1'", Succeeded),
         ("ln -s / root; echo 'OUTPUT: 1'", Succeeded),
     ],
 )
@@ -187,7 +194,7 @@ async def test_whatever_the_end_the_jobs_folder_is_gone(bench: Bench, script: st
     bench.settings["max_line_bytes"] = 10_000
     outcome = await bench.shell(script, of=job(timeout_s=0.5))
     assert isinstance(outcome, kind)
-    assert list(bench.files.folder.iterdir()) == []
+    assert left(bench.files) == []
 
 
 @runs_async
@@ -201,7 +208,7 @@ async def test_a_cancelled_job_leaves_no_file(bench: Bench) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert list(bench.files.folder.iterdir()) == []
+    assert left(bench.files) == []
 
 
 @runs_async
@@ -236,17 +243,5 @@ def test_a_function_may_live_where_the_service_was_started(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load({"classifier": "mine:classify"}, {})
-    program = Program.from_settings(settings, {"PYTHONPATH": "/a"})
-    assert program.environment["PYTHONPATH"] == f"{tmp_path}:/a"
-    assert Program.from_settings(settings, {}).environment["PYTHONPATH"] == str(tmp_path)
-
-
-@runs_async
-async def test_the_users_function_is_called_through_our_own_program(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (bench.folder / "mine.py").write_text("def classify(job):\n    return {'sum': sum(job['signal'])}\n")
-    monkeypatch.chdir(bench.folder)
-    program = Program.from_settings(load({"classifier": "mine:classify"}, {}), SURROUNDINGS)
-    outcome = await ExecSlot(program, bench.files).run(job(b'{"signal": [1, 2]}'), asyncio.Event())
-    assert json.loads(output(outcome)) == {"sum": 3}
+    assert base_environment(settings, {"PYTHONPATH": "/a"})["PYTHONPATH"] == f"{tmp_path}:/a"
+    assert base_environment(settings, {})["PYTHONPATH"] == str(tmp_path)

@@ -1,0 +1,142 @@
+"""One warm worker: a forked process that runs job after job. Standard library only; never returns.
+
+A job arrives as one line of JSON on the pipe that was its stdin: `{"id", "path", "environment"}`. The same
+contract as a program's holds on stdout, and the worker adds three lines that no user code has to know:
+`BEGIN: id` and `END: id` enclose the run, so that what an earlier job left behind is never taken for this one's
+answer, and `RETIRE: reason` between them asks for the worker to be replaced: a run that leaves a thread or a
+child process behind, or much memory, is not to be followed by another in the same process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NoReturn
+
+from classifier import contract, process
+
+#: os.EX_SOFTWARE: an exception in this file, never one of the user's.
+EXIT_BUG: Final = 70
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def serve(function: Callable[[dict[str, Any]], object], pipes: Sequence[int], *, max_growth: int) -> NoReturn:
+    """Run jobs until the pipe of jobs ends. `max_growth`, in bytes, is what the process may grow in memory."""
+    code = EXIT_BUG
+    try:
+        jobs = _become(pipes)
+        memory = Memory(max_growth)
+        while line := jobs.readline():
+            _run(function, json.loads(line), memory)
+        code = 0
+    except SystemExit as ended:
+        code = _exit_code(ended)
+    except BaseException:  # noqa: BLE001 - nothing may get past here: this process is no second fork server
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _become(pipes: Sequence[int]) -> BinaryIO:
+    """Turn the fork into a process that looks started by itself; return the pipe that jobs come by."""
+    server = os.getppid()
+    os.setsid()
+    process.die_with(server)
+    process.adopt_orphans()
+    _be_another_process()
+    return _take_pipes(pipes)
+
+
+def _exit_code(ended: SystemExit) -> int:
+    """What Python itself makes of a SystemExit."""
+    if ended.code is None or isinstance(ended.code, int):
+        return ended.code or 0
+    sys.stderr.write(f"{ended.code}\n")
+    return 1
+
+
+def _flush() -> None:
+    """As at a normal end: what the user printed is not lost, even where the reader has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # gone, closed by the user, or never there
+            stream.flush()
+    process.flush_c_stdio()
+
+
+def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
+    """The pipes become stdout and stderr. That of the jobs stays where user code does not read by accident."""
+    jobs, stdout, stderr = pipes
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.close(stdout)
+    os.close(stderr)
+    return os.fdopen(jobs, "rb")
+
+
+def _be_another_process() -> None:
+    """Undo what a fork shares and a start does not: random numbers, and signals that the import caught."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    random.seed()
+    # Only where it was imported before the fork: a worker that imports it itself gets numbers of its own anyway.
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed()
+
+
+def _run(function: Callable[[dict[str, Any]], object], job: dict[str, Any], memory: Memory) -> None:
+    path, job_id = Path(job["path"]), job["id"]
+    _enter(path.parent, job["environment"])
+    contract.write(f"BEGIN: {job_id}")
+    last = contract.answer(function, str(path))
+    process.flush_c_stdio()
+    reason = _company() or memory.excess()
+    retire = [f"RETIRE: {reason}"] if reason else []
+    contract.write(*last, *retire, f"END: {job_id}")
+
+
+def _enter(folder: Path, environment: dict[str, str | None]) -> None:
+    """Be where, and have what, a program of its own would: its folder, also for temporary files."""
+    os.chdir(folder)
+    tempfile.tempdir = None  # the module remembers where the last job's was
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _company() -> str | None:
+    """What the run left behind that may still print, compute or hold memory."""
+    if threads := [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]:
+        return f"the classifier left a thread running: {', '.join(threads)}"
+    return "the classifier left a process running" if process.has_children() else None
+
+
+class Memory:
+    """Watches the resident memory of this process against what it was at birth."""
+
+    def __init__(self, max_growth: int) -> None:
+        self._at_birth = _resident()
+        self._max_growth = max_growth
+
+    def excess(self) -> str | None:
+        """Why the process has grown too much; None while it has not."""
+        growth = _resident() - self._at_birth
+        if growth <= self._max_growth:
+            return None
+        return f"its memory has grown by {growth:,} bytes (max_worker_growth_bytes)"
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - a Path costs more than the read
+        return int(file.read().split()[1]) * _PAGE

@@ -1,0 +1,64 @@
+"""What a classifier gets for an environment: an allow-list, so that no secret of ours reaches it.
+
+Pure: the environment that we were started with goes in, a classifier's comes out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from consumer.job import Job
+from consumer.settings import ENV_PREFIX, Settings
+
+#: What programs need to start and to speak the operator's language; none of these carries a secret.
+ALLOWED_VARIABLES = (
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONPATH",
+    "TZ",
+    "VIRTUAL_ENV",
+)
+#: A pool of n processes that each start a thread per core is slower than one thread each: 1 unless it is set.
+THREAD_VARIABLES = (
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)
+
+
+#: From 1.29 on ONNX Runtime reports its use to its maker, by a thread that starts when it is imported and that a
+#: fork does not inherit.
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+
+
+def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Make the part of a classifier's environment that is the same for every job."""
+    allowed = (*ALLOWED_VARIABLES, *settings.pass_environment)
+    passed = {name: environment[name] for name in allowed if name in environment}
+    if settings.classifier:  # the function may live in the folder that the service was started in
+        passed["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path.cwd()), passed.get("PYTHONPATH"))))
+    return {
+        "PATH": os.defpath,
+        **QUIET,
+        **passed,
+        **{name: environment.get(name, "1") for name in THREAD_VARIABLES},
+        ENV_PREFIX + "MODELS_DIR": str(settings.models_dir.absolute()),
+    }
+
+
+def job_environment(job: Job, folder: Path) -> dict[str, str]:
+    """Make the part that is this job's own. What a classifier writes at home or to TMPDIR goes with the job."""
+    trace = {"TRACEPARENT": job.request.traceparent} if job.request.traceparent else {}
+    return {
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "JOB_ID": job.request.id,
+        "JOB_ATTEMPT": str(job.request.attempt),
+        **trace,
+    }

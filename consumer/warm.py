@@ -1,0 +1,103 @@
+"""The warm runner: jobs go to workers that were forked from a process which has imported the classifier.
+
+A worker runs `jobs_per_worker` jobs, each enclosed in its own `BEGIN` and `END`, and is then replaced by a fork;
+so is one that crashes, passes a limit, is killed or asks to be retired. The job's file, folder and environment
+are those of the exec runner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from consumer.environment import base_environment
+from consumer.errors import ConfigurationError
+from consumer.forkserver import NoWorkerError
+from consumer.job import Crashed, Interrupted, Job, Outcome
+from consumer.jobfiles import JobFiles, JobFolder
+from consumer.run import Limits
+from consumer.settings import Settings
+from consumer.workers import Workers
+
+log = logging.getLogger(__name__)
+
+#: Called where the settings name no other function.
+OWN_CLASSIFIER = "classifier.classify:classify"
+
+
+@dataclass(frozen=True, slots=True)
+class WarmSlot:
+    """Runs each job in a worker."""
+
+    workers: Workers
+    folder: JobFolder
+    settings: Settings
+
+    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
+        """Run the job on its file, which is gone with all around it when this returns."""
+        try:
+            with self.folder.job(job.body) as path:
+                worker = await self.workers.take(interrupt)
+                if worker is None:
+                    return Interrupted()
+                try:
+                    return await worker.run(job, path, self._limits(job), interrupt)
+                finally:
+                    self.workers.give_back(worker)
+        except NoWorkerError as error:
+            return Crashed(message=str(error))
+        except OSError as error:  # a full disk is not the job's fault: another attempt may find room
+            return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
+
+    def _limits(self, job: Job) -> Limits:
+        return Limits(
+            timeout_s=job.timeout_s,
+            max_line_bytes=self.settings.max_line_bytes,
+            max_stdout_bytes=self.settings.max_stdout_bytes,
+        )
+
+
+class WarmRunner:
+    """Slots that share a pool of workers."""
+
+    def __init__(self, workers: Workers, slots: list[WarmSlot], description: str) -> None:
+        self.slots = slots
+        self.description = description
+        self.workers = workers
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: Settings, files: JobFiles, environment: Mapping[str, str], *, size: int
+    ) -> AsyncIterator[Self]:
+        """Load the classifier, fork a worker for every slot; end them all afterwards.
+
+        Raises:
+            ConfigurationError: the classifier does not load, or no worker can be forked.
+        """
+        target = settings.classifier or OWN_CLASSIFIER
+        home = str(files.home())
+        child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
+        workers = Workers(target, child_environment, settings, size=size)
+        slots = [WarmSlot(workers, files.folder_of_slot(), settings) for _ in range(size)]
+        try:
+            await workers.start()
+            yield cls(workers, slots, f"{target} in warm workers, {settings.jobs_per_worker} jobs each")
+        except NoWorkerError as error:
+            raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
+        finally:
+            await workers.close()
+
+    async def reload(self) -> None:
+        """Load code and models anew; on a failure the old ones go on serving."""
+        log.info("reloading the classifier")
+        try:
+            await self.workers.start()
+        except (ConfigurationError, NoWorkerError) as error:
+            log.error("not reloaded, the old classifier goes on serving: %s", error)
+        else:
+            log.info("reloaded: new jobs go to new workers")

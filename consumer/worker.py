@@ -1,0 +1,108 @@
+"""One warm worker as the consumer sees it: a forked process that is handed one job at a time.
+
+It is fit for another job after a run that it has ended itself; after any other it is brought to an end. The
+worker's own side is `classifier/worker.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic_core import to_json
+
+from consumer.environment import job_environment
+from consumer.forkserver import Forked, ForkServer
+from consumer.job import Job, Outcome
+from consumer.process import LINGER_S
+from consumer.run import Cause, EnclosedRun, Limits, conclude
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """A worker from its fork to its end.
+
+    Mutable state: `jobs_left`, counted down by who hands it jobs, none once it is not fit for another; `gone`
+    once it has been ended and reaped.
+    """
+
+    def __init__(self, server: ForkServer, forked: Forked, *, jobs: int) -> None:
+        self.server = server
+        self.jobs_left = jobs
+        self._child = forked.child
+        self._jobs = forked.jobs
+        self.gone = False
+
+    @property
+    def pid(self) -> int:
+        """The number of its process, and of its group."""
+        return self._child.pid
+
+    @property
+    def died(self) -> asyncio.Future[None]:
+        """Done when the process is dead, whatever the reason."""
+        return self._child.exited
+
+    async def run(self, job: Job, path: Path, limits: Limits, interrupt: asyncio.Future[None]) -> Outcome:
+        """Run a job to its outcome. If the caller is cancelled, the worker is killed."""
+        run = EnclosedRun(job.request.id, limits, lambda text: log.info("job %s: %s", job.request.id, text))
+        self._hand_over(job, path, run)
+        returncode = None
+        try:
+            cause = await run.wait(interrupt)
+            if cause is Cause.ANSWERED and not run.ended.done():
+                await self._linger(run)
+            if run.ended.done():
+                self._after(run)
+            else:
+                returncode = await self.end()
+        except asyncio.CancelledError:
+            self.kill()
+            raise
+        finally:
+            self._child.listener = None
+        run.finish(returncode)
+        return conclude(cause, run, returncode=returncode)
+
+    def kill(self) -> None:
+        """End the process and its group now; `end` is still to be called."""
+        self.jobs_left = 0
+        self._child.signal_group(signal.SIGKILL)
+
+    async def end(self) -> int | None:
+        """Bring it to its end, asking first, and have it reaped; return its return code, None if nobody knows."""
+        self.jobs_left = 0
+        await self._child.end()
+        if self.gone:
+            return None
+        self.gone = True
+        self._child.close()
+        os.close(self._jobs)
+        return await self.server.reap(self.pid)
+
+    def _hand_over(self, job: Job, path: Path, run: EnclosedRun) -> None:
+        self._child.listener = run
+        environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not the last job's
+        order = {"id": job.request.id, "path": str(path), "environment": environment}
+        with suppress(BrokenPipeError):  # it died while idle; the run is told by the exit
+            os.write(self._jobs, to_json(order) + b"\n")
+
+    async def _linger(self, run: EnclosedRun) -> None:
+        """The function has answered by itself and goes on: to flush and to tidy up, which is its business."""
+        if run.excess is None:
+            ends = {run.ended, self.died}
+            await asyncio.wait(ends, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
+        if not run.ended.done() and not self.died.done():
+            log.warning("job %s went on after its answer: worker %d terminated", run.job_id, self.pid)
+
+    def _after(self, run: EnclosedRun) -> None:
+        """The run has ended itself. What it wrote to stderr is its own, and not the next one's."""
+        self._child.hear_what_is_there()
+        if run.retirement:
+            log.warning("job %s: its worker is replaced: %s", run.job_id, run.retirement)
+            self.jobs_left = 0

@@ -1,0 +1,332 @@
+"""One contract, two runners: every ending of a classifier, by a program per job and in warm workers.
+
+The functions are those of cases.py. `warm` keeps its worker, so each of its runs is preceded by another job in
+the same process; `fresh` is a warm worker per job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import never, runs_async
+from watched import Watched
+
+from consumer.child import KILL_GRACE_S
+from consumer.job import (
+    Crashed,
+    Failed,
+    Interrupted,
+    InvalidOutput,
+    Job,
+    Outcome,
+    OverLimit,
+    Request,
+    Succeeded,
+    TimedOut,
+    Unsuccessful,
+)
+from consumer.jobfiles import JobFiles
+from consumer.process import LINGER_S
+from consumer.run import STDERR_TAIL_BYTES
+from consumer.runner import Slot, open_runner
+from consumer.settings import load
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+HERE = Path(__file__).parent
+
+
+def job(timeout_s: float = 30.0, **request: Any) -> Job:  # noqa: ANN401 - a request's own
+    fields = {"id": "id-1", "correlation_id": "c", **request}
+    return Job(request=Request(**fields), body=b"{}", timeout_s=timeout_s)
+
+
+@dataclass
+class Bench:
+    """One slot of a runner. Log lines `pid N` of the classifier name processes that are watched from then on."""
+
+    runner: str
+    folder: Path
+    watched: Watched
+    settings: dict[str, Any] = field(default_factory=dict)
+    logs: list[str] = field(default_factory=list)
+    logged: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Slot]:
+        """Open the runner; when it is closed nothing is left but empty folders."""
+        target = "cases:dispatch"
+        chosen: dict[str, Any] = {"classifier": target, "jobs_per_worker": 1 if self.runner == "fresh" else 50}
+        if self.runner == "exec":
+            chosen = {"command": [sys.executable, "-m", "classifier", "--call", target]}
+        surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), "CONSUMER_AMQP_URL": "amqp://secret"}
+        with JobFiles.opened(self.folder) as files:
+            settings = load({**chosen, **self.settings}, {})
+            async with open_runner(settings, files, surroundings, size=1) as runner:
+                yield runner.slots[0]
+                assert list(files.folder.glob("slot-*/*")) == []
+
+    async def run(self, case: str, of: Job | None = None, **body: object) -> Outcome:
+        """Run a case; whatever its end, the slot is as good as new for another."""
+        async with self.open() as slot:
+            outcome = await slot.run(with_body(of or job(), case=case, **body), never())
+            after = await slot.run(with_body(job(id="after"), case="echo"), never())
+            assert isinstance(after, Succeeded)
+        return outcome
+
+    def hear(self, record: logging.LogRecord) -> bool:
+        """Take what a job has logged; as a filter, that lets everything through."""
+        of_job, _, text = record.getMessage().partition("job id-1: ")
+        if text and not of_job:
+            self.logs.append(text)
+            if text.startswith("pid "):
+                self.watched.add(int(text.removeprefix("pid ")))
+            self.logged.set()
+        return True
+
+
+def with_body(made: Job, **body: object) -> Job:
+    return replace(made, body=json.dumps(body).encode())
+
+
+@pytest.fixture(params=["exec", "warm", "fresh"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
+    made = Bench(request.param, tmp_path, Watched())
+    caplog.set_level(logging.INFO, logger="consumer")
+    caplog.handler.addFilter(made.hear)
+    yield made
+    caplog.handler.removeFilter(made.hear)
+    made.watched.close()
+
+
+def output(outcome: Outcome) -> Any:  # noqa: ANN401 - JSON
+    assert isinstance(outcome, Succeeded), outcome
+    return json.loads(outcome.output)
+
+
+def told(outcome: Outcome) -> Unsuccessful:
+    assert isinstance(outcome, Unsuccessful), outcome
+    return outcome
+
+
+# What a classifier answers
+
+
+@pytest.mark.parametrize(
+    ("case", "answer"),
+    [
+        ("nothing", None),
+        ("logs", 3),
+        ("talks_around", 1),
+        ("answers_itself", {"a": 1.5}),
+        ("prints_its_answer", 1),
+        ("answers_without_newline_and_exits", 1),
+        ("answers_and_raises", 1),
+        ("answers_and_prints_a_long_line", 1),
+        ("leaves_files", 1),
+    ],
+)
+@runs_async
+async def test_the_first_answer_decides_whatever_is_around_it(bench: Bench, case: str, answer: object) -> None:
+    assert output(await bench.run(case)) == answer
+
+
+@runs_async
+async def test_an_answer_passes_through_byte_for_byte(bench: Bench) -> None:
+    outcome = await bench.run("echo", text="日本 \x7f", number=1.1e-7, none=None)
+    assert output(outcome) == {"case": "echo", "text": "日本 \x7f", "number": 1.1e-7, "none": None}
+
+
+@pytest.mark.parametrize(
+    ("case", "message", "tail"),
+    [
+        ("fails", r"no such\nmodel", "why"),
+        ("refuses", "the signal is empty", ""),
+    ],
+)
+@runs_async
+async def test_an_error_is_the_failure_in_its_own_words(bench: Bench, case: str, message: str, tail: str) -> None:
+    outcome = told(await bench.run(case))
+    assert (type(outcome), outcome.message, outcome.stderr_tail) == (Failed, message, tail)
+
+
+@runs_async
+async def test_an_exception_is_one_line_and_its_traceback_on_stderr(bench: Bench) -> None:
+    outcome = told(await bench.run("raises"))
+    assert (type(outcome), outcome.message) == (Failed, r"ValueError: no such\nmodel")
+    assert outcome.stderr_tail.startswith("Traceback")
+    assert outcome.stderr_tail.endswith("ValueError: no such\nmodel")
+
+
+@runs_async
+async def test_an_output_that_is_no_json_is_told_apart(bench: Bench) -> None:
+    assert type(await bench.run("prints_no_json")) is InvalidOutput
+
+
+@runs_async
+async def test_log_lines_are_logged_with_the_jobs_id_and_nothing_else_is(bench: Bench) -> None:
+    await bench.run("logs")
+    assert bench.logs == ["one", "two", "three"]
+
+
+@runs_async
+async def test_ten_megabytes_on_stderr_block_nothing_and_the_end_is_kept(bench: Bench) -> None:
+    outcome = told(await bench.run("floods_stderr"))
+    assert outcome.message == "e"
+    assert outcome.stderr_tail.endswith("xxxthe end")
+    assert STDERR_TAIL_BYTES - 10 < len(outcome.stderr_tail) <= STDERR_TAIL_BYTES
+
+
+# Where it runs
+
+
+@runs_async
+async def test_a_job_runs_at_home_with_its_own_variables_and_none_of_ours(bench: Bench) -> None:
+    of = job(attempt=2, traceparent=TRACEPARENT)
+    found = output(await bench.run("surroundings", of=of))
+    home = found["cwd"]
+    assert found["environment"] == {
+        "HOME": home,
+        "TMPDIR": home,
+        "JOB_ID": "id-1",
+        "JOB_ATTEMPT": "2",
+        "TRACEPARENT": TRACEPARENT,
+        "CONSUMER_AMQP_URL": None,
+        "OMP_NUM_THREADS": "1",
+    }
+    assert found["context"] == ["id-1", 2, TRACEPARENT]
+    assert (found["files"], found["leads"], found["stdin"]) == (["job.json"], True, "")
+
+
+@runs_async
+async def test_a_job_finds_nothing_of_the_one_before_it(bench: Bench) -> None:
+    async with bench.open() as slot:
+        one = with_body(job(traceparent=TRACEPARENT), case="surroundings")
+        first = output(await slot.run(one, never()))
+        await slot.run(with_body(job(), case="leaves_files"), never())
+        await slot.run(with_body(job(), case="floods_stderr"), never())
+        then = output(await slot.run(with_body(job(id=" ぁ 2 "), case="surroundings"), never()))
+        last = await slot.run(with_body(job(), case="fails"), never())
+    assert (then["environment"]["TRACEPARENT"], then["context"]) == (None, [" ぁ 2 ", 1, ""])
+    assert then["files"] == ["job.json"]
+    assert told(last).stderr_tail == "why"
+    assert first["random"] != then["random"]
+    assert (first["pid"] == then["pid"]) is (bench.runner == "warm")
+
+
+# Endings without an answer
+
+
+@pytest.mark.parametrize(
+    ("case", "body", "how", "tail"),
+    [
+        ("exits", {"code": 3}, "exited with code 3", "boom"),
+        ("exits", {"code": None}, "exited with code 0", "boom"),
+        ("exits", {"code": "in words"}, "exited with code 1", "boom\nin words"),
+        ("exits_at_once", {}, "exited with code 3", ""),
+        ("kills_itself", {"signal": 9}, "killed by SIGKILL", "boom"),
+        ("kills_itself", {"signal": 11}, "killed by SIGSEGV", "boom"),
+        ("kills_itself", {"signal": 40}, "killed by signal 40", "boom"),
+    ],
+)
+@runs_async
+async def test_an_end_without_an_answer_is_a_crash_in_words(
+    bench: Bench, case: str, body: dict[str, Any], how: str, tail: str
+) -> None:
+    outcome = told(await bench.run(case, **body))
+    assert (type(outcome), outcome.message) == (Crashed, f"{how} without an OUTPUT: or ERROR: line")
+    assert outcome.stderr_tail == tail
+
+
+@pytest.mark.parametrize(
+    "case", ["hangs", "ignores_sigterm_and_hangs", "hangs_in_native_code", "says_so_when_terminated"]
+)
+@runs_async
+async def test_what_hangs_is_timed_out_and_gone(bench: Bench, case: str) -> None:
+    outcome = told(await bench.run(case, of=job(timeout_s=0.5)))
+    assert (type(outcome), outcome.message) == (TimedOut, "killed after 0.5 s without an answer (job_timeout_s)")
+    assert bench.watched.ended() == [True]
+
+
+@runs_async
+async def test_what_hangs_after_its_answer_has_answered_and_is_gone(bench: Bench) -> None:
+    outcome = await bench.run("answers_and_hangs")
+    assert output(outcome) == 1
+    assert LINGER_S <= outcome.run_s < LINGER_S + KILL_GRACE_S
+    assert bench.watched.ended() == [True]
+
+
+@pytest.mark.parametrize(
+    ("case", "limit"), [("prints_a_long_line", "max_line_bytes"), ("prints_without_end", "max_stdout_bytes")]
+)
+@runs_async
+async def test_what_prints_too_much_is_over_limit_and_gone(bench: Bench, case: str, limit: str) -> None:
+    bench.settings["max_stdout_bytes"] = 10_000_000
+    outcome = told(await bench.run(case))
+    assert type(outcome) is OverLimit
+    assert outcome.message.startswith("killed: ")
+    assert outcome.message.endswith(f"({limit})")
+    assert bench.watched.ended() == [True]
+
+
+@runs_async
+async def test_an_interrupt_ends_a_running_job(bench: Bench) -> None:
+    interrupt = never()
+    async with bench.open() as slot:
+        running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), interrupt))
+        await bench.logged.wait()
+        interrupt.set_result(None)
+        assert isinstance(await running, Interrupted)
+    assert bench.watched.ended() == [True]
+
+
+@runs_async
+async def test_an_interrupt_that_came_before_the_job_counts(bench: Bench) -> None:
+    interrupt = never()
+    interrupt.set_result(None)
+    async with bench.open() as slot:
+        assert isinstance(await slot.run(with_body(job(), case="hangs"), interrupt), Interrupted)
+
+
+@runs_async
+async def test_a_cancelled_job_leaves_no_process_and_no_file(bench: Bench) -> None:
+    async with bench.open() as slot:
+        running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), never()))
+        await bench.logged.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert bench.watched.ended() == [True]
+
+
+@runs_async
+async def test_a_child_that_is_left_behind_is_gone(bench: Bench) -> None:
+    assert output(await bench.run("leaves_a_child")) == 1
+    assert bench.watched.ended() == [True]
+
+
+@pytest.mark.parametrize("case", ["echo", "exits_at_once", "leaves_a_child", "prints_a_long_line"])
+@runs_async
+async def test_many_jobs_leave_no_descriptor_and_no_zombie(bench: Bench, case: str) -> None:
+    before = children(), descriptors()
+    async with bench.open() as slot:
+        for _ in range(12):
+            await slot.run(with_body(job(), case=case), never())
+    assert (children(), descriptors() - len(bench.watched)) == before
+
+
+def children() -> set[str]:
+    return {pid for tasks in Path("/proc/self/task").glob("*/children") for pid in tasks.read_text().split()}
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

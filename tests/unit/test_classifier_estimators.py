@@ -1,0 +1,163 @@
+"""The two kinds of model: each loads by its kind, and what cannot be used says what to do."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+
+from classifier import conversion, estimators, model
+from classifier.conversion import ConversionError
+from classifier.estimators import Probabilities
+from classifier.features import FEATURE_NAMES, Features
+from classifier.model import Manifest, ModelError, Training
+
+ORIGIN = Training(signals=3, lengths=(2, 9), sha256="ab", metrics={"accuracy": 0.5})
+RANDOM = np.random.default_rng(0)
+FEATURES: Features = RANDOM.normal(size=(60, len(FEATURE_NAMES))).astype(np.float32)
+LABELS = np.where(FEATURES[:, 0] > 0.0, "a", "b")
+
+
+class Half:
+    """An estimator that is never sure, of a kind that nobody converts."""
+
+    def predict_proba(self, features: Features, /) -> Probabilities:
+        return np.full((len(features), 2), 0.5)
+
+
+def fitted(trees: int = 10) -> Any:  # noqa: ANN401 - scikit-learn ships no types
+    return ExtraTreesClassifier(trees, random_state=0).fit(FEATURES, LABELS)
+
+
+@pytest.fixture
+def pickled(tmp_path: Path) -> Path:
+    path = tmp_path / "forest.model"
+    estimators.save(path, fitted(), ("a", "b"), ORIGIN)
+    return path
+
+
+@pytest.fixture
+def onnx(pickled: Path) -> Path:
+    path = model.onnx_beside(pickled)
+    converted = conversion.convert(fitted(), FEATURES)
+    estimators.save_onnx(path, converted.body, model.read_manifest(pickled))
+    return path
+
+
+def rewrite(path: Path, body: bytes | None = None, **changes: object) -> None:
+    """Change the manifest, and the body with its digest where one is given."""
+    manifest, old = model.read(path)
+    if body is not None:
+        new = model.describe(manifest.kind, body, manifest.classes, manifest.training, manifest.versions)
+        manifest = replace(manifest, sha256=new.sha256, size=new.size)
+    changed: Manifest = replace(manifest, **changes)  # type: ignore[arg-type] # as a test names them
+    model.write(path, changed, old if body is None else body)
+
+
+def test_a_pickle_loads_and_is_named_after_its_file(pickled: Path) -> None:
+    loaded = estimators.load(pickled)
+    assert (loaded.name, loaded.manifest.kind, loaded.manifest.classes) == ("forest", "pickle", ("a", "b"))
+    assert np.array_equal(loaded.probabilities(FEATURES), fitted().predict_proba(FEATURES))
+
+
+def test_the_onnx_has_the_same_name_and_says_the_same(pickled: Path, onnx: Path) -> None:
+    loaded = estimators.load(onnx)
+    assert (loaded.name, loaded.manifest.kind, loaded.manifest.classes) == ("forest", "onnx", ("a", "b"))
+    assert loaded.manifest.converted_from == model.read_manifest(pickled).sha256
+    assert loaded.manifest.training == ORIGIN
+    probabilities = loaded.probabilities(FEATURES)
+    assert probabilities.dtype == np.float64
+    assert probabilities == pytest.approx(fitted().predict_proba(FEATURES), abs=1e-6)
+    assert np.array_equal(loaded.probabilities(FEATURES[:1]), probabilities[:1])
+
+
+def test_the_kind_decides_and_not_the_name_of_the_file(pickled: Path, onnx: Path) -> None:
+    pickled.write_bytes(onnx.read_bytes())
+    onnx.unlink()
+    assert estimators.load(pickled).manifest.kind == "onnx"
+
+
+def test_an_onnx_without_its_pickle_is_served(pickled: Path, onnx: Path) -> None:
+    pickled.unlink()
+    assert estimators.load(onnx).name == "forest"
+
+
+def test_an_onnx_beside_a_pickle_that_it_was_not_made_from_is_refused(pickled: Path, onnx: Path) -> None:
+    content = onnx.read_bytes()
+    estimators.save(pickled, fitted(trees=3), ("a", "b"), ORIGIN)
+    onnx.write_bytes(content)
+    with pytest.raises(ModelError, match=r"was not made from .*forest\.model: train again with --onnx, or remove"):
+        estimators.load(onnx)
+
+
+def test_saving_a_pickle_removes_the_onnx_of_the_older_one(pickled: Path, onnx: Path) -> None:
+    estimators.save(pickled, fitted(), ("a", "b"), ORIGIN)
+    assert not onnx.exists()
+
+
+def test_another_version_of_scikit_learn_is_an_error_for_a_pickle_alone(pickled: Path, onnx: Path) -> None:
+    for path in (pickled, onnx):
+        rewrite(path, versions={"scikit-learn": "0.24.2"})
+    with pytest.raises(ModelError, match=r"scikit-learn 0\.24\.2 .*: retrain it, or pip install scikit-learn==0"):
+        estimators.load(pickled)
+    assert estimators.load(onnx).name == "forest"
+
+
+def test_a_pickle_of_code_that_is_gone_is_an_error(pickled: Path) -> None:
+    rewrite(pickled, b"cclassifier.gone\nEstimator\n.")
+    with pytest.raises(ModelError, match="does not load"):
+        estimators.load(pickled)
+
+
+def test_an_onnx_that_the_runtime_cannot_use_is_an_error_with_the_remedy(onnx: Path) -> None:
+    rewrite(onnx, b"no graph")
+    with pytest.raises(ModelError, match=r"cannot use .*forest\.onnx\.model .*: convert it again"):
+        estimators.load(onnx)
+
+
+def test_an_onnx_without_the_runtime_is_an_error_with_the_remedy(
+    onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match=r"needs onnxruntime: pip install 'rabbitmq-classifier\[onnx\]'"):
+        estimators.load(onnx)
+
+
+def test_an_unknown_kind_is_an_error(pickled: Path) -> None:
+    rewrite(pickled, kind="tea leaves")
+    with pytest.raises(ModelError, match="of the kind 'tea leaves', which this version does not know"):
+        estimators.load(pickled)
+
+
+def test_other_features_are_an_error_whatever_the_kind(pickled: Path, onnx: Path) -> None:
+    for path in (pickled, onnx):
+        rewrite(path, features=("mean",))
+        with pytest.raises(ModelError, match="other features than are computed here: retrain it"):
+            estimators.load(path)
+
+
+def test_a_conversion_tells_how_far_probabilities_differ() -> None:
+    assert 0.0 <= conversion.convert(fitted(), FEATURES).difference < 1e-6
+
+
+def test_an_estimator_that_cannot_be_converted_is_named() -> None:
+    with pytest.raises(ConversionError, match="skl2onnx cannot convert Half"):
+        conversion.convert(Half(), FEATURES)
+
+
+def test_a_single_label_that_differs_is_enough_to_refuse() -> None:
+    estimator = LogisticRegression().fit(FEATURES, LABELS)
+    # A hair's breadth more than a half, which float32 cannot tell from it, for one signal of sixty.
+    estimator.coef_ = np.zeros_like(estimator.coef_)
+    estimator.coef_[0, 0] = 1e3
+    estimator.intercept_ = np.array([1e-12])
+    features = FEATURES.copy()
+    features[7, 0] = 0.0
+    with pytest.raises(ConversionError, match=r"gives 1 of 60 test signals another label; .* by up to \d\.\de-"):
+        conversion.convert(estimator, features)
