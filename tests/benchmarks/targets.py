@@ -137,7 +137,7 @@ def _reload(results: Results) -> Iterator[Target]:
         some = [reload for reload in results.reloads if reload.in_flight == in_flight]
         ratios = [reload.during_p99_ms / reload.before_p99_ms for reload in some]
         jobs = sum(reload.jobs for reload in some)
-        note = f"{len(some)} reloads, each {', '.join(f'{ratio:.2f}' for ratio in ratios)}; {jobs} jobs, none lost"
+        note = f"of {', '.join(f'{ratio:.2f}' for ratio in ratios)}; {jobs} jobs, none lost"
         yield Target("7", f"{text}, {in_flight} in flight", 2.0, median(ratios), "x", at_most=True, note=note)
     if not results.reloads:
         yield Target("7", text, 2.0, None, "x", at_most=True, note=results.reload_skipped or "")
