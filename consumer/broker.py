@@ -81,7 +81,8 @@ class Delivery:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await settlement
         except CONNECTION_EXCEPTIONS as error:
-            log.warning("message %r will be delivered again: %s", self.message.message_id, error)
+            reason = str(error) or type(error).__name__
+            log.warning("message %r will be delivered again: %s", self.message.message_id, reason)
 
 
 class Broker:
