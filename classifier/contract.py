@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from io import FileIO
 from typing import Any, NamedTuple
 
 _STDOUT = 1
@@ -111,7 +111,8 @@ def _read_job(path: str | None) -> dict[str, Any]:
     if path is None and len(sys.argv) < 2:  # noqa: PLR2004 - the program's name and the path
         raise JobError("no job was given: the path of the job's file is the last argument")
     try:
-        job = json.loads(Path(path or sys.argv[-1]).read_bytes())
+        with FileIO(path or sys.argv[-1]) as file:
+            job = json.loads(file.readall())
     except OSError as unreadable:
         raise JobError(f"cannot read the job: {unreadable}") from None
     except (ValueError, RecursionError) as malformed:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from consumer.job import ErrorCode, Invalid, Job, Outcome, Request, Succeeded, Unsuccessful
 from consumer.topology import Topology
@@ -33,6 +33,9 @@ TRACEPARENT_HEADER = "traceparent"
 
 #: AMQP's short string, which message_id and correlation_id are.
 MAX_ID_BYTES = 255
+#: Reads JSON to its end and makes nothing of it: a dict of which no key is wanted. Half the time of `from_json`
+#: (5 us instead of 10 for 300 points, 95 instead of 182 for 5,000), but NaN and Infinity pass.
+_OBJECT = SchemaValidator(core_schema.typed_dict_schema({}, extra_behavior="ignore"))
 #: W3C Trace Context, section 3.2; one that is malformed is to be ignored, not to be refused.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -180,13 +183,24 @@ def _seconds(value: object) -> float | None:
 def _body_fault(body: bytes, max_bytes: int) -> str | None:
     if len(body) > max_bytes:
         return f"the body has {len(body)} bytes, the limit is {max_bytes} (max_body_bytes)"
+    if _is_object(body):
+        return None
     try:
         job = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         return f"the body is not JSON: {error}"
-    if not isinstance(job, dict):
-        return "the body is JSON but not an object; send {...}"
-    return None
+    return None if isinstance(job, dict) else "the body is JSON but not an object; send {...}"
+
+
+def _is_object(body: bytes) -> bool:
+    """Whether this is surely a JSON object. Any N or I could be NaN's or Infinity's."""
+    if b"N" in body or b"I" in body:
+        return False
+    try:
+        _OBJECT.validate_json(body)
+    except ValueError:
+        return False
+    return True
 
 
 def _traceparent(value: object) -> str | None:

@@ -123,7 +123,8 @@ def _claimed(data_dir: Path) -> TextIO:
     lock = data_dir / "lock"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not lock.exists() and any(data_dir.iterdir()):
+        # One look: between two, another start could make the lock and then its files.
+        if (found := set(data_dir.iterdir())) and lock not in found:
             raise LocalBrokerError(f"{data_dir} has files that are not a node's: name an empty or new folder")
         data_dir.chmod(0o700)
         return lock.open("w")

@@ -76,15 +76,9 @@ class Workers:
         Raises:
             NoWorkerError: none could be forked.
         """
-        if self._idle:
-            worker: Worker | None = self._idle.pop()
-        else:
-            worker = await self._wait(interrupt)
-        if worker:
-            self._held.add(worker)
-            worker.jobs_left -= 1
-            self._top_up()  # now, if that was its last job: the fork is done while the job runs
-        return worker
+        if not self._idle:
+            return await self._wait(interrupt)
+        return self._handed_out(self._idle.pop())
 
     def give_back(self, worker: Worker) -> None:
         """Take a worker back, to be used again or ended."""
@@ -121,7 +115,7 @@ class Workers:
             return await waiting
         except asyncio.CancelledError:
             if waiting.done() and not waiting.cancelled() and (worker := waiting.result()):
-                self._offer(worker)
+                self.give_back(worker)
             raise
         finally:
             interrupt.remove_done_callback(give_up)
@@ -130,9 +124,15 @@ class Workers:
         """Give a worker to whoever waits, or keep it for the next."""
         while self._waiting:
             if not (waiting := self._waiting.popleft()).done():
-                waiting.set_result(worker)
+                waiting.set_result(self._handed_out(worker))
                 return
         self._idle.append(worker)
+
+    def _handed_out(self, worker: Worker) -> Worker:
+        self._held.add(worker)
+        worker.jobs_left -= 1
+        self._top_up()  # now, if that was its last job: the fork is done while the job runs
+        return worker
 
     def _top_up(self) -> None:
         """Fork what is missing: every slot is to have a worker that is ready, coming, or fit for another job."""

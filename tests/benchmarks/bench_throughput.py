@@ -67,7 +67,7 @@ def _compare(workload: Workload, host: Host, results: Results) -> None:
     ids=lambda value: str(getattr(value, "key", value)),
 )
 def test_memory(contender: Contender, slots: int, small: Workload, host: Host, results: Results) -> None:
-    if missing := contender.missing(small):
+    if missing := contender.missing(small) or host.plan.leaves_out(contender.key):
         pytest.skip(missing)
     row = _row_of(contender, small, results)
     tell(f"memory of {contender.title} with {slots} slots, after {JOBS_BEFORE_MEMORY} jobs")

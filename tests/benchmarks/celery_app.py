@@ -1,9 +1,8 @@
 """The Celery contender, set as a careful user would for work like this: `celery -A celery_app worker`.
 
 Ack after the work, results over rpc in JSON, a quorum queue as ours is. Prefetch stays at Celery's default of four
-per process, as it does with most users; 16 gave up to 15 % more jobs per second, 1 no less. Its results are not
-confirmed by RabbitMQ, as confirms are off by default: there Celery promises less than ours and FastStream do. The
-model is loaded before the fork.
+per process; 1 and 16 made no difference beyond the noise. Its results are not confirmed by RabbitMQ, as confirms
+are off by default: there Celery promises less than ours and FastStream do. The model is loaded before the fork.
 """
 
 from __future__ import annotations

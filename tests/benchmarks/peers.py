@@ -69,8 +69,7 @@ def _celery_command(site: Site) -> list[str]:
 
 
 def _faststream_command(site: Site) -> list[str]:
-    command = [str(BIN / "faststream"), "run", "faststream_app:app", "--log-level", "warning"]
-    return [*command, "--workers", str(site.slots)]
+    return [str(BIN / "faststream"), "run", "faststream_app:app", "--workers", str(site.slots)]
 
 
 def _amqp_consume_command(site: Site) -> list[str]:

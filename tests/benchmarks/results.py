@@ -125,6 +125,8 @@ class Results:
     accuracy: float | None = None
     prediction_ms: float | None = None
     prediction_by: str = ""
+    replacement_ms: float | None = None
+    slowest_replacement_ms: float | None = None
 
     def table(self, name: str) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)

@@ -54,6 +54,7 @@ def all_targets(results: Results) -> list[Target]:
         *_plaid(plaid),
         *_memory(small),
         *_classifier(results, plaid),
+        *_replacement(results),
         *_reload(results),
     ]
 
@@ -123,13 +124,20 @@ def _classifier(results: Results, plaid: Table) -> Iterator[Target]:
     yield Target("5", text, plaid.signals, right, note=names)
 
 
+def _replacement(results: Results) -> Iterator[Target]:
+    slowest = results.slowest_replacement_ms
+    note = f"median {results.replacement_ms:.1f} ms; the answer to another job included" if slowest else ""
+    text = "slowest replacement of a killed worker"
+    yield Target("6", text, 100.0, slowest, "ms", at_most=True, note=note)
+
+
 def _reload(results: Results) -> Iterator[Target]:
     text = "p99 during a reload / before"
     for in_flight in sorted({reload.in_flight for reload in results.reloads}):
         some = [reload for reload in results.reloads if reload.in_flight == in_flight]
         ratios = [reload.during_p99_ms / reload.before_p99_ms for reload in some]
         jobs = sum(reload.jobs for reload in some)
-        note = f"{len(some)} reloads, each {', '.join(f'{ratio:.2f}' for ratio in ratios)}; {jobs} jobs, none lost"
+        note = f"of {', '.join(f'{ratio:.2f}' for ratio in ratios)}; {jobs} jobs, none lost"
         yield Target("7", f"{text}, {in_flight} in flight", 2.0, median(ratios), "x", at_most=True, note=note)
     if not results.reloads:
         yield Target("7", text, 2.0, None, "x", at_most=True, note=results.reload_skipped or "")

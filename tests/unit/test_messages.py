@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import from_json
 
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.messages import ErrorRecord, Message, Reply, error_record, read_job, read_request, reply, retry_copy
@@ -216,6 +217,35 @@ def test_a_body_that_is_no_json_is_invalid(body: bytes) -> None:
     job = job_of(body)
     assert isinstance(job, Invalid)
     assert job.message.startswith("the body is not JSON: ")
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+#: Near misses are made by putting a piece where it may not belong.
+PIECES = st.sampled_from(
+    [b"", b"NaN", b"-Infinity", b",", b"}", b'"', b"\\ud800", b"\xff", b"\x00", b"01", b"[" * 300]
+)
+
+
+@given(JSON_VALUES, PIECES, st.integers(0, 100))
+def test_a_body_is_judged_as_a_strict_parser_does(value: object, piece: bytes, place: int) -> None:
+    text = json.dumps(value).encode()
+    body = text[:place] + piece + text[place:]
+    try:
+        good = isinstance(from_json(body, allow_inf_nan=False), dict)
+    except ValueError:
+        good = False
+    message = Message(body=body)
+    request = read_request(message, TOPOLOGY)
+    job = read_job(message, request, max_body_bytes=len(body), timeout_s=1.0, longest_timeout_s=1.0)
+    assert isinstance(job, Job) == good
+
+
+@pytest.mark.parametrize("body", [b'{"Name": 1}', b'{"a": "NaN", "b": "Infinity"}'])
+def test_a_word_that_begins_like_no_number_is_no_fault(body: bytes) -> None:
+    assert isinstance(job_of(body), Job)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null"])

@@ -32,10 +32,13 @@ class Bench:
     """A pipeline with a fake on every side; `events` is what RabbitMQ would see, in order."""
 
     def __init__(
-        self, outcome: Outcome | Exception, slot: HeldSlot | None = None, **faults: str | Exception
+        self,
+        outcome: Outcome | Exception,
+        faults: dict[str, str | Exception] | None = None,
+        slot: FakeSlot | HeldSlot | None = None,
     ) -> None:
         self.slot = slot or FakeSlot(outcome)
-        self.publisher = FakePublisher(faults={name.replace("_", "."): fault for name, fault in faults.items()})
+        self.publisher = FakePublisher(faults=faults or {})
         self.events = self.publisher.events
         slots: list[Slot] = [self.slot]
         self.pool = Pool(slots)
@@ -171,7 +174,7 @@ async def test_an_error_record_tells_who_what_and_why() -> None:
 async def test_without_its_retry_queue_a_job_is_answered_and_dead_lettered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    bench = Bench(CRASHED, ours_retry_1s="there is no queue")
+    bench = Bench(CRASHED, {"ours.retry.1s": "there is no queue"})
     with caplog.at_level(logging.ERROR):
         await bench.handle()
     assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
@@ -180,7 +183,7 @@ async def test_without_its_retry_queue_a_job_is_answered_and_dead_lettered(
 
 @runs_async
 async def test_without_the_errors_stream_a_job_is_still_dead_lettered(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(FAILED, ours_errors="there is no queue")
+    bench = Bench(FAILED, {"ours.errors": "there is no queue"})
     with caplog.at_level(logging.ERROR):
         await bench.handle()
     assert bench.events == [("publish", "answers"), ("settle", "dead-letter")]
@@ -189,7 +192,7 @@ async def test_without_the_errors_stream_a_job_is_still_dead_lettered(caplog: py
 
 @runs_async
 async def test_a_result_whose_named_queue_is_missing_is_kept_as_a_dead_letter_with_a_record() -> None:
-    bench = Bench(SUCCEEDED, answers="there is no queue 'answers'")
+    bench = Bench(SUCCEEDED, {"answers": "there is no queue 'answers'"})
     await bench.handle()
     assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
     record = bench.published("ours.errors")
@@ -199,7 +202,7 @@ async def test_a_result_whose_named_queue_is_missing_is_kept_as_a_dead_letter_wi
 
 @runs_async
 async def test_a_result_whose_caller_has_gone_is_acked_without_a_record() -> None:
-    bench = Bench(SUCCEEDED, **{"amq.gen-1": "there is no queue"})
+    bench = Bench(SUCCEEDED, {"amq.gen-1": "there is no queue"})
     await bench.handle(reply_to="amq.gen-1")
     assert bench.events == [("settle", "ack")]
 
@@ -207,7 +210,7 @@ async def test_a_result_whose_caller_has_gone_is_acked_without_a_record() -> Non
 @pytest.mark.parametrize("reply_to", ["answers", "amq.gen-1"])
 @runs_async
 async def test_an_error_that_cannot_be_told_keeps_its_own_reason(reply_to: str) -> None:
-    bench = Bench(FAILED, **{reply_to: "there is no queue"})
+    bench = Bench(FAILED, {reply_to: "there is no queue"})
     await bench.handle(reply_to=reply_to)
     assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
     assert bench.published("ours.errors")["code"] == "classifier_error"
@@ -215,11 +218,11 @@ async def test_an_error_that_cannot_be_told_keeps_its_own_reason(reply_to: str) 
 
 @pytest.mark.parametrize(
     ("outcome", "queue"),
-    [(SUCCEEDED, "answers"), (FAILED, "answers"), (FAILED, "ours_errors"), (CRASHED, "ours_retry_1s")],
+    [(SUCCEEDED, "answers"), (FAILED, "answers"), (FAILED, "ours.errors"), (CRASHED, "ours.retry.1s")],
 )
 @runs_async
 async def test_a_lost_connection_leaves_the_job_unsettled(outcome: Outcome, queue: str) -> None:
-    bench = Bench(outcome, **{queue: ConnectionLostError("gone")})
+    bench = Bench(outcome, {queue: ConnectionLostError("gone")})
     await bench.handle()
     assert [event for event in bench.events if event[0] == "settle"] == []
     assert bench.pool.busy == 0
@@ -259,7 +262,7 @@ async def test_more_deliveries_than_slots_are_settled_once_each() -> None:
 
 @runs_async
 async def test_a_redelivery_is_answered_with_the_remembered_outcome() -> None:
-    bench = Bench(SUCCEEDED, answers=ConnectionLostError("gone"))
+    bench = Bench(SUCCEEDED, {"answers": ConnectionLostError("gone")})
     await bench.handle()
     del bench.publisher.faults["answers"]
     await bench.handle(redelivered=True)
@@ -309,7 +312,7 @@ async def test_an_interrupted_run_is_not_remembered() -> None:
 @runs_async
 async def test_a_redelivery_of_a_job_that_runs_waits_for_its_outcome_without_a_slot() -> None:
     slot = HeldSlot()
-    bench = Bench(SUCCEEDED, slot)
+    bench = Bench(SUCCEEDED, slot=slot)
     lost = bench.delivery()
     first = asyncio.create_task(bench.pipeline.handle(lost))
     await slot.begun.wait()
@@ -328,7 +331,7 @@ async def test_a_redelivery_of_a_job_that_runs_waits_for_its_outcome_without_a_s
 @runs_async
 async def test_a_redelivery_that_is_lost_while_it_waits_leaves_the_run_alone() -> None:
     slot = HeldSlot()
-    bench = Bench(SUCCEEDED, slot)
+    bench = Bench(SUCCEEDED, slot=slot)
     lost, lost_too, last = bench.delivery(), bench.delivery(redelivered=True), bench.delivery(redelivered=True)
     run = asyncio.create_task(bench.pipeline.handle(lost))
     await slot.begun.wait()
@@ -348,7 +351,7 @@ async def test_a_redelivery_that_is_lost_while_it_waits_leaves_the_run_alone() -
 @runs_async
 async def test_what_waits_for_a_slot_ends_with_its_connection() -> None:
     slot = HeldSlot()
-    bench = Bench(SUCCEEDED, slot)
+    bench = Bench(SUCCEEDED, slot=slot)
     run = asyncio.create_task(bench.handle())
     await slot.begun.wait()
     waiting = bench.delivery(message_id="other")
@@ -392,7 +395,8 @@ async def test_a_property_that_cannot_be_decoded_makes_the_job_invalid() -> None
 @runs_async
 async def test_a_damaged_address_gets_no_reply(name: str) -> None:
     bench = Bench(SUCCEEDED)
-    await bench.handle(**{name: None, "undecodable": {name: "not UTF-8"}})
+    damaged: dict[str, Any] = {name: None, "undecodable": {name: "not UTF-8"}}
+    await bench.handle(**damaged)
     assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
 
 
