@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -70,21 +70,21 @@ class Delivery:
 
     async def ack(self) -> None:
         """RabbitMQ forgets the message."""
-        await self._tell(self.channel.basic_ack(self.tag, wait=False))
+        await self._tell(self.channel.basic_ack)
 
     async def dead_letter(self) -> None:
         """RabbitMQ moves the message to the dead-letter exchange, reason `rejected`."""
-        await self._tell(self.channel.basic_nack(self.tag, requeue=False, wait=False))
+        await self._tell(self.channel.basic_nack, requeue=False)
 
     async def requeue(self) -> None:
         """RabbitMQ puts the message back."""
-        await self._tell(self.channel.basic_nack(self.tag, requeue=True, wait=False))
+        await self._tell(self.channel.basic_nack, requeue=True)
 
-    async def _tell(self, settlement: Awaitable[None]) -> None:
+    async def _tell(self, settle: Callable[..., Awaitable[None]], **how: bool) -> None:
         """Send it, not waiting for the socket: a settlement that was written may be lost all the same."""
         with self.broker.lifetime.ends_if_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await settlement
+                await settle(self.tag, **how, wait=False)
 
 
 class Broker:

@@ -36,6 +36,9 @@ class BrokerRefusedError(ConsumerError):
 
 
 class ConnectionLostError(ConsumerError):
-    """The connection to RabbitMQ went away while we worked; what was not settled will be delivered again."""
+    """The connection to RabbitMQ went away while we worked; what was not settled will be delivered again.
+
+    The service connects again: only one that has never served ends with this, and `submit`.
+    """
 
     exit_code = os.EX_TEMPFAIL

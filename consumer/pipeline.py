@@ -99,7 +99,8 @@ class Pipeline:
         job = self._read_job(delivery, request)
         try:
             outcome = job if isinstance(job, Invalid) else await self._outcome(delivery, job)
-            outcome, settlement = await self._settle(delivery, request, outcome)
+            decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
+            outcome, settlement = await self._settle(delivery, request, outcome, decided)
         except ConnectionLostError as error:
             # The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again.
             self.metrics.lost()
@@ -159,15 +160,27 @@ class Pipeline:
             self.remembered.add(identity, outcome)
         return outcome
 
-    async def _settle(self, delivery: Delivery, request: Request, outcome: Outcome) -> tuple[Outcome, Settlement]:
+    async def _settle(
+        self, delivery: Delivery, request: Request, outcome: Outcome, decided: Disposition
+    ) -> tuple[Outcome, Settlement]:
         """Publish what the decision asks for, then tell RabbitMQ. A publish that fails changes the decision."""
-        decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
         if decided.settlement is Settlement.RETRY and not await self._retry(delivery, request):
             decided = BURY
+        recorded = outcome
         if decided.reply and request.reply_to:
-            outcome, decided = await self._reply(delivery, request, request.reply_to, outcome, decided)
-        if decided.records and isinstance(outcome, Unsuccessful):
-            await self._record(delivery, request, outcome)
+            try:
+                fault = await delivery.publish(reply(request, outcome), request.reply_to)
+            except MessageTooLargeError as error:
+                return await self._settle(
+                    delivery, request, OverLimit(message=str(error), run_s=outcome.run_s), BURY
+                )
+            if fault:
+                self.metrics.unroutable()
+                log.warning("job %s: the reply was not delivered: %s", request.id, fault)
+                decided = decide_unroutable(decided, request.reply_to)
+                recorded = _with_fault(outcome, fault)
+        if decided.records and isinstance(recorded, Unsuccessful):
+            await self._record(delivery, request, recorded)
         match decided.settlement:
             case Settlement.ACK | Settlement.RETRY:
                 await delivery.ack()
@@ -176,21 +189,6 @@ class Pipeline:
             case Settlement.REQUEUE:
                 await delivery.requeue()
         return outcome, decided.settlement
-
-    async def _reply(
-        self, delivery: Delivery, request: Request, reply_to: str, outcome: Outcome, decided: Disposition
-    ) -> tuple[Outcome, Disposition]:
-        """Reply. One that RabbitMQ does not take is told as a failure, one that finds no queue is kept."""
-        try:
-            fault = await delivery.publish(reply(request, outcome), reply_to)
-        except MessageTooLargeError as error:
-            outcome, decided = OverLimit(message=str(error), run_s=outcome.run_s), BURY
-            fault = await delivery.publish(reply(request, outcome), reply_to)
-        if not fault:
-            return outcome, decided
-        self.metrics.unroutable()
-        log.warning("job %s: the reply was not delivered: %s", request.id, fault)
-        return _with_fault(outcome, fault), decide_unroutable(decided, reply_to)
 
     async def _retry(self, delivery: Delivery, request: Request) -> bool:
         queue = self.topology.retry(request.attempt)

@@ -203,6 +203,9 @@ async def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(
     metrics.received(request(sent_at=0.0))
     metrics.slots(busy=1, size=1)
     metrics.unroutable()
+    metrics.remembered()
+    metrics.consuming(True)
+    metrics.lost()
     metrics.ended(SUCCEEDED, Settlement.ACK, total_s=1.0)
     for settlement in Settlement:
         for ending in ENDINGS:
