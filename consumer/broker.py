@@ -17,6 +17,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from aio_pika import ExchangeType
@@ -111,6 +112,8 @@ class Broker:
         self.lifetime = Lifetime()
         self._unconfirmed: dict[object, float] = {}
         self._cancel: Any = None
+        read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
+        write.close_callbacks.add(partial(self._closed, "the connection that publishes"))
 
     @classmethod
     @asynccontextmanager
@@ -197,23 +200,24 @@ class Broker:
 
     async def lost(self) -> str:
         """Wait until we no longer consume or can no longer publish; return what happened."""
+        if self._read.is_closed or self._write.is_closed:
+            self.lifetime.end("the connection was closed while it was opened")
         watch = asyncio.create_task(self._watch_confirms(), name="watch confirms")
-        closed = {
-            asyncio.ensure_future(self._read.closed()): "the connection that reads jobs was closed",
-            asyncio.ensure_future(self._write.closed()): "the connection that publishes was closed",
-        }
-        ends: set[asyncio.Future[Any]] = {watch, self.lifetime.ended, *closed}
+        ends: set[asyncio.Future[Any]] = {watch, self.lifetime.ended}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in (watch, *closed):
-                wait.cancel()
-        if watch.done() and not watch.cancelled():
-            watch.result()
-        for wait, reason in closed.items():
-            if wait.done() and not wait.cancelled():
-                self.lifetime.end(reason)
+            watch.cancel()
+        if not self.lifetime.ended.done():
+            watch.result()  # raises: it ends by a bug only
         return await self.lifetime.ended
+
+    def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
+        """Take note of a closed channel. With RabbitMQ's own words, where it said any."""
+        if isinstance(error, asyncio.CancelledError):
+            self.lifetime.end(f"{what} went silent")
+        else:
+            self.lifetime.end(f"{what} was closed: {str(error) or type(error).__name__}")
 
     async def _watch_confirms(self) -> None:
         """Find a confirm that does not come. While an alarm lasts, RabbitMQ reads nothing and owes none."""

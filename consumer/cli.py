@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat what we say in our own words
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))
+    # Each attempt to connect that fails is an error there; of ours the log tells some (link.py).
+    logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
     try:
         sys.exit(arguments.command(arguments))
     except ConsumerError as error:

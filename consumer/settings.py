@@ -39,6 +39,8 @@ ENV_PREFIX = "CONSUMER_"
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
+#: After its run time a job is killed, its output read, and its reply confirmed: the timeouts of all that together.
+SETTLING_S = 60.0
 UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 
 
@@ -121,6 +123,12 @@ class Settings(BaseModel):
         description="the longest run time a job's header `timeout-s` may ask for; default: 600, "
         "or job_timeout_s where that is longer",
     )
+    consumer_timeout_s: float = Field(
+        1800.0,
+        ge=0,
+        description="RabbitMQ's own consumer_timeout in seconds, above what any job may take; "
+        "0: switched off there",
+    )
     max_attempts: int = Field(
         3,
         ge=1,
@@ -189,6 +197,19 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _rabbitmq_waits_longer(self) -> Self:
+        """RabbitMQ does not tell its own value, and nothing renews a delivery: what takes too long comes again."""
+        needed = self.longest_timeout_s + SETTLING_S
+        if 0 < self.consumer_timeout_s <= needed:
+            raise ValueError(
+                f"a job may take {self.longest_timeout_s:g} s and {SETTLING_S:g} s to settle, but after "
+                f"{self.consumer_timeout_s:g} s (consumer_timeout_s) RabbitMQ delivers it again; set "
+                "job_timeout_cap_s lower, or raise consumer_timeout in RabbitMQ's configuration and "
+                "consumer_timeout_s here"
+            )
+        return self
+
     @property
     def amqp_urls(self) -> tuple[str, ...]:
         """Where RabbitMQ may be: nodes of one cluster. Empty: a private node."""
@@ -213,7 +234,7 @@ def _check_url(url: str) -> None:
         raise ValueError(UNQUOTED) from None
     if "@" in parts.path + parts.query or parts.fragment:
         raise ValueError(UNQUOTED)
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname or re.search(r"\s", url):
         raise ValueError("not an AMQP URL")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -354,7 +355,9 @@ def test_broker_restart(site: Site) -> None:
         localbroker.ctl(site.node, "stop_app")
         running.wait_for(LOST)
         localbroker.ctl(site.node, "start_app")
+        is_back = time.monotonic()
         site.recovers(running, "broker restart")
+        site.tell(f"broker restart: {time.monotonic() - is_back:.2f} s of that after RabbitMQ was back")
         running.wait_for("came again while it runs")
         site.go()
         running.wait_for("ack after")

@@ -183,6 +183,36 @@ def test_the_longest_run_time(timeout: float, cap: float | None, longest: float)
     assert load({"job_timeout_s": timeout, "job_timeout_cap_s": cap}, {}).longest_timeout_s == longest
 
 
+def test_a_job_that_outlasts_rabbitmqs_patience_is_refused_with_the_remedy() -> None:
+    message = complaint({"job_timeout_s": 1740}, {})
+    assert "a job may take 1740 s and 60 s to settle, but after 1800 s (consumer_timeout_s)" in message
+    assert "set job_timeout_cap_s lower, or raise consumer_timeout in RabbitMQ's configuration" in message
+    assert load({"job_timeout_s": 1739}, {}).longest_timeout_s == 1739
+    assert load({"job_timeout_s": 7200, "consumer_timeout_s": 7300}, {}).longest_timeout_s == 7200
+    assert load({"job_timeout_s": 86400, "consumer_timeout_s": 0}, {}).longest_timeout_s == 86400
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("amqp://a", ("amqp://a",)),
+        ("amqp://a amqps://b:1/v", ("amqp://a", "amqps://b:1/v")),
+        (" amqp://u:p,q@a, amqp://b\n", ("amqp://u:p,q@a", "amqp://b")),
+    ],
+)
+def test_several_urls_are_taken_apart(text: str, urls: tuple[str, ...]) -> None:
+    assert load({"amqp_url": text}, {}).amqp_urls == urls
+
+
+def test_without_a_url_there_is_none() -> None:
+    assert load({}, {}).amqp_urls == ()
+
+
+@pytest.mark.parametrize("second", ["http://b", "amqp:/b", "b", "amqp://u:p/@b"])
+def test_one_bad_url_of_several_is_refused(second: str) -> None:
+    assert "amqp_url = (not shown) " in complaint({"amqp_url": f"amqp://a {second}"}, {})
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load({}, {}).__setattr__("pool_size", 5)
