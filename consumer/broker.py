@@ -198,6 +198,16 @@ class Broker:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     await self._cancel()
 
+    async def flush(self) -> None:
+        """Return when RabbitMQ has every settlement so far: it answers one channel in order.
+
+        Raises:
+            ConnectionLostError
+        """
+        with may_be_lost():
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await self._read.set_qos(prefetch_count=1)
+
     async def lost(self) -> str:
         """Wait until we no longer consume or can no longer publish; return what happened."""
         if self._read.is_closed or self._write.is_closed:

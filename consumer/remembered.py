@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from consumer.job import Job, Outcome, Succeeded, Unsuccessful
 
@@ -22,9 +22,8 @@ MAX_BYTES = 64 * 1024 * 1024
 _ENTRY_BYTES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """One attempt of one job. Producers reuse ids, so the body is part of it."""
+class Identity(NamedTuple):
+    """One attempt of one job. Producers reuse ids, so the body is part of it. A tuple, for its quick hash."""
 
     id: str
     attempt: int
@@ -36,8 +35,7 @@ class Identity:
         return cls(job.request.id, job.request.attempt, hashlib.sha256(job.body).digest())
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     outcome: Outcome
     size: int
     until: float
@@ -67,10 +65,11 @@ class Remembered:
     def add(self, identity: Identity, outcome: Outcome) -> None:
         """Remember how a job ended; the latest ending counts."""
         self._forget(identity)
-        entry = _Entry(outcome, _size(outcome), self._clock() + self._keep_s)
+        now = self._clock()
+        entry = _Entry(outcome, _size(outcome), now + self._keep_s)
         self._entries[identity] = entry
         self._bytes += entry.size
-        while self._is_too_much():
+        while self._is_too_much(now):
             self._forget(next(iter(self._entries)))
 
     def find(self, identity: Identity) -> Outcome | None:
@@ -83,11 +82,11 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _is_too_much(self) -> bool:
+    def _is_too_much(self, now: float) -> bool:
+        if len(self._entries) > self._capacity or self._bytes > self._max_bytes:
+            return True
         oldest = next(iter(self._entries.values()), None)
-        return oldest is not None and (
-            len(self._entries) > self._capacity or self._bytes > self._max_bytes or oldest.until < self._clock()
-        )
+        return oldest is not None and oldest.until < now
 
     def _forget(self, identity: Identity) -> None:
         if entry := self._entries.pop(identity, None):

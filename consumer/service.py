@@ -140,6 +140,7 @@ class Service:
                 await self._drain(link)
         finally:
             await self._interrupt()
+            await self._flush()
             link.cancel()
             await asyncio.wait({stop, reload, link})
         for task in (reload, link):
@@ -211,8 +212,9 @@ class Service:
                 while not broker.inbox.empty():
                     await broker.inbox.get_nowait().requeue()
         else:
-            log.warning("no connection to RabbitMQ: what runs may end, but it will be delivered again")
             link.cancel()
+            if self._running:
+                log.warning("no connection to RabbitMQ: what runs may end, but it will be delivered again")
         forced = asyncio.create_task(self._signals.forced.wait(), name="forced")
         give_up = time.monotonic() + self._settings.drain_grace_s
         while self._running and not (forced.done() or self._broken.done()):
@@ -241,3 +243,9 @@ class Service:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
+
+    async def _flush(self) -> None:
+        """Closing a connection drops what was written last; an ack that is lost is a second run."""
+        if broker := self._link.life:
+            with suppress(ConnectionLostError):
+                await broker.flush()
