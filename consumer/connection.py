@@ -104,6 +104,7 @@ def refusal_explained(act: str) -> Iterator[None]:
 
     Raises:
         BrokerRefusedError
+        BrokerUnreachableError: a queue is there, but not yet, or no longer, the node that has it.
     """
     try:
         yield
@@ -113,6 +114,8 @@ def refusal_explained(act: str) -> Iterator[None]:
             "or choose another `prefix`"
         ) from None
     except aiormq.exceptions.ChannelNotFoundEntity as error:
+        if "down or inaccessible" in str(error):  # for some seconds after a node's start, and while it is away
+            raise BrokerUnreachableError(f"cannot {act}: {_reason(error)}. Is RabbitMQ still starting?") from None
         raise BrokerRefusedError(
             f"cannot {act}: {_reason(error)}. Create it, or set `declare` to true. Without a dead-letter "
             "exchange and queue RabbitMQ deletes the jobs that fail"

@@ -139,6 +139,7 @@ class Service:
             if stop.done() and not (link.done() or self._broken.done()):
                 await self._drain(link)
         finally:
+            self._stop_taking()
             await self._interrupt()
             await self._flush()
             link.cancel()
@@ -182,6 +183,10 @@ class Service:
         while True:
             self._start(await broker.inbox.get())
 
+    def _stop_taking(self) -> None:
+        if self._take:
+            self._take.cancel()
+
     async def _reload_when_asked(self) -> None:
         """One reload at a time; a signal that comes during one asks for another."""
         while await self._signals.reload.wait():
@@ -204,8 +209,7 @@ class Service:
         """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
         # First no new ones, then back with what has not begun: the other way round RabbitMQ sends them again.
         self._link.end_with_this_life()
-        if self._take:
-            self._take.cancel()
+        self._stop_taking()
         if broker := self._link.life:
             with suppress(ConnectionLostError):
                 await broker.stop_consuming()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
-from aio_pika.exceptions import ChannelInvalidStateError
+from aio_pika.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity
 from aiormq import Channel
 from fakes import runs_async
 from pamqp import frame
@@ -16,7 +16,8 @@ from pamqp.header import ContentHeader
 
 from consumer import broker
 from consumer.broker import Broker, Delivery
-from consumer.errors import ConnectionLostError
+from consumer.connection import refusal_explained
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.lifetime import Lifetime
 from consumer.messages import Message
 from consumer.properties import APP_ID, properties, received
@@ -147,3 +148,11 @@ async def test_who_cancels_a_settlement_hears_of_it() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_queue_whose_node_is_away_is_no_refusal() -> None:
+    away = ChannelNotFoundEntity("NOT_FOUND - home node 'a@b' of durable queue 'q' is down or inaccessible")
+    with pytest.raises(BrokerUnreachableError, match="still starting"), refusal_explained("consume q"):
+        raise away
+    with pytest.raises(BrokerRefusedError, match="Create it"), refusal_explained("consume q"):
+        raise ChannelNotFoundEntity("NOT_FOUND - no queue 'q'")
