@@ -42,6 +42,11 @@ def classify(job):
 """
 
 
+def children() -> set[int]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
 @dataclass
 class Bench:
     """A warm runner of the test's own, and what it logs."""
@@ -51,6 +56,11 @@ class Bench:
     watched: Watched
     settings: dict[str, Any] = field(default_factory=dict)
     surroundings: dict[str, str] = field(default_factory=dict)
+    others: set[int] = field(default_factory=children)  # such as the RabbitMQ node of other tests
+
+    def children(self) -> set[int]:
+        """List the children that this test has made."""
+        return children() - self.others
 
     @asynccontextmanager
     async def open(self, target: str = "cases:dispatch", size: int = 1) -> AsyncIterator[Opened]:
@@ -100,11 +110,6 @@ def output(outcome: Outcome) -> Any:  # noqa: ANN401 - JSON
 def told(outcome: Outcome) -> str:
     assert isinstance(outcome, Unsuccessful), outcome
     return outcome.message
-
-
-def children() -> set[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 def descriptors() -> int:
@@ -301,15 +306,15 @@ async def test_threads_that_the_import_starts_are_told_of(bench: Bench) -> None:
 @runs_async
 async def test_a_killed_fork_server_ends_its_jobs_and_is_started_anew(bench: Bench) -> None:
     async with bench.open() as opened:
-        (server,) = children()
+        (server,) = bench.children()
         running = asyncio.create_task(opened.run("waits_for", file="/nowhere"))
         await opened.logged("runs")
         os.kill(server, signal.SIGKILL)
         assert told(await running).startswith("ended together with the fork server")
         assert isinstance(await opened.run(), Succeeded)
-        assert server not in children()
+        assert server not in bench.children()
     assert "the fork server has died; starting another" in bench.caplog.text
-    assert children() == set()
+    assert bench.children() == set()
 
 
 @contextmanager
@@ -390,17 +395,17 @@ async def test_after_a_reload_new_jobs_run_the_new_code_and_running_ones_end_on_
     target = bench.module("mine", VERSION.format(version=1))
     go = bench.folder / "go"
     async with bench.open(target, size=2) as opened:
-        (old,) = children()
+        (old,) = bench.children()
         running = asyncio.create_task(opened.run(file=str(go)))
         await opened.logged("runs")
         bench.module("mine", VERSION.format(version=22))  # another length: Python compares sizes and seconds
         await opened.runner.reload()
         assert [output(await opened.run(slot=1)) for _ in range(3)] == [22, 22, 22]
-        assert old in children()
+        assert old in bench.children()
         go.touch()
         assert output(await running) == 1
         assert [output(await opened.run(slot=slot)) for slot in (0, 1)] == [22, 22]
-        await opened.until(lambda: old not in children())
+        await opened.until(lambda: old not in bench.children())
     assert "reloaded" in bench.caplog.text
 
 
@@ -434,7 +439,7 @@ async def test_a_reload_under_load_loses_no_job(bench: Bench) -> None:
             await opened.runner.reload()
         outcomes = [outcome for some in await asyncio.gather(*running) for outcome in some]
     assert {output(outcome) for outcome in outcomes} == {1}
-    assert children() == set()
+    assert bench.children() == set()
 
 
 # Libraries that start threads and processes
