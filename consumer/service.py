@@ -14,8 +14,8 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from consumer.broker import Broker, Delivery
@@ -88,9 +88,23 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
     with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
-        async with open_runner(settings, files, os.environ, size=settings.pool_size) as runner:
-            await Service(settings, urls, runner, signals).run()
+        async with AsyncExitStack() as stack:
+            opening = stack.enter_async_context(open_runner(settings, files, os.environ, size=settings.pool_size))
+            if runner := await _unless_stopped(opening, signals):
+                await Service(settings, urls, runner, signals).run()
     log.info("stopped")
+
+
+async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
+    """Load the classifier, which may take a minute: a stop meanwhile is not kept waiting, and gives None."""
+    load = asyncio.create_task(opening, name="load")
+    stop = asyncio.create_task(signals.asked.wait(), name="stop")
+    await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not load.done():
+        load.cancel()
+        await asyncio.wait({load})
+    return None if load.cancelled() else load.result()
 
 
 class Service:

@@ -81,10 +81,11 @@ class Producer:
 class ConsumerProcess:
     """`consumer run` with its log, from ready to gone."""
 
-    def __init__(self, environment: Mapping[str, str], cwd: Path | None = None) -> None:
-        self.process = subprocess.Popen(
-            [BIN / "consumer", "run"], env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(
+        self, environment: Mapping[str, str], cwd: Path | None = None, *, log_level: str = "INFO"
+    ) -> None:
+        argv: list[str | Path] = [BIN / "consumer", "--log-level", log_level, "run"]
+        self.process = subprocess.Popen(argv, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read)

@@ -104,6 +104,13 @@ def test_a_classifier_that_does_not_load_ends_the_start_with_its_traceback(modul
     assert "ModuleNotFoundError: No module named 'no_such_library'" in log
 
 
+def test_a_stop_does_not_wait_for_a_classifier_that_loads(module: Path, vhost_url: str) -> None:
+    module.write_text("import signal, sys\nprint('loading', file=sys.stderr, flush=True)\nsignal.pause()\n")
+    loading = ConsumerProcess(environment(vhost_url, classifier="mine:classify"), log_level="DEBUG")
+    loading.wait_for("fork server: loading")
+    assert loading.stop() == os.EX_OK
+
+
 def test_a_stop_leaves_no_process_of_the_classifiers(running: ConsumerProcess, producer: Producer) -> None:
     reply_to = producer.reply_queue()
     publish(producer, reply_to, {})
