@@ -1,7 +1,8 @@
 """One private RabbitMQ node for the whole run, a vhost of its own for each test that asks for one.
 
 Without a RabbitMQ server on the machine such tests are skipped, except in CI, where they fail.
-For annotations: `from management import Management`.
+For annotations: `from harness import Producer
+from management import Management`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from harness import Producer
 from management import Management
 
 from consumer import localbroker
@@ -58,3 +60,10 @@ def management(node: localbroker.Node) -> Iterator[Management]:
 def vhost_url(management: Management) -> str:
     """AMQP URL of this test's vhost."""
     return management.node.vhost_url(management.vhost)
+
+
+@pytest.fixture
+def producer(vhost_url: str) -> Iterator[Producer]:
+    """A producer in this test's vhost."""
+    with Producer(vhost_url) as opened:
+        yield opened

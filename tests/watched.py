@@ -1,10 +1,14 @@
-"""Processes that a test wants to see gone: by pidfd, so that no other process can be taken for one of them."""
+"""Processes that a test wants to see gone: by pidfd, so that no other process can be taken for one of them.
+
+And what this process holds itself, to be compared before and after.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+from pathlib import Path
 
 from fakes import PATIENCE_S
 
@@ -39,3 +43,14 @@ class Watched:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
+
+
+def children() -> set[int]:
+    """List our own children, reaped ones not."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+def descriptors() -> int:
+    """Count our own open descriptors."""
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -20,12 +20,6 @@ TOPOLOGY = Topology("classifier", 3)
 
 
 @pytest.fixture
-def producer(vhost_url: str) -> Iterator[Producer]:
-    with Producer(vhost_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def running(vhost_url: str, tmp_path: Path) -> Iterator[ConsumerProcess]:
     """Echoes a job, except one that says how to fail."""
     command = script(

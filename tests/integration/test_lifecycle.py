@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,12 +20,6 @@ from consumer import localbroker
 JOBS, RESULTS, DEAD = "classifier.jobs", "classifier.results", "classifier.dead"
 #: Says that it runs, then waits until the test says go, by a file beside the script.
 WAIT = 'echo "LOG: begun"; while [ ! -e "${0%/*}/go" ]; do sleep 0.05; done; echo "OUTPUT: 1"'
-
-
-@pytest.fixture
-def producer(vhost_url: str) -> Iterator[Producer]:
-    with Producer(vhost_url) as opened:
-        yield opened
 
 
 def run_to_its_end(url: str, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -24,12 +24,6 @@ LATIN_1 = short("Björn".encode("latin-1"))
 
 
 @pytest.fixture
-def producer(vhost_url: str) -> Iterator[Producer]:
-    with Producer(vhost_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def running(vhost_url: str, tmp_path: Path) -> Iterator[ConsumerProcess]:
     command = script(
         tmp_path, 'case "$(cat "$1")" in', "*crash*) kill -SEGV $$ ;;", "*) echo 'OUTPUT: 1' ;;", "esac"

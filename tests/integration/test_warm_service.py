@@ -25,12 +25,6 @@ def classify(job):
 
 
 @pytest.fixture
-def producer(vhost_url: str) -> Iterator[Producer]:
-    with Producer(vhost_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path = tmp_path / "mine.py"

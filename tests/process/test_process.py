@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fakes import PATIENCE_S, never, runs_async
-from watched import Watched
+from watched import Watched, children, descriptors
 
 from consumer.child import KILL_GRACE_S
 from consumer.job import (
@@ -413,14 +413,6 @@ async def test_who_reads_stdin_finds_its_end_and_not_ours(run: Run) -> None:
     outcome = await run.python("print('OUTPUT:', len(sys.stdin.read()))", within(5))
     assert isinstance(outcome, Succeeded)
     assert outcome.output == b"0"
-
-
-def children() -> set[str]:
-    return {pid for tasks in Path("/proc/self/task").glob("*/children") for pid in tasks.read_text().split()}
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from fakes import never, runs_async
-from watched import Watched
+from watched import Watched, children, descriptors
 
 from consumer.child import KILL_GRACE_S
 from consumer.job import (
@@ -322,11 +322,3 @@ async def test_many_jobs_leave_no_descriptor_and_no_zombie(bench: Bench, case: s
         for _ in range(12):
             await slot.run(with_body(job(), case=case), never())
     assert (children(), descriptors() - len(bench.watched)) == before
-
-
-def children() -> set[str]:
-    return {pid for tasks in Path("/proc/self/task").glob("*/children") for pid in tasks.read_text().split()}
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from fakes import PATIENCE_S, never, runs_async
-from watched import Watched
+from watched import Watched, children, descriptors
 
 from consumer import forkserver
 from consumer.errors import ConfigurationError
@@ -40,11 +40,6 @@ def classify(job):
             time.sleep(0.005)
     return {version}
 """
-
-
-def children() -> set[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 @dataclass
@@ -110,10 +105,6 @@ def output(outcome: Outcome) -> Any:  # noqa: ANN401 - JSON
 def told(outcome: Outcome) -> str:
     assert isinstance(outcome, Unsuccessful), outcome
     return outcome.message
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
