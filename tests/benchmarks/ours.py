@@ -9,7 +9,6 @@ from contender import Contender, Site, plain
 from harness import BIN
 from workload import Workload
 
-from consumer.settings import Settings
 from consumer.topology import Topology
 
 _TOPOLOGY = Topology("classifier", max_attempts=3)
@@ -21,7 +20,7 @@ def _warm(key: str, title: str, *, onnx: bool = False, **settings: str) -> Conte
     return Contender(
         key=key,
         title=title,
-        missing=lambda workload: _no_warm_workers() or (_no_onnx(workload) if onnx else None),
+        missing=lambda workload: _no_onnx(workload) if onnx else None,
         command=_command,
         settings=lambda site: _settings(site, onnx=onnx, **settings),
         envelope=plain,
@@ -29,12 +28,6 @@ def _warm(key: str, title: str, *, onnx: bool = False, **settings: str) -> Conte
         queue=_JOBS.name,
         queue_arguments=_JOBS.arguments,
     )
-
-
-def _no_warm_workers() -> str | None:
-    if "jobs_per_worker" in Settings.model_fields:
-        return None
-    return "this version has no warm workers (no setting jobs_per_worker)"
 
 
 def _no_onnx(workload: Workload) -> str | None:
