@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import demo, localbroker, settings
+from consumer import configuration, demo, localbroker
 from consumer.attempt import attempt
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
@@ -135,13 +135,13 @@ def _positive(text: str) -> float:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    for warning in settings.unknown_variables(os.environ):
+    for warning in configuration.unknown_variables(os.environ):
         log.warning(warning)
     prefix = "setting_"
     given = {
         name.removeprefix(prefix): value for name, value in vars(arguments).items() if name.startswith(prefix)
     }
-    return settings.load(given, os.environ, arguments.config)
+    return configuration.load(given, os.environ, arguments.config)
 
 
 def run_service(arguments: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+from consumer.amqp_url import redacted
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
 from consumer.errors import ConnectionLostError
@@ -29,7 +30,7 @@ from consumer.pool import Pool
 from consumer.properties import Limits
 from consumer.remembered import Remembered
 from consumer.runner import Runner, open_runner
-from consumer.settings import Settings, redacted
+from consumer.settings import Settings
 from consumer.topology import Topology
 
 log = logging.getLogger(__name__)

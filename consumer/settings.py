@@ -1,21 +1,15 @@
-"""The service's settings: frozen, read once at the start, valid from then on.
+"""What an operator can choose: frozen, read once at the start (configuration.py), valid from then on.
 
-Flags win over `CONSUMER_*` variables, those over the TOML file, that over the defaults here. A value that
-cannot be used stops the start with its name, where it came from, the value and the remedy. Each field's
-description is that remedy and its line in the README. No other module reads the environment for settings.
+Each field's description is the remedy that a complaint about its value names, and its line in the README.
+Nothing is read here, neither files nor the environment.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 import tempfile
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
@@ -23,25 +17,18 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
+from consumer.amqp_url import check_url, split_urls
 from consumer.cpus import usable_cpus
-from consumer.errors import ConfigurationError
 
-ENV_PREFIX = "CONSUMER_"
-#: Named in the environment or by the flag --config, never looked for: a file in the working directory that
-#: changes a service without being named is a surprise.
-CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
 #: After its run time a job is killed, its output read, and its reply confirmed: the timeouts of all that together.
 SETTLING_S = 60.0
-UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 
 
 def _list_from_json(value: object) -> object:
@@ -170,8 +157,8 @@ class Settings(BaseModel):
     def _amqp_url_is_one(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        for url in _urls(value):
-            _check_url(url)
+        for url in split_urls(value.get_secret_value()):
+            check_url(url)
         return value
 
     @field_validator("*", mode="before")
@@ -213,100 +200,9 @@ class Settings(BaseModel):
     @property
     def amqp_urls(self) -> tuple[str, ...]:
         """Where RabbitMQ may be: nodes of one cluster. Empty: a private node."""
-        return _urls(self.amqp_url) if self.amqp_url else ()
+        return split_urls(self.amqp_url.get_secret_value()) if self.amqp_url else ()
 
     @property
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
         return self.job_timeout_cap_s or max(LEAST_TIMEOUT_CAP_S, self.job_timeout_s)
-
-
-def _urls(value: SecretStr) -> tuple[str, ...]:
-    """Take the list apart. A comma may stand in a password, but not before the beginning of the next URL."""
-    return tuple(re.split(r"[\s,]+(?=amqps?://)", value.get_secret_value().strip()))
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:  # its message would quote a piece of the password
-        raise ValueError(UNQUOTED) from None
-    if "@" in parts.path + parts.query or parts.fragment:
-        raise ValueError(UNQUOTED)
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname or re.search(r"\s", url):
-        raise ValueError("not an AMQP URL")
-
-
-def load(
-    flags: Mapping[str, Any],
-    environment: Mapping[str, str],
-    config: Path | None = None,
-) -> Settings:
-    """Read the settings. `flags` holds only what was given; `config` wins over CONSUMER_CONFIG.
-
-    Raises:
-        ConfigurationError: with one line for every value that cannot be used.
-    """
-    config = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
-    sources = {
-        f"in {config}": _from_file(config) if config else {},
-        "from {variable}": _from_environment(environment),
-        "from --{flag}": dict(flags),
-    }
-    values = {name: value for source in sources.values() for name, value in source.items()}
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        lines = [_complaint(fault, values, sources) for fault in error.errors(include_url=False)]
-        raise ConfigurationError("\n".join(lines)) from None
-
-
-def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Name the CONSUMER_* variables that look like a misspelt setting.
-
-    Not an error: Kubernetes sets CONSUMER_PORT and others for a service that is called `consumer`.
-    """
-    known = [*(ENV_PREFIX + name.upper() for name in Settings.model_fields), CONFIG_VARIABLE]
-    unknown = [name for name in environment if name.startswith(ENV_PREFIX) and name not in known]
-    guesses = ((name, difflib.get_close_matches(name, known, n=1, cutoff=0.8)) for name in unknown)
-    return [f"{name} is not a setting; did you mean {guess[0]}?" for name, guess in guesses if guess]
-
-
-def redacted(url: str) -> str:
-    """Return the URL with its password hidden, for logs and messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An empty variable counts as not set: Compose and Kubernetes files often leave one so."""
-    names = ((name, ENV_PREFIX + name.upper()) for name in Settings.model_fields)
-    return {name: environment[variable] for name, variable in names if environment.get(variable)}
-
-
-def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> str:
-    reason = fault["msg"].removeprefix("Value error, ")
-    if not fault["loc"]:
-        return str(reason)
-    name = str(fault["loc"][0])
-    source = [source for source, given in sources.items() if name in given][-1]
-    source = source.replace("{variable}", ENV_PREFIX + name.upper()).replace("{flag}", name.replace("_", "-"))
-    if name not in Settings.model_fields:
-        guess = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        return f"{name} {source}: no such setting" + (f"; did you mean {guess[0]}?" if guess else "")
-    shown = "(not shown)" if name == "amqp_url" else repr(values[name])
-    return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"

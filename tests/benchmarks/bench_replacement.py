@@ -19,9 +19,9 @@ from fakes import never
 from results import Results, quantile
 from workload import Workload
 
+from consumer.configuration import load
 from consumer.job import Crashed, Job, Request, Succeeded
 from consumer.jobfiles import JobFiles
-from consumer.settings import load
 from consumer.warm import WarmRunner
 
 pytest_plugins = ["shared_fixtures"]

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from fakes import never, runs_async, unprivileged_folder
 
+from consumer.configuration import load
 from consumer.environment import QUIET, THREAD_VARIABLES, base_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
 from consumer.program import ExecSlot, Program
-from consumer.settings import load
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #: What a service may find in its own environment.

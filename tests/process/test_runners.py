@@ -22,6 +22,7 @@ from fakes import never, runs_async
 from watched import Watched, children, descriptors
 
 from consumer.child import KILL_GRACE_S
+from consumer.configuration import load
 from consumer.job import (
     Crashed,
     Failed,
@@ -39,7 +40,6 @@ from consumer.jobfiles import JobFiles
 from consumer.process import LINGER_S
 from consumer.run import STDERR_TAIL_BYTES
 from consumer.runner import Slot, open_runner
-from consumer.settings import load
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HERE = Path(__file__).parent

@@ -21,10 +21,10 @@ from fakes import PATIENCE_S, never, runs_async
 from watched import Watched, children, descriptors
 
 from consumer import forkserver
+from consumer.configuration import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.jobfiles import JobFiles
-from consumer.settings import load
 from consumer.warm import WarmRunner
 
 HERE = Path(__file__).parent
@@ -341,7 +341,7 @@ import asyncio, os, sys
 from pathlib import Path
 from consumer.job import Job, Request
 from consumer.jobfiles import JobFiles
-from consumer.settings import load
+from consumer.configuration import load
 from consumer.warm import WarmRunner
 
 async def main():

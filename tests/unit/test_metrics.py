@@ -13,6 +13,7 @@ from contextlib import suppress
 import pytest
 from fakes import runs_async
 
+from consumer.configuration import load
 from consumer.disposition import Settlement
 from consumer.job import (
     Crashed,
@@ -28,7 +29,6 @@ from consumer.job import (
     Unroutable,
 )
 from consumer.metrics import MAX_DATAGRAM_BYTES, NAMES, Metrics
-from consumer.settings import load
 
 SUCCEEDED = Succeeded(output=b"1", run_s=0.25)
 HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())

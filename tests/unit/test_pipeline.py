@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, runs_async
 
+from consumer.configuration import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Job, Outcome, OverLimit, Succeeded, TimedOut
 from consumer.messages import Message, MessageTooLargeError
@@ -18,7 +19,6 @@ from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.remembered import Remembered
 from consumer.runner import Slot
-from consumer.settings import load
 from consumer.topology import Topology
 
 SUCCEEDED = Succeeded(output=b'{"label": "idle"}', run_s=0.5)

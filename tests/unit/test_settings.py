@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from consumer.amqp_url import redacted
+from consumer.configuration import load, unknown_variables
 from consumer.errors import ConfigurationError
-from consumer.settings import Settings, load, redacted, unknown_variables
+from consumer.settings import Settings
 
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found
 

@@ -1,0 +1,89 @@
+"""Where settings come from: flags over `CONSUMER_*` variables, those over the TOML file, that over the defaults.
+
+A value that cannot be used stops the start with its name, where it came from, the value and the remedy; all of
+them at once. No other module reads the environment for settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from consumer.errors import ConfigurationError
+from consumer.settings import Settings
+
+ENV_PREFIX = "CONSUMER_"
+#: Named in the environment or by the flag --config, never looked for: a file in the working directory that
+#: changes a service without being named is a surprise.
+CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
+
+
+def load(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config: Path | None = None,
+) -> Settings:
+    """Read the settings. `flags` holds only what was given; `config` wins over CONSUMER_CONFIG.
+
+    Raises:
+        ConfigurationError: with one line for every value that cannot be used.
+    """
+    config = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
+    sources = {
+        f"in {config}": _from_file(config) if config else {},
+        "from {variable}": _from_environment(environment),
+        "from --{flag}": dict(flags),
+    }
+    values = {name: value for source in sources.values() for name, value in source.items()}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [_complaint(fault, values, sources) for fault in error.errors(include_url=False)]
+        raise ConfigurationError("\n".join(lines)) from None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Name the CONSUMER_* variables that look like a misspelt setting.
+
+    Not an error: Kubernetes sets CONSUMER_PORT and others for a service that is called `consumer`.
+    """
+    known = [*(ENV_PREFIX + name.upper() for name in Settings.model_fields), CONFIG_VARIABLE]
+    unknown = [name for name in environment if name.startswith(ENV_PREFIX) and name not in known]
+    guesses = ((name, difflib.get_close_matches(name, known, n=1, cutoff=0.8)) for name in unknown)
+    return [f"{name} is not a setting; did you mean {guess[0]}?" for name, guess in guesses if guess]
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """An empty variable counts as not set: Compose and Kubernetes files often leave one so."""
+    names = ((name, ENV_PREFIX + name.upper()) for name in Settings.model_fields)
+    return {name: environment[variable] for name, variable in names if environment.get(variable)}
+
+
+def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> str:
+    reason = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:
+        return str(reason)
+    name = str(fault["loc"][0])
+    source = [source for source, given in sources.items() if name in given][-1]
+    source = source.replace("{variable}", ENV_PREFIX + name.upper()).replace("{flag}", name.replace("_", "-"))
+    if name not in Settings.model_fields:
+        guess = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        return f"{name} {source}: no such setting" + (f"; did you mean {guess[0]}?" if guess else "")
+    shown = "(not shown)" if name == "amqp_url" else repr(values[name])
+    return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"
