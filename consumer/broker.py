@@ -1,8 +1,8 @@
 """The service's side of RabbitMQ: queues declared, deliveries in, publishes confirmed, messages settled.
 
-Two connections: one reads and acks, one publishes, because a RabbitMQ with an alarm stops reading every
-connection that has published, acks included. Nothing is repaired here: whatever breaks a connection ends the
-whole `Broker`, with all deliveries that came by it, and RabbitMQ delivers again what was not settled. No call
+Two connections: one reads and acks, one publishes (publisher.py), because a RabbitMQ with an alarm stops reading
+every connection that has published, acks included. Nothing is repaired here: whatever breaks a connection ends
+the whole `Broker`, with all deliveries that came by it, and RabbitMQ delivers again what was not settled. No call
 waits longer than its timeout, but for a confirm that an alarm holds back.
 
 What is done once goes through aio-pika, what is done for each job through the channel of aiormq below it: of
@@ -12,8 +12,6 @@ the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiti
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,29 +20,16 @@ from typing import Any, Self
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
-from aiormq import Channel as UnderlayChannel
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
 
-from consumer.connection import (
-    CALL_TIMEOUT_S,
-    CONFIRM_TIMEOUT_S,
-    connection,
-    may_be_lost,
-    refusal_explained,
-)
+from consumer.connection import CALL_TIMEOUT_S, connection, may_be_lost, refusal_explained
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import DIRECT_REPLY_PREFIX, Message, MessageTooLargeError
-from consumer.properties import Limits, properties, received
+from consumer.messages import Message
+from consumer.properties import Limits, received
+from consumer.publisher import Publisher
 from consumer.topology import Topology
-
-log = logging.getLogger(__name__)
-
-#: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
-REFUSAL_PATIENCE_S = 30.0
-#: How often confirms that do not come are looked for.
-WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +47,7 @@ class Delivery:
     redelivered: bool
 
     async def publish(self, message: Message, queue: str) -> str | None:
-        """Publish what answers the message: see `Broker.publish`."""
+        """Publish what answers the message: see `Publisher.publish`."""
         return await self.broker.publish(message, queue)
 
     def while_alive(self) -> Waiting:
@@ -92,7 +77,7 @@ class Broker:
     """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet.
 
     `lifetime` ends with the first sign that this Broker is of no use any more.
-    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first.
+    Mutable state: `_cancel`, once there is a consumer.
     """
 
     def __init__(
@@ -105,12 +90,10 @@ class Broker:
     ) -> None:
         self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
         self._reader = reader
-        self._writer = writer
         self._read = read
         self._write = write
-        self._limits = limits
         self.lifetime = Lifetime()
-        self._unconfirmed: dict[object, float] = {}
+        self._publisher = Publisher(writer, write, limits, self.lifetime)
         self._cancel: Any = None
         read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
         write.close_callbacks.add(partial(self._closed, "the connection that publishes"))
@@ -212,7 +195,7 @@ class Broker:
         """Wait until we no longer consume or can no longer publish; return what happened."""
         if self._read.is_closed or self._write.is_closed:
             self.lifetime.end("the connection was closed while it was opened")
-        watch = asyncio.create_task(self._watch_confirms(), name="watch confirms")
+        watch = asyncio.create_task(self._publisher.watch_confirms(), name="watch confirms")
         ends: set[asyncio.Future[Any]] = {watch, self.lifetime.ended}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -222,87 +205,16 @@ class Broker:
             watch.result()  # raises: it ends by a bug only
         return await self.lifetime.ended
 
+    async def publish(self, message: Message, queue: str) -> str | None:
+        """Publish by the other connection: see `Publisher.publish`."""
+        return await self._publisher.publish(message, queue)
+
     def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
         """Take note of a closed channel. With RabbitMQ's own words, where it said any."""
         if isinstance(error, asyncio.CancelledError):
             self.lifetime.end(f"{what} went silent")
         else:
             self.lifetime.end(f"{what} was closed: {str(error) or type(error).__name__}")
-
-    async def _watch_confirms(self) -> None:
-        """Find a confirm that does not come. While an alarm lasts, RabbitMQ reads nothing and owes none."""
-        held_since: float | None = None
-        while True:
-            await asyncio.sleep(WATCH_S)
-            now = asyncio.get_running_loop().time()
-            oldest = next(iter(self._unconfirmed.values()), now)
-            if now - oldest < WATCH_S:
-                held_since = None
-            elif await self._is_blocked():
-                if held_since is None:
-                    log.warning("RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked")
-                held_since = now
-            elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
-                self.lifetime.end(f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s")
-
-    async def _is_blocked(self) -> bool:
-        """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait."""
-        if (transport := self._writer.transport) is None:
-            return False
-        ready = asyncio.ensure_future(transport.ready())
-        done, _ = await asyncio.wait({ready}, timeout=0)
-        ready.cancel()
-        return not done
-
-    async def publish(self, message: Message, queue: str) -> str | None:
-        """Publish to a queue and wait until RabbitMQ has it.
-
-        Returns:
-            None, or why the queue did not get the message.
-
-        Raises:
-            ConnectionLostError: RabbitMQ may or may not have it. To be published again when the job comes again,
-                not before: it will come, and be answered then.
-            MessageTooLargeError: RabbitMQ takes no message of that size, whatever the queue.
-        """
-        if self._limits.refuses(message):
-            raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
-        give_up = asyncio.get_running_loop().time() + REFUSAL_PATIENCE_S
-        # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
-        mandatory = not queue.startswith(DIRECT_REPLY_PREFIX)
-        while True:
-            try:
-                with self.lifetime.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
-                    await self._publish_once(message, queue, mandatory=mandatory)
-            except PublishError:
-                return f"there is no queue {queue!r}"
-            except DeliveryError:
-                if asyncio.get_running_loop().time() > give_up:
-                    return f"the queue {queue!r} takes no messages (full?)"
-                await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
-            else:
-                return None
-
-    async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
-        """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
-
-        `_watch_confirms` bounds the wait.
-        """
-        channel = await self._write.get_underlay_channel()
-        if not isinstance(channel, UnderlayChannel):
-            raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
-        ticket = object()
-        self._unconfirmed[ticket] = asyncio.get_running_loop().time()
-        try:
-            await channel.basic_publish(
-                message.body,
-                routing_key=queue,
-                properties=properties(message),
-                mandatory=mandatory,
-                wait=False,
-            )
-        finally:
-            del self._unconfirmed[ticket]
 
     @asynccontextmanager
     async def _throw_away_channel(self, act: str) -> AsyncIterator[AbstractChannel]:

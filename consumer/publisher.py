@@ -1,0 +1,119 @@
+"""Publishes with a confirm: who returns from here knows whether RabbitMQ has the message.
+
+One connection and channel that do nothing else: an alarm stops RabbitMQ reading every connection that has
+published. Nothing is published twice here, and no wait is longer than RabbitMQ's confirm may take, but for one
+that an alarm holds back; that one is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq import Channel as UnderlayChannel
+
+from consumer.connection import CONFIRM_TIMEOUT_S
+from consumer.lifetime import Lifetime, Waiting
+from consumer.messages import DIRECT_REPLY_PREFIX, Message, MessageTooLargeError
+from consumer.properties import Limits, properties
+
+log = logging.getLogger(__name__)
+
+#: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
+REFUSAL_PATIENCE_S = 30.0
+#: How often confirms that do not come are looked for.
+WATCH_S = 1.0
+
+
+class Publisher:
+    """The connection that publishes. What breaks it ends the `lifetime`, and that ends all waits here.
+
+    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first.
+    """
+
+    def __init__(
+        self, connection: AbstractConnection, channel: AbstractChannel, limits: Limits, lifetime: Lifetime
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._limits = limits
+        self._lifetime = lifetime
+        self._unconfirmed: dict[object, float] = {}
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        """Publish to a queue and wait until RabbitMQ has it.
+
+        Returns:
+            None, or why the queue did not get the message.
+
+        Raises:
+            ConnectionLostError: RabbitMQ may or may not have it. To be published again when the job comes again,
+                not before: it will come, and be answered then.
+            MessageTooLargeError: RabbitMQ takes no message of that size, whatever the queue.
+        """
+        if self._limits.refuses(message):
+            raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
+        give_up = asyncio.get_running_loop().time() + REFUSAL_PATIENCE_S
+        # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
+        mandatory = not queue.startswith(DIRECT_REPLY_PREFIX)
+        while True:
+            try:
+                with self._lifetime.ends_if_lost(), self._limits.learned(), Waiting(self._lifetime):
+                    await self._publish_once(message, queue, mandatory=mandatory)
+            except PublishError:
+                return f"there is no queue {queue!r}"
+            except DeliveryError:
+                if asyncio.get_running_loop().time() > give_up:
+                    return f"the queue {queue!r} takes no messages (full?)"
+                await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
+            else:
+                return None
+
+    async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
+        """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
+
+        `watch_confirms` bounds the wait.
+        """
+        channel = await self._channel.get_underlay_channel()
+        if not isinstance(channel, UnderlayChannel):
+            raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
+        ticket = object()
+        self._unconfirmed[ticket] = asyncio.get_running_loop().time()
+        try:
+            await channel.basic_publish(
+                message.body,
+                routing_key=queue,
+                properties=properties(message),
+                mandatory=mandatory,
+                wait=False,
+            )
+        finally:
+            del self._unconfirmed[ticket]
+
+    async def watch_confirms(self) -> None:
+        """End the lifetime over a confirm that does not come. During an alarm RabbitMQ owes none."""
+        held_since: float | None = None
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = asyncio.get_running_loop().time()
+            oldest = next(iter(self._unconfirmed.values()), now)
+            if now - oldest < WATCH_S:
+                held_since = None
+            elif await self._is_blocked():
+                if held_since is None:
+                    log.warning("RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked")
+                held_since = now
+            elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
+                self._lifetime.end(f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s")
+
+    async def _is_blocked(self) -> bool:
+        """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait."""
+        if (transport := self._connection.transport) is None:
+            return False
+        ready = asyncio.ensure_future(transport.ready())
+        done, _ = await asyncio.wait({ready}, timeout=0)
+        ready.cancel()
+        return not done
