@@ -114,7 +114,7 @@ def refusal_explained(act: str) -> Iterator[None]:
             "or choose another `prefix`"
         ) from None
     except aiormq.exceptions.ChannelNotFoundEntity as error:
-        if "down or inaccessible" in str(error):  # for some seconds after a node's start, and while it is away
+        if is_away(error):
             raise BrokerUnreachableError(f"cannot {act}: {_reason(error)}. Is RabbitMQ still starting?") from None
         raise BrokerRefusedError(
             f"cannot {act}: {_reason(error)}. Create it, or set `declare` to true. Without a dead-letter "
@@ -125,6 +125,11 @@ def refusal_explained(act: str) -> Iterator[None]:
             f"cannot {act}: {_reason(error)}. Grant the permission, or set `declare` to false "
             "and have the queues created by somebody who may"
         ) from None
+
+
+def is_away(error: aiormq.exceptions.ChannelNotFoundEntity) -> bool:
+    """Whether only the queue's node is missing: for some seconds after its start, and while it is away."""
+    return "down or inaccessible" in str(error)
 
 
 def _reason(error: BaseException) -> str:
