@@ -99,6 +99,7 @@ class Broker:
         self._reader = reader
         self._read = read
         self._write = write
+        self._limits = limits
         self.lifetime = Lifetime()
         self._publisher = Publisher(writer, write, limits, self.lifetime)
         self._cancel: Any = None
@@ -222,8 +223,11 @@ class Broker:
         Raises:
             ConnectionLostError
         """
+        if name in self._limits.unreachable:
+            return False
         with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
-            async with self._throw_away_channel(f"find {name}") as channel:
+            noted = self._limits.unreachable.noted(name, self.lifetime)
+            async with self._throw_away_channel(f"find {name}") as channel, noted:
                 try:
                     await _find(channel, name)
                 except ChannelNotFoundEntity as error:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aio_pika import DeliveryMode
@@ -19,6 +19,7 @@ from pamqp.commands import Basic
 from consumer.connection import PRODUCT, VERSION
 from consumer.messages import Message
 from consumer.tolerant import Undecodable
+from consumer.unreachable import Unreachable
 
 APP_ID = f"{PRODUCT} {VERSION}"
 
@@ -81,6 +82,7 @@ class Limits:
     """
 
     max_message_bytes: int | None = None
+    unreachable: Unreachable = field(default_factory=Unreachable)
 
     def refuses(self, message: Message) -> bool:
         """Whether RabbitMQ is known to refuse a message of this size."""

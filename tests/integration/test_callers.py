@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,3 +70,27 @@ def test_a_job_whose_caller_waits_is_answered(
             assert caller.take(name).json["job_id"] == "m2"
     assert busy.stop() == os.EX_OK
     assert not [line for line in busy.log if "no jobs since" in line]
+
+
+#: Erlang's pid of a process on a node that is not there, as RabbitMQ writes it into an address.
+AWAY = base64.b64encode(b"\x83Xw\x09reply@123" + bytes(12)).decode()
+
+
+@pytest.mark.parametrize("asks", ["true", "false"])
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("amq.gen-\xe9 = \n?", 0), (DIRECT + ".x", 0), (DIRECT + ".no.such=", 2), (f"{DIRECT}.{AWAY}.key", 2)],
+    ids=["server-named", "direct", "direct, not made by RabbitMQ", "direct, of a node that is away"],
+)
+def test_an_address_that_cannot_be_reached_is_that_of_a_caller_who_has_gone(
+    vhost_url: str, producer: Producer, name: str, lost: int, asks: str
+) -> None:
+    """RabbitMQ 3.10 fails over some, and closes the connection: twice, and then that is known."""
+    with consumer(vhost_url, command='["echo", "OUTPUT: 1"]', drop_if_caller_gone=asks) as running:
+        producer.publish(JOBS, b"{}", message_id="m1", reply_to=name)
+        running.wait_for("ack after")
+        producer.publish(JOBS, b"{}", message_id="m2", reply_to=name)
+        running.wait_for("ack after")
+        assert running.stop() == os.EX_OK
+    assert (producer.depth(JOBS), producer.depth(DEAD)) == (0, 0)
+    assert len([line for line in running.log if "taking jobs again" in line]) <= lost
