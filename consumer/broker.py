@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -29,7 +29,7 @@ from pamqp.commands import Queue
 
 from consumer.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import Message
+from consumer.messages import DIRECT_REPLY_PREFIX, Message
 from consumer.properties import Limits, received
 from consumer.publisher import Publisher
 from consumer.topology import Topology
@@ -225,8 +225,9 @@ class Broker:
         """
         if name in self._limits.unreachable:
             return False
+        is_direct = name.startswith(DIRECT_REPLY_PREFIX)
         with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
-            noted = self._limits.unreachable.noted(name, self.lifetime)
+            noted = self._limits.unreachable.noted(name, self.lifetime) if is_direct else nullcontext()
             async with self._throw_away_channel(f"find {name}") as channel, noted:
                 try:
                     await _find(channel, name)

@@ -78,7 +78,8 @@ def properties(message: Message) -> Basic.Properties:
 class Limits:
     """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
 
-    Mutable state: `max_message_bytes`, None until a message was refused.
+    Mutable state: `max_message_bytes`, None until a message was refused;
+    `unreachable`, addresses that it fails over.
     """
 
     max_message_bytes: int | None = None

@@ -86,7 +86,8 @@ def test_an_address_that_cannot_be_reached_is_that_of_a_caller_who_has_gone(
     vhost_url: str, producer: Producer, name: str, lost: int, asks: str
 ) -> None:
     """RabbitMQ 3.10 fails over some, and closes the connection: twice, and then that is known."""
-    with consumer(vhost_url, command='["echo", "OUTPUT: 1"]', drop_if_caller_gone=asks) as running:
+    command = '["sh", "-c", "echo OUTPUT: 1"]'
+    with consumer(vhost_url, command=command, drop_if_caller_gone=asks) as running:
         producer.publish(JOBS, b"{}", message_id="m1", reply_to=name)
         running.wait_for("ack after")
         producer.publish(JOBS, b"{}", message_id="m2", reply_to=name)
