@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aio_pika import DeliveryMode
@@ -77,10 +77,12 @@ def properties(message: Message) -> Basic.Properties:
 class Limits:
     """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
 
-    Mutable state: `max_message_bytes`, None until a message was refused.
+    Mutable state: `max_message_bytes`, None until a message was refused; `refusing`, the queues that have refused
+    a message and taken none since.
     """
 
     max_message_bytes: int | None = None
+    refusing: set[str] = field(default_factory=set)
 
     def refuses(self, message: Message) -> bool:
         """Whether RabbitMQ is known to refuse a message of this size."""
