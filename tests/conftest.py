@@ -8,10 +8,12 @@ from management import Management`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from uuid import uuid4
 
 import pytest
+from cluster import Cluster
 from harness import Producer
 from management import Management
 
@@ -45,6 +47,25 @@ def node(
         yield localbroker.up(data_dir, report=report)
     finally:
         localbroker.down(data_dir, timeout_s=0)
+
+
+@pytest.fixture(scope="module")
+def cluster(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:  # noqa: ARG001
+    """Three nodes that live as long as the module's tests, which kill them."""
+    with Cluster.open(tmp_path_factory.mktemp("cluster")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Shows a line to whoever runs the tests, not only when one fails: a measurement is for reading."""
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+
+    def show(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            print(f"\n{line}")  # noqa: T201
+
+    return show
 
 
 @pytest.fixture
