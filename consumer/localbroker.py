@@ -26,7 +26,7 @@ from pathlib import Path
 from consumer import nodefolder
 from consumer.errors import BrokerUnreachableError
 from consumer.management import RefusedError, api
-from consumer.nodefolder import HOST, LocalBrokerError, Node
+from consumer.nodefolder import HOST, LocalBrokerError, Member, Node
 
 __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
 
@@ -53,11 +53,12 @@ class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter
         )
 
 
-def up(
+def up(  # noqa: PLR0913 - each is optional
     data_dir: Path,
     *,
     config: Mapping[str, str] | None = None,
     advanced: str | None = None,
+    member: Member | None = None,
     timeout_s: float = 120,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Node:
@@ -67,6 +68,7 @@ def up(
         data_dir: the node's folder, made if need be. Durable queues and messages live here over restarts.
         config: lines of rabbitmq.conf over `nodefolder.DEFAULTS`. A node that runs already keeps what it has.
         advanced: advanced.config, in Erlang's own syntax.
+        member: for a node of a cluster; who its peers are is said in `config`.
         timeout_s: how long a start may take, in seconds.
         report: gets a line at each step that a person would wait for.
 
@@ -86,8 +88,9 @@ def up(
         server = find_server(os.environ)
         if _stop(data_dir, grace_s=10):
             report(f"ended what a previous node left running in {data_dir}")
-        node = nodefolder.choose(data_dir)
-        nodefolder.write_files(node, server, config or {}, advanced or "[].")
+        node = nodefolder.choose(data_dir, member)
+        cookie = member.cookie if member else None
+        nodefolder.write_files(node, server, config or {}, advanced or "[].", cookie)
         return _start(node, server, deadline, report)
 
 

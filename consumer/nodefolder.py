@@ -102,6 +102,20 @@ class Node:
         )
 
 
+@dataclass(frozen=True)
+class Member:
+    """What a node of a cluster is told, and a node by itself chooses.
+
+    All but the name is the same for all members. Their epmd is nobody's own: whoever makes the cluster starts it
+    before the first node, and it outlives each that is killed.
+    """
+
+    nodename: str
+    password: str = field(repr=False)
+    cookie: str = field(repr=False)
+    epmd_port: int
+
+
 @contextmanager
 def locked(data_dir: Path, report: Callable[[str], None]) -> Iterator[None]:
     """One start or stop at a time in a folder. The kernel drops the lock when its holder dies.
@@ -147,14 +161,23 @@ def save(node: Node) -> None:
     _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")
 
 
-def choose(data_dir: Path) -> Node:
+def choose(data_dir: Path, member: Member | None = None) -> Node:
     """Password and ports for a start: the last one's where they still serve, so that its URL stays valid."""
     last = load(data_dir)
-    if last and _free([last.amqp_port, last.management_port, last.dist_port, last.epmd_port]):
-        return replace(last, pid=0, epmd_pid=None)
-    password = last.password if last else _configured_password(data_dir) or secrets.token_hex(16)
-    amqp, management, dist, epmd = _free_ports(4)
-    return Node(data_dir, password, amqp, management, dist, epmd)
+    if last and _free(_own_ports(last, member)):
+        node = replace(last, pid=0, epmd_pid=None)
+    else:
+        password = last.password if last else _configured_password(data_dir) or secrets.token_hex(16)
+        amqp, management, dist, epmd = free_ports(4)
+        node = Node(data_dir, password, amqp, management, dist, epmd)
+    if not member:
+        return node
+    return replace(node, nodename=member.nodename, password=member.password, epmd_port=member.epmd_port)
+
+
+def _own_ports(node: Node, member: Member | None) -> list[int]:
+    own = [node.amqp_port, node.management_port, node.dist_port]
+    return own if member else [*own, node.epmd_port]
 
 
 def _configured_password(data_dir: Path) -> str | None:
@@ -166,7 +189,8 @@ def _configured_password(data_dir: Path) -> str | None:
     return found[1] if found else None
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Choose ports that nothing on this machine listens on now."""
     while not _free(ports := secrets.SystemRandom().sample(PORTS, count)):
         pass
     return ports
@@ -232,18 +256,24 @@ def render_ctl(node: Node, program: Path) -> str:
     return f'#!/bin/sh\nexec env -i {settings} {shlex.quote(str(program))} "$@"\n'
 
 
-def write_files(node: Node, server: Path, lines: Mapping[str, str], advanced: str) -> None:
+def write_files(
+    node: Node, server: Path, lines: Mapping[str, str], advanced: str, cookie: str | None = None
+) -> None:
     """Everything the server and rabbitmqctl read, and the state file, before there is a process."""
     folder = node.data_dir
     _write(folder / ".gitignore", "*\n")
     _write(folder / "enabled_plugins", "[rabbitmq_management].\n")
     _write(folder / "rabbitmq.conf", render_config(node, lines))
     _write(folder / "advanced.config", advanced + "\n")
-    if not (folder / ".erlang.cookie").exists():
-        # Whoever knows it may run code in the node. Erlang's own is not made of secure random numbers.
-        _write(folder / ".erlang.cookie", secrets.token_hex(20))
+    if cookie or not (folder / ".erlang.cookie").exists():
+        _write(folder / ".erlang.cookie", cookie or new_cookie())
     _write(folder / "rabbitmqctl", render_ctl(node, server.with_name("rabbitmqctl")), mode=0o700)
     save(node)
+
+
+def new_cookie() -> str:
+    """Whoever knows it may run code in the node. Erlang's own is not made of secure random numbers."""
+    return secrets.token_hex(20)
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:

@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 #: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
 REFUSAL_PATIENCE_S = 30.0
+#: A channel that meets a quorum queue while its leader is lost may be refused for as long as that node is down,
+#: though another leads the queue by then (seen on 3.10.8). New connections find the new leader. They are tried
+#: once, not before an election is over, and not again until the queue takes something: perhaps it really is full.
+STALE_S = 3.0
 #: How often confirms that do not come are looked for.
 WATCH_S = 1.0
 
@@ -59,7 +63,7 @@ class Publisher:
             raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
         if queue in self._limits.unreachable:
             return f"RabbitMQ cannot reach {queue!r}"
-        give_up = asyncio.get_running_loop().time() + REFUSAL_PATIENCE_S
+        began = asyncio.get_running_loop().time()
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
@@ -70,10 +74,16 @@ class Publisher:
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
-                if asyncio.get_running_loop().time() > give_up:
+                refused_s = asyncio.get_running_loop().time() - began
+                if refused_s > REFUSAL_PATIENCE_S:
                     return f"the queue {queue!r} takes no messages (full?)"
+                if refused_s > STALE_S and queue not in self._limits.refusing:
+                    self._limits.refusing.add(queue)
+                    self._lifetime.end(f"RabbitMQ refuses what we publish to {queue}")
+                    self._lifetime.raise_if_ended()
                 await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
             else:
+                self._limits.refusing.discard(queue)
                 return None
 
     def _noted(self, queue: str) -> AbstractAsyncContextManager[None]:

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from uuid import uuid4
 
 import pytest
+from cluster import Cluster
 from harness import Producer, Tell
 from management import Management
 
@@ -57,6 +58,13 @@ def node(
         yield localbroker.up(data_dir, report=report)
     finally:
         localbroker.down(data_dir, timeout_s=0)
+
+
+@pytest.fixture(scope="module")
+def cluster(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:  # noqa: ARG001
+    """Three nodes that live as long as the module's tests, which kill them."""
+    with Cluster.open(tmp_path_factory.mktemp("cluster")) as opened:
+        yield opened
 
 
 @pytest.fixture

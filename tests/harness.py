@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,14 @@ import pika.exceptions
 
 #: No test waits this long unless something hangs.
 PATIENCE_S = 60.0
+POLL_S = 0.1
+#: A classifier: leaves a line for each run, says that it runs, waits for the test's go; the job is the answer.
+HELD = (
+    'echo run >>"${0%/*}/runs"',
+    'echo "LOG: begun"',
+    'while [ ! -e "${0%/*}/go" ]; do sleep 0.02; done',
+    "printf 'OUTPUT: '; cat \"$1\"; echo",
+)
 BIN = Path(sys.executable).parent
 #: Shows a line to whoever runs the tests.
 Tell = Callable[[str], None]
@@ -143,6 +152,15 @@ def consumer(url: str, **settings: object) -> Iterator[ConsumerProcess]:
         if running.process.poll() is None:
             running.process.kill()
             running.end()
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what nobody tells, so that it has to be asked for."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {PATIENCE_S:g} s in vain for {what}")
+        time.sleep(POLL_S)
 
 
 def script(folder: Path, *lines: str, name: str = "classify.sh") -> str:

@@ -41,14 +41,13 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, script
+from harness import HELD, ConsumerProcess, Producer, Tell, consumer, script
 from management import Management
 from proxy import Proxy
 
@@ -58,13 +57,6 @@ from consumer.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
-#: Leaves a line for each run, says that it runs, then waits for the test's go; the job is the answer.
-HELD = (
-    'echo run >>"${0%/*}/runs"',
-    'echo "LOG: begun"',
-    'while [ ! -e "${0%/*}/go" ]; do sleep 0.02; done',
-    "printf 'OUTPUT: '; cat \"$1\"; echo",
-)
 LOST, AGAIN = "no jobs since", "taking jobs again after"
 MAX_MESSAGE_BYTES = 300_000
 #: Both are looked at every second instead of every minute and every five seconds.
@@ -90,7 +82,7 @@ class Site:
     proxy: Proxy
     producer: Producer
     folder: Path
-    tell: Callable[[str], None]
+    tell: Tell
 
     @property
     def url(self) -> str:
@@ -130,16 +122,9 @@ class Site:
 
 
 @pytest.fixture
-def site(own_node: localbroker.Node, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(own_node: localbroker.Node, tmp_path: Path, tell: Tell) -> Iterator[Site]:
     name = f"test-{uuid4().hex[:12]}"
     create_vhost(own_node, name)
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-
-    def tell(line: str) -> None:
-        """Show it to whoever runs the tests, not only when one fails."""
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            print(f"\n{line}")  # noqa: T201 - a measurement is for reading
-
     with Proxy.open(own_node.amqp_port) as proxy, Producer(own_node.vhost_url(name)) as producer:
         yield Site(own_node, Management(own_node, name), proxy, producer, tmp_path, tell)
     delete_vhost(own_node, name)

@@ -1,0 +1,70 @@
+"""What a queue's refusals lead to, without a RabbitMQ: new connections once, then the answer is given up."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError
+from aiormq import Channel
+from fakes import runs_async
+from pamqp.commands import Basic
+
+from consumer import publisher
+from consumer.errors import ConnectionLostError
+from consumer.lifetime import Lifetime
+from consumer.messages import Message
+from consumer.properties import Limits
+from consumer.publisher import Publisher
+
+
+class RefusingChannel(Channel):
+    """Refuses every message while `refuses` is set."""
+
+    def __init__(self) -> None:
+        self.refuses = True
+
+    async def get_underlay_channel(self) -> RefusingChannel:
+        return self
+
+    async def basic_publish(self, *_: object, **__: object) -> None:
+        if self.refuses:
+            raise DeliveryError(None, Basic.Nack())
+
+
+def life(channel: RefusingChannel, limits: Limits) -> tuple[Publisher, Lifetime]:
+    """The publisher of new connections."""
+    lifetime = Lifetime()
+    connection = cast("AbstractConnection", None)
+    return Publisher(connection, cast("AbstractChannel", channel), limits, lifetime), lifetime
+
+
+@runs_async
+async def test_a_queue_that_refuses_is_met_by_new_connections_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "STALE_S", -1)
+    channel, limits = RefusingChannel(), Limits()
+    first, lifetime = life(channel, limits)
+    with pytest.raises(ConnectionLostError, match="RabbitMQ refuses what we publish to results"):
+        await first.publish(Message(body=b"1"), "results")
+    assert lifetime.ended.done()
+
+    monkeypatch.setattr(publisher, "REFUSAL_PATIENCE_S", -1)
+    second, lifetime = life(channel, limits)
+    fault = await second.publish(Message(body=b"1"), "results")
+    assert fault == "the queue 'results' takes no messages (full?)"
+    assert not lifetime.ended.done()
+
+
+@runs_async
+async def test_a_queue_that_has_taken_something_since_is_met_by_new_connections_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher, "STALE_S", -1)
+    channel, limits = RefusingChannel(), Limits(refusing={"results"})
+    accepted, _ = life(channel, limits)
+    channel.refuses = False
+    assert await accepted.publish(Message(body=b"1"), "results") is None
+    channel.refuses = True
+    with pytest.raises(ConnectionLostError):
+        await accepted.publish(Message(body=b"1"), "results")
