@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -53,11 +53,12 @@ class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter
         )
 
 
-def up(
+def up(  # noqa: PLR0913 - keywords, each with a default
     data_dir: Path,
     *,
     config: Mapping[str, str] | None = None,
     advanced: str | None = None,
+    plugins: Sequence[str] = (),
     timeout_s: float = 120,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Node:
@@ -67,6 +68,7 @@ def up(
         data_dir: the node's folder, made if need be. Durable queues and messages live here over restarts.
         config: lines of rabbitmq.conf over `nodefolder.DEFAULTS`. A node that runs already keeps what it has.
         advanced: advanced.config, in Erlang's own syntax.
+        plugins: enabled besides the management console.
         timeout_s: how long a start may take, in seconds.
         report: gets a line at each step that a person would wait for.
 
@@ -87,7 +89,7 @@ def up(
         if _stop(data_dir, grace_s=10):
             report(f"ended what a previous node left running in {data_dir}")
         node = nodefolder.choose(data_dir)
-        nodefolder.write_files(node, server, config or {}, advanced or "[].")
+        nodefolder.write_files(node, server, config or {}, advanced or "[].", plugins)
         return _start(node, server, deadline, report)
 
 
