@@ -24,7 +24,8 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
 
-from consumer.connection import CALL_TIMEOUT_S, connection, may_be_lost, refusal_explained
+from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
+from consumer.credentials import Credentials
 from consumer.lifetime import Lifetime, Waiting
 from consumer.messages import Message
 from consumer.properties import Limits, received
@@ -100,18 +101,24 @@ class Broker:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, name: str, limits: Limits | None = None) -> AsyncIterator[Self]:
+    async def open(
+        cls, url: str, *, name: str, limits: Limits | None = None, credentials: Credentials = NO_FILES
+    ) -> AsyncIterator[Self]:
         """Connect twice; close both at the end, whatever happened.
 
         Args:
             url: an AMQP URL.
             name: shown in the management console behind what each connection is for.
             limits: what a Broker before this one has learned, and a later one shall know.
+            credentials: files that go with the URL.
 
         Raises:
-            BrokerUnreachableError, BrokerRefusedError
+            BrokerUnreachableError, BrokerRefusedError, ConfigurationError
         """
-        async with connection(url, f"read {name}") as reader, connection(url, f"write {name}") as writer:
+        async with (
+            connection(url, f"read {name}", credentials) as reader,
+            connection(url, f"write {name}", credentials) as writer,
+        ):
             with may_be_lost():
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     read = await reader.channel(publisher_confirms=False)

@@ -236,7 +236,8 @@ async def _submit(
     arguments: argparse.Namespace, chosen: Settings, url: str, sources: list[Source], out: TextIO
 ) -> list[Result]:
     queue = Topology(chosen.prefix, chosen.max_attempts).jobs
-    async with Client.open(url, queue=queue, direct=arguments.direct) as client:
+    opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials)
+    async with opening as client:
         return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
 
 

@@ -19,7 +19,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
-from consumer.connection import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, connection
+from consumer.connection import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, NO_FILES, connection
+from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.messages import Reply
 
@@ -45,7 +46,9 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, queue: str, direct: bool = False) -> AsyncIterator[Client]:
+    async def open(
+        cls, url: str, *, queue: str, direct: bool = False, credentials: Credentials = NO_FILES
+    ) -> AsyncIterator[Client]:
         """Connect and make ready for replies.
 
         Args:
@@ -53,11 +56,12 @@ class Client:
             queue: the jobs queue, `<prefix>.jobs`.
             direct: reply through RabbitMQ's direct reply-to instead of an exclusive queue: no queue is
                 made, and a reply that finds nobody is gone.
+            credentials: files for TLS and the login; by default there are none.
 
         Raises:
-            BrokerUnreachableError, BrokerRefusedError
+            BrokerUnreachableError, BrokerRefusedError, ConfigurationError
         """
-        async with connection(url, "submit") as opened:
+        async with connection(url, "submit", credentials) as opened:
             channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
             if direct:
                 replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)

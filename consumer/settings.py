@@ -24,6 +24,7 @@ from pydantic import (
 
 from consumer.amqp_url import check_url, split_urls
 from consumer.cpus import usable_cpus
+from consumer.credentials import Credentials
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
@@ -49,6 +50,22 @@ class Settings(BaseModel):
         None,
         description="amqp://user:password@host:5672/vhost (or amqps://), several of one cluster with spaces "
         "between them; not set: a private RabbitMQ node",
+    )
+    amqp_password_file: Path | None = Field(
+        None,
+        description="a file whose first line is the password of the user in amqp_url, read at each connect",
+    )
+    amqp_ca_file: Path | None = Field(
+        None,
+        description="certificates (PEM) of the CAs that RabbitMQ's must be signed by; not set: the system's",
+    )
+    amqp_cert_file: Path | None = Field(
+        None,
+        description="our client certificate (PEM); with ?auth=EXTERNAL in amqp_url it is the login, too",
+    )
+    amqp_key_file: Path | None = Field(
+        None,
+        description="its private key (PEM), without a passphrase; not set: it is in amqp_cert_file",
     )
     prefix: str = Field(
         "classifier",
@@ -170,6 +187,17 @@ class Settings(BaseModel):
         return value
 
     @model_validator(mode="after")
+    def _credentials_fit_the_urls(self) -> Self:
+        if not self.amqp_urls and self.credentials != Credentials():
+            raise ValueError(
+                "amqp_url is not set, but a file for it is; set amqp_url, or remove the file's setting"
+            )
+        for url in self.amqp_urls:
+            if complaint := self.credentials.complaint(url):
+                raise ValueError(complaint)
+        return self
+
+    @model_validator(mode="after")
     def _one_classifier(self) -> Self:
         if self.command and self.classifier:
             raise ValueError("`command` and `classifier` are both set; remove one of them")
@@ -201,6 +229,11 @@ class Settings(BaseModel):
     def amqp_urls(self) -> tuple[str, ...]:
         """Where RabbitMQ may be: nodes of one cluster. Empty: a private node."""
         return split_urls(self.amqp_url.get_secret_value()) if self.amqp_url else ()
+
+    @property
+    def credentials(self) -> Credentials:
+        """The files that go with the URLs."""
+        return Credentials(self.amqp_ca_file, self.amqp_cert_file, self.amqp_key_file, self.amqp_password_file)
 
     @property
     def longest_timeout_s(self) -> float:
