@@ -94,7 +94,7 @@ class Pipeline:
     async def handle(self, delivery: Delivery) -> None:
         """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
-        request = read_request(delivery.message, self.topology)
+        request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
         self.metrics.received(request)
         job = self._read_job(delivery, request)
         try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aio_pika import DeliveryMode
@@ -18,9 +19,15 @@ from pamqp.commands import Basic
 
 from consumer.connection import PRODUCT, VERSION
 from consumer.messages import Message
+from consumer.replyaddress import DIRECT_REPLY_PREFIX
 from consumer.tolerant import Undecodable
 
 APP_ID = f"{PRODUCT} {VERSION}"
+
+#: Once may be by chance: whatever else was on its way to RabbitMQ was lost, too.
+CUT_OFF_TWICE = 2
+#: So many are an attack, and not worth the memory.
+CUT_OFF_KEPT = 10_000
 
 _PROPERTIES = tuple(Basic.Properties.attributes())
 _TOO_LARGE = re.compile(r"message size (?:\d+) is larger than configured max size (\d+)")
@@ -77,14 +84,20 @@ def properties(message: Message) -> Basic.Properties:
 class Limits:
     """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
 
-    Mutable state: `max_message_bytes`, None until a message was refused.
+    Mutable state: `max_message_bytes`, None until a message was refused; `lost_with`, how often we lost the
+    connection over a direct reply-to address.
     """
 
     max_message_bytes: int | None = None
+    lost_with: Counter[str] = field(default_factory=Counter)
 
     def refuses(self, message: Message) -> bool:
         """Whether RabbitMQ is known to refuse a message of this size."""
         return self.max_message_bytes is not None and len(message.body) > self.max_message_bytes
+
+    def cuts_off(self, queue: str) -> bool:
+        """Whether RabbitMQ is known to end the connection over this address."""
+        return self.lost_with[queue] >= CUT_OFF_TWICE
 
     @contextmanager
     def learned(self) -> Iterator[None]:
@@ -95,3 +108,14 @@ class Limits:
             if found := _TOO_LARGE.search(str(error)):
                 self.max_message_bytes = int(found[1])
             raise
+
+    def lost_over(self, queue: str, reason: str) -> None:
+        """Take note of what was being published when the connection was lost.
+
+        Up to 4.1 RabbitMQ fails over a direct reply-to address whose node it does not know: a forged one, or one
+        of a node that has left the cluster.
+        """
+        if queue.startswith(DIRECT_REPLY_PREFIX) and "INTERNAL_ERROR" in reason:
+            self.lost_with[queue] += 1
+        if len(self.lost_with) > CUT_OFF_KEPT:
+            self.lost_with.clear()

@@ -16,9 +16,11 @@ from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 
 from consumer.connection import CONFIRM_TIMEOUT_S
+from consumer.errors import ConnectionLostError
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import DIRECT_REPLY_PREFIX, Message, MessageTooLargeError
+from consumer.messages import Message, MessageTooLargeError
 from consumer.properties import Limits, properties
+from consumer.replyaddress import DIRECT_REPLY_PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +58,19 @@ class Publisher:
         """
         if self._limits.refuses(message):
             raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
+        if self._limits.cuts_off(queue):
+            return f"RabbitMQ ends the connection over a reply to {queue!r}"
         give_up = asyncio.get_running_loop().time() + REFUSAL_PATIENCE_S
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
         mandatory = not queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
+            self._lifetime.raise_if_ended()
             try:
                 with self._lifetime.ends_if_lost(), self._limits.learned(), Waiting(self._lifetime):
                     await self._publish_once(message, queue, mandatory=mandatory)
+            except ConnectionLostError as error:
+                self._limits.lost_over(queue, str(error))
+                raise
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:

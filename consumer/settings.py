@@ -7,6 +7,7 @@ Nothing is read here, neither files nor the environment.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Self
@@ -28,6 +29,8 @@ from consumer.credentials import Credentials
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
+#: A reply is one line of output and less than 1 KiB around it; RabbitMQ from 4.0 on takes 16 MiB (16777216).
+MAX_LINE_BYTES = 16_000_000
 #: After its run time a job is killed, its output read, and its reply confirmed: the timeouts of all that together.
 SETTLING_S = 60.0
 
@@ -133,6 +136,12 @@ class Settings(BaseModel):
         description="RabbitMQ's own consumer_timeout in seconds, above what any job may take; "
         "0: switched off there",
     )
+    reply_to_allowed: str | None = Field(
+        None,
+        min_length=1,
+        description="a regular expression that the whole of a job's `reply_to` must match; not set: any queue but "
+        "our own and RabbitMQ's",
+    )
     max_attempts: int = Field(
         3,
         ge=1,
@@ -148,8 +157,9 @@ class Settings(BaseModel):
     max_line_bytes: int = Field(
         1024 * 1024,
         ge=1024,
-        le=16 * 1024 * 1024,
-        description="the longest line a classifier may print, 1024 to 16777216, so also its largest result",
+        le=MAX_LINE_BYTES,
+        description="the longest line a classifier may print, 1024 to 16000000, so also its largest result; with "
+        "the rest of the reply below the 16 MiB that RabbitMQ 4 takes",
     )
     max_stdout_bytes: int = Field(
         16 * 1024 * 1024,
@@ -176,6 +186,15 @@ class Settings(BaseModel):
             return None
         for url in split_urls(value.get_secret_value()):
             check_url(url)
+        return value
+
+    @field_validator("reply_to_allowed")
+    @classmethod
+    def _reply_to_allowed_compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
         return value
 
     @field_validator("*", mode="before")
