@@ -154,6 +154,8 @@ def run_service(arguments: argparse.Namespace) -> int:
 def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
     """The configured URLs, or that of a private node, which is stopped again if it was started here."""
     if chosen.amqp_urls:
+        for url in chosen.amqp_urls:
+            chosen.credentials.check(url)
         yield chosen.amqp_urls
         return
     log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)

@@ -102,6 +102,15 @@ class Credentials:
             self._add_certificate(context, self.cert_file)
         return context
 
+    def check(self, url: str) -> None:
+        """Read the files once, so that one that cannot be used stops the start before a model is loaded.
+
+        Raises:
+            ConfigurationError: as `complete` and `context`.
+        """
+        self.complete(url)
+        self.context(url)
+
     def _trusting(self) -> ssl.SSLContext:
         """Make a context that verifies certificate and host name, with the system's CAs where no file is named."""
         if self.ca_file is None:

@@ -1,4 +1,4 @@
-"""What a producer may try with a job that it may publish: none of it reaches further than its own rights."""
+"""What a producer may try with a job, and a job with its classifier: none of it reaches further than it should."""
 
 from __future__ import annotations
 
@@ -92,3 +92,42 @@ def test_the_largest_line_and_the_largest_complaint_are_answered_without_a_recon
     assert len(reply.body) < 64 * 1024
     assert not any("connecting again" in line for line in running.log)
     assert max(map(len, running.log)) < 20_000
+
+
+FORGED = "2026-01-01 00:00:00,000 INFO    job other: Succeeded, ack after 1 ms"
+
+
+def test_neither_ids_nor_classifiers_forge_a_record_of_the_log(
+    vhost_url: str, tmp_path: Path, producer: Producer
+) -> None:
+    command = script(
+        tmp_path,
+        f"printf 'LOG: a\\r{FORGED}\\n'",
+        f"printf 'LOG: b\\342\\200\\250{FORGED}\\n' ",
+        f"printf '{FORGED}\\n' >&2",
+        f"printf 'ERROR: c\\033[2K\\r{FORGED}\\n'",
+    )
+    with consumer(vhost_url, command=command) as running:
+        for number, name in enumerate([f"x\n{FORGED}", f"y\r{FORGED}", f"z\u2028{FORGED}", "good"]):
+            producer.publish(
+                TOPOLOGY.jobs,
+                b"{}",
+                message_id=name,
+                correlation_id=f"{number}\n{FORGED}",
+                reply_to=f"no\n{FORGED}",
+            )
+            running.wait_for("dead-letter")
+        running.stop()
+    assert sum(FORGED in line for line in running.log) >= 3
+    assert not any(line.startswith(FORGED) for line in running.log)
+    assert all(line.removesuffix("\n").isprintable() for line in running.log)
+
+
+def test_a_flood_of_log_lines_is_dropped_and_counted(vhost_url: str, tmp_path: Path, producer: Producer) -> None:
+    command = script(tmp_path, "yes 'LOG: flood' | head -n 20000", "echo OUTPUT: 1")
+    with consumer(vhost_url, command=command) as running:
+        producer.publish(TOPOLOGY.jobs, b"{}", message_id="m1")
+        assert "job m1: ... and" in running.wait_for("more LOG lines were dropped")
+        running.wait_for("ack after")
+        running.stop()
+    assert len(running.log) < 1000

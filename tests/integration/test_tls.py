@@ -330,6 +330,13 @@ def test_a_start_that_tls_stops_is_one_line_without_the_password(secured: Secure
     assert secured.node.password not in "".join(ended.log)
 
 
+def test_a_file_that_is_missing_stops_the_start_before_the_classifier_is_loaded(secured: Secured) -> None:
+    files = {**settings(secured), "amqp_cert_file": "/no/such.pem"}
+    ended = ConsumerProcess(environment(secured.by_certificate, **files, classifier="no.such:function"))
+    assert ended.end() == os.EX_CONFIG
+    assert ended.log == ["consumer: amqp_cert_file '/no/such.pem' cannot be read: No such file or directory\n"]
+
+
 def test_python_clients_and_readers_of_records_get_the_same(secured: Secured, tmp_path: Path) -> None:
     command = script(tmp_path, "echo ERROR: no")
     with consumer(secured.by_certificate, **settings(secured), command=command):
