@@ -86,7 +86,7 @@ class Credentials:
         parts = urlsplit(url)
         user, _, host = parts.netloc.rpartition("@")
         password = quote(_read_password(self.password_file), safe="")
-        return urlunsplit(parts._replace(netloc=f"{user.rstrip(':')}:{password}@{host}"))
+        return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
     def context(self, url: str) -> ssl.SSLContext | None:
         """Make what a connection to an amqps:// URL is encrypted with; None for amqp://.

@@ -188,6 +188,15 @@ class Settings(BaseModel):
             check_url(url)
         return value
 
+    @field_validator("pass_environment")
+    @classmethod
+    def _passes_no_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "CONSUMER_AMQP_URL" in value:
+            raise ValueError(
+                "CONSUMER_AMQP_URL holds this service's own login; give the classifier one of its own"
+            )
+        return value
+
     @field_validator("reply_to_allowed")
     @classmethod
     def _reply_to_allowed_compiles(cls, value: str | None) -> str | None:

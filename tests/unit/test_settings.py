@@ -103,6 +103,7 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
         ("classifier", "no.function"),
         ("classifier", "a b:c"),
         ("pass_environment", "MY_REGION"),
+        ("pass_environment", '["CONSUMER_AMQP_URL"]'),
         ("job_timeout_s", "0"),
         ("job_timeout_s", "86401"),
         ("job_timeout_s", "nan"),
