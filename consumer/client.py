@@ -17,7 +17,7 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelPreconditionFailed, DeliveryError, PublishError
 
 from consumer.connection import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, NO_FILES, connection
 from consumer.credentials import Credentials
@@ -87,7 +87,7 @@ class Client:
 
         Raises:
             TimeoutError: no reply in time; the job may still be waiting or running.
-            ConfigurationError: there is no such jobs queue.
+            ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
             ConnectionLostError: the reply is lost to us, the job is not.
         """
         key = str(uuid.uuid4())
@@ -119,6 +119,10 @@ class Client:
                 ) from None
             except DeliveryError:  # full, overflow reject-publish: waiting is the back-pressure that it asks for
                 await asyncio.sleep(FULL_PAUSE_S)
+            except ChannelPreconditionFailed as error:  # nothing else about a publish can be
+                raise ConfigurationError(
+                    f"RabbitMQ takes no job of this size ({error}); send less, or raise its max_message_size"
+                ) from None
             except CONNECTION_EXCEPTIONS as error:
                 raise ConnectionLostError(f"the connection to RabbitMQ was lost: {error}") from error
             else:

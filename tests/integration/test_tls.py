@@ -29,7 +29,7 @@ from consumer.client import Client
 from consumer.connection import connection
 from consumer.credentials import Credentials
 from consumer.deadletters import read_error_records
-from consumer.errors import BrokerRefusedError, BrokerUnreachableError
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.localbroker import Node
 from consumer.management import api
 from consumer.topology import Topology
@@ -37,6 +37,7 @@ from consumer.topology import Topology
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 PERMISSIONS = {"configure": ".*", "write": ".*", "read": ".*"}
 TOPOLOGY = Topology("classifier", 3)
+MAX_MESSAGE_BYTES = 100_000
 
 
 def write(cert: trustme.LeafCert, path: Path) -> Path:
@@ -112,9 +113,11 @@ def secured(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "auth_mechanisms.1": "PLAIN",
         "auth_mechanisms.2": "EXTERNAL",
         "ssl_cert_login_from": "common_name",
+        "max_message_size": str(MAX_MESSAGE_BYTES),
     }
     try:
         node = localbroker.up(folder / "node", config=config, plugins=["rabbitmq_auth_mechanism_ssl"])
+        localbroker.ctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
         for user in ("consumer", "submitter"):
             api(node, "PUT", f"users/{user}", {"password_hash": "", "tags": ""})
             api(node, "PUT", f"permissions/%2F/{user}", PERMISSIONS)
@@ -346,6 +349,9 @@ def test_python_clients_and_readers_of_records_get_the_same(secured: Secured, tm
             opening = Client.open(secured.by_certificate, queue=TOPOLOGY.jobs, credentials=secured.credentials)
             async with opening as client:
                 assert (await client.request(b"{}")).status == "failed"
+                too_large = b'"' + b"x" * MAX_MESSAGE_BYTES + b'"'
+                with pytest.raises(ConfigurationError, match=r"takes no job of this size .*send less"):
+                    await client.request(too_large)
             [record] = await read_error_records(secured.by_certificate, TOPOLOGY, secured.credentials)
             assert record.message == "no"
 

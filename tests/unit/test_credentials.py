@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError
@@ -100,8 +100,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mine.private_key_pem.write_to_path(str(folder / "key.pem"))
     other.private_key_pem.write_to_path(str(folder / "other.pem"))
     (folder / "text.pem").write_text("no certificate\n")
-    encrypt = ["openssl", "ec", "-in", "key.pem", "-out", "locked.pem", "-aes128", "-passout", f"pass:{SECRET}"]
-    subprocess.run(encrypt, cwd=folder, check=True, capture_output=True)
+    key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(SECRET.encode()),
+    )
+    (folder / "locked.pem").write_bytes(locked)
     return folder
 
 
