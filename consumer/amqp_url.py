@@ -6,7 +6,7 @@ Pure, and no message here quotes a URL: any part of one that is malformed may be
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 
@@ -36,3 +36,16 @@ def redacted(url: str) -> str:
         return url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def holds_password(urls: str) -> bool:
+    """Whether there is a password in any URL of a list; what cannot be taken apart may well be one."""
+    try:
+        return any(urlsplit(url).password is not None for url in split_urls(urls))
+    except ValueError:
+        return True
+
+
+def logs_in_by_certificate(url: str) -> bool:
+    """Whether the URL asks for SASL EXTERNAL."""
+    return parse_qs(urlsplit(url).query).get("auth", [""])[0].upper() == "EXTERNAL"

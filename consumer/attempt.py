@@ -12,8 +12,10 @@ import os
 from collections.abc import Callable
 
 from consumer.disposition import decide
+from consumer.escaped import escaped_lines
 from consumer.job import Invalid, Outcome, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
+from consumer.logformat import MAX_CHARACTERS
 from consumer.messages import Message, read_job, read_request, reply
 from consumer.runner import open_runner
 from consumer.settings import Settings
@@ -51,7 +53,8 @@ def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable
         tell(f"code         {outcome.code}")
         tell(f"message      {outcome.message}")
         if outcome.stderr_tail:
-            tell("stderr       " + outcome.stderr_tail.replace("\n", "\n             "))
+            lines = escaped_lines(outcome.stderr_tail, MAX_CHARACTERS)
+            tell("stderr       " + "\n             ".join(lines))
     tell(f"run time     {outcome.run_s * 1000:.0f} ms")
     decided = decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts)
     tell(f"disposition  {decided.settlement.value}" + (" after the reply" if decided.reply else ", no reply yet"))

@@ -27,11 +27,13 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from pamqp.commands import Queue
 
-from consumer.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
+from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, is_away, may_be_lost, refusal_explained
+from consumer.credentials import Credentials
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import DIRECT_REPLY_PREFIX, Message
+from consumer.messages import Message
 from consumer.properties import Limits, received
 from consumer.publisher import Publisher
+from consumer.replyaddress import DIRECT_REPLY_PREFIX
 from consumer.topology import Topology
 
 
@@ -108,18 +110,24 @@ class Broker:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, name: str, limits: Limits | None = None) -> AsyncIterator[Self]:
+    async def open(
+        cls, url: str, *, name: str, limits: Limits | None = None, credentials: Credentials = NO_FILES
+    ) -> AsyncIterator[Self]:
         """Connect twice; close both at the end, whatever happened.
 
         Args:
             url: an AMQP URL.
             name: shown in the management console behind what each connection is for.
             limits: what a Broker before this one has learned, and a later one shall know.
+            credentials: files that go with the URL.
 
         Raises:
-            BrokerUnreachableError, BrokerRefusedError
+            BrokerUnreachableError, BrokerRefusedError, ConfigurationError
         """
-        async with connection(url, f"read {name}") as reader, connection(url, f"write {name}") as writer:
+        async with (
+            connection(url, f"read {name}", credentials) as reader,
+            connection(url, f"write {name}", credentials) as writer,
+        ):
             with may_be_lost():
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     read = await reader.channel(publisher_confirms=False)

@@ -18,10 +18,11 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import configuration, demo, localbroker
+from consumer import configuration, demo, localbroker, logformat, secrecy
 from consumer.attempt import attempt
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
+from consumer.escaped import escaped_lines
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.service import serve
 from consumer.settings import Settings
@@ -43,11 +44,8 @@ EXIT_INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = parser().parse_args(argv)
-    logging.basicConfig(
-        level=arguments.log_level,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        stream=sys.stderr,
-    )
+    logformat.install(arguments.log_level)
+    secrecy.hide_process()
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat what we say in our own words
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))
     # Each attempt to connect that fails is an error there; of ours the log tells some (link.py).
@@ -55,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(arguments.command(arguments))
     except ConsumerError as error:
-        print(f"consumer: {error}", file=sys.stderr)
+        print("consumer: " + "\n".join(escaped_lines(str(error), logformat.MAX_CHARACTERS)), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
@@ -156,6 +154,8 @@ def run_service(arguments: argparse.Namespace) -> int:
 def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
     """The configured URLs, or that of a private node, which is stopped again if it was started here."""
     if chosen.amqp_urls:
+        for url in chosen.amqp_urls:
+            chosen.credentials.check(url)
         yield chosen.amqp_urls
         return
     log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)
@@ -236,7 +236,8 @@ async def _submit(
     arguments: argparse.Namespace, chosen: Settings, url: str, sources: list[Source], out: TextIO
 ) -> list[Result]:
     queue = Topology(chosen.prefix, chosen.max_attempts).jobs
-    async with Client.open(url, queue=queue, direct=arguments.direct) as client:
+    opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials)
+    async with opening as client:
         return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
 
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelPreconditionFailed, DeliveryError, PublishError
 
-from consumer.connection import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, connection
+from consumer.connection import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, NO_FILES, connection
+from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.messages import Reply
 
@@ -45,7 +46,9 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, queue: str, direct: bool = False) -> AsyncIterator[Client]:
+    async def open(
+        cls, url: str, *, queue: str, direct: bool = False, credentials: Credentials = NO_FILES
+    ) -> AsyncIterator[Client]:
         """Connect and make ready for replies.
 
         Args:
@@ -53,11 +56,12 @@ class Client:
             queue: the jobs queue, `<prefix>.jobs`.
             direct: reply through RabbitMQ's direct reply-to instead of an exclusive queue: no queue is
                 made, and a reply that finds nobody is gone.
+            credentials: files for TLS and the login; by default there are none.
 
         Raises:
-            BrokerUnreachableError, BrokerRefusedError
+            BrokerUnreachableError, BrokerRefusedError, ConfigurationError
         """
-        async with connection(url, "submit") as opened:
+        async with connection(url, "submit", credentials) as opened:
             channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
             if direct:
                 replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
@@ -83,7 +87,7 @@ class Client:
 
         Raises:
             TimeoutError: no reply in time; the job may still be waiting or running.
-            ConfigurationError: there is no such jobs queue.
+            ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
             ConnectionLostError: the reply is lost to us, the job is not.
         """
         key = str(uuid.uuid4())
@@ -115,6 +119,10 @@ class Client:
                 ) from None
             except DeliveryError:  # full, overflow reject-publish: waiting is the back-pressure that it asks for
                 await asyncio.sleep(FULL_PAUSE_S)
+            except ChannelPreconditionFailed as error:  # nothing else about a publish can be
+                raise ConfigurationError(
+                    f"RabbitMQ takes no job of this size ({error}); send less, or raise its max_message_size"
+                ) from None
             except CONNECTION_EXCEPTIONS as error:
                 raise ConnectionLostError(f"the connection to RabbitMQ was lost: {error}") from error
             else:

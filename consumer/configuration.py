@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from consumer.amqp_url import holds_password
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
@@ -34,6 +35,7 @@ def load(
     Raises:
         ConfigurationError: with one line for every value that cannot be used.
     """
+    _see_no_password(flags)
     config = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
     sources = {
         f"in {config}": _from_file(config) if config else {},
@@ -57,6 +59,15 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     unknown = [name for name in environment if name.startswith(ENV_PREFIX) and name not in known]
     guesses = ((name, difflib.get_close_matches(name, known, n=1, cutoff=0.8)) for name in unknown)
     return [f"{name} is not a setting; did you mean {guess[0]}?" for name, guess in guesses if guess]
+
+
+def _see_no_password(flags: Mapping[str, Any]) -> None:
+    """Everybody on the machine can read a command line, and shells keep it."""
+    if holds_password(str(flags.get("amqp_url", ""))):
+        raise ConfigurationError(
+            "amqp_url from --amqp-url: a password in it would be seen in `ps`; set CONSUMER_AMQP_URL instead, or "
+            "leave the password out and name its file with amqp_password_file"
+        )
 
 
 def _from_file(path: Path) -> dict[str, Any]:

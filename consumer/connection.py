@@ -18,8 +18,9 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 from aiormq.abc import FieldTable
 from yarl import URL
 
-from consumer import tolerant
-from consumer.amqp_url import redacted
+from consumer import tlsfault, tolerant
+from consumer.amqp_url import logs_in_by_certificate, redacted
+from consumer.credentials import Credentials
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 
 PRODUCT = "rabbitmq-classifier"
@@ -36,16 +37,23 @@ CONFIRM_TIMEOUT_S = 30.0
 HEARTBEAT_S = 15
 
 
+#: No files: user and password stand in the URL, and RabbitMQ's certificate is checked with the system's CAs.
+NO_FILES = Credentials()
+
+
 @asynccontextmanager
-async def connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
+async def connection(
+    url: str, name: str, credentials: Credentials = NO_FILES
+) -> AsyncIterator[AbstractConnection]:
     """Open one connection, telling who we are; close it at the end.
 
     Raises:
+        ConfigurationError: a file of the credentials cannot be used.
         BrokerUnreachableError: nobody answers at the address.
-        BrokerRefusedError: the login or the virtual host is refused.
+        BrokerRefusedError: the login or the virtual host is refused, or RabbitMQ's certificate or ours.
     """
     tolerant.install()
-    address = URL(url)
+    address = URL(credentials.complete(url))
     if "heartbeat" not in address.query:
         address = address.update_query(heartbeat=HEARTBEAT_S)
     properties: FieldTable = {
@@ -53,8 +61,11 @@ async def connection(url: str, name: str) -> AsyncIterator[AbstractConnection]:
         "product": PRODUCT,
         "version": VERSION,
     }
-    with _explained(redacted(url)):
-        opened = await aio_pika.connect(address, timeout=CONNECT_TIMEOUT_S, client_properties=properties)
+    context = credentials.context(url)  # read anew for each connection: certificates are renewed
+    with _explained(url, credentials):
+        opened = await aio_pika.connect(
+            address, ssl_context=context, timeout=CONNECT_TIMEOUT_S, client_properties=properties
+        )
     try:
         yield opened
     finally:
@@ -80,22 +91,40 @@ async def _close(opened: AbstractConnection) -> None:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _explained(url: str, credentials: Credentials) -> Iterator[None]:
+    shown = redacted(url)
     try:
         yield
-    except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError):
-        raise BrokerRefusedError(f"RabbitMQ at {url} refused the user or the password; check amqp_url") from None
+    except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError) as error:
+        raise BrokerRefusedError(f"RabbitMQ at {shown} {_login_fault(url, error)}") from None
     except (aiormq.exceptions.ConnectionClosed, aiormq.exceptions.InvalidFrameError):
         # Closed instead of open-ok; aiormq does not pass RabbitMQ's own words on.
         raise BrokerRefusedError(
-            f"RabbitMQ at {url} closed the connection while it was opened; check that the virtual host at the "
+            f"RabbitMQ at {shown} closed the connection while it was opened; check that the virtual host at the "
             "end of amqp_url exists, and that this user has permissions there"
         ) from None
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+        has_certificate = credentials.cert_file is not None
+        if fault := tlsfault.explain(error, shown, has_certificate=has_certificate):
+            raise BrokerRefusedError(fault) from None
         raise BrokerUnreachableError(
-            f"no RabbitMQ answered at {url}: {str(error) or type(error).__name__}; is it running, "
-            "and are host and port right?"
+            f"no RabbitMQ answered at {shown}: {str(error) or type(error).__name__}; is it running, "
+            "and are host and port right?" + tlsfault.hint(error, shown, has_certificate=has_certificate)
         ) from None
+
+
+def _login_fault(url: str, error: Exception) -> str:
+    if not logs_in_by_certificate(url):
+        return "refused the user or the password; check amqp_url"
+    if isinstance(error, aiormq.exceptions.ProbableAuthenticationError):
+        return (
+            "refused the client certificate's user; create one with the name that RabbitMQ takes from the "
+            "certificate (ssl_cert_login_from), or check amqp_cert_file"
+        )
+    return (
+        "offers no login by certificate; enable its plugin rabbitmq_auth_mechanism_ssl and list EXTERNAL in "
+        "auth_mechanisms"
+    )
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from enum import Enum
 
 from pydantic_core import from_json
 
+from consumer.escaped import escaped
+
 
 class Kind(Enum):
     """What a line is; the value is the prefix it starts with. The last three are a warm worker's own."""
@@ -121,5 +123,5 @@ def printable(content: bytes, limit: int = 8192) -> str:
     Longer than `limit` characters is cut, and says so.
     """
     text = content[: 4 * limit].decode("utf-8", "backslashreplace")
-    safe = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+    safe = escaped(text, 4 * limit)
     return safe if len(safe) <= limit else f"{safe[:limit]}... ({len(content)} bytes)"

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from aio_pika.abc import AbstractIncomingMessage
 
-from consumer.connection import CALL_TIMEOUT_S, connection, refusal_explained
+from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, refusal_explained
+from consumer.credentials import Credentials
 from consumer.messages import ErrorRecord
 from consumer.topology import Topology
 
@@ -21,13 +22,15 @@ PREFETCH = 200
 IDLE_S = 1.0
 
 
-async def read_error_records(url: str, topology: Topology) -> list[ErrorRecord]:
+async def read_error_records(
+    url: str, topology: Topology, credentials: Credentials = NO_FILES
+) -> list[ErrorRecord]:
     """Read all records that the stream holds now, the oldest first.
 
     Raises:
         BrokerUnreachableError, BrokerRefusedError
     """
-    async with connection(url, "errors") as opened:
+    async with connection(url, "errors", credentials) as opened:
         channel = await opened.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=PREFETCH)
         stream = await channel.get_queue(topology.errors, ensure=False)

@@ -64,7 +64,7 @@ class Demo:
         with self._consumer():
             self._step(f"Submitting {len(jobs)} good jobs and {len(BAD_JOBS)} bad ones")
             results = asyncio.run(self._submit([*jobs, *_bad_sources()]))
-        records = asyncio.run(read_error_records(self.url, self._topology))
+        records = asyncio.run(read_error_records(self.url, self._topology, self.settings.credentials))
         good = self._show_answers(jobs, results)
         bad = self._show_dead_letters(results[len(jobs) :], records)
         return good and bad
@@ -102,6 +102,7 @@ class Demo:
             "CONSUMER_AMQP_URL": self.url,
             "CONSUMER_PREFIX": self.settings.prefix,
             "CONSUMER_MODELS_DIR": str(self.folder / "models"),
+            **{f"CONSUMER_{name.upper()}": str(path) for name, path in self._files()},
         }
         command = [sys.executable, "-m", "consumer", "run"]
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)  # noqa: S603 - our own command
@@ -121,9 +122,15 @@ class Demo:
             follow.join()
             self._step(f"Stopped the consumer with SIGTERM: exit code {process.returncode}")
 
+    def _files(self) -> list[tuple[str, Path]]:
+        """The settings that go with the URL, which may have been given as flags."""
+        names = ("amqp_password_file", "amqp_ca_file", "amqp_cert_file", "amqp_key_file")
+        return [(name, path) for name in names if (path := getattr(self.settings, name))]
+
     async def _submit(self, sources: list[Source]) -> list[Result]:
         """The results in the order of the sources."""
-        async with Client.open(self.url, queue=self._topology.jobs) as client:
+        opening = Client.open(self.url, queue=self._topology.jobs, credentials=self.settings.credentials)
+        async with opening as client:
             with (self.folder / "results.jsonl").open("w") as out:
                 results = await submit.run(client, sources, out, timeout_s=STOP_TIMEOUT_S * 5)
         place = {source: index for index, source in enumerate(sources)}

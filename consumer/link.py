@@ -17,7 +17,13 @@ from itertools import cycle
 from typing import Generic, Protocol, TypeVar
 
 from consumer.backoff import STABLE_S, Trouble
-from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError, ConsumerError
+from consumer.errors import (
+    BrokerRefusedError,
+    BrokerUnreachableError,
+    ConfigurationError,
+    ConnectionLostError,
+    ConsumerError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +85,7 @@ class Link(Generic[L]):
 
         Raises:
             BrokerUnreachableError: at the start, nobody answered at any of the addresses.
-            BrokerRefusedError, ConnectionLostError: at the start.
+            BrokerRefusedError, ConfigurationError, ConnectionLostError: at the start.
         """
         untried = len(self._urls)
         for url in cycle(self._urls):
@@ -102,8 +108,8 @@ class Link(Generic[L]):
                 self._began(life, began)
                 reason = await life.lost()
                 self._ended(began, reason)
-        except (BrokerRefusedError, BrokerUnreachableError, ConnectionLostError) as fault:
-            return fault
+        except (BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConnectionLostError) as fault:
+            return fault  # a certificate's file may be missing for the moment in which it is renewed
         finally:
             self.life = None
         return ConnectionLostError(reason)

@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -53,12 +53,13 @@ class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter
         )
 
 
-def up(  # noqa: PLR0913 - each is optional
+def up(  # noqa: PLR0913 - keywords, each with a default
     data_dir: Path,
     *,
     config: Mapping[str, str] | None = None,
     advanced: str | None = None,
     member: Member | None = None,
+    plugins: Sequence[str] = (),
     timeout_s: float = 120,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Node:
@@ -69,6 +70,7 @@ def up(  # noqa: PLR0913 - each is optional
         config: lines of rabbitmq.conf over `nodefolder.DEFAULTS`. A node that runs already keeps what it has.
         advanced: advanced.config, in Erlang's own syntax.
         member: for a node of a cluster; who its peers are is said in `config`.
+        plugins: enabled besides the management console.
         timeout_s: how long a start may take, in seconds.
         report: gets a line at each step that a person would wait for.
 
@@ -90,7 +92,7 @@ def up(  # noqa: PLR0913 - each is optional
             report(f"ended what a previous node left running in {data_dir}")
         node = nodefolder.choose(data_dir, member)
         cookie = member.cookie if member else None
-        nodefolder.write_files(node, server, config or {}, advanced or "[].", cookie)
+        nodefolder.write_files(node, server, config or {}, advanced or "[].", cookie=cookie, plugins=plugins)
         return _start(node, server, deadline, report)
 
 

@@ -16,15 +16,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
+from consumer import replyaddress
 from consumer.job import ErrorCode, Invalid, Job, Outcome, Request, Succeeded, Unsuccessful
 from consumer.topology import Topology
 
-#: A direct reply-to caller's address: not a queue but a name that RabbitMQ routes to one channel.
-DIRECT_REPLY_PREFIX = "amq.rabbitmq.reply-to."
-#: How RabbitMQ names a queue whose name it chooses itself.
-SERVER_NAMED_PREFIX = "amq.gen-"
-#: Addresses that are their caller's own and end with it.
-CALLERS_OWN_PREFIXES = (DIRECT_REPLY_PREFIX, SERVER_NAMED_PREFIX)
 SUCCEEDED_TYPE = "job.succeeded"
 FAILED_TYPE = "job.failed"
 ERROR_TYPE = "job.error"
@@ -32,6 +27,9 @@ ATTEMPT_HEADER = "attempt"
 JOB_ID_HEADER = "job-id"
 TIMEOUT_HEADER = "timeout-s"
 TRACEPARENT_HEADER = "traceparent"
+
+#: RabbitMQ's sender-selected distribution: more routing keys for a message.
+_ROUTING_HEADERS = ("CC", "BCC")
 
 #: AMQP's short string, which message_id and correlation_id are.
 MAX_ID_BYTES = 255
@@ -106,7 +104,7 @@ class ErrorRecord(BaseModel):
     consumer: str
 
 
-def read_request(message: Message, topology: Topology) -> Request:
+def read_request(message: Message, topology: Topology, *, reply_to_allowed: str | None = None) -> Request:
     """Read who asks and where the answer goes. Never fails: what cannot be used is told in `refusal`."""
     complaints = [f"property {name} cannot be decoded: {why}" for name, why in message.undecodable.items()]
     job_id = message.headers.get(JOB_ID_HEADER) or message.message_id
@@ -116,7 +114,7 @@ def read_request(message: Message, topology: Topology) -> Request:
         complaints.append(f"message_id must be printable, at most {MAX_ID_BYTES} bytes; leave it out to get one")
         job_id = str(uuid.uuid4())
     reply_to = message.reply_to or topology.results
-    if complaint := _reply_to_fault(reply_to, topology):
+    if complaint := replyaddress.refusal(reply_to, topology, reply_to_allowed):
         complaints.append(complaint)
     is_trusted = not complaint and not _is_address_damaged(message)
     attempt = message.headers.get(ATTEMPT_HEADER, 1)
@@ -150,20 +148,6 @@ def read_job(
     if fault or asked is None:
         return Invalid(message=str(fault))
     return Job(request=request, body=message.body, timeout_s=asked)
-
-
-def _reply_to_fault(name: str, topology: Topology) -> str | None:
-    """A stranger's reply_to is a queue that we write to with our own permissions."""
-    if name == topology.results or name.startswith(CALLERS_OWN_PREFIXES):
-        return None
-    if name.startswith(topology.prefix + "."):
-        return (
-            f"reply_to {name!r} is one of this service's own queues; "
-            f"use a queue of your own, or none to get the reply in {topology.results}"
-        )
-    if name.startswith("amq."):
-        return f"reply_to {name!r} is one of RabbitMQ's own names; use a queue of your own"
-    return None
 
 
 def _is_address_damaged(message: Message) -> bool:
@@ -249,9 +233,14 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
 def retry_copy(message: Message, request: Request) -> Message:
     """Make the copy that is tried again: all of the producer's, the count, and the id that it must keep.
 
-    `x-` headers belong to RabbitMQ, which counts on, and acts on, what it finds there.
+    `x-` headers belong to RabbitMQ, which counts on, and acts on, what it finds there. CC and BCC are further
+    queues for whoever publishes: they were the producer's to fill, and would now be filled by us.
     """
-    kept = {name: value for name, value in message.headers.items() if not name.startswith("x-")}
+    kept = {
+        name: value
+        for name, value in message.headers.items()
+        if not name.startswith("x-") and name not in _ROUTING_HEADERS
+    }
     return replace(
         message,
         headers={**kept, ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id},

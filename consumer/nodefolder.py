@@ -14,7 +14,7 @@ import re
 import secrets
 import shlex
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -256,13 +256,19 @@ def render_ctl(node: Node, program: Path) -> str:
     return f'#!/bin/sh\nexec env -i {settings} {shlex.quote(str(program))} "$@"\n'
 
 
-def write_files(
-    node: Node, server: Path, lines: Mapping[str, str], advanced: str, cookie: str | None = None
+def write_files(  # noqa: PLR0913 - keywords, but for what every start has
+    node: Node,
+    server: Path,
+    lines: Mapping[str, str],
+    advanced: str,
+    *,
+    cookie: str | None = None,
+    plugins: Sequence[str] = (),
 ) -> None:
     """Everything the server and rabbitmqctl read, and the state file, before there is a process."""
     folder = node.data_dir
     _write(folder / ".gitignore", "*\n")
-    _write(folder / "enabled_plugins", "[rabbitmq_management].\n")
+    _write(folder / "enabled_plugins", f"[{','.join(('rabbitmq_management', *plugins))}].\n")
     _write(folder / "rabbitmq.conf", render_config(node, lines))
     _write(folder / "advanced.config", advanced + "\n")
     if cookie or not (folder / ".erlang.cookie").exists():

@@ -30,7 +30,6 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.messages import (
-    CALLERS_OWN_PREFIXES,
     Message,
     MessageTooLargeError,
     error_record,
@@ -42,6 +41,7 @@ from consumer.messages import (
 from consumer.metrics import Metrics
 from consumer.pool import Pool
 from consumer.remembered import Identity, Remembered
+from consumer.replyaddress import CALLERS_OWN_PREFIXES
 from consumer.runner import Slot
 from consumer.settings import Settings
 from consumer.topology import Topology
@@ -108,7 +108,7 @@ class Pipeline:
     async def handle(self, delivery: Delivery) -> None:
         """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
-        request = read_request(delivery.message, self.topology)
+        request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
         self.metrics.received(request)
         job = self._read_job(delivery, request)
         try:

@@ -17,6 +17,7 @@ from consumer.environment import base_environment, job_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder
+from consumer.joblog import job_log
 from consumer.process import run_program
 from consumer.run import Limits
 from consumer.settings import Settings
@@ -94,14 +95,15 @@ class ExecSlot:
             max_line_bytes=self.program.max_line_bytes,
             max_stdout_bytes=self.program.max_stdout_bytes,
         )
-        return await run_program(
-            (*self.program.argv, str(path)),
-            cwd=path.parent,
-            environment={**self.program.environment, **job_environment(job, path.parent)},
-            limits=limits,
-            on_log=lambda text: log.info("job %s: %s", job.request.id, text),
-            interrupt=interrupt,
-        )
+        with job_log(job.request.id) as on_log:
+            return await run_program(
+                (*self.program.argv, str(path)),
+                cwd=path.parent,
+                environment={**self.program.environment, **job_environment(job, path.parent)},
+                limits=limits,
+                on_log=on_log,
+                interrupt=interrupt,
+            )
 
 
 class ExecRunner:

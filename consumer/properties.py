@@ -23,6 +23,11 @@ from consumer.unreachable import Unreachable
 
 APP_ID = f"{PRODUCT} {VERSION}"
 
+#: Once may be by chance: whatever else was on its way to RabbitMQ was lost, too.
+CUT_OFF_TWICE = 2
+#: So many are an attack, and not worth the memory.
+CUT_OFF_KEPT = 10_000
+
 _PROPERTIES = tuple(Basic.Properties.attributes())
 _TOO_LARGE = re.compile(r"message size (?:\d+) is larger than configured max size (\d+)")
 

@@ -18,8 +18,9 @@ from aiormq import Channel as UnderlayChannel
 
 from consumer.connection import CONFIRM_TIMEOUT_S
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import DIRECT_REPLY_PREFIX, Message, MessageTooLargeError
+from consumer.messages import Message, MessageTooLargeError
 from consumer.properties import Limits, properties
+from consumer.replyaddress import DIRECT_REPLY_PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Publisher:
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
+            self._lifetime.raise_if_ended()
             try:
                 with self._lifetime.ends_if_lost(), self._limits.learned(), Waiting(self._lifetime):
                     async with self._noted(queue) if is_direct else nullcontext():

@@ -168,7 +168,10 @@ class Service:
     @asynccontextmanager
     async def _life(self, url: str) -> AsyncIterator[Broker]:
         """Open one life of the link: connections, queues, deliveries that come."""
-        async with Broker.open(url, name=consumer_name(), limits=self._limits) as broker:
+        opening = Broker.open(
+            url, name=consumer_name(), limits=self._limits, credentials=self._settings.credentials
+        )
+        async with opening as broker:
             await self._prepare(broker, url)
             self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
             self._take.add_done_callback(self._ended)

@@ -7,6 +7,7 @@ Nothing is read here, neither files nor the environment.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Self
@@ -24,9 +25,12 @@ from pydantic import (
 
 from consumer.amqp_url import check_url, split_urls
 from consumer.cpus import usable_cpus
+from consumer.credentials import Credentials
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
+#: A reply is one line of output and less than 1 KiB around it; RabbitMQ from 4.0 on takes 16 MiB (16777216).
+MAX_LINE_BYTES = 16_000_000
 #: After its run time a job is killed, its output read, and its reply confirmed: the timeouts of all that together.
 SETTLING_S = 60.0
 
@@ -49,6 +53,22 @@ class Settings(BaseModel):
         None,
         description="amqp://user:password@host:5672/vhost (or amqps://), several of one cluster with spaces "
         "between them; not set: a private RabbitMQ node",
+    )
+    amqp_password_file: Path | None = Field(
+        None,
+        description="a file whose first line is the password of the user in amqp_url, read at each connect",
+    )
+    amqp_ca_file: Path | None = Field(
+        None,
+        description="certificates (PEM) of the CAs that RabbitMQ's must be signed by; not set: the system's",
+    )
+    amqp_cert_file: Path | None = Field(
+        None,
+        description="our client certificate (PEM); with ?auth=EXTERNAL in amqp_url it is the login, too",
+    )
+    amqp_key_file: Path | None = Field(
+        None,
+        description="its private key (PEM), without a passphrase; not set: it is in amqp_cert_file",
     )
     prefix: str = Field(
         "classifier",
@@ -116,6 +136,12 @@ class Settings(BaseModel):
         description="RabbitMQ's own consumer_timeout in seconds, above what any job may take; "
         "0: switched off there",
     )
+    reply_to_allowed: str | None = Field(
+        None,
+        min_length=1,
+        description="a regular expression that the whole of a job's `reply_to` must match; not set: any queue but "
+        "our own and RabbitMQ's",
+    )
     max_attempts: int = Field(
         3,
         ge=1,
@@ -137,8 +163,9 @@ class Settings(BaseModel):
     max_line_bytes: int = Field(
         1024 * 1024,
         ge=1024,
-        le=16 * 1024 * 1024,
-        description="the longest line a classifier may print, 1024 to 16777216, so also its largest result",
+        le=MAX_LINE_BYTES,
+        description="the longest line a classifier may print, 1024 to 16000000, so also its largest result; with "
+        "the rest of the reply below the 16 MiB that RabbitMQ 4 takes",
     )
     max_stdout_bytes: int = Field(
         16 * 1024 * 1024,
@@ -167,6 +194,24 @@ class Settings(BaseModel):
             check_url(url)
         return value
 
+    @field_validator("pass_environment")
+    @classmethod
+    def _passes_no_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "CONSUMER_AMQP_URL" in value:
+            raise ValueError(
+                "CONSUMER_AMQP_URL holds this service's own login; give the classifier one of its own"
+            )
+        return value
+
+    @field_validator("reply_to_allowed")
+    @classmethod
+    def _reply_to_allowed_compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return value
+
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
@@ -174,6 +219,17 @@ class Settings(BaseModel):
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are no value for this")
         return value
+
+    @model_validator(mode="after")
+    def _credentials_fit_the_urls(self) -> Self:
+        if not self.amqp_urls and self.credentials != Credentials():
+            raise ValueError(
+                "amqp_url is not set, but a file for it is; set amqp_url, or remove the file's setting"
+            )
+        for url in self.amqp_urls:
+            if complaint := self.credentials.complaint(url):
+                raise ValueError(complaint)
+        return self
 
     @model_validator(mode="after")
     def _one_classifier(self) -> Self:
@@ -207,6 +263,11 @@ class Settings(BaseModel):
     def amqp_urls(self) -> tuple[str, ...]:
         """Where RabbitMQ may be: nodes of one cluster. Empty: a private node."""
         return split_urls(self.amqp_url.get_secret_value()) if self.amqp_url else ()
+
+    @property
+    def credentials(self) -> Credentials:
+        """The files that go with the URLs."""
+        return Credentials(self.amqp_ca_file, self.amqp_cert_file, self.amqp_key_file, self.amqp_password_file)
 
     @property
     def longest_timeout_s(self) -> float:

@@ -98,6 +98,7 @@ class WarmRunner:
         try:
             await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
-            log.error("not reloaded, the old classifier goes on serving: %s", error)
+            for line in str(error).splitlines():  # a traceback; a record is one line
+                log.error("not reloaded, the old classifier goes on serving: %s", line)
         else:
             log.info("reloaded: new jobs go to new workers")

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from consumer.environment import job_environment
 from consumer.forkserver import Forked, ForkServer
 from consumer.job import Job, Outcome
+from consumer.joblog import job_log
 from consumer.process import LINGER_S
 from consumer.run import Cause, EnclosedRun, Limits, conclude
 
@@ -50,7 +51,10 @@ class Worker:
 
     async def run(self, job: Job, path: Path, limits: Limits, interrupt: asyncio.Future[None]) -> Outcome:
         """Run a job to its outcome. If the caller is cancelled, the worker is killed."""
-        run = EnclosedRun(job.request.id, limits, lambda text: log.info("job %s: %s", job.request.id, text))
+        with job_log(job.request.id) as on_log:
+            return await self._run(EnclosedRun(job.request.id, limits, on_log), job, path, interrupt)
+
+    async def _run(self, run: EnclosedRun, job: Job, path: Path, interrupt: asyncio.Future[None]) -> Outcome:
         self._hand_over(job, path, run)
         returncode = None
         try:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +93,15 @@ class ConsumerProcess:
     """`consumer run` with its log, from ready to gone."""
 
     def __init__(
-        self, environment: Mapping[str, str], cwd: Path | None = None, *, log_level: str = "INFO"
+        self,
+        environment: Mapping[str, str],
+        cwd: Path | None = None,
+        *,
+        log_level: str = "INFO",
+        through: Sequence[str] = (),
     ) -> None:
-        argv: list[str | Path] = [BIN / "consumer", "--log-level", log_level, "run"]
+        """Start it; `through` is a program that starts it in turn."""
+        argv: list[str | Path] = [*through, BIN / "consumer", "--log-level", log_level, "run"]
         self.process = subprocess.Popen(argv, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()

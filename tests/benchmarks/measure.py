@@ -82,10 +82,19 @@ def tree_pss_mb(root: int) -> float:
 
 
 def _pss_bytes(pid: int) -> int:
-    with suppress(OSError):  # it has ended meanwhile
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+    """Of a process that hides its memory from its own user (the consumer), all that it has in RAM: no less."""
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        try:
+            return _shown_pss_bytes(pid)
+        except PermissionError:
+            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _shown_pss_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
     return 0
 
 

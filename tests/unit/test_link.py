@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 import pytest
 from fakes import runs_async
 
-from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConsumerError
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConsumerError
 from consumer.link import Link
 
 DOWN = BrokerUnreachableError("nobody answers")
 REFUSED = BrokerRefusedError("wrong password")
+UNREADABLE = ConfigurationError("no certificate")
 
 
 @dataclass
@@ -71,7 +72,7 @@ async def test_a_lost_life_is_closed_and_followed_by_another() -> None:
     assert not link.consuming
 
 
-@pytest.mark.parametrize("fault", [DOWN, REFUSED])
+@pytest.mark.parametrize("fault", [DOWN, REFUSED, UNREADABLE])
 @runs_async
 async def test_a_fault_at_the_start_ends_it(fault: ConsumerError) -> None:
     with pytest.raises(type(fault)):
@@ -94,16 +95,17 @@ async def test_at_the_start_each_address_is_tried_once_but_a_refusal_counts_for_
 async def test_after_it_has_served_every_fault_is_tried_again_at_the_next_address(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    broker = FakeBroker([None, DOWN, REFUSED, DOWN])
+    broker = FakeBroker([None, DOWN, REFUSED, UNREADABLE, DOWN])
     running = asyncio.create_task(Link(["a", "b"], broker.open).run())
     with caplog.at_level(logging.WARNING):
         (await broker.lives.get()).end.set_result("cut")
         await broker.lives.get()
     await stopped(running)
-    assert [first != second for first, second in zip(broker.tried, broker.tried[1:], strict=False)] == [True] * 4
-    assert [caplog.text.count(fault) for fault in ("cut", "nobody answers", "wrong password")] == [1, 1, 1]
+    assert [first != second for first, second in zip(broker.tried, broker.tried[1:], strict=False)] == [True] * 5
+    faults = ("cut", "nobody answers", "wrong password", "no certificate")
+    assert [caplog.text.count(fault) for fault in faults] == [1, 1, 1, 1]
     assert "taking jobs again after" in caplog.text
-    assert "attempts: 4" in caplog.text
+    assert "attempts: 5" in caplog.text
 
 
 @runs_async

@@ -79,6 +79,15 @@ def test_configured_lines_never_replace_the_login_that_the_node_is_known_by() ->
     assert "guest" not in text
 
 
+def test_plugins_are_enabled_besides_the_console(tmp_path: Path) -> None:
+    node = nodefolder.choose(tmp_path)
+    nodefolder.write_files(
+        node, Path("/usr/sbin/rabbitmq-server"), {}, "[].", plugins=["rabbitmq_auth_mechanism_ssl"]
+    )
+    plugins = (tmp_path / "enabled_plugins").read_text()
+    assert plugins == "[rabbitmq_management,rabbitmq_auth_mechanism_ssl].\n"
+
+
 def test_the_password_is_shown_by_describe_and_not_by_repr() -> None:
     assert NODE.amqp_url in NODE.describe()
     assert "secret" in NODE.describe()

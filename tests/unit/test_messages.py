@@ -14,12 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
+from consumer.contract import parse
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.messages import ErrorRecord, Message, Reply, error_record, read_job, read_request, reply, retry_copy
+from consumer.run import STDERR_TAIL_BYTES
+from consumer.settings import MAX_LINE_BYTES
 from consumer.topology import Topology
 
 TOPOLOGY = Topology("ours", max_attempts=3)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+#: As RabbitMQ 3.10 made it for a caller.
+DIRECT = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA3MjM1MDM1NgAABAYAAAAAawVh/A==.4JvskeO57NM70zCNfzHWaA=="
 REQUEST = Request(id="id-1", correlation_id="asked-1", reply_to="answers", attempt=2, traceparent=TRACEPARENT)
 #: Everything that an AMQP table may hold, as the client library hands it over.
 HEADER_VALUES = st.recursive(
@@ -68,7 +73,7 @@ def job_of(body: bytes = b"{}", **headers: object) -> Job | Invalid:
         ("ours", "ours"),
         ("ours-2.jobs", "ours-2.jobs"),
         ("amq.gen-JzTY20BRgKO", "amq.gen-JzTY20BRgKO"),
-        ("amq.rabbitmq.reply-to.g2dkABB", "amq.rabbitmq.reply-to.g2dkABB"),
+        (DIRECT, DIRECT),
     ],
 )
 def test_the_reply_goes_where_it_is_asked_to_or_to_the_results(asked: str | None, used: str) -> None:
@@ -375,6 +380,27 @@ def test_a_retried_copy_keeps_all_that_the_producer_sent() -> None:
 def test_a_retried_copy_drops_what_belongs_to_rabbitmq() -> None:
     original = Message(body=b"{}", headers={"x-death": [{"count": 1}], "x-delivery-count": 3, "fox-x-": "stays"})
     assert set(retry_copy(original, request_of()).headers) == {"fox-x-", "attempt", "job-id"}
+
+
+@pytest.mark.parametrize("header", ["CC", "BCC"])
+def test_a_retried_copy_goes_to_no_further_queues_that_a_producer_named(header: str) -> None:
+    original = Message(body=b"{}", headers={header: ["ours.results", "ours.jobs"]})
+    assert header not in retry_copy(original, request_of()).headers
+
+
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff", b"x", b"\\", "\u202e".encode()])
+def test_error_replies_and_records_stay_small_whatever_the_classifier_writes(byte: bytes) -> None:
+    line = parse(b"ERROR:" + byte * 2**20)
+    tail = (byte * STDERR_TAIL_BYTES)[-STDERR_TAIL_BYTES:].decode("utf-8", "backslashreplace")
+    outcome = Failed(message=line.text, stderr_tail=tail, run_s=1.0)
+    assert len(reply(REQUEST, outcome).body) < 64 * 1024
+    assert len(error_record(REQUEST, outcome, consumer="host:1").body) < 64 * 1024
+
+
+def test_around_the_largest_output_a_reply_stays_below_what_rabbitmq_takes() -> None:
+    request = replace(REQUEST, id="\u00e9" * 127, correlation_id="c" * 255)
+    head = len(reply(request, Succeeded(output=b"", run_s=86_400.0)).body)
+    assert MAX_LINE_BYTES + head < 16 * 1024 * 1024
 
 
 def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:

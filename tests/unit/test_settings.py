@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from consumer.amqp_url import redacted
 from consumer.configuration import load, unknown_variables
+from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
@@ -103,16 +104,19 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
         ("classifier", "no.function"),
         ("classifier", "a b:c"),
         ("pass_environment", "MY_REGION"),
+        ("pass_environment", '["CONSUMER_AMQP_URL"]'),
         ("job_timeout_s", "0"),
         ("job_timeout_s", "86401"),
         ("job_timeout_s", "nan"),
         ("job_timeout_cap_s", "-1"),
+        ("reply_to_allowed", ""),
+        ("reply_to_allowed", "replies[.]("),
         ("max_attempts", "0"),
         ("max_attempts", "51"),
         ("max_body_bytes", "1"),
         ("max_body_bytes", "134217729"),
         ("max_line_bytes", "1023"),
-        ("max_line_bytes", "16777217"),
+        ("max_line_bytes", "16000001"),
         ("max_stdout_bytes", "1023"),
         ("drain_grace_s", "-1"),
         ("drain_grace_s", "inf"),
@@ -204,7 +208,41 @@ def test_a_job_that_outlasts_rabbitmqs_patience_is_refused_with_the_remedy() -> 
     ],
 )
 def test_several_urls_are_taken_apart(text: str, urls: tuple[str, ...]) -> None:
-    assert load({"amqp_url": text}, {}).amqp_urls == urls
+    assert load({}, {"CONSUMER_AMQP_URL": text}).amqp_urls == urls
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://u:hunter2@h", "amqp://a amqp://u:hunter2@b", "amqp://u:@h", "amqp://[u:hunter2"]
+)
+def test_a_password_in_a_flag_is_refused_as_everybody_sees_it(url: str) -> None:
+    message = complaint({"amqp_url": url}, {})
+    assert "set CONSUMER_AMQP_URL instead" in message
+    assert "amqp_password_file" in message
+    assert SECRET not in message
+
+
+def test_a_flag_may_name_host_and_user() -> None:
+    assert load({"amqp_url": "amqps://u@h"}, {}).amqp_urls == ("amqps://u@h",)
+
+
+def test_a_file_that_does_not_fit_one_of_the_urls_is_refused() -> None:
+    environment = {
+        "CONSUMER_AMQP_URL": "amqps://u:hunter2@a amqp://u:hunter2@b",
+        "CONSUMER_AMQP_CA_FILE": "/ca.pem",
+    }
+    message = complaint({}, environment)
+    assert message.startswith("amqp_ca_file is set, but an amqp:// URL is not encrypted")
+    assert SECRET not in message
+
+
+def test_a_file_without_a_url_is_refused() -> None:
+    assert "set amqp_url, or remove" in complaint({"amqp_ca_file": "/ca.pem"}, {})
+
+
+def test_the_files_are_the_settings_own() -> None:
+    names = ("amqp_ca_file", "amqp_cert_file", "amqp_key_file", "amqp_password_file")
+    settings = load({name: f"/{name}" for name in names}, {"CONSUMER_AMQP_URL": "amqps://u@h"})
+    assert settings.credentials == Credentials(*(Path(f"/{name}") for name in names))
 
 
 def test_without_a_url_there_is_none() -> None:

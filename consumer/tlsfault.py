@@ -1,0 +1,85 @@
+"""Why TLS failed, in words that say which side has to change what. Pure: an exception in, a sentence out.
+
+OpenSSL names a fault by its own constants, and a server's alert says nothing of what was wrong with what it
+refused. One that resets the connection right after its alert may even take that with it.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+#: X509_V_ERR_*, from OpenSSL's x509_vfy.h.
+_EXPIRED, _NOT_YET_VALID, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
+#: What OpenSSL makes of an answer that is not TLS: AMQP's own header, or HTTP's.
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+    "HTTP_REQUEST",
+)
+
+
+def explain(error: BaseException, url: str, *, has_certificate: bool) -> str | None:
+    """Say what went wrong with an amqps:// connection and what to do; None if it was not TLS.
+
+    Args:
+        error: what was raised, or its cause.
+        url: for people, without its password.
+        has_certificate: whether we have a client certificate to show.
+    """
+    for fault in (error, error.__cause__):
+        if isinstance(fault, ssl.SSLCertVerificationError):
+            return _unverified(fault, url)
+        if isinstance(fault, ssl.SSLError) and not isinstance(fault, ssl.SSLEOFError):
+            return _failed(fault.reason or str(fault), url, has_certificate=has_certificate)
+    return None
+
+
+def hint(error: BaseException, url: str, *, has_certificate: bool) -> str:
+    """Say what TLS may have to do with a connection that was closed without a word; empty if nothing."""
+    if not isinstance(error.__cause__, ConnectionResetError | EOFError | ssl.SSLEOFError):
+        return ""
+    if url.startswith("amqps:"):
+        return f" Or it has refused TLS: {_remedy(has_certificate=has_certificate)}."
+    return " A port for TLS needs amqps://."
+
+
+def _unverified(error: ssl.SSLCertVerificationError, url: str) -> str:
+    words = error.verify_message
+    match error.verify_code:
+        case n if n in (_OTHER_NAME, _OTHER_ADDRESS):
+            return (
+                f"RabbitMQ at {url} has a certificate for another host ({words}); write the host in amqp_url as "
+                "the certificate names it, or have that name added to the certificate"
+            )
+        case n if n in (_EXPIRED, _NOT_YET_VALID):
+            return (
+                f"RabbitMQ at {url} has a certificate that is not valid today ({words}); "
+                "renew it there, and check this machine's clock"
+            )
+        case _:
+            return (
+                f"RabbitMQ at {url} has a certificate that nobody we trust has signed ({words}); "
+                "set amqp_ca_file to the certificate of the CA that has"
+            )
+
+
+def _failed(reason: str, url: str, *, has_certificate: bool) -> str:
+    words = reason.replace("_", " ").lower()
+    if reason in _NOT_TLS:
+        return (
+            f"RabbitMQ at {url} does not speak TLS on this port; name its TLS port (5671 unless it was changed), "
+            "or write amqp:// in amqp_url"
+        )
+    if "PROTOCOL_VERSION" in reason or "UNSUPPORTED_PROTOCOL" in reason:
+        return f"RabbitMQ at {url} speaks no TLS 1.2 or later ({words}); allow one in its ssl_options.versions"
+    if "ALERT" in reason:
+        return f"RabbitMQ at {url} refused our side of TLS ({words}); {_remedy(has_certificate=has_certificate)}"
+    return f"TLS with RabbitMQ at {url} failed: {words}"
+
+
+def _remedy(*, has_certificate: bool) -> str:
+    if has_certificate:
+        return "check that amqp_cert_file is in date, for client use, and signed by a CA that RabbitMQ trusts"
+    return "if it asks for a client certificate, set amqp_cert_file and amqp_key_file"

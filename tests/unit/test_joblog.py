@@ -1,0 +1,83 @@
+"""A job's LOG: lines: a burst and a trickle pass, a flood is counted."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from consumer.joblog import BURST_LINES, LINES_PER_S, JobLog, job_log
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(caplog: pytest.LogCaptureFixture) -> Clock:
+    caplog.set_level(logging.INFO)
+    return Clock()
+
+
+def test_a_line_is_logged_under_the_jobs_id(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    JobLog("m1", clock)("hello %s")
+    assert caplog.messages == ["job m1: hello %s"]
+
+
+def test_a_flood_is_dropped_and_counted_at_the_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    lines = JobLog("m1", clock)
+    for number in range(BURST_LINES + 1234):
+        lines(str(number))
+    lines.close()
+    assert len(caplog.messages) == BURST_LINES + 1
+    assert caplog.messages[-1] == "job m1: ... and 1234 more LOG lines were dropped"
+    lines.close()
+    assert len(caplog.messages) == BURST_LINES + 1
+
+
+def test_a_steady_trickle_passes_for_as_long_as_the_job_runs(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = JobLog("m1", clock)
+    for number in range(10 * BURST_LINES):
+        lines(str(number))
+        clock.now += 1 / LINES_PER_S
+    assert len(caplog.messages) == 10 * BURST_LINES
+
+
+def test_after_a_flood_lines_pass_again_and_the_gap_is_told_before_them(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = JobLog("m1", clock)
+    for number in range(BURST_LINES + 5):
+        lines(str(number))
+    clock.now += 1.0
+    lines("later")
+    assert caplog.messages[-2:] == ["job m1: ... and 5 more LOG lines were dropped", "job m1: later"]
+
+
+def test_a_pause_saves_up_no_more_than_a_burst(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    lines = JobLog("m1", clock)
+    clock.now += 86_400
+    for number in range(2 * BURST_LINES):
+        lines(str(number))
+    assert len(caplog.messages) == BURST_LINES
+
+
+def test_what_was_dropped_is_told_even_if_the_run_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def flood() -> None:
+        with job_log("m1") as lines:
+            for number in range(BURST_LINES + 100):
+                lines(str(number))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        flood()
+    assert "more LOG lines were dropped" in caplog.messages[-1]
