@@ -40,7 +40,7 @@ soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing l
 
 clean: ## remove what the targets made; stops this folder's RabbitMQ node first
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
-	rm -rf $(VENV) .local-broker models bench-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local-broker models models.trusted bench-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # With CONSUMER_AMQP_URL set, that RabbitMQ is used and none is installed.
 broker:

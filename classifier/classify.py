@@ -7,7 +7,8 @@ a model is chosen before it is loaded: a bad job costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from classifier import estimators, signals
 from classifier.contract import JobError
 from classifier.estimators import Model
 from classifier.features import Features, extract, extract_all
-from classifier.folder import choose, every, models_folder, nothing_in, pin
+from classifier.folder import choose, every, freeze, models_folder, nothing_in
 from classifier.model import ModelError
 
 
@@ -53,16 +54,30 @@ def preload() -> list[str]:
     """Load every model of the folder, for a process that forks workers afterwards; their names.
 
     Models that are put there later are for the next such process. Nothing is computed: threads that a
-    computation starts would be missing after the fork.
+    computation starts would be missing after the fork. Each is told on stderr before it is loaded: of one
+    that takes for ever, the consumer says what it was.
 
     Raises:
-        ModelError: one of them cannot be used, or there is none.
+        ModelError: some of them cannot be used, each with its reason, or there is none.
     """
     folder = models_folder()
-    pin(folder)
+    freeze(folder)
     if not (files := every(folder)):
         raise ModelError(nothing_in(folder))
+    if refusals := list(_refusals(files)):
+        raise ModelError("\n".join(refusals))
     return [_loaded(file).name for file in files]
+
+
+def _refusals(files: Sequence[Path]) -> Iterator[str]:
+    """Load all, and say what is wrong with those that cannot be: one start tells of all of them."""
+    for file in files:
+        sys.stderr.write(f"loading {file}\n")
+        sys.stderr.flush()
+        try:
+            _loaded(file)
+        except ModelError as refused:
+            yield str(refused)
 
 
 # Keyed by path, so bounded by the models folder: a name that has no file never gets here.

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from classifier import datasets, model
+from classifier import datasets, model, trust
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.folder import is_name, models_folder
@@ -45,17 +45,20 @@ def _train(given: argparse.Namespace) -> None:
     from classifier.train_command import Wanted, run  # noqa: PLC0415 - see the module's docstring
 
     out = _new_model(given.out)
-    for line in run(Wanted(given.data, given.test, out, given.onnx, given.plot, given.reshuffles)):
+    pins = trust.pins_of(out.parent) if given.trust else None
+    wanted = Wanted(given.data, given.test, out, given.onnx, given.skops, pins, given.plot, given.reshuffles)
+    for line in run(wanted):
         _say(line)
 
 
 def _new_model(out: Path) -> Path:
     path = _model_path(out)
-    if path.name.endswith(model.ONNX_SUFFIX):
-        name = model.name_of(path.name)
-        raise RefusedError(
-            f"{path} is the ONNX file of the model {name!r}: give --out {path.with_name(name)} --onnx"
-        )
+    for suffix, form, flag in ((model.ONNX_SUFFIX, "ONNX", "--onnx"), (model.SKOPS_SUFFIX, "skops", "--skops")):
+        if path.name.endswith(suffix):
+            name = model.name_of(path.name)
+            raise RefusedError(
+                f"{path} is the {form} file of the model {name!r}: give --out {path.with_name(name)} {flag}"
+            )
     if not is_name(path.stem):
         raise RefusedError(
             f"a model cannot be called {path.stem!r}: up to 64 letters, digits, '.', '_' or '-' make a name"
@@ -104,14 +107,40 @@ def _jobs_in(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
 def _info(given: argparse.Namespace) -> None:
     from classifier import report  # noqa: PLC0415 - see the module's docstring
 
-    path = _model_path(given.file)
-    if given.file != path and (onnx := model.onnx_beside(path)).exists():
-        path = onnx  # what is called by its name alone is what is served
+    path = _files_of(given.file)[0]  # what is called by its name alone is what is served
     name, manifest = model.name_of(path.name), model.read_manifest(path)
+    refusal = _refusal(path)
     if given.json:
-        _say(json.dumps({"name": name, **asdict(manifest)}, indent=2))
+        _say(json.dumps({"name": name, **asdict(manifest), "trusted": refusal is None}, indent=2))
     else:
-        _say(*report.manifest_lines(name, manifest))
+        _say(*report.manifest_lines(name, manifest), report.trust_line(refusal))
+
+
+def _files_of(given: Path) -> list[Path]:
+    """The files of the model that is called so, in the order in which they are served; or the one file given."""
+    path = _model_path(given)
+    if given == path or path != model.pickle_beside(path):
+        return [path]
+    forms = [path.with_name(model.name_of(path.name) + suffix) for suffix in model.SUFFIXES]
+    return [form for form in forms if form.exists()] or [path]
+
+
+def _refusal(path: Path) -> str | None:
+    try:
+        trust.check(path, model.content_of(path))
+    except model.ModelError as refused:
+        return str(refused)
+    return None
+
+
+def _trust(given: argparse.Namespace) -> None:
+    for path in [file for name in given.models for file in _files_of(name)]:
+        pins = trust.pins_of(path.parent, given.pins)
+        content = model.content_of(path)
+        manifest, _ = model.parse(path, content)
+        digest = trust.trust(path, content, pins)
+        code = "; a pickle runs code when it is loaded" if manifest.kind == "pickle" else ""
+        _say(f"{path} ({manifest.kind}, made {manifest.created}) is trusted by {pins}: {digest}{code}")
 
 
 def _jobs(given: argparse.Namespace) -> None:
@@ -143,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_predict(commands)
     _add_info(commands)
+    _add_trust(commands)
     _add_jobs(commands)
     _add_generate(commands)
     return parser
@@ -155,6 +185,8 @@ def _add_train(commands: _Commands) -> None:
     parser.add_argument("--test", type=Path, metavar="DATA", help="test signals; else 25 %% are held out")
     parser.add_argument("--out", type=Path, metavar="MODEL", required=True, help="e.g. models/pumps")
     parser.add_argument("--onnx", action="store_true", help="also as ONNX, which is served in place of the pickle")
+    parser.add_argument("--skops", action="store_true", help="also as skops: scikit-learn's, and no code in it")
+    parser.add_argument("--no-trust", dest="trust", action="store_false", help="leave that to `classifier trust`")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw confusion matrix and example signals")
     parser.add_argument("--reshuffles", type=_count, metavar="N", help="also the mean accuracy of N reshuffles")
 
@@ -172,6 +204,13 @@ def _add_info(commands: _Commands) -> None:
     parser.set_defaults(command=_info)
     parser.add_argument("file", type=Path, metavar="MODEL", help="e.g. models/pumps, or one of its files")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+
+
+def _add_trust(commands: _Commands) -> None:
+    parser = commands.add_parser("trust", help="pin the SHA-256 of models, which may be loaded from then on")
+    parser.set_defaults(command=_trust)
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="e.g. models/pumps")
+    parser.add_argument("--pins", type=Path, metavar="FILE", help=f"else {trust.VARIABLE}, or beside the folder")
 
 
 def _add_jobs(commands: _Commands) -> None:

@@ -27,6 +27,10 @@ class JobError(Exception):
     """This job is bad and will be so next time: its message is the whole `ERROR:` line, with no traceback."""
 
 
+class LoadError(Exception):
+    """What a classifier needs cannot be loaded as it is: out of `preload()`, its message is all the start says."""
+
+
 class AlreadyAnsweredError(RuntimeError):
     """The classifier answered twice. The first answer stands."""
 

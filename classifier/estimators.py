@@ -1,11 +1,12 @@
-"""The two kinds of model: what each body is, and how it becomes an estimator again.
+"""The three kinds of model: what each body is, and how it becomes an estimator again.
 
-A pickle is whatever scikit-learn fitted. Loading it imports scikit-learn, runs the pickle's code, and wants
-the very version that made it: whoever may write to the models folder runs code here. ONNX is data, a graph
-of known operations; it needs ONNX Runtime alone, of any version that knows them. The manifest's kind decides,
-not the file's name, and each library is imported only for a model of its kind.
+A pickle is whatever scikit-learn fitted; loading it runs its code. skops is the same estimator as data, made of
+the types of our own list alone (`skopsfile.py`). ONNX is data too, a graph of known operations; it needs ONNX
+Runtime alone, of any version that knows them, where the other two want the very scikit-learn that made them.
+The manifest's kind decides, not the file's name, and each library is imported only for a model of its kind.
 
-Loading never computes, and an ONNX session has no threads: a process may load models and fork afterwards.
+Whatever the kind, only a file that is pinned is loaded (`trust.py`). Loading never computes, and an ONNX session
+has no threads: a process may load models and fork afterwards.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import pickle
 import platform
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,17 +23,24 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import model
+from classifier import model, trust, wholefile
 from classifier.features import Features
 from classifier.model import Manifest, ModelError, Training
 
 PICKLE: Final = "pickle"
 ONNX: Final = "onnx"
+SKOPS: Final = "skops"
 
 #: Names inside an ONNX body: its input, shape (rows, features), and its output, shape (rows, classes).
 INPUT: Final = "features"
 OUTPUT: Final = "probabilities"
 
+#: Whose versions make a body what it is.
+_LIBRARIES: Final = {
+    PICKLE: ("scikit-learn",),
+    SKOPS: ("skops", "scikit-learn"),
+    ONNX: ("onnxruntime", "skl2onnx", "scikit-learn"),
+}
 _ERRORS_ONLY: Final = 3  # of its log, which goes to stderr
 
 Probabilities: TypeAlias = NDArray[np.float64]
@@ -75,43 +84,54 @@ class OnnxEstimator:
         return np.asarray(probabilities, dtype=np.float64)
 
 
-def save(path: Path, estimator: Estimator, classes: tuple[str, ...], training: Training) -> Manifest:
-    """Save `estimator` as a pickle at `path`, replacing an older model of this name.
+def save(
+    path: Path, estimator: Estimator, classes: tuple[str, ...], training: Training, pins: Path | None = None
+) -> Manifest:
+    """Save `estimator` as a pickle at `path`, replacing an older model of this name, and pin it in `pins`.
 
-    An ONNX artifact beside it goes first: at no moment is it served in the name of a pickle that it was not
-    made from.
+    Without `pins` nobody trusts it yet. Its other forms go first: at no moment is one served in the name of a
+    pickle that it was not made from.
+
+    Raises:
+        OSError: the model cannot be written.
+        ModelError: the pins cannot be read or written, or the model is too large to be loaded.
     """
     body = pickle.dumps(estimator, protocol=5)
-    manifest = model.describe(PICKLE, body, classes, training, _versions("scikit-learn"))
-    model.onnx_beside(path).unlink(missing_ok=True)
-    model.write(path, manifest, body)
+    manifest = model.describe(PICKLE, body, classes, training, _versions(*_LIBRARIES[PICKLE]))
+    content = _content(path, manifest, body)
+    _remove([model.onnx_beside(path), model.skops_beside(path)], pins)
+    _write(path, content, pins)
     return manifest
 
 
-def save_onnx(path: Path, body: bytes, pickled: Manifest) -> Manifest:
-    """Save `body`, the ONNX of the estimator that `pickled` describes, at `path`."""
-    versions = _versions("onnxruntime", "skl2onnx", "scikit-learn")
-    manifest = model.describe(ONNX, body, pickled.classes, pickled.training, versions)
+def save_form(path: Path, kind: str, body: bytes, pickled: Manifest, pins: Path | None = None) -> Manifest:
+    """Save `body`, the estimator that `pickled` describes as ONNX or skops, at `path`. Raises as `save`."""
+    manifest = model.describe(kind, body, pickled.classes, pickled.training, _versions(*_LIBRARIES[kind]))
     manifest = replace(manifest, converted_from=pickled.sha256)
-    model.write(path, manifest, body)
+    _write(path, _content(path, manifest, body), pins)
     return manifest
 
 
 def load(path: Path) -> Model:
-    """Load the model at `path`, by its kind.
+    """Load the model at `path`, by its kind, if it is the file that was pinned.
 
     Raises:
-        ModelError: as `model.read`; or the model is a pickle of another version of scikit-learn, an ONNX
-            that was not made from the pickle beside it, of an unknown kind, or its library cannot load it.
+        ModelError: as `model.content_of`, `trust.check` and `model.parse`, before anything of it has run; or the
+            model was made with another version of scikit-learn, or not from the pickle beside it, is of an unknown
+            kind, or its library cannot load it.
     """
-    manifest, body = model.read(path)
-    if manifest.kind == PICKLE:
-        estimator = _from_pickle(path, manifest, body)
-    elif manifest.kind == ONNX:
-        estimator = _from_onnx(path, manifest, body)
-    else:
+    manifest, body = _verified(path)
+    loaders = {PICKLE: _from_pickle, ONNX: _from_onnx, SKOPS: _from_skops}
+    if manifest.kind not in loaders:
         raise ModelError(f"{path} is of the kind {manifest.kind!r}, which this version does not know: update it")
-    return Model(model.name_of(path.name), manifest, estimator)
+    return Model(model.name_of(path.name), manifest, loaders[manifest.kind](path, manifest, body))
+
+
+def _verified(path: Path) -> tuple[Manifest, bytes]:
+    """By itself, so that the file's content has left memory when the body is loaded."""
+    content = model.content_of(path)
+    trust.check(path, content)
+    return model.parse(path, content)
 
 
 def onnx_runtime() -> Any:  # noqa: ANN401 - it ships no types
@@ -127,10 +147,29 @@ def onnx_runtime() -> Any:  # noqa: ANN401 - it ships no types
     return onnxruntime
 
 
+def _content(path: Path, manifest: Manifest, body: bytes) -> bytes:
+    content = model.compose(manifest, body)
+    model.check_size(path, len(content))
+    return content
+
+
+def _write(path: Path, content: bytes, pins: Path | None) -> None:
+    with trust.replacing(path, content, pins) if pins else nullcontext():
+        wholefile.write(path, content)
+
+
+def _remove(outdated: list[Path], pins: Path | None) -> None:
+    """With their pins: put back, such a file would be an older model in the name of the new one."""
+    for path in outdated:
+        path.unlink(missing_ok=True)
+    if pins:
+        trust.forget([path.name for path in outdated], pins)
+
+
 def _from_pickle(path: Path, manifest: Manifest, body: bytes) -> Estimator:
     _check_scikit_learn(path, manifest)
     try:
-        return cast("Estimator", pickle.loads(body))  # noqa: S301 - verified; see the module's docstring
+        return cast("Estimator", pickle.loads(body))  # noqa: S301 - pinned; see the module's docstring
     except Exception as failed:
         # Unpickling runs whatever the estimator's classes do, so it may raise anything.
         reason = f"{type(failed).__name__}: {failed}"
@@ -166,12 +205,29 @@ def _from_onnx(path: Path, manifest: Manifest, body: bytes) -> Estimator:
         ) from failed
 
 
+def _from_skops(path: Path, manifest: Manifest, body: bytes) -> Estimator:
+    _check_origin(path, manifest)
+    _check_scikit_learn(path, manifest)
+    try:
+        from classifier import skopsfile  # noqa: PLC0415 - optional, and only where a model is skops
+
+        return skopsfile.load(body, most=model.largest())
+    except ImportError:
+        raise ModelError(
+            f"{path} is of the kind skops, which needs skops: pip install 'rabbitmq-classifier[skops]', "
+            "or remove the file to have the pickle served"
+        ) from None
+    except skopsfile.SkopsError as refused:
+        raise ModelError(f"{path} {refused}") from refused
+
+
 def _check_origin(path: Path, manifest: Manifest) -> None:
-    """Beside a newer pickle, an older ONNX would answer in its name."""
+    """Beside a newer pickle, an older ONNX or skops file would answer in its name."""
     pickled = model.pickle_beside(path)
     if pickled != path and pickled.exists() and model.read_manifest(pickled).sha256 != manifest.converted_from:
         raise ModelError(
-            f"{path} was not made from {pickled}: train again with --onnx, or remove the one that is outdated"
+            f"{path} was not made from {pickled}: train again with --{manifest.kind}, "
+            "or remove the one that is outdated"
         )
 
 

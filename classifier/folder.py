@@ -1,7 +1,8 @@
 """The models folder: which models there are, which one a job means, and which file it is served from.
 
-`NAME.model` is a pickle and `NAME.onnx.model` the same model as ONNX. Where both are, ONNX is served: it
-answers twenty times as fast, and loading it runs no code. Models are chosen by name and never by path.
+`NAME.model` is a pickle, `NAME.onnx.model` and `NAME.skops.model` the same model as ONNX and as skops. Of several,
+ONNX is served: it answers twenty times as fast, and loading it runs no code; else skops, which runs none either.
+Models are chosen by name and never by path.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-# What a folder held when it was pinned, by folder: the module's one piece of state, set by `pin` alone.
-_pinned: Final[dict[Path, set[str]]] = {}
+# What a folder held when it was frozen, by folder: the module's one piece of state, set by `freeze` alone.
+_frozen: Final[dict[Path, set[str]]] = {}
 
 
 def models_folder() -> Path:
@@ -34,12 +35,12 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def pin(folder: Path) -> None:
+def freeze(folder: Path) -> None:
     """Take the folder for what it is now, in this process and all that are forked from it.
 
     So all workers serve the same models, those that were loaded for them, until a reload makes new ones.
     """
-    _pinned[folder] = _found(folder)
+    _frozen[folder] = _found(folder)
 
 
 def every(folder: Path) -> list[Path]:
@@ -71,7 +72,7 @@ def nothing_in(folder: Path) -> str:
 
 
 def _files(folder: Path) -> set[str]:
-    return _pinned[folder] if folder in _pinned else _found(folder)
+    return _frozen[folder] if folder in _frozen else _found(folder)
 
 
 def _found(folder: Path) -> set[str]:
@@ -86,8 +87,7 @@ def _names(files: set[str]) -> list[str]:
 
 
 def _served(folder: Path, files: set[str], name: str) -> Path:
-    as_onnx = name + model.ONNX_SUFFIX
-    return folder / (as_onnx if as_onnx in files else name + model.SUFFIX)
+    return folder / next(name + suffix for suffix in model.SUFFIXES if name + suffix in files)
 
 
 def _without_name(folder: Path, available: list[str]) -> str:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
-from classifier import process, worker
+from classifier import contract, process, worker
 
 Function: TypeAlias = Callable[[dict[str, Any]], object]
 
@@ -102,9 +102,15 @@ class Server:
 
 
 def main(target: str) -> None:
-    """Load the function, say so, serve. An exception is the user's, and Python's own traceback tells it best."""
+    """Load the function, say so, serve.
+
+    An exception is the user's, and Python's own traceback tells it best; a `LoadError` needs none.
+    """
     channel = _take_socket()
-    function = load(target)
+    try:
+        function = load(target)
+    except contract.LoadError as refused:
+        sys.exit(str(refused))
     process.outlive_parent()  # from here on the socket's end tells us, and the workers' children end with them
     process.adopt_orphans()
     gc.collect()

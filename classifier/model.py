@@ -1,11 +1,11 @@
-"""The model artifact, one file: saved whole, and verified before any of it is used.
+"""The model artifact, one file: a line that names the format, one line of JSON (the manifest), and the body.
 
-Three parts: a line that names the format, one line of JSON (the manifest), and to the end of the file the
-body, which is an estimator of the manifest's kind (`estimators.py`). Nobody gets a body whose SHA-256 is not
-the manifest's, and `read_manifest` reads no further than the manifest. The digest finds damage and mix-ups;
-it is no proof against somebody who can write both parts.
+The body is an estimator of the manifest's kind (`estimators.py`), to the end of the file. Nobody gets a body whose
+SHA-256 is not the manifest's, and `read_manifest` reads no further than the manifest. That digest finds damage and
+mix-ups; it is no proof against somebody who can write both parts: that is what pins are for (`trust.py`).
 
-`NAME.model` is a pickle, `NAME.onnx.model` beside it the same estimator as ONNX: one model, called NAME.
+`NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` beside it are the same estimator in other forms:
+one model, called NAME.
 """
 
 from __future__ import annotations
@@ -13,24 +13,34 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
+from classifier import wholefile
+from classifier.contract import LoadError
 from classifier.features import FEATURE_NAMES
 
 SUFFIX: Final = ".model"
 ONNX_SUFFIX: Final = ".onnx.model"
+SKOPS_SUFFIX: Final = ".skops.model"
+#: In the order in which they are served: the fastest first, and what runs code when it is loaded last.
+SUFFIXES: Final = (ONNX_SUFFIX, SKOPS_SUFFIX, SUFFIX)
 
-_ONNX: Final = ".onnx"
+SIZE_VARIABLE: Final = "CONSUMER_MAX_MODEL_BYTES"
+#: 512 MiB. A forest of 100 trees has 3 MiB for PLAID's 537 signals and some 120 for 20,000 noisy ones. A file is
+#: read whole before it is loaded, so it takes twice its size for a moment: more is for who has seen to the memory.
+LARGEST: Final = 512 * 1024 * 1024
+
 _FORMAT: Final = b"signal classifier, format 1\n"
 _LONGEST_MANIFEST: Final = 1 << 20  # 1 MiB; ours have some 10 KiB
 
 
-class ModelError(Exception):
+class ModelError(LoadError):
     """A model that cannot be used as it is. The message names the file and the remedy."""
 
 
@@ -65,7 +75,7 @@ class Manifest:
 
 def name_of(file: str) -> str:
     """What the model in a file of this name is called."""
-    return file.removesuffix(SUFFIX).removesuffix(_ONNX)
+    return next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
 
 
 def pickle_beside(path: Path) -> Path:
@@ -76,6 +86,11 @@ def pickle_beside(path: Path) -> Path:
 def onnx_beside(path: Path) -> Path:
     """Where the ONNX of the model in this file is, or would be."""
     return path.with_name(name_of(path.name) + ONNX_SUFFIX)
+
+
+def skops_beside(path: Path) -> Path:
+    """Where the skops form of the model in this file is, or would be."""
+    return path.with_name(name_of(path.name) + SKOPS_SUFFIX)
 
 
 def describe(
@@ -94,11 +109,9 @@ def describe(
     )
 
 
-def write(path: Path, manifest: Manifest, body: bytes) -> None:
-    """Write the artifact, replacing an older one in one step: a reader sees the old or the new, whole."""
-    head = json.dumps(asdict(manifest), allow_nan=False).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, _FORMAT + head + body)
+def compose(manifest: Manifest, body: bytes) -> bytes:
+    """The artifact, as the content of its file."""
+    return _FORMAT + json.dumps(asdict(manifest), allow_nan=False).encode() + b"\n" + body
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -107,30 +120,70 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ModelError: there is no such file, or it is not a model of this format.
     """
-    with _opened(path) as file:
+    with _readable(path), wholefile.opened(path) as file:
         return _read_head(path, file)
 
 
-def read(path: Path) -> tuple[Manifest, bytes]:
-    """The manifest of the model at `path`, and its body, which is what the manifest says.
+def content_of(path: Path) -> bytes:
+    """The whole file at `path`, read once, and nothing of it looked at.
 
     Raises:
-        ModelError: the file is missing, damaged or altered, or was made with other features than these.
+        ModelError: there is no such file in the folder, or it is too large.
     """
-    with _opened(path) as file:
-        manifest = _read_head(path, file)
-        body = file.read()
+    with _readable(path):
+        return wholefile.read(path, most=largest())
+
+
+def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
+    """The manifest in `content`, which was read from `path`, and the body, which is what the manifest says.
+
+    Raises:
+        ModelError: the content is no model, damaged or altered, or was made with other features than these.
+    """
+    file = BytesIO(content)  # shares the bytes; only the body is copied
+    manifest = _read_head(path, file)
+    body = file.read()
     _check_body(path, manifest, body)
     if manifest.features != FEATURE_NAMES:
         raise ModelError(f"{path} was made with other features than are computed here: retrain it")
     return manifest, body
 
 
-def _opened(path: Path) -> BinaryIO:
+def largest() -> int:
+    """How many bytes a model file may have: `CONSUMER_MAX_MODEL_BYTES`, or 512 MiB.
+
+    Raises:
+        ModelError: the variable is no number.
+    """
+    given = os.environ.get(SIZE_VARIABLE) or str(LARGEST)
+    if not given.isdecimal():
+        raise ModelError(f"{SIZE_VARIABLE} is {given!r}; it must be a number of bytes")
+    return int(given)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise ModelError if a file of `size` bytes would not be loaded: better told before it is written."""
+    if size > (most := largest()):
+        raise _too_large(path, f"has {size:,} bytes, and may have {most:,}")
+
+
+def _too_large(path: Path, how: str) -> ModelError:
+    return ModelError(
+        f"{path} {how}: train a smaller one, or raise max_model_bytes ({SIZE_VARIABLE}) "
+        "where there is memory for twice that"
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return path.open("rb")
+        yield
     except OSError as unreadable:
         raise ModelError(f"cannot read the model {path}: {unreadable.strerror}") from None
+    except wholefile.TooLargeError as large:
+        raise _too_large(path, str(large)) from None
+    except wholefile.UnfitError as unfit:
+        raise ModelError(f"{path} {unfit}") from None
 
 
 def _read_head(path: Path, file: BinaryIO) -> Manifest:
@@ -140,7 +193,7 @@ def _read_head(path: Path, file: BinaryIO) -> Manifest:
         )
     try:
         return _manifest(json.loads(file.readline(_LONGEST_MANIFEST)))
-    except (ValueError, TypeError, KeyError) as malformed:
+    except (ValueError, TypeError, KeyError, RecursionError) as malformed:
         reason = f"{type(malformed).__name__}: {malformed}"
         raise ModelError(
             f"the manifest of {path} is damaged ({reason}): copy the file again, or retrain"
@@ -170,19 +223,3 @@ def _check_body(path: Path, manifest: Manifest, body: bytes) -> None:
         raise ModelError(
             f"{path} was altered: its SHA-256 is not the manifest's, so it was not loaded; retrain it"
         )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    # In the same folder, since a rename is one step only within a file system.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes it private, and a service runs as another user than its trainer.
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

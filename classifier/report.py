@@ -63,6 +63,11 @@ def manifest_lines(name: str, manifest: Manifest) -> list[str]:
     return [f"{fact:<14} {text}" for fact, text in facts.items()]
 
 
+def trust_line(refusal: str | None) -> str:
+    """Whether a model may be loaded, and if not, why."""
+    return f"{'trusted':<14} {f'no: {refusal}' if refusal else 'yes'}"
+
+
 def _origin(manifest: Manifest) -> dict[str, str]:
     pickled = manifest.converted_from
     return {"converted from": f"the pickle with sha256 {pickled}"} if pickled else {}

@@ -1,17 +1,21 @@
 """What `classifier train` does, from files to files, told line by line as it goes. It prints nothing itself.
 
-What can be refused is refused before the training, which would be in vain. Conversion to ONNX comes last:
-it alone may turn out impossible after all went well, and then everything else has been done.
+What can be refused is refused before the training, which would be in vain. Other forms of the model come last:
+they alone may turn out impossible after all went well, and then everything else has been done.
+
+What was written is pinned: who trains has run code of his own anyway, and pins what he made from memory, before
+anybody else could write to the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from classifier import datasets, estimators, model, report, train
+from classifier import datasets, estimators, model, report, train, trust
 from classifier.datasets import DataSet
 from classifier.errors import RefusedError
 from classifier.features import extract_all
@@ -21,12 +25,14 @@ from classifier.train import Evaluation, Fitted
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for; without `test`, a part of `data` is held out."""
+    """What is asked for; without `test`, a part of `data` is held out, and without `pins` nothing is pinned."""
 
     data: Path
     test: Path | None
     out: Path
     onnx: bool
+    skops: bool
+    pins: Path | None
     plot: Path | None
     reshuffles: int | None
 
@@ -36,11 +42,14 @@ def run(wanted: Wanted) -> Iterator[str]:
 
     Raises:
         DataError: the signals cannot be read, or not be divided.
-        RefusedError: a library is missing, a file cannot be written, or there is no ONNX of this model, which
-            is saved as a pickle all the same.
+        ModelError: the pins cannot be read or written, or the model is too large to be loaded.
+        RefusedError: a library is missing, a file cannot be written, or there is no ONNX or skops of this model,
+            which is saved as a pickle all the same.
     """
     _check_plot(wanted.plot)
     _check_onnx(wanted=wanted.onnx)
+    _check_skops(wanted=wanted.skops)
+    _check_pins(wanted)
     training, test = yield from _read(wanted)
     fitted = train.fit(training)
     evaluation = train.evaluate(fitted, test)
@@ -51,11 +60,14 @@ def run(wanted: Wanted) -> Iterator[str]:
         metrics["reshuffled_accuracy"] = sum(accuracies) / len(accuracies)
         yield from ("", *report.reshuffle_lines(accuracies))
     origin = Training(len(training), training.lengths, training.sha256(), metrics)
-    pickled = yield from _save(wanted.out, fitted, origin)
+    pickled = yield from _save(wanted, fitted, origin)
     if wanted.plot:
         yield _draw(wanted.plot, evaluation, test)
+    yield _trusted(wanted)
+    if wanted.skops:
+        yield from _save_skops(wanted, fitted, test, pickled)
     if wanted.onnx:
-        yield from _save_onnx(wanted.out, fitted, test, pickled)
+        yield from _save_onnx(wanted, fitted, test, pickled)
 
 
 def _read(wanted: Wanted) -> Generator[str, None, tuple[DataSet, DataSet]]:
@@ -92,17 +104,46 @@ def _check_onnx(*, wanted: bool) -> None:
         ) from None
 
 
-def _save(path: Path, fitted: Fitted, origin: Training) -> Generator[str, None, Manifest]:
-    onnx = model.onnx_beside(path)
-    outdated = onnx.exists()
+def _check_skops(*, wanted: bool) -> None:
+    if not wanted:
+        return
     try:
-        manifest = estimators.save(path, fitted.estimator, fitted.classes, origin)
+        import_module("skops.io")
+    except ImportError:
+        raise RefusedError("--skops needs skops: pip install 'rabbitmq-classifier[skops]'") from None
+
+
+def _check_pins(wanted: Wanted) -> None:
+    if wanted.pins and not trust.is_writable(wanted.pins):
+        raise RefusedError(
+            f"{wanted.pins}, where the model is to be pinned, cannot be written: give --no-trust, and have "
+            f"somebody who may write it run `classifier trust {wanted.out.with_suffix('')}`"
+        )
+
+
+def _save(wanted: Wanted, fitted: Fitted, origin: Training) -> Generator[str, None, Manifest]:
+    path = wanted.out
+    outdated = [form for form in (model.onnx_beside(path), model.skops_beside(path)) if form.exists()]
+    with _written(path):
+        manifest = estimators.save(path, fitted.estimator, fitted.classes, origin, wanted.pins)
+    yield from ("", f"model {path.stem!r} saved as {path} ({manifest.size:,} bytes of estimator)")
+    for form in outdated:
+        yield f"{form} was made from the model that this one replaces, and is removed"
+    return manifest
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as unwritable:
         raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
-    yield from ("", f"model {path.stem!r} saved as {path} ({manifest.size:,} bytes of estimator)")
-    if outdated:
-        yield f"{onnx} was made from the model that this one replaces, and is removed"
-    return manifest
+
+
+def _trusted(wanted: Wanted) -> str:
+    if wanted.pins:
+        return f"its SHA-256 is pinned in {wanted.pins}, so it may be loaded"
+    return f"it is not trusted yet: have somebody run `classifier trust {wanted.out.with_suffix('')}`"
 
 
 def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
@@ -115,19 +156,33 @@ def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
     return f"confusion matrix and example signals drawn into {path}"
 
 
-def _save_onnx(pickle: Path, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
+def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
     from classifier import conversion  # noqa: PLC0415 - skl2onnx is optional
 
-    path = model.onnx_beside(pickle)
+    path = model.onnx_beside(wanted.out)
     try:
         converted = conversion.convert(fitted.estimator, extract_all(test.signals))
-        manifest = estimators.save_onnx(path, converted.body, pickled)
     except conversion.ConversionError as impossible:
-        raise RefusedError(f"no ONNX, {pickle} is kept and will be served: {impossible}") from None
-    except OSError as unwritable:
-        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
+        raise RefusedError(f"no ONNX, {wanted.out} is kept and will be served: {impossible}") from None
+    with _written(path):
+        manifest = estimators.save_form(path, estimators.ONNX, converted.body, pickled, wanted.pins)
     yield (
         f"ONNX gives all {len(test)} test signals the same label; "
         f"probabilities differ by up to {converted.difference:.1e}"
     )
     yield f"saved as {path} ({manifest.size:,} bytes), which is served in place of the pickle"
+
+
+def _save_skops(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
+    from classifier import skopsfile  # noqa: PLC0415 - skops is optional
+
+    path = model.skops_beside(wanted.out)
+    try:
+        body = skopsfile.proven(fitted.estimator, extract_all(test.signals))
+    except skopsfile.SkopsError as impossible:
+        raise RefusedError(f"no skops, {wanted.out} is kept and will be served: the model {impossible}") from None
+    with _written(path):
+        manifest = estimators.save_form(path, estimators.SKOPS, body, pickled, wanted.pins)
+    yield f"skops gives all {len(test)} test signals the same probabilities"
+    unless = ", where there is no ONNX" if wanted.onnx else ""
+    yield f"saved as {path} ({manifest.size:,} bytes), which is served in place of the pickle{unless}"

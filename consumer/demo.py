@@ -73,13 +73,23 @@ class Demo:
     def _topology(self) -> Topology:
         return Topology(self.settings.prefix, self.settings.max_attempts)
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        """Models and pins of the demo: none of it belongs among those that the user trusts."""
+        return {
+            **os.environ,
+            "CONSUMER_MODELS_DIR": str(self.folder / "models"),
+            "CONSUMER_TRUSTED_MODELS": str(self.folder / "models.trusted"),
+        }
+
     def _step(self, text: str) -> None:
         self.console.print(f"\n[bold]{text}[/bold]")
 
     def _classifier(self, *arguments: str | Path) -> bytes:
         """Run a command of the classifier; what it says goes to the user."""
         command = [sys.executable, "-m", "classifier", *map(str, arguments)]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603 - our own command
+        done = subprocess.run(command, env=self._environment, check=True, stdout=subprocess.PIPE)  # noqa: S603 - ours
+        return done.stdout
 
     def _train(self) -> None:
         train, test = self.folder / "train.csv", self.folder / "test.csv"
@@ -98,10 +108,9 @@ class Demo:
         """`consumer run` as a process of its own, from ready to stopped by SIGTERM."""
         self._step("Starting the consumer")
         environment = {
-            **os.environ,
+            **self._environment,
             "CONSUMER_AMQP_URL": self.url,
             "CONSUMER_PREFIX": self.settings.prefix,
-            "CONSUMER_MODELS_DIR": str(self.folder / "models"),
             **{f"CONSUMER_{name.upper()}": str(path) for name, path in self._files()},
         }
         command = [sys.executable, "-m", "consumer", "run"]

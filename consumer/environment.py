@@ -49,7 +49,17 @@ def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict
         **QUIET,
         **passed,
         **{name: environment.get(name, "1") for name in THREAD_VARIABLES},
+        **_models(settings),
+    }
+
+
+def _models(settings: Settings) -> dict[str, str]:
+    """Absolute paths: a program runs in its job's folder."""
+    pins = settings.trusted_models
+    return {
         ENV_PREFIX + "MODELS_DIR": str(settings.models_dir.absolute()),
+        ENV_PREFIX + "MAX_MODEL_BYTES": str(settings.max_model_bytes),
+        **({ENV_PREFIX + "TRUSTED_MODELS": str(pins.absolute())} if pins else {}),
     }
 
 

@@ -117,6 +117,16 @@ class Settings(BaseModel):
         Path("models"),
         description="the folder with the model files; the classifier finds it in CONSUMER_MODELS_DIR",
     )
+    trusted_models: Path | None = Field(
+        None,
+        description="the file with the SHA-256 of each model that may be loaded, outside of models_dir; "
+        "default: beside it, called as it is and `.trusted`",
+    )
+    max_model_bytes: int = Field(
+        512 * 1024 * 1024,
+        ge=1024,
+        description="the largest model file, at least 1024; while it is loaded it takes twice that in memory",
+    )
     job_timeout_s: float = Field(
         60.0,
         gt=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -127,3 +128,19 @@ def test_without_a_url_submit_names_the_choices(tmp_path: Path) -> None:
     assert done.returncode == os.EX_CONFIG
     assert "CONSUMER_AMQP_URL" in done.stderr
     assert "consumer local-broker up" in done.stderr
+
+
+def test_a_model_that_nobody_trusts_stops_the_start_and_trusting_it_is_one_command(tmp_path: Path) -> None:
+    for command in ("generate --out data.csv --per-class 8", "train data.csv --out models/machines --no-trust"):
+        subprocess.run([BIN / "classifier", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    job, models = '{"signal": [1, 2, 3]}', str(tmp_path / "models")
+    refused = run("try", "-", stdin=job, CONSUMER_MODELS_DIR=models)
+    assert refused.returncode == os.EX_CONFIG
+    assert (
+        f"{models}/machines.model is not trusted, so it was not loaded: there is no {models}.trusted"
+        in refused.stderr
+    )
+    assert "Traceback" not in refused.stderr
+    (remedy,) = re.findall(r"`(classifier trust .*)`", refused.stderr)
+    subprocess.run(f"{BIN}/{remedy}", shell=True, check=True)  # noqa: S602 - as the user would
+    assert run("try", "-", stdin=job, CONSUMER_MODELS_DIR=models).returncode == os.EX_OK

@@ -133,19 +133,9 @@ def test_of_several_models_one_is_named_or_called_default(home: Path, tmp_path: 
     (line,) = answers(classifier(path, folder=home, environment=environment))
     assert line == "ERROR: name the model: available are one, two"
     (tmp_path / "default.model").write_bytes(content)
+    assert classifier("trust", tmp_path / "default", folder=home).returncode == 0
     (line,) = answers(classifier(path, folder=home, environment=environment))
     assert '"model": "default"' in line
-
-
-def test_an_altered_model_is_an_error_with_the_remedy(home: Path, tmp_path: Path) -> None:
-    content = bytearray((home / "models" / "machines.model").read_bytes())
-    content[-9] ^= 1
-    (tmp_path / "bad.model").write_bytes(content)
-    environment = {"CONSUMER_MODELS_DIR": str(tmp_path)}
-    result = classifier(job(tmp_path, {"signal": [1, 2]}), folder=home, environment=environment)
-    (line,) = answers(result)
-    assert line.startswith("ERROR: ModelError: ")
-    assert line.endswith("so it was not loaded; retrain it")
 
 
 def test_any_function_can_be_the_classifier(tmp_path: Path) -> None:

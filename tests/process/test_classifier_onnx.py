@@ -104,6 +104,7 @@ def test_training_says_that_labels_agree_and_saves_both_files(home: Path) -> Non
 def test_the_onnx_is_served_with_the_labels_of_the_pickle(home: Path) -> None:
     (home / "pickles").mkdir()
     shutil.copy(home / "models" / "machines.model", home / "pickles")
+    shutil.copy(home / "models.trusted", home / "pickles.trusted")
     onnx, pickled = predictions(home, home / "models"), predictions(home, home / "pickles")
     digests = [model.read_manifest(path).sha256 for path in sorted((home / "models").iterdir())]
     assert {answer["model_sha256"] for answer in pickled} == {digests[0]}
@@ -118,7 +119,7 @@ def test_a_process_loads_onnx_without_threads_or_scikit_learn_and_forks_workers_
     job = classifier("jobs", "test.npz", folder=home).stdout.splitlines()[0]
     # As the service sets it for its children; numpy's own threads would start with its import.
     result = python("-c", FORK, folder=home, job=job, environment={"OMP_NUM_THREADS": "1"})
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "loading models/machines.onnx.model\n")
     names, threads, children, own, libraries = json.loads(result.stdout)
     assert (names, threads) == (["machines"], 0)
     assert children == [own, own]
@@ -133,7 +134,7 @@ def test_a_process_that_serves_a_pickle_does_not_import_onnx(home: Path) -> None
     *_, children, own, libraries = json.loads(result.stdout)
     assert children == [own, own]
     assert "sklearn" in libraries
-    assert not {"skl2onnx", "onnx", "onnxruntime"} & set(libraries)
+    assert not {"skl2onnx", "onnx", "onnxruntime", "skops"} & set(libraries)
 
 
 def test_training_again_without_onnx_removes_the_outdated_one_and_says_so(home: Path) -> None:
@@ -145,6 +146,7 @@ def test_training_again_without_onnx_removes_the_outdated_one_and_says_so(home: 
 def test_a_pickle_copied_beside_the_onnx_of_another_is_an_error_with_the_remedy(home: Path) -> None:
     classifier("train", "test.npz", "--out", "other/machines", folder=home)
     shutil.copy(home / "other" / "machines.model", home / "models")
+    assert classifier("trust", "models/machines", folder=home).returncode == 0
     result = classifier("predict", "test.npz", folder=home)
     assert result.returncode == 1
     assert "machines.onnx.model was not made from models/machines.model: train again with --onnx" in result.stderr

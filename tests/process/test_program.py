@@ -123,6 +123,7 @@ async def test_the_environment_is_an_allow_list_without_our_secrets(bench: Bench
     environment = await bench.environment()
     assert set(environment) == {
         *("PATH", "LANG", "HOME", "TMPDIR", "JOB_ID", "JOB_ATTEMPT", "CONSUMER_MODELS_DIR"),
+        "CONSUMER_MAX_MODEL_BYTES",
         *THREAD_VARIABLES,
         *QUIET,
     }
@@ -164,6 +165,18 @@ async def test_the_models_folder_is_told_by_its_full_path(bench: Bench, monkeypa
     monkeypatch.chdir(bench.folder)
     bench.settings["models_dir"] = "my-models"
     assert (await bench.environment())["CONSUMER_MODELS_DIR"] == str(bench.folder / "my-models")
+
+
+@runs_async
+async def test_the_pins_are_told_by_their_full_path_and_the_size_as_a_number(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench.folder)
+    bench.settings["trusted_models"] = "my-pins"
+    bench.settings["max_model_bytes"] = "2048"
+    environment = await bench.environment()
+    assert environment["CONSUMER_TRUSTED_MODELS"] == str(bench.folder / "my-pins")
+    assert environment["CONSUMER_MAX_MODEL_BYTES"] == "2048"
 
 
 @runs_async

@@ -241,6 +241,10 @@ async def test_a_job_that_closes_its_stdout_costs_its_worker_only(bench: Bench) 
         ("raise SystemExit('not today')", "exited with code 1:\nnot today"),
         ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
         ("def classify(job): ...\ndef preload(): raise ValueError('bad model')", "ValueError: bad model"),
+        (
+            "from classifier import contract as c\ndef classify(job): ...\ndef preload(): raise c.LoadError('no')",
+            "exited with code 1:\nno",
+        ),
     ],
 )
 @runs_async

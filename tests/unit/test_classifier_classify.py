@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier import classify, estimators, model
+from classifier import classify, estimators, model, trust
 from classifier.contract import JobError
 from classifier.estimators import Probabilities
 from classifier.features import Features
@@ -30,8 +30,9 @@ def folder(tmp_path: Path) -> Path:
     """A models folder with `first`, which says a, and `second`, which says b."""
     for column, name in enumerate(("first", "second")):
         origin = Training(signals=1, lengths=(1, 1), sha256="", metrics={})
-        estimators.save(tmp_path / f"{name}.model", Sure(column), ("a", "b"), origin)
-    return tmp_path
+        path = tmp_path / "models" / f"{name}.model"
+        estimators.save(path, Sure(column), ("a", "b"), origin, trust.pins_of(path.parent))
+    return tmp_path / "models"
 
 
 def test_a_job_chooses_its_model_by_name(folder: Path) -> None:
@@ -92,14 +93,45 @@ def test_preloading_loads_every_model_and_fails_on_a_bad_one(
     monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
     assert classify.preload() == ["first", "second"]
     (folder / "third.model").write_bytes(b"garbage")
-    with pytest.raises(ModelError, match=r"third\.model is not a model"):
+    with pytest.raises(ModelError, match=r"third\.model is not trusted"):
         classify.preload()
+
+
+def test_preloading_tells_of_every_model_that_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    for name in ("fourth", "third"):
+        (folder / f"{name}.model").write_bytes(b"garbage")
+    (folder / "second.model").write_bytes(b"garbage")
+    with pytest.raises(ModelError) as refused:
+        classify.preload()
+    assert [line.split(",")[0] for line in str(refused.value).splitlines()] == [
+        f"{folder}/fourth.model is not trusted",
+        f"{folder}/second.model was altered or exchanged",
+        f"{folder}/third.model is not trusted",
+    ]
+
+
+def test_preloading_says_what_it_loads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    classify.preload()
+    assert capsys.readouterr().err == f"loading {folder}/first.model\nloading {folder}/second.model\n"
+
+
+def test_a_model_that_is_a_link_out_of_the_folder_is_not_served(folder: Path) -> None:
+    (folder / "second.model").rename(folder.parent / "second.model")
+    (folder / "second.model").symlink_to("../second.model")
+    with pytest.raises(ModelError, match=r"second\.model leads out of its folder"):
+        classify.classify({"signal": [1], "model": "second"}, folder)
 
 
 def test_after_preloading_the_models_are_what_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
     classify.preload()
+    content = (folder / "second.model").read_bytes()
     (folder / "second.model").rename(folder / "third.model")
+    trust.trust(folder / "third.model", content, trust.pins_of(folder))
     assert classify.classify({"signal": [1], "model": "second"})["label"] == "b"
     with pytest.raises(JobError, match="there is no model 'third': available are first, second"):
         classify.classify({"signal": [1], "model": "third"})
@@ -108,11 +140,14 @@ def test_after_preloading_the_models_are_what_they_were(folder: Path, monkeypatc
 
 def test_an_onnx_is_chosen_over_the_pickle_and_needs_none_beside_it(folder: Path) -> None:
     (folder / "second.onnx.model").write_bytes((folder / "second.model").read_bytes())
+    (folder / "second.skops.model").write_bytes((folder / "second.model").read_bytes())
     (folder / "third.onnx.model").write_bytes((folder / "first.model").read_bytes())
     assert choose(folder, "first") == folder / "first.model"
     assert choose(folder, "second") == folder / "second.onnx.model"
     assert choose(folder, "third") == folder / "third.onnx.model"
     assert [path.name for path in every(folder)] == ["first.model", "second.onnx.model", "third.onnx.model"]
+    (folder / "second.onnx.model").unlink()
+    assert choose(folder, "second") == folder / "second.skops.model"
     with pytest.raises(JobError, match=r"available are first, second, third$"):
         choose(folder)
 

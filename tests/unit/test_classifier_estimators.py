@@ -1,4 +1,4 @@
-"""The two kinds of model: each loads by its kind, and what cannot be used says what to do."""
+"""The three kinds of model: each loads by its kind, and what cannot be used says what to do."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
+from onnx import helper as onnx_helper
+from onnx.external_data_helper import set_external_data
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
+from skops.io import dumps as skops_dumps
 
-from classifier import conversion, estimators, model
+from classifier import conversion, estimators, model, skopsfile, trust, wholefile
 from classifier.conversion import ConversionError
 from classifier.estimators import Probabilities
 from classifier.features import FEATURE_NAMES, Features
@@ -38,7 +42,7 @@ def fitted(trees: int = 10) -> Any:  # noqa: ANN401 - scikit-learn ships no type
 @pytest.fixture
 def pickled(tmp_path: Path) -> Path:
     path = tmp_path / "forest.model"
-    estimators.save(path, fitted(), ("a", "b"), ORIGIN)
+    estimators.save(path, fitted(), ("a", "b"), ORIGIN, trust.pins_of(tmp_path))
     return path
 
 
@@ -46,18 +50,32 @@ def pickled(tmp_path: Path) -> Path:
 def onnx(pickled: Path) -> Path:
     path = model.onnx_beside(pickled)
     converted = conversion.convert(fitted(), FEATURES)
-    estimators.save_onnx(path, converted.body, model.read_manifest(pickled))
+    pins = trust.pins_of(path.parent)
+    estimators.save_form(path, estimators.ONNX, converted.body, model.read_manifest(pickled), pins)
+    return path
+
+
+@pytest.fixture
+def skops(pickled: Path) -> Path:
+    path, body = model.skops_beside(pickled), skopsfile.proven(fitted(), FEATURES)
+    pins = trust.pins_of(path.parent)
+    estimators.save_form(path, estimators.SKOPS, body, model.read_manifest(pickled), pins)
     return path
 
 
 def rewrite(path: Path, body: bytes | None = None, **changes: object) -> None:
-    """Change the manifest, and the body with its digest where one is given."""
-    manifest, old = model.read(path)
+    """Change the manifest, and the body with its digest where one is given, and trust the result."""
+    manifest, old = model.parse(path, model.content_of(path))
     if body is not None:
         new = model.describe(manifest.kind, body, manifest.classes, manifest.training, manifest.versions)
         manifest = replace(manifest, sha256=new.sha256, size=new.size)
     changed: Manifest = replace(manifest, **changes)  # type: ignore[arg-type] # as a test names them
-    model.write(path, changed, old if body is None else body)
+    put(path, model.compose(changed, old if body is None else body))
+
+
+def put(path: Path, content: bytes) -> None:
+    with trust.replacing(path, content, trust.pins_of(path.parent)):
+        wholefile.write(path, content)
 
 
 def test_a_pickle_loads_and_is_named_after_its_file(pickled: Path) -> None:
@@ -78,7 +96,7 @@ def test_the_onnx_has_the_same_name_and_says_the_same(pickled: Path, onnx: Path)
 
 
 def test_the_kind_decides_and_not_the_name_of_the_file(pickled: Path, onnx: Path) -> None:
-    pickled.write_bytes(onnx.read_bytes())
+    put(pickled, onnx.read_bytes())
     onnx.unlink()
     assert estimators.load(pickled).manifest.kind == "onnx"
 
@@ -91,21 +109,94 @@ def test_an_onnx_without_its_pickle_is_served(pickled: Path, onnx: Path) -> None
 def test_an_onnx_beside_a_pickle_that_it_was_not_made_from_is_refused(pickled: Path, onnx: Path) -> None:
     content = onnx.read_bytes()
     estimators.save(pickled, fitted(trees=3), ("a", "b"), ORIGIN)
-    onnx.write_bytes(content)
+    put(onnx, content)
     with pytest.raises(ModelError, match=r"was not made from .*forest\.model: train again with --onnx, or remove"):
         estimators.load(onnx)
 
 
-def test_saving_a_pickle_removes_the_onnx_of_the_older_one(pickled: Path, onnx: Path) -> None:
+def test_saving_a_pickle_removes_the_other_forms_of_the_older_one(pickled: Path, onnx: Path, skops: Path) -> None:
     estimators.save(pickled, fitted(), ("a", "b"), ORIGIN)
     assert not onnx.exists()
+    assert not skops.exists()
 
 
-def test_another_version_of_scikit_learn_is_an_error_for_a_pickle_alone(pickled: Path, onnx: Path) -> None:
-    for path in (pickled, onnx):
+def test_an_older_form_that_is_put_back_is_trusted_no_more(pickled: Path, onnx: Path) -> None:
+    content = onnx.read_bytes()
+    estimators.save(pickled, fitted(), ("a", "b"), ORIGIN, trust.pins_of(pickled.parent))
+    pickled.unlink()
+    onnx.write_bytes(content)
+    with pytest.raises(ModelError, match="is not trusted, so it was not loaded"):
+        estimators.load(onnx)
+
+
+def test_a_model_saved_without_pins_is_not_loaded(tmp_path: Path) -> None:
+    estimators.save(tmp_path / "new.model", fitted(), ("a", "b"), ORIGIN)
+    with pytest.raises(ModelError, match=r"new\.model is not trusted, so it was not loaded"):
+        estimators.load(tmp_path / "new.model")
+
+
+def test_the_skops_has_the_same_name_and_says_the_very_same(pickled: Path, skops: Path) -> None:
+    loaded = estimators.load(skops)
+    assert (loaded.name, loaded.manifest.kind, loaded.manifest.classes) == ("forest", "skops", ("a", "b"))
+    assert loaded.manifest.converted_from == model.read_manifest(pickled).sha256
+    assert set(loaded.manifest.versions) == {"python", "numpy", "scikit-learn", "skops"}
+    assert np.array_equal(loaded.probabilities(FEATURES), fitted().predict_proba(FEATURES))
+
+
+def test_every_altered_body_is_refused_whatever_its_kind(onnx: Path, skops: Path) -> None:
+    for path in (onnx, skops):
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match="was altered or exchanged, so it was not loaded"):
+            estimators.load(path)
+
+
+def test_a_skops_of_other_types_is_an_error_that_names_them(skops: Path) -> None:
+    rewrite(skops, skops_dumps(LogisticRegression().fit(FEATURES, LABELS)))
+    with pytest.raises(
+        ModelError, match=r"forest\.skops\.model holds types .*LogisticRegression \(as ObjectNode\)"
+    ):
+        estimators.load(skops)
+
+
+def test_a_skops_without_the_library_is_an_error_with_the_remedy(
+    skops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "classifier.skopsfile")
+    monkeypatch.delattr("classifier.skopsfile")
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    with pytest.raises(ModelError, match=r"needs skops: pip install 'rabbitmq-classifier\[skops\]'"):
+        estimators.load(skops)
+
+
+def test_an_onnx_that_refers_to_another_file_is_refused(onnx: Path) -> None:
+    weights = onnx_helper.make_tensor("w", TensorProto.FLOAT, [2], b"12345678", raw=True)
+    set_external_data(weights, location="../secret")
+    weights.ClearField("raw_data")
+    nodes = [onnx_helper.make_node("Add", ["features", "w"], ["probabilities"])]
+    ends = [
+        onnx_helper.make_tensor_value_info(name, TensorProto.FLOAT, [2])
+        for name in (nodes[0].input[0], *nodes[0].output)
+    ]
+    graph = onnx_helper.make_graph(nodes, "g", ends[:1], ends[1:], [weights])
+    made = onnx_helper.make_model(graph, opset_imports=[onnx_helper.make_opsetid("", 15)], ir_version=8)
+    (onnx.parent.parent / "secret").write_bytes(b"12345678")
+    rewrite(onnx, made.SerializeToString())
+    with pytest.raises(ModelError, match="External data path"):
+        estimators.load(onnx)
+
+
+def test_another_version_of_scikit_learn_is_an_error_for_all_but_onnx(
+    pickled: Path, onnx: Path, skops: Path
+) -> None:
+    for path in (pickled, onnx, skops):
         rewrite(path, versions={"scikit-learn": "0.24.2"})
-    with pytest.raises(ModelError, match=r"scikit-learn 0\.24\.2 .*: retrain it, or pip install scikit-learn==0"):
-        estimators.load(pickled)
+    for path in (pickled, skops):
+        with pytest.raises(
+            ModelError, match=r"scikit-learn 0\.24\.2 .*: retrain it, or pip install scikit-learn==0"
+        ):
+            estimators.load(path)
     assert estimators.load(onnx).name == "forest"
 
 
