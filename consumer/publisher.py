@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import AbstractAsyncContextManager, nullcontext
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
@@ -71,7 +70,7 @@ class Publisher:
             self._lifetime.raise_if_ended()
             try:
                 with self._lifetime.ends_if_lost(), self._limits.learned(), Waiting(self._lifetime):
-                    async with self._noted(queue) if is_direct else nullcontext():
+                    async with self._limits.unreachable.noted(queue, self._lifetime):
                         await self._publish_once(message, queue, mandatory=not is_direct)
             except PublishError:
                 return f"there is no queue {queue!r}"
@@ -87,9 +86,6 @@ class Publisher:
             else:
                 self._limits.refusing.discard(queue)
                 return None
-
-    def _noted(self, queue: str) -> AbstractAsyncContextManager[None]:
-        return self._limits.unreachable.noted(queue, self._lifetime)
 
     async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
         """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.

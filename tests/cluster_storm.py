@@ -115,11 +115,16 @@ def publish(channel: Any, number: int) -> None:  # noqa: ANN401 - untyped
 
 
 def storm(cluster: Cluster, vhost: str, folder: Path, between_kills: Sequence[int], tell: Tell) -> Verdict:
-    """Kill the leader of the jobs queue after each of so many answers; return what became of the jobs."""
+    """Kill the leader of the jobs queue after each of so many answers, and at last two nodes at once.
+
+    Returns:
+        What became of the jobs.
+    """
     with loaded(cluster, vhost, folder) as (_, ledger):
         for number, answers in enumerate(between_kills, 1):
             ledger.wait_for_answers(answers)
             tell(f"kill {number}: {kill_leader(cluster, vhost, ledger)}")
+        tell(f"majority: {kill_majority(cluster, ledger)}")
     return ledger.verdict()
 
 
@@ -157,3 +162,13 @@ def kill_leader(cluster: Cluster, vhost: str, ledger: Ledger) -> str:
         f"the leader was {leader}; a job published after that was answered after {recovered - killed:.2f} s; "
         f"the node was back {back - recovered:.2f} s later; now {cluster.leader(vhost, TOPOLOGY.jobs)} leads"
     )
+
+
+def kill_majority(cluster: Cluster, ledger: Ledger) -> str:
+    """Kill two of three and start them again; say how long it then took until a new job was answered."""
+    two = random.sample(cluster.living, 2)
+    cluster.kill(*two)
+    cluster.start(*two)
+    back = time.monotonic()
+    ledger.wait_for_a_new_job()
+    return f"{' and '.join(two)} were back, a new job was answered {time.monotonic() - back:.2f} s later"

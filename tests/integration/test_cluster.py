@@ -1,12 +1,14 @@
 """Each fault that only a cluster has, made on purpose with SIGKILL: no job is lost, and jobs are taken again.
 
-Three nodes for all tests here, whole again after each. Times are printed, not asserted. The long version of the
-first test is `tests/soak/soak_cluster.py`.
+Three nodes for all tests here, whole again after each. Times are printed, not asserted. `make soak` kills the
+leader more often (CLUSTER_KILLS); CLUSTER_SEED repeats the load between the kills of an earlier run.
 """
 
 from __future__ import annotations
 
 import os
+import random
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -18,6 +20,10 @@ from harness import HELD, Producer, Tell, consumer, script
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 LOST = "no jobs since"
+KILLS = int(os.environ.get("CLUSTER_KILLS", "1"))
+SEED = int(os.environ.get("CLUSTER_SEED", "0")) or secrets.randbelow(1_000_000)
+#: Jobs answered between two kills: the seed chooses. More than are on their way at once.
+BETWEEN_KILLS = (50, 200)
 
 
 @pytest.fixture
@@ -42,9 +48,15 @@ def is_answered_once(producer: Producer, job_id: str) -> None:
     assert [producer.depth(queue) for queue in (RESULTS, DEAD, JOBS)] == [0, 0, 0]
 
 
-def test_quorum_leader_lost(cluster: Cluster, vhost: str, tmp_path: Path, tell: Tell) -> None:
-    verdict = storm(cluster, vhost, tmp_path, [50], tell)
-    tell(f"quorum leader lost: {verdict}")
+def test_quorum_leader_lost_and_then_the_majority(
+    cluster: Cluster, vhost: str, tmp_path: Path, tell: Tell
+) -> None:
+    tell(f"CLUSTER_KILLS={KILLS} CLUSTER_SEED={SEED}")
+    chance = random.Random(SEED)  # noqa: S311 - to be repeated
+    answers = [chance.randint(*BETWEEN_KILLS) for _ in range(KILLS)]
+    verdict = storm(cluster, vhost, tmp_path, answers, tell)
+    tell(f"quorum leader lost, majority lost: {verdict}")
+    assert verdict.confirmed
     assert not verdict.lost
     assert not verdict.wrong
 
