@@ -37,6 +37,7 @@ STORM_S ?= 600
 SEEDS ?= 1 2 3
 soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, nothing wrong, nothing left
 	@for seed in $(SEEDS); do STORM_S=$(STORM_S) STORM_SEED=$$seed $(BIN)/pytest tests/integration/test_storm.py || exit; done
+	@CONSUMER_KILLS=50 $(BIN)/pytest tests/integration/test_faults.py -k killed_again_and_again
 	@CLUSTER_KILLS=5 $(BIN)/pytest tests/integration/test_cluster.py -k leader_lost_and
 
 clean: ## remove what the targets made; stops this folder's RabbitMQ node first

@@ -13,6 +13,10 @@ Which test is for which fault; where no file is named, it is here. What no Rabbi
     consumer timeout, to 4.2    the same
       from 4.3                 *test_consumer_timeout_told_by_basic_cancel_while_the_channel_stays_open
     queue deleted               test_queue_deleted
+    classic queue's node down   test_cluster.py
+    quorum leader lost          test_cluster.py, test_quorum_leader_lost_and_then_the_majority and
+                                test_quorum_leader_lost_at_another_node_leaves_the_consumer_where_it_is
+    no majority                 test_cluster.py, test_no_majority
     alarm                       test_memory_alarm
       for long                 *test_alarm_longer_than_the_confirm_timeout
       with a full socket       *test_full_socket_during_an_alarm_is_no_self_disconnect,
@@ -31,8 +35,11 @@ Which test is for which fault; where no file is named, it is here. What no Rabbi
     undecodable properties      test_tolerance.py
     job expired                 test_a_job_that_expires_in_the_queue
     poison job                  test_poison_job
+    consumer killed             test_a_redelivery_of_another_consumers_job_runs,
+                                test_a_consumer_killed_again_and_again_loses_nothing_and_no_innocent_job
     SIGTERM                     test_lifecycle.py
       during an outage          test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again
+    all of it at once           test_storm.py
 """
 
 from __future__ import annotations
@@ -59,6 +66,8 @@ TOPOLOGY = Topology("classifier", 3)
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 LOST, AGAIN = "no jobs since", "taking jobs again after"
 MAX_MESSAGE_BYTES = 300_000
+#: `make soak` asks for fifty.
+KILLS = int(os.environ.get("CONSUMER_KILLS", "4"))
 #: Both are looked at every second instead of every minute and every five seconds.
 ADVANCED = "[{rabbit, [{channel_tick_interval, 1000}, {quorum_tick_interval, 1000}]}]."
 
@@ -304,6 +313,26 @@ def test_poison_job(site: Site) -> None:
             assert running.end() == -signal.SIGKILL
     headers = site.producer.take(DEAD).properties.headers
     assert headers["x-death"][0]["reason"] == "delivery_limit"
+
+
+def test_a_consumer_killed_again_and_again_loses_nothing_and_no_innocent_job(site: Site) -> None:
+    """The worst case: always the same jobs are held. Each death counts against them, far below the limit."""
+    jobs = [f"m{n}" for n in range(10)]
+    for killed in range(KILLS):
+        with consumer(site.url, command=site.held, pool_size=2) as running:
+            for job in jobs if not killed else ():
+                site.publish(job)
+            running.wait_for("begun")
+            running.process.kill()
+            assert running.end() == -signal.SIGKILL
+    site.go()
+    with consumer(site.url, command=site.held, pool_size=2) as running:
+        replies = [site.producer.take(RESULTS) for _ in jobs]
+        assert running.stop() == os.EX_OK
+    assert {reply.json["job_id"] for reply in replies} == set(jobs)
+    assert {(reply.json["status"], reply.json["attempt"]) for reply in replies} == {("succeeded", 1)}
+    assert [site.producer.depth(queue) for queue in (RESULTS, DEAD, JOBS)] == [0, 0, 0]
+    site.tell(f"consumer killed {KILLS} times, always while it held the same jobs: none lost, none dead-lettered")
 
 
 def test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again(site: Site) -> None:
