@@ -84,8 +84,8 @@ def run(function: Callable[[dict[str, Any]], object], path: str | None = None) -
     `path` is the program's last argument unless given. `function` may answer itself with `output()` or
     `error()` and return None. An exception becomes one `ERROR:` line with the traceback on stderr; a
     `JobError` the line alone. Returns normally in all these cases: the line is the answer, not the exit
-    code. `SystemExit` and `KeyboardInterrupt` pass through, and the service sees a program that ended
-    without an answer.
+    code. `SystemExit`, `KeyboardInterrupt` and `MemoryError` pass through, and the service sees a program that
+    ended without an answer.
     """
     write(*answer(function, path))
 
@@ -102,6 +102,10 @@ def answer(function: Callable[[dict[str, Any]], object], path: str | None = None
         return [] if value is None and _answered else [_claimed(f"OUTPUT: {_to_json(value)}")]
     except JobError as bad_job:
         return _error_line(str(bad_job))
+    except MemoryError:  # not the job's last word: it went over its limit, and the service knows what that means
+        if _answered:
+            return []
+        raise
     except Exception as raised:  # noqa: BLE001 - user code may raise anything, and each is this job's answer
         _print_traceback()
         return _error_line(": ".join(filter(None, (type(raised).__name__, str(raised)))))

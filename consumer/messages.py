@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -71,12 +71,19 @@ class MessageTooLargeError(Exception):
 
 
 class ReplyError(BaseModel):
-    """Why there is no output. `retryable`: the same job may well succeed at another time."""
+    """Why there is no output. `retryable`: the same job may well succeed at another time.
+
+    The last three are of the run, left out where they are not known: CPU seconds, peak of memory, and the signal
+    that ended it.
+    """
 
     code: ErrorCode
     message: str
     retryable: bool
     stderr_tail: str
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    signal: str | None = None
 
 
 class Reply(BaseModel):
@@ -98,6 +105,9 @@ class ErrorRecord(BaseModel):
     code: ErrorCode
     message: str
     stderr_tail: str
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    signal: str | None = None
     attempt: int
     run_ms: float
     time: str
@@ -232,13 +242,14 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
         code=outcome.code,
         message=outcome.message,
         stderr_tail=outcome.stderr_tail,
+        **asdict(outcome.usage),
         attempt=request.attempt,
         run_ms=_milliseconds(outcome),
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         consumer=consumer,
     )
     return Message(
-        body=record.model_dump_json().encode(),
+        body=record.model_dump_json(exclude_none=True).encode(),
         type=ERROR_TYPE,
         **_answering(request),
     )
@@ -278,8 +289,9 @@ def _reply_error(outcome: Unsuccessful) -> bytes:
         message=outcome.message,
         retryable=outcome.retryable,
         stderr_tail=outcome.stderr_tail,
+        **asdict(outcome.usage),
     )
-    return error.model_dump_json().encode()
+    return error.model_dump_json(exclude_none=True).encode()
 
 
 def _milliseconds(outcome: Outcome) -> float:

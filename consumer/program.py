@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from consumer.environment import base_environment, job_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder
+from consumer.launcher import Launcher
 from consumer.process import run_program
-from consumer.run import Limits
 from consumer.settings import Settings
+from consumer.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +33,7 @@ class Program:
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    max_line_bytes: int
-    max_stdout_bytes: int
+    settings: Settings
 
     @classmethod
     def from_settings(cls, settings: Settings, environment: Mapping[str, str]) -> Program:
@@ -43,8 +45,7 @@ class Program:
         return cls(
             argv=command_line(settings.command or ()),
             environment=base_environment(settings, environment),
-            max_line_bytes=settings.max_line_bytes,
-            max_stdout_bytes=settings.max_stdout_bytes,
+            settings=settings,
         )
 
 
@@ -79,6 +80,8 @@ class ExecSlot:
 
     program: Program
     folder: JobFolder
+    launcher: Launcher
+    watch: Watch
 
     async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
         """Run the program on the job's file, which is gone with all around it when this returns."""
@@ -89,16 +92,13 @@ class ExecSlot:
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
 
     async def _run_on(self, path: Path, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
-        limits = Limits(
-            timeout_s=job.timeout_s,
-            max_line_bytes=self.program.max_line_bytes,
-            max_stdout_bytes=self.program.max_stdout_bytes,
-        )
         return await run_program(
             (*self.program.argv, str(path)),
+            launcher=self.launcher,
+            watch=self.watch,
             cwd=path.parent,
             environment={**self.program.environment, **job_environment(job, path.parent)},
-            limits=limits,
+            limits=self.program.settings.limits(job.timeout_s),
             on_log=lambda text: log.info("job %s: %s", job.request.id, text),
             interrupt=interrupt,
         )
@@ -107,9 +107,19 @@ class ExecSlot:
 class ExecRunner:
     """Slots that start a program per job; nothing is kept between jobs, so there is nothing to load again."""
 
-    def __init__(self, program: Program, files: JobFiles, size: int) -> None:
-        self.slots = tuple(ExecSlot(program, files.folder_of_slot()) for _ in range(size))
-        self.description = f"{' '.join(program.argv)} JOB.json, a program per job"
+    def __init__(self, slots: Sequence[ExecSlot], description: str) -> None:
+        self.slots = slots
+        self.description = description
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, program: Program, files: JobFiles, *, size: int) -> AsyncIterator[Self]:
+        """Make the slots; end what starts their programs afterwards."""
+        watch = Watch()
+        async with AsyncExitStack() as stack:
+            launchers = [await stack.enter_async_context(Launcher.opened()) for _ in range(size)]
+            slots = [ExecSlot(program, files.folder_of_slot(), launcher, watch) for launcher in launchers]
+            yield cls(slots, f"{' '.join(program.argv)} JOB.json, a program per job")
 
     async def reload(self) -> None:
         """Do nothing, and say why."""

@@ -37,8 +37,8 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.jobfiles import JobFiles
+from consumer.limits import STDERR_TAIL_BYTES
 from consumer.process import LINGER_S
-from consumer.run import STDERR_TAIL_BYTES
 from consumer.runner import Slot, open_runner
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
