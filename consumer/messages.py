@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from consumer.job import ErrorCode, Invalid, Job, Outcome, Request, Succeeded, Unsuccessful
@@ -70,20 +70,25 @@ class MessageTooLargeError(Exception):
         super().__init__(f"the result has {size} bytes, RabbitMQ takes at most {limit} (max_message_size)")
 
 
-class ReplyError(BaseModel):
-    """Why there is no output. `retryable`: the same job may well succeed at another time.
+class Used(BaseModel):
+    """What a run has used: CPU seconds, peak of memory, the signal that ended it; left out where not known."""
 
-    The last three are of the run, left out where they are not known: CPU seconds, peak of memory, and the signal
-    that ended it.
-    """
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    signal: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _known(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class ReplyError(Used):
+    """Why there is no output. `retryable`: the same job may well succeed at another time."""
 
     code: ErrorCode
     message: str
     retryable: bool
     stderr_tail: str
-    cpu_s: float | None = None
-    peak_memory_bytes: int | None = None
-    signal: str | None = None
 
 
 class Reply(BaseModel):
@@ -97,7 +102,7 @@ class Reply(BaseModel):
     run_ms: float
 
 
-class ErrorRecord(BaseModel):
+class ErrorRecord(Used):
     """One line of the errors stream: what a dead-lettered message itself cannot carry. `time` is ISO 8601, UTC."""
 
     job_id: str
@@ -105,9 +110,6 @@ class ErrorRecord(BaseModel):
     code: ErrorCode
     message: str
     stderr_tail: str
-    cpu_s: float | None = None
-    peak_memory_bytes: int | None = None
-    signal: str | None = None
     attempt: int
     run_ms: float
     time: str
@@ -249,7 +251,7 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
         consumer=consumer,
     )
     return Message(
-        body=record.model_dump_json(exclude_none=True).encode(),
+        body=record.model_dump_json().encode(),
         type=ERROR_TYPE,
         **_answering(request),
     )
@@ -291,7 +293,7 @@ def _reply_error(outcome: Unsuccessful) -> bytes:
         stderr_tail=outcome.stderr_tail,
         **asdict(outcome.usage),
     )
-    return error.model_dump_json(exclude_none=True).encode()
+    return error.model_dump_json().encode()
 
 
 def _milliseconds(outcome: Outcome) -> float:
