@@ -95,6 +95,16 @@ def has_children() -> bool:
     return True
 
 
+def has_room_for_descriptors() -> bool:
+    """Whether at least half of the descriptors that this process may have are free. The lowest free one tells."""
+    try:
+        lowest = os.dup(0)
+    except OSError:  # none is, or stdin was closed
+        return False
+    os.close(lowest)
+    return lowest < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+
+
 def flush_c_stdio() -> None:
     """Write out what native code has left in the C library's buffers."""
     _libc.fflush(None)

@@ -129,10 +129,12 @@ def _enter(folder: str, environment: dict[str, str | None]) -> None:
 
 
 def _company() -> str | None:
-    """What the run left behind that may still print, compute or hold memory."""
+    """What the run left behind that may still print, compute or hold memory, or be missing to the next one."""
     if threads := [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]:
         return f"the classifier left a thread running: {', '.join(threads)}"
-    return "the classifier left a process running" if process.has_children() else None
+    if process.has_children():
+        return "the classifier left a process running"
+    return None if process.has_room_for_descriptors() else "the classifier left too many descriptors open"
 
 
 class Memory:

@@ -82,7 +82,7 @@ def consumer_name() -> str:
 
 
 def too_powerful(euid: int) -> str | None:
-    """Say that the service runs as root; None if it does not. Nothing that it does needs more than its own folder."""
+    """Say that the service runs as root; None if it does not."""
     if euid != 0:
         return None
     return (

@@ -72,7 +72,7 @@ class Worker:
                 cause = await run.wait(interrupt)
                 if cause is Cause.ANSWERED and not run.ended.done():
                     await self._linger(run)
-            if run.ended.done():
+            if run.ended.done() and cause is Cause.ANSWERED:  # without an answer the END is not the worker's own
                 self._after(run)
             else:
                 returncode = await self._end(run)
