@@ -139,7 +139,7 @@ class Run:
         elif line.kind.answers and self.answer is None:
             self.answer = line
             self.settle(Cause.ANSWERED)
-        elif line.content:  # our SDK begins each protocol line with a line break
+        elif line.content and log.isEnabledFor(logging.DEBUG):  # to make 16 MiB printable takes seconds
             log.debug("outside the contract: %s", line.text)
 
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:

@@ -1,6 +1,6 @@
-"""One slot of a runner for a test, and the processes that its jobs tell of: test_runners.py, test_hostile.py.
+"""Slots of a runner for a test, and the processes that its jobs tell of: test_runners.py and others.
 
-The classifier is a module of functions, one for each case (cases.py, hostile.py), chosen by the job's `case`.
+The classifier is a module of functions, one for each case (cases.py, say), chosen by the job's `case`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def job(timeout_s: float = 30.0, **request: Any) -> Job:  # noqa: ANN401 - a req
 
 @dataclass
 class Bench:
-    """One slot of a runner. Log lines `pid N` of the classifier name processes that are watched from then on."""
+    """A runner. Log lines `pid N` of the classifier name processes that are watched from then on."""
 
     runner: str
     folder: Path
@@ -46,7 +46,7 @@ class Bench:
     logged: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Slot]:
+    async def open(self, size: int = 1) -> AsyncIterator[Sequence[Slot]]:
         """Open the runner; when it is closed nothing is left but empty folders."""
         target = f"{self.cases}:dispatch"
         chosen: dict[str, Any] = {"classifier": target, "jobs_per_worker": 1 if self.runner == "fresh" else 50}
@@ -60,13 +60,13 @@ class Bench:
         }
         with JobFiles.opened(self.folder) as files:
             settings = load({**chosen, **self.settings}, {})
-            async with open_runner(settings, files, surroundings, size=1) as runner:
-                yield runner.slots[0]
+            async with open_runner(settings, files, surroundings, size=size) as runner:
+                yield runner.slots
                 assert list(files.folder.glob("slot-*/*")) == []
 
     async def run(self, case: str, of: Job | None = None, **body: object) -> Outcome:
         """Run a case; whatever its end, the slot is as good as new for another."""
-        async with self.open() as slot:
+        async with self.open() as (slot,):
             outcome = await slot.run(with_body(of or job(), case=case, **body), never())
             after = await slot.run(with_body(job(id="after"), case="echo"), never())
             assert isinstance(after, Succeeded)

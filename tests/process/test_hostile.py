@@ -144,7 +144,7 @@ async def test_a_hostile_job_has_its_outcome_and_leaves_nothing(
 ) -> None:
     before = children(), descriptors()
     of = job(SHORT_S if body.get("hangs") else TIMEOUT_S)
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         outcome = await slot.run(with_body(of, case=case, **body), never())
         await settled(bench)
         after = await slot.run(with_body(job(id="after"), case="echo"), never())

@@ -134,7 +134,7 @@ async def test_a_job_runs_at_home_with_its_own_variables_and_none_of_ours(bench:
 
 @runs_async
 async def test_a_job_finds_nothing_of_the_one_before_it(bench: Bench) -> None:
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         one = with_body(job(traceparent=TRACEPARENT), case="surroundings")
         first = output(await slot.run(one, never()))
         await slot.run(with_body(job(), case="leaves_files"), never())
@@ -206,7 +206,7 @@ async def test_what_prints_too_much_is_over_limit_and_gone(bench: Bench, case: s
 @runs_async
 async def test_an_interrupt_ends_a_running_job(bench: Bench) -> None:
     interrupt = never()
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), interrupt))
         await bench.logged.wait()
         interrupt.set_result(None)
@@ -218,13 +218,13 @@ async def test_an_interrupt_ends_a_running_job(bench: Bench) -> None:
 async def test_an_interrupt_that_came_before_the_job_counts(bench: Bench) -> None:
     interrupt = never()
     interrupt.set_result(None)
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         assert isinstance(await slot.run(with_body(job(), case="hangs"), interrupt), Interrupted)
 
 
 @runs_async
 async def test_a_cancelled_job_leaves_no_process_and_no_file(bench: Bench) -> None:
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), never()))
         await bench.logged.wait()
         running.cancel()
@@ -243,7 +243,7 @@ async def test_a_child_that_is_left_behind_is_gone(bench: Bench) -> None:
 @runs_async
 async def test_many_jobs_leave_no_descriptor_and_no_zombie(bench: Bench, case: str) -> None:
     before = children(), descriptors()
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         for _ in range(12):
             await slot.run(with_body(job(), case=case), never())
     assert (children(), descriptors() - len(bench.watched)) == before
