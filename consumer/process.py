@@ -38,6 +38,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
     limits: Limits,
     on_log: Callable[[str], None],
     interrupt: asyncio.Future[None],
+    returncode_of: Callable[[int], int] = int,
 ) -> Outcome:
     """Run a program until it answered, ended or had to be killed.
 
@@ -50,6 +51,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
         limits: what it may take.
         on_log: gets the text of each `LOG:` line.
         interrupt: when done, the program is killed and the outcome is `Interrupted`.
+        returncode_of: what the program's own return code is, where another runs it.
 
     Returns:
         Any outcome but `Invalid`. A program that cannot be started is `Crashed`. If the caller is
@@ -72,7 +74,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
         reaped = await launcher.end(child)
     if reaped:
         run.note(cpu_s=reaped.cpu_s, peak_bytes=reaped.peak_bytes)
-    returncode = reaped.returncode if reaped else None
+    returncode = returncode_of(reaped.returncode) if reaped else None
     run.finish(returncode)
     return conclude(cause, run, returncode=returncode)
 

@@ -21,6 +21,7 @@ from consumer.job import Crashed, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder
 from consumer.launcher import Launcher
 from consumer.process import run_program
+from consumer.sandbox import Sandbox, returncode_inside
 from consumer.settings import Settings
 from consumer.watch import Watch
 
@@ -34,19 +35,24 @@ class Program:
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     settings: Settings
+    sandbox: Sandbox | None
 
     @classmethod
     def from_settings(cls, settings: Settings, environment: Mapping[str, str]) -> Program:
         """Find the program.
 
         Raises:
-            ConfigurationError: there is none of that name.
+            ConfigurationError: there is none of that name, or the sandbox that was asked for cannot be had.
         """
-        return cls(
-            argv=command_line(settings.command or ()),
-            environment=base_environment(settings, environment),
-            settings=settings,
-        )
+        argv = command_line(settings.command or ())
+        passed = base_environment(settings, environment)
+        sandbox = Sandbox.of(settings, passed, argv)
+        return cls(argv=argv, environment=passed, settings=settings, sandbox=sandbox)
+
+    def command_line(self, path: Path) -> tuple[str, ...]:
+        """Make one job's command line."""
+        argv = (*self.argv, str(path))
+        return self.sandbox.wrap(argv, path.parent) if self.sandbox else argv
 
 
 def command_line(command: Sequence[str]) -> tuple[str, ...]:
@@ -93,7 +99,7 @@ class ExecSlot:
 
     async def _run_on(self, path: Path, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
         return await run_program(
-            (*self.program.argv, str(path)),
+            self.program.command_line(path),
             launcher=self.launcher,
             watch=self.watch,
             cwd=path.parent,
@@ -101,6 +107,7 @@ class ExecSlot:
             limits=self.program.settings.limits(job.timeout_s),
             on_log=lambda text: log.info("job %s: %s", job.request.id, text),
             interrupt=interrupt,
+            returncode_of=returncode_inside if self.program.sandbox else int,
         )
 
 
@@ -119,7 +126,8 @@ class ExecRunner:
         async with AsyncExitStack() as stack:
             launchers = [await stack.enter_async_context(Launcher.opened()) for _ in range(size)]
             slots = [ExecSlot(program, files.folder_of_slot(), launcher, watch) for launcher in launchers]
-            yield cls(slots, f"{' '.join(program.argv)} JOB.json, a program per job")
+            how = "a program per job, shut in" if program.sandbox else "a program per job"
+            yield cls(slots, f"{' '.join(program.argv)} JOB.json, {how}")
 
     async def reload(self) -> None:
         """Do nothing, and say why."""

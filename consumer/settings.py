@@ -180,6 +180,16 @@ class Settings(BaseModel):
         ge=0,
         description="where job_dir has less room than this, the job that has written the most is killed",
     )
+    sandbox: bool = Field(
+        False,
+        description="true: programs of `command` run under bubblewrap, without network, with nothing to write to "
+        "but the job's folder",
+    )
+    sandbox_paths: Annotated[tuple[Path, ...], BeforeValidator(_list_from_json)] = Field(
+        (),
+        description="a JSON list of files and folders that the program may read there, beside the system's, its "
+        "own and the models",
+    )
     job_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="where job files are written; a tmpfs such as /dev/shm keeps them off the disk",
@@ -206,7 +216,7 @@ class Settings(BaseModel):
     @classmethod
     def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
         """Pydantic would take it for 1."""
-        if isinstance(value, bool) and info.field_name != "declare":
+        if isinstance(value, bool) and info.field_name not in {"declare", "sandbox"}:
             raise ValueError("true and false are no value for this")
         return value
 
@@ -214,6 +224,15 @@ class Settings(BaseModel):
     def _one_classifier(self) -> Self:
         if self.command and self.classifier:
             raise ValueError("`command` and `classifier` are both set; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _sandbox_is_for_programs(self) -> Self:
+        if self.sandbox and not self.command:
+            raise ValueError(
+                "`sandbox` is for programs of `command`, and none is set; run a function as "
+                '["python3", "-m", "classifier", "--call", "package.module:function"]'
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,8 +2,8 @@
 
 200 jobs of 10 ms come at a steady pace that two slots bear easily, once alone and once with four bad jobs among
 them: an allocation of 64 GiB, a fork bomb (of six generations at most), a disk filler and an endless printer. A
-job's time is from its coming to its answer, so a slot that a bad job holds counts. None is to be later than twice its
-normal time and what the slowest bad job was allowed.
+job's time is from its coming to its answer, so a slot that a bad job holds counts. None is to be later than twice
+its normal time and what the slowest bad job was allowed.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,3 +88,40 @@ def shares_with_children(job: Job) -> int:
     for pid in pids:
         os.waitpid(pid, 0)
     return int(shared.count(b"x") == len(shared))
+
+
+# From inside a sandbox
+
+
+def which_can_be_read(job: Job) -> dict[str, bool]:
+    return {path: os.access(path, os.R_OK) for path in job["paths"]}
+
+
+def which_can_be_written(job: Job) -> dict[str, bool]:
+    return {path: _can_be_made(Path(path)) for path in job["paths"]}
+
+
+def _can_be_made(path: Path) -> bool:
+    try:
+        path.touch()
+    except OSError:
+        return False
+    return True
+
+
+def lists_beside_its_folder(_: Job) -> list[str]:
+    """Longer than the other slot's job takes to begin."""
+    time.sleep(0.5)
+    return [path.name for path in Path.cwd().parent.iterdir()]
+
+
+def connects(job: Job) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", job["port"]), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def processes(_: Job) -> int:
+    return sum(path.name.isdecimal() for path in Path("/proc").iterdir())
