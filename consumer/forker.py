@@ -206,7 +206,7 @@ class Forker:
 
     async def _ask(self, request: dict[str, object], descriptors: Sequence[int]) -> dict[str, Any]:
         if self.ended.done():
-            raise NotForkedError("the fork server has ended")
+            raise NotForkedError("the process that forks has ended")
         content = json.dumps(request).encode()
         if len(content) > LONGEST_REQUEST:
             raise NotForkedError(f"more than {LONGEST_REQUEST} bytes of command line and environment")
@@ -220,7 +220,7 @@ class Forker:
                 return await answer
         except TimeoutError:
             self._end()
-            raise NotForkedError(f"the fork server did not answer within {ANSWER_TIMEOUT_S:g} s") from None
+            raise NotForkedError(f"the process that forks did not answer within {ANSWER_TIMEOUT_S:g} s") from None
 
     def _expect(self) -> asyncio.Future[dict[str, Any]]:
         answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
@@ -248,7 +248,7 @@ class Forker:
         self._channel.close()
         while self._answers:
             if not (answer := self._answers.popleft()).done():
-                answer.set_exception(NotForkedError("the fork server has ended"))
+                answer.set_exception(NotForkedError("the process that forks has ended"))
 
 
 class _Output:

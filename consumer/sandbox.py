@@ -60,8 +60,18 @@ class Sandbox:
 
     def wrap(self, argv: Sequence[str], folder: Path) -> tuple[str, ...]:
         """Shut a program in with the one folder that it may write to."""
-        own = ("--bind", str(folder), str(folder), "--chdir", str(folder))
-        return (*self.options, *own, "--remount-ro", "/", "--", *argv)  # the last: until then folders are made
+        others = str(folder.parent)  # other jobs' folders, should they lie below something that is shown
+        own = ("--tmpfs", others, "--bind", str(folder), str(folder), "--chdir", str(folder))
+        return (
+            *self.options,
+            *own,
+            "--remount-ro",
+            others,
+            "--remount-ro",
+            "/",
+            "--",
+            *argv,
+        )  # the last: until then folders are made
 
     def try_out(self) -> None:
         """Run nothing in it.
