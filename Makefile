@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench clean broker test-packages
+.PHONY: help demo run test check bench soak clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ check: $(VENV)/.installed-test ## lint, format, types
 
 bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStream and others (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s
+
+# Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise.
+STORM_S ?= 600
+SEEDS ?= 1 2 3
+soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, nothing wrong, nothing left
+	@for seed in $(SEEDS); do STORM_S=$(STORM_S) STORM_SEED=$$seed $(BIN)/pytest tests/integration/test_storm.py || exit; done
 
 clean: ## remove what the targets made; stops this folder's RabbitMQ node first
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down

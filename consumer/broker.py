@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
+from aiormq import Channel as UnderlayChannel
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+from pamqp.commands import Queue
 
-from consumer.connection import CALL_TIMEOUT_S, connection, may_be_lost, refusal_explained
+from consumer.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import Message
+from consumer.messages import DIRECT_REPLY_PREFIX, Message
 from consumer.properties import Limits, received
 from consumer.publisher import Publisher
 from consumer.topology import Topology
@@ -49,6 +52,10 @@ class Delivery:
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish what answers the message: see `Publisher.publish`."""
         return await self.broker.publish(message, queue)
+
+    async def has_queue(self, name: str) -> bool:
+        """Ask whether who reads there has gone: see `Broker.has_queue`."""
+        return await self.broker.has_queue(name)
 
     def while_alive(self) -> Waiting:
         """Wait in a block for something, no longer than the message can be settled."""
@@ -92,6 +99,7 @@ class Broker:
         self._reader = reader
         self._read = read
         self._write = write
+        self._limits = limits
         self.lifetime = Lifetime()
         self._publisher = Publisher(writer, write, limits, self.lifetime)
         self._cancel: Any = None
@@ -209,6 +217,27 @@ class Broker:
         """Publish by the other connection: see `Publisher.publish`."""
         return await self._publisher.publish(message, queue)
 
+    async def has_queue(self, name: str) -> bool:
+        """Ask whether a queue, or a direct reply-to address, is there. Where RabbitMQ does not tell, it is.
+
+        Raises:
+            ConnectionLostError
+        """
+        if name in self._limits.unreachable:
+            return False
+        is_direct = name.startswith(DIRECT_REPLY_PREFIX)
+        with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
+            noted = self._limits.unreachable.noted(name, self.lifetime) if is_direct else nullcontext()
+            async with self._throw_away_channel(f"find {name}") as channel, noted:
+                try:
+                    await _find(channel, name)
+                except ChannelNotFoundEntity as error:
+                    return is_away(error)
+                except (ChannelLockedResource, ChannelAccessRefused):
+                    # Exclusive to its caller, so there; or not ours to ask (4.2.6 and 4.3.0: needs configure).
+                    return True
+        return True
+
     def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
         """Take note of a closed channel. With RabbitMQ's own words, where it said any."""
         if isinstance(error, asyncio.CancelledError):
@@ -228,3 +257,21 @@ class Broker:
                 with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
                     async with asyncio.timeout(CALL_TIMEOUT_S):
                         await channel.close()
+
+
+class _AnyQueue(Queue.Declare):
+    """Asks for a queue, and makes none, whatever its name: pamqp knows no `=`, which ends a direct reply-to's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(passive=True)
+        self.queue = name
+
+    def validate(self) -> None:
+        """A name came as a short string and goes as one; RabbitMQ is the judge of it."""
+
+
+async def _find(channel: AbstractChannel, name: str) -> None:
+    underlay = await channel.get_underlay_channel()
+    if not isinstance(underlay, UnderlayChannel):
+        raise TypeError(f"{underlay!r} cannot ask for any name")
+    await underlay.rpc(_AnyQueue(name), timeout=CALL_TIMEOUT_S)

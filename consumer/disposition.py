@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from consumer.job import (
+    Abandoned,
     Crashed,
     Failed,
     Interrupted,
@@ -67,6 +68,7 @@ TABLE: dict[type[Outcome], tuple[Disposition, Disposition]] = {
     TimedOut: (RETRY, BURY),
     OverLimit: (RETRY, BURY),
     Interrupted: (HAND_BACK, HAND_BACK),
+    Abandoned: (FORGET, FORGET),
 }
 
 

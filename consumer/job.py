@@ -143,5 +143,10 @@ class Unroutable(Unsuccessful):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned(Outcome):
+    """The caller has gone, and nobody else can get the reply; nothing ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted(Outcome):
     """We are stopping and ended the run ourselves; the job goes back to the queue untouched."""

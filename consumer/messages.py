@@ -23,6 +23,8 @@ from consumer.topology import Topology
 DIRECT_REPLY_PREFIX = "amq.rabbitmq.reply-to."
 #: How RabbitMQ names a queue whose name it chooses itself.
 SERVER_NAMED_PREFIX = "amq.gen-"
+#: Addresses that are their caller's own and end with it.
+CALLERS_OWN_PREFIXES = (DIRECT_REPLY_PREFIX, SERVER_NAMED_PREFIX)
 SUCCEEDED_TYPE = "job.succeeded"
 FAILED_TYPE = "job.failed"
 ERROR_TYPE = "job.error"
@@ -164,7 +166,7 @@ def read_job(
 
 def _reply_to_fault(name: str, topology: Topology) -> str | None:
     """A stranger's reply_to is a queue that we write to with our own permissions."""
-    if name == topology.results or name.startswith((DIRECT_REPLY_PREFIX, SERVER_NAMED_PREFIX)):
+    if name == topology.results or name.startswith(CALLERS_OWN_PREFIXES):
         return None
     if name.startswith(topology.prefix + "."):
         return (

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from statsd import StatsClient
 
 from consumer.disposition import Settlement
-from consumer.job import Outcome, Request, Succeeded, Unsuccessful
+from consumer.job import Abandoned, Outcome, Request, Succeeded, Unsuccessful
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ NAMES = {
     "jobs.retried": "counter: attempts that were sent to a retry queue",
     "jobs.requeued": "counter: jobs handed back because the service stopped",
     "jobs.dead_lettered": "counter: jobs that went to the dead-letter exchange",
+    "jobs.abandoned": "counter: jobs that did not run because their caller had gone (`drop_if_caller_gone`)",
     "jobs.connection_lost": "counter: deliveries that could not be settled because the connection was lost",
     "jobs.remembered": "counter: redeliveries answered with the outcome of a run begun before",
     "replies.unroutable": "counter: replies whose queue is gone or full",
@@ -101,6 +102,8 @@ class Metrics:
             counters.append("jobs.succeeded")
         if isinstance(outcome, Unsuccessful):
             counters.append(f"jobs.failed.{outcome.code}")
+        if isinstance(outcome, Abandoned):
+            counters.append("jobs.abandoned")
         self._tell(counters=counters, timers={"jobs.run": outcome.run_s or None, "jobs.total": total_s})
 
     def lost(self) -> None:

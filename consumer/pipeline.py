@@ -18,8 +18,19 @@ from typing import Protocol
 
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
 from consumer.errors import ConnectionLostError
-from consumer.job import Interrupted, Invalid, Job, Outcome, OverLimit, Request, Unroutable, Unsuccessful
+from consumer.job import (
+    Abandoned,
+    Interrupted,
+    Invalid,
+    Job,
+    Outcome,
+    OverLimit,
+    Request,
+    Unroutable,
+    Unsuccessful,
+)
 from consumer.messages import (
+    CALLERS_OWN_PREFIXES,
     Message,
     MessageTooLargeError,
     error_record,
@@ -61,6 +72,9 @@ class Delivery(Protocol):
 
     async def publish(self, message: Message, queue: str) -> str | None:
         """Return None once RabbitMQ has the message, or why the queue did not get it."""
+
+    async def has_queue(self, name: str) -> bool:
+        """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
 
     def while_alive(self) -> AbstractContextManager[Waiting]:
         """Let the block wait no longer than the message can be settled."""
@@ -134,7 +148,16 @@ class Pipeline:
             if known is not None:
                 self.metrics.remembered()
                 return known
+        if await self._is_abandoned(delivery, job.request.reply_to):
+            log.info("job %s does not run: its caller has gone", job.request.id)
+            return Abandoned()
         return await self._run(delivery, job, identity)
+
+    async def _is_abandoned(self, delivery: Delivery, reply_to: str | None) -> bool:
+        """Ask before a run only: afterwards the reply itself finds out. Who asks holds no slot."""
+        if not (self.settings.drop_if_caller_gone and reply_to and reply_to.startswith(CALLERS_OWN_PREFIXES)):
+            return False
+        return not await delivery.has_queue(reply_to)
 
     async def _run(self, delivery: Delivery, job: Job, identity: Identity) -> Outcome:
         """Prefetch equals the pool's size: this waits for a slot only where runs outlived their connection."""

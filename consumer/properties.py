@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aio_pika import DeliveryMode
@@ -19,6 +19,7 @@ from pamqp.commands import Basic
 from consumer.connection import PRODUCT, VERSION
 from consumer.messages import Message
 from consumer.tolerant import Undecodable
+from consumer.unreachable import Unreachable
 
 APP_ID = f"{PRODUCT} {VERSION}"
 
@@ -77,10 +78,12 @@ def properties(message: Message) -> Basic.Properties:
 class Limits:
     """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
 
-    Mutable state: `max_message_bytes`, None until a message was refused.
+    Mutable state: `max_message_bytes`, None until a message was refused;
+    `unreachable`, addresses that it fails over.
     """
 
     max_message_bytes: int | None = None
+    unreachable: Unreachable = field(default_factory=Unreachable)
 
     def refuses(self, message: Message) -> bool:
         """Whether RabbitMQ is known to refuse a message of this size."""

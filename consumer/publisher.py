@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
@@ -56,13 +57,16 @@ class Publisher:
         """
         if self._limits.refuses(message):
             raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
+        if queue in self._limits.unreachable:
+            return f"RabbitMQ cannot reach {queue!r}"
         give_up = asyncio.get_running_loop().time() + REFUSAL_PATIENCE_S
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
-        mandatory = not queue.startswith(DIRECT_REPLY_PREFIX)
+        is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
             try:
                 with self._lifetime.ends_if_lost(), self._limits.learned(), Waiting(self._lifetime):
-                    await self._publish_once(message, queue, mandatory=mandatory)
+                    async with self._noted(queue) if is_direct else nullcontext():
+                        await self._publish_once(message, queue, mandatory=not is_direct)
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
@@ -71,6 +75,9 @@ class Publisher:
                 await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
             else:
                 return None
+
+    def _noted(self, queue: str) -> AbstractAsyncContextManager[None]:
+        return self._limits.unreachable.noted(queue, self._lifetime)
 
     async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
         """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.

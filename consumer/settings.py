@@ -130,6 +130,12 @@ class Settings(BaseModel):
         le=50,
         description="1 to 50: how often a job that crashes, times out or goes over a limit is tried",
     )
+    # Off: it costs RabbitMQ a channel per job, and a job may be wanted for more than its reply.
+    drop_if_caller_gone: bool = Field(
+        False,
+        description="true: before a job runs whose `reply_to` is its caller's own (direct reply-to or a "
+        "server-named queue), ask RabbitMQ whether that is still there; without it the job is done",
+    )
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=2,
@@ -216,7 +222,7 @@ class Settings(BaseModel):
     @classmethod
     def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
         """Pydantic would take it for 1."""
-        if isinstance(value, bool) and info.field_name not in {"declare", "sandbox"}:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are no value for this")
         return value
 

@@ -1,18 +1,18 @@
 """One private RabbitMQ node for the whole run, a vhost of its own for each test that asks for one.
 
 Without a RabbitMQ server on the machine such tests are skipped, except in CI, where they fail.
-For annotations: `from harness import Producer
-from management import Management`.
+For annotations: `from harness import Producer`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from uuid import uuid4
 
 import pytest
-from harness import Producer
+from harness import Producer, Tell
 from management import Management
 
 from consumer import localbroker
@@ -28,6 +28,18 @@ def server() -> None:
         if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """Show a measurement to whoever runs the tests, not only when one fails."""
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+
+    def show(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            print(f"\n{line}")  # noqa: T201 - a measurement is for reading
+
+    return show
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 NOBODY = 65534
 #: Seconds that no test takes unless something hangs.
 PATIENCE_S = 60.0
-#: What happened, in order: ("publish", queue) and the settlements.
+#: What happened, in order: ("publish", queue), ("ask", queue) and the settlements.
 Events = list[tuple[str, str]]
 
 
@@ -75,7 +75,10 @@ class SettledTwiceError(Exception):
 
 @dataclass
 class FakePublisher:
-    """Takes every message, but for the queues in `faults`, which answer with a fault or raise."""
+    """Takes every message, but for the queues in `faults`, which answer with a fault or raise.
+
+    A queue with a fault is not there, if it is asked for.
+    """
 
     events: Events = field(default_factory=list)
     faults: dict[str, str | Exception] = field(default_factory=dict)
@@ -93,6 +96,13 @@ class FakePublisher:
                 self.taken.setdefault(queue, []).append(message)
                 return None
 
+    async def has_queue(self, name: str) -> bool:
+        await asyncio.sleep(0)
+        self.events.append(("ask", name))
+        if isinstance(fault := self.faults.get(name), Exception):
+            raise fault
+        return fault is None
+
 
 @dataclass
 class FakeDelivery:
@@ -107,6 +117,10 @@ class FakeDelivery:
     async def publish(self, message: Message, queue: str) -> str | None:
         self.lifetime.raise_if_ended()
         return await self.publisher.publish(message, queue)
+
+    async def has_queue(self, name: str) -> bool:
+        self.lifetime.raise_if_ended()
+        return await self.publisher.has_queue(name)
 
     def while_alive(self) -> Waiting:
         return Waiting(self.lifetime)

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ import pika.exceptions
 #: No test waits this long unless something hangs.
 PATIENCE_S = 60.0
 BIN = Path(sys.executable).parent
+#: Shows a line to whoever runs the tests.
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)

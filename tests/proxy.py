@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -30,7 +31,7 @@ class Proxy:
 
     @classmethod
     @contextmanager
-    def open(cls, target: int) -> Iterator[Proxy]:
+    def open(cls, target: int) -> Iterator[Self]:
         """Run one for the block."""
         proxy = cls(target)
         thread = threading.Thread(target=proxy._loop.run_forever, name="proxy")
@@ -39,7 +40,7 @@ class Proxy:
             proxy.accept()
             yield proxy
         finally:
-            proxy._call(proxy._stop_all)
+            asyncio.run_coroutine_threadsafe(proxy._stop_all(), proxy._loop).result()
             proxy._loop.call_soon_threadsafe(proxy._loop.stop)
             thread.join()
             proxy._loop.close()
@@ -87,21 +88,35 @@ class Proxy:
         for end in self._ends:
             end.transport.abort()
 
-    def _stop_all(self) -> None:
+    async def _stop_all(self) -> None:
         self._refuse()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        passing = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in passing:
             task.cancel()
+        await asyncio.gather(*passing, return_exceptions=True)
+        await asyncio.sleep(0)  # a socket that was aborted is closed in the loop's next turn
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):
+        self._ends.add(writer)
+        try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-            self._ends |= {writer, far_writer}
+            self._ends.add(far_writer)
             try:
-                await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+                await asyncio.gather(self._copy(reader, far_writer), self._copy_back(far_reader, writer))
             finally:
-                for end in (writer, far_writer):
-                    end.transport.abort()
-                    self._ends.discard(end)
+                self._drop(far_writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # nobody listens there, or either side has gone: the other will see that
+        finally:
+            self._drop(writer)
+
+    def _drop(self, end: asyncio.StreamWriter) -> None:
+        end.transport.abort()
+        self._ends.discard(end)
+
+    async def _copy_back(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        """Copy what the far side says."""
+        await self._copy(source, target)
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):

@@ -1,6 +1,38 @@
 """Each fault of RabbitMQ and of the network, made on purpose: every job is answered, and jobs are taken again.
 
 One node of its own, since it is stopped, alarmed and shortened here. Times are printed, not asserted.
+
+Which test is for which fault; where no file is named, it is here. What no RabbitMQ does on request is done by
+`scriptedpeer.py`, in unit/test_scripted_faults.py (marked *).
+
+    broker restart              test_broker_restart
+    TCP cut                     test_tcp_cut
+    partition client-broker     test_partition_client_broker
+    channel closed by broker    test_channel_closed_by_the_broker_for_a_consumer_timeout
+      late frames of it        *test_late_frames_of_an_old_channel_meet_no_new_one
+    consumer timeout, to 4.2    the same
+      from 4.3                 *test_consumer_timeout_told_by_basic_cancel_while_the_channel_stays_open
+    queue deleted               test_queue_deleted
+    alarm                       test_memory_alarm
+      for long                 *test_alarm_longer_than_the_confirm_timeout
+      with a full socket       *test_full_socket_during_an_alarm_is_no_self_disconnect,
+                               *test_a_full_socket_does_not_keep_the_next_connection_waiting
+    no confirm                 *test_confirm_never_sent
+    confirm lost
+      *test_confirm_lost_after_the_message_was_stored_gives_a_second_reply_with_the_same_job_id
+    unroutable reply            test_unroutable_reply
+      return before ack        *test_a_return_before_the_ack_is_pinned_on_its_own_message
+      caller gone               test_callers.py
+      address fails RabbitMQ    test_callers.py,
+                               *test_a_direct_address_that_rabbitmq_fails_over_is_known_and_its_neighbour_is_answered
+    message too large           test_message_too_large
+    reply exchange missing     *test_reply_exchange_missing_cannot_happen_as_all_goes_to_the_default_exchange,
+                               *test_channel_closed_over_a_publish_fails_all_in_flight_and_each_is_published_again
+    undecodable properties      test_tolerance.py
+    job expired                 test_a_job_that_expires_in_the_queue
+    poison job                  test_poison_job
+    SIGTERM                     test_lifecycle.py
+      during an outage          test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again
 """
 
 from __future__ import annotations
@@ -223,6 +255,22 @@ def unacknowledged(node: localbroker.Node, url: str) -> str:
     vhost = url.rpartition("/")[2]
     listed = localbroker.ctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
     return " ".join(f"{name}:unacknowledged={count}" for name, count in map(str.split, listed.splitlines()[1:]))
+
+
+def test_a_job_that_expires_in_the_queue(site: Site) -> None:
+    """It never runs, and lies with the dead letters by RabbitMQ's own reason."""
+    with consumer(site.url, command=site.held, pool_size=1) as running:
+        site.publish("m1")
+        running.wait_for("begun")
+        site.producer.publish(JOBS, b"{}", message_id="m2", expiration="1")
+        expired = site.producer.take(DEAD).properties
+        assert expired.message_id == "m2"
+        assert [(death["reason"], death["queue"]) for death in expired.headers["x-death"]] == [("expired", JOBS)]
+        site.go()
+        running.wait_for("ack after")
+        site.is_answered_once("m1")
+        assert running.stop() == os.EX_OK
+    assert site.runs() == 1
 
 
 def test_unroutable_reply(site: Site) -> None:

@@ -15,6 +15,7 @@ from consumer.disposition import (
     decide_unroutable,
 )
 from consumer.job import (
+    Abandoned,
     Crashed,
     ErrorCode,
     Failed,
@@ -33,6 +34,7 @@ ACKED = Disposition(Settlement.ACK, reply=True)
 BURIED = Disposition(Settlement.DEAD_LETTER, reply=True)
 RETRIED = Disposition(Settlement.RETRY, reply=False)
 REQUEUED = Disposition(Settlement.REQUEUE, reply=False)
+DONE = Disposition(Settlement.ACK, reply=False)
 
 #: outcome, attempts left, last attempt
 ROWS: list[tuple[Outcome, Disposition, Disposition]] = [
@@ -44,6 +46,7 @@ ROWS: list[tuple[Outcome, Disposition, Disposition]] = [
     (TimedOut(message="m"), RETRIED, BURIED),
     (OverLimit(message="m"), RETRIED, BURIED),
     (Interrupted(), REQUEUED, REQUEUED),
+    (Abandoned(), DONE, DONE),
 ]
 NAMES = [type(row[0]).__name__ for row in ROWS]
 

@@ -16,6 +16,7 @@ from fakes import runs_async
 from consumer.configuration import load
 from consumer.disposition import Settlement
 from consumer.job import (
+    Abandoned,
     Crashed,
     ErrorCode,
     Failed,
@@ -193,6 +194,11 @@ def test_an_interrupted_job_neither_succeeded_nor_failed(statsd: Statsd, metrics
     assert [line.split(":")[0] for line in statsd.lines()] == ["jobs.requeued", "jobs.run", "jobs.total"]
 
 
+def test_a_job_that_its_caller_left_is_done_and_counted_as_such(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.ended(Abandoned(), Settlement.ACK, total_s=0.001)
+    assert statsd.lines() == ["jobs.acked:1|c", "jobs.abandoned:1|c", "jobs.total:1.000000|ms"]
+
+
 ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, TimedOut, Unroutable)
 
 
@@ -207,6 +213,7 @@ async def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(
     metrics.consuming(True)
     metrics.lost()
     metrics.ended(SUCCEEDED, Settlement.ACK, total_s=1.0)
+    metrics.ended(Abandoned(), Settlement.ACK, total_s=1.0)
     for settlement in Settlement:
         for ending in ENDINGS:
             metrics.ended(ending(message="m", run_s=1.0), settlement, total_s=1.0)

@@ -36,6 +36,7 @@ class Bench:
         outcome: Outcome | Exception,
         faults: dict[str, str | Exception] | None = None,
         slot: FakeSlot | HeldSlot | None = None,
+        **settings: object,
     ) -> None:
         self.slot = slot or FakeSlot(outcome)
         self.publisher = FakePublisher(faults=faults or {})
@@ -43,7 +44,7 @@ class Bench:
         slots: list[Slot] = [self.slot]
         self.pool = Pool(slots)
         self.pipeline = Pipeline(
-            settings=load({"max_body_bytes": 100, "job_timeout_s": 7}, {}),
+            settings=load({"max_body_bytes": 100, "job_timeout_s": 7, **settings}, {}),
             topology=Topology("ours", 3),
             pool=self.pool,
             metrics=Metrics(),
@@ -205,6 +206,65 @@ async def test_a_result_whose_caller_has_gone_is_acked_without_a_record() -> Non
     bench = Bench(SUCCEEDED, {"amq.gen-1": "there is no queue"})
     await bench.handle(reply_to="amq.gen-1")
     assert bench.events == [("settle", "ack")]
+
+
+GONE = "there is no queue"
+CALLERS_OWN = pytest.mark.parametrize("caller", ["amq.gen-1", "amq.rabbitmq.reply-to.g1.key"])
+
+
+@CALLERS_OWN
+@runs_async
+async def test_a_job_whose_caller_has_gone_does_not_run_and_is_done(
+    caller: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(SUCCEEDED, {caller: GONE}, drop_if_caller_gone=True)
+    with caplog.at_level(logging.INFO):
+        await bench.handle(reply_to=caller)
+    assert bench.events == [("ask", caller), ("settle", "ack")]
+    assert (bench.slot.jobs, bench.pool.busy) == ([], 0)
+    assert "job m does not run: its caller has gone" in caplog.text
+
+
+@CALLERS_OWN
+@runs_async
+async def test_a_job_whose_caller_is_there_runs_and_is_answered(caller: str) -> None:
+    bench = Bench(SUCCEEDED, drop_if_caller_gone=True)
+    await bench.handle(reply_to=caller)
+    assert bench.events == [("ask", caller), ("publish", caller), ("settle", "ack")]
+
+
+@CALLERS_OWN
+@runs_async
+async def test_unless_the_setting_says_so_nobody_asks_for_the_caller(caller: str) -> None:
+    bench = Bench(SUCCEEDED, {caller: GONE})
+    await bench.handle(reply_to=caller)
+    assert bench.events == [("settle", "ack")]
+    assert len(bench.slot.jobs) == 1
+
+
+@pytest.mark.parametrize("reply_to", ["answers", None])
+@runs_async
+async def test_nobody_asks_for_a_queue_that_is_not_its_callers_own(reply_to: str | None) -> None:
+    bench = Bench(SUCCEEDED, drop_if_caller_gone=True)
+    await bench.handle(reply_to=reply_to)
+    assert bench.events == [("publish", reply_to or "ours.results"), ("settle", "ack")]
+
+
+@runs_async
+async def test_a_connection_that_is_lost_over_the_question_leaves_the_job_unsettled() -> None:
+    bench = Bench(SUCCEEDED, {"amq.gen-1": ConnectionLostError("gone")}, drop_if_caller_gone=True)
+    await bench.handle(reply_to="amq.gen-1")
+    assert bench.events == [("ask", "amq.gen-1")]
+    assert bench.slot.jobs == []
+
+
+@runs_async
+async def test_a_remembered_outcome_needs_no_question() -> None:
+    bench = Bench(SUCCEEDED, drop_if_caller_gone=True)
+    await bench.handle(reply_to="amq.gen-1")
+    await bench.handle(reply_to="amq.gen-1", redelivered=True)
+    answered = [("publish", "amq.gen-1"), ("settle", "ack")]
+    assert bench.events == [("ask", "amq.gen-1"), *answered, *answered]
 
 
 @pytest.mark.parametrize("reply_to", ["answers", "amq.gen-1"])

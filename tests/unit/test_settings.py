@@ -62,6 +62,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     [
         ("pool_size", "4", 4),
         ("declare", "false", False),
+        ("drop_if_caller_gone", "true", True),
         ("job_timeout_s", "0.5", 0.5),
         ("command", '["a", "b c"]', ("a", "b c")),
         ("pass_environment", '["MY_REGION"]', ("MY_REGION",)),
