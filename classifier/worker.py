@@ -142,13 +142,14 @@ class Memory:
 
     def __init__(self, max_growth: int) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        self._peak = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        self._peak = _opened_if_possible("/proc/self/clear_refs")
         self._at_birth = self._resident()
         self._max_growth = max_growth
 
     def begin(self) -> None:
         """A job begins: its peak is counted from here (proc(5), clear_refs)."""
-        os.write(self._peak, b"5")
+        if self._peak is not None:
+            os.write(self._peak, b"5")
 
     def excess(self) -> str | None:
         """Why the process has grown too much; None while it has not."""
@@ -160,3 +161,10 @@ class Memory:
     def _resident(self) -> int:
         """What the kernel says now, in bytes: the file is opened once, each read asks anew."""
         return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE
+
+
+def _opened_if_possible(path: str) -> int | None:
+    """Open a file of /proc for writing; where a container has it read-only, a peak is that of all its jobs."""
+    with suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    return None
