@@ -81,7 +81,8 @@ class Used(BaseModel):
 
     @model_serializer(mode="wrap")
     def _known(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in serialize(self).items() if value is not None}
+        known = [(name, value) for name, value in serialize(self).items() if value is not None]
+        return dict(sorted(known, key=lambda item: item[0] in Used.model_fields))  # the reason comes first
 
 
 class ReplyError(Used):
