@@ -65,21 +65,30 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def proportional_bytes(pid: int) -> int:
-    """Give the memory of a process, each page divided by how many share it. Slow: the kernel looks at all."""
-    return _kibibytes(f"/proc/{pid}/smaps_rollup", b"Pss:")
+def proportional_bytes(process: Process) -> int:
+    """Give the memory of a process, each page divided by how many share it. Slow: the kernel looks at all.
+
+    Of one that hides it, all that is resident.
+    """
+    try:
+        return _kibibytes(f"/proc/{process.pid}/smaps_rollup", b"Pss:")
+    except PermissionError:
+        return process.resident_bytes
+    except OSError:  # it has ended
+        return 0
 
 
 def peak_bytes(pid: int) -> int:
     """Give the most resident bytes that a process has had; a warm worker begins anew with each job."""
-    return _kibibytes(f"/proc/{pid}/status", b"VmHWM:")
+    with suppress(OSError):
+        return _kibibytes(f"/proc/{pid}/status", b"VmHWM:")
+    return 0
 
 
 def _kibibytes(file: str, name: bytes) -> int:
-    with suppress(OSError):
-        for line in Path(file).read_bytes().splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) * 1024
+    for line in Path(file).read_bytes().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -85,12 +85,13 @@ class Watched:
         self.child.signal_group(signal.SIGKILL)
 
 
-def _resident(found: Iterable[Process], enough: int) -> int:
+def _resident(found: Sequence[Process], enough: int) -> int:
     """Sum up the memory. What forked processes share counts for each, which is quick; too much is looked into."""
     total = sum(process.resident_bytes for process in found)
     if total <= enough:
         return total
-    return sum(proportional_bytes(process.pid) or process.resident_bytes for process in found)
+    # Twice: when one ends between two readings, its part of what is shared is counted again with the others'.
+    return min(sum(map(proportional_bytes, found)) for _ in range(2))
 
 
 @dataclass(eq=False)
