@@ -26,6 +26,14 @@ from pydantic import (
 from consumer.amqp_url import check_url, split_urls
 from consumer.cpus import usable_cpus
 from consumer.credentials import Credentials
+from consumer.limits import (
+    MAX_FOLDER_BYTES,
+    MAX_MEMORY_BYTES,
+    MAX_PROCESSES,
+    MIN_FREE_BYTES,
+    STDERR_TAIL_BYTES,
+    Limits,
+)
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
@@ -182,6 +190,49 @@ class Settings(BaseModel):
         ge=1024,
         description="how much a classifier may print on stdout in one job, at least 1024",
     )
+    stderr_tail_bytes: int = Field(
+        STDERR_TAIL_BYTES,
+        ge=0,
+        le=65_536,
+        description="how much of the end of stderr goes with the reply of a job that failed, up to 65536",
+    )
+    max_memory_bytes: int = Field(
+        MAX_MEMORY_BYTES,
+        ge=32 * 1024 * 1024,
+        description="the memory that all processes of a job may take, for a warm worker beyond what it was forked "
+        "with, at least 33554432",
+    )
+    max_cpu_s: float | None = Field(
+        None,
+        gt=0,
+        description="CPU seconds that all processes of a job may take; default: twice its run time",
+    )
+    max_processes: int = Field(
+        MAX_PROCESSES,
+        ge=1,
+        le=100_000,
+        description="how many processes a job may have at once, 1 to 100000",
+    )
+    max_folder_bytes: int = Field(
+        MAX_FOLDER_BYTES,
+        ge=1024 * 1024,
+        description="how much a job may write to its folder, also its largest file anywhere, at least 1048576",
+    )
+    min_free_bytes: int = Field(
+        MIN_FREE_BYTES,
+        ge=0,
+        description="where job_dir has less room than this, the job that has written the most is killed",
+    )
+    sandbox: bool = Field(
+        False,
+        description="true: programs of `command` run under bubblewrap, without network, with nothing to write to "
+        "but the job's folder",
+    )
+    sandbox_paths: Annotated[tuple[Path, ...], BeforeValidator(_list_from_json)] = Field(
+        (),
+        description="a JSON list of files and folders that the program may read there, beside the system's, its "
+        "own and the models",
+    )
     job_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="where job files are written; a tmpfs such as /dev/shm keeps them off the disk",
@@ -248,6 +299,15 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _sandbox_is_for_programs(self) -> Self:
+        if self.sandbox and not self.command:
+            raise ValueError(
+                "`sandbox` is for programs of `command`, and none is set; run a function as "
+                '["python3", "-m", "classifier", "--call", "package.module:function"]'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _cap_is_above_default(self) -> Self:
         if self.job_timeout_cap_s is not None and self.job_timeout_cap_s < self.job_timeout_s:
             raise ValueError(
@@ -283,3 +343,17 @@ class Settings(BaseModel):
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
         return self.job_timeout_cap_s or max(LEAST_TIMEOUT_CAP_S, self.job_timeout_s)
+
+    def limits(self, timeout_s: float) -> Limits:
+        """Give what a job may take that has this run time, in seconds."""
+        return Limits(
+            timeout_s=timeout_s,
+            max_line_bytes=self.max_line_bytes,
+            max_stdout_bytes=self.max_stdout_bytes,
+            stderr_tail_bytes=self.stderr_tail_bytes,
+            max_memory_bytes=self.max_memory_bytes,
+            max_cpu_s=self.max_cpu_s,
+            max_processes=self.max_processes,
+            max_folder_bytes=self.max_folder_bytes,
+            min_free_bytes=self.min_free_bytes,
+        )

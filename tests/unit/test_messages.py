@@ -16,8 +16,8 @@ from pydantic_core import from_json
 
 from consumer.contract import parse
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
+from consumer.limits import STDERR_TAIL_BYTES
 from consumer.messages import ErrorRecord, Message, Reply, error_record, read_job, read_request, reply, retry_copy
-from consumer.run import STDERR_TAIL_BYTES
 from consumer.settings import MAX_LINE_BYTES
 from consumer.topology import Topology
 
