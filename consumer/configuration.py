@@ -50,7 +50,7 @@ def load(
         return Settings.model_validate(values)
     except ValidationError as error:
         lines = [_complaint(fault, values, sources) for fault in error.errors(include_url=False)]
-        raise ConfigurationError("\n".join(lines)) from None
+        raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
