@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consumer.amqp_url import redacted
@@ -16,6 +21,18 @@ from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found
+#: What a variable may hold: any bytes but NUL, as Python reads them; and pieces that get further than those.
+TEXTS = (
+    st.binary(min_size=1, max_size=20).map(lambda value: os.fsdecode(value.replace(b"\0", b"")))
+    | st.from_regex(r"-?[0-9]{1,5}(\.[0-9]+|e[0-9]+)?|true|nan|inf", fullmatch=True)
+    | st.lists(st.sampled_from([*"()[]{}?*+|\\<>:,=#.a1\n", "(?P", '"a"']), max_size=8).map("".join)
+)
+URLS = st.lists(
+    st.sampled_from(
+        ["amqp://", "amqps://", SECRET, "u", *":/@?#[]%&= ,\n", "host", "56", "auth=EXTERNAL", "\udcff"]
+    ),
+    max_size=10,
+).map("".join)
 
 
 def toml(tmp_path: Path, text: str) -> Path:
@@ -289,6 +306,34 @@ def test_a_monstrous_file_is_refused_in_one_line(text: str, tmp_path: Path) -> N
     message = complaint({}, {}, toml(tmp_path, text))
     assert message.isprintable()
     assert len(message) < 1000
+
+
+@hypothesis_settings(max_examples=200)
+@given(values=st.dictionaries(st.sampled_from(sorted({*Settings.model_fields} - {"amqp_url"})), TEXTS), url=URLS)
+def test_any_texts_are_settings_or_a_line_for_every_fault_without_the_password(
+    values: dict[str, str], url: str
+) -> None:
+    environment = {f"CONSUMER_{name.upper()}": text for name, text in {**values, "amqp_url": url}.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what a regular expression may mean one day
+        try:
+            told = repr(load({}, environment))
+        except ConfigurationError as error:
+            told = str(error)
+            lines = told.split("\n")
+            assert len(lines) <= len(environment)
+            assert all(line.isprintable() for line in lines)
+    assert SECRET not in told
+
+
+@hypothesis_settings(max_examples=100)
+@given(url=URLS)
+def test_a_flag_with_any_url_is_told_without_the_password(url: str) -> None:
+    try:
+        told = repr(load({"amqp_url": url}, {}))
+    except ConfigurationError as error:
+        told = str(error)
+    assert SECRET not in told
 
 
 def test_settings_cannot_be_changed() -> None:
