@@ -7,6 +7,7 @@ Nothing is read here, neither files nor the environment.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -48,8 +49,18 @@ def _list_from_json(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("not a JSON list") from None
+
+
+def _see_system_takes(text: str) -> None:
+    """Everything here ends up in a file's name, an argument, or a host's name."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no character") from None
+    if b"\0" in encoded:
+        raise ValueError("holds a NUL character")
 
 
 class Settings(BaseModel):
@@ -80,7 +91,7 @@ class Settings(BaseModel):
     )
     prefix: str = Field(
         "classifier",
-        pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z",
         description="1 to 100 letters, digits, `.`, `_` or `-`: the first part of every queue's and metric's name",
     )
     declare: bool = Field(
@@ -101,7 +112,7 @@ class Settings(BaseModel):
     )
     classifier: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z",
         description="package.module:function, called with the job as a dict; instead of `command`",
     )
     jobs_per_worker: int = Field(
@@ -269,7 +280,7 @@ class Settings(BaseModel):
     def _reply_to_allowed_compiles(cls, value: str | None) -> str | None:
         try:
             re.compile(value or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression: {error}") from None
         return value
 
@@ -279,6 +290,15 @@ class Settings(BaseModel):
         """Pydantic would take it for 1."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are no value for this")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _system_takes_every_text(cls, value: object) -> object:
+        for part in value if isinstance(value, tuple) else (value,):
+            text = part.get_secret_value() if isinstance(part, SecretStr) else part
+            if isinstance(text, str | Path):
+                _see_system_takes(str(text))
         return value
 
     @model_validator(mode="after")
