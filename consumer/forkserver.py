@@ -65,6 +65,8 @@ class ForkServer:
         self._output = _Output()
         self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
         self.ended: asyncio.Future[None] = self._loop.create_future()
+        #: Of the server once the import was done. Workers inherit only one of them.
+        self.threads = 1
         self._workers = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -99,11 +101,12 @@ class ForkServer:
         ready = self._expect()
         await asyncio.wait([ready], timeout=START_TIMEOUT_S)
         if ready.done() and ready.exception() is None:
-            if (threads := ready.result()["ready"]) > 1:
+            self.threads = int(ready.result()["ready"])
+            if self.threads > 1:
                 log.warning(
                     "importing %s has started %d threads, which workers do not inherit: compute when called",
                     target,
-                    threads - 1,
+                    self.threads - 1,
                 )
             return
         why = await self._how_it_ended() if ready.done() else f"not done after {START_TIMEOUT_S:g} s"
