@@ -23,6 +23,8 @@ ENV_PREFIX = "CONSUMER_"
 #: Named in the environment or by the flag --config, never looked for: a file in the working directory that
 #: changes a service without being named is a surprise.
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
+#: Settings that may hold a password: never quoted, and never taken from a command line with one in it.
+URLS = ("amqp_url", "management_url")
 
 
 def load(
@@ -63,11 +65,13 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 def _see_no_password(flags: Mapping[str, Any]) -> None:
     """Everybody on the machine can read a command line, and shells keep it."""
-    if holds_password(str(flags.get("amqp_url", ""))):
-        raise ConfigurationError(
-            "amqp_url from --amqp-url: a password in it would be seen in `ps`; set CONSUMER_AMQP_URL instead, or "
-            "leave the password out and name its file with amqp_password_file"
-        )
+    for name in URLS:
+        if holds_password(str(flags.get(name, ""))):
+            variable, flag = ENV_PREFIX + name.upper(), name.replace("_", "-")
+            raise ConfigurationError(
+                f"{name} from --{flag}: a password in it would be seen in `ps`; set {variable} instead, or "
+                "leave the password out and name the file of amqp_url's with amqp_password_file"
+            )
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -96,5 +100,5 @@ def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[
     if name not in Settings.model_fields:
         guess = difflib.get_close_matches(name, Settings.model_fields, n=1)
         return f"{name} {source}: no such setting" + (f"; did you mean {guess[0]}?" if guess else "")
-    shown = "(not shown)" if name == "amqp_url" else repr(values[name])
+    shown = "(not shown)" if name in URLS else repr(values[name])
     return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"
