@@ -1,4 +1,4 @@
-"""An AMQP URL as text: a list of them taken apart, one checked, its password hidden.
+"""An AMQP URL as text: a list of them taken apart, one checked, its password hidden; the management API's, too.
 
 Pure, and no message here quotes a URL: any part of one that is malformed may be a piece of the password.
 """
@@ -27,6 +27,19 @@ def check_url(url: str) -> None:
         raise ValueError(UNQUOTED)
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname or re.search(r"\s", url):
         raise ValueError("not an AMQP URL")
+
+
+def check_http_url(url: str) -> None:
+    """Raise ValueError as `check_url`, for the URL of the management API, which has its login the same way."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(UNQUOTED) from None
+    if "@" in parts.path or parts.query or parts.fragment:
+        raise ValueError(UNQUOTED)
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+        raise ValueError("not an HTTP URL")
 
 
 def redacted(url: str) -> str:

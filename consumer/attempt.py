@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from consumer.disposition import decide
 from consumer.escaped import escaped_lines
-from consumer.job import Invalid, Outcome, Request, Succeeded, Unsuccessful
+from consumer.job import Invalid, Job, Outcome, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.logformat import MAX_CHARACTERS
 from consumer.messages import Message, read_job, read_request, reply
@@ -28,16 +28,7 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
     """
-    topology = Topology(settings.prefix, settings.max_attempts)
-    message = Message(body=body, message_id="try")
-    request = read_request(message, topology)
-    job = read_job(
-        message,
-        request,
-        max_body_bytes=settings.max_body_bytes,
-        timeout_s=settings.job_timeout_s,
-        longest_timeout_s=settings.longest_timeout_s,
-    )
+    request, job = read(body, settings)
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
@@ -45,6 +36,20 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
             outcome = job if isinstance(job, Invalid) else await runner.slots[0].run(job, never)
     _tell(request, outcome, settings, tell)
     return isinstance(outcome, Succeeded)
+
+
+def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
+    """Read a body as the service reads that of a message."""
+    message = Message(body=body, message_id="try")
+    request = read_request(message, Topology(settings.prefix, settings.max_attempts))
+    job = read_job(
+        message,
+        request,
+        max_body_bytes=settings.max_body_bytes,
+        timeout_s=settings.job_timeout_s,
+        longest_timeout_s=settings.longest_timeout_s,
+    )
+    return request, job
 
 
 def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable[[str], None]) -> None:

@@ -24,6 +24,8 @@ from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
 from consumer.nodefolder import DEFAULT_DIR
+from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
+from consumer.preflight.table import examine
 from consumer.service import serve
 from consumer.settings import Settings
 from consumer.submit import WINDOW, Result, Source, read_sources, run
@@ -35,6 +37,8 @@ T = TypeVar("T")
 
 #: Jobs that failed are not an error of the command, but a script wants to know.
 EXIT_JOBS_FAILED = 1
+#: `check` has found a failure; warnings are none.
+EXIT_WOULD_FAIL = 1
 #: As `systemctl status` says it, and the LSB before it: program is not running.
 EXIT_NOT_RUNNING = 3
 #: What a shell shows for a program that Ctrl-C ended.
@@ -83,6 +87,12 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
     command.set_defaults(command=try_job)
     command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
+    _add_settings(command)
+
+    command = commands.add_parser("check", help="find what would fail later, without changing anything")
+    command.set_defaults(command=check)
+    command.add_argument("--job", type=Path, metavar="JOB.json", help="a job to run here, without RabbitMQ")
+    command.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     _add_settings(command)
 
     command = commands.add_parser("submit", help="publish jobs and wait for their replies")
@@ -135,6 +145,10 @@ def _positive(text: str) -> float:
 def _settings(arguments: argparse.Namespace) -> Settings:
     for warning in configuration.unknown_variables(os.environ):
         log.warning(warning)
+    return _load(arguments)
+
+
+def _load(arguments: argparse.Namespace) -> Settings:
     prefix = "setting_"
     given = {
         name.removeprefix(prefix): value for name, value in vars(arguments).items() if name.startswith(prefix)
@@ -193,6 +207,22 @@ def _read(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """`consumer check`."""
+    findings = run_async(_checked(arguments))
+    print(as_json(findings) if arguments.json else summary(findings))
+    return os.EX_OK if would_run(findings) else EXIT_WOULD_FAIL
+
+
+async def _checked(arguments: argparse.Namespace) -> list[Finding]:
+    findings = []
+    async for finding in examine(lambda: _load(arguments), os.environ, arguments.job):
+        findings.append(finding)
+        if not arguments.json:
+            print(shown(finding), flush=True)
+    return findings
 
 
 def submit_jobs(arguments: argparse.Namespace) -> int:

@@ -26,6 +26,8 @@ ENV_PREFIX = "CONSUMER_"
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 #: Of a value, or of what is wrong with it: enough to know it again, and the remedy behind it stays in sight.
 SHOWN_CHARACTERS = 200
+#: Settings that may hold a password: never quoted, and never taken from a command line with one in it.
+URLS = ("amqp_url", "management_url")
 
 
 def load(
@@ -66,11 +68,13 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 def _see_no_password(flags: Mapping[str, Any]) -> None:
     """Everybody on the machine can read a command line, and shells keep it."""
-    if holds_password(str(flags.get("amqp_url", ""))):
-        raise ConfigurationError(
-            "amqp_url from --amqp-url: a password in it would be seen in `ps`; set CONSUMER_AMQP_URL instead, or "
-            "leave the password out and name its file with amqp_password_file"
-        )
+    for name in URLS:
+        if holds_password(str(flags.get(name, ""))):
+            variable, flag = ENV_PREFIX + name.upper(), name.replace("_", "-")
+            raise ConfigurationError(
+                f"{name} from --{flag}: a password in it would be seen in `ps`; set {variable} instead, or "
+                "leave the password out and name the file of amqp_url's with amqp_password_file"
+            )
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -104,5 +108,5 @@ def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[
         return f"{escaped(name, SHOWN_CHARACTERS)} {source}: no such setting" + (
             f"; did you mean {guess[0]}?" if guess else ""
         )
-    shown = "(not shown)" if name == "amqp_url" else escaped(repr(values[name]), SHOWN_CHARACTERS)
+    shown = "(not shown)" if name in URLS else escaped(repr(values[name]), SHOWN_CHARACTERS)
     return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"

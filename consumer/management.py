@@ -1,4 +1,4 @@
-"""RabbitMQ's management API, as much of it as a private node and the tests need.
+"""RabbitMQ's management API, as much of it as a private node, `consumer check` and the tests need.
 
 One rule: it knows an address and a login, and nothing of who started the node or where its files are. What
 goes wrong is told in the words of errors.py: nobody answered, or RabbitMQ answered and said no.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import ssl
 from contextlib import closing
 from http import HTTPStatus
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
 
@@ -41,14 +42,17 @@ class Managed(Protocol):
     def password(self) -> str: ...
 
 
-def api(node: Managed, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+def api(node: Managed, method: str, path: str, body: object = None, *, tls: ssl.SSLContext | None = None) -> Any:  # noqa: ANN401 - JSON
     """Ask the management API, `path` without `/api/`, and return its JSON; None where it says nothing.
+
+    An https:// address is asked with `tls`, or else with the system's CAs.
 
     Raises:
         RefusedError: it said no; `status` tells why.
         BrokerUnreachableError: it does not answer.
     """
-    status, answer = _exchange(node, method, f"/api/{path}", json.dumps({} if body is None else body))
+    with closing(_connection(urlsplit(node.management_url), tls)) as connection:
+        status, answer = _exchange(connection, node, method, path, json.dumps({} if body is None else body))
     if status >= HTTPStatus.BAD_REQUEST:
         raise RefusedError(f"{method} /api/{path}", status, answer.decode(errors="replace"))
     return json.loads(answer) if answer else None
@@ -66,20 +70,26 @@ def delete_vhost(node: Managed, name: str) -> None:
     api(node, "DELETE", f"vhosts/{quote(name, safe='')}")
 
 
-def _exchange(node: Managed, method: str, path: str, body: str) -> tuple[int, bytes]:
-    """One request on a connection of its own: HTTP's status and the body of the answer."""
+def _connection(address: SplitResult, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
     # http.client, because urllib would send this through the proxy of the environment.
-    with closing(
-        http.client.HTTPConnection(urlsplit(node.management_url).netloc, timeout=TIMEOUT_S)
-    ) as connection:
-        try:
-            connection.request(method, path, body, _headers(node))
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise BrokerUnreachableError(
-                f"the console at {node.management_url} does not answer ({error}): see the node's log"
-            ) from error
+    if address.scheme == "https":
+        return http.client.HTTPSConnection(address.netloc, timeout=TIMEOUT_S, context=tls)
+    return http.client.HTTPConnection(address.netloc, timeout=TIMEOUT_S)
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, node: Managed, method: str, path: str, body: str
+) -> tuple[int, bytes]:
+    """One request on a connection of its own: HTTP's status and the body of the answer."""
+    folder = urlsplit(node.management_url).path.rstrip("/")  # management.path_prefix
+    try:
+        connection.request(method, f"{folder}/api/{path}", body, _headers(node))
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise BrokerUnreachableError(
+            f"the console at {node.management_url} does not answer ({error}): see the node's log"
+        ) from error
 
 
 def _headers(node: Managed) -> dict[str, str]:

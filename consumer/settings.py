@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from consumer.amqp_url import check_url, split_urls
+from consumer.amqp_url import check_http_url, check_url, split_urls
 from consumer.cpus import usable_cpus
 from consumer.credentials import Credentials
 from consumer.limits import (
@@ -88,6 +88,11 @@ class Settings(BaseModel):
     amqp_key_file: Path | None = Field(
         None,
         description="its private key (PEM), without a passphrase; not set: it is in amqp_cert_file",
+    )
+    management_url: SecretStr | None = Field(
+        None,
+        description="http://host:15672 (or https://), RabbitMQ's management API, for `check` alone; the login is "
+        "that of amqp_url unless user:password@ is given; not set: some answers stay unknown",
     )
     prefix: str = Field(
         "classifier",
@@ -266,13 +271,19 @@ class Settings(BaseModel):
             check_url(url)
         return value
 
+    @field_validator("management_url")
+    @classmethod
+    def _management_url_is_one(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_http_url(value.get_secret_value())
+        return value
+
     @field_validator("pass_environment")
     @classmethod
     def _passes_no_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if "CONSUMER_AMQP_URL" in value:
-            raise ValueError(
-                "CONSUMER_AMQP_URL holds this service's own login; give the classifier one of its own"
-            )
+        for variable in ("CONSUMER_AMQP_URL", "CONSUMER_MANAGEMENT_URL"):
+            if variable in value:
+                raise ValueError(f"{variable} holds this service's own login; give the classifier one of its own")
         return value
 
     @field_validator("reply_to_allowed")

@@ -49,6 +49,11 @@ class Workers:
     def __repr__(self) -> str:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
 
+    @property
+    def threads_lost(self) -> int:
+        """How many threads the import has started, which workers do not inherit."""
+        return self._server.threads - 1 if self._server else 0
+
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot; once more, and it is a reload.
 

@@ -126,6 +126,7 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
         ("classifier", "a:b\n"),
         ("pass_environment", "MY_REGION"),
         ("pass_environment", '["CONSUMER_AMQP_URL"]'),
+        ("pass_environment", '["CONSUMER_MANAGEMENT_URL"]'),
         ("job_timeout_s", "0"),
         ("job_timeout_s", "86401"),
         ("job_timeout_s", "nan"),
@@ -242,6 +243,16 @@ def test_a_password_in_a_flag_is_refused_as_everybody_sees_it(url: str) -> None:
     assert "set CONSUMER_AMQP_URL instead" in message
     assert "amqp_password_file" in message
     assert SECRET not in message
+
+
+def test_the_management_url_is_kept_as_secret_as_the_other() -> None:
+    assert "set CONSUMER_MANAGEMENT_URL instead" in complaint({"management_url": "http://u:hunter2@h:15672"}, {})
+    for bad in ("h:15672", "amqp://u:hunter2@h", "http://", "http://u:hunter2/@h", "http://u:p@h/?hunter2"):
+        message = complaint({}, {"CONSUMER_MANAGEMENT_URL": bad})
+        assert message.startswith("management_url = (not shown) from CONSUMER_MANAGEMENT_URL: ")
+        assert SECRET not in message
+    chosen = load({}, {"CONSUMER_MANAGEMENT_URL": "https://u:hunter2@h/rabbit"})
+    assert SECRET not in repr(chosen)
 
 
 def test_a_flag_may_name_host_and_user() -> None:

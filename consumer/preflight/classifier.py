@@ -1,0 +1,146 @@
+"""Whether the classifier loads, all its models with it, and what it makes of one job.
+
+It is loaded by the very runner of the service, with one slot, and so under the same environment, pins and
+libraries. What it says when it does not load is taken apart here: one finding per model that is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from consumer.attempt import read
+from consumer.errors import ConfigurationError
+from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
+from consumer.jobfiles import JobFiles
+from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
+from consumer.preflight.site import Site, aside
+from consumer.program import command_line
+from consumer.runner import Runner, open_runner
+from consumer.settings import Settings
+from consumer.warm import OWN_CLASSIFIER, WarmRunner
+
+#: Written by classifier.preload before each model, so that of one that hangs it is known which.
+LOADING = "loading "
+TRACEBACK = "Traceback (most recent call last):"
+#: A job that takes more than this part of its time here takes all of it on a machine that is busy.
+LONG = 0.5
+#: As much as the kernel looks at.
+FIRST_LINE_BYTES = 256
+
+#: What Python calls it when a classifier does not load, and what is to be done.
+IMPORT_REMEDIES = {
+    "ModuleNotFoundError": "start the service in the folder that the module lies in, or set PYTHONPATH; "
+    "or install what it imports",
+    "ImportError": "install what it imports, in the version that it was written for",
+    "AttributeError": "correct `classifier`: package.module:function names a function of that module",
+    "SyntaxError": "correct the module; `python -m py_compile` tells where",
+}
+OTHER_REMEDY = "correct the module; `consumer try JOB.json` shows the whole traceback"
+
+#: Why a sample has no result, and what is to be done.
+SAMPLE_REMEDIES = {
+    ErrorCode.INVALID_JOB: "name a file that holds one job, a JSON object, as --job",
+    ErrorCode.CLASSIFIER_ERROR: "correct the job, or the classifier; `consumer try` tells more",
+    ErrorCode.CRASHED: "correct the classifier; `consumer try` shows the end of its stderr",
+    ErrorCode.TIMED_OUT: "raise job_timeout_s, or make the classifier faster",
+    ErrorCode.OVER_LIMIT: "raise max_line_bytes or max_stdout_bytes, or let the classifier print less",
+    ErrorCode.INVALID_OUTPUT: "let the classifier print JSON on one line behind OUTPUT:",
+}
+
+
+async def load(site: Site) -> list[Finding]:
+    """Start the runner, which stays open for the sample job."""
+    try:
+        files = site.opened.enter_context(JobFiles.opened(site.settings.job_dir))
+        opening = open_runner(site.settings, files, site.environment, size=1)
+        site.runner = await site.opened.enter_async_context(opening)
+    except ConfigurationError as error:
+        return complaints(str(error), site.settings)
+    runner = site.runner
+    findings = _threads(runner) + (await aside(lambda: _interpreter(site.settings.command or ())))
+    return findings or [ok(runner.description)]
+
+
+def _threads(runner: Runner) -> list[Finding]:
+    if not isinstance(runner, WarmRunner) or not (lost := runner.workers.threads_lost):
+        return []
+    return [
+        warning(
+            f"importing it has started {lost} threads, which warm workers do not inherit: they may wait for them "
+            "for ever",
+            "start threads when a job is computed and not by `import` or `preload()`",
+        )
+    ]
+
+
+def _interpreter(command: Sequence[str]) -> list[Finding]:
+    """See that what a script names in its first line is there; the kernel says `No such file` of the script."""
+    if not command:
+        return []
+    program = Path(command_line(command)[0])
+    with suppress(OSError), program.open("rb") as file:  # what may be run may not be read
+        line = file.readline(FIRST_LINE_BYTES)
+        interpreter = os.fsdecode(line[2:].strip().partition(b" ")[0]) if line.startswith(b"#!") else ""
+        if interpreter and not os.access(interpreter, os.X_OK):
+            return [
+                failure(
+                    f"{program} is to be run by {interpreter}, which is not there",
+                    "correct the first line of the program, or install what it names",
+                )
+            ]
+    return []
+
+
+def complaints(text: str, settings: Settings) -> list[Finding]:
+    """Take apart why a classifier did not load."""
+    first, *lines = (line for line in text.splitlines() if line.strip())
+    if settings.command or not lines:
+        return [blamed(ConfigurationError(text))]
+    target = settings.classifier or OWN_CLASSIFIER
+    if TRACEBACK in lines:
+        raised = lines[-1]
+        return [failure(f"{target} does not load: {raised}", _import_remedy(raised))]
+    refusals = [line for line in lines if not line.startswith(LOADING)]
+    if refusals:
+        return [refused(line) for line in refusals]
+    return [failure(f"{first.rstrip(':')}, {lines[-1]}", "load less, or faster, or see what it waits for")]
+
+
+def _import_remedy(raised: str) -> str:
+    return IMPORT_REMEDIES.get(raised.partition(":")[0], OTHER_REMEDY)
+
+
+async def sample(site: Site) -> list[Finding]:
+    """Run one job, if there is one: of `{}` no classifier makes anything."""
+    path, runner = site.sample, site.runner
+    if path is None or runner is None:
+        return [skipped("only you know what a job looks like", "name a file with one: --job JOB.json")]
+    try:
+        body = await aside(path.read_bytes)
+    except OSError as error:
+        return [failure(f"{path} cannot be read: {error.strerror}", "name a file with one job as --job")]
+    _, job = read(body, site.settings)
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    outcome = job if isinstance(job, Invalid) else await runner.slots[0].run(job, never)
+    return [judged(outcome, site.settings)]
+
+
+def judged(outcome: Outcome, settings: Settings) -> Finding:
+    """Judge how the sample ended."""
+    if isinstance(outcome, Unsuccessful):
+        last_words = outcome.stderr_tail.strip().splitlines()[-1:]
+        told = "\n".join((f"{outcome.code}: {outcome.message}", *(f"stderr: {line}" for line in last_words)))
+        return failure(told, SAMPLE_REMEDIES.get(outcome.code, OTHER_REMEDY))
+    if not isinstance(outcome, Succeeded):
+        return skipped("it was interrupted")
+    took = f"succeeded in {outcome.run_s * 1000:,.0f} ms"
+    if outcome.run_s > LONG * settings.job_timeout_s:
+        return warning(
+            f"{took}, and a job may take {settings.job_timeout_s:g} s: on a busy machine it takes longer",
+            SAMPLE_REMEDIES[ErrorCode.TIMED_OUT],
+        )
+    return ok(took)

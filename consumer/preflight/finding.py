@@ -1,0 +1,121 @@
+"""What a check has found, and how it is shown: a line with a level, and the remedy below it, or all as JSON.
+
+Every warning and every failure names what somebody can do about it. A failure is what `consumer run` would fail
+over, or jobs would be lost by; a warning may be meant, or is not known for certain. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consumer.errors import ConfigurationError, ConnectionLostError, ConsumerError
+from consumer.escaped import escaped, escaped_lines
+from consumer.logformat import MAX_CHARACTERS
+
+#: Before the text of a finding: its level and what was looked at.
+_LEVEL_WIDTH = 9
+_INDENT = " " * 25
+#: For a message that names no remedy: what can be done depends on who is to blame.
+_OURS = "correct the setting or the file that is named there: it must be there, and readable by this user"
+_THEIRS = "check again; if it is told again, see RabbitMQ's log"
+
+
+class Level(StrEnum):
+    """How bad it is. SKIPPED: it was not looked at."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `what` is the name of the check, which the table fills in."""
+
+    level: Level
+    detail: str
+    remedy: str = ""
+    what: str = ""
+
+
+def ok(detail: str) -> Finding:
+    """Find nothing wrong."""
+    return Finding(Level.OK, detail)
+
+
+def warning(detail: str, remedy: str) -> Finding:
+    """Find what may hurt, or cannot be known."""
+    return Finding(Level.WARNING, detail, remedy)
+
+
+def failure(detail: str, remedy: str) -> Finding:
+    """Find what will not work."""
+    return Finding(Level.FAILURE, detail, remedy)
+
+
+def skipped(detail: str, remedy: str = "") -> Finding:
+    """Find nothing, as nothing was looked at."""
+    return Finding(Level.SKIPPED, detail, remedy)
+
+
+def blamed(error: ConsumerError) -> Finding:
+    """Make a failure of an error: ours have the remedy behind a semicolon, but for a connection that was lost."""
+    detail, _, remedy = str(error).partition("; ")
+    if isinstance(error, ConnectionLostError):
+        return failure(str(error), _THEIRS)
+    return failure(detail, remedy or (_OURS if isinstance(error, ConfigurationError) else _THEIRS))
+
+
+def refused(line: str) -> Finding:
+    """Make a failure of one line in which the classifier refuses a model: there the remedy stands last."""
+    for mark in ("; ", ": "):
+        detail, found, remedy = line.rpartition(mark)
+        if found:
+            return failure(detail, remedy)
+    return failure(line, _OURS)
+
+
+def would_run(findings: Sequence[Finding]) -> bool:
+    """Whether nothing failed."""
+    return all(finding.level != Level.FAILURE for finding in findings)
+
+
+def shown(finding: Finding) -> str:
+    """Show it in some lines of text that are safe on a terminal: details quote RabbitMQ and classifiers."""
+    first, *more = escaped_lines(finding.detail, MAX_CHARACTERS)
+    head = f"{finding.level:{_LEVEL_WIDTH}}{finding.what}".ljust(len(_INDENT) - 1)
+    remedy = [f"remedy: {escaped(finding.remedy, MAX_CHARACTERS)}"] if finding.remedy else []
+    return "\n".join((f"{head} {first}", *(_INDENT + line for line in (*more, *remedy))))
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Count them by level."""
+    counts = {level: sum(finding.level == level for finding in findings) for level in Level}
+    plural = {
+        level: "s" if level in (Level.WARNING, Level.FAILURE) and counts[level] > 1 else "" for level in Level
+    }
+    return ", ".join(f"{counts[level]} {level}{plural[level]}" for level in Level if counts[level])
+
+
+def merged(findings: Sequence[Finding]) -> list[Finding]:
+    """Make one of those that have the same remedy."""
+    kinds = dict.fromkeys((finding.level, finding.remedy) for finding in findings)
+    return [
+        Finding(
+            level, "\n".join(one.detail for one in findings if (one.level, one.remedy) == (level, remedy)), remedy
+        )
+        for level, remedy in kinds
+    ]
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Make a JSON document of all, for a deployment's scripts."""
+    checks = [
+        {"check": one.what, "level": one.level.value, "detail": one.detail, "remedy": one.remedy or None}
+        for one in findings
+    ]
+    return json.dumps({"would_run": would_run(findings), "checks": checks}, indent=2)

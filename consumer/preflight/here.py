@@ -1,0 +1,162 @@
+"""What can be seen on this machine: CPUs and threads, open files, the job folder, statsd's name.
+
+Each check asks the system in one line and judges in a pure function, so that what a full disk would give can be
+tested without one. Nothing is left behind: the job folder gets one small job file, which is gone again.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from consumer.cpus import usable_cpus
+from consumer.environment import THREAD_VARIABLES
+from consumer.errors import ConfigurationError
+from consumer.jobfiles import JobFiles
+from consumer.preflight.finding import Finding, blamed, failure, ok, warning
+from consumer.preflight.site import Site, aside
+from consumer.settings import Settings
+from consumer.warm import OWN_CLASSIFIER
+
+#: Of a worker: three pipes and a pidfd; of its job: the file and the folder. As many again while it is replaced.
+FILES_PER_SLOT = 12
+#: Connections, log, epoll, fork server, libraries.
+FILES_OF_OURS = 64
+
+
+async def threads(site: Site) -> list[Finding]:
+    """See whether all slots together ask for more CPUs than there are."""
+    return judged_threads(site.settings.pool_size, usable_cpus(), site.environment)
+
+
+def judged_threads(slots: int, cpus: int, environment: Mapping[str, str]) -> list[Finding]:
+    """Judge the number of processes, and of threads in each."""
+    findings = []
+    if slots > cpus:
+        findings.append(
+            warning(
+                f"pool_size is {slots}, but this process may use {cpus} CPUs: they slow each other down",
+                f"set pool_size to {cpus}, unless jobs mostly wait",
+            )
+        )
+    findings += [
+        warning(
+            f"{name} is {environment[name]!r} and pool_size {slots}: more threads than the {cpus} CPUs can run",
+            f"unset {name}, so that it is 1, or lower pool_size",
+        )
+        for name in THREAD_VARIABLES
+        if name in environment and not _fits(environment[name], slots, cpus)
+    ]
+    return findings or [ok(f"{slots} slots on {cpus} CPUs, no more threads than that")]
+
+
+def _fits(threads: str, slots: int, cpus: int) -> bool:
+    return threads.isdecimal() and int(threads) > 0 and (int(threads) == 1 or int(threads) * slots <= cpus)
+
+
+async def open_files(site: Site) -> list[Finding]:
+    """See whether every slot can have its pipes."""
+    return [judged_files(site.settings.pool_size, resource.getrlimit(resource.RLIMIT_NOFILE)[0])]
+
+
+def judged_files(slots: int, limit: int) -> Finding:
+    """Judge the limit of open files."""
+    needed = FILES_OF_OURS + FILES_PER_SLOT * slots
+    if limit == resource.RLIM_INFINITY or limit >= needed:
+        return ok(f"{needed} at most, the limit is {'off' if limit == resource.RLIM_INFINITY else limit}")
+    return failure(
+        f"{slots} slots may need {needed} open files, and the limit is {limit}",
+        f"raise it (`ulimit -n {needed}`; LimitNOFILE= in systemd), or lower pool_size",
+    )
+
+
+async def job_folder(site: Site) -> list[Finding]:
+    """Write a job file, and see how many more there is room for."""
+    try:
+        free = await aside(lambda: _room(site.settings.job_dir))
+    except ConfigurationError as error:
+        return [blamed(error)]
+    return [judged_room(site.settings, *free)]
+
+
+def _room(job_dir: Path) -> tuple[int, int | None]:
+    """Count the free bytes and files; None where the file system does not count files."""
+    with JobFiles.opened(job_dir) as files:
+        try:
+            with files.folder_of_slot().job(b"{}"):
+                found = os.statvfs(files.folder)
+        except OSError as error:
+            raise ConfigurationError(
+                f"job_dir {str(job_dir)!r} takes no job: {error.strerror}; free some space, or name another "
+                "(CONSUMER_JOB_DIR)"
+            ) from None
+    return shutil.disk_usage(job_dir).free, found.f_favail if found.f_files else None
+
+
+def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
+    """Judge what is free by the largest jobs that may come."""
+    folder, largest, slots = settings.job_dir, settings.max_body_bytes, settings.pool_size
+    told = f"{folder} has {_mib(free_bytes)} free"
+    if free_bytes < largest:
+        return failure(
+            f"{told}, and one job may have {_mib(largest)} (max_body_bytes)",
+            "free some space, name another job_dir, or lower max_body_bytes",
+        )
+    if free_files is not None and free_files < 2 * slots:
+        return failure(
+            f"{folder} has room for {free_files} more files, and {slots} slots need {2 * slots}",
+            "remove files there (`df -i` counts them), or name another job_dir",
+        )
+    if free_bytes < largest * slots:
+        return warning(
+            f"{told}, and {slots} jobs at once may have {_mib(largest * slots)} (pool_size times max_body_bytes)",
+            "free some space, name another job_dir, or lower max_body_bytes",
+        )
+    return ok(f"{told}, jobs take {_mib(largest * slots)} at most")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+async def statsd(site: Site) -> list[Finding]:
+    """Resolve statsd's name as the service does; whether anybody listens UDP does not tell."""
+    host, port = site.settings.statsd_host, site.settings.statsd_port
+    if host is None:
+        return [ok("statsd_host is not set: no metrics")]
+    try:
+        found = await aside(lambda: socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM))
+    except (OSError, UnicodeError) as error:
+        return [
+            warning(
+                f"statsd_host {host!r} cannot be resolved ({error}): the service runs, without metrics",
+                "correct statsd_host (an IPv4 address, or a name that has one), or the name server",
+            )
+        ]
+    return [ok(f"{host} is {found[0][4][0]}; whether statsd listens at UDP port {port} cannot be seen from here")]
+
+
+async def models(site: Site) -> list[Finding]:
+    """See that not everybody may write models, or what makes them trusted."""
+    settings = site.settings
+    if settings.command or settings.classifier not in (None, OWN_CLASSIFIER):
+        return [ok("are the classifier's own business")]
+    folder = settings.models_dir.absolute()
+    pins = settings.trusted_models or folder.with_name(folder.name + ".trusted")
+    open_to_all = await aside(lambda: [path for path in (folder, pins) if _is_open_to_all(path)])
+    return [
+        warning(f"everybody on this machine may write {path}, which decides what is loaded", f"chmod o-w {path}")
+        for path in open_to_all
+    ] or [ok(f"{folder}, trusted by {pins}: not everybody may write there")]
+
+
+def _is_open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IWOTH)
+    except OSError:  # what is not there is missed when the classifier is loaded
+        return False

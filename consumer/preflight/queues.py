@@ -1,0 +1,280 @@
+"""Exchange and queues: whether each is there, or would be made, and all in which it is not as it should be.
+
+RabbitMQ tells no queue's arguments, and names only the first that differs when one is declared again: equal, and
+nothing happens; otherwise it refuses. So it is declared again, each time with the value that RabbitMQ has just
+named, until it agrees. That is asked only for what has just been found there, and of what is missing only in
+a way that RabbitMQ must refuse (`NO_TTL`): nothing is made, except by who deletes a queue in that very moment.
+
+With `declare` false a policy may have set what we would; that only the management API tells, some seconds after it
+was set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from aio_pika import ExchangeType
+from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
+
+from consumer.connection import CALL_TIMEOUT_S, is_away
+from consumer.preflight.asking import CREATED, Ask, granted, rabbitmqctl, reason, refusal
+from consumer.preflight.console import Console
+from consumer.preflight.finding import Finding, failure, merged, ok, warning
+from consumer.preflight.site import Site, aside
+from consumer.topology import Queue
+
+Value: TypeAlias = str | int | bool | None
+
+#: No RabbitMQ takes these: the right to make the thing is checked before, and then it is refused.
+NO_TTL: Final = "none: only asks for the permission"
+NO_ALTERNATE: Final = 0
+#: More than any queue has; what RabbitMQ still refuses then it will refuse for ever.
+MOST_DIFFERENCES = 20
+DURABLE = "durable"
+TYPE = "type"
+
+#: With `declare` false nobody refuses what differs. By these jobs are lost or never come back.
+LOSES: Final = {
+    DURABLE: "what is in it is lost when RabbitMQ restarts",
+    TYPE: "dead letters are not routed as they should be",
+    "x-queue-type": "it is not replicated, and dead-letters at most once",
+    "x-dead-letter-exchange": "RabbitMQ deletes what is rejected or expires in it",
+    "x-dead-letter-routing-key": "what leaves it does not come back to the jobs",
+    "x-message-ttl": "what waits in it comes back at another time, or never",
+    "x-dead-letter-strategy": "dead letters may be lost on their way",
+    "x-overflow": "dead letters may be lost on their way",
+}
+
+_INEQUIVALENT: Final = re.compile(
+    r"inequivalent arg '(?P<name>[^']+)' for .*?: received (?P<ours>.*?) but current is (?P<theirs>.*)", re.DOTALL
+)
+_TYPED: Final = re.compile(r"the value '(?P<text>.*)' of type '(?P<type>\w+)'", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which a queue or an exchange is not as it should be; None for an argument that is not there."""
+
+    name: str
+    wanted: Value
+    found: Value
+
+    def __str__(self) -> str:
+        return f"{self.name} is {_shown(self.found)} and should be {_shown(self.wanted)}"
+
+
+def _shown(value: Value) -> str:
+    return "not set" if value is None else repr(value)
+
+
+async def topology(site: Site) -> list[Finding]:
+    """Look at the exchange and at each queue."""
+    queues = site.topology.queues()
+    found = [await _exchange(site), *[await _queue(site, queue) for queue in queues]]
+    missing = [one.detail for one in found if isinstance(one, _ToBeMade)]
+    problems = merged([finding for one in found if not isinstance(one, _ToBeMade) for finding in one])
+    if missing:
+        return [*problems, ok(f"`run` will create {', '.join(missing)}: this user may")]
+    return problems or [ok(f"{site.topology.dead_letter_exchange} and {len(queues)} queues are as expected")]
+
+
+@dataclass(frozen=True, slots=True)
+class _ToBeMade:
+    """Missing, and `run` may make it."""
+
+    detail: str
+
+
+async def _exchange(site: Site) -> list[Finding] | _ToBeMade:
+    name = site.topology.dead_letter_exchange
+    what = f"exchange {name}"
+    if closed := await refusal(site.connected(), _fanout(name, passive=True)):
+        return await _missing(site, what, closed, _fanout(name, {"alternate-exchange": NO_ALTERNATE}))
+    if (console := _witness(site)) is not None:
+        told: Mapping[str, Any] = await aside(lambda: console.exchange(name) or {})
+        wanted: dict[str, Value] = {TYPE: "fanout", DURABLE: True}
+        return _judged(site, what, _differences(wanted, told))
+    again = await refusal(site.connected(), _fanout(name))
+    if again is None:
+        return []
+    if difference := difference_in(reason(again)):
+        return _judged(site, what, [difference])
+    return _refused(site, what, again)
+
+
+def _fanout(name: str, arguments: dict[str, Any] | None = None, *, passive: bool = False) -> Ask:
+    return lambda channel: channel.declare_exchange(
+        name, ExchangeType.FANOUT, durable=True, passive=passive, arguments=arguments, timeout=CALL_TIMEOUT_S
+    )
+
+
+async def _queue(site: Site, queue: Queue) -> list[Finding] | _ToBeMade:
+    what = f"queue {queue.name}"
+    if closed := await refusal(site.connected(), _declaring(queue.name, {}, passive=True)):
+        # Exclusive: where some RabbitMQ should take it after all, it would go with our connection.
+        impossible = {**queue.arguments, "x-message-ttl": NO_TTL}
+        return await _missing(site, what, closed, _declaring(queue.name, impossible, durable=True, exclusive=True))
+    if (console := _witness(site)) is not None:
+        return _judged(site, what, compared(queue, await aside(lambda: console.queue(queue.name) or {})))
+    return await _declared_again(site, queue)
+
+
+def _witness(site: Site) -> Console | None:
+    """Whom to ask how things are, where they need not be as we would declare them: RabbitMQ knows policies."""
+    return None if site.settings.declare else site.console
+
+
+async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> list[Finding] | _ToBeMade:
+    if not isinstance(closed, ChannelNotFoundEntity):
+        return [failure(f"{what} cannot be looked at: {reason(closed)}", granted(site))]
+    if is_away(closed):
+        return [
+            failure(
+                f"{what} is away: {reason(closed)}", "start the node that has it (`rabbitmqctl cluster_status`)"
+            )
+        ]
+    if not site.settings.declare:
+        return [
+            failure(
+                f"{what} is missing, and with `declare` = false `run` does not create it",
+                f"set `declare` to true, or {CREATED}, or import deploy/rabbitmq/definitions.json, once",
+            )
+        ]
+    refused = await refusal(site.connected(), make)
+    if isinstance(refused, ChannelPreconditionFailed):
+        return _ToBeMade(what.partition(" ")[2])
+    why = reason(refused) if refused else "RabbitMQ did not say no"
+    return [failure(f"{what} is missing, and this user may not create it: {why}", granted(site))]
+
+
+async def _declared_again(site: Site, queue: Queue) -> list[Finding]:
+    """Find all differences by going along with each that RabbitMQ names."""
+    what, durable = f"queue {queue.name}", True
+    arguments: dict[str, Any] = dict(queue.arguments)
+    differences: list[Difference] = []
+    while len(differences) < MOST_DIFFERENCES:
+        closed = await refusal(site.connected(), _declaring(queue.name, arguments, durable=durable))
+        if closed is None:
+            break
+        difference = difference_in(reason(closed))
+        if difference is None or any(one.name == difference.name for one in differences):
+            return [*_judged(site, what, differences), *_refused(site, what, closed)]
+        differences.append(difference)
+        durable = durable and difference.name != DURABLE
+        if difference.name != DURABLE:
+            arguments = _with(arguments, difference)
+    return _judged(site, what, differences)
+
+
+def _declaring(name: str, arguments: dict[str, Any], **how: bool) -> Ask:
+    return lambda channel: channel.declare_queue(name, arguments=arguments, timeout=CALL_TIMEOUT_S, **how)
+
+
+def _with(arguments: dict[str, Any], difference: Difference) -> dict[str, Any]:
+    """As RabbitMQ has it."""
+    others = {name: value for name, value in arguments.items() if name != difference.name}
+    return others if difference.found is None else {**others, difference.name: difference.found}
+
+
+def _refused(site: Site, what: str, closed: ChannelClosed) -> list[Finding]:
+    """Tell of a refusal that names no difference."""
+    if not isinstance(closed, ChannelAccessRefused):
+        return [failure(f"{what} would be refused to us: {reason(closed)}", _again(site, what))]
+    if site.settings.declare:
+        return [failure(f"{what} would be refused to us: {reason(closed)}", granted(site))]
+    return [
+        warning(
+            f"{what} is there; its arguments are unknown, as this user may not configure",
+            "set management_url, or run `consumer check` once as a user who may configure",
+        )
+    ]
+
+
+def difference_in(told: str) -> Difference | None:
+    """Read a difference from the words in which RabbitMQ refuses; None where they are other words."""
+    if (found := _INEQUIVALENT.match(told)) is None:
+        return None
+    ours = _value(found["ours"], None)
+    theirs = _value(found["theirs"], ours)
+    return Difference(found["name"], _value(found["ours"], theirs), theirs)
+
+
+def _value(text: str, other: Value) -> Value:
+    """Read a value. RabbitMQ names no type where both are of one: then that of the other says more."""
+    if text == "none":
+        return None
+    typed = _TYPED.fullmatch(text)
+    content = typed["text"] if typed else text.strip("'")
+    if content in ("true", "false") and (typed is None or typed["type"] == "bool"):
+        return content == "true"
+    is_text = typed["type"] == "longstr" if typed else isinstance(other, str)
+    return content if is_text or not re.fullmatch(r"-?\d+", content) else int(content)
+
+
+def compared(queue: Queue, told: Mapping[str, Any]) -> list[Difference]:
+    """Compare a queue with what the management API tells of it; a policy counts as much as an argument."""
+    policy = {f"x-{name}": value for name, value in dict(told.get("effective_policy_definition") or {}).items()}
+    have = {**policy, **told.get("arguments", {}), DURABLE: told.get(DURABLE)}
+    return _differences({**queue.arguments, DURABLE: True}, have)
+
+
+def _differences(want: Mapping[str, Value], have: Mapping[str, Any]) -> list[Difference]:
+    return [Difference(name, value, have.get(name)) for name, value in want.items() if have.get(name) != value]
+
+
+def _judged(site: Site, what: str, differences: list[Difference]) -> list[Finding]:
+    if not differences:
+        return []
+    told = f"{what} is not as expected:" + "".join(f"\n- {one}{_consequence(one)}" for one in differences)
+    if site.settings.declare or any(one.name in LOSES for one in differences):
+        return [failure(told, _again(site, what))]
+    return [warning(told, f"if it is not meant: {_again(site, what)}")]
+
+
+def _consequence(difference: Difference) -> str:
+    return f" ({LOSES[difference.name]})" if difference.name in LOSES else ""
+
+
+def _again(site: Site, what: str) -> str:
+    kind, _, name = what.partition(" ")
+    delete = (
+        f"{rabbitmqctl(site, 'delete_queue', name)}, if what is in it may be lost"
+        if kind == "queue"
+        else f"delete the exchange {name} in the management console"
+    )
+    then = "`run` creates it anew" if site.settings.declare else CREATED
+    return f"{delete}, then {then}; or choose another `prefix`"
+
+
+async def dead_letters(site: Site) -> list[Finding]:
+    """See whether what is dead-lettered arrives in a queue. AMQP has no question for that."""
+    exchange, dead = site.topology.dead_letter_exchange, site.topology.dead
+    if site.console is None:
+        return [_unknown_binding(site)]
+    console = site.console
+    queues = await aside(lambda: console.bound_to(exchange))
+    if dead in queues:
+        return [ok(f"{exchange} leads to {', '.join(sorted(queues))}")]
+    if site.settings.declare:
+        return [ok(f"{exchange} does not lead to {dead} yet: `run` binds it")]
+    others = f"only to {', '.join(sorted(queues))}" if queues else "nowhere: RabbitMQ cannot dead-letter a job"
+    return [
+        failure(
+            f"{exchange} does not lead to {dead} but {others}",
+            f"bind {dead} to it in the management console, or {CREATED}",
+        )
+    ]
+
+
+def _unknown_binding(site: Site) -> Finding:
+    exchange, dead = site.topology.dead_letter_exchange, site.topology.dead
+    if site.settings.declare:
+        return ok(f"`run` binds {dead} to {exchange} at each start")
+    return warning(
+        f"unknown whether {exchange} leads to {dead}: only the management API tells",
+        f"set management_url; or see that {rabbitmqctl(site, 'list_bindings', 'source_name', 'destination_name')} "
+        f"prints {exchange} and {dead} on one line",
+    )

@@ -1,0 +1,161 @@
+"""RabbitMQ itself: whether it lets us in, which version it is, whom we can ask there, and how long it waits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from aio_pika.abc import AbstractConnection
+
+from consumer import localbroker
+from consumer.amqp_url import redacted
+from consumer.connection import connection
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
+from consumer.nodefolder import DEFAULT_DIR
+from consumer.preflight.console import Console
+from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
+from consumer.preflight.site import Site, aside
+from consumer.settings import SETTLING_S, Settings
+
+#: Quorum queues with a message TTL and at-least-once dead-lettering.
+OLDEST: Final = (3, 10)
+#: They want the right to configure for a passive declare, and so for the start with `declare` false.
+CONFIGURE_TO_LOOK: Final = ("4.2.6", "4.3.0")
+
+
+async def connect(site: Site) -> list[Finding]:
+    """Connect to each URL; the first that works is asked further."""
+    urls = site.settings.amqp_urls
+    if not urls:
+        return await _connect_to_private_node(site)
+    tried = [await _connect(site, url) for url in urls]
+    # The service goes on to the next node where one does not answer, but stops at one that refuses it.
+    return [_away(one, is_alone=site.connection is None) if isinstance(one, Exception) else one for one in tried]
+
+
+async def _connect_to_private_node(site: Site) -> list[Finding]:
+    told = warning(
+        "amqp_url is not set: `consumer run` uses a private node, which is for development",
+        "set CONSUMER_AMQP_URL=amqp://user:password@host:5672/vhost",
+    )
+    node = await aside(lambda: localbroker.status(DEFAULT_DIR))
+    if node is None:
+        return [told, skipped(f"no private node runs in {DEFAULT_DIR}; `consumer run` starts one")]
+    tried = await _connect(site, node.amqp_url)
+    return [told, blamed(tried) if isinstance(tried, Exception) else tried]
+
+
+async def _connect(site: Site, url: str) -> Finding | BrokerUnreachableError:
+    opening = connection(url, "check", site.settings.credentials)
+    try:
+        if site.connection is None:
+            site.connection = await site.opened.enter_async_context(opening)
+            site.url = url
+        else:
+            async with opening:
+                pass
+    except BrokerUnreachableError as error:
+        return error
+    except (ConfigurationError, BrokerRefusedError) as error:
+        return blamed(error)
+    return ok(f"{redacted(url)} lets us in")
+
+
+def _away(error: BrokerUnreachableError, *, is_alone: bool) -> Finding:
+    found = blamed(error)
+    return found if is_alone else warning(found.detail, found.remedy)
+
+
+async def version(site: Site) -> list[Finding]:
+    """Ask what it calls itself."""
+    told = properties(site.connected())
+    return [judged_version(_text(told.get("product")), _text(told.get("version")), declare=site.settings.declare)]
+
+
+def properties(opened: AbstractConnection) -> dict[str, Any]:
+    """Return what RabbitMQ has said of itself when it was connected."""
+    underlay = opened.transport.connection if opened.transport else None
+    return dict(getattr(underlay, "server_properties", {}))
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+
+
+def judged_version(product: str, told: str, *, declare: bool) -> Finding:
+    """Judge product and version."""
+    number = re.match(r"(\d+)\.(\d+)", told)
+    if product != "RabbitMQ" or number is None:
+        return failure(
+            f"this is {product or 'no name'} {told}, not RabbitMQ: its queues may lose what RabbitMQ's keep",
+            "use RabbitMQ 3.10 or later",
+        )
+    if (int(number[1]), int(number[2])) < OLDEST:
+        return failure(
+            f"RabbitMQ {told} has no quorum queues with message TTL and at-least-once dead-lettering",
+            "update it to 3.10 or later",
+        )
+    if told in CONFIGURE_TO_LOOK and not declare:
+        return warning(
+            f"RabbitMQ {told} wants the right to configure for a mere check, as `declare` = false makes one",
+            "use a version before or after, or grant the right to configure",
+        )
+    return ok(f"RabbitMQ {told}")
+
+
+async def management(site: Site) -> list[Finding]:
+    """See whether the management API can be asked; without it some answers stay unknown."""
+    try:
+        asked = Console.of(site.settings, site.url)
+        if asked is None:
+            return [skipped("management_url is not set: what only it tells is not known", "set management_url")]
+        await aside(asked.answers)
+    except (ConfigurationError, BrokerRefusedError, BrokerUnreachableError) as error:
+        return [
+            warning(
+                f"management_url does not answer our questions: {error}",
+                "correct it; its user needs the tag `monitoring`, or `management` and a permission in the virtual "
+                "host (`rabbitmqctl set_user_tags USER management`)",
+            )
+        ]
+    site.console = asked
+    return [ok(f"{asked.management_url} answers")]
+
+
+async def time_limits(site: Site) -> list[Finding]:
+    """Compare the longest job with how long RabbitMQ waits for an ack, as far as it tells."""
+    console, jobs = site.console, site.topology.jobs
+    told = await aside(lambda: console.queue(jobs)) if console else None
+    return [judged_time(site.settings, consumer_timeout_s(told or {}))]
+
+
+def consumer_timeout_s(queue: dict[str, Any]) -> float | None:
+    """Take a queue's own consumer timeout from what the management API says; None where it has none."""
+    policy = queue.get("effective_policy_definition") or {}
+    told = [queue.get("arguments", {}).get("x-consumer-timeout"), dict(policy).get("consumer-timeout")]
+    known = [float(ms) / 1000 for ms in told if isinstance(ms, int)]
+    return min(known) if known else None
+
+
+def judged_time(settings: Settings, told_s: float | None) -> Finding:
+    """Judge by what the queue says, or by what the operator says of the nodes."""
+    needed, assumed = settings.longest_timeout_s + SETTLING_S, settings.consumer_timeout_s
+    if told_s is not None and told_s <= needed:
+        return failure(
+            f"the queue's consumer timeout is {told_s:g} s, and a job may take {needed:g} s with its settling: it "
+            "would be delivered again and again",
+            f"raise the queue's consumer-timeout above {needed * 1000:.0f} (ms), or lower job_timeout_cap_s",
+        )
+    if told_s is not None:
+        return ok(f"the queue's consumer timeout is {told_s:g} s, jobs take {needed:g} s at most")
+    if assumed == Settings.model_fields["consumer_timeout_s"].default:
+        return ok(
+            f"jobs take {needed:g} s at most; RabbitMQ waits {assumed:g} s unless changed, which it does not tell"
+        )
+    meant = f"{assumed:g} s" if assumed else "off"
+    return warning(
+        f"consumer_timeout_s says that RabbitMQ's consumer_timeout is {meant}; it does not tell, and its default "
+        "is 1800 s",
+        "on each node `rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` must print "
+        + (f"{{ok,{assumed * 1000:.0f}}}" if assumed else "{ok,undefined}"),
+    )
