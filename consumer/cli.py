@@ -53,13 +53,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(arguments.command(arguments))
     except ConsumerError as error:
-        print("consumer: " + "\n".join(escaped_lines(str(error), logformat.MAX_CHARACTERS)), file=sys.stderr)
+        _complain(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception:  # a bug: Python's own exit code would be 1, which here means that jobs failed
         log.exception("this is a bug in the consumer; please report it")
         sys.exit(os.EX_SOFTWARE)
+
+
+def _complain(fault: str) -> None:
+    """A sentence for people; a record where nothing but records is expected."""
+    if logformat.is_for_machines():
+        log.critical("%s", fault)
+    else:
+        print("consumer: " + "\n".join(escaped_lines(fault, logformat.MAX_CHARACTERS)), file=sys.stderr)
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
@@ -133,13 +141,17 @@ def _positive(text: str) -> float:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    for warning in configuration.unknown_variables(os.environ):
-        log.warning(warning)
     prefix = "setting_"
     given = {
         name.removeprefix(prefix): value for name, value in vars(arguments).items() if name.startswith(prefix)
     }
-    return configuration.load(given, os.environ, arguments.config)
+    try:
+        chosen = configuration.load(given, os.environ, arguments.config)
+        logformat.choose(chosen.log_format)
+    finally:
+        for warning in configuration.unknown_variables(os.environ):
+            log.warning(warning)
+    return chosen
 
 
 def run_service(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from consumer import jobcontext
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
 from consumer.errors import ConnectionLostError
 from consumer.job import (
@@ -29,6 +30,7 @@ from consumer.job import (
     Unroutable,
     Unsuccessful,
 )
+from consumer.jobcontext import JobContext
 from consumer.messages import (
     Message,
     MessageTooLargeError,
@@ -109,10 +111,11 @@ class Pipeline:
         """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
         request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
+        context = jobcontext.begin(request)
         self.metrics.received(request)
         job = self._read_job(delivery, request)
         try:
-            outcome = job if isinstance(job, Invalid) else await self._outcome(delivery, job)
+            outcome = job if isinstance(job, Invalid) else await self._outcome(delivery, job, context)
             decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
             outcome, settlement = await self._settle(delivery, request, outcome, decided)
         except ConnectionLostError as error:
@@ -132,12 +135,13 @@ class Pipeline:
             longest_timeout_s=self.settings.longest_timeout_s,
         )
 
-    async def _outcome(self, delivery: Delivery, job: Job) -> Outcome:
+    async def _outcome(self, delivery: Delivery, job: Job, context: JobContext) -> Outcome:
         """Run the job, but one that comes again only if it neither runs here now nor did so lately.
 
         Who waits for a run holds no slot, and a run waits for nobody: redeliveries may fill the whole prefetch
         while their runs fill the pool.
         """
+        context.model = job.model
         identity = Identity.of(job)
         if delivery.redelivered:
             known = self.remembered.find(identity)
@@ -151,7 +155,7 @@ class Pipeline:
         if await self._is_abandoned(delivery, job.request.reply_to):
             log.info("job %s does not run: its caller has gone", job.request.id)
             return Abandoned()
-        return await self._run(delivery, job, identity)
+        return await self._run(delivery, job, identity, context)
 
     async def _is_abandoned(self, delivery: Delivery, reply_to: str | None) -> bool:
         """Ask before a run only: afterwards the reply itself finds out. Who asks holds no slot."""
@@ -159,11 +163,12 @@ class Pipeline:
             return False
         return not await delivery.has_queue(reply_to)
 
-    async def _run(self, delivery: Delivery, job: Job, identity: Identity) -> Outcome:
+    async def _run(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
         """Prefetch equals the pool's size: this waits for a slot only where runs outlived their connection."""
         with delivery.while_alive() as waiting:
             async with self.pool.slot() as slot:
                 waiting.over()
+                context.slot = self.pool.number(slot)
                 self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
                 outcome = await self._run_known(slot, job, identity)
         self.metrics.slots(busy=self.pool.busy, size=self.pool.size)

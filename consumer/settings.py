@@ -26,6 +26,7 @@ from pydantic import (
 from consumer.amqp_url import check_url, split_urls
 from consumer.cpus import usable_cpus
 from consumer.credentials import Credentials
+from consumer.logformat import LogFormat
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
@@ -194,6 +195,7 @@ class Settings(BaseModel):
     )
     statsd_host: str | None = Field(None, min_length=1, description="statsd's host; not set: no metrics")
     statsd_port: int = Field(8125, ge=1, le=65535, description="statsd's UDP port, 1 to 65535")
+    log_format: LogFormat = Field("text", description="text, for people, or json, an object per line")
 
     @field_validator("amqp_url")
     @classmethod

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine, Mapping
+from contextvars import Context
 from typing import Any
 
 from consumer.errors import ConfigurationError
@@ -138,7 +139,8 @@ class Workers:
         """Fork what is missing: every slot is to have a worker that is ready, coming, or fit for another job."""
         staying = sum(worker.jobs_left > 0 and worker.server is self._server for worker in self._held)
         for _ in range(self._size - staying - len(self._idle) - len(self._forking)):
-            task = asyncio.create_task(self._fork(), name="fork")
+            # An empty context: what the worker does later is not the business of the job that is running now.
+            task = asyncio.create_task(self._fork(), name="fork", context=Context())
             self._forking.add(task)
             task.add_done_callback(self._forking.discard)
 
@@ -204,6 +206,6 @@ class Workers:
             self._in_background(outdated.retire(), name="retire fork server")
 
     def _in_background(self, work: Coroutine[Any, Any, object], *, name: str) -> None:
-        task = asyncio.create_task(work, name=name)
+        task = asyncio.create_task(work, name=name, context=Context())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

@@ -8,8 +8,9 @@ import logging
 from typing import Any
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, runs_async
+from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 
+from consumer import jobcontext
 from consumer.configuration import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Job, Outcome, OverLimit, Succeeded, TimedOut
@@ -465,3 +466,17 @@ async def test_a_damaged_id_beside_a_sound_correlation_id_is_answered() -> None:
     bench = Bench(SUCCEEDED)
     await bench.handle(message_id=None, correlation_id="c", undecodable={"message_id": "not UTF-8"})
     assert bench.events[0] == ("publish", "answers")
+
+
+@runs_async
+async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench(SUCCEEDED)
+    handled = [bench.handle(b'{"model": "pumps"}', message_id="m1", headers={"attempt": 2}), bench.handle(b"-")]
+    with jobs_told() as told:
+        await asyncio.gather(*map(asyncio.create_task, handled))
+    assert sorted(told, key=len) == [
+        {"job": "m", "attempt": 1},
+        {"job": "m1", "attempt": 2, "model": "pumps", "slot": 0},
+    ]
+    assert jobcontext.fields() == {}
