@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from consumer import cli, errors
 from consumer.job import ErrorCode
 from consumer.metrics import NAMES
+from consumer.registry import prometheus_name
 from consumer.settings import Settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -34,7 +35,7 @@ def test_every_setting_has_its_row(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_metric_has_its_row(name: str) -> None:
     kind, _, meaning = NAMES[name].partition(": ")
-    assert f"| `{name}` | {kind} | {meaning} |" in README
+    assert f"| `{name}` | `{prometheus_name(name, kind)}` | {kind} | {meaning} |" in README
 
 
 @pytest.mark.parametrize("code", ErrorCode)
