@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import configuration, demo, localbroker, logformat, secrecy
+from consumer import configuration, demo, localbroker, logformat, probe, secrecy
 from consumer.attempt import attempt
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
@@ -87,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="take jobs until SIGTERM or Ctrl-C")
     command.set_defaults(command=run_service)
     _add_settings(command)
+
+    command = commands.add_parser("health", help="ask the consumer that runs here how it is, for probes")
+    command.set_defaults(command=probe.health)
+    probe.add_arguments(command)
 
     command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
     command.set_defaults(command=try_job)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from consumer import jobcontext
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
+from consumer.due import Due
 from consumer.errors import ConnectionLostError
 from consumer.job import (
     Abandoned,
@@ -95,7 +96,8 @@ class Delivery(Protocol):
 class Pipeline:
     """What handling a message needs. `interrupt` ends all running jobs; `consumer` names us in error records.
 
-    Mutable state: `running`, the outcomes to come; `remembered`, those of before.
+    Mutable state: `running`, the outcomes to come; `remembered`, those of before; `due`, when each run must have
+    ended.
     """
 
     settings: Settings
@@ -105,6 +107,7 @@ class Pipeline:
     consumer: str
     remembered: Remembered
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
+    due: Due = field(default_factory=Due)
     interrupt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def handle(self, delivery: Delivery) -> None:
@@ -170,7 +173,8 @@ class Pipeline:
                 waiting.over()
                 context.slot = self.pool.number(slot)
                 self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
-                outcome = await self._run_known(slot, job, identity)
+                with self.due.within(job.timeout_s):
+                    outcome = await self._run_known(slot, job, identity)
         self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
         return outcome
 

@@ -113,6 +113,11 @@ class ExecRunner:
         self.slots = tuple(ExecSlot(program, files.folder_of_slot()) for _ in range(size))
         self.description = f"{' '.join(program.argv)} JOB.json, a program per job"
 
+    @property
+    def is_broken(self) -> bool:
+        """No: the program was there at the start, and each job finds out for itself."""
+        return False
+
     async def reload(self) -> None:
         """Do nothing, and say why."""
         log.info("nothing to reload: every job starts the program anew")

@@ -195,6 +195,17 @@ class Settings(BaseModel):
     )
     statsd_host: str | None = Field(None, min_length=1, description="statsd's host; not set: no metrics")
     statsd_port: int = Field(8125, ge=1, le=65535, description="statsd's UDP port, 1 to 65535")
+    http_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="the TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which the log "
+        "names; not set: none",
+    )
+    # Loopback: what is served is no secret, but nobody else's business unless the operator says so.
+    http_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address that they are served at; 0.0.0.0: at all addresses"
+    )
     log_format: LogFormat = Field("text", description="text, for people, or json, an object per line")
 
     @field_validator("amqp_url")

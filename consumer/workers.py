@@ -26,7 +26,7 @@ class Workers:
     """Hands out workers, the one used last first: its memory is warm.
 
     Mutable state: `_idle`, ready and held by nobody; `_held`, running a job; `_forking`, on their way;
-    `_waiting`, who could not be given one; `_ending`, on their way out.
+    `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if the last fork failed.
     """
 
     def __init__(self, target: str, environment: Mapping[str, str], settings: Settings, *, size: int) -> None:
@@ -43,6 +43,7 @@ class Workers:
         self._waiting: deque[asyncio.Future[Worker | None]] = deque()
         self._forking: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[object]] = set()
+        self.is_broken = False
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
@@ -149,6 +150,7 @@ class Workers:
             worker = await self._fork_from(await self._living_server())
         except (NoWorkerError, ConfigurationError) as error:
             self._arrived()
+            self.is_broken = True
             # No second attempt from here: the next job makes one, and so no fault becomes a loop.
             log.error("%s", error)
             self._disappoint(NoWorkerError(str(error)))
@@ -166,6 +168,7 @@ class Workers:
 
     async def _fork_from(self, server: ForkServer) -> Worker:
         worker = Worker(server, await server.fork(max_growth=self._max_growth), jobs=self._jobs)
+        self.is_broken = False
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, ru
 
 from consumer import jobcontext
 from consumer.configuration import load
+from consumer.due import GRACE_S, Due
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Job, Outcome, OverLimit, Succeeded, TimedOut
 from consumer.messages import Message, MessageTooLargeError
@@ -480,3 +482,19 @@ async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog:
         {"job": "m1", "attempt": 2, "model": "pumps", "slot": 0},
     ]
     assert jobcontext.fields() == {}
+
+
+@runs_async
+async def test_a_run_that_does_not_end_is_overdue_and_its_wait_for_a_slot_is_not() -> None:
+    slot = HeldSlot()
+    bench = Bench(SUCCEEDED, slot=slot)
+    now = 0.0
+    bench.pipeline = replace(bench.pipeline, due=Due(lambda: now))
+    handled = [asyncio.create_task(bench.handle(message_id=name)) for name in ("m1", "m2")]
+    await slot.begun.wait()
+    assert bench.pipeline.due.over() == 0
+    now = 7 + GRACE_S + 1
+    assert bench.pipeline.due.over() == 1
+    slot.ending.set_result(SUCCEEDED)
+    await asyncio.gather(*handled)
+    assert bench.pipeline.due.over() == 0
