@@ -1,6 +1,6 @@
 """The command `consumer`, also as `python -m consumer`.
 
-A probe runs every few seconds, so it is not made to wait for what the other commands import: 0.15 s of CPU instead
+A probe runs every few seconds, so it is not made to wait for what the other commands import: 0.2 s of CPU instead
 of 0.4.
 """
 
