@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import configuration, demo, localbroker, logformat, secrecy
+from consumer import configuration, demo, localbroker, logformat, probe, secrecy
 from consumer.attempt import attempt
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
@@ -57,13 +57,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(arguments.command(arguments))
     except ConsumerError as error:
-        print("consumer: " + "\n".join(escaped_lines(str(error), logformat.MAX_CHARACTERS)), file=sys.stderr)
+        _complain(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception:  # a bug: Python's own exit code would be 1, which here means that jobs failed
         log.exception("this is a bug in the consumer; please report it")
         sys.exit(os.EX_SOFTWARE)
+
+
+def _complain(fault: str) -> None:
+    """A sentence for people; a record where nothing but records is expected."""
+    if logformat.is_for_machines():
+        log.critical("%s", fault)
+    else:
+        print("consumer: " + "\n".join(escaped_lines(fault, logformat.MAX_CHARACTERS)), file=sys.stderr)
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
@@ -83,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="take jobs until SIGTERM or Ctrl-C")
     command.set_defaults(command=run_service)
     _add_settings(command)
+
+    command = commands.add_parser("health", help="ask the consumer that runs here how it is, for probes")
+    command.set_defaults(command=probe.health)
+    probe.add_arguments(command)
 
     command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
     command.set_defaults(command=try_job)
@@ -143,9 +155,11 @@ def _positive(text: str) -> float:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    for warning in configuration.unknown_variables(os.environ):
-        log.warning(warning)
-    return _load(arguments)
+    try:
+        return _load(arguments)
+    finally:  # in the format that was chosen
+        for warning in configuration.unknown_variables(os.environ):
+            log.warning(warning)
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
@@ -153,7 +167,9 @@ def _load(arguments: argparse.Namespace) -> Settings:
     given = {
         name.removeprefix(prefix): value for name, value in vars(arguments).items() if name.startswith(prefix)
     }
-    return configuration.load(given, os.environ, arguments.config)
+    chosen = configuration.load(given, os.environ, arguments.config)
+    logformat.choose(chosen.log_format)
+    return chosen
 
 
 def run_service(arguments: argparse.Namespace) -> int:

@@ -60,10 +60,16 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
     Not an error: Kubernetes sets CONSUMER_PORT and others for a service that is called `consumer`.
     """
-    known = [*(ENV_PREFIX + name.upper() for name in Settings.model_fields), CONFIG_VARIABLE]
-    unknown = [name for name in environment if name.startswith(ENV_PREFIX) and name not in known]
-    guesses = ((name, difflib.get_close_matches(name, known, n=1, cutoff=0.8)) for name in unknown)
-    return [f"{name} is not a setting; did you mean {guess[0]}?" for name, guess in guesses if guess]
+    known = [*(name.upper() for name in Settings.model_fields), CONFIG_VARIABLE.removeprefix(ENV_PREFIX)]
+    given = [name.removeprefix(ENV_PREFIX) for name in environment if name.startswith(ENV_PREFIX)]
+    unknown = [name for name in given if name not in known]
+    # Without the prefix, which makes all names alike: CONSUMER_PORT is Kubernetes's, CONSUMER_HTTP_PORT ours.
+    guesses = ((name, difflib.get_close_matches(name, known, n=1, cutoff=0.75)) for name in unknown)
+    return [
+        f"{ENV_PREFIX}{name} is not a setting; did you mean {ENV_PREFIX}{guess[0]}?"
+        for name, guess in guesses
+        if guess
+    ]
 
 
 def _see_no_password(flags: Mapping[str, Any]) -> None:

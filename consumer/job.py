@@ -49,11 +49,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A validated request: `body` is the JSON object exactly as it came, `timeout_s` the run time it may take."""
+    """A validated request: `body` is the JSON object exactly as it came, `timeout_s` the run time it may take.
+
+    `model` is what the object names by that key, for the log; None if that is no name.
+    """
 
     request: Request
     body: bytes
     timeout_s: float
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

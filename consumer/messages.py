@@ -27,15 +27,22 @@ ATTEMPT_HEADER = "attempt"
 JOB_ID_HEADER = "job-id"
 TIMEOUT_HEADER = "timeout-s"
 TRACEPARENT_HEADER = "traceparent"
+#: Of a job's object, the one key that we look at, and only to log it.
+MODEL_KEY = "model"
 
 #: RabbitMQ's sender-selected distribution: more routing keys for a message.
 _ROUTING_HEADERS = ("CC", "BCC")
 
 #: AMQP's short string, which message_id and correlation_id are.
 MAX_ID_BYTES = 255
-#: Reads JSON to its end and makes nothing of it: a dict of which no key is wanted. Half the time of `from_json`
+#: Reads JSON to its end and makes nothing of it but the one value that is wanted. Half the time of `from_json`
 #: (5 us instead of 10 for 300 points, 95 instead of 182 for 5,000), but NaN and Infinity pass.
-_OBJECT = SchemaValidator(core_schema.typed_dict_schema({}, extra_behavior="ignore"))
+_OBJECT = SchemaValidator(
+    core_schema.typed_dict_schema(
+        {MODEL_KEY: core_schema.typed_dict_field(core_schema.any_schema(), required=False)},
+        extra_behavior="ignore",
+    )
+)
 #: W3C Trace Context, section 3.2; one that is malformed is to be ignored, not to be refused.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -155,12 +162,13 @@ def read_job(
 ) -> Job | Invalid:
     """Check that the message is a job: a JSON object within the size, asking for a run time we may give."""
     asked = _seconds(message.headers.get(TIMEOUT_HEADER, timeout_s))
-    fault = request.refusal or _body_fault(message.body, max_body_bytes)
+    found = _object(message.body, max_body_bytes)
+    fault = request.refusal or (found if isinstance(found, str) else None)
     if asked is None or not 0 < asked <= longest_timeout_s:
         fault = fault or f"header {TIMEOUT_HEADER} must be a number of seconds, at most {longest_timeout_s:g}"
-    if fault or asked is None:
+    if fault or asked is None or isinstance(found, str):
         return Invalid(message=str(fault))
-    return Job(request=request, body=message.body, timeout_s=asked)
+    return Job(request=request, body=message.body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))
 
 
 def _is_address_damaged(message: Message) -> bool:
@@ -179,27 +187,32 @@ def _seconds(value: object) -> float | None:
         return None
 
 
-def _body_fault(body: bytes, max_bytes: int) -> str | None:
+def _object(body: bytes, max_bytes: int) -> dict[str, Any] | str:
+    """Read the JSON object, or say why there is none. Only the key that we look at is sure to be there."""
     if len(body) > max_bytes:
         return f"the body has {len(body)} bytes, the limit is {max_bytes} (max_body_bytes)"
-    if _is_object(body):
-        return None
+    if (found := _sure_object(body)) is not None:
+        return found
     try:
         job = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         return f"the body is not JSON: {error}"
-    return None if isinstance(job, dict) else "the body is JSON but not an object; send {...}"
+    return job if isinstance(job, dict) else "the body is JSON but not an object; send {...}"
 
 
-def _is_object(body: bytes) -> bool:
-    """Whether this is surely a JSON object. Any N or I could be NaN's or Infinity's."""
+def _sure_object(body: bytes) -> dict[str, Any] | None:
+    """Read what is surely a JSON object. Any N or I could be NaN's or Infinity's."""
     if b"N" in body or b"I" in body:
-        return False
+        return None
     try:
-        _OBJECT.validate_json(body)
+        found: dict[str, Any] = _OBJECT.validate_json(body)
     except ValueError:
-        return False
-    return True
+        return None
+    return found
+
+
+def _name(value: object) -> str | None:
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= MAX_ID_BYTES else None
 
 
 def _traceparent(value: object) -> str | None:

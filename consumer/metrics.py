@@ -1,8 +1,8 @@
-"""Every statsd name, in one place. Sending never raises and never waits.
+"""Every metric's name, in one place; each is counted here (registry.py) and sent to statsd, if there is one.
 
-Names are `<prefix>.<host>.<name>`, so that counters can be summed over hosts and gauges told apart. While jobs
-run, lines are collected for a moment and sent many to a datagram: a system call costs more than all the lines of
-a job. When nothing runs everything has been sent.
+Sending never raises and never waits. statsd's names are `<prefix>.<host>.<name>`, so that counters can be summed
+over hosts and gauges told apart. While jobs run, lines are collected for a moment and sent many to a datagram: a
+system call costs more than all the lines of a job. When nothing runs everything has been sent.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from statsd import StatsClient
+from statsd.client.udp import Pipeline
 
 from consumer.disposition import Settlement
 from consumer.job import Abandoned, Outcome, Request, Succeeded, Unsuccessful
+from consumer.registry import Registry
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,13 +43,19 @@ NAMES = {
     "jobs.connection_lost": "counter: deliveries that could not be settled because the connection was lost",
     "jobs.remembered": "counter: redeliveries answered with the outcome of a run begun before",
     "replies.unroutable": "counter: replies whose queue is gone or full",
-    "jobs.queue_wait": "timer: ms from the message's timestamp (whole seconds) to its delivery",
-    "jobs.run": "timer: ms that the classifier ran",
-    "jobs.total": "timer: ms from delivery to settlement",
+    "jobs.queue_wait": "timer: from the message's timestamp (whole seconds) to its delivery",
+    "jobs.run": "timer: how long the classifier ran",
+    "jobs.total": "timer: from delivery to settlement",
     "slots.busy": "gauge: slots that hold a job",
     "slots.size": "gauge: slots in all",
     "consuming": "gauge: 1 while jobs reach this consumer, 0 while RabbitMQ is away",
 }
+
+#: Upper bounds in seconds: from a warm worker's millisecond to the cap of run times.
+_RUN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
+#: Timestamps are whole seconds, and a queue may stand for hours.
+_WAIT_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+BOUNDS = {"jobs.queue_wait": _WAIT_S, "jobs.run": _RUN_S, "jobs.total": _RUN_S}
 
 SETTLEMENTS = {
     Settlement.ACK: "jobs.acked",
@@ -58,13 +66,14 @@ SETTLEMENTS = {
 
 
 class Metrics:
-    """Says what happened, one method a moment. Without a client nothing is sent.
+    """Says what happened, one method a moment. Without a client nothing is sent, but all is counted.
 
-    Mutable state: `_lines`, what is not sent yet; `_sending`, the timer that will send it; `_running`, how many
-    jobs are between `received` and `ended`.
+    Mutable state: `registry`, the counts; `_lines`, what is not sent yet; `_sending`, the timer that will send it;
+    `_running`, how many jobs are between `received` and `ended`.
     """
 
     def __init__(self, client: StatsClient | None = None) -> None:
+        self.registry = Registry(NAMES, BOUNDS)
         self._client = client
         self._lines = client.pipeline() if client else None
         self._sending: asyncio.TimerHandle | None = None
@@ -130,15 +139,30 @@ class Metrics:
         timers: Mapping[str, float | None] = MappingProxyType({}),
         gauges: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        if self._lines is None:
-            return
+        known = {name: seconds for name, seconds in timers.items() if seconds is not None}
         for name in counters:
-            self._lines.incr(name)
-        for name, seconds in timers.items():
-            if seconds is not None:
-                self._lines.timing(name, seconds * 1000)
+            self.registry.count(name)
+        for name, seconds in known.items():
+            self.registry.time(name, seconds)
         for name, value in gauges.items():
-            self._lines.gauge(name, value)
+            self.registry.set(name, value)
+        if self._lines is not None:
+            self._write(self._lines, counters, known, gauges)
+
+    def _write(
+        self,
+        lines: Pipeline,
+        counters: Sequence[str],
+        timers: Mapping[str, float],
+        gauges: Mapping[str, int],
+    ) -> None:
+        """Add lines for statsd, and see that they are sent."""
+        for name in counters:
+            lines.incr(name)
+        for name, seconds in timers.items():
+            lines.timing(name, seconds * 1000)
+        for name, value in gauges.items():
+            lines.gauge(name, value)
         if self._running <= 0:
             self._send()
         elif self._sending is None:

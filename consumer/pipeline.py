@@ -17,7 +17,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from consumer import jobcontext
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
+from consumer.due import Due
 from consumer.errors import ConnectionLostError
 from consumer.job import (
     Abandoned,
@@ -30,6 +32,7 @@ from consumer.job import (
     Unroutable,
     Unsuccessful,
 )
+from consumer.jobcontext import JobContext
 from consumer.messages import (
     Message,
     MessageTooLargeError,
@@ -116,7 +119,8 @@ class Answers:
 class Pipeline:
     """What handling a message needs. `interrupt` ends all running jobs; `consumer` names us in error records.
 
-    Mutable state: `running`, the outcomes to come; `remembered`, those of before.
+    Mutable state: `running`, the outcomes to come; `remembered`, those of before; `due`, when each run must have
+    ended.
     """
 
     settings: Settings
@@ -126,12 +130,14 @@ class Pipeline:
     consumer: str
     remembered: Remembered
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
+    due: Due = field(default_factory=Due)
     interrupt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def handle(self, delivery: Delivery) -> None:
         """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
         request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
+        context = jobcontext.begin(request)
         self.metrics.received(request)
         job = self._read_job(delivery, request)
         outcome: Outcome
@@ -141,7 +147,8 @@ class Pipeline:
                 outcome = job
             else:
                 identity = Identity.of(job)
-                outcome = await self._outcome(delivery, job, identity)
+                context.model = job.model
+                outcome = await self._outcome(delivery, job, identity, context)
             decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
             answers = Answers(delivery, identity, self.remembered)
             outcome, settlement = await self._settle(answers, request, outcome, decided)
@@ -162,7 +169,7 @@ class Pipeline:
             longest_timeout_s=self.settings.longest_timeout_s,
         )
 
-    async def _outcome(self, delivery: Delivery, job: Job, identity: Identity) -> Outcome:
+    async def _outcome(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
         """Run the job, but one that comes again only if it neither runs here now nor did so lately.
 
         Who waits for a run holds no slot, and a run waits for nobody: redeliveries may fill the whole prefetch
@@ -180,7 +187,7 @@ class Pipeline:
         if await self._is_abandoned(delivery, job.request.reply_to):
             log.info("job %s does not run: its caller has gone", job.request.id)
             return Abandoned()
-        return await self._run(delivery, job, identity)
+        return await self._run(delivery, job, identity, context)
 
     async def _is_abandoned(self, delivery: Delivery, reply_to: str | None) -> bool:
         """Ask before a run only: afterwards the reply itself finds out. Who asks holds no slot."""
@@ -188,13 +195,15 @@ class Pipeline:
             return False
         return not await delivery.has_queue(reply_to)
 
-    async def _run(self, delivery: Delivery, job: Job, identity: Identity) -> Outcome:
+    async def _run(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
         """Prefetch equals the pool's size: this waits for a slot only where runs outlived their connection."""
         with delivery.while_alive() as waiting:
             async with self.pool.slot() as slot:
                 waiting.over()
+                context.slot = self.pool.number(slot)
                 self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
-                outcome = await self._run_known(slot, job, identity)
+                with self.due.within(job.timeout_s):
+                    outcome = await self._run_known(slot, job, identity)
         self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
         return outcome
 

@@ -21,6 +21,7 @@ class Pool(Generic[S]):
 
     def __init__(self, slots: Sequence[S]) -> None:
         self.size = len(slots)
+        self._numbers = {id(slot): number for number, slot in enumerate(slots)}
         self._free: asyncio.Queue[S] = asyncio.Queue()
         for slot in slots:
             self._free.put_nowait(slot)
@@ -29,6 +30,10 @@ class Pool(Generic[S]):
     def busy(self) -> int:
         """How many slots are held."""
         return self.size - self._free.qsize()
+
+    def number(self, slot: S) -> int:
+        """Say which of the slots it is, from 0."""
+        return self._numbers[id(slot)]
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[S]:

@@ -132,6 +132,11 @@ class ExecRunner:
             how = "a program per job, shut in" if program.sandbox else "a program per job"
             yield cls(slots, f"{' '.join(program.argv)} JOB.json, {how}")
 
+    @property
+    def is_broken(self) -> bool:
+        """No: the program was there at the start, and each job finds out for itself."""
+        return False
+
     async def reload(self) -> None:
         """Do nothing, and say why."""
         log.info("nothing to reload: every job starts the program anew")

@@ -12,6 +12,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from enum import Enum, auto
 from typing import Any
 
@@ -62,6 +63,7 @@ class Run:
         self._cpu_s: float | None = None
         self._peak_bytes: int | None = None
         self._on_log = on_log
+        self._context = copy_context()
 
     @property
     def excess(self) -> str | None:
@@ -94,7 +96,10 @@ class Run:
             self._cause.set_result(cause)
 
     def hear_stdout(self, chunk: bytes) -> None:
-        """Take the next bytes of stdout."""
+        """Take the next bytes of stdout; what is logged of them is the job's, whoever hears the pipe."""
+        self._context.run(self._hear_stdout, chunk)
+
+    def _hear_stdout(self, chunk: bytes) -> None:
         for line in self._parser.feed(chunk):
             self.take(line)
         if self._parser.excess:

@@ -36,6 +36,10 @@ class Runner(Protocol):
     def description(self) -> str:
         """What runs, and how, in a few words."""
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether jobs would find nothing to run them, as far as is known."""
+
     async def reload(self) -> None:
         """Take up new code and models; on a failure go on with the old ones, and log why."""
 

@@ -22,6 +22,8 @@ from consumer.amqp_url import redacted
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
 from consumer.errors import ConnectionLostError
+from consumer.health import Facts, Health
+from consumer.httppages import serving
 from consumer.jobfiles import JobFiles
 from consumer.link import Link
 from consumer.metrics import Metrics
@@ -100,10 +102,17 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
     if warning := too_powerful(os.geteuid()):
         log.warning("%s", warning)
     with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
+        metrics, health = Metrics.from_settings(settings), Health()
         async with AsyncExitStack() as stack:
+            if settings.http_port is not None:
+                pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
+                port = await stack.enter_async_context(pages)
+                log.info("health and metrics at http://%s:%d", settings.http_host, port)
             opening = stack.enter_async_context(open_runner(settings, files, os.environ, size=settings.pool_size))
             if runner := await _unless_stopped(opening, signals):
-                await Service(settings, urls, runner, signals).run()
+                service = Service(settings, urls, runner, signals, metrics)
+                health.facts = service.facts
+                await service.run()
     log.info("stopped")
 
 
@@ -126,12 +135,15 @@ class Service:
     it ends. `_is_declared`, set when the queues were found or made for the first time.
     """
 
-    def __init__(self, settings: Settings, urls: Sequence[str], runner: Runner, signals: Signals) -> None:
+    def __init__(
+        self, settings: Settings, urls: Sequence[str], runner: Runner, signals: Signals, metrics: Metrics
+    ) -> None:
         self._settings = settings
         self._runner = runner
         self._signals = signals
         self._topology = Topology(settings.prefix, settings.max_attempts)
-        self._metrics = Metrics.from_settings(settings)
+        self._metrics = metrics
+        self._metrics.slots(busy=0, size=len(runner.slots))
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
@@ -147,10 +159,15 @@ class Service:
         self._running: dict[asyncio.Task[None], float] = {}
         self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    @property
-    def is_consuming(self) -> bool:
-        """Whether jobs reach us now: for whoever asks about our health."""
-        return self._link.consuming
+    def facts(self) -> Facts:
+        """Tell what health is judged by."""
+        return Facts(
+            is_loaded=True,
+            is_broken=self._runner.is_broken,
+            is_consuming=self._link.consuming,
+            is_stopping=self._signals.asked.is_set(),
+            overdue=self._pipeline.due.over(),
+        )
 
     async def run(self) -> None:
         """Handle deliveries until asked to stop, then drain."""

@@ -35,6 +35,7 @@ from consumer.limits import (
     STDERR_TAIL_BYTES,
     Limits,
 )
+from consumer.logformat import LogFormat
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
@@ -261,6 +262,18 @@ class Settings(BaseModel):
     )
     statsd_host: str | None = Field(None, min_length=1, description="statsd's host; not set: no metrics")
     statsd_port: int = Field(8125, ge=1, le=65535, description="statsd's UDP port, 1 to 65535")
+    http_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="the TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which the log "
+        "names; not set: none",
+    )
+    # Loopback: what is served is no secret, but nobody else's business unless the operator says so.
+    http_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address that they are served at; 0.0.0.0: at all addresses"
+    )
+    log_format: LogFormat = Field("text", description="text, for people, or json, an object per line")
 
     @field_validator("amqp_url")
     @classmethod

@@ -89,6 +89,11 @@ class WarmRunner:
         finally:
             await workers.close()
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the last worker that was wanted could not be had."""
+        return self.workers.is_broken
+
     async def reload(self) -> None:
         """Load code and models anew; on a failure the old ones go on serving."""
         log.info("reloading the classifier")

@@ -12,6 +12,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Coroutine, Mapping
+from contextvars import Context
 from typing import Any
 
 from consumer.errors import ConfigurationError
@@ -26,7 +27,7 @@ class Workers:
     """Hands out workers, the one used last first: its memory is warm.
 
     Mutable state: `_idle`, ready and held by nobody; `_held`, running a job; `_forking`, on their way;
-    `_waiting`, who could not be given one; `_ending`, on their way out.
+    `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if the last fork failed.
     """
 
     def __init__(self, target: str, environment: Mapping[str, str], settings: Settings, *, size: int) -> None:
@@ -45,6 +46,7 @@ class Workers:
         self._waiting: deque[asyncio.Future[Worker | None]] = deque()
         self._forking: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[object]] = set()
+        self.is_broken = False
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
@@ -146,7 +148,8 @@ class Workers:
         """Fork what is missing: every slot is to have a worker that is ready, coming, or fit for another job."""
         staying = sum(worker.jobs_left > 0 and worker.server is self._server for worker in self._held)
         for _ in range(self._size - staying - len(self._idle) - len(self._forking)):
-            task = asyncio.create_task(self._fork(), name="fork")
+            # An empty context: what the worker does later is not the business of the job that is running now.
+            task = asyncio.create_task(self._fork(), name="fork", context=Context())
             self._forking.add(task)
             task.add_done_callback(self._forking.discard)
 
@@ -155,6 +158,7 @@ class Workers:
             worker = await self._fork_from(await self._living_server())
         except (NoWorkerError, ConfigurationError) as error:
             self._arrived()
+            self.is_broken = True
             # No second attempt from here: the next job makes one, and so no fault becomes a loop.
             log.error("%s", error)
             self._disappoint(NoWorkerError(str(error)))
@@ -178,6 +182,7 @@ class Workers:
             os.close(forked.stdin)
             await server.end(forked.child)
             raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
+        self.is_broken = False
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 
@@ -218,6 +223,6 @@ class Workers:
             self._in_background(outdated.retire(), name="retire fork server")
 
     def _in_background(self, work: Coroutine[Any, Any, object], *, name: str) -> None:
-        task = asyncio.create_task(work, name=name)
+        task = asyncio.create_task(work, name=name, context=Context())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

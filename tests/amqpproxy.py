@@ -26,6 +26,11 @@ class AmqpProxy(Proxy):
         super().__init__(target)
         self._consumers: dict[asyncio.StreamWriter, tuple[int, str]] = {}
 
+    @property
+    def has_consumers(self) -> bool:
+        """Whether anybody consumes through here, or may still believe to."""
+        return bool(self._consumers)
+
     def cancel_consumers(self) -> bool:
         """Say `basic.cancel`, as when the queue is deleted or its node goes; return whether anybody consumes."""
         return self._say(lambda tag: Basic.Cancel(consumer_tag=tag, nowait=True))

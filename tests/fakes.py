@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec
 
+from consumer import jobcontext
 from consumer.cli import run_async
 from consumer.job import Job, Outcome
 from consumer.lifetime import Lifetime, Waiting
@@ -67,6 +69,21 @@ def unprivileged_folder() -> Iterator[Path]:
     finally:
         if is_root:
             os.seteuid(0)
+
+
+@contextmanager
+def jobs_told() -> Iterator[list[dict[str, str | int]]]:
+    """Collect, of each record that is logged in the block, what it knows of its job."""
+    told: list[dict[str, str | int]] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's signature
+            told.append(jobcontext.fields())
+
+    listener, root = Listener(), logging.getLogger()
+    root.addHandler(listener)
+    yield told
+    root.removeHandler(listener)
 
 
 class SettledTwiceError(Exception):

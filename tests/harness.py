@@ -14,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -140,6 +142,29 @@ class ConsumerProcess:
         return self.end()
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Asks a consumer how it is, over HTTP, as a kubelet would."""
+
+    port: int
+
+    @classmethod
+    def of(cls, running: ConsumerProcess) -> Self:
+        """Find its port in its log, which may have been read up to a later line."""
+        told = "health and metrics at "
+        line = next((line for line in running.log if told in line), "") or running.wait_for(told)
+        return cls(int(line.rpartition(":")[2]))
+
+    def ask(self, page: str, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
+        """Return status and text of a page."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{page}", timeout=timeout_s) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
 def environment(url: str, **settings: object) -> dict[str, str]:
     """Make the environment of a consumer: ours without CONSUMER_*, and these settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
@@ -150,9 +175,15 @@ def environment(url: str, **settings: object) -> dict[str, str]:
 @contextmanager
 def consumer(url: str, **settings: object) -> Iterator[ConsumerProcess]:
     """Run a consumer that is ready for jobs; whatever the test does, it is gone afterwards."""
-    running = ConsumerProcess(environment(url, **settings))
-    try:
+    with gone_afterwards(ConsumerProcess(environment(url, **settings))) as running:
         running.wait_for("ready:")
+        yield running
+
+
+@contextmanager
+def gone_afterwards(running: ConsumerProcess) -> Iterator[ConsumerProcess]:
+    """Whatever the test does, it is gone after the block."""
+    try:
         yield running
     finally:
         if running.process.poll() is None:

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from consumer import tolerant
 from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
-from consumer.logformat import FORMAT, SafeFormatter
+from consumer.logformat import formatter
 from consumer.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
 from consumer.properties import properties, received
 from consumer.topology import Topology
@@ -31,7 +31,7 @@ MODULES = (
 TOPOLOGY = Topology("ours", max_attempts=3)
 ALLOWED = r"answers|replies\..*|amq\.gen-.*"
 MAX_BODY_BYTES = 200
-FORMATTER = SafeFormatter(FORMAT)
+FORMATTER = formatter("text")
 LAST = TimedOut(message="too late", stderr_tail="\x1b\ufffd")
 
 

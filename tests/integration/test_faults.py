@@ -50,11 +50,13 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from harness import HELD, ConsumerProcess, Producer, Tell, consumer, script
+from harness import HELD, ConsumerProcess, Probe, Producer, Tell, script
+from harness import consumer as started
 from management import Management
 from proxy import Proxy
 
@@ -64,7 +66,10 @@ from consumer.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
+#: Each of them is asked how it is.
+consumer = partial(started, http_port=0)
 LOST, AGAIN = "no jobs since", "taking jobs again after"
+READY, AWAY = "ok\n", "no jobs reach this consumer\n"
 MAX_MESSAGE_BYTES = 300_000
 #: `make soak` asks for fifty.
 KILLS = int(os.environ.get("CONSUMER_KILLS", "4"))
@@ -121,6 +126,7 @@ class Site:
         found = re.search(AGAIN + r" ([\d.]+) s", line)
         assert found
         self.tell(f"{fault}: taking jobs again after {found[1]} s")
+        says(running, READY)
 
     def is_answered_once(self, job_id: str) -> None:
         """The one answer is there, and nothing else of the job."""
@@ -128,6 +134,12 @@ class Site:
             reply = producer.take(RESULTS).json
             assert (reply["job_id"], reply["status"], reply["attempt"]) == (job_id, "succeeded", 1)
             assert [producer.depth(queue) for queue in (RESULTS, DEAD, JOBS)] == [0, 0, 0]
+
+
+def says(running: ConsumerProcess, ready: str) -> None:
+    """It lives, whatever happens, and says whether it is ready."""
+    probe = Probe.of(running)
+    assert (probe.ask("live")[1], probe.ask("ready")[1]) == (READY, ready)
 
 
 @pytest.fixture
@@ -161,6 +173,7 @@ def test_an_outcome_that_came_during_an_outage_is_remembered(site: Site) -> None
         running.wait_for("begun")
         site.proxy.refuse()
         running.wait_for(LOST)
+        says(running, AWAY)
         site.go()
         running.wait_for("job m1 is not settled")
         site.proxy.accept()
@@ -178,6 +191,7 @@ def test_partition_client_broker(site: Site) -> None:
         site.proxy.silence()
         site.go()
         running.wait_for(LOST)
+        says(running, AWAY)
         site.proxy.resume()
         site.recovers(running, "partition, from its being noticed")
         running.wait_for("ack after")
@@ -217,6 +231,7 @@ def test_queue_deleted(site: Site) -> None:
         site.producer.channel.queue_delete(JOBS)
         running.wait_for("RabbitMQ cancelled the consumer of classifier.jobs")
         running.wait_for("cannot find all exchanges and queues: NOT_FOUND - no queue 'classifier.jobs'")
+        says(running, AWAY)
         [jobs] = [queue for queue in TOPOLOGY.queues() if queue.name == JOBS]
         site.producer.channel.queue_declare(JOBS, durable=True, arguments=dict(jobs.arguments))
         site.recovers(running, "queue deleted and made again")
@@ -234,6 +249,7 @@ def test_memory_alarm(site: Site) -> None:
         try:
             site.go()
             running.wait_for("replies wait, unacked")
+            says(running, READY)
             assert "unacknowledged=1" in unacknowledged(site.node, site.url)
         finally:
             localbroker.ctl(site.node, "set_vm_memory_high_watermark", "0.4")
@@ -343,6 +359,7 @@ def test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again(site: Site
         running.wait_for(LOST)
         running.signal(signal.SIGTERM)
         running.wait_for("no connection to RabbitMQ")
+        says(running, f"{AWAY}stopping\n")
         assert "m1 since" in running.wait_for("for 1 running")
         site.go()
         running.wait_for("job m1 is not settled")

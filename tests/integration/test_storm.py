@@ -15,6 +15,7 @@ import pytest
 from harness import PATIENCE_S, Tell
 from storm.account import report
 from storm.oracle import judge
+from storm.probes import LAG_S
 from storm.units import marked
 from storm.weather import gathered, growth, until
 
@@ -45,6 +46,10 @@ def test_a_storm_loses_nothing_and_answers_nothing_wrong(tmp_path: Path, tell: T
         until(storm.is_empty, PATIENCE_S, "nothing but the stream holds messages")
         assert {code for codes in left.codes.values() for code in codes} <= ENDINGS
         assert left.codes[storm.witness.name] == {os.EX_OK: 1}
+        assert left.probes.dead == []
+        assert left.probes.lies == []
+        outages = storm.witness.recoveries()
+        assert abs(left.probes.away_s - sum(outages)) < LAG_S * (len(outages) + 1)
         assert left.files == []
         assert left.samples[-1].descriptors <= left.samples[0].descriptors
         assert STORM_S < LONG_S or growth(left.samples) < MOST_GROWTH

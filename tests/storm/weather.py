@@ -27,6 +27,7 @@ from storm import jobs
 from storm.faults import Lane, Network, Processes, Rabbit
 from storm.jobs import ANSWERS, RESULTS, Sent
 from storm.oracle import Dead, Reply
+from storm.probes import Probes
 from storm.supply import Supply, drain
 from storm.units import Unit
 
@@ -67,6 +68,7 @@ class Aftermath:
     """What the storm has left, for the oracle and for people.
 
     `samples`: from before it to after it. `codes`: how each consumer's lives ended. `files`: on the small disk.
+    `probes`: what the witness said of its health all the time.
     """
 
     sent: list[Sent]
@@ -75,6 +77,7 @@ class Aftermath:
     codes: dict[str, Counter[int]]
     recoveries: list[float]
     files: list[str]
+    probes: Probes
     replies: list[Reply] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
     recorded: dict[str, str] = field(default_factory=dict)
@@ -95,12 +98,15 @@ class Storm:
         url = self.rabbit.node.amqp_url
         supply = Supply(f"{url}/%2F?heartbeat=4", TOPOLOGY.jobs, seed=seed, jobs_per_s=JOBS_PER_S)
         lanes = self._lanes(seed)
-        with supply, ExitStack() as blowing:
-            for lane in lanes:
-                blowing.enter_context(lane)
-            samples = self._watch(seconds)
-        faults = sum((lane.made for lane in lanes), Counter[str]())
-        until(self._is_calm, CALM_S, "all queues are empty and nothing is unacked")
+        probes = Probes(self.witness, self.proxies[self.units.index(self.witness)])
+        with probes:
+            with supply, ExitStack() as blowing:
+                for lane in lanes:
+                    blowing.enter_context(lane)
+                samples = self._watch(seconds)
+            faults = sum((lane.made for lane in lanes), Counter[str]())
+            until(self._is_calm, CALM_S, "all queues are empty and nothing is unacked")
+            until(probes.is_ready, CALM_S, "the witness is ready")
         samples.append(self._sample())
         files = [path.name for path in self.disk.rglob("*") if not path.is_dir()] if self.disk else []
         for unit in self.units:
@@ -112,6 +118,7 @@ class Storm:
             {unit.name: Counter(unit.codes) for unit in self.units},
             [seconds for unit in self.units for seconds in unit.recoveries()],
             files,
+            probes,
         )
         self._collect(left)
         return left
@@ -185,7 +192,8 @@ def gathered(folder: Path) -> Iterator[Storm]:
         proxies: list[AmqpProxy] = []
         warm = {"classifier": "storm.jobs:classify"}
         program = {"command": json.dumps([sys.executable, "-S", jobs.__file__])}
-        witness = unit("witness", folder / "disk", (*SMALL_DISK, str(folder / "disk")) if disk else (), **warm)
+        on_disk = (*SMALL_DISK, str(folder / "disk")) if disk else ()
+        witness = unit("witness", folder / "disk", on_disk, **warm, http_port=0)
         units = [witness, unit("warm", folder / "jobs", **warm), unit("program", folder / "jobs", **program)]
         until(lambda: all("ready:" in unit.log.read_text() for unit in units), PATIENCE_S, "all take jobs")
         with Producer(rabbit.node.amqp_url) as producer:

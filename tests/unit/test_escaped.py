@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.escaped import escaped, escaped_lines
-from consumer.logformat import FORMAT, MAX_CHARACTERS, SafeFormatter
+from consumer.logformat import MAX_CHARACTERS, TEXT, SafeFormatter
 
 #: What ends a line for one program or another, moves a cursor, or turns text around.
 DANGEROUS = [
@@ -24,7 +24,7 @@ def logged(message: str, *arguments: object, error: BaseException | None = None)
     """What a log record looks like in the service's log."""
     out = io.StringIO()
     handler = logging.StreamHandler(out)
-    handler.setFormatter(SafeFormatter(FORMAT))
+    handler.setFormatter(SafeFormatter(TEXT))
     record = logging.LogRecord("test", logging.INFO, __file__, 1, message, arguments, None)
     if error:
         record.exc_info = (type(error), error, error.__traceback__)

@@ -219,6 +219,23 @@ def test_any_json_object_is_a_job_and_its_bytes_are_untouched(body: bytes) -> No
 
 
 @pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        (b"{}", None),
+        (b'{"signal": [1], "model": "pumps"}', "pumps"),
+        (b'{"model": "pumps", "NaN": 1}', "pumps"),
+        (b'{"model": {"no": "name"}}', None),
+        (b'{"model": null}', None),
+        (b'{"model": "two\\nlines"}', None),
+    ],
+)
+def test_the_model_is_what_the_job_names_if_that_is_a_name(body: bytes, model: str | None) -> None:
+    job = job_of(body)
+    assert isinstance(job, Job)
+    assert job.model == model
+
+
+@pytest.mark.parametrize(
     "body", [b"", b"{", b"signal", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": "\xff"}', b"{}{}"]
 )
 def test_a_body_that_is_no_json_is_invalid(body: bytes) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, runs_async
+from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 
+from consumer import jobcontext
 from consumer.configuration import load
+from consumer.due import GRACE_S, Due
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Job, Outcome, OverLimit, Succeeded, TimedOut
 from consumer.messages import Message, MessageTooLargeError
@@ -496,3 +499,33 @@ async def test_a_damaged_id_beside_a_sound_correlation_id_is_answered() -> None:
     bench = Bench(SUCCEEDED)
     await bench.handle(message_id=None, correlation_id="c", undecodable={"message_id": "not UTF-8"})
     assert bench.events[0] == ("publish", "answers")
+
+
+@runs_async
+async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench(SUCCEEDED)
+    handled = [bench.handle(b'{"model": "pumps"}', message_id="m1", headers={"attempt": 2}), bench.handle(b"-")]
+    with jobs_told() as told:
+        await asyncio.gather(*map(asyncio.create_task, handled))
+    assert sorted(told, key=len) == [
+        {"job": "m", "attempt": 1},
+        {"job": "m1", "attempt": 2, "model": "pumps", "slot": 0},
+    ]
+    assert jobcontext.fields() == {}
+
+
+@runs_async
+async def test_a_run_that_does_not_end_is_overdue_and_its_wait_for_a_slot_is_not() -> None:
+    slot = HeldSlot()
+    bench = Bench(SUCCEEDED, slot=slot)
+    now = 0.0
+    bench.pipeline = replace(bench.pipeline, due=Due(lambda: now))
+    handled = [asyncio.create_task(bench.handle(message_id=name)) for name in ("m1", "m2")]
+    await slot.begun.wait()
+    assert bench.pipeline.due.over() == 0
+    now = 7 + GRACE_S + 1
+    assert bench.pipeline.due.over() == 1
+    slot.ending.set_result(SUCCEEDED)
+    await asyncio.gather(*handled)
+    assert bench.pipeline.due.over() == 0

@@ -92,3 +92,9 @@ async def test_a_holder_that_is_cancelled_gives_its_slot_back() -> None:
     holder.cancel()
     await asyncio.wait([holder])
     assert pool.busy == 0
+
+
+def test_each_slot_has_its_number() -> None:
+    slots = [object(), object()]
+    pool = Pool(slots)
+    assert [pool.number(slot) for slot in slots] == [0, 1]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from consumer import cli, errors
+from consumer import cli, errors, probe
 from consumer.job import ErrorCode
 from consumer.metrics import NAMES
+from consumer.registry import prometheus_name
 from consumer.settings import Settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -34,7 +35,7 @@ def test_every_setting_has_its_row(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_metric_has_its_row(name: str) -> None:
     kind, _, meaning = NAMES[name].partition(": ")
-    assert f"| `{name}` | {kind} | {meaning} |" in README
+    assert f"| `{name}` | `{prometheus_name(name, kind)}` | {kind} | {meaning} |" in README
 
 
 @pytest.mark.parametrize("code", ErrorCode)
@@ -43,7 +44,7 @@ def test_every_error_code_has_its_row(code: ErrorCode) -> None:
 
 
 def test_every_exit_code_has_its_row() -> None:
-    own = [value for name, value in vars(cli).items() if name.startswith("EXIT_")]
+    own = [value for module in (cli, probe) for name, value in vars(module).items() if name.startswith("EXIT_")]
     raised = [error.exit_code for error in errors.ConsumerError.__subclasses__()]
     for code in [*own, *raised]:
         assert f"| {code} |" in README

@@ -26,6 +26,7 @@ from consumer.configuration import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
 from consumer.messages import Message, reply
+from consumer.metrics import Metrics
 from consumer.properties import Limits
 from consumer.runner import Slot
 from consumer.service import Service, Signals
@@ -43,6 +44,10 @@ class FakeRunner:
     @property
     def slots(self) -> list[Slot]:
         return [self.slot]
+
+    @property
+    def is_broken(self) -> bool:
+        return False
 
     async def reload(self) -> None:
         pass
@@ -74,7 +79,7 @@ async def service(slot: Slot, **capabilities: bool) -> AsyncIterator[Jobs]:
     async with ScriptedPeer.open(**capabilities) as peer:
         signals = Signals()
         settings = load({"pool_size": 1}, {})
-        running = asyncio.create_task(Service(settings, [peer.url], FakeRunner(slot), signals).run())
+        running = asyncio.create_task(Service(settings, [peer.url], FakeRunner(slot), signals, Metrics()).run())
         try:
             yield Jobs(peer)
         finally:
