@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import configuration, demo, localbroker, logformat, secrecy
+from consumer import cli_deadletters, configuration, demo, localbroker, logformat, secrecy
 from consumer.attempt import attempt
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
@@ -39,6 +39,8 @@ EXIT_JOBS_FAILED = 1
 EXIT_NOT_RUNNING = 3
 #: What a shell shows for a program that Ctrl-C ended.
 EXIT_INTERRUPTED = 130
+#: The same for one that went on to write to a pipe that nobody reads.
+EXIT_NOT_READ = 141
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        sys.exit(EXIT_NOT_READ)
     except Exception:  # a bug: Python's own exit code would be 1, which here means that jobs failed
         log.exception("this is a bug in the consumer; please report it")
         sys.exit(os.EX_SOFTWARE)
@@ -103,6 +108,10 @@ def parser() -> argparse.ArgumentParser:
         help="seconds to wait for a reply; default: 300",
     )
     _add_settings(command)
+
+    command = commands.add_parser("dead-letters", help="look at what failed, try it again, or delete it")
+    command.set_defaults(command=dead_letters)
+    cli_deadletters.describe(command, _add_settings)
 
     command = commands.add_parser("local-broker", help="a private RabbitMQ node in this folder")
     command.set_defaults(command=local_broker)
@@ -213,7 +222,7 @@ def _known_url(chosen: Settings) -> str:
     node = localbroker.status(DEFAULT_DIR)
     if node is None:
         raise ConfigurationError(
-            f"no RabbitMQ to submit to: set CONSUMER_AMQP_URL, or start one with `consumer run` "
+            f"no RabbitMQ to go to: set CONSUMER_AMQP_URL, or start one with `consumer run` "
             f"or `consumer local-broker up` in this folder (no node runs in {DEFAULT_DIR})"
         )
     return node.amqp_url
@@ -239,6 +248,12 @@ async def _submit(
     opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials)
     async with opening as client:
         return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
+
+
+def dead_letters(arguments: argparse.Namespace) -> int:
+    """`consumer dead-letters`."""
+    chosen = _settings(arguments)
+    return run_async(cli_deadletters.run(arguments, chosen, _known_url(chosen)))
 
 
 def local_broker(arguments: argparse.Namespace) -> int:
