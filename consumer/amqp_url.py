@@ -6,7 +6,7 @@ Pure, and no message here quotes a URL: any part of one that is malformed may be
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 
@@ -16,7 +16,7 @@ def split_urls(urls: str) -> tuple[str, ...]:
     return tuple(re.split(r"[\s,]+(?=amqps?://)", urls.strip()))
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, schemes: tuple[str, ...] = ("amqp", "amqps")) -> None:
     """Raise ValueError, without a word of the URL, if no connection can be made of it."""
     try:
         parts = urlsplit(url)
@@ -25,8 +25,8 @@ def check_url(url: str) -> None:
         raise ValueError(UNQUOTED) from None
     if "@" in parts.path + parts.query or parts.fragment:
         raise ValueError(UNQUOTED)
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname or re.search(r"\s", url):
-        raise ValueError("not an AMQP URL")
+    if parts.scheme not in schemes or not parts.hostname or re.search(r"\s", url):
+        raise ValueError(f"not an {schemes[0].upper()} URL")
 
 
 def redacted(url: str) -> str:
@@ -36,6 +36,11 @@ def redacted(url: str) -> str:
         return url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def vhost(url: str) -> str:
+    """Return the name of the virtual host that the URL means."""
+    return unquote(urlsplit(url).path.removeprefix("/")) or "/"
 
 
 def holds_password(urls: str) -> bool:

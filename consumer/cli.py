@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import cli_deadletters, configuration, demo, localbroker, logformat, secrecy
+from consumer import cli_deadletters, configuration, demo, localbroker, logformat, secrecy, status
 from consumer.attempt import attempt
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConsumerError
@@ -108,6 +108,10 @@ def parser() -> argparse.ArgumentParser:
         help="seconds to wait for a reply; default: 300",
     )
     _add_settings(command)
+
+    command = commands.add_parser("status", help="queues, consumers, rates: what RabbitMQ knows of the service")
+    command.set_defaults(command=show_status)
+    status.describe(command, _add_settings)
 
     command = commands.add_parser("dead-letters", help="look at what failed, try it again, or delete it")
     command.set_defaults(command=dead_letters)
@@ -248,6 +252,14 @@ async def _submit(
     opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials)
     async with opening as client:
         return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    """`consumer status`."""
+    chosen = _settings(arguments)
+    url = _known_url(chosen)
+    private = None if chosen.amqp_urls else localbroker.status(DEFAULT_DIR)
+    return run_async(status.run(arguments, chosen, url, status.console_of(chosen, url) or private))
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:

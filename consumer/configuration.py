@@ -68,6 +68,11 @@ def _see_no_password(flags: Mapping[str, Any]) -> None:
             "amqp_url from --amqp-url: a password in it would be seen in `ps`; set CONSUMER_AMQP_URL instead, or "
             "leave the password out and name its file with amqp_password_file"
         )
+    if holds_password(str(flags.get("management_url", ""))):
+        raise ConfigurationError(
+            "management_url from --management-url: a password in it would be seen in `ps`; set "
+            "CONSUMER_MANAGEMENT_URL instead, or leave user and password out: then those of amqp_url are used"
+        )
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -96,5 +101,5 @@ def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[
     if name not in Settings.model_fields:
         guess = difflib.get_close_matches(name, Settings.model_fields, n=1)
         return f"{name} {source}: no such setting" + (f"; did you mean {guess[0]}?" if guess else "")
-    shown = "(not shown)" if name == "amqp_url" else repr(values[name])
+    shown = "(not shown)" if name in ("amqp_url", "management_url") else repr(values[name])
     return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"

@@ -70,6 +70,11 @@ class Settings(BaseModel):
         None,
         description="its private key (PEM), without a passphrase; not set: it is in amqp_cert_file",
     )
+    management_url: SecretStr | None = Field(
+        None,
+        description="https://host:15671 (or http://host:15672), for `consumer status` only: RabbitMQ's management "
+        "API; the login is that of amqp_url, or stands in here",
+    )
     prefix: str = Field(
         "classifier",
         pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
@@ -202,6 +207,13 @@ class Settings(BaseModel):
             return None
         for url in split_urls(value.get_secret_value()):
             check_url(url)
+        return value
+
+    @field_validator("management_url")
+    @classmethod
+    def _management_url_is_one(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_url(value.get_secret_value(), schemes=("http", "https"))
         return value
 
     @field_validator("pass_environment")

@@ -223,6 +223,15 @@ def test_a_password_in_a_flag_is_refused_as_everybody_sees_it(url: str) -> None:
     assert SECRET not in message
 
 
+def test_the_management_urls_password_is_as_secret() -> None:
+    url = f"http://u:{SECRET}@h:15672"
+    refused = complaint({"management_url": url}, {})
+    assert "set CONSUMER_MANAGEMENT_URL instead" in refused
+    wrong = complaint({}, {"CONSUMER_MANAGEMENT_URL": f"amqp://u:{SECRET}@h"})
+    assert wrong.startswith("management_url = (not shown) ")
+    assert SECRET not in refused + wrong + repr(load({}, {"CONSUMER_MANAGEMENT_URL": url}))
+
+
 def test_a_flag_may_name_host_and_user() -> None:
     assert load({"amqp_url": "amqps://u@h"}, {}).amqp_urls == ("amqps://u@h",)
 
