@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -46,7 +46,7 @@ CELL_CHARACTERS = 200
 SHOWN_CHARACTERS = 100_000
 #: An id is for copying, so it goes on in the next line; a message is for a glance.
 ID_WIDTH = 40
-LEAST_MESSAGE = 16
+LEAST_MESSAGE = 12
 #: Between two columns.
 GAP = 2
 MESSAGE = "message"
@@ -60,7 +60,6 @@ _COLUMNS: dict[str, Literal["left", "right"]] = {
     "model": "left",
     "replayed": "right",
 }
-_MESSAGE_PLACE = list(_COLUMNS).index(MESSAGE)
 _ONE_LINE = ("age", "reason", "code", MESSAGE)
 #: Where no terminal says how wide it is.
 PIPE_WIDTH = 160
@@ -216,19 +215,44 @@ def _print(entries: Sequence[Entry], now: float) -> None:
     console.print(_table(entries, now, console.width))
 
 
-def _table(entries: Iterable[Entry], now: float, width: int) -> Table:
-    """Lay it out so that a row is a line where that can be: messages get what the others leave."""
-    rows = [_cells(entry, now) for entry in entries]
-    columns = [column for column in zip(_COLUMNS, *rows, strict=True) if any(column[1:])]
-    taken = sum(min(max(map(cell_len, column)), ID_WIDTH) + GAP for column in columns if column[0] != MESSAGE)
+def _table(entries: Sequence[Entry], now: float, width: int) -> Table:
+    """Lay it out so that a row is a line where that can be: messages get what the others leave.
+
+    Where that is too little, a code stands for the reason, which it implies.
+    """
+    columns = _columns([_cells(entry, now) for entry in entries])
+    if _left(columns, width) < LEAST_MESSAGE:
+        columns = _columns([_narrow(_cells(entry, now)) for entry in entries])
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for name, *_ in columns:
+    for name in columns:
         table.add_column(name, justify=_COLUMNS[name], overflow="fold", no_wrap=name in _ONE_LINE)
-    for row in zip(*(column[1:] for column in columns), strict=True):
-        cells = [Text(cell) for cell in row]
-        cells[_MESSAGE_PLACE].truncate(max(width - taken - GAP, LEAST_MESSAGE), overflow="ellipsis")
-        table.add_row(*cells)
+    columns[MESSAGE] = [_cut(text, max(_left(columns, width), LEAST_MESSAGE)) for text in columns[MESSAGE]]
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """Turn rows into columns, without those that are empty."""
+    columns = {name: list(cells) for name, *cells in zip(_COLUMNS, *rows, strict=True)}
+    return {name: cells for name, cells in columns.items() if any(cells)}
+
+
+def _left(columns: Mapping[str, Sequence[str]], width: int) -> int:
+    """Tell how many characters there are for a message."""
+    others = (max(map(cell_len, (name, *cells))) for name, cells in columns.items() if name != MESSAGE)
+    return width - GAP - sum(min(taken, ID_WIDTH) + GAP for taken in others)
+
+
+def _cut(text: str, width: int) -> str:
+    cell = Text(text)
+    cell.truncate(width, overflow="ellipsis")
+    return cell.plain
+
+
+def _narrow(cells: Sequence[str]) -> list[str]:
+    age, name, reason, code, *others = cells
+    return [age, name, "", f"({reason})" if code == "-" else code, *others]
 
 
 def _cells(entry: Entry, now: float) -> list[str]:
