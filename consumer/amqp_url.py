@@ -6,7 +6,7 @@ Pure, and no message here quotes a URL: any part of one that is malformed may be
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 
@@ -49,6 +49,11 @@ def redacted(url: str) -> str:
         return url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def vhost_of(url: str) -> str:
+    """Return the name of the virtual host that the URL means."""
+    return unquote(urlsplit(url).path.removeprefix("/")) or "/"
 
 
 def holds_password(urls: str) -> bool:

@@ -18,9 +18,11 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import configuration, demo, localbroker, logformat, probe, secrecy
+from consumer import cli_deadletters, configuration, demo, localbroker, logformat, probe, secrecy, status
+from consumer.amqp_url import vhost_of
 from consumer.attempt import attempt
 from consumer.client import Client
+from consumer.console import Console
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
 from consumer.nodefolder import DEFAULT_DIR
@@ -43,6 +45,8 @@ EXIT_WOULD_FAIL = 1
 EXIT_NOT_RUNNING = 3
 #: What a shell shows for a program that Ctrl-C ended.
 EXIT_INTERRUPTED = 130
+#: The same for one that went on to write to a pipe that nobody reads.
+EXIT_NOT_READ = 141
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -61,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        sys.exit(EXIT_NOT_READ)
     except Exception:  # a bug: Python's own exit code would be 1, which here means that jobs failed
         log.exception("this is a bug in the consumer; please report it")
         sys.exit(os.EX_SOFTWARE)
@@ -125,6 +132,14 @@ def parser() -> argparse.ArgumentParser:
         help="seconds to wait for a reply; default: 300",
     )
     _add_settings(command)
+
+    command = commands.add_parser("status", help="queues, consumers, rates: what RabbitMQ knows of the service")
+    command.set_defaults(command=show_status)
+    status.describe(command, _add_settings)
+
+    command = commands.add_parser("dead-letters", help="look at what failed, try it again, or delete it")
+    command.set_defaults(command=dead_letters)
+    cli_deadletters.describe(command, _add_settings)
 
     command = commands.add_parser("local-broker", help="a private RabbitMQ node in this folder")
     command.set_defaults(command=local_broker)
@@ -259,7 +274,7 @@ def _known_url(chosen: Settings) -> str:
     node = localbroker.status(DEFAULT_DIR)
     if node is None:
         raise ConfigurationError(
-            f"no RabbitMQ to submit to: set CONSUMER_AMQP_URL, or start one with `consumer run` "
+            f"no RabbitMQ to go to: set CONSUMER_AMQP_URL, or start one with `consumer run` "
             f"or `consumer local-broker up` in this folder (no node runs in {DEFAULT_DIR})"
         )
     return node.amqp_url
@@ -285,6 +300,22 @@ async def _submit(
     opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials)
     async with opening as client:
         return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    """`consumer status`."""
+    chosen = _settings(arguments)
+    url = _known_url(chosen)
+    console = Console.of(chosen, url)
+    if console is None and not chosen.amqp_urls and (node := localbroker.status(DEFAULT_DIR)):
+        console = Console(node.management_url, node.user, node.password, vhost=vhost_of(url), tls=None)
+    return run_async(status.run(arguments, chosen, url, console))
+
+
+def dead_letters(arguments: argparse.Namespace) -> int:
+    """`consumer dead-letters`."""
+    chosen = _settings(arguments)
+    return run_async(cli_deadletters.run(arguments, chosen, _known_url(chosen)))
 
 
 def local_broker(arguments: argparse.Namespace) -> int:

@@ -42,3 +42,9 @@ class ConnectionLostError(ConsumerError):
     """
 
     exit_code = os.EX_TEMPFAIL
+
+
+class TryLaterError(ConsumerError):
+    """Something that passes stands in the way of a tool: nothing is lost, and the same command works later."""
+
+    exit_code = os.EX_TEMPFAIL

@@ -35,13 +35,15 @@ class Request:
     """Who asks, and where the answer goes: known for every delivery, even one whose body is no job.
 
     `reply_to` is None where the producer named no queue, or none we may write to (then `refusal` says why).
-    `sent_at` is the producer's timestamp in seconds since the epoch. `attempt` counts from 1.
+    `sent_at` is the producer's timestamp in seconds since the epoch. `attempt` counts from 1,
+    and anew in each of the job's lives: `replayed` is how often it was brought back from the dead letters.
     """
 
     id: str
     correlation_id: str
     reply_to: str | None = None
     attempt: int = 1
+    replayed: int = 0
     sent_at: float | None = None
     traceparent: str | None = None
     refusal: str | None = None

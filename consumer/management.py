@@ -1,4 +1,4 @@
-"""RabbitMQ's management API, as much of it as a private node, `consumer check` and the tests need.
+"""RabbitMQ's management API, as much of it as a private node, `check`, `status` and the tests need.
 
 One rule: it knows an address and a login, and nothing of who started the node or where its files are. What
 goes wrong is told in the words of errors.py: nobody answered, or RabbitMQ answered and said no.

@@ -29,6 +29,8 @@ TIMEOUT_HEADER = "timeout-s"
 TRACEPARENT_HEADER = "traceparent"
 #: Of a job's object, the one key that we look at, and only to log it.
 MODEL_KEY = "model"
+#: How often a dead letter was published again; on the copies, and on what becomes of them.
+REPLAYED_HEADER = "replayed"
 
 #: RabbitMQ's sender-selected distribution: more routing keys for a message.
 _ROUTING_HEADERS = ("CC", "BCC")
@@ -147,6 +149,7 @@ def read_request(message: Message, topology: Topology, *, reply_to_allowed: str 
         reply_to=reply_to if is_trusted else None,
         attempt=attempt,
         sent_at=message.timestamp,
+        replayed=replayed(message),
         traceparent=_traceparent(message.headers.get(TRACEPARENT_HEADER)),
         refusal="; ".join(complaints) or None,
     )
@@ -263,16 +266,32 @@ def retry_copy(message: Message, request: Request) -> Message:
     `x-` headers belong to RabbitMQ, which counts on, and acts on, what it finds there. CC and BCC are further
     queues for whoever publishes: they were the producer's to fill, and would now be filled by us.
     """
-    kept = {
+    ours = {ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id}
+    return replace(message, headers={**_kept(message.headers), **ours}, correlation_id=request.correlation_id)
+
+
+def replay_copy(message: Message) -> Message:
+    """Make the copy of a dead letter that starts over: all of the producer's, the job's id, and a mark.
+
+    Its time to live is not brought back: it has run out once, or the job was answered for before.
+    """
+    kept = _kept(message.headers)
+    kept.pop(ATTEMPT_HEADER, None)
+    return replace(message, headers={**kept, REPLAYED_HEADER: replayed(message) + 1})
+
+
+def replayed(message: Message) -> int:
+    """Read how often the message was replayed: 0 where the header is not there, or not ours."""
+    count = message.headers.get(REPLAYED_HEADER)
+    return count if type(count) is int and count > 0 else 0
+
+
+def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         name: value
-        for name, value in message.headers.items()
+        for name, value in headers.items()
         if not name.startswith("x-") and name not in _ROUTING_HEADERS
     }
-    return replace(
-        message,
-        headers={**kept, ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id},
-        correlation_id=request.correlation_id,
-    )
 
 
 def _answering(request: Request) -> dict[str, Any]:

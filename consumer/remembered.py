@@ -27,12 +27,14 @@ class Identity(NamedTuple):
 
     id: str
     attempt: int
+    replayed: int
     digest: bytes
 
     @classmethod
     def of(cls, job: Job) -> Identity:
         """Tell which job it is. One without an id of its producer's has a new one at each delivery."""
-        return cls(job.request.id, job.request.attempt, hashlib.sha256(job.body).digest())
+        request = job.request
+        return cls(request.id, request.attempt, request.replayed, hashlib.sha256(job.body).digest())
 
 
 class Sent(NamedTuple):

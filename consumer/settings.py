@@ -92,8 +92,8 @@ class Settings(BaseModel):
     )
     management_url: SecretStr | None = Field(
         None,
-        description="http://host:15672 (or https://), RabbitMQ's management API, for `check` alone; the login is "
-        "that of amqp_url unless user:password@ is given; not set: some answers stay unknown",
+        description="http://host:15672 (or https://), RabbitMQ's management API, for `check` and `status` alone; "
+        "the login is that of amqp_url unless user:password@ is given; not set: some answers stay unknown",
     )
     prefix: str = Field(
         "classifier",

@@ -57,6 +57,11 @@ class Topology:
         return f"{self.prefix}.dead"
 
     @property
+    def dead_lock(self) -> str:
+        """An exclusive queue, there while somebody works on the dead-letter queue; nothing is ever in it."""
+        return f"{self.prefix}.dead.lock"
+
+    @property
     def results(self) -> str:
         """Where the replies of jobs without `reply_to` go."""
         return f"{self.prefix}.results"

@@ -20,8 +20,8 @@ from aio_pika import ExchangeType
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from consumer.connection import CALL_TIMEOUT_S, is_away
+from consumer.console import Console
 from consumer.preflight.asking import CREATED, Ask, granted, rabbitmqctl, reason, refusal
-from consumer.preflight.console import Console
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
 from consumer.preflight.site import Site, aside
 from consumer.topology import Queue

@@ -10,9 +10,9 @@ from aio_pika.abc import AbstractConnection
 from consumer import localbroker
 from consumer.amqp_url import redacted
 from consumer.connection import connection
+from consumer.console import Console
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.nodefolder import DEFAULT_DIR
-from consumer.preflight.console import Console
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site, aside
 from consumer.settings import SETTLING_S, Settings

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from aio_pika.abc import AbstractConnection
 
-from consumer.preflight.console import Console
+from consumer.console import Console
 from consumer.runner import Runner
 from consumer.settings import Settings
 from consumer.topology import Topology

@@ -13,8 +13,9 @@ from typing import Any
 import pika
 import pika.exceptions
 import pytest
+from deaths import dead_letters, listed
 from definitions import DEFINITIONS, USERS, VHOST
-from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script
+from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
 
 from consumer.deadletters import read_error_records
 from consumer.localbroker import Node
@@ -160,3 +161,22 @@ def test_what_a_user_need_not_do_rabbitmq_refuses(
 def test_other_vhosts_are_closed_to_all_three(imported: Node, user: str) -> None:
     with pytest.raises(pika.exceptions.ProbableAccessDeniedError):
         pika.BlockingConnection(pika.URLParameters(url(imported, user, "%2F")))
+
+
+def test_the_operator_may_do_all_with_dead_letters_and_the_consumer_is_told_who_may(
+    imported: Node, running: ConsumerProcess
+) -> None:
+    submit(imported)
+    running.stop()
+    operator = url(imported, "operator")
+    with Producer(operator) as channel:
+        wait_until(lambda: channel.depth(TOPOLOGY.dead) == 2, "the dead letters")
+    assert sorted(letter["code"] for letter in listed(operator)) == ["classifier_error", "crashed"]
+    replayed = dead_letters(operator, "replay", "--code", "crashed").stderr
+    assert "replayed 1 dead letter\n" in replayed
+    assert "had a reply_to that is their caller's own" in replayed  # a queue that RabbitMQ has named
+    assert dead_letters(operator, "purge", "--all", "--yes").stderr == "deleted 1 dead letter\n"
+    refused = dead_letters(url(imported, "consumer"), "list")
+    assert (refused.returncode, "`operator`" in refused.stderr) == (os.EX_NOPERM, True)
+    with Producer(operator) as channel:
+        channel.channel.queue_purge(TOPOLOGY.jobs)

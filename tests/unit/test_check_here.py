@@ -21,12 +21,12 @@ from pamqp.commands import Basic, Queue
 from scriptedpeer import ScriptedPeer
 
 from consumer.configuration import load
+from consumer.console import Console
 from consumer.cpus import usable_cpus
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.forker import START_TIMEOUT_S
 from consumer.nodefolder import free_ports
 from consumer.preflight import classifier, here, queues, rabbitmq
-from consumer.preflight.console import Console
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
 from consumer.preflight.queues import Difference, difference_in
 from consumer.preflight.table import CHECKS, Check, examine

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from consumer.configuration import load
+from consumer.console import Console
 from consumer.errors import BrokerUnreachableError
 from consumer.management import api
-from consumer.preflight.console import Console
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -18,8 +18,8 @@ class Clock:
         return self.now
 
 
-def identity(job_id: str = "m", body: bytes = b"{}", attempt: int = 1) -> Identity:
-    request = Request(id=job_id, correlation_id="c", attempt=attempt)
+def identity(job_id: str = "m", body: bytes = b"{}", attempt: int = 1, replayed: int = 0) -> Identity:
+    request = Request(id=job_id, correlation_id="c", attempt=attempt, replayed=replayed)
     return Identity.of(Job(request=request, body=body, timeout_s=1))
 
 
@@ -35,6 +35,12 @@ def test_a_reused_id_another_body_and_another_attempt_are_other_jobs() -> None:
     assert remembered.find(identity(body=b'{"other": 1}')) is None
     assert remembered.find(identity(job_id="n")) is None
     assert remembered.find(identity(attempt=2)) is None
+
+
+def test_a_job_that_was_replayed_does_not_get_the_outcome_that_it_died_of() -> None:
+    remembered = Remembered(10)
+    remembered.add(identity(), OUTCOME)
+    assert remembered.find(identity(replayed=1)) is None
 
 
 def test_the_last_ending_counts() -> None:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from consumer.amqp_url import vhost_of
 from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError
 from consumer.management import RefusedError, api
@@ -85,11 +86,6 @@ class Console:
             if refusal.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
-
-
-def vhost_of(url: str) -> str:
-    """Take the virtual host from an AMQP URL, as the library does."""
-    return unquote(urlsplit(url).path[1:]) or "/"
 
 
 def _context(settings: Settings) -> ssl.SSLContext | None:

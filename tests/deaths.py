@@ -1,0 +1,86 @@
+"""Dead letters by the hundred, without a consumer: published as jobs, rejected, each with its error record."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from typing import Any
+
+import pika
+from harness import BIN, PATIENCE_S, Producer, environment, wait_until
+
+from consumer.broker import Broker
+from consumer.job import Failed
+from consumer.messages import Message, error_record, read_request
+from consumer.topology import Topology
+
+TOPOLOGY = Topology("classifier", 3)
+
+
+def declare(url: str) -> None:
+    """Make all queues, as a consumer would."""
+
+    async def do() -> None:
+        async with Broker.open(url, name="test") as broker:
+            await broker.declare(TOPOLOGY)
+
+    asyncio.run(do())
+
+
+def job(number: int) -> bytes:
+    return json.dumps({"signal": [number, 0.5], "model": f"m{number % 3}"}).encode()
+
+
+def bury(producer: Producer, ids: Iterable[str], *, why: str = "no class fits", **properties: Any) -> None:  # noqa: ANN401 - AMQP
+    """Let jobs die one after the other, as of a classifier's ERROR line.
+
+    No confirm for each, which would take a millisecond: the queue's depth says when all are there.
+    """
+    names = list(ids)
+    before = producer.depth(TOPOLOGY.dead)
+    channel = producer.channel.connection.channel()
+    for number, name in enumerate(names):
+        request = read_request(Message(body=b"", message_id=name), TOPOLOGY)
+        record = error_record(request, Failed(message=why), consumer="test")
+        channel.basic_publish("", TOPOLOGY.errors, record.body)
+        chosen = pika.BasicProperties(delivery_mode=2, message_id=name, **properties)
+        channel.basic_publish("", TOPOLOGY.jobs, job(number), chosen)
+    reject(producer, len(names))
+    wait_until(lambda: producer.depth(TOPOLOGY.dead) == before + len(names), "the dead letters")
+
+
+def reject(producer: Producer, count: int) -> None:
+    """Reject the next jobs, each by itself: a nack of many does not keep their order."""
+    for method, _, _ in itertools.islice(
+        producer.channel.consume(TOPOLOGY.jobs, inactivity_timeout=PATIENCE_S), count
+    ):
+        producer.channel.basic_nack(method.delivery_tag, requeue=False)
+    producer.channel.cancel()
+
+
+def dead_letters(url: str, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the command `consumer dead-letters`."""
+    return subprocess.run(
+        [BIN / "consumer", "dead-letters", *arguments],
+        env={**environment(url, **settings), "COLUMNS": "160"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def listed(url: str, *arguments: str) -> list[dict[str, Any]]:
+    """What `list --json` says."""
+    done = dead_letters(url, "list", "--json", *arguments)
+    assert done.returncode == os.EX_OK, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def ids(url: str, *arguments: str) -> list[str]:
+    return [letter["job_id"] for letter in listed(url, *arguments)]

@@ -1,0 +1,73 @@
+"""`consumer status` beside a real RabbitMQ and a consumer at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from deaths import TOPOLOGY, bury, declare
+from harness import BIN, HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
+from management import Management
+
+
+def status(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "consumer", "status", *arguments],
+        env={**environment(url, **settings), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def told(url: str, *arguments: str, **settings: str) -> dict[str, Any]:
+    done = status(url, "--json", *arguments, **settings)
+    assert done.returncode == os.EX_OK, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found | {"queues": {queue["name"]: queue for queue in found["queues"]}}
+
+
+def test_amqp_alone_tells_depth_and_consumers_and_what_is_missing(vhost_url: str, producer: Producer) -> None:
+    assert {queue["state"] for queue in told(vhost_url)["queues"].values()} == {"missing"}
+    declare(vhost_url)
+    bury(producer, ["a", "b", "c"])
+    producer.publish(TOPOLOGY.jobs, b"{}")
+    found = told(vhost_url, "--dead-letters")
+    jobs, errors = found["queues"][TOPOLOGY.jobs], found["queues"][TOPOLOGY.errors]
+    assert (jobs["ready"], jobs["consumers"], jobs["unacked"]) == (1, 0, None)
+    assert errors["ready"] is None
+    assert (found["slots"], found["dead_by_model"]) == (None, {"m0": 1, "m1": 1, "m2": 1})
+    assert 0 <= found["dead_oldest_s"] < PATIENCE_S
+
+
+def test_the_management_api_tells_the_slots_and_which_are_busy(
+    vhost_url: str, producer: Producer, management: Management, tmp_path: Path
+) -> None:
+    settings = {"management_url": management.node.management_url}
+    with consumer(vhost_url, command=script(tmp_path, *HELD), pool_size=3) as running:
+        producer.publish(TOPOLOGY.jobs, b"{}")
+        running.wait_for("begun")
+        wait_until(lambda: told(vhost_url, **settings)["slots_busy"] == 1, "RabbitMQ's statistics")
+        found = told(vhost_url, **settings)
+        assert found["slots"] == 3
+        assert found["queues"][TOPOLOGY.jobs]["published_per_s"] is not None
+        shown = status(vhost_url, **settings).stdout
+        assert "slots: 1 of 3 busy" in shown
+        (tmp_path / "go").touch()
+        running.wait_for("ack after")
+
+
+def test_a_management_api_that_is_not_there_or_refuses_is_told_with_the_remedy(
+    vhost_url: str, management: Management
+) -> None:
+    declare(vhost_url)
+    away = status(vhost_url, management_url="http://127.0.0.1:1")
+    assert (away.returncode, "rabbitmq_management" in away.stderr) == (os.EX_UNAVAILABLE, True)
+    address = management.node.management_url.replace("//", "//nobody:secret@")
+    refused = status(vhost_url, management_url=address)
+    assert (refused.returncode, "`monitoring`" in refused.stderr) == (os.EX_NOPERM, True)
+    assert "secret" not in refused.stderr

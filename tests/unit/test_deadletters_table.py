@@ -1,0 +1,53 @@
+"""The table of dead letters: a line for each where there is room, and no control codes of a stranger."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from consumer.cli_deadletters import _table
+from consumer.letters import Entry, Letter, Why
+
+NOW = 1_000_000.0
+
+
+def entry(name: str, code: str | None, message: str = "no class fits the signal that was sent") -> Entry:
+    letter = Letter(
+        id=name, digest=b"", size=2, died_at=NOW - 7300, reason="rejected" if code else "expired", model="machines"
+    )
+    return Entry(letter, Why(code, message, None) if code else None)
+
+
+def lines(*entries: Entry, width: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width).print(_table(entries, NOW, width))
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_a_letter_is_a_line(width: int) -> None:
+    shown = lines(entry("line-4/0017", "classifier_error"), entry("late", None), width=width)
+    assert len(shown) == 4
+    assert all(len(line) <= width for line in shown)
+    assert shown[2].split()[:2] == ["2h", "line-4/0017"]
+
+
+def test_in_a_narrow_terminal_a_code_stands_for_the_reason() -> None:
+    wide = lines(entry("line-4/0017", "classifier_error"), entry("late", None), width=120)
+    assert wide[0].split() == ["age", "job", "id", "reason", "code", "message", "attempt", "model"]
+    narrow = lines(entry("line-4/0017", "classifier_error"), entry("late", None), width=75)
+    assert "rejected" not in narrow[2]
+    assert "(expired)" in narrow[3]
+
+
+def test_an_id_that_is_too_long_for_a_line_can_still_be_copied() -> None:
+    shown = lines(entry("x" * 100, "crashed"), width=80)
+    assert sum(line.count("x") for line in shown) == 100
+
+
+def test_what_a_stranger_wrote_moves_no_cursor() -> None:
+    shown = "\n".join(lines(entry("a\x1b[2J", "crashed", "b\x1b[31m\nc"), width=120))
+    assert "\x1b" not in shown
+    assert r"b\x1b[31m\nc" in shown

@@ -1,0 +1,179 @@
+"""Dead letters as facts: read from what strangers wrote, joined with their records, chosen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.job import ErrorCode
+from consumer.letters import Chosen, Entry, Letter, Reasons, Selection, Why, read_age, read_letter, show_age
+from consumer.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
+from consumer.topology import Topology
+
+DIED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DEATH = {"reason": "rejected", "time": DIED, "queue": "classifier.jobs", "count": 1}
+TOPOLOGY = Topology("classifier", 3)
+
+
+def letter(**changes: Any) -> Letter:  # noqa: ANN401 - of its fields
+    fields: dict[str, Any] = {"id": "a", "digest": b"d", "size": 2, "died_at": DIED.timestamp()}
+    return Letter(**fields | changes)
+
+
+def record(job_id: str, message: str = "why", time: datetime = DIED, correlation_id: str = "c") -> ErrorRecord:
+    return ErrorRecord(
+        job_id=job_id,
+        correlation_id=correlation_id,
+        code=ErrorCode.CRASHED,
+        message=message,
+        stderr_tail="",
+        attempt=1,
+        run_ms=1,
+        time=time.isoformat(),
+        consumer="test",
+    )
+
+
+def test_a_letter_says_when_why_and_of_what_it_died() -> None:
+    older = {**DEATH, "reason": "expired"}
+    message = Message(
+        body=b'{"signal": [1], "model": "pumps"}',
+        headers={"x-death": [DEATH, older], "attempt": 3, "replayed": 2, "job-id": "mine"},
+        message_id="other",
+        reply_to="amq.gen-x",
+    )
+    found = read_letter(message)
+    assert (found.id, found.reason, found.died_at) == ("mine", "rejected", DIED.timestamp())
+    assert (found.attempt, found.replayed, found.model) == (3, 2, "pumps")
+    assert found.answers_a_caller
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-death": "no list"},
+        {"x-death": []},
+        {"x-death": ["no table"]},
+        {"x-death": [{"time": "yesterday", "reason": 7}]},
+        {"attempt": "two", "replayed": True, "job-id": 5},
+    ],
+)
+def test_what_is_not_there_or_not_ours_is_not_known(headers: dict[str, object]) -> None:
+    found = read_letter(Message(body=b"", headers=headers))
+    assert (found.reason, found.died_at, found.model, found.attempt, found.replayed) == (None, None, None, 1, 0)
+    assert (found.id.startswith("~"), found.has_own_id) == (True, False)
+
+
+@given(st.binary())
+def test_any_body_can_be_a_letters(body: bytes) -> None:
+    assert read_letter(Message(body=body)).size == len(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [(b'{"model": "m"}', "m"), (b'{"model": 1}', None), (b"[]", None), (b"no json", None), (b"{}", None)],
+)
+def test_the_model_is_read_of_a_json_object_only(body: bytes, model: str | None) -> None:
+    assert read_letter(Message(body=body)).model == model
+
+
+def test_an_id_is_found_as_it_is_and_as_it_was_shown() -> None:
+    odd = letter(id="\x1b[31mred")
+    assert odd.has_id("\x1b[31mred")
+    assert odd.has_id(r"\x1b[31mred")
+    assert not odd.has_id("red")
+
+
+def test_of_several_records_of_a_job_the_one_nearest_to_its_death_counts() -> None:
+    reasons = Reasons([letter()])
+    for day in (1, 2, 3):
+        reasons.see(record("a", f"day {day}", DIED.replace(day=day)))
+    found = reasons.of(letter())
+    assert found is not None
+    assert found.message == "day 2"
+
+
+def test_a_job_without_an_id_is_found_by_its_correlation_id_and_another_is_not() -> None:
+    anonymous, named = letter(id="~1", correlation_id="c"), letter(id="b", correlation_id="c")
+    reasons = Reasons([anonymous, named])
+    reasons.see(record("made-up"))
+    assert reasons.of(anonymous)
+    assert reasons.of(named) is None
+
+
+def test_records_of_other_jobs_are_not_kept() -> None:
+    reasons = Reasons([letter()])
+    reasons.see(record("other", correlation_id="other"))
+    assert reasons.of(letter(id="other")) is None
+
+
+ENTRIES = [
+    Entry(letter(id="a", reason="rejected", model="m"), Why("crashed", "", None)),
+    Entry(letter(id="b", reason="expired", died_at=DIED.timestamp() - 100), None),
+    Entry(letter(id="c", died_at=None), None),
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), "abc"),
+        (Selection(limit=2), "ab"),
+        (Selection(ids=frozenset("ac")), "ac"),
+        (Selection(ids=frozenset("ac"), limit=1), "a"),
+        (Selection(reasons=frozenset({"expired", "rejected"})), "ab"),
+        (Selection(codes=frozenset({"crashed"})), "a"),
+        (Selection(models=frozenset({"m"})), "a"),
+        (Selection(models=frozenset({"m"}), reasons=frozenset({"expired"})), ""),
+        (Selection(older_than_s=50), "b"),
+        (Selection(newer_than_s=50), "a"),
+        (Selection(newer_than_s=500, older_than_s=50), "b"),
+    ],
+)
+def test_a_selection_takes_one_of_each_list_and_counts_at_last(selection: Selection, expected: str) -> None:
+    assert "".join(entry.letter.id for entry in selection.of(ENTRIES, DIED.timestamp() + 10)) == expected
+
+
+def test_twins_are_taken_as_often_as_they_were_chosen() -> None:
+    chosen = Chosen.of([letter(), letter()])
+    assert [chosen.take(letter()) for _ in range(3)] == [True, True, False]
+    assert not chosen.take(letter(replayed=1))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1.5m", 90), ("2h", 7200), ("7d", 604_800)])
+def test_an_age_has_a_unit(text: str, seconds: float) -> None:
+    assert read_age(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "h", "-1h", "1w", "1h30m", "nan"])
+def test_an_age_without_one_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="90s, 15m, 2h, 7d"):
+        read_age(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(None, "-"), (-3, "0s"), (119, "119s"), (120, "2m"), (7300, "2h"), (172_800, "2d")]
+)
+def test_an_age_is_shown_in_its_largest_unit(seconds: float | None, shown: str) -> None:
+    assert show_age(seconds) == shown
+
+
+def test_a_replayed_copy_starts_over_and_keeps_its_mark_through_retries() -> None:
+    dead = Message(
+        body=b"{}",
+        headers={"x-death": [DEATH], "CC": ["elsewhere"], "mine": 1, "attempt": 3, "job-id": "a", "replayed": 1},
+        message_id="m",
+        correlation_id="c",
+        reply_to="r",
+    )
+    copy = replay_copy(dead)
+    assert copy.headers == {"mine": 1, "job-id": "a", "replayed": 2}
+    assert (copy.message_id, copy.correlation_id, copy.reply_to) == ("m", "c", "r")
+    request = read_request(copy, TOPOLOGY)
+    assert (request.id, request.attempt, request.replayed) == ("a", 1, 2)
+    assert retry_copy(copy, request).headers["replayed"] == 2

@@ -1,0 +1,82 @@
+"""What `consumer status` shows: what is known, and a `-` for what is not."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console as Terminal
+
+from consumer.console import Console
+from consumer.settings import Settings
+from consumer.status import QueueState, Status, more_of, rendered
+
+AMQP = "amqp://me:p%40ss@rabbit/jobs"
+
+
+def shown(status: Status) -> str:
+    out = io.StringIO()
+    Terminal(file=out, width=120).print(rendered(status))
+    return out.getvalue()
+
+
+def test_what_only_the_management_api_knows_is_a_dash_without_it() -> None:
+    text = shown(Status([QueueState("classifier.jobs", ready=3, consumers=1)]))
+    assert text.splitlines()[2].split() == ["classifier.jobs", "3", "-", "1", "-", "-", "-", "-"]
+    assert "slots: -" in text
+    assert "set management_url for more" in text
+
+
+def test_the_management_api_adds_what_it_knows() -> None:
+    told = {
+        "state": "running",
+        "messages": 5,
+        "messages_unacknowledged": 2,
+        "head_message_timestamp": 940,
+        "message_stats": {"publish_details": {"rate": 1.5}, "ack_details": {"rate": 0.0}},
+    }
+    state = more_of(QueueState("classifier.jobs", ready=3, consumers=1), told, now=1000)
+    text = shown(Status([state], slots=4, slots_busy=2, dead_by_model={"pumps": 2}, dead_oldest_s=7200))
+    row = text.splitlines()[2].split()
+    assert row == ["classifier.jobs", "3", "2", "1", "60s", "1.5", "-", "0.0"]
+    assert "slots: 2 of 4 busy" in text
+    assert "dead letters by model: pumps 2; the oldest is 2h old" in text
+
+
+def test_a_queue_that_nobody_has_published_to_has_no_rates() -> None:
+    assert more_of(QueueState("q", ready=0), {"messages": 0}, now=0).published_per_s is None
+    assert more_of(QueueState("q"), None, now=0) == QueueState("q")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://rabbit:15672", Console("http://rabbit:15672", "me", "p@ss", "jobs", None)),
+        ("http://boss:s%2F3@rabbit:15672/rmq", Console("http://rabbit:15672/rmq", "boss", "s/3", "jobs", None)),
+    ],
+)
+def test_the_login_is_that_of_amqp_unless_the_url_has_one(url: str, expected: Console) -> None:
+    settings = Settings.model_validate({"amqp_url": AMQP, "management_url": url})
+    assert Console.of(settings, AMQP) == expected
+    assert expected.password not in repr(expected)
+
+
+def test_the_login_of_amqp_may_be_in_its_file(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("filed\n")
+    settings = Settings.model_validate(
+        {
+            "amqp_url": "amqp://me@rabbit",
+            "amqp_password_file": password,
+            "management_url": "http://rabbit:15672",
+        }
+    )
+    found = Console.of(settings, "amqp://me@rabbit")
+    assert found is not None
+    assert found.password == "filed"  # noqa: S105 - a test's
+
+
+def test_a_queue_that_is_not_there_says_so() -> None:
+    text = shown(Status([QueueState("classifier.jobs", "missing"), QueueState("classifier.dead", ready=1)]))
+    assert text.splitlines()[2].split() == ["classifier.jobs", *"-------", "missing"]
