@@ -13,6 +13,10 @@ from enum import Enum
 from pydantic_core import from_json
 
 from consumer.escaped import escaped
+from consumer.job import Progress
+
+#: What fits beside a bar.
+MAX_PROGRESS_CHARACTERS = 200
 
 
 class Kind(Enum):
@@ -21,6 +25,8 @@ class Kind(Enum):
     LOG = b"LOG:"
     OUTPUT = b"OUTPUT:"
     ERROR = b"ERROR:"
+    #: Followed by a number from 0 to 1, and a text or nothing.
+    PROGRESS = b"PROGRESS:"
     OTHER = b""
     #: Followed by the job's id: what comes before is not this job's.
     BEGIN = b"BEGIN:"
@@ -106,6 +112,18 @@ def parse(line: bytes) -> Line:
     prefix, colon, content = line.partition(b":")
     kind = _KINDS.get(prefix + colon, Kind.OTHER)
     return Line(kind, (line if kind is Kind.OTHER else content).strip())
+
+
+def read_progress(content: bytes) -> Progress | None:
+    """Read what follows `PROGRESS:`; None if it does not begin with a number from 0 to 1."""
+    number, _, text = content.partition(b" ")
+    try:
+        fraction = float(number)
+    except ValueError:
+        return None
+    if not 0 <= fraction <= 1:  # nor NaN
+        return None
+    return Progress(fraction, printable(text.strip(), MAX_PROGRESS_CHARACTERS))
 
 
 def json_fault(content: bytes) -> str | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from consumer.child import Child, pipes
 from consumer.job import Crashed, Outcome
-from consumer.run import Cause, Limits, Run, conclude
+from consumer.run import Cause, Limits, OnProgress, Run, conclude
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
     environment: Mapping[str, str],
     limits: Limits,
     on_log: Callable[[str], None],
+    on_progress: OnProgress = None,
     interrupt: asyncio.Future[None],
 ) -> Outcome:
     """Run a program until it answered, ended or had to be killed.
@@ -44,6 +45,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
         environment: all of its environment.
         limits: what it may take.
         on_log: gets the text of each `LOG:` line.
+        on_progress: hears of each `PROGRESS:` line before the answer.
         interrupt: when done, the program is killed and the outcome is `Interrupted`.
 
     Returns:
@@ -54,7 +56,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
         program, child = spawn(argv, cwd=cwd, environment=environment)
     except OSError as error:
         return Crashed(message=f"the classifier could not be started: {argv[0]}: {error.strerror}")
-    child.listener = run = Run(limits, on_log)
+    child.listener = run = Run(limits, on_log, on_progress)
     try:
         cause = await run.wait(interrupt)
         if cause is Cause.ANSWERED:

@@ -102,6 +102,7 @@ class ExecSlot:
                 environment={**self.program.environment, **job_environment(job, path.parent)},
                 limits=limits,
                 on_log=on_log,
+                on_progress=job.on_progress,
                 interrupt=interrupt,
             )
 

@@ -15,10 +15,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from consumer.contract import Kind, Line, LineParser, json_fault
-from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Outcome, OverLimit, Succeeded, TimedOut
+from consumer.contract import Kind, Line, LineParser, json_fault, read_progress
+from consumer.job import (
+    Crashed,
+    Failed,
+    Interrupted,
+    InvalidOutput,
+    Outcome,
+    OverLimit,
+    Progress,
+    Succeeded,
+    TimedOut,
+)
 
 log = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None] | None
 
 #: The end of stderr that goes with a crash report.
 STDERR_TAIL_BYTES = 4096
@@ -50,7 +62,7 @@ class Run:
     its one result from whichever comes first: the answer, a limit, the exit, the clock, the interruption.
     """
 
-    def __init__(self, limits: Limits, on_log: Callable[[str], None]) -> None:
+    def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
         self.limits = limits
         self.answer: Line | None = None
         self._loop = asyncio.get_running_loop()
@@ -59,6 +71,7 @@ class Run:
         self._parser = LineParser(max_line_bytes=limits.max_line_bytes, max_total_bytes=limits.max_stdout_bytes)
         self._stderr = bytearray()
         self._on_log = on_log
+        self._on_progress = on_progress
 
     @property
     def excess(self) -> str | None:
@@ -119,8 +132,11 @@ class Run:
         elif line.kind.answers and self.answer is None:
             self.answer = line
             self.settle(Cause.ANSWERED)
+        elif line.kind is Kind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
+            if self.answer is None:
+                self._on_progress(progress)
         elif line.content:  # our SDK begins each protocol line with a line break
-            log.debug("outside the contract: %s", line.text)
+            log.debug("outside the contract, or not asked for: %s", line.text)
 
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:
         self.settle(Cause.INTERRUPTED)
@@ -133,8 +149,10 @@ class EnclosedRun(Run):
     to be replaced.
     """
 
-    def __init__(self, job_id: str, limits: Limits, on_log: Callable[[str], None]) -> None:
-        super().__init__(limits, on_log)
+    def __init__(
+        self, job_id: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
+    ) -> None:
+        super().__init__(limits, on_log, on_progress)
         self.job_id = job_id
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.retirement: str | None = None

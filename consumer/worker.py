@@ -52,7 +52,9 @@ class Worker:
     async def run(self, job: Job, path: Path, limits: Limits, interrupt: asyncio.Future[None]) -> Outcome:
         """Run a job to its outcome. If the caller is cancelled, the worker is killed."""
         with job_log(job.request.id) as on_log:
-            return await self._run(EnclosedRun(job.request.id, limits, on_log), job, path, interrupt)
+            return await self._run(
+                EnclosedRun(job.request.id, limits, on_log, job.on_progress), job, path, interrupt
+            )
 
     async def _run(self, run: EnclosedRun, job: Job, path: Path, interrupt: asyncio.Future[None]) -> Outcome:
         self._hand_over(job, path, run)
