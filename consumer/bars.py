@@ -62,7 +62,8 @@ class Bars:
         """One job has ended; its bar, if it had one, makes room."""
         self._failed += not succeeded
         self._overall.update(self._all, advance=1, failed=self._failed)
-        if bar := self._of.pop(index, None):
+        bar = self._of.pop(index, None)
+        if bar is not None:  # the first one's number is 0
             self._jobs.remove_task(bar)
 
 

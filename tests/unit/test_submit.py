@@ -328,6 +328,7 @@ def test_bars_are_shown_for_a_few_jobs_and_what_they_say_is_made_harmless() -> N
         bars.ended(40, succeeded=False)
         bars.progress(41, "f:41", Progress(0.5))
         assert 41 in bars._of  # noqa: SLF001
+        assert len(bars._jobs.tasks) == MAX_BARS  # noqa: SLF001
     shown = screen.getvalue()
     assert "[red]" in shown
     assert "\\x1b[2Jfitting" in shown
