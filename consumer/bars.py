@@ -5,6 +5,8 @@ Only shows; knows nothing of how jobs go out and come back. What a classifier sa
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,7 +48,7 @@ class Bars:
     def shown(cls, total: int, console: Console) -> Iterator[Bars]:
         """Show them for the block."""
         overall, jobs = _overall(console), _jobs(console)
-        with Live(Group(jobs, overall), console=console):
+        with Live(Group(jobs, overall), console=console), _log_above():
             yield cls(overall, jobs, total)
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
@@ -65,6 +67,20 @@ class Bars:
         bar = self._of.pop(index, None)
         if bar is not None:  # the first one's number is 0
             self._jobs.remove_task(bar)
+
+
+@contextmanager
+def _log_above() -> Iterator[None]:
+    """Let log records go the way that keeps clear of the bars: by the stderr that rich has put in place."""
+    handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
+    before = [handler.stream for handler in handlers]
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            handler.setStream(stream)
 
 
 class _Rate(ProgressColumn):

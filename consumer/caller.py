@@ -111,7 +111,7 @@ class Caller:
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
-        async with connection(url, "submit", credentials) as opened:
+        async with connection(url, "client", credentials) as opened:
             with may_be_lost(), refusal_explained("make a reply queue"):
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     if address.queue and not await _is_kept(opened, address.queue):

@@ -125,7 +125,7 @@ class Client:
     """Publishes jobs to one queue and hands each caller its result.
 
     Mutable state: `_asked`, the requests on their way by correlation id; `_line`, done while RabbitMQ is there;
-    `_giving_up`, the timer that runs while it is not; `_gone`, set when that has run out.
+    `_giving_up`, the timer that runs while it is not; `_gone`, why nobody need wait, once that has run out.
     """
 
     def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
@@ -136,7 +136,7 @@ class Client:
         self._asked: dict[str, _Asked] = {}
         self._line: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
         self._giving_up: asyncio.TimerHandle | None = None
-        self._gone = False
+        self._gone: str | None = None
 
     def __repr__(self) -> str:
         return f"<Client of {self.queue}: {len(self._asked)} on their way>"
@@ -305,7 +305,7 @@ class Client:
     async def _until_answered(self, asked: _Asked) -> Reply:
         """Publish on each line after which a reply could not reach us, and wait."""
         if self._gone:
-            asked.fail(self._was_away())
+            asked.fail(ConnectionLostError(self._gone))
         while not asked.answered.done():
             if not self._line.done():
                 await _first({self._line, asked.answered})
@@ -334,28 +334,25 @@ class Client:
 
     def _changed(self, there: bool) -> None:
         """RabbitMQ came or went."""
-        self._gone = False
+        self._gone = None
         if self._giving_up:
             self._giving_up.cancel()
         if not there:
-            self._giving_up = asyncio.get_running_loop().call_later(self._outage_s, self._give_up)
+            away = f"the connection to RabbitMQ was lost for more than {self._outage_s:g} s"
+            self._giving_up = asyncio.get_running_loop().call_later(
+                self._outage_s, self._give_up, f"{away}; the jobs that it has will be done, their replies are lost"
+            )
 
     def _link_ended(self, link: asyncio.Task[None]) -> None:
         """By our end, by a fault at the start, or by a bug: which must not keep anybody waiting."""
         if not link.cancelled() and not isinstance(error := link.exception(), ConsumerError):
             log.error("no more connections to RabbitMQ; this is a bug", exc_info=error)
-        self._give_up()
+        self._give_up("the client is closed")
 
-    def _give_up(self) -> None:
-        self._gone = True
+    def _give_up(self, why: str) -> None:
+        self._gone = why
         for asked in self._asked.values():
-            asked.fail(self._was_away())
-
-    def _was_away(self) -> ConnectionLostError:
-        return ConnectionLostError(
-            f"the connection to RabbitMQ was lost for more than {self._outage_s:g} s; the jobs that it has will "
-            "be done, their replies are lost"
-        )
+            asked.fail(ConnectionLostError(why))
 
 
 @asynccontextmanager

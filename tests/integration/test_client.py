@@ -20,7 +20,9 @@ from harness import BIN, HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, 
 from management import Management
 from proxy import Proxy
 
+from consumer.blocking import BlockingClient
 from consumer.client import Client, Result
+from consumer.errors import BrokerUnreachableError
 from consumer.failures import (
     ClassifierError,
     CrashedError,
@@ -300,6 +302,12 @@ def test_a_plain_script_has_its_jobs_done(warm: ConsumerProcess, vhost_url: str)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["long", str(list(range(20))), "ClassifierError classifier_error"]
     warm.stop()
+
+
+def test_a_plain_script_hears_that_nobody_answers(vhost_url: str, proxy: Proxy) -> None:
+    proxy.refuse()
+    with pytest.raises(BrokerUnreachableError), BlockingClient.open(proxy.url(vhost_url)):
+        pass
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

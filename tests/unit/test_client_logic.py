@@ -202,6 +202,14 @@ async def test_a_first_connection_that_fails_is_the_callers_to_hear_of() -> None
 
 
 @runs_async
+async def test_a_client_that_is_closed_says_so() -> None:
+    async with connected(FakeRabbit()) as client:
+        pass
+    with pytest.raises(ConnectionLostError, match="the client is closed"):
+        await client.run({})
+
+
+@runs_async
 async def test_never_more_are_on_their_way_than_the_window() -> None:
     rabbit = FakeRabbit()
     async with connected(rabbit, window=3) as client:

@@ -7,6 +7,8 @@ import csv
 import io
 import itertools
 import json
+import logging
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -318,9 +320,12 @@ def test_a_row_of_csv_is_one_line_with_what_a_spreadsheet_wants() -> None:
 
 
 def test_bars_are_shown_for_a_few_jobs_and_what_they_say_is_made_harmless() -> None:
-    screen = io.StringIO()
+    screen, before = io.StringIO(), sys.stderr
     console = Console(file=screen, force_terminal=True, width=100)
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(handler)
     with Bars.shown(100, console) as bars:
+        assert handler.stream is not before
         for index in range(50):
             bars.progress(index, f"f:{index}", Progress(0.4, "[red]\x1b[2Jfitting"))
         assert len(bars._of) == MAX_BARS  # noqa: SLF001 - the promise is about the screen
@@ -334,3 +339,5 @@ def test_bars_are_shown_for_a_few_jobs_and_what_they_say_is_made_harmless() -> N
     assert "\\x1b[2Jfitting" in shown
     assert "2 of 100 jobs" in shown
     assert "failed 1" in shown
+    assert handler.stream is before
+    logging.getLogger().removeHandler(handler)
