@@ -84,11 +84,12 @@ def _log_above() -> Iterator[None]:
 
 
 class _Rate(ProgressColumn):
-    """Jobs per second over rich's sliding window; nothing is known before the second reply."""
+    """Jobs per second since the start. Over rich's sliding window two that end together look like thousands."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("- jobs/s" if speed is None else f"{speed:.1f} jobs/s")
+        elapsed_s = task.finished_time if task.finished else task.elapsed
+        rate = f"{task.completed / elapsed_s:.1f}" if task.completed and elapsed_s else "-"
+        return Text(f"{rate} jobs/s")
 
 
 def _overall(console: Console) -> Progress:
