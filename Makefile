@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench soak clean broker test-packages
+.PHONY: help demo run test check bench soak fuzz clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,16 +40,21 @@ soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing l
 	@CONSUMER_KILLS=50 $(BIN)/pytest tests/integration/test_faults.py -k killed_again_and_again
 	@CLUSTER_KILLS=5 $(BIN)/pytest tests/integration/test_cluster.py -k leader_lost_and
 
+# Shared out over the targets; the longer, the more new inputs. What it finds goes to fuzz-results/.
+FUZZ_S ?= 600
+fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for parser, decoder and settings (FUZZ_S: seconds)
+	@FUZZ_S=$(FUZZ_S) PYTHONPATH=tests $(BIN)/python -m fuzz
+
 clean: ## remove what the targets made; stops this folder's RabbitMQ node first
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
-	rm -rf $(VENV) .local-broker models models.trusted bench-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local-broker models models.trusted bench-results fuzz-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # With CONSUMER_AMQP_URL set, that RabbitMQ is used and none is installed.
 broker:
 	@test -n "$$CONSUMER_AMQP_URL" || sh deploy/debian-packages.sh rabbitmq-server
 
 test-packages:
-	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools chromium chromium-driver
+	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap chromium chromium-driver
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -57,7 +62,7 @@ $(VENV)/bin/python:
 	@echo "Making a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-bench: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-bench $(VENV)/.installed-fuzz: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing $(EXTRA) and what it needs into $(VENV), with the versions of constraints.txt"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(EXTRA)'
 	@touch $@
@@ -65,3 +70,4 @@ $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-bench: $(VENV)/bin
 $(VENV)/.installed: EXTRA = .
 $(VENV)/.installed-test: EXTRA = .[test]
 $(VENV)/.installed-bench: EXTRA = .[bench]
+$(VENV)/.installed-fuzz: EXTRA = .[fuzz]

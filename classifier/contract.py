@@ -10,6 +10,7 @@ native code wrote; an empty line means nothing to the contract.)
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -97,8 +98,8 @@ def run(function: Callable[[dict[str, Any]], object], path: str | None = None) -
     `path` is the program's last argument unless given. `function` may answer itself with `output()` or
     `error()` and return None. An exception becomes one `ERROR:` line with the traceback on stderr; a
     `JobError` the line alone. Returns normally in all these cases: the line is the answer, not the exit
-    code. `SystemExit` and `KeyboardInterrupt` pass through, and the service sees a program that ended
-    without an answer.
+    code. `SystemExit`, `KeyboardInterrupt`, and what says that memory or a larger file was refused, pass through:
+    the service sees a program that ended without an answer.
     """
     write(*answer(function, path))
 
@@ -115,7 +116,9 @@ def answer(function: Callable[[dict[str, Any]], object], path: str | None = None
         return [] if value is None and _answered else [_claimed(f"OUTPUT: {_to_json(value)}")]
     except JobError as bad_job:
         return _error_line(str(bad_job))
-    except Exception as raised:  # noqa: BLE001 - user code may raise anything, and each is this job's answer
+    except Exception as raised:  # user code may raise anything, and each is this job's answer
+        if _is_refusal(raised) and not _answered:
+            raise
         _print_traceback()
         return _error_line(": ".join(filter(None, (type(raised).__name__, str(raised)))))
 
@@ -133,6 +136,11 @@ def _read_job(path: str | None) -> dict[str, Any]:
     if not isinstance(job, dict):
         raise JobError(f"the job is not a JSON object but of type {type(job).__name__}")
     return job
+
+
+def _is_refusal(raised: Exception) -> bool:
+    """Whether the job was refused memory or a larger file: by its limits, and the service has words for that."""
+    return isinstance(raised, MemoryError) or (isinstance(raised, OSError) and raised.errno == errno.EFBIG)
 
 
 def _error_line(text: str) -> list[str]:

@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -28,11 +28,20 @@ EXIT_BUG: Final = 70
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-def serve(function: Callable[[dict[str, Any]], object], pipes: Sequence[int], *, max_growth: int) -> NoReturn:
-    """Run jobs until the pipe of jobs ends. `max_growth`, in bytes, is what the process may grow in memory."""
+def serve(
+    function: Callable[[dict[str, Any]], object],
+    pipes: Sequence[int],
+    *,
+    max_growth: int,
+    bounds: Mapping[str, int | None],
+) -> NoReturn:
+    """Run jobs until the pipe of jobs ends.
+
+    `max_growth`, in bytes, is what the process may grow in memory; `bounds` as `process.confine` has them.
+    """
     code = EXIT_BUG
     try:
-        jobs = _become(pipes)
+        jobs = _become(pipes, bounds)
         memory = Memory(max_growth)
         while line := jobs.readline():
             _run(function, json.loads(line), memory)
@@ -46,13 +55,14 @@ def serve(function: Callable[[dict[str, Any]], object], pipes: Sequence[int], *,
         os._exit(code)
 
 
-def _become(pipes: Sequence[int]) -> BinaryIO:
+def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
     """Turn the fork into a process that looks started by itself; return the pipe that jobs come by."""
     server = os.getppid()
     os.setsid()
     process.die_with(server)
     process.adopt_orphans()
     _be_another_process()
+    process.confine(bounds)
     return _take_pipes(pipes)
 
 
@@ -83,8 +93,11 @@ def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
 
 
 def _be_another_process() -> None:
-    """Undo what a fork shares and a start does not: random numbers, and signals that the import caught."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+    """Undo what a fork shares and a start does not: random numbers, and signals that the import caught.
+
+    SIGXFSZ, which Python ignores, ends who writes too large a file: an exception could be anything's.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     random.seed()
     # Only where it was imported before the fork: a worker that imports it itself gets numbers of its own anyway.
@@ -94,6 +107,7 @@ def _be_another_process() -> None:
 
 def _run(function: Callable[[dict[str, Any]], object], job: dict[str, Any], memory: Memory) -> None:
     path, job_id = job["path"], job["id"]
+    memory.begin()
     _enter(os.path.dirname(path), job["environment"])  # noqa: PTH120 - a Path would cost more than chdir
     contract.write(f"BEGIN: {job_id}")
     last = contract.answer(function, path)
@@ -115,10 +129,12 @@ def _enter(folder: str, environment: dict[str, str | None]) -> None:
 
 
 def _company() -> str | None:
-    """What the run left behind that may still print, compute or hold memory."""
+    """What the run left behind that may still print, compute or hold memory, or be missing to the next one."""
     if threads := [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]:
         return f"the classifier left a thread running: {', '.join(threads)}"
-    return "the classifier left a process running" if process.has_children() else None
+    if process.has_children():
+        return "the classifier left a process running"
+    return None if process.has_room_for_descriptors() else "the classifier left too many descriptors open"
 
 
 class Memory:
@@ -126,8 +142,14 @@ class Memory:
 
     def __init__(self, max_growth: int) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._peak = _opened_if_possible("/proc/self/clear_refs")
         self._at_birth = self._resident()
         self._max_growth = max_growth
+
+    def begin(self) -> None:
+        """A job begins: its peak is counted from here (proc(5), clear_refs)."""
+        if self._peak is not None:
+            os.write(self._peak, b"5")
 
     def excess(self) -> str | None:
         """Why the process has grown too much; None while it has not."""
@@ -139,3 +161,10 @@ class Memory:
     def _resident(self) -> int:
         """What the kernel says now, in bytes: the file is opened once, each read asks anew."""
         return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE
+
+
+def _opened_if_possible(path: str) -> int | None:
+    """Open a file of /proc for writing; where a container has it read-only, a peak is that of all its jobs."""
+    with suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    return None

@@ -13,7 +13,7 @@ from random import uniform
 FIRST_S = 0.1
 EARLY_CAP_S = 1.0
 EARLY_S = 60.0
-#: Later a tenth of the time that it has been away, up to this.
+#: Later a tenth of the time that it has been away, all outages since the last stable life together, up to this.
 LATE_CAP_S = 30.0
 #: A connection that lives shorter than this has ended no trouble: what broke the last one may break it as well.
 STABLE_S = 60.0
@@ -46,6 +46,10 @@ class Trouble:
         pause = chance(0.0, ceiling_s(self.failures, now - self.since))
         self.failures += 1
         return pause
+
+    def pass_over(self, life_s: float) -> None:
+        """Leave out the time of a short life: how long RabbitMQ was away is what makes pauses longer."""
+        self.since += life_s
 
     def is_worth_telling(self, fault: str, now: float) -> bool:
         """Whether to log a fault: a new one at once, an old one at growing intervals."""

@@ -110,7 +110,7 @@ class Broker:
         self._publisher = Publisher(writer, write, limits, self.lifetime)
         self._cancel: Any = None
         read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
-        write.close_callbacks.add(partial(self._closed, "the connection that publishes"))
+        write.close_callbacks.add(self._cannot_publish)
 
     @classmethod
     @asynccontextmanager
@@ -136,7 +136,11 @@ class Broker:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     read = await reader.channel(publisher_confirms=False)
                     write = await writer.channel(publisher_confirms=True, on_return_raises=True)
-            yield cls(reader, writer, read, write, limits or Limits())
+            broker = cls(reader, writer, read, write, limits or Limits())
+            try:
+                yield broker
+            finally:
+                await broker._publisher.finish()
 
     async def declare(self, topology: Topology) -> None:
         """Create all exchanges and queues, or find them as they should be.
@@ -253,6 +257,10 @@ class Broker:
                     # Exclusive to its caller, so there; or not ours to ask (4.2.6 and 4.3.0: needs configure).
                     return True
         return True
+
+    def _cannot_publish(self, channel: object, error: BaseException | None) -> None:
+        self._closed("the connection that publishes", channel, error)
+        self._publisher.lifetime.end(self.lifetime.ended.result())
 
     def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
         """Take note of a closed channel. With RabbitMQ's own words, where it said any."""

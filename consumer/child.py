@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 #: Between SIGTERM and SIGKILL.
 KILL_GRACE_S = 2.0
-#: After the group is gone, for what is still in the pipes: only a process that left the group can hold them.
+#: After all are gone, for what is still in the pipes: only who escaped a launcher that was killed can hold them.
 DRAIN_S = 0.5
 CHUNK_BYTES = 65536
 
@@ -77,6 +77,7 @@ class Child:
         self._pidfd = os.pidfd_open(pid)
         self._pipes = {stdout: self._loop.create_future(), stderr: self._loop.create_future()}
         self._stderr = stderr
+        self._number_is_ours = True
         self._closed = False
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._on_exit)
@@ -85,18 +86,25 @@ class Child:
             self._loop.add_reader(pipe, self._read, pipe, hear)
 
     async def end(self) -> None:
-        """Bring the process and its group to an end, asking first; then hear what they had already printed."""
+        """Bring the process and its group to an end, asking first."""
         if not self.exited.done():
             self.signal_group(signal.SIGTERM)
             await asyncio.wait([self.exited], timeout=KILL_GRACE_S)
         # The leader may be gone, its children not: they hold stdout open, and would outlive the job.
         self.signal_group(signal.SIGKILL)
         await asyncio.wait([self.exited])
+
+    async def drain(self) -> None:
+        """Hear what it had printed before its end."""
         await asyncio.wait(self._pipes.values(), timeout=DRAIN_S)
+
+    def give_up_number(self) -> None:
+        """Signal nobody any more: it is about to be reaped, and from then on its number may be another's."""
+        self._number_is_ours = False
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to the process and all that is still in its group."""
-        if self._closed:
+        if not self._number_is_ours:
             return
         try:
             os.killpg(self.pid, number)
@@ -109,7 +117,8 @@ class Child:
         self._read(self._stderr, self._hear_stderr)
 
     def close(self) -> None:
-        """Stop watching, before it is reaped: from then on its number may be another's."""
+        """Stop watching."""
+        self.give_up_number()
         if self._closed:
             return
         self._closed = True

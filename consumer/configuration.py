@@ -17,12 +17,15 @@ from pydantic_core import ErrorDetails
 
 from consumer.amqp_url import holds_password
 from consumer.errors import ConfigurationError
+from consumer.escaped import escaped
 from consumer.settings import Settings
 
 ENV_PREFIX = "CONSUMER_"
 #: Named in the environment or by the flag --config, never looked for: a file in the working directory that
 #: changes a service without being named is a surprise.
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
+#: Of a value, or of what is wrong with it: enough to know it again, and the remedy behind it stays in sight.
+SHOWN_CHARACTERS = 200
 
 
 def load(
@@ -47,7 +50,7 @@ def load(
         return Settings.model_validate(values)
     except ValidationError as error:
         lines = [_complaint(fault, values, sources) for fault in error.errors(include_url=False)]
-        raise ConfigurationError("\n".join(lines)) from None
+        raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -76,7 +79,10 @@ def _from_file(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib lets some of Python's own out
         raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
 
 
@@ -87,14 +93,16 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> str:
-    reason = fault["msg"].removeprefix("Value error, ")
+    reason = escaped(fault["msg"].removeprefix("Value error, "), SHOWN_CHARACTERS * 2)
     if not fault["loc"]:
-        return str(reason)
+        return reason
     name = str(fault["loc"][0])
     source = [source for source, given in sources.items() if name in given][-1]
     source = source.replace("{variable}", ENV_PREFIX + name.upper()).replace("{flag}", name.replace("_", "-"))
     if name not in Settings.model_fields:
         guess = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        return f"{name} {source}: no such setting" + (f"; did you mean {guess[0]}?" if guess else "")
-    shown = "(not shown)" if name == "amqp_url" else repr(values[name])
+        return f"{escaped(name, SHOWN_CHARACTERS)} {source}: no such setting" + (
+            f"; did you mean {guess[0]}?" if guess else ""
+        )
+    shown = "(not shown)" if name == "amqp_url" else escaped(repr(values[name]), SHOWN_CHARACTERS)
     return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"

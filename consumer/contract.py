@@ -17,6 +17,8 @@ from consumer.job import Progress
 
 #: What fits beside a bar.
 MAX_PROGRESS_CHARACTERS = 200
+#: More digits than any float has; to read a million of them would take its time.
+MAX_NUMBER_BYTES = 40
 
 
 class Kind(Enum):
@@ -117,6 +119,8 @@ def parse(line: bytes) -> Line:
 def read_progress(content: bytes) -> Progress | None:
     """Read what follows `PROGRESS:`; None if it does not begin with a number from 0 to 1."""
     number, _, text = content.partition(b" ")
+    if len(number) > MAX_NUMBER_BYTES:
+        return None
     try:
         fraction = float(number)
     except ValueError:

@@ -23,7 +23,7 @@ class ErrorCode(StrEnum):
     CRASHED = "crashed"
     #: The classifier was still at work when its run time was over, and was killed.
     TIMED_OUT = "timed_out"
-    #: The classifier went over one of the limits on what it may print, and was killed.
+    #: The classifier went over one of the limits on what it may take or print, and was killed.
     OVER_LIMIT = "over_limit"
     #: The classifier's OUTPUT line is not JSON.
     INVALID_OUTPUT = "invalid_output"
@@ -85,6 +85,15 @@ class Succeeded(Outcome):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a run has used: CPU seconds, its most bytes of memory, the signal that ended it; None: not known."""
+
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsuccessful(Outcome):
     """An ending without a result. Never made itself. `retryable`: another attempt may end differently."""
 
@@ -92,6 +101,7 @@ class Unsuccessful(Outcome):
     retryable: ClassVar[bool] = False
     message: str
     stderr_tail: str = ""
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

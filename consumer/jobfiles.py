@@ -152,7 +152,10 @@ def remove_tree(folder: Path) -> None:
     Never raises: a file that cannot be removed must not change how its job ended. `close` tries once more.
     """
     try:
-        shutil.rmtree(folder)
+        if folder.is_symlink() or folder.is_file():  # put there by a job in place of its folder
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
     except FileNotFoundError:
         pass  # a job may clean up after itself
     except PermissionError:

@@ -130,6 +130,8 @@ class Link(Generic[L]):
         self._lost_at = time.monotonic()
         if self._lost_at - began >= self._stable_s or not self._trouble.failures:
             self._trouble = Trouble(since=self._lost_at)
+        else:
+            self._trouble.pass_over(self._lost_at - began)
         self._tell(reason, since=self._lost_at)  # now: closing a peer that is silent takes seconds
 
     def _tell(self, fault: str, since: float) -> None:

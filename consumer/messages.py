@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from consumer import replyaddress
@@ -74,7 +74,20 @@ class MessageTooLargeError(Exception):
         super().__init__(f"the result has {size} bytes, RabbitMQ takes at most {limit} (max_message_size)")
 
 
-class ReplyError(BaseModel):
+class Used(BaseModel):
+    """What a run has used: CPU seconds, peak of memory, the signal that ended it; left out where not known."""
+
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    signal: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _known(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        known = [(name, value) for name, value in serialize(self).items() if value is not None]
+        return dict(sorted(known, key=lambda item: item[0] in Used.model_fields))  # the reason comes first
+
+
+class ReplyError(Used):
     """Why there is no output. `retryable`: the same job may well succeed at another time."""
 
     #: As text where a newer service knows more of them than we do.
@@ -103,7 +116,7 @@ class ProgressReport(BaseModel):
     text: str
 
 
-class ErrorRecord(BaseModel):
+class ErrorRecord(Used):
     """One line of the errors stream: what a dead-lettered message itself cannot carry. `time` is ISO 8601, UTC."""
 
     job_id: str
@@ -240,6 +253,7 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
         code=outcome.code,
         message=outcome.message,
         stderr_tail=outcome.stderr_tail,
+        **asdict(outcome.usage),
         attempt=request.attempt,
         run_ms=_milliseconds(outcome),
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -291,6 +305,7 @@ def _reply_error(outcome: Unsuccessful) -> bytes:
         message=outcome.message,
         retryable=outcome.retryable,
         stderr_tail=outcome.stderr_tail,
+        **asdict(outcome.usage),
     )
     return error.model_dump_json().encode()
 

@@ -4,7 +4,8 @@ The one place that settles, and it settles last: a reply is confirmed by RabbitM
 crash between the two gives a second reply with the same job id, never a lost one.
 
 A delivery dies with its connection, a run does not. The run's outcome is remembered, and answers the redelivery;
-nothing is published for the delivery that is gone, as the one that follows it will do so.
+so is what RabbitMQ has confirmed by then, and that is not published again. For a delivery that is gone nothing
+new is published, as the one that follows it will do so.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from consumer.messages import (
 from consumer.metrics import Metrics
 from consumer.pool import Pool
 from consumer.progress import reporting
-from consumer.remembered import Identity, Remembered
+from consumer.remembered import Identity, Remembered, Sent
 from consumer.replyaddress import CALLERS_OWN_PREFIXES
 from consumer.runner import Slot
 from consumer.settings import Settings
@@ -94,6 +95,28 @@ class Delivery(Protocol):
         """RabbitMQ puts the message back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is published for one delivery, but not again what this process had confirmed for the one before it.
+
+    `identity` is None for what was no job, and is always published.
+    """
+
+    delivery: Delivery
+    identity: Identity | None
+    remembered: Remembered
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        """Return None once RabbitMQ has the message, or why the queue did not get it."""
+        sent = Sent(queue, message.correlation_id, message.type)
+        if self.identity and self.delivery.redelivered and self.remembered.has_sent(self.identity, sent):
+            return None
+        fault = await self.delivery.publish(message, queue)
+        if self.identity and fault is None:
+            self.remembered.note_sent(self.identity, sent)
+        return fault
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """What handling a message needs. `interrupt` ends all running jobs; `consumer` names us in error records.
@@ -116,10 +139,17 @@ class Pipeline:
         request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
         self.metrics.received(request)
         job = self._read_job(delivery, request)
+        outcome: Outcome
+        identity = None
         try:
-            outcome = job if isinstance(job, Invalid) else await self._outcome(delivery, job)
+            if isinstance(job, Invalid):
+                outcome = job
+            else:
+                identity = Identity.of(job)
+                outcome = await self._outcome(delivery, job, identity)
             decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
-            outcome, settlement = await self._settle(delivery, request, outcome, decided)
+            answers = Answers(delivery, identity, self.remembered)
+            outcome, settlement = await self._settle(answers, request, outcome, decided)
         except ConnectionLostError as error:
             # The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again.
             self.metrics.lost()
@@ -137,13 +167,12 @@ class Pipeline:
             longest_timeout_s=self.settings.longest_timeout_s,
         )
 
-    async def _outcome(self, delivery: Delivery, job: Job) -> Outcome:
+    async def _outcome(self, delivery: Delivery, job: Job, identity: Identity) -> Outcome:
         """Run the job, but one that comes again only if it neither runs here now nor did so lately.
 
         Who waits for a run holds no slot, and a run waits for nobody: redeliveries may fill the whole prefetch
         while their runs fill the pool.
         """
-        identity = Identity.of(job)
         if delivery.redelivered:
             known = self.remembered.find(identity)
             if known is None and (run := self.running.get(identity)):
@@ -198,18 +227,18 @@ class Pipeline:
         return outcome
 
     async def _settle(
-        self, delivery: Delivery, request: Request, outcome: Outcome, decided: Disposition
+        self, answers: Answers, request: Request, outcome: Outcome, decided: Disposition
     ) -> tuple[Outcome, Settlement]:
         """Publish what the decision asks for, then tell RabbitMQ. A publish that fails changes the decision."""
-        if decided.settlement is Settlement.RETRY and not await self._retry(delivery, request):
+        if decided.settlement is Settlement.RETRY and not await self._retry(answers, request):
             decided = BURY
         recorded = outcome
         if decided.reply and request.reply_to:
             try:
-                fault = await delivery.publish(reply(request, outcome), request.reply_to)
+                fault = await answers.publish(reply(request, outcome), request.reply_to)
             except MessageTooLargeError as error:
                 return await self._settle(
-                    delivery, request, OverLimit(message=str(error), run_s=outcome.run_s), BURY
+                    answers, request, OverLimit(message=str(error), run_s=outcome.run_s), BURY
                 )
             if fault:
                 self.metrics.unroutable()
@@ -217,7 +246,8 @@ class Pipeline:
                 decided = decide_unroutable(decided, request.reply_to)
                 recorded = _with_fault(outcome, fault)
         if decided.records and isinstance(recorded, Unsuccessful):
-            await self._record(delivery, request, recorded)
+            await self._record(answers, request, recorded)
+        delivery = answers.delivery
         match decided.settlement:
             case Settlement.ACK | Settlement.RETRY:
                 await delivery.ack()
@@ -227,17 +257,17 @@ class Pipeline:
                 await delivery.requeue()
         return outcome, decided.settlement
 
-    async def _retry(self, delivery: Delivery, request: Request) -> bool:
+    async def _retry(self, answers: Answers, request: Request) -> bool:
         queue = self.topology.retry(request.attempt)
-        fault = await delivery.publish(retry_copy(delivery.message, request), queue)
+        fault = await answers.publish(retry_copy(answers.delivery.message, request), queue)
         if fault:
             log.error("job %s cannot be tried again: %s; create it, or start with `declare`", request.id, fault)
         return fault is None
 
-    async def _record(self, delivery: Delivery, request: Request, outcome: Unsuccessful) -> None:
+    async def _record(self, answers: Answers, request: Request, outcome: Unsuccessful) -> None:
         """A record that finds no stream is only logged: the dead-lettered job itself is what must not be lost."""
         record = error_record(request, outcome, consumer=self.consumer)
-        if fault := await delivery.publish(record, self.topology.errors):
+        if fault := await answers.publish(record, self.topology.errors):
             log.error("job %s leaves no error record: %s", request.id, fault)
 
 

@@ -9,18 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from consumer.environment import base_environment, job_environment
 from consumer.errors import ConfigurationError
-from consumer.job import Crashed, Job, Outcome
+from consumer.job import Crashed, Interrupted, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder
 from consumer.joblog import job_log
+from consumer.launcher import Launcher
 from consumer.process import run_program
-from consumer.run import Limits
+from consumer.room import file_of
+from consumer.sandbox import Sandbox, returncode_inside
 from consumer.settings import Settings
+from consumer.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +36,25 @@ class Program:
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    max_line_bytes: int
-    max_stdout_bytes: int
+    settings: Settings
+    sandbox: Sandbox | None
 
     @classmethod
     def from_settings(cls, settings: Settings, environment: Mapping[str, str]) -> Program:
         """Find the program.
 
         Raises:
-            ConfigurationError: there is none of that name.
+            ConfigurationError: there is none of that name, or the sandbox that was asked for cannot be had.
         """
-        return cls(
-            argv=command_line(settings.command or ()),
-            environment=base_environment(settings, environment),
-            max_line_bytes=settings.max_line_bytes,
-            max_stdout_bytes=settings.max_stdout_bytes,
-        )
+        argv = command_line(settings.command or ())
+        passed = base_environment(settings, environment)
+        sandbox = Sandbox.of(settings, passed, argv)
+        return cls(argv=argv, environment=passed, settings=settings, sandbox=sandbox)
+
+    def command_line(self, path: Path) -> tuple[str, ...]:
+        """Make one job's command line."""
+        argv = (*self.argv, str(path))
+        return self.sandbox.wrap(argv, path.parent) if self.sandbox else argv
 
 
 def command_line(command: Sequence[str]) -> tuple[str, ...]:
@@ -80,39 +88,50 @@ class ExecSlot:
 
     program: Program
     folder: JobFolder
+    launcher: Launcher
+    watch: Watch
 
     async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
         """Run the program on the job's file, which is gone with all around it when this returns."""
         try:
-            with self.folder.job(job.body) as path:
-                return await self._run_on(path, job, interrupt)
-        except OSError as error:  # a full disk is not the job's fault: another attempt may find room
+            async with file_of(self.folder, job.request.id, job.body, interrupt) as path:
+                return await self._run_on(path, job, interrupt) if path else Interrupted()
+        except OSError as error:  # not the job's fault: another consumer may do better
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
 
     async def _run_on(self, path: Path, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
-        limits = Limits(
-            timeout_s=job.timeout_s,
-            max_line_bytes=self.program.max_line_bytes,
-            max_stdout_bytes=self.program.max_stdout_bytes,
-        )
         with job_log(job.request.id) as on_log:
             return await run_program(
-                (*self.program.argv, str(path)),
+                self.program.command_line(path),
+                launcher=self.launcher,
+                watch=self.watch,
                 cwd=path.parent,
                 environment={**self.program.environment, **job_environment(job, path.parent)},
-                limits=limits,
+                limits=self.program.settings.limits(job.timeout_s),
                 on_log=on_log,
                 on_progress=job.on_progress,
                 interrupt=interrupt,
+                returncode_of=returncode_inside if self.program.sandbox else int,
             )
 
 
 class ExecRunner:
     """Slots that start a program per job; nothing is kept between jobs, so there is nothing to load again."""
 
-    def __init__(self, program: Program, files: JobFiles, size: int) -> None:
-        self.slots = tuple(ExecSlot(program, files.folder_of_slot()) for _ in range(size))
-        self.description = f"{' '.join(program.argv)} JOB.json, a program per job"
+    def __init__(self, slots: Sequence[ExecSlot], description: str) -> None:
+        self.slots = slots
+        self.description = description
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, program: Program, files: JobFiles, *, size: int) -> AsyncIterator[Self]:
+        """Make the slots; end what starts their programs afterwards."""
+        watch = Watch()
+        async with AsyncExitStack() as stack:
+            launchers = [await stack.enter_async_context(Launcher.opened()) for _ in range(size)]
+            slots = [ExecSlot(program, files.folder_of_slot(), launcher, watch) for launcher in launchers]
+            how = "a program per job, shut in" if program.sandbox else "a program per job"
+            yield cls(slots, f"{' '.join(program.argv)} JOB.json, {how}")
 
     async def reload(self) -> None:
         """Do nothing, and say why."""

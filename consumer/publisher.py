@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
+from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
@@ -30,24 +31,33 @@ REFUSAL_PATIENCE_S = 30.0
 #: though another leads the queue by then (seen on 3.10.8). New connections find the new leader. They are tried
 #: once, not before an election is over, and not again until the queue takes something: perhaps it really is full.
 STALE_S = 3.0
+#: After the other connection was lost, for confirms that are on their way: each saves a second answer.
+FINISH_S = 1.0
 #: How often confirms that do not come are looked for.
 WATCH_S = 1.0
 
 
 class Publisher:
-    """The connection that publishes. What breaks it ends the `lifetime`, and that ends all waits here.
+    """The connection that publishes.
 
-    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first.
+    Two lifetimes: with that of its broker nothing new is published; with its own, `lifetime`, no confirm comes any
+    more. What breaks this connection ends both.
+
+    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first; `_is_idle`,
+    set while there are none.
     """
 
     def __init__(
-        self, connection: AbstractConnection, channel: AbstractChannel, limits: Limits, lifetime: Lifetime
+        self, connection: AbstractConnection, channel: AbstractChannel, limits: Limits, broker: Lifetime
     ) -> None:
         self._connection = connection
         self._channel = channel
         self._limits = limits
-        self._lifetime = lifetime
+        self.lifetime = Lifetime()
+        self._broker = broker
         self._unconfirmed: dict[object, float] = {}
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish to a queue and wait until RabbitMQ has it.
@@ -68,10 +78,10 @@ class Publisher:
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
-            self._lifetime.raise_if_ended()
+            self._broker.raise_if_ended()
             try:
-                with self._lifetime.ends_if_lost(), self._limits.learned(), Waiting(self._lifetime):
-                    async with self._limits.unreachable.noted(queue, self._lifetime):
+                with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
+                    async with self._limits.unreachable.noted(queue, self._broker):
                         await self._publish_once(message, queue, mandatory=not is_direct)
             except PublishError:
                 return f"there is no queue {queue!r}"
@@ -81,8 +91,8 @@ class Publisher:
                     return f"the queue {queue!r} takes no messages (full?)"
                 if refused_s > STALE_S and queue not in self._limits.refusing:
                     self._limits.refusing.add(queue)
-                    self._lifetime.end(f"RabbitMQ refuses what we publish to {queue}")
-                    self._lifetime.raise_if_ended()
+                    self._broker.end(f"RabbitMQ refuses what we publish to {queue}")
+                    self._broker.raise_if_ended()
                 await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
             else:
                 self._limits.refusing.discard(queue)
@@ -96,8 +106,8 @@ class Publisher:
         """
         if self._limits.refuses(message) or queue in self._limits.unreachable:
             return
-        with suppress(DeliveryError), self._lifetime.ends_if_lost(), Waiting(self._lifetime):
-            async with self._limits.unreachable.noted(queue, self._lifetime):
+        with suppress(DeliveryError), self.lifetime.ends_if_lost(), Waiting(self.lifetime):
+            async with self._limits.unreachable.noted(queue, self.lifetime):
                 await self._publish_once(message, queue, mandatory=False)
 
     async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
@@ -110,6 +120,7 @@ class Publisher:
             raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
         ticket = object()
         self._unconfirmed[ticket] = asyncio.get_running_loop().time()
+        self._is_idle.clear()
         try:
             await channel.basic_publish(
                 message.body,
@@ -120,6 +131,16 @@ class Publisher:
             )
         finally:
             del self._unconfirmed[ticket]
+            if not self._unconfirmed:
+                self._is_idle.set()
+
+    async def finish(self) -> None:
+        """Wait a moment for the confirms that are on their way; none is waited for afterwards."""
+        idle = asyncio.create_task(self._is_idle.wait(), name="last confirms")
+        ends: set[asyncio.Future[Any]] = {idle, self.lifetime.ended}
+        await asyncio.wait(ends, timeout=FINISH_S, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        self.lifetime.end("the connection that publishes was closed")
 
     async def watch_confirms(self) -> None:
         """End the lifetime over a confirm that does not come. During an alarm RabbitMQ owes none."""
@@ -135,7 +156,9 @@ class Publisher:
                     log.warning("RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked")
                 held_since = now
             elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
-                self._lifetime.end(f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s")
+                reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
+                self._broker.end(reason)
+                self.lifetime.end(reason)
 
     async def _is_blocked(self) -> bool:
         """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait."""

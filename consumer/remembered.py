@@ -35,10 +35,19 @@ class Identity(NamedTuple):
         return cls(job.request.id, job.request.attempt, hashlib.sha256(job.body).digest())
 
 
+class Sent(NamedTuple):
+    """What was published for an attempt, as far as another receiver, or another answer, differs in it."""
+
+    queue: str
+    correlation_id: str | None
+    type: str | None
+
+
 class _Entry(NamedTuple):
     outcome: Outcome
     size: int
     until: float
+    sent: set[Sent]
 
 
 class Remembered:
@@ -66,7 +75,7 @@ class Remembered:
         """Remember how a job ended; the latest ending counts."""
         self._forget(identity)
         now = self._clock()
-        entry = _Entry(outcome, _size(outcome), now + self._keep_s)
+        entry = _Entry(outcome, _size(outcome), now + self._keep_s, set())
         self._entries[identity] = entry
         self._bytes += entry.size
         while self._is_too_much(now):
@@ -78,6 +87,16 @@ class Remembered:
         if entry is None or entry.until < self._clock():
             return None
         return entry.outcome
+
+    def note_sent(self, identity: Identity, sent: Sent) -> None:
+        """Remember that RabbitMQ has what was published for this attempt, in case it cannot be acked any more."""
+        if entry := self._entries.get(identity):
+            entry.sent.add(sent)
+
+    def has_sent(self, identity: Identity, sent: Sent) -> bool:
+        """Whether RabbitMQ has it."""
+        entry = self._entries.get(identity)
+        return entry is not None and sent in entry.sent
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -12,8 +12,8 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from consumer.contract import Kind, Line, LineParser, json_fault, read_progress
 from consumer.job import (
@@ -26,23 +26,13 @@ from consumer.job import (
     Progress,
     Succeeded,
     TimedOut,
+    Usage,
 )
+from consumer.limits import Limits, excess_at_end
 
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[Progress], None] | None
-
-#: The end of stderr that goes with a crash report.
-STDERR_TAIL_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one run may take: wall time in seconds, bytes of one stdout line, bytes of stdout in all."""
-
-    timeout_s: float
-    max_line_bytes: int
-    max_stdout_bytes: int
 
 
 class Cause(Enum):
@@ -59,7 +49,8 @@ class Run:
     """What the classifier has said, and the first cause that ends our waiting.
 
     Mutable state: the parser, `answer` and the tail of stderr grow with the bytes that are heard; `cause` gets
-    its one result from whichever comes first: the answer, a limit, the exit, the clock, the interruption.
+    its one result from whichever comes first: the answer, a limit, the exit, the clock, the interruption. What it
+    has used is the most that anybody has noted.
     """
 
     def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
@@ -70,13 +61,16 @@ class Run:
         self._cause: asyncio.Future[Cause] = self._loop.create_future()
         self._parser = LineParser(max_line_bytes=limits.max_line_bytes, max_total_bytes=limits.max_stdout_bytes)
         self._stderr = bytearray()
+        self._taken_too_much: str | None = None
+        self._cpu_s: float | None = None
+        self._peak_bytes: int | None = None
         self._on_log = on_log
         self._on_progress = on_progress
 
     @property
     def excess(self) -> str | None:
         """The limit that was passed, in words."""
-        return self._parser.excess
+        return self._parser.excess or self._taken_too_much
 
     @property
     def stderr_tail(self) -> str:
@@ -113,7 +107,24 @@ class Run:
     def hear_stderr(self, chunk: bytes) -> None:
         """Take the next bytes of stderr; only the last are kept."""
         self._stderr += chunk
-        del self._stderr[:-STDERR_TAIL_BYTES]
+        del self._stderr[: -self.limits.stderr_tail_bytes]
+
+    def exceed(self, words: str) -> None:
+        """Another limit than those on stdout was passed, in the words of limits.py; the first counts."""
+        self._taken_too_much = self._taken_too_much or words
+        self.settle(Cause.OVER_LIMIT)
+
+    def note(self, *, cpu_s: float, peak_bytes: int) -> None:
+        """Somebody has measured what it has used until now."""
+        self._cpu_s = max(self._cpu_s or 0.0, cpu_s)
+        self._peak_bytes = max(self._peak_bytes or 0, peak_bytes)
+
+    def usage(self, returncode: int | None) -> Usage:
+        """Sum up what it has used, as far as that was measured."""
+        number = -returncode if returncode is not None and returncode < 0 else None
+        name = _signal_name(number) if number else None
+        cpu_s = None if self._cpu_s is None else round(self._cpu_s, 3)
+        return Usage(cpu_s=cpu_s, peak_memory_bytes=self._peak_bytes, signal=name)
 
     def hear_end(self) -> None:
         """The process is dead; there may still be bytes of it in the pipes."""
@@ -135,7 +146,7 @@ class Run:
         elif line.kind is Kind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
             if self.answer is None:
                 self._on_progress(progress)
-        elif line.content:  # our SDK begins each protocol line with a line break
+        elif line.content and log.isEnabledFor(logging.DEBUG):  # to make 16 MiB printable takes seconds
             log.debug("outside the contract, or not asked for: %s", line.text)
 
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:
@@ -177,41 +188,44 @@ def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
     Except what a program says once we told it to stop: an `ERROR: terminated` from its SIGTERM handler is not
     the job's fault. `returncode` is as `subprocess` gives it, None where nobody was left to tell it.
     """
-    run_s, stderr_tail = run.age_s, run.stderr_tail
+    how: dict[str, Any] = {"stderr_tail": run.stderr_tail, "run_s": run.age_s, "usage": run.usage(returncode)}
     if run.answer and cause in (Cause.ANSWERED, Cause.EXITED):
-        return _judge(run.answer, stderr_tail, run_s)
-    if cause is Cause.EXITED and run.excess:  # found in the pipe after the program's end
+        return _judge(run.answer, run, how)
+    # What is found only now: in the pipe after the program's end, or in the way it ended.
+    excess = run.excess or excess_at_end(returncode, run.stderr_tail, run.limits)
+    if cause is Cause.EXITED and excess:
         cause = Cause.OVER_LIMIT
     match cause:
         case Cause.INTERRUPTED:
-            return Interrupted(run_s=run_s)
+            return Interrupted(run_s=run.age_s)
         case Cause.TIMED_OUT:
             message = f"killed after {run.limits.timeout_s:g} s without an answer (job_timeout_s)"
-            return TimedOut(message=message, stderr_tail=stderr_tail, run_s=run_s)
+            return TimedOut(message=message, **how)
         case Cause.OVER_LIMIT:
-            return OverLimit(message=f"killed: {run.excess}", stderr_tail=stderr_tail, run_s=run_s)
+            return OverLimit(message=f"killed: {excess}", **how)
         case _:
-            message = f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line"
-            return Crashed(message=message, stderr_tail=stderr_tail, run_s=run_s)
+            return Crashed(message=f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line", **how)
 
 
-def _judge(answer: Line, stderr_tail: str, run_s: float) -> Outcome:
+def _judge(answer: Line, run: Run, how: dict[str, Any]) -> Outcome:
     if answer.kind is Kind.ERROR:
-        message = answer.text or "the classifier gave no reason"
-        return Failed(message=message, stderr_tail=stderr_tail, run_s=run_s)
+        return Failed(message=answer.text or "the classifier gave no reason", **how)
     if fault := json_fault(answer.content):
-        message = f"the OUTPUT: line is not JSON: {fault}"
-        return InvalidOutput(message=message, stderr_tail=stderr_tail, run_s=run_s)
-    return Succeeded(output=answer.content, run_s=run_s)
+        return InvalidOutput(message=f"the OUTPUT: line is not JSON: {fault}", **how)
+    return Succeeded(output=answer.content, run_s=run.age_s)
 
 
 def describe_exit(returncode: int | None) -> str:
     """Put a return code as `subprocess` gives it into words: negative for a signal."""
     if returncode is None:
-        return "ended together with the fork server"
+        return "ended together with the process that had started it"
     if returncode >= 0:
         return f"exited with code {returncode}"
+    return f"killed by {_signal_name(-returncode)}"
+
+
+def _signal_name(number: int) -> str:
     try:
-        return f"killed by {signal.Signals(-returncode).name}"
+        return signal.Signals(number).name
     except ValueError:  # a real-time signal has no name
-        return f"killed by signal {-returncode}"
+        return f"signal {number}"

@@ -50,7 +50,9 @@ async def open_runner(
         ConfigurationError: the program does not exist, or the classifier does not load.
     """
     if settings.command:
-        yield ExecRunner(Program.from_settings(settings, environment), files, size)
+        program = Program.from_settings(settings, environment)
+        async with ExecRunner.open(program, files, size=size) as programs:
+            yield programs
         return
     async with WarmRunner.open(settings, files, environment, size=size) as runner:
         yield runner

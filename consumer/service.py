@@ -81,6 +81,15 @@ def consumer_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def too_powerful(euid: int) -> str | None:
+    """Say that the service runs as root; None if it does not."""
+    if euid != 0:
+        return None
+    return (
+        "runs as root, and so do the classifiers, whom few limits hold then: it never needs that, use another user"
+    )
+
+
 async def serve(settings: Settings, urls: Sequence[str]) -> None:
     """Take jobs until a signal says stop.
 
@@ -88,6 +97,8 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         ConfigurationError: something of ours cannot work; nothing was consumed.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
+    if warning := too_powerful(os.geteuid()):
+        log.warning("%s", warning)
     with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
         async with AsyncExitStack() as stack:
             opening = stack.enter_async_context(open_runner(settings, files, os.environ, size=settings.pool_size))

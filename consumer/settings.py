@@ -7,6 +7,7 @@ Nothing is read here, neither files nor the environment.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -26,6 +27,14 @@ from pydantic import (
 from consumer.amqp_url import check_url, split_urls
 from consumer.cpus import usable_cpus
 from consumer.credentials import Credentials
+from consumer.limits import (
+    MAX_FOLDER_BYTES,
+    MAX_MEMORY_BYTES,
+    MAX_PROCESSES,
+    MIN_FREE_BYTES,
+    STDERR_TAIL_BYTES,
+    Limits,
+)
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
@@ -40,8 +49,18 @@ def _list_from_json(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("not a JSON list") from None
+
+
+def _see_system_takes(text: str) -> None:
+    """Everything here ends up in a file's name, an argument, or a host's name."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no character") from None
+    if b"\0" in encoded:
+        raise ValueError("holds a NUL character")
 
 
 class Settings(BaseModel):
@@ -72,7 +91,7 @@ class Settings(BaseModel):
     )
     prefix: str = Field(
         "classifier",
-        pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z",
         description="1 to 100 letters, digits, `.`, `_` or `-`: the first part of every queue's and metric's name",
     )
     declare: bool = Field(
@@ -93,7 +112,7 @@ class Settings(BaseModel):
     )
     classifier: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z",
         description="package.module:function, called with the job as a dict; instead of `command`",
     )
     jobs_per_worker: int = Field(
@@ -182,6 +201,49 @@ class Settings(BaseModel):
         ge=1024,
         description="how much a classifier may print on stdout in one job, at least 1024",
     )
+    stderr_tail_bytes: int = Field(
+        STDERR_TAIL_BYTES,
+        ge=0,
+        le=65_536,
+        description="how much of the end of stderr goes with the reply of a job that failed, up to 65536",
+    )
+    max_memory_bytes: int = Field(
+        MAX_MEMORY_BYTES,
+        ge=32 * 1024 * 1024,
+        description="the memory that all processes of a job may take, for a warm worker beyond what it was forked "
+        "with, at least 33554432",
+    )
+    max_cpu_s: float | None = Field(
+        None,
+        gt=0,
+        description="CPU seconds that all processes of a job may take; default: twice its run time",
+    )
+    max_processes: int = Field(
+        MAX_PROCESSES,
+        ge=1,
+        le=100_000,
+        description="how many processes a job may have at once, 1 to 100000",
+    )
+    max_folder_bytes: int = Field(
+        MAX_FOLDER_BYTES,
+        ge=1024 * 1024,
+        description="how much a job may write to its folder, also its largest file anywhere, at least 1048576",
+    )
+    min_free_bytes: int = Field(
+        MIN_FREE_BYTES,
+        ge=0,
+        description="where job_dir has less room than this, the job that has written the most is killed",
+    )
+    sandbox: bool = Field(
+        False,
+        description="true: programs of `command` run under bubblewrap, without network, with nothing to write to "
+        "but the job's folder",
+    )
+    sandbox_paths: Annotated[tuple[Path, ...], BeforeValidator(_list_from_json)] = Field(
+        (),
+        description="a JSON list of files and folders that the program may read there, beside the system's, its "
+        "own and the models",
+    )
     job_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()),
         description="where job files are written; a tmpfs such as /dev/shm keeps them off the disk",
@@ -218,7 +280,7 @@ class Settings(BaseModel):
     def _reply_to_allowed_compiles(cls, value: str | None) -> str | None:
         try:
             re.compile(value or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression: {error}") from None
         return value
 
@@ -228,6 +290,15 @@ class Settings(BaseModel):
         """Pydantic would take it for 1."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are no value for this")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _system_takes_every_text(cls, value: object) -> object:
+        for part in value if isinstance(value, tuple) else (value,):
+            text = part.get_secret_value() if isinstance(part, SecretStr) else part
+            if isinstance(text, str | Path):
+                _see_system_takes(str(text))
         return value
 
     @model_validator(mode="after")
@@ -245,6 +316,15 @@ class Settings(BaseModel):
     def _one_classifier(self) -> Self:
         if self.command and self.classifier:
             raise ValueError("`command` and `classifier` are both set; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _sandbox_is_for_programs(self) -> Self:
+        if self.sandbox and not self.command:
+            raise ValueError(
+                "`sandbox` is for programs of `command`, and none is set; run a function as "
+                '["python3", "-m", "classifier", "--call", "package.module:function"]'
+            )
         return self
 
     @model_validator(mode="after")
@@ -283,3 +363,17 @@ class Settings(BaseModel):
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
         return self.job_timeout_cap_s or max(LEAST_TIMEOUT_CAP_S, self.job_timeout_s)
+
+    def limits(self, timeout_s: float) -> Limits:
+        """Give what a job may take that has this run time, in seconds."""
+        return Limits(
+            timeout_s=timeout_s,
+            max_line_bytes=self.max_line_bytes,
+            max_stdout_bytes=self.max_stdout_bytes,
+            stderr_tail_bytes=self.stderr_tail_bytes,
+            max_memory_bytes=self.max_memory_bytes,
+            max_cpu_s=self.max_cpu_s,
+            max_processes=self.max_processes,
+            max_folder_bytes=self.max_folder_bytes,
+            min_free_bytes=self.min_free_bytes,
+        )

@@ -20,6 +20,10 @@ from pamqp import decode, encode
 Decoded = tuple[int, Any]
 Decoder = Callable[[bytes], Decoded]
 
+#: Deeper than any header that means something (x-death has two levels), and far from Python's limit: pamqp takes
+#: more of the stack for a level when it encodes than when it decodes.
+MAX_LEVELS = 32
+
 #: What pamqp's decoders raise over bytes from outside: text, dates, and types that are in no table.
 _FAULTS = (ValueError, OverflowError, OSError, KeyError, IndexError, RecursionError, struct.error)
 
@@ -34,9 +38,9 @@ class Undecodable:
 def install() -> None:
     """Replace what raises. Doing it again changes nothing."""
     decode.METHODS["timestamp"] = _tolerant(decode.timestamp, lambda _: 8)
-    decode.METHODS["shortstr"] = _tolerant(decode.short_str, lambda data: 1 + data[0])
+    decode.METHODS["shortstr"] = _tolerant(decode.short_str, lambda data: 1 + int.from_bytes(data[:1], "big"))
     # Only the whole table, not a table within: so one look at the headers tells whether all can be trusted.
-    decode.METHODS["table"] = _tolerant(decode.field_table, lambda data: 4 + int.from_bytes(data[:4], "big"))
+    decode.METHODS["table"] = _tolerant(_shallow_table, lambda data: 4 + int.from_bytes(data[:4], "big"))
     encode.encode_table_value = _encode_table_value
 
 
@@ -50,6 +54,20 @@ def _tolerant(decoder: Decoder, size: Callable[[bytes], int]) -> Decoder:
             return size(data), Undecodable(str(error) or type(error).__name__)
 
     return decode_or_mark
+
+
+def _shallow_table(data: bytes) -> Decoded:
+    size, table = decode.field_table(data)
+    if _is_deeper(table, MAX_LEVELS):
+        raise ValueError(f"nested more than {MAX_LEVELS} levels deep")
+    return size, table
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 _encode_known = encode.encode_table_value

@@ -19,8 +19,9 @@ from consumer.errors import ConfigurationError
 from consumer.forkserver import NoWorkerError
 from consumer.job import Crashed, Interrupted, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder
-from consumer.run import Limits
+from consumer.room import file_of
 from consumer.settings import Settings
+from consumer.watch import Watch
 from consumer.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -36,29 +37,24 @@ class WarmSlot:
     workers: Workers
     folder: JobFolder
     settings: Settings
+    watch: Watch
 
     async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
         """Run the job on its file, which is gone with all around it when this returns."""
         try:
-            with self.folder.job(job.body) as path:
-                worker = await self.workers.take(interrupt)
-                if worker is None:
+            async with file_of(self.folder, job.request.id, job.body, interrupt) as path:
+                worker = await self.workers.take(interrupt) if path else None
+                if path is None or worker is None:
                     return Interrupted()
+                limits = self.settings.limits(job.timeout_s)
                 try:
-                    return await worker.run(job, path, self._limits(job), interrupt)
+                    return await worker.run(job, path, limits, self.watch, interrupt)
                 finally:
                     self.workers.give_back(worker)
         except NoWorkerError as error:
             return Crashed(message=str(error))
-        except OSError as error:  # a full disk is not the job's fault: another attempt may find room
+        except OSError as error:  # not the job's fault: another consumer may do better
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
-
-    def _limits(self, job: Job) -> Limits:
-        return Limits(
-            timeout_s=job.timeout_s,
-            max_line_bytes=self.settings.max_line_bytes,
-            max_stdout_bytes=self.settings.max_stdout_bytes,
-        )
 
 
 class WarmRunner:
@@ -83,7 +79,8 @@ class WarmRunner:
         home = str(files.home())
         child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
         workers = Workers(target, child_environment, settings, size=size)
-        slots = [WarmSlot(workers, files.folder_of_slot(), settings) for _ in range(size)]
+        watch = Watch()
+        slots = [WarmSlot(workers, files.folder_of_slot(), settings, watch) for _ in range(size)]
         try:
             await workers.start()
             yield cls(workers, slots, f"{target} in warm workers, {settings.jobs_per_worker} jobs each")

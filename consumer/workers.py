@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -34,7 +35,9 @@ class Workers:
         self._environment = environment
         self._size = size
         self._jobs = settings.jobs_per_worker
-        self._max_growth = settings.max_worker_growth_bytes
+        # The kernel counts what earlier jobs have left as well: half of its limit at most, one job has the rest.
+        self._max_growth = min(settings.max_worker_growth_bytes, settings.max_memory_bytes // 2)
+        self._bounds = settings.limits(settings.longest_timeout_s).bounds(jobs=settings.jobs_per_worker)
         self._server: ForkServer | None = None
         self._changing = asyncio.Lock()
         self._idle: list[Worker] = []
@@ -163,7 +166,13 @@ class Workers:
             self._forking.discard(this)
 
     async def _fork_from(self, server: ForkServer) -> Worker:
-        worker = Worker(server, await server.fork(max_growth=self._max_growth), jobs=self._jobs)
+        forked = await server.fork_worker(max_growth=self._max_growth, bounds=self._bounds)
+        try:
+            worker = Worker(server, forked, jobs=self._jobs)
+        except OSError as error:
+            os.close(forked.stdin)
+            await server.end(forked.child)
+            raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from uuid import uuid4
 
+import hypothesis
 import pytest
 from cluster import Cluster
 from harness import Producer, Tell
@@ -18,6 +19,16 @@ from management import Management
 
 from consumer import localbroker
 from consumer.management import create_vhost, delete_vhost
+
+# The same examples in every run: what fails here fails for the change, not by chance. New ones are found by
+# `make fuzz`. Without a deadline, as the machine may be busy.
+hypothesis.settings.register_profile(
+    "same-each-time",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("same-each-time")
 
 
 @pytest.fixture(scope="session")

@@ -327,7 +327,7 @@ def test_message_too_large(site: Site) -> None:
 
 def test_poison_job(site: Site) -> None:
     """A job that kills the consumer itself is ended by RabbitMQ's delivery limit."""
-    command = script(site.folder, "kill -KILL $PPID")
+    command = script(site.folder, "kill -KILL $(awk '/^PPid/ {print $2}' /proc/$PPID/status)")  # past the launcher
     policy = {"pattern": JOBS, "apply-to": "queues", "definition": {"delivery-limit": 2}}
     api(site.vhost.node, "PUT", f"policies/{site.vhost.vhost}/limit", policy)
     for deaths in range(3):

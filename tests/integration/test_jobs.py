@@ -76,6 +76,8 @@ def test_an_error_line_gives_an_error_reply_a_dead_letter_and_a_record(
 ) -> None:
     producer.publish(TOPOLOGY.jobs, b'{"fail": 1}', message_id="m3")
     error = producer.take(TOPOLOGY.results).json["error"]
+    assert 0 < error.pop("cpu_s") < 5
+    assert 2**20 < error.pop("peak_memory_bytes") < 2**30
     assert error == {
         "code": "classifier_error",
         "message": "as told",

@@ -20,9 +20,9 @@ from storm.weather import gathered, growth, until
 
 STORM_S = float(os.environ.get("STORM_S", "15"))
 SEED = int(os.environ.get("STORM_SEED", "0")) or secrets.randbelow(1_000_000)
-#: What a consumer may end with in a storm: as told to, killed, told to before it could hear it, or because its
-#: start met no RabbitMQ, or one half up.
-ENDINGS = {os.EX_OK, -signal.SIGKILL, -signal.SIGTERM, os.EX_UNAVAILABLE, os.EX_TEMPFAIL}
+#: What a consumer may end with in a storm: as told to, killed, told to before it could hear it, because its start
+#: met no RabbitMQ or one half up, or because a fault struck its fork server while that loaded the classifier.
+ENDINGS = {os.EX_OK, -signal.SIGKILL, -signal.SIGTERM, os.EX_UNAVAILABLE, os.EX_TEMPFAIL, os.EX_CONFIG}
 #: Memory is judged in storms that last so long that a leak would show, and caches no longer do.
 LONG_S, MOST_GROWTH = 300, 1.05
 

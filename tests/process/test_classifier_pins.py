@@ -20,7 +20,7 @@ import pytest
 from fakes import never, runs_async
 
 from classifier import model, trust
-from consumer import forkserver
+from consumer import forker
 from consumer.configuration import load
 from consumer.errors import ConfigurationError
 from consumer.job import Failed, Job, Request, Succeeded
@@ -300,8 +300,8 @@ async def test_a_model_that_loads_without_end_stops_the_start_and_is_named(
 ) -> None:
     swap(served, Call(time.sleep, 1000))
     trust.trust(served, model.content_of(served), home / "models.trusted")
-    monkeypatch.setattr(forkserver, "START_TIMEOUT_S", 5.0)
-    monkeypatch.setattr(forkserver, "CLOSE_GRACE_S", 0.0)
+    monkeypatch.setattr(forker, "START_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(forker, "CLOSE_GRACE_S", 0.0)
     with pytest.raises(ConfigurationError, match=rf"cannot be loaded, not done after 5 s:\nloading {served}$"):
         async with opened(home):
             pass

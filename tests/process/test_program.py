@@ -20,7 +20,7 @@ from consumer.environment import QUIET, THREAD_VARIABLES, base_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
-from consumer.program import ExecSlot, Program
+from consumer.program import ExecRunner, Program
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #: What a service may find in its own environment.
@@ -58,12 +58,12 @@ class Bench:
     settings: dict[str, Any] = field(default_factory=dict)
     surroundings: Mapping[str, str] = field(default_factory=lambda: SURROUNDINGS)
 
-    def slot(self, *command: str) -> ExecSlot:
-        settings = load({**self.settings, "command": list(command)}, {})
-        return ExecSlot(Program.from_settings(settings, self.surroundings), self.files.folder_of_slot())
+    def program(self, *command: str) -> Program:
+        return Program.from_settings(load({**self.settings, "command": list(command)}, {}), self.surroundings)
 
     async def run(self, *command: str, of: Job | None = None) -> Outcome:
-        return await self.slot(*command).run(of or job(), never())
+        async with ExecRunner.open(self.program(*command), self.files, size=1) as runner:
+            return await runner.slots[0].run(of or job(), never())
 
     async def shell(self, script: str, of: Job | None = None) -> Outcome:
         """Run a shell script as the classifier: the job's path is its `$1`."""
@@ -248,7 +248,7 @@ async def test_a_job_file_that_cannot_be_written_is_worth_another_attempt() -> N
 
 def test_a_program_that_is_not_there_stops_the_start(bench: Bench) -> None:
     with pytest.raises(ConfigurationError, match="no program 'no-such-program'"):
-        bench.slot("no-such-program")
+        bench.program("no-such-program")
 
 
 def test_a_function_may_live_where_the_service_was_started(

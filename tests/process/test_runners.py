@@ -7,95 +7,30 @@ the same process; `fresh` is a warm worker per job.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import never, runs_async
+from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
 from consumer.child import KILL_GRACE_S
-from consumer.configuration import load
 from consumer.job import (
     Crashed,
     Failed,
     Interrupted,
     InvalidOutput,
-    Job,
-    Outcome,
     OverLimit,
-    Request,
-    Succeeded,
     TimedOut,
-    Unsuccessful,
 )
-from consumer.jobfiles import JobFiles
+from consumer.limits import STDERR_TAIL_BYTES
 from consumer.process import LINGER_S
-from consumer.run import STDERR_TAIL_BYTES
-from consumer.runner import Slot, open_runner
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HERE = Path(__file__).parent
-
-
-def job(timeout_s: float = 30.0, **request: Any) -> Job:  # noqa: ANN401 - a request's own
-    fields = {"id": "id-1", "correlation_id": "c", **request}
-    return Job(request=Request(**fields), body=b"{}", timeout_s=timeout_s)
-
-
-@dataclass
-class Bench:
-    """One slot of a runner. Log lines `pid N` of the classifier name processes that are watched from then on."""
-
-    runner: str
-    folder: Path
-    watched: Watched
-    settings: dict[str, Any] = field(default_factory=dict)
-    logs: list[str] = field(default_factory=list)
-    logged: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Slot]:
-        """Open the runner; when it is closed nothing is left but empty folders."""
-        target = "cases:dispatch"
-        chosen: dict[str, Any] = {"classifier": target, "jobs_per_worker": 1 if self.runner == "fresh" else 50}
-        if self.runner == "exec":
-            chosen = {"command": [sys.executable, "-m", "classifier", "--call", target]}
-        surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), "CONSUMER_AMQP_URL": "amqp://secret"}
-        with JobFiles.opened(self.folder) as files:
-            settings = load({**chosen, **self.settings}, {})
-            async with open_runner(settings, files, surroundings, size=1) as runner:
-                yield runner.slots[0]
-                assert list(files.folder.glob("slot-*/*")) == []
-
-    async def run(self, case: str, of: Job | None = None, **body: object) -> Outcome:
-        """Run a case; whatever its end, the slot is as good as new for another."""
-        async with self.open() as slot:
-            outcome = await slot.run(with_body(of or job(), case=case, **body), never())
-            after = await slot.run(with_body(job(id="after"), case="echo"), never())
-            assert isinstance(after, Succeeded)
-        return outcome
-
-    def hear(self, record: logging.LogRecord) -> bool:
-        """Take what a job has logged; as a filter, that lets everything through."""
-        of_job, _, text = record.getMessage().partition("job id-1: ")
-        if text and not of_job:
-            self.logs.append(text)
-            if text.startswith("pid "):
-                self.watched.add(int(text.removeprefix("pid ")))
-            self.logged.set()
-        return True
-
-
-def with_body(made: Job, **body: object) -> Job:
-    return replace(made, body=json.dumps(body).encode())
 
 
 @pytest.fixture(params=["exec", "warm", "fresh"])
@@ -106,16 +41,6 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCapt
     yield made
     caplog.handler.removeFilter(made.hear)
     made.watched.close()
-
-
-def output(outcome: Outcome) -> Any:  # noqa: ANN401 - JSON
-    assert isinstance(outcome, Succeeded), outcome
-    return json.loads(outcome.output)
-
-
-def told(outcome: Outcome) -> Unsuccessful:
-    assert isinstance(outcome, Unsuccessful), outcome
-    return outcome
 
 
 # What a classifier answers
@@ -209,7 +134,7 @@ async def test_a_job_runs_at_home_with_its_own_variables_and_none_of_ours(bench:
 
 @runs_async
 async def test_a_job_finds_nothing_of_the_one_before_it(bench: Bench) -> None:
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         one = with_body(job(traceparent=TRACEPARENT), case="surroundings")
         first = output(await slot.run(one, never()))
         await slot.run(with_body(job(), case="leaves_files"), never())
@@ -281,7 +206,7 @@ async def test_what_prints_too_much_is_over_limit_and_gone(bench: Bench, case: s
 @runs_async
 async def test_an_interrupt_ends_a_running_job(bench: Bench) -> None:
     interrupt = never()
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), interrupt))
         await bench.logged.wait()
         interrupt.set_result(None)
@@ -293,13 +218,13 @@ async def test_an_interrupt_ends_a_running_job(bench: Bench) -> None:
 async def test_an_interrupt_that_came_before_the_job_counts(bench: Bench) -> None:
     interrupt = never()
     interrupt.set_result(None)
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         assert isinstance(await slot.run(with_body(job(), case="hangs"), interrupt), Interrupted)
 
 
 @runs_async
 async def test_a_cancelled_job_leaves_no_process_and_no_file(bench: Bench) -> None:
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), never()))
         await bench.logged.wait()
         running.cancel()
@@ -318,7 +243,7 @@ async def test_a_child_that_is_left_behind_is_gone(bench: Bench) -> None:
 @runs_async
 async def test_many_jobs_leave_no_descriptor_and_no_zombie(bench: Bench, case: str) -> None:
     before = children(), descriptors()
-    async with bench.open() as slot:
+    async with bench.open() as (slot,):
         for _ in range(12):
             await slot.run(with_body(job(), case=case), never())
     assert (children(), descriptors() - len(bench.watched)) == before

@@ -20,7 +20,7 @@ import pytest
 from fakes import PATIENCE_S, never, runs_async
 from watched import Watched, children, descriptors
 
-from consumer import forkserver
+from consumer import forker
 from consumer.configuration import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Unsuccessful
@@ -264,8 +264,8 @@ async def test_a_classifier_that_does_not_load_stops_the_start_with_its_tracebac
 
 @runs_async
 async def test_an_import_without_end_stops_the_start(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forkserver, "START_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(forkserver, "CLOSE_GRACE_S", 0.0)
+    monkeypatch.setattr(forker, "START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(forker, "CLOSE_GRACE_S", 0.0)
     target = bench.module("mine", "import time\ntime.sleep(1000)")
     with pytest.raises(ConfigurationError, match=r"cannot be loaded, not done after 0\.5 s"):
         async with bench.open(target):
@@ -305,7 +305,7 @@ async def test_a_killed_fork_server_ends_its_jobs_and_is_started_anew(bench: Ben
         running = asyncio.create_task(opened.run("waits_for", file="/nowhere"))
         await opened.logged("runs")
         os.kill(server, signal.SIGKILL)
-        assert told(await running).startswith("ended together with the fork server")
+        assert told(await running).startswith("ended together with the process that had started it")
         assert isinstance(await opened.run(), Succeeded)
         assert server not in bench.children()
     assert "the fork server has died; starting another" in bench.caplog.text
@@ -318,13 +318,13 @@ def no_descriptor_left() -> Iterator[None]:
     highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
     fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(highest)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(fillers) + 1, hard))
-    for filler in fillers[-2:]:  # enough for the job's file; with a dead worker's four too few for another's seven
+    for filler in fillers[-1:]:  # enough for the job's file; with a dead worker's five too few for another's seven
         os.close(filler)
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for filler in fillers[:-2]:
+        for filler in fillers[:-1]:
             os.close(filler)
 
 

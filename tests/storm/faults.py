@@ -99,6 +99,7 @@ class Rabbit:
 
     def killed(self, _: random.Random) -> bool:
         os.kill(self.node.pid, signal.SIGKILL)
+        os.waitpid(self.node.pid, 0)  # its ports are free when its last thread has gone
         self.node = self._up()
         return True
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from consumer.backoff import Trouble, ceiling_s
+from consumer.backoff import EARLY_CAP_S, Trouble, ceiling_s
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,11 @@ def test_each_new_fault_is_told_though_others_are_kept_quiet() -> None:
         fault for fault in ("down", "down", "refused", "down", "refused") if trouble.is_worth_telling(fault, 1)
     ]
     assert told == ["down", "refused"]
+
+
+def test_short_lives_between_outages_make_no_pause_longer() -> None:
+    trouble = Trouble(since=0.0)
+    for _ in range(10):
+        trouble.pause_s(0.0)
+    trouble.pass_over(500.0)
+    assert trouble.pause_s(501.0, chance=lambda _, most: most) == EARLY_CAP_S

@@ -46,6 +46,14 @@ def test_any_text_is_one_line_and_printable(text: str) -> None:
     assert len(escaped(text, 100)) <= 150
 
 
+@given(text=st.text(st.characters(categories=["Cc", "Cf", "Cs", "L", "Z"])), other=st.text())
+def test_any_record_is_one_line_that_begins_with_its_time(text: str, other: str) -> None:
+    shown = logged("job %s: %s", text, other).removesuffix("\n")
+    assert shown.replace("\t", "").isprintable()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    job ", shown)
+    shown.encode()
+
+
 def test_letters_of_all_languages_stay_as_they_are() -> None:
     text = "naïve Größe \t 测试 тест \U0001f600"
     assert escaped(text, 100) == text

@@ -10,14 +10,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from fuzz import fuzz_messages
 from hypothesis import given
 from hypothesis import strategies as st
+from pamqp.commands import Basic
 from pydantic_core import from_json
 
+from consumer import tolerant
 from consumer.contract import parse
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
+from consumer.limits import STDERR_TAIL_BYTES
 from consumer.messages import ErrorRecord, Message, Reply, error_record, read_job, read_request, reply, retry_copy
-from consumer.run import STDERR_TAIL_BYTES
 from consumer.settings import MAX_LINE_BYTES
 from consumer.topology import Topology
 
@@ -282,6 +285,51 @@ def test_reading_never_raises_and_what_comes_of_it_can_be_answered(message: Mess
     answer = reply(request, outcome)
     assert Reply.model_validate_json(answer.body).job_id == request.id
     assert len(str(answer.correlation_id).encode()) <= 255
+
+
+#: Longer names are cut by the client library.
+SHORT_NAMES = HEADER_NAMES.filter(lambda name: len(name.encode()) <= 128)
+#: What RabbitMQ may deliver in a header, within what the client library encodes.
+WIRE_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.binary(max_size=20)
+    | st.decimals(-(2**31), 2**31 - 1, places=0)
+    | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis wants it
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SHORT_NAMES, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.builds(
+        Basic.Properties,
+        headers=st.dictionaries(SHORT_NAMES, WIRE_VALUES, max_size=4),
+        message_id=SHORT,
+        correlation_id=SHORT,
+        reply_to=SHORT,
+        message_type=SHORT,
+        content_type=SHORT,
+        content_encoding=SHORT,
+        app_id=SHORT,
+        user_id=SHORT,
+        priority=st.none() | st.integers(0, 255),
+        timestamp=st.none() | st.datetimes(datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - as above
+    ),
+    st.sampled_from([b"{}", b"[]"]),
+    st.binary(max_size=3),
+    st.integers(0, 300),
+)
+def test_any_properties_on_the_wire_are_answered_and_sent_again(
+    sent: Basic.Properties, body: bytes, damage: bytes, place: int
+) -> None:
+    tolerant.install()
+    wire = sent.marshal()
+    fuzz_messages.one(wire + body + bytes([len(body)]))
+    fuzz_messages.one(wire[:place] + damage + wire[place + len(damage) :] + body + bytes([len(body)]))
 
 
 def test_the_reply_to_a_success_holds_the_output_as_it_was_printed() -> None:

@@ -263,8 +263,7 @@ async def test_a_remembered_outcome_needs_no_question() -> None:
     bench = Bench(SUCCEEDED, drop_if_caller_gone=True)
     await bench.handle(reply_to="amq.gen-1")
     await bench.handle(reply_to="amq.gen-1", redelivered=True)
-    answered = [("publish", "amq.gen-1"), ("settle", "ack")]
-    assert bench.events == [("ask", "amq.gen-1"), *answered, *answered]
+    assert bench.events == [("ask", "amq.gen-1"), ("publish", "amq.gen-1"), ("settle", "ack"), ("settle", "ack")]
 
 
 @pytest.mark.parametrize("reply_to", ["answers", "amq.gen-1"])
@@ -330,14 +329,46 @@ async def test_a_redelivery_is_answered_with_the_remembered_outcome() -> None:
     assert bench.events == [("publish", "answers"), ("settle", "ack")]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "published"),
+    [(SUCCEEDED, ["answers"]), (FAILED, ["answers", "ours.errors"]), (CRASHED, ["ours.retry.1s"])],
+    ids=["a reply", "a reply and a record", "a retry copy"],
+)
 @runs_async
-async def test_a_remembered_crash_is_tried_again_once_more() -> None:
-    """Its retry copy may have got lost with the connection; two of them are better than none."""
-    bench = Bench(CRASHED)
-    await bench.handle()
-    await bench.handle(redelivered=True)
+async def test_what_rabbitmq_has_is_not_published_again_for_a_redelivery(
+    outcome: Outcome, published: list[str]
+) -> None:
+    bench = Bench(outcome)
+    first = await bench.handle()
+    again = await bench.handle(redelivered=True)
     assert len(bench.slot.jobs) == 1
-    assert bench.events == [("publish", "ours.retry.1s"), ("settle", "ack")] * 2
+    assert [name for kind, name in bench.events if kind == "publish"] == published
+    assert again.settlement == first.settlement
+
+
+@pytest.mark.parametrize("changed", [{"reply_to": "others"}, {"correlation_id": "other"}], ids=str)
+@runs_async
+async def test_a_redelivery_with_another_address_is_answered_there(changed: dict[str, Any]) -> None:
+    bench = Bench(SUCCEEDED)
+    await bench.handle()
+    await bench.handle(**{"redelivered": True, **changed})
+    assert len([name for kind, name in bench.events if kind == "publish"]) == 2
+
+
+@runs_async
+async def test_a_result_too_large_is_dead_lettered_for_a_redelivery_too() -> None:
+    """The failure that was told instead must not pass for the answer."""
+    bench = Bench(SUCCEEDED)
+
+    class Small(FakePublisher):
+        async def publish(self, message: Message, queue: str) -> str | None:
+            if b"succeeded" in message.body:
+                raise MessageTooLargeError(len(message.body), 10)
+            return await super().publish(message, queue)
+
+    bench.publisher = Small(bench.events)
+    assert [(await bench.handle(redelivered=again)).settlement for again in (False, True)] == ["dead-letter"] * 2
+    assert len(bench.publisher.taken["answers"]) == 1
 
 
 @pytest.mark.parametrize(

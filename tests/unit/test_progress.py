@@ -13,13 +13,14 @@ from consumer.configuration import load
 from consumer.contract import Kind, parse, read_progress
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
+from consumer.limits import Limits
 from consumer.messages import Message, progress_report, read_request
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.progress import Reporter
 from consumer.remembered import Remembered
-from consumer.run import Limits, Run
+from consumer.run import Run
 from consumer.runner import Slot
 from consumer.topology import Topology
 
@@ -40,6 +41,7 @@ LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
         (b"-0.1", None),
         (b"nan", None),
         (b"inf", None),
+        (b"0." + b"3" * 1_000_000, None),
     ],
 )
 def test_progress_is_a_number_from_0_to_1_and_a_text(content: bytes, progress: Progress | None) -> None:

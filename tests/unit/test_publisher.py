@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 import pytest
@@ -68,3 +69,48 @@ async def test_a_queue_that_has_taken_something_since_is_met_by_new_connections_
     channel.refuses = True
     with pytest.raises(ConnectionLostError):
         await accepted.publish(Message(body=b"1"), "results")
+
+
+class LateChannel(Channel):
+    """Confirms when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.confirm = asyncio.Event()
+
+    async def get_underlay_channel(self) -> LateChannel:
+        return self
+
+    async def basic_publish(self, *_: object, **__: object) -> None:
+        self.asked.set()
+        await self.confirm.wait()
+
+
+async def published_late() -> tuple[LateChannel, Publisher, asyncio.Task[str | None]]:
+    """A publish whose confirm is on its way when the other connection is lost."""
+    channel, broker = LateChannel(), Lifetime()
+    opened = Publisher(cast("AbstractConnection", None), cast("AbstractChannel", channel), Limits(), broker)
+    task = asyncio.create_task(opened.publish(Message(body=b"1"), "results"))
+    await channel.asked.wait()
+    broker.end("the connection that reads jobs was closed")
+    return channel, opened, task
+
+
+@runs_async
+async def test_a_confirm_that_is_on_its_way_is_taken_though_the_other_connection_is_lost() -> None:
+    channel, opened, task = await published_late()
+    finishing = asyncio.create_task(opened.finish())
+    channel.confirm.set()
+    await finishing
+    assert await task is None
+    with pytest.raises(ConnectionLostError):
+        await opened.publish(Message(body=b"2"), "results")
+
+
+@runs_async
+async def test_a_confirm_that_does_not_come_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "FINISH_S", 0.0)
+    _, opened, task = await published_late()
+    await opened.finish()
+    with pytest.raises(ConnectionLostError):
+        await task

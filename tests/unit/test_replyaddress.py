@@ -67,6 +67,18 @@ def test_a_pattern_may_name_server_named_queues_and_direct_replies() -> None:
     assert refusal("answers", TOPOLOGY, allowed) is not None
 
 
+@given(
+    start=st.sampled_from(["ours", "amq", "amq.gen-", DIRECT_REPLY_PREFIX, ""]),
+    rest=st.text("ours.jobsretamqgn-", max_size=12),
+)
+def test_of_any_names_only_those_of_callers_and_the_results_are_taken(start: str, rest: str) -> None:
+    name = start + rest
+    is_ours = name.startswith("ours.") and name != TOPOLOGY.results
+    is_rabbitmqs = name.startswith("amq.") and not name.startswith(("amq.gen-", DIRECT_REPLY_PREFIX))
+    assert (refusal(name, TOPOLOGY, None) is not None) == (is_ours or is_rabbitmqs)
+    assert refusal(name, TOPOLOGY, ".*") == refusal(name, TOPOLOGY, None)
+
+
 @given(name=st.text(max_size=255))
 def test_any_name_gets_an_answer_without_a_control_character(name: str) -> None:
     assert (refusal(name, TOPOLOGY, "a*") or "").isprintable()

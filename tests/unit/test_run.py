@@ -8,7 +8,8 @@ import pytest
 from fakes import never, runs_async
 
 from consumer.job import Crashed, Failed, Interrupted, Outcome, Succeeded, TimedOut
-from consumer.run import Cause, EnclosedRun, Limits, Run, conclude, describe_exit
+from consumer.limits import Limits
+from consumer.run import Cause, EnclosedRun, Run, conclude, describe_exit
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 
@@ -114,7 +115,7 @@ async def test_what_is_said_after_we_gave_up_is_no_answer(cause: Cause, line: by
         (0, "exited with code 0"),
         (-9, "killed by SIGKILL"),
         (-40, "killed by signal 40"),
-        (None, "ended together with the fork server"),
+        (None, "ended together with the process that had started it"),
     ],
 )
 def test_a_return_code_is_put_into_words(returncode: int | None, words: str) -> None:

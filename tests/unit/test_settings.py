@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consumer.amqp_url import redacted
@@ -15,6 +21,18 @@ from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found
+#: What a variable may hold: any bytes but NUL, as Python reads them; and pieces that get further than those.
+TEXTS = (
+    st.binary(min_size=1, max_size=20).map(lambda value: os.fsdecode(value.replace(b"\0", b"")))
+    | st.from_regex(r"-?[0-9]{1,5}(\.[0-9]+|e[0-9]+)?|true|nan|inf", fullmatch=True)
+    | st.lists(st.sampled_from([*"()[]{}?*+|\\<>:,=#.a1\n", "(?P", '"a"']), max_size=8).map("".join)
+)
+URLS = st.lists(
+    st.sampled_from(
+        ["amqp://", "amqps://", SECRET, "u", *":/@?#[]%&= ,\n", "host", "56", "auth=EXTERNAL", "\udcff"]
+    ),
+    max_size=10,
+).map("".join)
 
 
 def toml(tmp_path: Path, text: str) -> Path:
@@ -92,6 +110,7 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
         ("prefix", ""),
         ("prefix", "amq.mine"),
         ("prefix", "with space"),
+        ("prefix", "line\n"),
         ("prefix", "x" * 101),
         ("declare", "perhaps"),
         ("pool_size", "0"),
@@ -104,6 +123,7 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
         ("command", '["python3", 5]'),
         ("classifier", "no.function"),
         ("classifier", "a b:c"),
+        ("classifier", "a:b\n"),
         ("pass_environment", "MY_REGION"),
         ("pass_environment", '["CONSUMER_AMQP_URL"]'),
         ("job_timeout_s", "0"),
@@ -112,6 +132,7 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
         ("job_timeout_cap_s", "-1"),
         ("reply_to_allowed", ""),
         ("reply_to_allowed", "replies[.]("),
+        ("reply_to_allowed", "a{99999999999999999999}"),
         ("max_attempts", "0"),
         ("max_attempts", "51"),
         ("max_body_bytes", "1"),
@@ -129,7 +150,7 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
 def test_a_wrong_value_is_told_with_name_value_source_and_remedy(name: str, value: str, tmp_path: Path) -> None:
     remedy = f"expected: {Settings.model_fields[name].description}"
     variable = f"CONSUMER_{name.upper()}"
-    config = toml(tmp_path, f"{name} = '{value}'")
+    config = toml(tmp_path, f"{name} = {json.dumps(value)}")
     sources = {
         f"from --{name.replace('_', '-')}": complaint({name: value}, {}),
         f"from {variable}": complaint({}, {variable: value}) if value else "",
@@ -254,6 +275,65 @@ def test_without_a_url_there_is_none() -> None:
 @pytest.mark.parametrize("second", ["http://b", "amqp:/b", "b", "amqp://u:p/@b"])
 def test_one_bad_url_of_several_is_refused(second: str) -> None:
     assert "amqp_url = (not shown) " in complaint({"amqp_url": f"amqp://a {second}"}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("command", "[" * 100_000),
+        ("reply_to_allowed", "(" * 100_000),
+        ("reply_to_allowed", "(?<\n"),
+        ("pool_size", "x" * 100_000),
+    ],
+)
+def test_a_complaint_about_a_monstrous_value_is_one_short_line(name: str, value: str) -> None:
+    message = complaint({}, {f"CONSUMER_{name.upper()}": value})
+    assert message.isprintable()
+    assert len(message) < 1000
+    assert message.endswith(f"expected: {Settings.model_fields[name].description}")
+
+
+@pytest.mark.parametrize("name", ["command", "pass_environment", "models_dir", "statsd_host", "amqp_url"])
+@pytest.mark.parametrize("bad", ["\\u0000", "\\udcffx\\ud800"])
+def test_a_text_that_no_system_call_takes_is_refused(name: str, bad: str) -> None:
+    text = {"command": f'["{bad}"]', "pass_environment": f'["{bad}"]', "amqp_url": f"amqp://{bad}"}.get(name, bad)
+    given = text if text.startswith("[") else json.loads(f'"{text}"')
+    assert complaint({}, {f"CONSUMER_{name.upper()}": given}).startswith(f"{name} = ")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 10_000, "a = " + "1" * 5000, '"two\\nlines" = 1', "\0"])
+def test_a_monstrous_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    message = complaint({}, {}, toml(tmp_path, text))
+    assert message.isprintable()
+    assert len(message) < 1000
+
+
+@hypothesis_settings(max_examples=200)
+@given(values=st.dictionaries(st.sampled_from(sorted({*Settings.model_fields} - {"amqp_url"})), TEXTS), url=URLS)
+def test_any_texts_are_settings_or_a_line_for_every_fault_without_the_password(
+    values: dict[str, str], url: str
+) -> None:
+    environment = {f"CONSUMER_{name.upper()}": text for name, text in {**values, "amqp_url": url}.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what a regular expression may mean one day
+        try:
+            told = repr(load({}, environment))
+        except ConfigurationError as error:
+            told = str(error)
+            lines = told.split("\n")
+            assert len(lines) <= len(environment)
+            assert all(line.replace("\t", "").isprintable() for line in lines)
+    assert SECRET not in told
+
+
+@hypothesis_settings(max_examples=100)
+@given(url=URLS)
+def test_a_flag_with_any_url_is_told_without_the_password(url: str) -> None:
+    try:
+        told = repr(load({"amqp_url": url}, {}))
+    except ConfigurationError as error:
+        told = str(error)
+    assert SECRET not in told
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -10,13 +10,22 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pamqp import decode, encode
+from pamqp import decode, encode, frame
+from pamqp.exceptions import PAMQPException
 from rawproducer import short, table
 
 from consumer import tolerant
-from consumer.tolerant import Undecodable
+from consumer.tolerant import MAX_LEVELS, Undecodable
 
 AFTER = b"what follows"
+
+
+def nested(levels: int) -> bytes:
+    """A table of so many levels, which is the first."""
+    value = b"V"
+    for _ in range(levels - 1):
+        value = b"A" + struct.pack(">I", len(value)) + value
+    return table(b"k", value[:1], value[1:])
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +48,8 @@ def installed() -> Iterator[None]:
         ("table", table(b"k", b"z", b"")),
         ("table", table(b"k", b"T", struct.pack(">Q", 2**63))),
         ("table", table(b"k", b"F", table(b"\xff", b"V", b""))),
+        ("table", nested(MAX_LEVELS + 1)),
+        ("table", nested(5000)),
     ],
 )
 def test_what_cannot_be_decoded_is_marked_and_skipped(kind: str, data: bytes) -> None:
@@ -58,6 +69,30 @@ def test_what_can_be_decoded_is() -> None:
 def test_no_bytes_in_a_table_raise(content: bytes) -> None:
     consumed, _ = decode.by_type(struct.pack(">I", len(content)) + content + AFTER, "table")
     assert consumed == 4 + len(content)
+
+
+@given(flags=st.integers(0, 2**16 - 1), content=st.binary(max_size=60))
+def test_a_header_of_any_bytes_is_read_or_refused_as_the_client_library_expects(
+    flags: int, content: bytes
+) -> None:
+    payload = struct.pack(">HHQH", 60, 0, 0, flags) + content
+    raw = struct.pack(">BHI", 2, 1, len(payload)) + payload + b"\xce"
+    try:
+        consumed, _, _ = frame.unmarshal(raw)
+    except PAMQPException:
+        return
+    assert consumed == len(raw)
+
+
+def test_a_short_string_without_a_byte_is_marked() -> None:
+    consumed, value = cast("tuple[int, object]", decode.by_type(b"", "shortstr"))
+    assert consumed == 1
+    assert isinstance(value, Undecodable)
+
+
+def test_the_deepest_table_that_is_decoded_can_be_encoded() -> None:
+    encoded = nested(MAX_LEVELS)
+    assert encode.field_table(decode.by_type(encoded, "table")[1]) == encoded  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""A producer's message from the bytes of its header frame on: a job or a refusal, and an answer that can be sent.
+
+The bytes are the property flags and properties, then the body, then one byte: how long the body is.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+
+from pamqp import frame
+from pamqp.exceptions import PAMQPException
+from pamqp.header import ContentHeader
+from pydantic_core import from_json
+
+from consumer import tolerant
+from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
+from consumer.logformat import FORMAT, SafeFormatter
+from consumer.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
+from consumer.properties import properties, received
+from consumer.topology import Topology
+
+MODULES = (
+    "consumer.messages",
+    "consumer.properties",
+    "consumer.replyaddress",
+    "consumer.tolerant",
+    "consumer.escaped",
+    "consumer.logformat",
+)
+TOPOLOGY = Topology("ours", max_attempts=3)
+ALLOWED = r"answers|replies\..*|amq\.gen-.*"
+MAX_BODY_BYTES = 200
+FORMATTER = SafeFormatter(FORMAT)
+LAST = TimedOut(message="too late", stderr_tail="\x1b\ufffd")
+
+
+def one(data: bytes) -> None:
+    tolerant.install()
+    length = data[-1] if data else 0
+    place = max(len(data) - 1 - length, 0)
+    message = _message(data[:place], data[place:-1])
+    if message is None:
+        return
+    for allowed in (None, ALLOWED):
+        _handle(message, read_request(message, TOPOLOGY, reply_to_allowed=allowed))
+
+
+def _message(header: bytes, body: bytes) -> Message | None:
+    """Go the way of a delivery; None where the client library would take the connection for broken."""
+    payload = struct.pack(">HHQ", 60, 0, len(body)) + header
+    raw = struct.pack(">BHI", 2, 1, len(payload)) + payload + b"\xce"
+    try:
+        _, _, content = frame.unmarshal(raw)
+    except PAMQPException:
+        return None
+    assert isinstance(content, ContentHeader)
+    return received(content.properties, body)
+
+
+def _handle(message: Message, request: Request) -> None:
+    assert request.id
+    assert request.id.isprintable()
+    assert len(request.id.encode()) <= MAX_ID_BYTES
+    assert request.attempt >= 1
+    outcome = read_job(message, request, max_body_bytes=MAX_BODY_BYTES, timeout_s=1.0, longest_timeout_s=9.0)
+    _see_one_line(f"{request.correlation_id}: {request.refusal} {getattr(outcome, 'message', outcome)}")
+    _see_sent(error_record(request, outcome if isinstance(outcome, Invalid) else LAST, consumer="ours"))
+    if isinstance(outcome, Invalid):
+        _see_sent(reply(request, outcome))
+        return
+    _see_sent(reply(request, LAST))
+    _see_sent(reply(request, Succeeded(output=outcome.body)))
+    if request.attempt < TOPOLOGY.max_attempts:
+        _see_again(message, outcome)
+
+
+def _see_sent(message: Message) -> None:
+    assert isinstance(from_json(message.body, allow_inf_nan=False), dict)
+    assert _travelled(message) is not None
+
+
+def _see_again(message: Message, job: Job) -> None:
+    """A copy for another attempt is the same job, counted."""
+    copy = _travelled(retry_copy(message, job.request))
+    assert copy is not None
+    again = read_request(copy, TOPOLOGY)
+    first = job.request
+    assert not again.refusal
+    assert (again.id, again.correlation_id, again.attempt) == (first.id, first.correlation_id, first.attempt + 1)
+    assert (again.reply_to, again.traceparent, copy.body) == (first.reply_to, first.traceparent, job.body)
+
+
+def _travelled(message: Message) -> Message | None:
+    """Encode the properties and decode them again."""
+    marshalled = properties(message).marshal()
+    return _message(marshalled, message.body)
+
+
+def _see_one_line(text: str) -> None:
+    record = logging.LogRecord("fuzz", logging.INFO, __file__, 1, "%s", (text,), None)
+    line = FORMATTER.format(record)
+    assert line.replace("\t", "").isprintable()
+    line.encode()

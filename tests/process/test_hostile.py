@@ -1,0 +1,179 @@
+"""Jobs that do their worst, one by one: each has its outcome, leaves nothing behind, and the next job is well.
+
+Both runners, one slot. "Nothing" is no process (by pidfd where a job told of one, by a variable in the environment
+for the rest), no descriptor of ours, and no file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+import pytest
+from fakes import never, runs_async
+from runnerbench import Bench, job, with_body
+from watched import Watched, children, descriptors
+
+from consumer import child, process, worker
+from consumer.job import Crashed, Failed, Outcome, OverLimit, Succeeded, TimedOut, Unsuccessful
+
+MIB = 1024**2
+MARK = "HOSTILE_MARK"
+SERVER_AND_WORKER = 2
+LIMITS = {
+    "max_memory_bytes": 200 * MIB,
+    "max_cpu_s": 0.6,
+    "max_processes": 12,
+    "max_folder_bytes": 10 * MIB,
+    "max_stdout_bytes": 2 * MIB,
+    "max_line_bytes": MIB,
+    "pass_environment": [MARK],
+}
+#: Longer than anything but what hangs.
+TIMEOUT_S = 10.0
+#: For what hangs.
+SHORT_S = 0.4
+
+#: case, what it gets, how it ends, what its message says.
+CASES: list[tuple[str, dict[str, Any], type[Outcome] | UnionType, str]] = [
+    ("asks_for_64_gib", {}, OverLimit, "(max_memory_bytes)"),
+    ("asks_for_64_gib_natively", {}, OverLimit, "(max_memory_bytes)"),
+    ("grows_bit_by_bit", {}, OverLimit, "(max_memory_bytes)"),
+    ("grows_in_shared_memory", {}, OverLimit, "more than 209715200 bytes of memory (max_memory_bytes)"),
+    ("grows_in_children", {}, OverLimit, "more than 209715200 bytes of memory (max_memory_bytes)"),
+    ("survives_a_refusal", {}, Succeeded, ""),
+    ("computes_without_end", {}, OverLimit, "more than 0.6 s of CPU time (max_cpu_s)"),
+    ("computes_in_children_of_other_sessions", {}, OverLimit, "more than 0.6 s of CPU time (max_cpu_s)"),
+    ("forks_many", {"number": 50}, OverLimit, "more than 12 processes at once (max_processes)"),
+    ("forks_like_a_bomb", {"generations": 6}, OverLimit, "(max_processes)"),
+    ("forks_like_a_bomb_in_sessions_of_their_own", {"generations": 6}, OverLimit, "(max_processes)"),
+    ("starts_a_runaway", {}, Succeeded, ""),
+    ("leaves_zombies", {}, Succeeded, ""),
+    ("leaves_a_child_in_another_group", {}, Succeeded, ""),
+    ("leaves_a_daemon", {}, Succeeded, ""),
+    ("leaves_a_daemon_that_holds_stdout", {}, Succeeded, ""),
+    ("leaves_a_stopped_child", {}, Succeeded, ""),
+    ("leaves_nohup", {}, Succeeded, ""),
+    ("leaves_a_tree", {}, Succeeded, ""),
+    ("ignores_all_it_can", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("blocks_all_it_can_natively", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("stops_itself", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("stops_its_group", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("kills_its_group", {}, Crashed, "killed by SIGKILL"),
+    ("kills_its_parent", {}, Crashed, "ended together with the process that had started it"),
+    ("answers_and_goes_on_deaf", {}, Succeeded, ""),
+    ("segfaults", {}, Crashed, "killed by SIGSEGV"),
+    ("aborts", {}, Crashed, "killed by SIGABRT"),
+    ("overflows_its_stack", {}, Crashed, "killed by SIGSEGV"),
+    ("recurses_for_ever", {}, Failed, "RecursionError"),
+    ("has_an_exit_that_hangs", {"hangs": True}, Crashed | TimedOut, ""),  # a worker does not wait for threads
+    ("calls_itself_something_awkward", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("closes_everything", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("closes_stdout_and_runs_on", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("opens_all_it_can", {}, Succeeded, ""),
+    ("writes_to_what_it_finds", {}, Crashed, "exited with code 3"),
+    ("prints_without_end", {}, OverLimit, "more than 2097152 bytes on stdout (max_stdout_bytes)"),
+    ("prints_one_endless_line", {}, OverLimit, "a line of more than 1048576 bytes on stdout (max_line_bytes)"),
+    ("prints_errors_without_end", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("prints_bytes", {}, Crashed, "exited with code 0"),
+    ("prints_the_end_of_its_own_run", {"hangs": True}, TimedOut, "(job_timeout_s)"),
+    ("prints_an_answer_for_another", {}, Succeeded, ""),
+    ("prints_half_an_answer", {}, Crashed, "killed by SIGKILL"),
+    ("writes_a_large_file", {}, OverLimit, "a file of more than 10485760 bytes (max_folder_bytes)"),
+    ("makes_a_sparse_file", {}, OverLimit, "a file of more than 10485760 bytes (max_folder_bytes)"),
+    ("writes_many_files", {}, OverLimit, "more than 10485760 bytes in its folder (max_folder_bytes)"),
+    ("makes_thousands_of_files", {}, Succeeded, ""),
+    ("makes_a_deep_tree", {}, Succeeded, ""),
+    ("closes_its_folder", {}, Succeeded, ""),
+    ("makes_odd_files", {}, Succeeded, ""),
+    ("puts_a_file_in_place_of_its_folder", {}, Succeeded, ""),
+    ("puts_a_link_in_place_of_its_folder", {"to": "/etc"}, Succeeded, ""),
+    ("replaces_its_job_file", {"to": "/etc/passwd"}, Succeeded, ""),
+]
+
+
+@pytest.fixture(params=["exec", "warm"])
+def bench(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bench]:
+    for module, grace in ((child, "KILL_GRACE_S"), (process, "LINGER_S"), (worker, "LINGER_S")):
+        monkeypatch.setattr(module, grace, 0.2)  # the suite is long
+    made = Bench(request.param, tmp_path, Watched(), cases="hostile", settings=LIMITS.copy())
+    made.surroundings[MARK] = uuid.uuid4().hex
+    caplog.set_level(logging.INFO, logger="consumer")
+    caplog.handler.addFilter(made.hear)
+    yield made
+    caplog.handler.removeFilter(made.hear)
+    made.watched.close()
+
+
+def marked(mark: str) -> set[int]:
+    """Find the living processes, wherever they are, that were started with our mark in the environment."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in path.read_bytes():
+                found.add(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+async def settled(bench: Bench) -> None:
+    """See that no process is left. A warm worker may still be on its way out, or its successor on its way in."""
+    if bench.runner == "exec":
+        assert marked(bench.surroundings[MARK]) == set()
+    else:
+        while len(marked(bench.surroundings[MARK])) != SERVER_AND_WORKER:  # noqa: ASYNC110 - they set no event
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("case", "body", "kind", "message"), CASES, ids=[case for case, *_ in CASES])
+@runs_async
+async def test_a_hostile_job_has_its_outcome_and_leaves_nothing(
+    bench: Bench, case: str, body: dict[str, Any], kind: type[Outcome] | UnionType, message: str
+) -> None:
+    before = children(), descriptors()
+    of = job(SHORT_S if body.get("hangs") else TIMEOUT_S)
+    async with bench.open() as (slot,):
+        outcome = await slot.run(with_body(of, case=case, **body), never())
+        await settled(bench)
+        after = await slot.run(with_body(job(id="after"), case="echo"), never())
+    assert isinstance(outcome, kind), outcome
+    assert message in (outcome.message if isinstance(outcome, Unsuccessful) else "")
+    assert isinstance(after, Succeeded), after
+    assert all(bench.watched.ended(timeout_s=0))
+    assert marked(bench.surroundings[MARK]) == set()
+    assert (children(), descriptors() - len(bench.watched)) == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB, which only root may make."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file system of its own could be mounted")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@runs_async
+async def test_who_fills_the_disk_with_files_that_have_no_name_is_killed(bench: Bench, small_disk: Path) -> None:
+    bench.folder = small_disk
+    bench.settings.update(max_folder_bytes=100 * MIB, min_free_bytes=16 * MIB)
+    outcome = await bench.run("writes_a_file_without_a_name", mebibytes=40)
+    assert isinstance(outcome, OverLimit)
+    assert outcome.message == "killed: less than 16777216 bytes left free in job_dir (min_free_bytes)"
