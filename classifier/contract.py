@@ -1,11 +1,11 @@
 """The classifier's side of the contract: what an author of a classifier calls. Standard library only.
 
-A program is started with a job's path as its last argument and answers on stdout: `LOG: text` as often as
-it likes, then one `OUTPUT: json` or one `ERROR: text`, and the first of these two decides. `run(function)`
-does all of it. Every protocol line is written past `sys.stdout`, straight to the descriptor, and begins
-with a line break: whatever user code or a native library left unfinished on stdout, a prefix stands at the
-start of its line. (The line break is unconditional because nobody can see what native code wrote; an empty
-line means nothing to the contract.)
+A program is started with a job's path as its last argument and answers on stdout: `LOG: text` and
+`PROGRESS: 0.4 text` as often as it likes, then one `OUTPUT: json` or one `ERROR: text`, and the first of
+these two decides. `run(function)` does all of it. Every protocol line is written past `sys.stdout`, straight
+to the descriptor, and begins with a line break: whatever user code or a native library left unfinished on
+stdout, a prefix stands at the start of its line. (The line break is unconditional because nobody can see what
+native code wrote; an empty line means nothing to the contract.)
 """
 
 from __future__ import annotations
@@ -58,6 +58,15 @@ def log(text: str) -> None:
     """Send `text` to the service's log, under the job's id; each of its lines becomes a line there."""
     for line in text.splitlines() or [""]:
         write(f"LOG: {line}")
+
+
+def progress(fraction: float, text: str = "") -> None:
+    """Say how far the job is, from 0 to 1, and what it is at; whoever has asked for it sees a bar.
+
+    A few a second are passed on, the last one wins, and each counts as a line on stdout. Never fails the job: a
+    number beyond is taken for the nearest.
+    """
+    write(f"PROGRESS: {min(max(float(fraction), 0.0), 1.0):.4g} {_on_one_line(text)}".rstrip())
 
 
 def output(value: object) -> None:

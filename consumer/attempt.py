@@ -10,10 +10,12 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from consumer.disposition import decide
 from consumer.escaped import escaped_lines
-from consumer.job import Invalid, Job, Outcome, Request, Succeeded, Unsuccessful
+from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.logformat import MAX_CHARACTERS
 from consumer.messages import Message, read_job, read_request, reply
@@ -33,7 +35,10 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
             tell(f"runs         {runner.description}")
-            outcome = job if isinstance(job, Invalid) else await runner.slots[0].run(job, never)
+            if isinstance(job, Invalid):
+                outcome: Outcome = job
+            else:
+                outcome = await runner.slots[0].run(replace(job, on_progress=partial(_tell_progress, tell)), never)
     _tell(request, outcome, settings, tell)
     return isinstance(outcome, Succeeded)
 
@@ -50,6 +55,10 @@ def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
         longest_timeout_s=settings.longest_timeout_s,
     )
     return request, job
+
+
+def _tell_progress(tell: Callable[[str], None], progress: Progress) -> None:
+    tell(f"progress     {progress.fraction:.0%} {progress.text}".rstrip())
 
 
 def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable[[str], None]) -> None:

@@ -55,6 +55,10 @@ class Delivery:
         """Publish what answers the message: see `Publisher.publish`."""
         return await self.broker.publish(message, queue)
 
+    async def tell(self, message: Message, queue: str) -> None:
+        """Publish what may be lost: see `Publisher.tell`."""
+        await self.broker.tell(message, queue)
+
     async def has_queue(self, name: str) -> bool:
         """Ask whether who reads there has gone: see `Broker.has_queue`."""
         return await self.broker.has_queue(name)
@@ -228,6 +232,10 @@ class Broker:
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish by the other connection: see `Publisher.publish`."""
         return await self._publisher.publish(message, queue)
+
+    async def tell(self, message: Message, queue: str) -> None:
+        """Publish what may be lost, by the other connection: see `Publisher.tell`."""
+        await self._publisher.tell(message, queue)
 
     async def has_queue(self, name: str) -> bool:
         """Ask whether a queue, or a direct reply-to address, is there. Where RabbitMQ does not tell, it is.

@@ -14,23 +14,25 @@ import sys
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import uvloop
 
 from consumer import cli_deadletters, configuration, demo, localbroker, logformat, probe, secrecy, status
 from consumer.amqp_url import vhost_of
 from consumer.attempt import attempt
-from consumer.client import Client
+from consumer.client import WINDOW, Client
 from consumer.console import Console
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
+from consumer.results import FORMATS, Format, InOrder, Lines, Result, done_before
 from consumer.service import serve
 from consumer.settings import Settings
-from consumer.submit import WINDOW, Result, Source, read_sources, run
+from consumer.sources import Source, read_sources
+from consumer.submit import Writer, run
 from consumer.topology import Topology
 
 log = logging.getLogger("consumer")
@@ -117,10 +119,22 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("submit", help="publish jobs and wait for their replies")
     command.set_defaults(command=submit_jobs)
     command.add_argument(
-        "files", nargs="+", metavar="FILE", help="a job, or a job per line; `-` for standard input"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a job, or a job per line; signals as .csv, .npz, .ts or .tsv; a folder or a pattern of such files; "
+        "`-` for standard input",
+    )
+    command.add_argument("--model", metavar="NAME", help="the model that signals are for, if there are several")
+    command.add_argument("--out", metavar="FILE", help="where the results go; default: standard output")
+    command.add_argument(
+        "--format", choices=FORMATS, help="of the results; default: csv if --out ends so, otherwise jsonl"
     )
     command.add_argument(
-        "--out", metavar="FILE", help="where the results go, as JSON lines; default: standard output"
+        "--resume",
+        action="store_true",
+        help="go on with the results in --out: what has a reply there is not sent again; new ones are written as "
+        "they come",
     )
     command.add_argument("--direct", action="store_true", help="direct reply-to instead of a reply queue")
     command.add_argument("--window", type=_positive, default=WINDOW, help="jobs on their way at once; default: 64")
@@ -259,18 +273,30 @@ async def _checked(arguments: argparse.Namespace) -> list[Finding]:
 def submit_jobs(arguments: argparse.Namespace) -> int:
     """`consumer submit`."""
     chosen = _settings(arguments)
-    sources = list(read_sources(arguments.files, sys.stdin))
-    with _output(arguments.out) as out:
-        results = run_async(_submit(arguments, chosen, _known_url(chosen), sources, out))
+    sources = list(read_sources(arguments.files, sys.stdin, model=arguments.model))
+    form = FORMATS[arguments.format or ("csv" if (arguments.out or "").endswith(".csv") else "jsonl")]
+    if arguments.resume:
+        sources = _not_done(sources, arguments.out, form)
+    with _output(arguments.out, form, resume=arguments.resume) as out:
+        results = run_async(_submit(arguments, chosen, _known_url(chosen), sources, out)) if sources else []
     failed = sum(not result.succeeded for result in results)
     print(f"{len(results)} jobs: {len(results) - failed} succeeded, {failed} failed", file=sys.stderr)
     return EXIT_JOBS_FAILED if failed else os.EX_OK
 
 
+def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Source]:
+    if out is None:
+        raise ConfigurationError("--resume goes on with a file of results; name it with --out")
+    before = done_before(Path(out), form)
+    left = [source for source in sources if (source.name, source.digest) not in before]
+    print(f"{len(sources) - len(left)} of {len(sources)} jobs have their reply already", file=sys.stderr)
+    return left
+
+
 def _known_url(chosen: Settings) -> str:
-    """The first configured URL, or that of the private node that `consumer run` has started in this folder."""
+    """The configured URLs, or that of the private node that `consumer run` has started in this folder."""
     if chosen.amqp_urls:
-        return chosen.amqp_urls[0]
+        return " ".join(chosen.amqp_urls)
     node = localbroker.status(DEFAULT_DIR)
     if node is None:
         raise ConfigurationError(
@@ -281,25 +307,28 @@ def _known_url(chosen: Settings) -> str:
 
 
 @contextmanager
-def _output(name: str | None) -> Iterator[TextIO]:
+def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Writer]:
+    """In the order of the jobs; but what is resumed as it comes: what is held back would be lost to a kill."""
     if name is None:
-        yield sys.stdout
+        yield InOrder(Lines(sys.stdout, form))
         return
     try:
-        file = Path(name).open("w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can be wrong
+        file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can be wrong
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
     with file:
-        yield file
+        lines = Lines(file, form, head=not file.tell())
+        yield lines if resume else InOrder(lines)
 
 
 async def _submit(
-    arguments: argparse.Namespace, chosen: Settings, url: str, sources: list[Source], out: TextIO
+    arguments: argparse.Namespace, chosen: Settings, url: str, sources: list[Source], out: Writer
 ) -> list[Result]:
     queue = Topology(chosen.prefix, chosen.max_attempts).jobs
-    opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials)
+    window = int(arguments.window)
+    opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials, window=window)
     async with opening as client:
-        return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
+        return await run(client, sources, out, timeout_s=arguments.timeout, window=window)
 
 
 def show_status(arguments: argparse.Namespace) -> int:

@@ -1,143 +1,398 @@
-"""Request and reply for Python producers: publish jobs, get the reply of each.
+"""Request and reply for Python producers: publish jobs, get the result of each, through outages as well.
 
 Plain AMQP as any producer would use it: the job is the body, `correlation_id` finds the reply. Knows the wire,
-nothing of how the service works. Not built on `Broker`: a producer's channel reads and writes at once, which
-direct reply-to demands and the service must not do.
+nothing of how the service works, and no connection either: caller.py is one, link.py opens one after the other.
+
+A job is published under one id until RabbitMQ has confirmed it for an address that its reply can still reach. So
+an outage costs time, with direct reply-to perhaps a second run, and never an answer; a second one is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelPreconditionFailed, DeliveryError, PublishError
+from pydantic import ValidationError
 
-from consumer.connection import CALL_TIMEOUT_S, CONFIRM_TIMEOUT_S, NO_FILES, connection
+from consumer.amqp_url import split_urls
+from consumer.caller import Address, Caller, Line, OnMessage
+from consumer.connection import NO_FILES
 from consumer.credentials import Credentials
-from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.messages import Reply
+from consumer.errors import ConnectionLostError, ConsumerError
+from consumer.failures import JobFailedError, UnreadableReplyError, failure
+from consumer.job import Progress
+from consumer.link import Link
+from consumer.messages import (
+    PROGRESS_HEADER,
+    PROGRESS_TYPE,
+    TIMEOUT_HEADER,
+    Message,
+    ProgressReport,
+    Reply,
+)
+from consumer.windowed import windowed
 
 log = logging.getLogger(__name__)
 
-#: The name that RabbitMQ turns into an address of the channel that consumes from it.
-DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
-#: Between attempts to publish to a jobs queue that is full.
-FULL_PAUSE_S = 0.2
+QUEUE = "classifier.jobs"
+#: Enough to keep any pool busy over one round trip, few enough that an interruption leaves little behind.
+WINDOW = 64
+#: A restart of RabbitMQ takes seconds, of a cluster a minute or two.
+OUTAGE_S = 300.0
+
+OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[Line]]
+OnProgress = Callable[[Progress], None] | None
+
+
+class HasToList(Protocol):
+    """An array of numpy's, or of anybody else's."""
+
+    def tolist(self) -> list[float]:
+        """Its numbers."""
+
+
+Signal = Iterable[float] | HasToList
+Job = Signal | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a job came to. `output` is the classifier's JSON; `run_ms` the time it ran, `attempt` counts from 1."""
+
+    job_id: str
+    output: Any
+    attempt: int
+    run_ms: float
+
+    @property
+    def label(self) -> str:
+        """The label, as the classifier that comes with the service gives it."""
+        return str(self.output["label"])
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job of many that has ended: where it stood among them, and its result or why there is none."""
+
+    index: int
+    job: Job
+    error: Exception | None = None
+    _result: Result | None = None
+
+    def result(self) -> Result:
+        """Return the result, or raise the error."""
+        if self._result is None:
+            raise self.error or AssertionError("neither a result nor an error")
+        return self._result
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request on its way. `mailbox` is where its reply can reach us, once RabbitMQ has confirmed it for that."""
+
+    body: bytes
+    headers: dict[str, Any]
+    on_progress: OnProgress
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    answered: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    mailbox: object = None
+
+    def message(self, reply_to: str) -> Message:
+        return Message(
+            body=self.body,
+            headers=self.headers,
+            content_type="application/json",
+            message_id=self.key,
+            correlation_id=self.key,
+            reply_to=reply_to,
+            timestamp=time.time(),
+        )
+
+    def fail(self, error: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error)
 
 
 class Client:
-    """Publishes jobs to one queue and hands each caller its reply.
+    """Publishes jobs to one queue and hands each caller its result.
 
-    Mutable state: `_waiting`, a future for each request on its way, by correlation id.
+    Mutable state: `_asked`, the requests on their way by correlation id; `_line`, done while RabbitMQ is there;
+    `_giving_up`, the timer that runs while it is not; `_gone`, why nobody need wait, once that has run out.
     """
 
-    def __init__(self, channel: AbstractChannel, queue: str, reply_to: str) -> None:
+    def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
         self.queue = queue
-        self.reply_to = reply_to
-        self._channel = channel
-        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self.window = window
+        self._outage_s = outage_s
+        self._places = asyncio.Semaphore(window)
+        self._asked: dict[str, _Asked] = {}
+        self._line: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._gone: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.queue}: {len(self._asked)} on their way>"
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, url: str, *, queue: str, direct: bool = False, credentials: Credentials = NO_FILES
+    async def open(  # noqa: PLR0913 - all by name, with defaults; each is one thing the caller decides
+        cls,
+        url: str,
+        *,
+        queue: str = QUEUE,
+        direct: bool = False,
+        credentials: Credentials = NO_FILES,
+        window: int = WINDOW,
+        outage_s: float = OUTAGE_S,
     ) -> AsyncIterator[Client]:
-        """Connect and make ready for replies.
+        """Connect and make ready for replies; connect again whenever RabbitMQ was away.
 
         Args:
-            url: an AMQP URL.
+            url: an AMQP URL, or several of one cluster with spaces between them.
             queue: the jobs queue, `<prefix>.jobs`.
-            direct: reply through RabbitMQ's direct reply-to instead of an exclusive queue: no queue is
-                made, and a reply that finds nobody is gone.
+            direct: reply through RabbitMQ's direct reply-to instead of a reply queue: none is made, and after
+                an outage all that was not answered runs once more.
             credentials: files for TLS and the login; by default there are none.
+            window: how many jobs are on their way at once; more wait for their turn here.
+            outage_s: how long RabbitMQ may be away before those who wait hear of it.
 
         Raises:
-            BrokerUnreachableError, BrokerRefusedError, ConfigurationError
+            BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
-        async with connection(url, "submit", credentials) as opened:
-            channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
-            if direct:
-                replies = await channel.get_queue(DIRECT_REPLY_TO, ensure=False)
-            else:
-                replies = await channel.declare_queue(exclusive=True, timeout=CALL_TIMEOUT_S)
-            client = cls(channel, queue, replies.name)
-            await replies.consume(client._on_reply, no_ack=True, timeout=CALL_TIMEOUT_S)
-            watch = asyncio.create_task(client._watch(), name="watch")
+        address = Address(is_direct=direct)
+        open_line = partial(_open_caller, address, credentials)
+        async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
+            yield client
+
+    @asynccontextmanager
+    async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Client]:
+        """Keep a line open for the block; from the first one on."""
+        link = Link(split_urls(url), partial(self._life, open_line), changed=self._changed, what="replies")
+        running = asyncio.create_task(link.run(), name="link")
+        running.add_done_callback(self._link_ended)
+        try:
+            await _first({running, self._line})
+            if running.done():
+                running.result()  # raises: it returns by a fault only
+            yield self
+        finally:
+            self._changed(True)
+            running.cancel()
+            await asyncio.wait({running})
+
+    @asynccontextmanager
+    async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[Line]:
+        async with open_line(url, self._on_message) as line:
+            self._line.set_result(line)
             try:
-                yield client
+                yield line
             finally:
-                watch.cancel()
+                self._line = asyncio.get_running_loop().create_future()
+
+    async def classify(
+        self,
+        signal: Signal,
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """Have a signal classified by the classifier that comes with the service; otherwise as `run`.
+
+        Args:
+            signal: its samples.
+            model: the model's name; None: the only one there.
+            timeout_s: as of `run`.
+            run_timeout_s: as of `run`.
+            on_progress: as of `run`.
+        """
+        job = as_job(signal, model)
+        return await self.run(job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress)
+
+    async def run(
+        self,
+        job: Mapping[str, Any],
+        *,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """Have any job done. If the caller is cancelled its reply is dropped, the job is not taken back.
+
+        Args:
+            job: what becomes the JSON object that the classifier gets.
+            timeout_s: how long to wait for the reply, in seconds, from when it is this job's turn.
+            run_timeout_s: how long it may run (header `timeout-s`).
+            on_progress: is told how far the job is, where the classifier says so.
+
+        Raises:
+            JobFailedError: one of its kinds (failures.py), by the reply's error code.
+            TimeoutError: no reply in time; the job may still be waiting or running.
+            ConfigurationError, ConnectionLostError, UnreadableReplyError: as `request`.
+        """
+        headers = {} if run_timeout_s is None else {TIMEOUT_HEADER: run_timeout_s}
+        body = json.dumps(job, allow_nan=False).encode()
+        reply = await self.request(body, headers=headers, timeout_s=timeout_s, on_progress=on_progress)
+        if reply.status == "failed":
+            raise failure(reply)
+        return Result(reply.job_id, reply.output, reply.attempt, reply.run_ms)
+
+    async def as_completed(
+        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
+    ) -> AsyncGenerator[Done, None]:
+        """Have many jobs done, signals or whole jobs; yield each as it ends, whatever the order.
+
+        No more are taken from `jobs` than are on their way. Who stops early gives up those.
+
+        Raises:
+            ConfigurationError, ConnectionLostError: as `request`; each job's own fault is in its `Done`.
+        """
+        ask = partial(self._done, model=model, timeout_s=timeout_s)
+        async with aclosing(windowed(ask, enumerate(jobs), self.window)) as coming:
+            async for done in coming:
+                yield done
+
+    async def _done(self, numbered: tuple[int, Job], *, model: str | None, timeout_s: float | None) -> Done:
+        index, job = numbered
+        try:
+            return Done(index, job, None, await self.run(as_job(job, model), timeout_s=timeout_s))
+        except (JobFailedError, TimeoutError, UnreadableReplyError, ValueError) as error:
+            return Done(index, job, error)
 
     async def request(
-        self, body: bytes, *, headers: Mapping[str, Any] | None = None, timeout_s: float | None = None
+        self,
+        body: bytes,
+        *,
+        headers: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+        on_progress: OnProgress = None,
     ) -> Reply:
-        """Publish a job, confirmed, and wait for its reply.
+        """Publish a job as it stands, confirmed, and wait for its reply, whatever it says.
 
         Args:
             body: the job, a JSON object; not checked here, the service is the judge.
             headers: such as `timeout-s`.
-            timeout_s: how long to wait for the reply, in seconds; None: for ever.
+            timeout_s: how long to wait for the reply, in seconds, from when it is this job's turn.
+            on_progress: is told how far the job is, where the classifier says so.
 
         Raises:
             TimeoutError: no reply in time; the job may still be waiting or running.
             ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
-            ConnectionLostError: the reply is lost to us, the job is not.
+            ConnectionLostError: RabbitMQ was away for too long; the reply is lost to us, the job is not.
+            UnreadableReplyError: what answered is not this service.
         """
-        key = str(uuid.uuid4())
-        self._waiting[key] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._publish(body, key, headers or {})
-                return Reply.model_validate_json(await self._waiting[key])
-        finally:
-            del self._waiting[key]
-
-    async def _publish(self, body: bytes, key: str, headers: Mapping[str, Any]) -> None:
-        message = aio_pika.Message(
-            body,
-            headers=dict(headers),
-            content_type="application/json",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            message_id=key,
-            correlation_id=key,
-            reply_to=self.reply_to,
-            timestamp=time.time(),
-        )
-        while True:
+        wanted = {PROGRESS_HEADER: True} if on_progress else {}
+        async with self._places:
+            asked = _Asked(body, {**(headers or {}), **wanted}, on_progress)
+            self._asked[asked.key] = asked
             try:
-                await self._channel.default_exchange.publish(message, self.queue, timeout=CONFIRM_TIMEOUT_S)
-            except PublishError:
-                raise ConfigurationError(
-                    f"there is no queue {self.queue!r}; start a consumer with the same prefix first"
-                ) from None
-            except DeliveryError:  # full, overflow reject-publish: waiting is the back-pressure that it asks for
-                await asyncio.sleep(FULL_PAUSE_S)
-            except ChannelPreconditionFailed as error:  # nothing else about a publish can be
-                raise ConfigurationError(
-                    f"RabbitMQ takes no job of this size ({error}); send less, or raise its max_message_size"
-                ) from None
-            except CONNECTION_EXCEPTIONS as error:
-                raise ConnectionLostError(f"the connection to RabbitMQ was lost: {error}") from error
-            else:
-                return
+                async with asyncio.timeout(timeout_s):
+                    return await self._until_answered(asked)
+            finally:
+                del self._asked[asked.key]
+                if asked.answered.done() and not asked.answered.cancelled():
+                    asked.answered.exception()  # whoever was to hear of it has been cancelled
 
-    async def _on_reply(self, message: AbstractIncomingMessage) -> None:
-        """Give the reply to who waits. A second reply to one job, or one that came too late, is for nobody."""
-        waiting = self._waiting.get(message.correlation_id or "")
-        if waiting and not waiting.done():
-            waiting.set_result(message.body)
-        else:
+    async def _until_answered(self, asked: _Asked) -> Reply:
+        """Publish on each line after which a reply could not reach us, and wait."""
+        if self._gone:
+            asked.fail(ConnectionLostError(self._gone))
+        while not asked.answered.done():
+            if not self._line.done():
+                await _first({self._line, asked.answered})
+                continue
+            line = self._line.result()
+            if asked.mailbox != line.mailbox:
+                try:
+                    await line.publish(asked.message(line.reply_to), self.queue)
+                except ConnectionLostError:
+                    await asyncio.sleep(0)  # the link takes the line away in the loop's next turn
+                    continue
+                asked.mailbox = line.mailbox
+            await _first({asked.answered, line.ended})
+            await asyncio.sleep(0)
+        return asked.answered.result()
+
+    def _on_message(self, message: Message) -> None:
+        """Give it to who waits. A second reply to one job, or one that came too late, is for nobody."""
+        asked = self._asked.get(message.correlation_id or "")
+        if asked is None or asked.answered.done():
             log.debug("nobody waits for the reply %s", message.correlation_id)
+        elif message.type == PROGRESS_TYPE:
+            _tell_progress(asked, message)
+        else:
+            _answer(asked, message)
 
-    async def _watch(self) -> None:
-        await self._channel.closed()
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(ConnectionLostError("the connection to RabbitMQ was lost"))
+    def _changed(self, there: bool) -> None:
+        """RabbitMQ came or went."""
+        self._gone = None
+        if self._giving_up:
+            self._giving_up.cancel()
+        if not there:
+            away = f"the connection to RabbitMQ was lost for more than {self._outage_s:g} s"
+            self._giving_up = asyncio.get_running_loop().call_later(
+                self._outage_s, self._give_up, f"{away}; the jobs that it has will be done, their replies are lost"
+            )
+
+    def _link_ended(self, link: asyncio.Task[None]) -> None:
+        """By our end, by a fault at the start, or by a bug: which must not keep anybody waiting."""
+        if not link.cancelled() and not isinstance(error := link.exception(), ConsumerError):
+            log.error("no more connections to RabbitMQ; this is a bug", exc_info=error)
+        self._give_up("the client is closed")
+
+    def _give_up(self, why: str) -> None:
+        self._gone = why
+        for asked in self._asked.values():
+            asked.fail(ConnectionLostError(why))
+
+
+@asynccontextmanager
+async def _open_caller(
+    address: Address, credentials: Credentials, url: str, on_message: OnMessage
+) -> AsyncIterator[Line]:
+    async with Caller.open(url, address, on_message, credentials) as caller:
+        try:
+            yield caller
+        except asyncio.CancelledError:  # the link ends: there will be no other
+            await caller.forget()
+            raise
+
+
+def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
+    """Make a job of a signal; leave alone what is one."""
+    if isinstance(job, Mapping):
+        return job
+    samples = job if isinstance(job, Iterable) and not hasattr(job, "tolist") else job.tolist()
+    return {"signal": list(samples), **({"model": model} if model else {})}
+
+
+def _answer(asked: _Asked, message: Message) -> None:
+    try:
+        asked.answered.set_result(Reply.model_validate_json(message.body))
+    except ValidationError as error:
+        fault = f"what answered job {asked.key} is no reply of this service's; is its version ours? {error}"
+        asked.answered.set_exception(UnreadableReplyError(fault))
+
+
+def _tell_progress(asked: _Asked, message: Message) -> None:
+    """Tell it to who wants to know. What goes wrong there is not the job's fault."""
+    if asked.on_progress is None:
+        return
+    try:
+        report = ProgressReport.model_validate_json(message.body)
+        asked.on_progress(Progress(report.progress, report.text))
+    except Exception:
+        log.exception("progress of job %s could not be told", asked.key)
+
+
+async def _first(futures: set[asyncio.Future[Any]]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

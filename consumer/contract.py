@@ -13,6 +13,12 @@ from enum import Enum
 from pydantic_core import from_json
 
 from consumer.escaped import escaped
+from consumer.job import Progress
+
+#: What fits beside a bar.
+MAX_PROGRESS_CHARACTERS = 200
+#: More digits than any float has; to read a million of them would take its time.
+MAX_NUMBER_BYTES = 40
 
 
 class Kind(Enum):
@@ -21,6 +27,8 @@ class Kind(Enum):
     LOG = b"LOG:"
     OUTPUT = b"OUTPUT:"
     ERROR = b"ERROR:"
+    #: Followed by a number from 0 to 1, and a text or nothing.
+    PROGRESS = b"PROGRESS:"
     OTHER = b""
     #: Followed by the job's id: what comes before is not this job's.
     BEGIN = b"BEGIN:"
@@ -106,6 +114,20 @@ def parse(line: bytes) -> Line:
     prefix, colon, content = line.partition(b":")
     kind = _KINDS.get(prefix + colon, Kind.OTHER)
     return Line(kind, (line if kind is Kind.OTHER else content).strip())
+
+
+def read_progress(content: bytes) -> Progress | None:
+    """Read what follows `PROGRESS:`; None if it does not begin with a number from 0 to 1."""
+    number, _, text = content.partition(b" ")
+    if len(number) > MAX_NUMBER_BYTES:
+        return None
+    try:
+        fraction = float(number)
+    except ValueError:
+        return None
+    if not 0 <= fraction <= 1:  # nor NaN
+        return None
+    return Progress(fraction, printable(text.strip(), MAX_PROGRESS_CHARACTERS))
 
 
 def json_fault(content: bytes) -> str | None:

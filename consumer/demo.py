@@ -26,8 +26,9 @@ from consumer.client import Client
 from consumer.deadletters import read_error_records
 from consumer.errors import ConsumerError
 from consumer.messages import ErrorRecord
+from consumer.results import InOrder, Lines, Result
 from consumer.settings import Settings
-from consumer.submit import Result, Source
+from consumer.sources import Source
 from consumer.topology import Topology
 
 TRAIN_PER_CLASS = 40
@@ -141,7 +142,7 @@ class Demo:
         opening = Client.open(self.url, queue=self._topology.jobs, credentials=self.settings.credentials)
         async with opening as client:
             with (self.folder / "results.jsonl").open("w") as out:
-                results = await submit.run(client, sources, out, timeout_s=STOP_TIMEOUT_S * 5)
+                results = await submit.run(client, sources, InOrder(Lines(out)), timeout_s=STOP_TIMEOUT_S * 5)
         place = {source: index for index, source in enumerate(sources)}
         return sorted(results, key=lambda result: place[result.source])
 

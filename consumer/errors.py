@@ -38,7 +38,8 @@ class BrokerRefusedError(ConsumerError):
 class ConnectionLostError(ConsumerError):
     """The connection to RabbitMQ went away while we worked; what was not settled will be delivered again.
 
-    The service connects again: only one that has never served ends with this, and `submit`.
+    The service connects again: only one that has never served ends with this. So does a client, which tells who
+    waits when RabbitMQ was away for too long.
     """
 
     exit_code = os.EX_TEMPFAIL

@@ -6,6 +6,7 @@ that the disposition table can name every one of them and nothing is decided by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -47,6 +48,15 @@ class Request:
     sent_at: float | None = None
     traceparent: str | None = None
     refusal: str | None = None
+    wants_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, from 0 to 1, and what it is at."""
+
+    fraction: float
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +64,14 @@ class Job:
     """A validated request: `body` is the JSON object exactly as it came, `timeout_s` the run time it may take.
 
     `model` is what the object names by that key, for the log; None if that is no name.
+    `on_progress` hears how far the run is, where somebody wants to know. It returns at once and never raises.
     """
 
     request: Request
     body: bytes
     timeout_s: float
     model: str | None = None
+    on_progress: Callable[[Progress], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

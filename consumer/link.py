@@ -53,6 +53,7 @@ class Link(Generic[L]):
         *,
         stable_s: float = STABLE_S,
         changed: Callable[[bool], None] = lambda _consuming: None,
+        what: str = "jobs",
     ) -> None:
         """Make a link that `run` brings to life.
 
@@ -61,12 +62,14 @@ class Link(Generic[L]):
             open_life: opens a life at one URL; it is of use from the moment that it is entered.
             stable_s: how many seconds a life must last before the one before it is forgiven.
             changed: is told whenever `consuming` changes.
+            what: comes by the link, for the log.
         """
         self.life: L | None = None
         self._urls = random.sample(urls, len(urls))
         self._open = open_life
         self._stable_s = stable_s
         self._changed = changed
+        self._what = what
         self._trouble = Trouble(0.0)
         self._lost_at: float | None = None
         self._is_last = False
@@ -118,9 +121,8 @@ class Link(Generic[L]):
         self.life = life
         self._changed(True)
         if self._lost_at is not None:
-            log.warning(
-                "taking jobs again after %.2f s, attempts: %d", now - self._lost_at, self._trouble.failures
-            )
+            away_s, attempts = now - self._lost_at, self._trouble.failures
+            log.warning("taking %s again after %.2f s, attempts: %d", self._what, away_s, attempts)
 
     def _ended(self, began: float, reason: str) -> None:
         self.life = None
@@ -135,4 +137,4 @@ class Link(Generic[L]):
     def _tell(self, fault: str, since: float) -> None:
         now = time.monotonic()
         if self._trouble.is_worth_telling(fault, now):
-            log.warning("no jobs since %.1f s: %s; connecting again", now - since, fault)
+            log.warning("no %s since %.1f s: %s; connecting again", self._what, now - since, fault)

@@ -13,16 +13,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from consumer import replyaddress
-from consumer.job import ErrorCode, Invalid, Job, Outcome, Request, Succeeded, Unsuccessful
+from consumer.job import ErrorCode, Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.topology import Topology
 
 SUCCEEDED_TYPE = "job.succeeded"
 FAILED_TYPE = "job.failed"
 ERROR_TYPE = "job.error"
+PROGRESS_TYPE = "job.progress"
 ATTEMPT_HEADER = "attempt"
 JOB_ID_HEADER = "job-id"
 TIMEOUT_HEADER = "timeout-s"
@@ -31,6 +32,7 @@ TRACEPARENT_HEADER = "traceparent"
 MODEL_KEY = "model"
 #: How often a dead letter was published again; on the copies, and on what becomes of them.
 REPLAYED_HEADER = "replayed"
+PROGRESS_HEADER = "progress"
 
 #: RabbitMQ's sender-selected distribution: more routing keys for a message.
 _ROUTING_HEADERS = ("CC", "BCC")
@@ -68,6 +70,8 @@ class Message:
     content_encoding: str | None = None
     priority: int | None = None
     app_id: str | None = None
+    #: Of a message that goes: whether it is to survive a restart of RabbitMQ.
+    persistent: bool = True
     #: Of a message that came: properties that could not be decoded, and why. They are None above.
     undecodable: Mapping[str, str] = field(default_factory=dict)
 
@@ -95,7 +99,8 @@ class Used(BaseModel):
 class ReplyError(Used):
     """Why there is no output. `retryable`: the same job may well succeed at another time."""
 
-    code: ErrorCode
+    #: As text where a newer service knows more of them than we do.
+    code: ErrorCode | str = Field(union_mode="left_to_right")
     message: str
     retryable: bool
     stderr_tail: str
@@ -110,6 +115,14 @@ class Reply(BaseModel):
     error: ReplyError | None = None
     attempt: int
     run_ms: float
+
+
+class ProgressReport(BaseModel):
+    """The body of a progress message: how far the job is, from 0 to 1, and what it is at."""
+
+    job_id: str
+    progress: float
+    text: str
 
 
 class ErrorRecord(Used):
@@ -152,6 +165,7 @@ def read_request(message: Message, topology: Topology, *, reply_to_allowed: str 
         replayed=replayed(message),
         traceparent=_traceparent(message.headers.get(TRACEPARENT_HEADER)),
         refusal="; ".join(complaints) or None,
+        wants_progress=str(message.headers.get(PROGRESS_HEADER, "")).lower() == "true",
     )
 
 
@@ -236,6 +250,14 @@ def reply(request: Request, outcome: Outcome) -> Message:
         body=b",".join((head, tail, last)),
         type=kind,
         **_answering(request),
+    )
+
+
+def progress_report(request: Request, progress: Progress) -> Message:
+    """Make the message that tells how far a job is. Nothing is lost if it is."""
+    report = ProgressReport(job_id=request.id, progress=progress.fraction, text=progress.text)
+    return Message(
+        body=report.model_dump_json().encode(), type=PROGRESS_TYPE, persistent=False, **_answering(request)
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +37,7 @@ from consumer.messages import (
     Message,
     MessageTooLargeError,
     error_record,
+    progress_report,
     read_job,
     read_request,
     reply,
@@ -44,6 +45,7 @@ from consumer.messages import (
 )
 from consumer.metrics import Metrics
 from consumer.pool import Pool
+from consumer.progress import reporting
 from consumer.remembered import Identity, Remembered, Sent
 from consumer.replyaddress import CALLERS_OWN_PREFIXES
 from consumer.runner import Slot
@@ -76,6 +78,9 @@ class Delivery(Protocol):
 
     async def publish(self, message: Message, queue: str) -> str | None:
         """Return None once RabbitMQ has the message, or why the queue did not get it."""
+
+    async def tell(self, message: Message, queue: str) -> None:
+        """Publish what may be lost; whether it was, nobody hears."""
 
     async def has_queue(self, name: str) -> bool:
         """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
@@ -203,9 +208,18 @@ class Pipeline:
                 context.slot = self.pool.number(slot)
                 self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
                 with self.due.within(job.timeout_s):
-                    outcome = await self._run_known(slot, job, identity)
+                    async with self._told(delivery, job) as told:
+                        outcome = await self._run_known(slot, told, identity)
         self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
         return outcome
+
+    def _told(self, delivery: Delivery, job: Job) -> AbstractAsyncContextManager[Job]:
+        """Publish the progress of a job that asks for it and names a reply queue: the results are for replies."""
+        request = job.request
+        address = request.reply_to
+        if not request.wants_progress or address is None or address == self.topology.results:
+            return nullcontext(job)
+        return reporting(job, lambda progress: delivery.tell(progress_report(request, progress), address))
 
     async def _run_known(self, slot: Slot, job: Job, identity: Identity) -> Outcome:
         """Run the job where a redelivery finds it, and leave its outcome there."""

@@ -19,7 +19,7 @@ from consumer.forker import NotForkedError
 from consumer.job import Crashed, Outcome
 from consumer.launcher import Launcher
 from consumer.limits import Limits
-from consumer.run import Cause, Run, conclude
+from consumer.run import Cause, OnProgress, Run, conclude
 from consumer.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
     environment: Mapping[str, str],
     limits: Limits,
     on_log: Callable[[str], None],
+    on_progress: OnProgress = None,
     interrupt: asyncio.Future[None],
     returncode_of: Callable[[int], int] = int,
 ) -> Outcome:
@@ -50,6 +51,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
         environment: all of its environment.
         limits: what it may take.
         on_log: gets the text of each `LOG:` line.
+        on_progress: hears of each `PROGRESS:` line before the answer.
         interrupt: when done, the program is killed and the outcome is `Interrupted`.
         returncode_of: what the program's own return code is, where another runs it.
 
@@ -61,7 +63,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
         child = await launcher.start(argv, cwd=cwd, environment=environment, bounds=limits.bounds())
     except NotForkedError as error:
         return Crashed(message=f"the classifier could not be started: {argv[0]}: {error}")
-    child.listener = run = Run(limits, on_log)
+    child.listener = run = Run(limits, on_log, on_progress)
     try:
         with watch.over(run, child, launcher.descendants, cwd):
             cause = await run.wait(interrupt)

@@ -109,6 +109,7 @@ class ExecSlot:
                 environment={**self.program.environment, **job_environment(job, path.parent)},
                 limits=self.program.settings.limits(job.timeout_s),
                 on_log=on_log,
+                on_progress=job.on_progress,
                 interrupt=interrupt,
                 returncode_of=returncode_inside if self.program.sandbox else int,
             )

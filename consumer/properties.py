@@ -62,13 +62,13 @@ def _take_undecodable(properties: Basic.Properties) -> dict[str, str]:
 def properties(message: Message) -> Basic.Properties:
     """Make what is published of our message.
 
-    Persistent always: the library's default would not survive a restart of RabbitMQ.
+    Persistent unless it says otherwise: the library's default would not survive a restart of RabbitMQ.
     """
     return Basic.Properties(
         content_type=message.content_type,
         content_encoding=message.content_encoding,
         headers=dict(message.headers),
-        delivery_mode=DeliveryMode.PERSISTENT,
+        delivery_mode=DeliveryMode.PERSISTENT if message.persistent else DeliveryMode.NOT_PERSISTENT,
         priority=message.priority,
         correlation_id=message.correlation_id,
         reply_to=message.reply_to,

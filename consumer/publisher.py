@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import suppress
 from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -96,6 +97,18 @@ class Publisher:
             else:
                 self._limits.refusing.discard(queue)
                 return None
+
+    async def tell(self, message: Message, queue: str) -> None:
+        """Publish what may be lost, once. It still waits for the confirm: so there is one at a time in an alarm.
+
+        Raises:
+            ConnectionLostError
+        """
+        if self._limits.refuses(message) or queue in self._limits.unreachable:
+            return
+        with suppress(DeliveryError), self.lifetime.ends_if_lost(), Waiting(self.lifetime):
+            async with self._limits.unreachable.noted(queue, self.lifetime):
+                await self._publish_once(message, queue, mandatory=False)
 
     async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
         """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.

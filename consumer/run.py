@@ -16,7 +16,7 @@ from contextvars import copy_context
 from enum import Enum, auto
 from typing import Any
 
-from consumer.contract import Kind, Line, LineParser, json_fault
+from consumer.contract import Kind, Line, LineParser, json_fault, read_progress
 from consumer.job import (
     Crashed,
     Failed,
@@ -24,6 +24,7 @@ from consumer.job import (
     InvalidOutput,
     Outcome,
     OverLimit,
+    Progress,
     Succeeded,
     TimedOut,
     Usage,
@@ -31,6 +32,8 @@ from consumer.job import (
 from consumer.limits import Limits, excess_at_end
 
 log = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None] | None
 
 
 class Cause(Enum):
@@ -51,7 +54,7 @@ class Run:
     has used is the most that anybody has noted.
     """
 
-    def __init__(self, limits: Limits, on_log: Callable[[str], None]) -> None:
+    def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
         self.limits = limits
         self.answer: Line | None = None
         self._loop = asyncio.get_running_loop()
@@ -64,6 +67,7 @@ class Run:
         self._peak_bytes: int | None = None
         self._on_log = on_log
         self._context = copy_context()
+        self._on_progress = on_progress
 
     @property
     def excess(self) -> str | None:
@@ -144,8 +148,11 @@ class Run:
         elif line.kind.answers and self.answer is None:
             self.answer = line
             self.settle(Cause.ANSWERED)
+        elif line.kind is Kind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
+            if self.answer is None:
+                self._on_progress(progress)
         elif line.content and log.isEnabledFor(logging.DEBUG):  # to make 16 MiB printable takes seconds
-            log.debug("outside the contract: %s", line.text)
+            log.debug("outside the contract, or not asked for: %s", line.text)
 
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:
         self.settle(Cause.INTERRUPTED)
@@ -158,8 +165,10 @@ class EnclosedRun(Run):
     to be replaced.
     """
 
-    def __init__(self, job_id: str, limits: Limits, on_log: Callable[[str], None]) -> None:
-        super().__init__(limits, on_log)
+    def __init__(
+        self, job_id: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
+    ) -> None:
+        super().__init__(limits, on_log, on_progress)
         self.job_id = job_id
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.retirement: str | None = None

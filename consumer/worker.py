@@ -66,7 +66,8 @@ class Worker:
     ) -> Outcome:
         """Run a job to its outcome. If the caller is cancelled, the worker is killed."""
         with job_log(job.request.id) as on_log:
-            return await self._run(EnclosedRun(job.request.id, limits, on_log), job, path, watch, interrupt)
+            run = EnclosedRun(job.request.id, limits, on_log, job.on_progress)
+            return await self._run(run, job, path, watch, interrupt)
 
     async def _run(
         self, run: EnclosedRun, job: Job, path: Path, watch: Watch, interrupt: asyncio.Future[None]

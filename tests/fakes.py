@@ -113,6 +113,13 @@ class FakePublisher:
                 self.taken.setdefault(queue, []).append(message)
                 return None
 
+    async def tell(self, message: Message, queue: str) -> None:
+        await asyncio.sleep(0)
+        if isinstance(fault := self.faults.get(queue), Exception):
+            raise fault
+        self.events.append(("tell", queue))
+        self.taken.setdefault(queue, []).append(message)
+
     async def has_queue(self, name: str) -> bool:
         await asyncio.sleep(0)
         self.events.append(("ask", name))
@@ -134,6 +141,10 @@ class FakeDelivery:
     async def publish(self, message: Message, queue: str) -> str | None:
         self.lifetime.raise_if_ended()
         return await self.publisher.publish(message, queue)
+
+    async def tell(self, message: Message, queue: str) -> None:
+        self.lifetime.raise_if_ended()
+        await self.publisher.tell(message, queue)
 
     async def has_queue(self, name: str) -> bool:
         self.lifetime.raise_if_ended()

@@ -99,10 +99,11 @@ def test_submit_gives_up_on_a_reply_that_does_not_come(vhost_url: str, tmp_path:
     ("lines", "code", "shown"),
     [
         (["echo 'LOG: hello'", "echo 'OUTPUT: {\"n\": 1}'"], 0, ["Succeeded", "ack", '"n": 1']),
+        (["echo 'PROGRESS: 0.4 fitting'", "echo OUTPUT: 1"], 0, ["progress     40% fitting"]),
         (["echo ERROR: no"], 1, ["Failed", "classifier_error", "dead-letter"]),
         (["echo why >&2; exit 3"], 1, ["Crashed", "exited with code 3", "why", "retry"]),
     ],
-    ids=["good", "error", "crash"],
+    ids=["good", "progress", "error", "crash"],
 )
 def test_try_tells_what_would_happen_to_a_job(
     tmp_path: Path, lines: list[str], code: int, shown: list[str]

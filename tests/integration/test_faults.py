@@ -29,7 +29,8 @@ Which test is for which fault; where no file is named, it is here. What no Rabbi
       caller gone               test_callers.py
       address fails RabbitMQ    test_callers.py,
                                *test_a_direct_address_that_rabbitmq_fails_over_is_known_and_its_neighbour_is_answered
-    message too large           test_message_too_large
+    message too large           test_message_too_large,
+                                test_job_of_the_clients_that_is_too_large_fails_alone
     reply exchange missing     *test_reply_exchange_missing_cannot_happen_as_all_goes_to_the_default_exchange,
                                *test_channel_closed_over_a_publish_fails_all_in_flight_and_each_is_published_again
     undecodable properties      test_tolerance.py
@@ -44,6 +45,7 @@ Which test is for which fault; where no file is named, it is here. What no Rabbi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -55,12 +57,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from fakes import runs_async
 from harness import HELD, ConsumerProcess, Probe, Producer, Tell, script
 from harness import consumer as started
 from management import Management
 from proxy import Proxy
 
 from consumer import localbroker
+from consumer.client import Client
+from consumer.errors import ConfigurationError
 from consumer.management import api, create_vhost, delete_vhost
 from consumer.topology import Topology
 
@@ -290,6 +295,25 @@ def test_unroutable_reply(site: Site) -> None:
         running.wait_for("dead-letter")
         assert site.producer.take(DEAD).properties.message_id == "m1"
         assert running.stop() == os.EX_OK
+
+
+@runs_async
+async def test_job_of_the_clients_that_is_too_large_fails_alone(site: Site) -> None:
+    """RabbitMQ closes the channel over it, and with it the publishes of all others."""
+    with consumer(
+        site.url, command=script(site.folder, "printf 'OUTPUT: '; cat \"$1\"; echo"), pool_size=2
+    ) as running:
+        async with Client.open(site.url) as client:
+            small = [asyncio.create_task(client.run({"n": n})) for n in range(10)]
+            large = asyncio.create_task(client.run({"x": "x" * MAX_MESSAGE_BYTES}))
+            more = [asyncio.create_task(client.run({"n": n})) for n in range(10, 20)]
+            with pytest.raises(ConfigurationError, match="RabbitMQ takes no job of this size"):
+                await large
+            results = await asyncio.gather(*small, *more)
+            with pytest.raises(ConfigurationError, match="at most 300000"):  # known by now: costs no connection
+                await client.run({"x": "x" * MAX_MESSAGE_BYTES})
+        assert [result.output["n"] for result in results] == list(range(20))
+        running.stop()
 
 
 def test_message_too_large(site: Site) -> None:

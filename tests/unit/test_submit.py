@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import io
 import itertools
 import json
-from collections.abc import Mapping
+import logging
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import runs_async
+from rich.console import Console
 
+from consumer.bars import MAX_BARS, Bars
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.job import Progress
 from consumer.messages import Reply
-from consumer.submit import InOrder, Result, Source, read_sources, split_jobs, submit
+from consumer.results import CSV, FORMATS, Format, InOrder, Lines, Result, done_before
+from consumer.sources import Source, expand, read_sources, split_jobs
+from consumer.submit import submit
 
 PRETTY = b'{\n  "signal": [\n    1\n  ]\n}\n'
 
@@ -80,6 +88,7 @@ def test_a_result_is_one_line_with_its_source() -> None:
     assert "\n" not in line
     assert json.loads(line) == {
         "source": "f:1",
+        "digest": "44136fa355b3678a",
         "job_id": "j",
         "status": "succeeded",
         "output": {"label": "é", "score": None},
@@ -106,6 +115,7 @@ def test_a_job_without_a_reply_says_why() -> None:
     assert not lost.succeeded
     assert json.loads(lost.line()) == {
         "source": "f",
+        "digest": "44136fa355b3678a",
         "status": "no_reply",
         "error": {"code": "no_reply", "message": "no reply within 1 s"},
     }
@@ -118,7 +128,7 @@ def names(out: io.StringIO) -> list[str]:
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
 def test_results_are_written_in_order_and_as_soon_as_they_can_be(order: tuple[int, ...]) -> None:
     out = io.StringIO()
-    writer = InOrder(out)
+    writer = InOrder(Lines(out))
     come: set[int] = set()
     for index in order:
         writer.add(index, result(str(index)))
@@ -129,7 +139,7 @@ def test_results_are_written_in_order_and_as_soon_as_they_can_be(order: tuple[in
 
 def test_what_came_is_written_after_an_interruption_too() -> None:
     out = io.StringIO()
-    writer = InOrder(out)
+    writer = InOrder(Lines(out))
     for index in (0, 4, 2):
         writer.add(index, result(str(index)))
     writer.flush()
@@ -154,6 +164,7 @@ class FakeClient(Client):
         *,
         headers: Mapping[str, Any] | None = None,  # noqa: ARG002 - Client's signature
         timeout_s: float | None = None,  # noqa: ARG002
+        on_progress: Callable[[Progress], None] | None = None,  # noqa: ARG002
     ) -> Reply:
         self.waiting += 1
         self.most = max(self.most, self.waiting)
@@ -223,3 +234,110 @@ async def test_who_stops_listening_leaves_nothing_on_the_way() -> None:
     await asyncio.wait([collecting])
     await asyncio.sleep(0)  # the turn of the loop in which cancelled tasks end
     assert client.waiting == 0
+
+
+def test_folders_and_patterns_stand_for_their_files_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b/two.json", "b/one.csv", "a.npz", "b/c/three.TSV", "notes.txt", "[x].json"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    assert list(expand(["b", "-", "notes.txt"])) == ["b/c/three.TSV", "b/one.csv", "b/two.json", "-", "notes.txt"]
+    assert list(expand(["*/*.json", "[x].json", "**/*.npz"])) == ["b/two.json", "[x].json", "a.npz"]
+    assert list(expand(["no-such.json"])) == ["no-such.json"]  # whoever reads it says what is wrong
+    for name in ("*.none", str(tmp_path / "b" / "c" / "d")):
+        (tmp_path / "b" / "c" / "d").mkdir(exist_ok=True)
+        with pytest.raises(ConfigurationError, match="no file there"):
+            list(expand([name]))
+
+
+def test_signals_of_a_data_set_become_jobs_for_a_model(tmp_path: Path) -> None:
+    data = tmp_path / "signals.csv"
+    data.write_text("idle,1,2,3\nbusy,4,5\n")
+    found = list(read_sources([str(data)], io.StringIO(), model="pumps"))
+    assert [(one.name, json.loads(one.body)) for one in found] == [
+        (f"{data}:1", {"signal": [1.0, 2.0, 3.0], "model": "pumps"}),
+        (f"{data}:2", {"signal": [4.0, 5.0], "model": "pumps"}),
+    ]
+    data.write_text("idle,one\n")
+    with pytest.raises(ConfigurationError, match=r"signals\.csv") as refused:
+        list(read_sources([str(data)], io.StringIO()))
+    assert "Traceback" not in str(refused.value)
+
+
+def written(form: Format, *results: Result) -> str:
+    out = io.StringIO()
+    lines = Lines(out, form)
+    for index, one in enumerate(results):
+        lines.add(index, one)
+    return out.getvalue()
+
+
+LOST = Result(Source("f:2", b"{}"), None, "no reply")
+FAILED = {"code": "crashed", "message": 'two\nlines, and "quotes"', "retryable": True, "stderr_tail": "a\nb"}
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+def test_what_has_its_reply_is_known_after_a_kill_and_the_rest_is_dropped(tmp_path: Path, form: Format) -> None:
+    path = tmp_path / "results"
+    kept = result("f:1", output={"label": "idle"}), result("f, 3", status="failed", error=FAILED)
+    whole = written(form, *kept)
+    assert whole.count("\n") == 2 + bool(form.head)
+    path.write_text(written(form, kept[0], LOST, kept[1]) + whole[:-5].rpartition("\n")[2])
+    expected = {(one.source.name, one.source.digest) for one in kept}
+    assert done_before(path, form) == expected
+    assert path.read_text() == whole
+    assert done_before(path, form) == expected
+    assert path.read_text() == whole
+    assert [one.name for one in tmp_path.iterdir()] == ["results"]
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"[1]\n", b"{}\n", b"\xff\xfe\n", b"dear diary\n"])
+def test_a_file_that_holds_no_results_is_left_alone(tmp_path: Path, form: Format, content: bytes) -> None:
+    path = tmp_path / "results"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="holds no results"):
+        done_before(path, form)
+    assert path.read_bytes() == content
+
+
+def test_without_a_file_nothing_was_done_before(tmp_path: Path) -> None:
+    assert done_before(tmp_path / "none", CSV) == set()
+
+
+def test_a_row_of_csv_is_one_line_with_what_a_spreadsheet_wants() -> None:
+    text = written(
+        CSV, result("f:1", output={"label": "idle"}), result("f:2", status="failed", error=FAILED), LOST
+    )
+    assert len(text.splitlines()) == 4
+    good, failed, lost = csv.DictReader(text.splitlines())
+    assert (good["label"], good["output"], good["status"]) == ("idle", '{"label": "idle"}', "succeeded")
+    assert (failed["code"], failed["message"]) == ("crashed", 'two\\nlines, and "quotes"')
+    assert (lost["status"], lost["message"], lost["output"]) == ("no_reply", "no reply", "")
+
+
+def test_bars_are_shown_for_a_few_jobs_and_what_they_say_is_made_harmless() -> None:
+    screen, before = io.StringIO(), sys.stderr
+    console = Console(file=screen, force_terminal=True, width=100)
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(handler)
+    with Bars.shown(100, console) as bars:
+        assert handler.stream is not before
+        for index in range(50):
+            bars.progress(index, f"f:{index}", Progress(0.4, "[red]\x1b[2Jfitting"))
+        assert len(bars._of) == MAX_BARS  # noqa: SLF001 - the promise is about the screen
+        bars.ended(0, succeeded=True)
+        bars.ended(40, succeeded=False)
+        bars.progress(41, "f:41", Progress(0.5))
+        assert 41 in bars._of  # noqa: SLF001
+        assert len(bars._jobs.tasks) == MAX_BARS  # noqa: SLF001
+    shown = screen.getvalue()
+    assert "[red]" in shown
+    assert "\\x1b[2Jfitting" in shown
+    assert "2 of 100 jobs" in shown
+    assert "failed 1" in shown
+    assert handler.stream is before
+    logging.getLogger().removeHandler(handler)

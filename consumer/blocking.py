@@ -1,0 +1,120 @@
+"""The client for code that is not async: a thread with a loop of its own, behind the same few methods.
+
+Nothing is decided here; see client.py. May be used from several threads at once. An iterable that is given to
+`as_completed` is read in that thread, so it should not wait for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from consumer.client import OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
+from consumer.connection import NO_FILES
+from consumer.credentials import Credentials
+
+T = TypeVar("T")
+
+
+class BlockingClient:
+    """Calls a `Client` that lives in another thread, and waits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
+        self._loop = loop
+        self._client = client
+
+    @classmethod
+    @contextmanager
+    def open(  # noqa: PLR0913 - as Client.open
+        cls,
+        url: str,
+        *,
+        queue: str = QUEUE,
+        direct: bool = False,
+        credentials: Credentials = NO_FILES,
+        window: int = WINDOW,
+        outage_s: float = OUTAGE_S,
+    ) -> Iterator[BlockingClient]:
+        """Connect and make ready for replies; arguments and errors as of `Client.open`."""
+        with _loop_in_a_thread() as loop:
+            opening = Client.open(
+                url, queue=queue, direct=direct, credentials=credentials, window=window, outage_s=outage_s
+            )
+            client = _wait_for(opening.__aenter__(), loop)
+            try:
+                yield cls(loop, client)
+            finally:
+                _wait_for(opening.__aexit__(None, None, None), loop)
+
+    def classify(
+        self,
+        signal: Signal,
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """See `Client.classify`. `on_progress` is called in the client's thread."""
+        return self._wait(
+            self._client.classify(
+                signal, model=model, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
+            )
+        )
+
+    def run(
+        self,
+        job: Mapping[str, Any],
+        *,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """See `Client.run`. `on_progress` is called in the client's thread."""
+        return self._wait(
+            self._client.run(job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress)
+        )
+
+    def as_completed(
+        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
+    ) -> Iterator[Done]:
+        """See `Client.as_completed`."""
+        coming = self._client.as_completed(jobs, model=model, timeout_s=timeout_s)
+        try:
+            while (done := self._wait(_next(coming))) is not None:
+                yield done
+        finally:
+            self._wait(coming.aclose())
+
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+        return _wait_for(call, self._loop)
+
+
+async def _next(coming: AsyncGenerator[Done, None]) -> Done | None:
+    return await anext(coming, None)
+
+
+@contextmanager
+def _loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="classifier client", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _wait_for(call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    """Wait for what runs in the thread. Ctrl-C ends it there, too."""
+    running = asyncio.run_coroutine_threadsafe(call, loop)
+    try:
+        return running.result()
+    except BaseException:
+        running.cancel()
+        raise

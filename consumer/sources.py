@@ -1,0 +1,117 @@
+"""Jobs out of files: JSON as it stands, a job or a job per line; data sets of signals by way of `classifier jobs`.
+
+A job is sent as it stands, even one that is no JSON: the service is the one judge. Reading CSV, NPZ and UCR files
+takes numpy, which is not imported here: a process of the classifier's command does it.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from pydantic_core import from_json
+
+from consumer.errors import ConfigurationError
+
+#: What `classifier jobs` reads.
+DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")
+#: What else is taken from a folder; a file that is named may be called as it likes.
+JOB_SUFFIXES = (".json", ".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A job's bytes and where they stand: `file`, or `file:number` of the line or signal."""
+
+    name: str
+    body: bytes
+
+    @property
+    def digest(self) -> str:
+        """Tells this job from another that stands in its place later."""
+        return hashlib.sha256(self.body).hexdigest()[:16]
+
+
+def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = None) -> Iterator[Source]:
+    """Read the jobs of all files, folders and patterns; `-` is standard input.
+
+    Args:
+        names: what to read, in this order; the files of a folder or pattern are sorted.
+        stdin: what `-` stands for.
+        model: the model that signals of a data set are for.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or holds nothing; a folder or pattern has no files.
+    """
+    for name in expand(names):
+        sources = list(_of_file(name, stdin, model))
+        if not sources:
+            raise ConfigurationError(f"{name} holds no job")
+        yield from sources
+
+
+def expand(names: Iterable[str]) -> Iterator[str]:
+    """Turn folders and patterns into the files that they stand for."""
+    for name in names:
+        found = [name]
+        if Path(name).is_dir():
+            suffixes = (*DATA_SUFFIXES, *JOB_SUFFIXES)
+            found = sorted(str(path) for path in Path(name).rglob("*") if path.suffix.lower() in suffixes)
+        elif glob.has_magic(name) and not Path(name).exists():  # a file may be called so
+            found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute ones, too
+        if not found:
+            raise ConfigurationError(f"{name}: no file there ends in {', '.join((*DATA_SUFFIXES, *JOB_SUFFIXES))}")
+        yield from found
+
+
+def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
+    if name != "-" and Path(name).suffix.lower() in DATA_SUFFIXES:
+        yield from _numbered(name, _converted(name, model).splitlines())
+    else:
+        yield from split_jobs(name, _read(name, stdin))
+
+
+def _read(name: str, stdin: TextIO) -> bytes:
+    try:
+        return stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _converted(name: str, model: str | None) -> bytes:
+    # Neither a file's name nor a model's is taken for a flag.
+    chosen = [f"--model={model}"] if model else []
+    command = [sys.executable, "-m", "classifier", "jobs", *chosen, "--", name]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ConfigurationError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")
+    return done.stdout
+
+
+def split_jobs(name: str, content: bytes) -> Iterator[Source]:
+    """Tell one job, perhaps over many lines, from a job per line: there the first line is JSON by itself."""
+    lines = content.split(b"\n")
+    filled = [line for line in lines if line.strip()]
+    if len(filled) > 1 and _is_json(filled[0]):
+        yield from _numbered(name, lines)
+    elif filled:
+        yield Source(name, content)
+
+
+def _numbered(name: str, lines: Iterable[bytes]) -> Iterator[Source]:
+    return (Source(f"{name}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        from_json(content)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,346 @@
+"""The client on lines that a test opens and loses: what is published again, dropped, bounded and given up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from fakes import runs_async
+
+from consumer.caller import OnMessage
+from consumer.client import Client, as_job
+from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
+from consumer.failures import ERRORS, JobFailedError, UnreadableReplyError, failure
+from consumer.job import ErrorCode, Progress
+from consumer.messages import Message, Reply
+
+URL = "amqp://nowhere"
+
+
+@dataclass
+class FakeLine:
+    """A connection on which RabbitMQ confirms at once, unless `confirms` is cleared."""
+
+    rabbit: FakeRabbit
+    mailbox: object
+    on_message: OnMessage
+    reply_to: str = "answers"
+    ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    async def publish(self, message: Message, queue: str) -> None:
+        assert queue == "classifier.jobs"
+        if self.ended.done():
+            raise ConnectionLostError(self.ended.result())
+        self.rabbit.published.append(message)
+        self.rabbit.changed.set()
+        if self.rabbit.fault:
+            raise self.rabbit.fault
+        confirmed = asyncio.ensure_future(self.rabbit.confirms.wait())
+        ends: set[asyncio.Future[Any]] = {confirmed, self.ended}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        confirmed.cancel()
+        if self.ended.done():
+            raise ConnectionLostError(self.ended.result())
+
+    async def lost(self) -> str:
+        return await asyncio.shield(self.ended)
+
+
+class FakeRabbit:
+    """Opens lines, takes jobs, and says what the test tells it to say."""
+
+    def __init__(self, *, direct: bool = False) -> None:
+        self.direct = direct
+        self.lines: list[FakeLine] = []
+        self.published: list[Message] = []
+        self.changed = asyncio.Event()
+        self.confirms = asyncio.Event()
+        self.confirms.set()
+        self.is_there = asyncio.Event()
+        self.is_there.set()
+        self.fault: Exception | None = None
+
+    @asynccontextmanager
+    async def open(self, _url: str, on_message: OnMessage) -> AsyncIterator[FakeLine]:
+        await self.is_there.wait()
+        line = FakeLine(self, object() if self.direct else "answers", on_message)
+        self.lines.append(line)
+        self.changed.set()
+        yield line
+
+    async def has(self, *, jobs: int = 0, lines: int = 0) -> None:
+        """Wait for so many publishes and lines; then let whoever waits for a confirm hear of it."""
+        while len(self.published) < jobs or len(self.lines) < lines:
+            self.changed.clear()
+            await self.changed.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def cut(self) -> None:
+        self.lines[-1].ended.set_result("cut")
+
+    def say(self, key: str, kind: str = "job.succeeded", **body: Any) -> None:  # noqa: ANN401 - JSON
+        message = Message(body=json.dumps(body).encode(), correlation_id=key, type=kind)
+        self.lines[-1].on_message(message)
+
+    def answer(self, message: Message, **body: Any) -> None:  # noqa: ANN401 - JSON
+        key = str(message.correlation_id)
+        self.say(key, **{"job_id": key, "status": "succeeded", "attempt": 1, "run_ms": 1.0, "output": 7, **body})
+
+
+@asynccontextmanager
+async def connected(rabbit: FakeRabbit, *, window: int = 64, outage_s: float = 60.0) -> AsyncIterator[Client]:
+    client = Client("classifier.jobs", window=window, outage_s=outage_s)
+    async with client.connected(URL, rabbit.open):
+        yield client
+
+
+def ask(client: Client, **job: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a job's own
+    return asyncio.create_task(client.run(job))
+
+
+@runs_async
+async def test_a_reply_finds_its_caller_and_a_second_one_nobody() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        tasks = [ask(client, n=n) for n in range(3)]
+        await rabbit.has(jobs=3)
+        for message in reversed(rabbit.published):
+            rabbit.answer(message, output=json.loads(message.body)["n"])
+            rabbit.answer(message, output="again")
+        assert [(await task).output for task in tasks] == [0, 1, 2]
+        rabbit.answer(rabbit.published[0], output="late")
+        first = rabbit.published[0]
+        assert (first.message_id, first.reply_to) == (first.correlation_id, "answers")
+
+
+@pytest.mark.parametrize(("direct", "publishes"), [(False, 1), (True, 2)], ids=["own queue", "direct"])
+@runs_async
+async def test_after_an_outage_a_confirmed_job_is_asked_again_only_if_its_reply_could_not_come(
+    *, direct: bool, publishes: int
+) -> None:
+    rabbit = FakeRabbit(direct=direct)
+    async with connected(rabbit) as client:
+        task = ask(client)
+        await rabbit.has(jobs=1)
+        rabbit.cut()
+        await rabbit.has(lines=2)
+        await rabbit.has(jobs=publishes)
+        assert [message.message_id for message in rabbit.published] == [rabbit.published[0].message_id] * publishes
+        rabbit.answer(rabbit.published[0])
+        assert (await task).output == 7
+
+
+@runs_async
+async def test_what_rabbitmq_has_not_confirmed_is_published_again_under_the_same_id() -> None:
+    rabbit = FakeRabbit()
+    rabbit.confirms.clear()
+    async with connected(rabbit) as client:
+        task = ask(client)
+        await rabbit.has(jobs=1)
+        rabbit.cut()
+        await rabbit.has(jobs=2)
+        first, second = rabbit.published
+        assert (first.message_id, first.body) == (second.message_id, second.body)
+        rabbit.answer(second)  # before the confirm, which may well be the later one
+        rabbit.confirms.set()
+        assert (await task).output == 7
+
+
+@runs_async
+async def test_what_is_asked_during_an_outage_goes_out_after_it() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        rabbit.is_there.clear()
+        rabbit.cut()
+        task = ask(client)
+        await asyncio.sleep(0)
+        assert not rabbit.published
+        rabbit.is_there.set()
+        await rabbit.has(jobs=1)
+        rabbit.answer(rabbit.published[0])
+        assert (await task).output == 7
+
+
+@runs_async
+async def test_an_outage_that_lasts_too_long_is_told_to_who_waits_and_to_who_comes() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit, outage_s=0.05) as client:
+        task = ask(client)
+        await rabbit.has(jobs=1)
+        rabbit.is_there.clear()
+        rabbit.cut()
+        with pytest.raises(ConnectionLostError, match=r"lost for more than 0\.05 s"):
+            await task
+        with pytest.raises(ConnectionLostError):
+            await client.run({})
+        rabbit.is_there.set()
+        await rabbit.has(lines=2)
+        again = ask(client)
+        await rabbit.has(jobs=2)
+        rabbit.answer(rabbit.published[1])
+        assert (await again).output == 7
+
+
+@runs_async
+async def test_a_first_connection_that_fails_is_the_callers_to_hear_of() -> None:
+    @asynccontextmanager
+    async def nobody(url: str, _on_message: OnMessage) -> AsyncIterator[FakeLine]:
+        if url:
+            raise BrokerUnreachableError(url)
+        yield FakeLine(FakeRabbit(), None, lambda _: None)
+
+    with pytest.raises(BrokerUnreachableError):
+        async with Client("classifier.jobs").connected(URL, nobody):
+            raise AssertionError("connected")
+
+
+@runs_async
+async def test_a_client_that_is_closed_says_so() -> None:
+    async with connected(FakeRabbit()) as client:
+        pass
+    with pytest.raises(ConnectionLostError, match="the client is closed"):
+        await client.run({})
+
+
+@runs_async
+async def test_never_more_are_on_their_way_than_the_window() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit, window=3) as client:
+        tasks = [ask(client, n=n) for n in range(7)]
+        for answered in range(7):
+            await rabbit.has(jobs=min(7, answered + 3))
+            assert len(rabbit.published) == min(7, answered + 3)
+            rabbit.answer(rabbit.published[answered])
+        await asyncio.gather(*tasks)
+
+
+@runs_async
+async def test_as_completed_takes_no_more_than_the_window_and_yields_as_they_end() -> None:
+    rabbit = FakeRabbit()
+    taken: list[int] = []
+
+    def jobs() -> Any:  # noqa: ANN401 - an iterator of jobs
+        for n in range(6):
+            taken.append(n)
+            yield {"n": n}
+
+    async with connected(rabbit, window=2) as client:
+        coming = client.as_completed(jobs())
+        first = asyncio.ensure_future(anext(coming))
+        await rabbit.has(jobs=2)
+        assert taken == [0, 1]
+        rabbit.answer(rabbit.published[1], status="failed", error=error("crashed"))
+        done = await first
+        assert (done.index, type(done.error)) == (1, ERRORS[ErrorCode.CRASHED])
+        with pytest.raises(JobFailedError):
+            done.result()
+        await coming.aclose()
+        assert repr(client).endswith(" 0 on their way>")
+
+
+@runs_async
+async def test_a_time_out_and_a_cancellation_leave_nothing_behind() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        with pytest.raises(TimeoutError):
+            await client.run({}, timeout_s=0.01)
+        task = ask(client)
+        await rabbit.has(jobs=2)
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert repr(client) == "<Client of classifier.jobs: 0 on their way>"
+
+
+@runs_async
+async def test_a_fault_that_no_other_attempt_mends_is_raised() -> None:
+    rabbit = FakeRabbit()
+    rabbit.fault = ConfigurationError("there is no queue")
+    async with connected(rabbit) as client:
+        with pytest.raises(ConfigurationError):
+            await client.run({})
+
+
+@runs_async
+async def test_what_is_no_reply_is_told_and_not_waited_for() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        task = ask(client)
+        await rabbit.has(jobs=1)
+        rabbit.say(str(rabbit.published[0].correlation_id), nonsense=1)
+        with pytest.raises(UnreadableReplyError, match="is its version ours"):
+            await task
+
+
+@runs_async
+async def test_progress_is_asked_for_and_told_and_what_fails_there_fails_no_job() -> None:
+    rabbit = FakeRabbit()
+    told: list[Progress] = []
+
+    def hear(progress: Progress) -> None:
+        told.append(progress)
+        raise ValueError("a bug of the caller's")
+
+    async with connected(rabbit) as client:
+        task = asyncio.create_task(client.run({}, on_progress=hear, run_timeout_s=3))
+        await rabbit.has(jobs=1)
+        [message] = rabbit.published
+        assert message.headers == {"progress": True, "timeout-s": 3}
+        key = str(message.correlation_id)
+        rabbit.say(key, "job.progress", job_id=key, progress=0.4, text="fitting")
+        rabbit.say(key, "job.progress", nonsense=1)
+        rabbit.answer(message)
+        assert (await task).output == 7
+    assert told == [Progress(0.4, "fitting")]
+
+
+def error(code: str) -> dict[str, Any]:
+    return {"code": code, "message": "m", "retryable": True, "stderr_tail": "tail"}
+
+
+def reply(code: str) -> Reply:
+    fields = {"job_id": "j", "status": "failed", "error": error(code), "attempt": 2, "run_ms": 1.0}
+    return Reply.model_validate(fields)
+
+
+@pytest.mark.parametrize("code", [code for code in ErrorCode if code is not ErrorCode.UNROUTABLE_REPLY])
+def test_each_code_that_a_reply_can_have_has_an_exception_of_its_own(code: ErrorCode) -> None:
+    raised = failure(reply(code))
+    assert type(raised) is ERRORS[code]
+    assert list(ERRORS.values()).count(type(raised)) == 1
+    assert (raised.job_id, raised.code, raised.message) == ("j", code.value, "m")
+    assert (raised.retryable, raised.stderr_tail, raised.attempt) == (True, "tail", 2)
+    assert str(raised) == f"job j: {code.value}: m"
+    again = pickle.loads(pickle.dumps(raised))  # noqa: S301 - our own
+    assert (type(again), again.job_id) == (type(raised), "j")
+
+
+def test_a_code_of_a_newer_service_is_a_failed_job_all_the_same() -> None:
+    raised = failure(reply("out_of_coffee"))
+    assert (type(raised), raised.code) == (JobFailedError, "out_of_coffee")
+
+
+class Array:
+    def tolist(self) -> list[float]:
+        return [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("job", "model", "body"),
+    [
+        ([1, 2.5], None, {"signal": [1, 2.5]}),
+        ((n for n in (1.0, 2.0)), "pumps", {"signal": [1.0, 2.0], "model": "pumps"}),
+        (Array(), None, {"signal": [1.0, 2.0]}),
+        ({"any": "job"}, "pumps", {"any": "job"}),
+    ],
+    ids=["list", "generator", "array", "a job"],
+)
+def test_a_signal_becomes_a_job_and_a_job_stays_one(job: Any, model: str | None, body: dict[str, Any]) -> None:  # noqa: ANN401
+    assert as_job(job, model) == body
