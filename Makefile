@@ -21,8 +21,9 @@ run: $(VENV)/.installed broker ## a consumer in the foreground, with a private R
 	  $(BIN)/classifier train models/machines.csv --out models/machines; }
 	$(BIN)/consumer run
 
-test: $(VENV)/.installed-test test-packages ## all tests, on a private RabbitMQ node
-	$(BIN)/pytest
+# Two files at a time: most of what tests do is wait. Each of the two processes has a RabbitMQ node of its own.
+test: $(VENV)/.installed-test test-packages ## all tests, on private RabbitMQ nodes
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.installed-test ## lint, format, types
 	$(BIN)/ruff check .

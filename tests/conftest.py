@@ -31,6 +31,19 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("same-each-time")
 
 
+#: Whether this is one of several processes that run tests (pytest-xdist): what it prints nobody sees.
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+TOLD = "told"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print what a test in another process has told."""
+    if report.when == "call" and not IS_WORKER:
+        for name, line in report.user_properties:
+            if name == TOLD:
+                print(f"\n{line}")  # noqa: T201 - a measurement is for reading
+
+
 @pytest.fixture(scope="session")
 def server() -> None:
     """Skip, or fail in CI, where no RabbitMQ server can be started."""
@@ -48,6 +61,9 @@ def tell(request: pytest.FixtureRequest) -> Tell:
     capture = request.config.pluginmanager.get_plugin("capturemanager")
 
     def show(line: str) -> None:
+        if IS_WORKER:
+            request.node.user_properties.append((TOLD, line))
+            return
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             print(f"\n{line}")  # noqa: T201 - a measurement is for reading
 
