@@ -7,7 +7,7 @@ For annotations: `from harness import Producer`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from uuid import uuid4
 
@@ -34,6 +34,14 @@ hypothesis.settings.load_profile("same-each-time")
 #: Whether this is one of several processes that run tests (pytest-xdist): what it prints nobody sees.
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 TOLD = "told"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make text of what was captured: half a surrogate pair, which some tests log, cannot leave a process."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
