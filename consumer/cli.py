@@ -18,9 +18,10 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
-from consumer import configuration, demo, localbroker, logformat, secrecy
+from consumer import asyncapi, configuration, demo, localbroker, logformat, secrecy
 from consumer.attempt import attempt
 from consumer.client import Client
+from consumer.connection import VERSION
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
 from consumer.nodefolder import DEFAULT_DIR
@@ -101,6 +102,13 @@ def parser() -> argparse.ArgumentParser:
         default=300.0,
         metavar="S",
         help="seconds to wait for a reply; default: 300",
+    )
+    _add_settings(command)
+
+    command = commands.add_parser("asyncapi", help="print the contract with producers as an AsyncAPI 3 document")
+    command.set_defaults(command=publish_contract)
+    command.add_argument(
+        "--schemas", type=Path, metavar="DIR", help="also write JSON Schemas of job, reply and error record there"
     )
     _add_settings(command)
 
@@ -239,6 +247,25 @@ async def _submit(
     opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials)
     async with opening as client:
         return await run(client, sources, out, timeout_s=arguments.timeout, window=int(arguments.window))
+
+
+def publish_contract(arguments: argparse.Namespace) -> int:
+    """`consumer asyncapi`."""
+    chosen = _settings(arguments)
+    if arguments.schemas is not None:
+        _write_schemas(arguments.schemas)
+    topology = Topology(chosen.prefix, chosen.max_attempts)
+    print(asyncapi.text(asyncapi.document(topology, VERSION)), end="")
+    return os.EX_OK
+
+
+def _write_schemas(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, schema in asyncapi.schemas().items():
+            (folder / f"{name}.json").write_text(asyncapi.text(schema), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename} cannot be written: {error.strerror}") from None
 
 
 def local_broker(arguments: argparse.Namespace) -> int:
