@@ -34,17 +34,19 @@ class Block:
 
 
 def blocks() -> Iterator[Block]:
-    """Take all blocks, from the top."""
-    text = README.read_text()
+    """Take all blocks, from the top. Of several in a row, the same words lead to each."""
+    text, end, lead = README.read_text(), 0, ""
     for found in _BLOCK.finditer(text):
-        lead = text[: found.start()].rstrip().rpartition("\n\n")[2]
+        before = text[end : found.start()].rstrip()
+        lead = " ".join(before.rpartition("\n\n")[2].split()) or lead
         code = found["fenced"] if found["indented"] is None else dedent(found["indented"])
-        yield Block(" ".join(lead.split()), found["language"] or "", code)
+        yield Block(lead, found["language"] or "", code)
+        end = found.end()
 
 
-def block(lead: str) -> Block:
-    """Take the one block that these words lead to."""
-    [found] = [block for block in blocks() if block.lead.startswith(lead)]
+def block(lead: str, language: str | None = None) -> Block:
+    """Take the one block that these words lead to; of several, that in the language, "" if it is indented."""
+    [found] = [block for block in blocks() if block.lead.startswith(lead) and language in (None, block.language)]
     return found
 
 

@@ -43,9 +43,9 @@ def assert_answered(reply: dict[str, Any], vhost_url: str) -> None:
         assert producer.depth("classifier.results") == 0
 
 
-@pytest.mark.parametrize("client", ["pika", "aio-pika"])
-def test_the_example_in_python_shows_the_reply(client: str, vhost_url: str, tmp_path: Path) -> None:
-    (tmp_path / "ask.py").write_text(block(f"**Python**, with {client}").at(vhost_url))
+@pytest.mark.parametrize("lead", ["**Python**, with pika", "**Python**, with aio-pika"])
+def test_the_example_in_python_shows_the_reply(lead: str, vhost_url: str, tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(block(lead).at(vhost_url))
     assert_answered(shown(sys.executable, "ask.py", cwd=tmp_path), vhost_url)
 
 
