@@ -90,6 +90,7 @@ class Proxy:
 
     async def _stop_all(self) -> None:
         self._refuse()
+        await asyncio.sleep(0)  # a task that is cancelled before its first step would not close its socket
         passing = asyncio.all_tasks() - {asyncio.current_task()}
         for task in passing:
             task.cancel()
