@@ -74,6 +74,8 @@ def test_a_classifier_finds_no_secret_in_what_it_is_given_or_may_look_at(
     assert output["found"] == []
     assert running.process.pid in output["ancestors"]
     assert not [path for path in output["open_to_us"] if f"/{running.process.pid}/" in path]
-    assert all(re.fullmatch(r"/dev/null|pipe:.*|/proc/\d+/(statm|clear_refs)", target) for target in output["descriptors"])
+    assert all(
+        re.fullmatch(r"/dev/null|pipe:.*|/proc/\d+/(statm|clear_refs)", target) for target in output["descriptors"]
+    )
     assert password not in "".join(running.log)
     assert password not in shown
