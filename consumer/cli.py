@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from consumer import cli_deadletters, configuration, demo, localbroker, logformat, probe, secrecy, status
+from consumer import asyncapi, cli_deadletters, configuration, demo, localbroker, logformat, probe, secrecy, status
 from consumer.amqp_url import vhost_of
 from consumer.attempt import attempt
 from consumer.client import WINDOW, Client
+from consumer.connection import VERSION
 from consumer.console import Console
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
@@ -154,6 +155,13 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("dead-letters", help="look at what failed, try it again, or delete it")
     command.set_defaults(command=dead_letters)
     cli_deadletters.describe(command, _add_settings)
+
+    command = commands.add_parser("asyncapi", help="print the contract with producers as an AsyncAPI 3 document")
+    command.set_defaults(command=publish_contract)
+    command.add_argument(
+        "--schemas", type=Path, metavar="DIR", help="also write JSON Schemas of job, reply and error record there"
+    )
+    _add_settings(command)
 
     command = commands.add_parser("local-broker", help="a private RabbitMQ node in this folder")
     command.set_defaults(command=local_broker)
@@ -345,6 +353,25 @@ def dead_letters(arguments: argparse.Namespace) -> int:
     """`consumer dead-letters`."""
     chosen = _settings(arguments)
     return run_async(cli_deadletters.run(arguments, chosen, _known_url(chosen)))
+
+
+def publish_contract(arguments: argparse.Namespace) -> int:
+    """`consumer asyncapi`."""
+    chosen = _settings(arguments)
+    if arguments.schemas is not None:
+        _write_schemas(arguments.schemas)
+    topology = Topology(chosen.prefix, chosen.max_attempts)
+    print(asyncapi.text(asyncapi.document(topology, VERSION)), end="")
+    return os.EX_OK
+
+
+def _write_schemas(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, schema in asyncapi.schemas().items():
+            (folder / f"{name}.json").write_text(asyncapi.text(schema), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename} cannot be written: {error.strerror}") from None
 
 
 def local_broker(arguments: argparse.Namespace) -> int:

@@ -9,26 +9,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ErrorCode(StrEnum):
-    """Why a job has no result: the word a producer acts on. It stands in the reply and in the error record."""
+    """Why a job has no result: the word a producer acts on. It stands in the reply and in the error record.
 
-    #: The message is not a job: not a JSON object, too large, or a property that cannot be used.
-    INVALID_JOB = "invalid_job"
-    #: The classifier said ERROR: this job fails and would fail again.
-    CLASSIFIER_ERROR = "classifier_error"
-    #: The classifier ended without an answer: by a signal, by an exit, or it could not be started.
-    CRASHED = "crashed"
-    #: The classifier was still at work when its run time was over, and was killed.
-    TIMED_OUT = "timed_out"
-    #: The classifier went over one of the limits on what it may take or print, and was killed.
-    OVER_LIMIT = "over_limit"
-    #: The classifier's OUTPUT line is not JSON.
-    INVALID_OUTPUT = "invalid_output"
-    #: The reply could not be delivered to the queue in reply_to. Only in error records: nobody could be told.
-    UNROUTABLE_REPLY = "unroutable_reply"
+    Each has its `meaning`, one sentence, which goes into the published contract (asyncapi.py).
+    """
+
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str = "") -> Self:  # without one: to find a member by its code
+        """Make a member that is its code and knows its meaning."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    INVALID_JOB = (
+        "invalid_job",
+        "The message is not a job: not a JSON object, too large, or a property that cannot be used.",
+    )
+    CLASSIFIER_ERROR = "classifier_error", "The classifier said ERROR: this job fails and would fail again."
+    CRASHED = (
+        "crashed",
+        "The classifier ended without an answer: by a signal, by an exit, or it could not be started.",
+    )
+    TIMED_OUT = "timed_out", "The classifier was still at work when its run time was over, and was killed."
+    OVER_LIMIT = (
+        "over_limit",
+        "The classifier went over one of the limits on what it may take or print, and was killed.",
+    )
+    INVALID_OUTPUT = "invalid_output", "The classifier's OUTPUT line is not JSON."
+    UNROUTABLE_REPLY = (
+        "unroutable_reply",
+        "The reply could not be delivered to the queue in reply_to. Only in error records: nobody could be told.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ _OBJECT = SchemaValidator(
     )
 )
 #: W3C Trace Context, section 3.2; one that is malformed is to be ignored, not to be refused.
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +86,9 @@ class MessageTooLargeError(Exception):
 class Used(BaseModel):
     """What a run has used: CPU seconds, peak of memory, the signal that ended it; left out where not known."""
 
-    cpu_s: float | None = None
-    peak_memory_bytes: int | None = None
-    signal: str | None = None
+    cpu_s: float | None = Field(None, description="CPU seconds of the attempt")
+    peak_memory_bytes: int | None = Field(None, description="the most memory that the attempt has had")
+    signal: str | None = Field(None, description="the signal that ended the classifier, such as SIGSEGV")
 
     @model_serializer(mode="wrap")
     def _known(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -102,19 +102,19 @@ class ReplyError(Used):
     #: As text where a newer service knows more of them than we do.
     code: ErrorCode | str = Field(union_mode="left_to_right")
     message: str
-    retryable: bool
-    stderr_tail: str
+    retryable: bool = Field(description="whether the same job may well succeed at another time")
+    stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
 
 
 class Reply(BaseModel):
     """The body of a reply. `output` is the classifier's JSON; `error` says why there is none. Times in ms."""
 
-    job_id: str
+    job_id: str = Field(description="the same in each reply to a job: by it duplicates are told")
     status: Literal["succeeded", "failed"]
-    output: Any = None
+    output: Any = Field(None, description="the classifier's JSON, byte for byte")
     error: ReplyError | None = None
-    attempt: int
-    run_ms: float
+    attempt: int = Field(description="which attempt this was, from 1")
+    run_ms: float = Field(description="how long the attempt ran, in ms")
 
 
 class ProgressReport(BaseModel):
@@ -128,15 +128,15 @@ class ProgressReport(BaseModel):
 class ErrorRecord(Used):
     """One line of the errors stream: what a dead-lettered message itself cannot carry. `time` is ISO 8601, UTC."""
 
-    job_id: str
-    correlation_id: str
+    job_id: str = Field(description="the job's id, also that of its dead letter")
+    correlation_id: str = Field(description="what the reply had, or would have had")
     code: ErrorCode
     message: str
-    stderr_tail: str
-    attempt: int
-    run_ms: float
-    time: str
-    consumer: str
+    stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
+    attempt: int = Field(description="which attempt this was, from 1")
+    run_ms: float = Field(description="how long the attempt ran, in ms")
+    time: str = Field(description="when the record was written: ISO 8601, UTC")
+    consumer: str = Field(description="which consumer wrote it: prefix, host and process")
 
 
 def read_request(message: Message, topology: Topology, *, reply_to_allowed: str | None = None) -> Request:
@@ -233,7 +233,7 @@ def _name(value: object) -> str | None:
 
 
 def _traceparent(value: object) -> str | None:
-    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+    return value if isinstance(value, str) and TRACEPARENT.fullmatch(value) else None
 
 
 def reply(request: Request, outcome: Outcome) -> Message:

@@ -11,8 +11,10 @@ from urllib.parse import quote
 import pytest
 from harness import PATIENCE_S, Producer, consumer, script
 from management import Management
+from readmeblocks import rows
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -72,6 +74,32 @@ class Console:
             expected_conditions.element_to_be_clickable((By.XPATH, path))  # sections open in a short animation
         ).click()
 
+    def publish(self, fields: list[list[str]]) -> None:
+        """Fill in the form of a queue's page, a field, a name and a value at a time, and send it."""
+        self.press("Publish message")
+        for field, name, value in fields:
+            if field == "Payload":
+                self._clickable("textarea[name=payload]").send_keys(value)
+            else:
+                self._add({"Headers": "headers", "Properties": "props"}[field], name, value)
+        self._clickable("input[type=submit][value='Publish message']").click()
+        WebDriverWait(self._browser, PATIENCE_S).until(
+            expected_conditions.text_to_be_present_in_element(
+                (By.CSS_SELECTOR, ".form-popup-info"), "Message published."
+            )
+        )
+
+    def _add(self, list_id: str, name: str, value: str) -> None:
+        """Fill in the last pair of a list: the console adds another as soon as there is something in it."""
+        number = len(self._browser.find_elements(By.CSS_SELECTOR, f"#{list_id} input[name$=_mfkey]"))
+        self._clickable(f"#{list_id}_{number}_mfkey").send_keys(name)
+        self._clickable(f"#{list_id}_{number}_mfvalue").send_keys(value)
+
+    def _clickable(self, selector: str) -> WebElement:
+        return WebDriverWait(self._browser, PATIENCE_S).until(
+            expected_conditions.element_to_be_clickable((By.CSS_SELECTOR, selector))
+        )
+
     def wait_for(self, picture: str, *texts: str) -> None:
         """Wait until the page, as it is, has all the texts; keep a picture of it."""
         WebDriverWait(self._browser, PATIENCE_S).until(
@@ -114,6 +142,21 @@ def test_the_console_shows_queues_consumer_connections_and_a_dead_letter(
         console.wait_for("dead-letter", "the-failing-one", "rejected", '{"why": "to fail"}')
         queues = ("jobs", "dead", "results", "errors", "retry.1s", "retry.5s")
         console.shows("queues", "queues", *(f"classifier.{name}" for name in queues), "running")
+
+
+def test_the_consoles_own_form_publishes_a_job_as_the_readme_fills_it_in(
+    console: Console, vhost_url: str, management: Management, tmp_path: Path
+) -> None:
+    vhost = quote(management.vhost, safe="")
+    command = script(tmp_path, "printf 'OUTPUT: '", 'cat "$1"', "echo")
+    with consumer(vhost_url, command=command):
+        console.shows(f"queues/{vhost}/classifier.jobs", "before", "Publish message")
+        console.publish(rows("**The management console**"))
+        console.shows(f"queues/{vhost}/classifier.results", "results", "Ready\n1")
+        console.press("Get messages")
+        console.press("Get Message(s)")
+        told = ("job.succeeded", "my-key", '"job_id":"job-1"', '"output":{"signal": [0.1, 0.5, -0.2]}')
+        console.wait_for("reply", *told)
 
 
 def _host() -> str:

@@ -1,0 +1,113 @@
+"""The README's commands and classifiers do what it says of them. The producers have a file of their own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, environment
+from readmeblocks import Block, block
+
+#: A few signals of each state: the models need not be good.
+DATA = (
+    "classifier generate --per-class 12 --out TRAIN.ts",
+    "classifier generate --per-class 4 --seed 1 --out TEST.ts",
+)
+
+
+def sh(lines: str, folder: Path, env: dict[str, str]) -> str:
+    """Run commands as a reader would in that folder; the first that fails is the last."""
+    path = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-euc", lines],
+        cwd=folder,
+        env={**env, **path},
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == os.EX_OK, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def serving(command: str, url: str, folder: Path) -> Iterator[ConsumerProcess]:
+    """Run a `NAME=value ... consumer run` in that folder, on this RabbitMQ."""
+    *assignments, program, action = shlex.split(command)
+    assert (program, action) == ("consumer", "run")
+    settings = dict(assignment.split("=", 1) for assignment in assignments)
+    running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder)
+    try:
+        running.wait_for("ready:")
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.end()
+
+
+def answer(producer: Producer, job: bytes) -> object:
+    replies = producer.reply_queue()
+    producer.publish("classifier.jobs", job, reply_to=replies)
+    return producer.take(replies).json
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with what the commands read."""
+    sh("\n".join(DATA), tmp_path, environment(""))
+    return tmp_path
+
+
+def save(taken: Block, path: Path) -> None:
+    path.write_text(taken.text)
+    path.chmod(0o755)
+
+
+def test_the_python_function_classifies_and_says_what_is_wrong(
+    vhost_url: str, producer: Producer, tmp_path: Path
+) -> None:
+    save(block("**A Python function.**", "python"), tmp_path / "mine.py")
+    with serving(block("**A Python function.**", "").text, vhost_url, tmp_path) as running:
+        good = answer(producer, b'{"signal": [1, 2, 3]}')
+        bad = answer(producer, b'{"noise": 1}')
+        running.wait_for("3 points")
+    assert isinstance(good, dict)
+    assert isinstance(bad, dict)
+    assert good["output"] == {"label": "short"}
+    assert (bad["error"]["code"], bad["error"]["message"]) == ("classifier_error", "the job has no signal")
+
+
+def test_the_shell_script_counts_the_points(vhost_url: str, producer: Producer, tmp_path: Path) -> None:
+    save(block("**Any program**", "sh"), tmp_path / "classify.sh")
+    with serving(block("**Any program**", "").text, vhost_url, tmp_path) as running:
+        reply = answer(producer, b'{"signal": [1, 2, 3]}')
+        running.wait_for("2 commas")
+    assert isinstance(reply, dict)
+    assert reply["output"] == {"points": 3}
+
+
+def test_a_model_is_trained_looked_at_and_asked(vhost_url: str, data: Path) -> None:
+    *first, submit = block("**A scikit-learn model").text.splitlines()
+    assert "pumps" in sh("\n".join(first), data, environment(vhost_url))
+    assert (data / "pumps.png").exists()
+    with serving("consumer run", vhost_url, data):
+        sh(submit, data, environment(vhost_url))
+    results = (data / "results.jsonl").read_text().splitlines()
+    assert results
+    assert all('"succeeded"' in result for result in results)
+
+
+def test_a_model_is_trained_as_onnx(data: Path) -> None:
+    sh(block("**The same model as ONNX**").text, data, environment(""))
+    assert {path.name for path in (data / "models").iterdir()} >= {"pumps.model", "pumps.onnx.model"}
+
+
+def test_a_model_is_trusted_and_says_so(data: Path) -> None:
+    assert "trusted" in sh(block("A pickle is code").text, data, environment(""))
