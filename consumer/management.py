@@ -88,7 +88,8 @@ def _exchange(
         return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
         raise BrokerUnreachableError(
-            f"the console at {node.management_url} does not answer ({error}): see the node's log"
+            f"the console at {node.management_url} does not answer ({error}): see the node's log, and whether its "
+            "plugin rabbitmq_management is enabled"
         ) from error
 
 

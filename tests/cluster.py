@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness import PATIENCE_S, wait_until
+import pika.exceptions
+from harness import PATIENCE_S, Producer, wait_until
 
 from consumer import localbroker, nodefolder
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
@@ -94,6 +95,7 @@ class Cluster:
     def add_vhost(self, name: str) -> None:
         """Make one for a test. It stays: RabbitMQ 3.10 does not bear that one is deleted just after a start."""
         create_vhost(self.living_node, name)
+        wait_until(lambda: all(map(_takes_queues, self.urls(name, *self.living))), f"queues to be made in {name}")
 
     def urls(self, vhost: str, *names: str) -> list[str]:
         """AMQP URLs of a vhost at these nodes, or at all."""
@@ -131,6 +133,16 @@ class Cluster:
 
     def _data_dir(self, name: str) -> Path:
         return self._folder / name
+
+
+def _takes_queues(url: str) -> bool:
+    """For a moment after nodes have come back RabbitMQ 3.10 answers INTERNAL_ERROR to who declares a queue."""
+    with suppress(pika.exceptions.AMQPError), Producer(url) as producer:
+        for kind in ("quorum", "stream"):
+            producer.channel.queue_declare("probe", durable=True, arguments={"x-queue-type": kind})
+            producer.channel.queue_delete("probe")
+        return True
+    return False
 
 
 def _name(nodename: str) -> str:
