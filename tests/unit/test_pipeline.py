@@ -31,6 +31,15 @@ RETRYABLE = (CRASHED, InvalidOutput(message="m"), TimedOut(message="m"), OverLim
 LAST = {"attempt": 3}
 
 
+class SmallPublisher(FakePublisher):
+    """Takes no result: each is too large."""
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        if b"succeeded" in message.body:
+            raise MessageTooLargeError(len(message.body), 10)
+        return await super().publish(message, queue)
+
+
 class Bench:
     """A pipeline with a fake on every side; `events` is what RabbitMQ would see, in order."""
 
@@ -363,13 +372,7 @@ async def test_a_result_too_large_is_dead_lettered_for_a_redelivery_too() -> Non
     """The failure that was told instead must not pass for the answer."""
     bench = Bench(SUCCEEDED)
 
-    class Small(FakePublisher):
-        async def publish(self, message: Message, queue: str) -> str | None:
-            if b"succeeded" in message.body:
-                raise MessageTooLargeError(len(message.body), 10)
-            return await super().publish(message, queue)
-
-    bench.publisher = Small(bench.events)
+    bench.publisher = SmallPublisher(bench.events)
     assert [(await bench.handle(redelivered=again)).settlement for again in (False, True)] == ["dead-letter"] * 2
     assert len(bench.publisher.taken["answers"]) == 1
 
@@ -463,13 +466,7 @@ async def test_what_waits_for_a_slot_ends_with_its_connection() -> None:
 async def test_a_result_too_large_for_rabbitmq_is_told_as_a_failure() -> None:
     bench = Bench(SUCCEEDED)
 
-    class Small(FakePublisher):
-        async def publish(self, message: Message, queue: str) -> str | None:
-            if b"succeeded" in message.body:
-                raise MessageTooLargeError(len(message.body), 10)
-            return await super().publish(message, queue)
-
-    bench.publisher = Small(bench.events)
+    bench.publisher = SmallPublisher(bench.events)
     await bench.handle()
     assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
     assert bench.published("answers")["error"]["code"] == "over_limit"
