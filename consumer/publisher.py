@@ -78,11 +78,8 @@ class Publisher:
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
-            self._broker.raise_if_ended()
             try:
-                with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
-                    async with self._limits.unreachable.noted(queue, self._broker):
-                        await self._publish_once(message, queue, mandatory=not is_direct)
+                await self._publish_once(message, queue, mandatory=not is_direct)
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
@@ -106,11 +103,16 @@ class Publisher:
         """
         if self._limits.refuses(message) or queue in self._limits.unreachable:
             return
-        with suppress(DeliveryError), self.lifetime.ends_if_lost(), Waiting(self.lifetime):
-            async with self._limits.unreachable.noted(queue, self.lifetime):
-                await self._publish_once(message, queue, mandatory=False)
+        with suppress(DeliveryError):
+            await self._publish_once(message, queue, mandatory=False)
 
     async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
+        """Return when RabbitMQ confirms; begin while the broker lives, wait for as long as this connection."""
+        with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
+            async with self._limits.unreachable.noted(queue, self._broker):
+                await self._confirmed(message, queue, mandatory=mandatory)
+
+    async def _confirmed(self, message: Message, queue: str, *, mandatory: bool) -> None:
         """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
 
         `watch_confirms` bounds the wait.

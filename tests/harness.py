@@ -191,12 +191,12 @@ def gone_afterwards(running: ConsumerProcess) -> Iterator[ConsumerProcess]:
             running.end()
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait for what nobody tells, so that it has to be asked for."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {PATIENCE_S:g} s in vain for {what}")
+            raise AssertionError(f"waited {patience_s:g} s in vain for {what}")
         time.sleep(POLL_S)
 
 

@@ -12,12 +12,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE_S, Tell
+from harness import Tell, wait_until
 from storm.account import report
 from storm.oracle import judge
 from storm.probes import LAG_S
 from storm.units import marked
-from storm.weather import gathered, growth, until
+from storm.weather import gathered, growth
 
 STORM_S = float(os.environ.get("STORM_S", "15"))
 SEED = int(os.environ.get("STORM_SEED", "0")) or secrets.randbelow(1_000_000)
@@ -43,7 +43,7 @@ def test_a_storm_loses_nothing_and_answers_nothing_wrong(tmp_path: Path, tell: T
         tell(report(left, verdict))
         assert not verdict.lost
         assert not verdict.wrong
-        until(storm.is_empty, PATIENCE_S, "nothing but the stream holds messages")
+        wait_until(storm.is_empty, "nothing but the stream to hold messages")
         assert {code for codes in left.codes.values() for code in codes} <= ENDINGS
         assert left.codes[storm.witness.name] == {os.EX_OK: 1}
         assert left.probes.dead == []

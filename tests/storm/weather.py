@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from amqpproxy import AmqpProxy
-from harness import PATIENCE_S, Producer, environment
+from harness import Producer, environment, wait_until
 
 from consumer import localbroker
 from consumer.management import api
@@ -105,8 +105,8 @@ class Storm:
                     blowing.enter_context(lane)
                 samples = self._watch(seconds)
             faults = sum((lane.made for lane in lanes), Counter[str]())
-            until(self._is_calm, CALM_S, "all queues are empty and nothing is unacked")
-            until(probes.is_ready, CALM_S, "the witness is ready")
+            wait_until(self._is_calm, "all queues to be empty and nothing unacked", CALM_S)
+            wait_until(probes.is_ready, "the witness to be ready", CALM_S)
         samples.append(self._sample())
         files = [path.name for path in self.disk.rglob("*") if not path.is_dir()] if self.disk else []
         for unit in self.units:
@@ -167,14 +167,6 @@ class Storm:
             left.recorded[record["job_id"]] = record["code"]
 
 
-def until(condition: Callable[[], bool], patience_s: float, what: str) -> None:
-    """Ask again and again; fail when it does not become true in time."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
-        time.sleep(0.2)
-
-
 @contextmanager
 def gathered(folder: Path) -> Iterator[Storm]:
     """Start all that a storm needs; end all of it afterwards. The names of all its files begin with `folder`."""
@@ -195,7 +187,7 @@ def gathered(folder: Path) -> Iterator[Storm]:
         on_disk = (*SMALL_DISK, str(folder / "disk")) if disk else ()
         witness = unit("witness", folder / "disk", on_disk, **warm, http_port=0)
         units = [witness, unit("warm", folder / "jobs", **warm), unit("program", folder / "jobs", **program)]
-        until(lambda: all("ready:" in unit.log.read_text() for unit in units), PATIENCE_S, "all take jobs")
+        wait_until(lambda: all("ready:" in unit.log.read_text() for unit in units), "all to take jobs")
         with Producer(rabbit.node.amqp_url) as producer:
             producer.channel.queue_declare(ANSWERS, durable=True, arguments={"x-queue-type": "quorum"})
         yield Storm(rabbit, proxies, units, witness, witness.inside(folder / "disk") if disk else None)
