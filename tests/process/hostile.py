@@ -186,9 +186,12 @@ def starts_a_runaway(_: Job) -> int:
     return 1
 
 
-def leaves_zombies(_: Job) -> int:
-    for _number in range(30):
+def leaves_zombies(job: Job) -> int:
+    """Dead processes that nobody reaps count like living ones: each keeps a number of the machine."""
+    for _number in range(job["number"]):
         _in_child(lambda: None)
+    if job.get("stays"):
+        _hang()
     return 1
 
 
