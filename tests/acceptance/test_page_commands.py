@@ -107,6 +107,14 @@ def test_the_shell_script_counts_the_points(vhost_url: str, producer: Producer, 
     assert reply["output"] == {"points": 3}
 
 
+def test_the_python_function_runs_as_a_program(tmp_path: Path) -> None:
+    save(block("docs/classifiers.md", "Write a module with a function"), tmp_path / "mine.py")
+    told = sh(
+        block("docs/classifiers.md", "A Python function can be run as a program").text, tmp_path, environment("")
+    )
+    assert '"label": "short"' in told
+
+
 def test_a_model_is_trained_looked_at_and_asked(vhost_url: str, data: Path) -> None:
     *first, submit = block("docs/train.md", "**Train, look at it, ask it:**").text.splitlines()
     assert "pumps" in sh("\n".join(first), data, environment(vhost_url))

@@ -29,6 +29,7 @@ RUN = {
     "docs/classifiers.md": {
         "Write a module with a function": "acceptance/test_page_commands.py",
         "Serve it, from the folder": "acceptance/test_page_commands.py",
+        "A Python function can be run as a program": "acceptance/test_page_commands.py",
         "In any language": "acceptance/test_page_commands.py",
         "A pickle is code": "acceptance/test_page_commands.py",
     },
@@ -50,6 +51,7 @@ RUN = {
 }
 NOT_RUN = {
     "README.md": {
+        "There is no client library": "a drawing",
         "On Debian 12": "installs packages; `consumer demo`, all it does after that, is run by test_commands.py",
         "trains a model on generated": "what `consumer demo` prints at its end; test_commands.py reads it",
         "The second one": "`make test` is what runs this",
