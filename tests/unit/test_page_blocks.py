@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import reference
-from pages import PAGES, block, blocks, code_of
+from pages import PAGES, block, blocks, code_of, text_of
 
 import classifier.cli
 import consumer.cli
@@ -123,6 +123,12 @@ def test_the_test_of_a_block_takes_it_by_its_page_and_lead(page: str, lead: str)
 def test_every_command_that_is_named_is_one_with_its_flags(page: str) -> None:
     wrong = [said for said in code_of(page) if (found := _COMMAND.search(said)) and not is_taken(*found.groups())]
     assert not wrong
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_variable_that_is_named_is_a_setting(page: str) -> None:
+    named = {name.lower() for name in re.findall(r"\bCONSUMER_([A-Z][A-Z_]+)\b", text_of(page))}
+    assert named <= {*Settings.model_fields, "config"}
 
 
 def is_taken(command: str, rest: str) -> bool:
