@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import reference
-from pages import PAGES, block, blocks, code_of, text_of
+from pages import PAGES, assert_shows, block, blocks, code_of, text_of
 
 import classifier.cli
 import consumer.cli
@@ -22,6 +22,7 @@ TESTS = Path(__file__).parents[1]
 #: blocks of the page, by a test that names the page alone.
 RUN = {
     "README.md": {
+        "trains a model on generated": "acceptance/test_commands.py",
         "**A model from a CSV file**": "acceptance/test_page_commands.py",
         "**Or a function of your own.**": "acceptance/test_page_commands.py",
         "**Publish, and see the reply.**": "acceptance/test_page_commands.py",
@@ -53,7 +54,6 @@ NOT_RUN = {
     "README.md": {
         "There is no client library": "a drawing",
         "On Debian 12": "installs packages; `consumer demo`, all it does after that, is run by test_commands.py",
-        "trains a model on generated": "what `consumer demo` prints at its end; test_commands.py reads it",
         "The second one": "`make test` is what runs this",
         "**Where the commands are.**": "test_walk.py does the same",
         "**A job that failed**": "has placeholders; test_walk.py does the same",
@@ -153,3 +153,9 @@ def test_the_variables_shown_for_tls_are_settings() -> None:
     names = [line.partition("=")[0] for line in block("docs/rabbitmq.md", "## TLS").text.splitlines()]
     assert names
     assert {name.removeprefix("CONSUMER_").lower() for name in names} <= Settings.model_fields.keys()
+
+
+def test_what_differs_from_the_page_is_seen() -> None:
+    assert_shows("took 0.25 s\nmany lines\n7 of 8   done", "took 1.5 s\n...\n1 of 1 done")
+    with pytest.raises(AssertionError):
+        assert_shows("took 0.25 s, not done", "took 1.5 s\ndone")
