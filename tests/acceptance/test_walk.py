@@ -20,6 +20,9 @@ import pytest
 from harness import BIN, PATIENCE_S, environment
 from pages import Block, assert_shows, blocks
 
+from consumer import localbroker
+from consumer.nodefolder import DEFAULT_DIR
+
 PAGE = "docs/walk.md"
 FILES = {"python", "javascript"}
 #: npm's folder is shared by all who run tests, and what it says beside its work is not for them.
@@ -143,7 +146,7 @@ def test_the_walk_goes_as_the_page_says(clone: Path, tmp_path: Path) -> None:
                 told += said
         finally:
             second.interrupt()
-            first.run("consumer local-broker down")
+            localbroker.down(clone / "walk" / DEFAULT_DIR, timeout_s=0)  # which the page has done if all went well
     assert "{ succeeded: 500, failed: 0, right: " in told
     assert "{ succeeded: 490, failed: 10, right: " in told
     assert "replayed 10 dead letters" in told
