@@ -52,8 +52,9 @@ def test_the_example_in_python_shows_the_reply(lead: str, vhost_url: str, tmp_pa
 
 def test_the_example_in_javascript_shows_the_reply(vhost_url: str, tmp_path: Path) -> None:
     install_amqplib(tmp_path)
-    (tmp_path / "ask.js").write_text(block(PAGE, "**JavaScript**").at(vhost_url))
-    assert_answered(shown(BIN / "node", "ask.js", cwd=tmp_path), vhost_url)
+    for example in (block(PAGE, "**JavaScript**"), block("README.md", "From Node.js, with amqplib")):
+        (tmp_path / "ask.js").write_text(example.at(vhost_url))
+        assert_answered(shown(BIN / "node", "ask.js", cwd=tmp_path), vhost_url)
 
 
 def install_amqplib(folder: Path) -> None:

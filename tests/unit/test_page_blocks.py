@@ -26,6 +26,7 @@ RUN = {
         "**A model from a CSV file**": "acceptance/test_page_commands.py",
         "**Or a function of your own.**": "acceptance/test_page_commands.py",
         "**Publish, and see the reply.**": "acceptance/test_page_commands.py",
+        "From Node.js, with amqplib": "acceptance/test_producers.py",
     },
     "docs/classifiers.md": {
         "Write a module with a function": "acceptance/test_page_commands.py",
