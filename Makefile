@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench soak fuzz clean broker test-packages
+.PHONY: help demo run test check reference bench soak fuzz clean broker test-packages
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed broker ## train, serve, submit, dead-letter, stop: the whole service in about a minute
 	$(BIN)/consumer demo
@@ -29,6 +29,9 @@ check: $(VENV)/.installed-test ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a change of settings, commands, metrics or codes
+	$(BIN)/python docs/reference.py
 
 bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStream and others (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s

@@ -28,7 +28,7 @@ EXIT_FAILED: Final = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in `arguments` (the process's own unless given); the exit code."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
         given.command(given)
         sys.stdout.flush()
@@ -163,7 +163,7 @@ def _say(*lines: str) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="classifier",
         description="Train classifiers of signals, look at them, and predict without any service.",

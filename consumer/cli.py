@@ -165,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("local-broker", help="a private RabbitMQ node in this folder")
     command.set_defaults(command=local_broker)
-    command.add_argument("action", choices=("up", "down", "status"))
+    command.add_argument("action", choices=("up", "down", "status"), help="start it, stop it, say where it is")
     command.add_argument("--data", type=Path, default=DEFAULT_DIR, help="its folder; default: .local-broker")
 
     command = commands.add_parser("demo", help="everything once: broker, model, consumer, jobs, dead letters")

@@ -103,12 +103,12 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
 
 def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
     which = action.add_argument_group("which", "each may be given several times, for one or the other")
-    which.add_argument("--id", action="append", default=[], metavar="ID")
+    which.add_argument("--id", action="append", default=[], metavar="ID", help="as `list` shows it")
     which.add_argument("--reason", action="append", default=[], choices=REASONS, help="why RabbitMQ moved it")
     which.add_argument("--code", action="append", default=[], choices=[*ErrorCode], help="of its error record")
     which.add_argument("--model", action="append", default=[], metavar="NAME", help="that the job asks for")
     which.add_argument("--older-than", type=_age, metavar="AGE", help="such as 90s, 15m, 2h, 7d")
-    which.add_argument("--newer-than", type=_age, metavar="AGE")
+    which.add_argument("--newer-than", type=_age, metavar="AGE", help="the same")
     which.add_argument("--limit", type=_count, metavar="N", help="the first N of these, the oldest first")
     if is_named:
         which.add_argument("--all", action="store_true", help="every one that lies there")

@@ -30,7 +30,7 @@ COLLECT_S = 0.1
 #: What fits into one packet of an Ethernet with its usual 1500 bytes, with room for a tunnel.
 MAX_DATAGRAM_BYTES = 1400
 
-#: name -> what it says. The README's table is this one; a test holds the two together.
+#: name -> what it says. The table in docs/reference.md is made of it.
 NAMES = {
     "jobs.received": "counter: deliveries taken from the jobs queue",
     "jobs.succeeded": "counter: jobs that ended with a result",

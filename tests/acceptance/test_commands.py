@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import BIN, PATIENCE_S, consumer, environment, script
+from pages import assert_shows, block
 
 #: A few lines of shell keep the contract. The job's path is the last argument.
 FIRST_NUMBER_IS = (
@@ -39,6 +40,7 @@ def test_the_demo_shows_answers_and_dead_letters_and_ends_well(vhost_url: str) -
     assert "accuracy" in done.stdout
     assert "there is no model 'toaster'" in done.stdout
     assert "exit code 0" in done.stdout
+    assert_shows(done.stdout, block("README.md", "trains a model on generated").text)
 
 
 def test_a_shell_script_of_a_few_lines_is_a_classifier(vhost_url: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The README's examples of producers, as they stand there: each is run with its own client and shows the reply."""
+"""The producers in docs/producers.md, as they stand there: each is run with its own client and shows the reply."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from harness import BIN, PATIENCE_S, Producer, consumer, script
-from readmeblocks import block
+from pages import block
 
+PAGE = "docs/producers.md"
 #: The JavaScript example's client. It needs no other package.
 AMQPLIB = "amqplib@2.3.1"
 #: Answers with the whole job, so that its way there is seen, too.
@@ -45,14 +46,15 @@ def assert_answered(reply: dict[str, Any], vhost_url: str) -> None:
 
 @pytest.mark.parametrize("lead", ["**Python**, with pika", "**Python**, with aio-pika"])
 def test_the_example_in_python_shows_the_reply(lead: str, vhost_url: str, tmp_path: Path) -> None:
-    (tmp_path / "ask.py").write_text(block(lead).at(vhost_url))
+    (tmp_path / "ask.py").write_text(block(PAGE, lead).at(vhost_url))
     assert_answered(shown(sys.executable, "ask.py", cwd=tmp_path), vhost_url)
 
 
 def test_the_example_in_javascript_shows_the_reply(vhost_url: str, tmp_path: Path) -> None:
     install_amqplib(tmp_path)
-    (tmp_path / "ask.js").write_text(block("**JavaScript**").at(vhost_url))
-    assert_answered(shown(BIN / "node", "ask.js", cwd=tmp_path), vhost_url)
+    for example in (block(PAGE, "**JavaScript**"), block("README.md", "From Node.js, with amqplib")):
+        (tmp_path / "ask.js").write_text(example.at(vhost_url))
+        assert_answered(shown(BIN / "node", "ask.js", cwd=tmp_path), vhost_url)
 
 
 def install_amqplib(folder: Path) -> None:
@@ -66,5 +68,5 @@ def install_amqplib(folder: Path) -> None:
 
 
 def test_the_example_in_shell_shows_the_reply(vhost_url: str, tmp_path: Path) -> None:
-    (tmp_path / "ask.sh").write_text(block("**Shell**").at(vhost_url))
+    (tmp_path / "ask.sh").write_text(block(PAGE, "**Shell**").at(vhost_url))
     assert_answered(shown("sh", "-eu", "ask.sh", cwd=tmp_path), vhost_url)

@@ -95,7 +95,7 @@ def small(folder: Path) -> Workload:
 
 
 def plaid_as_deployed(folder: Path) -> Workload:
-    """Train on PLAID as the README says; all test signals are the jobs."""
+    """Train on PLAID as docs/train.md says; all test signals are the jobs."""
     data = datasets.read(plaid.TEST)
     _train(folder / "pickle")
     made = Workload(

@@ -18,6 +18,7 @@ import pytest
 from fakes import runs_async
 from harness import BIN, HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
 from management import Management
+from pages import block
 from proxy import Proxy
 
 from consumer.blocking import BlockingClient
@@ -310,24 +311,17 @@ def test_a_plain_script_hears_that_nobody_answers(vhost_url: str, proxy: Proxy) 
         pass
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def test_the_lines_in_the_readme_work(warm: ConsumerProcess, vhost_url: str) -> None:
-    section = README.partition("### The Python client")[2].partition("### Many jobs")[0]
-    blocks = [part.partition("```")[0] for part in section.split("```python\n")[1:]]
-    assert len(blocks) == 2
-    for code in blocks:
-        assert "amqp://localhost" in code
-        done = subprocess.run(
-            [sys.executable, "-c", code.replace("amqp://localhost", vhost_url)],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert (done.stderr, done.returncode) == ("", 0)
-        assert "long" in done.stdout
+@pytest.mark.parametrize("lead", ["## The Python client", "or, without asyncio"])
+def test_the_lines_on_the_page_work(warm: ConsumerProcess, vhost_url: str, lead: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", block("docs/producers.md", lead).at(vhost_url)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert "long" in done.stdout
     warm.stop()
 
 

@@ -29,7 +29,7 @@ Channel = Any
 
 @pytest.fixture(scope="module")
 def imported(node: Node) -> Iterator[Node]:
-    """The node with the definitions, and passwords set as the README says."""
+    """The node with the definitions, and passwords set as docs/rabbitmq.md says."""
     api(node, "POST", "definitions", DEFINITIONS)
     try:
         for entry in DEFINITIONS["users"]:

@@ -1,4 +1,4 @@
-"""The README's commands and classifiers do what it says of them. The producers have a file of their own."""
+"""What the pages say of commands, functions and the client is so. Producers and the walk have their own files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, environment
-from readmeblocks import Block, block
+from pages import Block, block
 
 #: A few signals of each state: the models need not be good.
 DATA = (
@@ -58,11 +58,12 @@ def answer(producer: Producer, job: bytes) -> object:
     return producer.take(replies).json
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder with what the commands read."""
-    sh("\n".join(DATA), tmp_path, environment(""))
-    return tmp_path
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands read. What one leaves there, the next overwrites."""
+    folder = tmp_path_factory.mktemp("data")
+    sh("\n".join(DATA), folder, environment(""))
+    return folder
 
 
 def save(taken: Block, path: Path) -> None:
@@ -70,11 +71,25 @@ def save(taken: Block, path: Path) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.parametrize(
+    ("written", "served"),
+    [
+        (
+            block("README.md", "**Or a function of your own.**", "python"),
+            block("README.md", "**Or a function of your own.**", ""),
+        ),
+        (
+            block("docs/classifiers.md", "Write a module with a function"),
+            block("docs/classifiers.md", "Serve it, from the folder"),
+        ),
+    ],
+    ids=["README", "classifiers"],
+)
 def test_the_python_function_classifies_and_says_what_is_wrong(
-    vhost_url: str, producer: Producer, tmp_path: Path
+    vhost_url: str, producer: Producer, tmp_path: Path, written: Block, served: Block
 ) -> None:
-    save(block("**A Python function.**", "python"), tmp_path / "mine.py")
-    with serving(block("**A Python function.**", "").text, vhost_url, tmp_path) as running:
+    save(written, tmp_path / "mine.py")
+    with serving(served.text, vhost_url, tmp_path) as running:
         good = answer(producer, b'{"signal": [1, 2, 3]}')
         bad = answer(producer, b'{"noise": 1}')
         running.wait_for("3 points")
@@ -85,18 +100,25 @@ def test_the_python_function_classifies_and_says_what_is_wrong(
 
 
 def test_the_shell_script_counts_the_points(vhost_url: str, producer: Producer, tmp_path: Path) -> None:
-    save(block("**Any program**", "sh"), tmp_path / "classify.sh")
-    with serving(block("**Any program**", "").text, vhost_url, tmp_path) as running:
+    save(block("docs/classifiers.md", "In any language", "sh"), tmp_path / "classify.sh")
+    with serving(block("docs/classifiers.md", "In any language", "").text, vhost_url, tmp_path) as running:
         reply = answer(producer, b'{"signal": [1, 2, 3]}')
         running.wait_for("2 commas")
     assert isinstance(reply, dict)
     assert reply["output"] == {"points": 3}
 
 
+def test_the_python_function_runs_as_a_program(tmp_path: Path) -> None:
+    save(block("docs/classifiers.md", "Write a module with a function"), tmp_path / "mine.py")
+    told = sh(
+        block("docs/classifiers.md", "A Python function can be run as a program").text, tmp_path, environment("")
+    )
+    assert '"label": "short"' in told
+
+
 def test_a_model_is_trained_looked_at_and_asked(vhost_url: str, data: Path) -> None:
-    *first, submit = block("**A scikit-learn model").text.splitlines()
+    *first, submit = block("docs/train.md", "**Train, look at it, ask it:**").text.splitlines()
     assert "pumps" in sh("\n".join(first), data, environment(vhost_url))
-    assert (data / "pumps.png").exists()
     with serving("consumer run", vhost_url, data):
         sh(submit, data, environment(vhost_url))
     results = (data / "results.jsonl").read_text().splitlines()
@@ -104,10 +126,22 @@ def test_a_model_is_trained_looked_at_and_asked(vhost_url: str, data: Path) -> N
     assert all('"succeeded"' in result for result in results)
 
 
+def test_a_model_from_a_csv_file_is_served_and_the_client_asks_it(vhost_url: str, tmp_path: Path) -> None:
+    train, serve = block("README.md", "**A model from a CSV file**").text.splitlines()
+    sh(f"{DATA[0].replace('TRAIN.ts', 'signals.csv')}\n{train}", tmp_path, environment(""))
+    with serving(serve, vhost_url, tmp_path):
+        asked = block("README.md", "**Publish, and see the reply.**").at(vhost_url)
+        done = subprocess.run(
+            [BIN / "python", "-c", asked], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    assert (done.stderr, done.returncode) == ("", os.EX_OK)
+    assert "'model': 'pumps'" in done.stdout
+
+
 def test_a_model_is_trained_as_onnx(data: Path) -> None:
-    sh(block("**The same model as ONNX**").text, data, environment(""))
+    sh(block("docs/train.md", "**The same model as ONNX**").text, data, environment(""))
     assert {path.name for path in (data / "models").iterdir()} >= {"pumps.model", "pumps.onnx.model"}
 
 
 def test_a_model_is_trusted_and_says_so(data: Path) -> None:
-    assert "trusted" in sh(block("A pickle is code").text, data, environment(""))
+    assert "trusted" in sh(block("docs/classifiers.md", "A pickle is code").text, data, environment(""))

@@ -1,0 +1,255 @@
+"""Makes docs/reference.md from the code: settings, commands, codes, metrics, checks. `make reference` runs it.
+
+Everything is read from where the code itself reads it; only what exit codes mean is written here, because one
+code stands for what several commands have in common. Pure up to `main`, which writes the one file. A test finds
+the page outdated. Not part of what is installed: it alone knows both packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic.fields import FieldInfo
+
+import classifier.cli
+import consumer.cli
+from consumer.configuration import ENV_PREFIX
+from consumer.job import ErrorCode, Unsuccessful
+from consumer.metrics import NAMES
+from consumer.preflight.site import Site
+from consumer.preflight.table import CHECKS
+from consumer.registry import prometheus_name
+from consumer.settings import Settings
+
+PAGE = Path(__file__).with_name("reference.md")
+#: The group that `consumer.cli` gives every command that takes settings: told once, not for each command.
+SETTINGS_GROUP = "settings"
+EXIT_CODES = MappingProxyType(
+    {
+        0: "stopped as asked; `submit`, `try`: all succeeded; `check`: nothing failed",
+        1: "`submit`, `try`, `demo`: a job failed; `check`: something failed; `health`: no, or no answer; "
+        "`dead-letters`: no such letter, some were left, or the answer was no",
+        2: "wrong arguments",
+        3: "`local-broker status`: no node runs",
+        69: "no RabbitMQ answered, or the private node did not come up",
+        70: "a bug: please report it, with the traceback",
+        75: "the connection to RabbitMQ was lost: `run` only while it starts, later it connects again; `submit` "
+        "after 5 minutes; `status`. `dead-letters`: that, another command is at them, or the jobs queue is full",
+        77: "RabbitMQ refused the login, the virtual host, a permission or TLS, or its certificate is not to be "
+        "trusted, or a queue is declared otherwise",
+        78: "a setting or an input file cannot work as it is",
+        130: "interrupted by Ctrl-C",
+        141: "who read the output has stopped, as `head` does",
+    }
+)
+HEAD = """\
+# Reference
+
+Made from the code by `make reference`; do not edit. What it is for stands in the other pages: see the
+[README](../README.md#documentation).
+
+* [Settings](#settings)
+* [Commands](#commands)
+* [Error codes](#error-codes)
+* [Exit codes](#exit-codes)
+* [Metrics](#metrics)
+* [What `consumer check` looks at](#what-consumer-check-looks-at)
+"""
+SETTINGS = """\
+## Settings
+
+The first of these that is there wins: the flag, the variable, the key of that name in the TOML file named with
+`--config` or `CONSUMER_CONFIG` (`pool_size = 4`), the default. A value that cannot be used stops the start.
+"""
+COMMANDS = """\
+## Commands
+
+Every command has `--help`. Where a command takes the [settings](#settings), each is a flag of it.
+"""
+ERROR_CODES = """\
+## Error codes
+
+In the reply's `error.code`, in the error record, and in the metric `jobs.failed.<code>`. What is tried again is
+tried up to `max_attempts` times, with growing delays.
+"""
+EXITS = """\
+## Exit codes
+
+Of `consumer`; 64 to 78 are those of `sysexits.h`. `classifier` ends with 0, with 1 when it says what is wrong, and
+with 2 for wrong arguments.
+"""
+METRICS = """\
+## Metrics
+
+The same numbers go two ways. To statsd over UDP where `statsd_host` is set, as `<prefix>.<host>.<name>`, times in
+ms; while jobs run, at most 0.1 s late, several to a datagram. To Prometheus at `/metrics` where `http_port` is
+set, times as histograms in seconds; `<code>` is the label `code`.
+"""
+LOOKED_AT = """\
+## What `consumer check` looks at
+
+In this order, after the settings themselves. A check is skipped where one that it needs has failed.
+"""
+
+
+def text() -> str:
+    """The whole page."""
+    sections = (_settings(), _commands(), _error_codes(), _exit_codes(), _metrics(), _checks())
+    return "\n".join((HEAD, *("\n".join((*section, "")) for section in sections))).rstrip() + "\n"
+
+
+def _settings() -> Iterator[str]:
+    yield SETTINGS
+    rows = [_setting(name, field) for name, field in Settings.model_fields.items()]
+    yield from table(("setting", "flag", "variable", "default", "meaning"), rows)
+
+
+def _setting(name: str, field: FieldInfo) -> Sequence[str]:
+    flag, variable = f"--{name.replace('_', '-')}", f"{ENV_PREFIX}{name.upper()}"
+    is_set = not field.default_factory and field.default not in (None, ())
+    default = code(_plain(field.default)) if is_set else ""
+    return code(name), code(flag), code(variable), default, plain(field.description or "")
+
+
+def _plain(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _commands() -> Iterator[str]:
+    yield COMMANDS
+    yield from _of(consumer.cli.parser())
+    yield from _of(classifier.cli.parser())
+
+
+def _of(parser: argparse.ArgumentParser) -> Iterator[str]:
+    if rows := [(_invocation(action), _meaning(action)) for action in parser._actions if _is_own(action)]:  # noqa: SLF001
+        yield f"### `{parser.prog}`\n"
+        yield f"{parser.description} Before any of its commands:\n"
+        yield from table(("argument", "meaning"), rows)
+        yield ""
+    for command, about in _below(parser):
+        yield from _command(command, about)
+
+
+def commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """All commands of a parser, those of commands included."""
+    return [command for command, _ in _below(parser)]
+
+
+def _below(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
+    """Each command that does something, with what it is for. argparse has no public way to ask a parser."""
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
+            for name, command in action.choices.items():
+                yield from [*_below(command)] or [(command, helps[name])]
+
+
+def _command(parser: argparse.ArgumentParser, about: str) -> Iterator[str]:
+    takes = [action for group in _groups(parser) for action in group._group_actions if _is_own(action)]  # noqa: SLF001
+    words = [_word(action) for action in takes if not action.option_strings]
+    yield f"### `{' '.join((parser.prog, *words))}`\n"
+    has_settings = len(_groups(parser)) < len(parser._action_groups)  # noqa: SLF001
+    yield f"{about[:1].upper()}{about[1:]}." + (" Takes the settings." if has_settings else "") + "\n"
+    if rows := [(_invocation(action), _meaning(action)) for action in takes]:
+        yield from table(("argument", "meaning"), rows)
+        yield ""
+
+
+def _groups(parser: argparse.ArgumentParser) -> list[argparse._ArgumentGroup]:
+    return [group for group in parser._action_groups if group.title != SETTINGS_GROUP]  # noqa: SLF001
+
+
+def _is_own(action: argparse.Action) -> bool:
+    return not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)  # noqa: SLF001
+
+
+def _word(action: argparse.Action) -> str:
+    """A positional argument as a usage line has it."""
+    name = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest)
+    name = f"{name}{'...' if action.nargs == '+' else ''}"
+    return f"[{name}]" if action.nargs == "?" else name
+
+
+def _invocation(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return code(_word(action))
+    if action.nargs == 0:
+        return code(action.option_strings[-1])
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    return code(f"{action.option_strings[-1]} {f'[{value}]' if action.nargs == '?' else value}")
+
+
+def _meaning(action: argparse.Action) -> str:
+    said = plain((action.help or "").replace("%%", "%"))
+    return f"needed; {said}" if action.option_strings and action.required else said
+
+
+def _error_codes() -> Iterator[str]:
+    yield ERROR_CODES
+    again = {outcome.code for outcome in _endings(Unsuccessful) if outcome.retryable}
+    yield from table(
+        ("code", "meaning", "tried again"),
+        [(code(name), name.meaning, "yes" if name in again else "no") for name in ErrorCode],
+    )
+
+
+def _endings(outcome: type[Unsuccessful]) -> Iterator[type[Unsuccessful]]:
+    for ending in outcome.__subclasses__():
+        yield ending
+        yield from _endings(ending)
+
+
+def _exit_codes() -> Iterator[str]:
+    yield EXITS
+    yield from table(("code", "meaning"), [(str(number), meaning) for number, meaning in EXIT_CODES.items()])
+
+
+def _metrics() -> Iterator[str]:
+    yield METRICS
+    rows = []
+    for name, said in NAMES.items():
+        kind, _, meaning = said.partition(": ")
+        rows.append((code(name), code(prometheus_name(name, kind)), kind, meaning))
+    yield from table(("statsd", "Prometheus", "kind", "meaning"), rows)
+
+
+def _checks() -> Iterator[str]:
+    yield LOOKED_AT
+    rows = [(code(check.name), _first_line(check.ask), ", ".join(check.needs)) for check in CHECKS]
+    yield from table(("check", "what it does", "needs"), rows)
+
+
+def _first_line(function: Callable[[Site], object]) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table in Markdown. A `|` in a cell would end it, in code as well."""
+    for cells in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def plain(said: str) -> str:
+    """As text that is no HTML, but for what is in code already."""
+    return "`".join(part.replace("<", "&lt;") if n % 2 == 0 else part for n, part in enumerate(said.split("`")))
+
+
+def code(said: str) -> str:
+    """As code."""
+    return f"`{said}`"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
