@@ -33,6 +33,7 @@ from consumer.properties import Limits
 from consumer.remembered import Remembered
 from consumer.runner import Runner, open_runner
 from consumer.settings import Settings
+from consumer.spans import UNTRACED, Tracer, tracing
 from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,12 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
     """
     if warning := too_powerful(os.geteuid()):
         log.warning("%s", warning)
-    with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
+    jobs = Topology(settings.prefix, settings.max_attempts).jobs
+    with (
+        Signals.installed() as signals,
+        JobFiles.opened(settings.job_dir) as files,
+        tracing(jobs, consumer_name(), is_on=settings.tracing) as tracer,
+    ):
         metrics, health = Metrics.from_settings(settings), Health()
         async with AsyncExitStack() as stack:
             if settings.http_port is not None:
@@ -110,7 +116,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                 log.info("health and metrics at http://%s:%d", settings.http_host, port)
             opening = stack.enter_async_context(open_runner(settings, files, os.environ, size=settings.pool_size))
             if runner := await _unless_stopped(opening, signals):
-                service = Service(settings, urls, runner, signals, metrics)
+                service = Service(settings, urls, runner, signals, metrics, tracer=tracer)
                 health.facts = service.facts
                 await service.run()
     log.info("stopped")
@@ -135,8 +141,15 @@ class Service:
     it ends. `_is_declared`, set when the queues were found or made for the first time.
     """
 
-    def __init__(
-        self, settings: Settings, urls: Sequence[str], runner: Runner, signals: Signals, metrics: Metrics
+    def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
+        self,
+        settings: Settings,
+        urls: Sequence[str],
+        runner: Runner,
+        signals: Signals,
+        metrics: Metrics,
+        *,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
         self._runner = runner
@@ -151,6 +164,7 @@ class Service:
             metrics=self._metrics,
             consumer=consumer_name(),
             remembered=Remembered(capacity=max(100, REMEMBERED_PER_SLOT * settings.pool_size)),
+            tracer=tracer,
         )
         self._limits = Limits()
         self._link = Link(urls, self._life, changed=self._metrics.consuming)
