@@ -7,7 +7,9 @@ Shared by the service, the client and the tools.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import version
 
@@ -39,13 +41,14 @@ HEARTBEAT_S = 15
 
 #: No files: user and password stand in the URL, and RabbitMQ's certificate is checked with the system's CAs.
 NO_FILES = Credentials()
+NOTHING_MORE: Mapping[str, str] = {}
 
 
 @asynccontextmanager
 async def connection(
-    url: str, name: str, credentials: Credentials = NO_FILES
+    url: str, name: str, credentials: Credentials = NO_FILES, about: Mapping[str, str] = NOTHING_MORE
 ) -> AsyncIterator[AbstractConnection]:
-    """Open one connection, telling who we are; close it at the end.
+    """Open one connection, telling who we are, and what more there is to say; close it at the end.
 
     Raises:
         ConfigurationError: a file of the credentials cannot be used.
@@ -60,6 +63,9 @@ async def connection(
         "connection_name": f"{PRODUCT} {name}",
         "product": PRODUCT,
         "version": VERSION,
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        **about,
     }
     context = credentials.context(url)  # read anew for each connection: certificates are renewed
     with _explained(url, credentials):

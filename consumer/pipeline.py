@@ -252,7 +252,7 @@ class Pipeline:
         self, answers: Answers, request: Request, outcome: Outcome, decided: Disposition
     ) -> tuple[Outcome, Settlement]:
         """Publish what the decision asks for, then tell RabbitMQ. A publish that fails changes the decision."""
-        if decided.settlement is Settlement.RETRY and not await self._retry(answers, request):
+        if decided.settlement is Settlement.RETRY and not await self._retry(answers, request, outcome):
             decided = BURY
         recorded = outcome
         if decided.reply and request.reply_to:
@@ -279,9 +279,9 @@ class Pipeline:
                 await delivery.requeue()
         return outcome, decided.settlement
 
-    async def _retry(self, answers: Answers, request: Request) -> bool:
+    async def _retry(self, answers: Answers, request: Request, outcome: Outcome) -> bool:
         queue = self.topology.retry(request.attempt)
-        fault = await answers.publish(retry_copy(answers.delivery.message, request), queue)
+        fault = await answers.publish(retry_copy(answers.delivery.message, request, outcome), queue)
         if fault:
             log.error("job %s cannot be tried again: %s; create it, or start with `declare`", request.id, fault)
         return fault is None

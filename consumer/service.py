@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+from consumer.about import about
 from consumer.amqp_url import redacted
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
@@ -211,7 +212,11 @@ class Service:
     async def _life(self, url: str) -> AsyncIterator[Broker]:
         """Open one life of the link: connections, queues, deliveries that come."""
         opening = Broker.open(
-            url, name=consumer_name(), limits=self._limits, credentials=self._settings.credentials
+            url,
+            name=consumer_name(),
+            limits=self._limits,
+            credentials=self._settings.credentials,
+            about=about(self._settings),
         )
         async with opening as broker:
             await self._prepare(broker, url)
@@ -233,7 +238,12 @@ class Service:
             await broker.check(self._topology)
         tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         prefetch = self._settings.pool_size
-        await broker.consume(self._topology.jobs, prefetch=prefetch, tag=f"{self._settings.prefix}.{tag}")
+        await broker.consume(
+            self._topology.jobs,
+            prefetch=prefetch,
+            tag=f"{self._settings.prefix}.{tag}",
+            about=about(self._settings),
+        )
         if not self._is_declared:
             log.info("runs %s", self._runner.description)
             log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))
