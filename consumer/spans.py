@@ -6,7 +6,7 @@ does, and is imported only where `tracing` is on. Otherwise there is `UNTRACED`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from consumer.messages import Message
 
 #: How the extra is named in messages; it brings opentelemetry-sdk and the exporter for OTLP over HTTP.
 EXTRA = "rabbitmq-classifier[otel]"
+DEFAULT_COLLECTOR = "http://localhost:4318"
 
 
 class Trace(Protocol):
@@ -100,6 +101,12 @@ def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
 
     with OpenTelemetry.opened(queue, consumer) as tracer:
         yield tracer
+
+
+def collector(environment: Mapping[str, str]) -> str:
+    """Name the address to which spans go by OTLP over HTTP."""
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return next(filter(None, map(environment.get, names)), DEFAULT_COLLECTOR)
 
 
 def see_installed() -> None:
