@@ -146,7 +146,7 @@ class Pipeline:
         request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
         context = jobcontext.begin(request)
         self.metrics.received(request)
-        with self.tracer.receiving(delivery.message, request) as context.trace:
+        with self.tracer.receiving(request, len(delivery.message.body)) as context.trace:
             try:
                 outcome, settlement = await self._handled(delivery, request, context)
             except ConnectionLostError as error:

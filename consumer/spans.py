@@ -13,7 +13,6 @@ from typing import Protocol
 from consumer.disposition import Disposition, Settlement
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Outcome, Request
-from consumer.messages import Message
 
 #: How the extra is named in messages; it brings opentelemetry-sdk and the exporter for OTLP over HTTP.
 EXTRA = "rabbitmq-classifier[otel]"
@@ -46,8 +45,8 @@ class Trace(Protocol):
 class Tracer(Protocol):
     """Begins a trace for each delivery."""
 
-    def receiving(self, message: Message, request: Request) -> AbstractContextManager[Trace]:
-        """Trace the block; all spans have ended after it, whatever happened."""
+    def receiving(self, request: Request, size: int) -> AbstractContextManager[Trace]:
+        """Trace the block, for a body of `size` bytes; all spans have ended after it, whatever happened."""
 
 
 class Untraced:
@@ -55,7 +54,7 @@ class Untraced:
 
     traceparent = None
 
-    def receiving(self, _message: Message, _request: Request) -> AbstractContextManager[Trace]:
+    def receiving(self, _request: Request, _size: int) -> AbstractContextManager[Trace]:
         """Trace nothing."""
         return _NOTHING
 

@@ -33,7 +33,7 @@ from consumer.disposition import Disposition, Settlement
 from consumer.errors import ConfigurationError
 from consumer.escaped import escaped
 from consumer.job import ErrorCode, Job, Outcome, Request, Unsuccessful
-from consumer.messages import TRACEPARENT_HEADER, Message
+from consumer.messages import TRACEPARENT_HEADER
 from consumer.replyaddress import CALLERS_OWN_PREFIXES
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,6 @@ class Spans:
     def __init__(self, tracer: trace.Tracer, whole: Span, queue: str, job: Attributes) -> None:
         self._tracer = tracer
         self._whole = whole
-        self._inside = trace.set_span_in_context(whole)
         self._queue = queue
         self._job = job
         self._step: Span | None = None
@@ -111,7 +110,8 @@ class Spans:
 
     def _begin(self, name: str, kind: SpanKind, attributes: Attributes) -> Span:
         self.end()
-        step = self._tracer.start_span(name, self._inside, kind, {**self._job, **attributes})
+        # Inside the whole, which is OpenTelemetry's current span for the block in `receiving`.
+        step = self._tracer.start_span(name, kind=kind, attributes={**self._job, **attributes})
         self._step = step
         return step
 
@@ -179,14 +179,20 @@ class OpenTelemetry:
             flush.join(FLUSH_S)
 
     @contextmanager
-    def receiving(self, message: Message, request: Request) -> Iterator[Spans]:
-        """Trace the block; all spans have ended after it, whatever happened."""
+    def receiving(self, request: Request, size: int) -> Iterator[Spans]:
+        """Trace the block, for a body of `size` bytes; all spans have ended after it, whatever happened."""
         job: Attributes = {"classifier.job.id": request.id, "classifier.job.attempt": request.attempt}
         whole = self._tracer.start_span(
             f"receive {self._queue}",
             _parent(request.traceparent),
             SpanKind.CONSUMER,
-            {**self._ours, **job, **_of_message(message, request)},
+            {
+                **self._ours,
+                "messaging.message.id": request.id,
+                "messaging.message.conversation_id": request.correlation_id,
+                "messaging.message.body.size": size,
+                **job,
+            },
         )
         spans = Spans(self._tracer, whole, self._queue, job)
         with trace.use_span(whole, end_on_exit=True):
@@ -235,15 +241,6 @@ def _messaging(name: str, kind: str, destination: str) -> dict[str, str | int]:
         "messaging.operation.name": name,
         "messaging.operation.type": kind,
         "messaging.destination.name": destination,
-    }
-
-
-def _of_message(message: Message, request: Request) -> dict[str, str | int]:
-    named: dict[str, str | int] = {"messaging.message.id": message.message_id} if message.message_id else {}
-    return {
-        "messaging.message.conversation_id": request.correlation_id,
-        "messaging.message.body.size": len(message.body),
-        **named,
     }
 
 
