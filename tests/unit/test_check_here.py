@@ -105,7 +105,12 @@ def without_opentelemetry(place: Place) -> Mapping[str, object]:
     return {"tracing": "true"}
 
 
-#: Thirty-two of those that `consumer check` is to name. Others: test_check_classifier.py, test_check.py.
+def without_bubblewrap(place: Place) -> Mapping[str, object]:
+    place.patch.setattr("consumer.sandbox.PLACES", str(place.folder))
+    return {"command": '["/bin/true"]', "sandbox": "true"}
+
+
+#: Thirty-three of those that `consumer check` is to name. Others: test_check_classifier.py, test_check.py.
 MISCONFIGURED = [
     Row(
         "a value out of range",
@@ -234,6 +239,14 @@ MISCONFIGURED = [
         FAILURE,
         "max_processes is 2, and the sandbox alone is 2: every job is killed",
         "raise max_processes to 3 at least",
+    ),
+    Row(
+        "a sandbox without bubblewrap",
+        without_bubblewrap,
+        "classifier",
+        FAILURE,
+        "sandbox: there is no program bwrap",
+        "install bubblewrap, or set sandbox to false",
     ),
     Row(
         "files that the sandbox cannot show",
