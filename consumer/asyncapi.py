@@ -62,6 +62,10 @@ _JOB_HEADERS: Json = {
         **_ID,
         "description": "The service's own, on a copy that is tried again: the job's id. Leave it out.",
     },
+    messages.LAST_ERROR_HEADER: {
+        "type": "string",
+        "description": "The service's own, on a copy that is tried again: why it is. Leave it out.",
+    },
     messages.ATTEMPT_HEADER: {
         "type": "integer",
         "minimum": 1,
@@ -70,7 +74,7 @@ _JOB_HEADERS: Json = {
 }
 _ANSWER_HEADERS: Json = {
     messages.JOB_ID_HEADER: {**_ID, "description": "The job's id, the same in each message about it."},
-    messages.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "As the job had it."},
+    messages.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "As the job had it, or of the run, below it."},
 }
 _JOB_PROPERTIES: Json = {
     "message_id": {**_ID, "description": "The job's id; one is made up where it is absent."},

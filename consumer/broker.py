@@ -12,7 +12,7 @@ the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,15 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from pamqp.commands import Queue
 
-from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, is_away, may_be_lost, refusal_explained
+from consumer.connection import (
+    CALL_TIMEOUT_S,
+    NO_FILES,
+    NOTHING_MORE,
+    connection,
+    is_away,
+    may_be_lost,
+    refusal_explained,
+)
 from consumer.credentials import Credentials
 from consumer.lifetime import Lifetime, Waiting
 from consumer.messages import Message
@@ -115,7 +123,13 @@ class Broker:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, *, name: str, limits: Limits | None = None, credentials: Credentials = NO_FILES
+        cls,
+        url: str,
+        *,
+        name: str,
+        limits: Limits | None = None,
+        credentials: Credentials = NO_FILES,
+        about: Mapping[str, str] = NOTHING_MORE,
     ) -> AsyncIterator[Self]:
         """Connect twice; close both at the end, whatever happened.
 
@@ -124,13 +138,14 @@ class Broker:
             name: shown in the management console behind what each connection is for.
             limits: what a Broker before this one has learned, and a later one shall know.
             credentials: files that go with the URL.
+            about: what the management console shows of us.
 
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError
         """
         async with (
-            connection(url, f"read {name}", credentials) as reader,
-            connection(url, f"write {name}", credentials) as writer,
+            connection(url, f"read {name}", credentials, about) as reader,
+            connection(url, f"write {name}", credentials, about) as writer,
         ):
             with may_be_lost():
                 async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -173,8 +188,12 @@ class Broker:
             for queue in topology.queues():
                 await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
 
-    async def consume(self, queue: str, *, prefetch: int, tag: str) -> None:
+    async def consume(
+        self, queue: str, *, prefetch: int, tag: str, about: Mapping[str, str] = NOTHING_MORE
+    ) -> None:
         """Let deliveries come into the inbox, at most `prefetch` that are not settled yet.
+
+        `about` stands beside the tag in the management console; RabbitMQ takes no notice of it.
 
         Raises:
             BrokerRefusedError: there is no such queue, or this user may not read it.
@@ -189,7 +208,7 @@ class Broker:
                         f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)"
                     )
                 )
-                await channel.basic_consume(queue, self._on_message, consumer_tag=tag)
+                await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(about))
         self._cancel = lambda: channel.basic_cancel(tag)
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from consumer import asyncapi, cli_deadletters, configuration, demo, localbroker, logformat, probe, secrecy, status
-from consumer.amqp_url import vhost_of
+from consumer.amqp_url import split_urls, vhost_of
 from consumer.attempt import attempt
 from consumer.client import WINDOW, Client
 from consumer.connection import VERSION
@@ -343,7 +343,7 @@ def show_status(arguments: argparse.Namespace) -> int:
     """`consumer status`."""
     chosen = _settings(arguments)
     url = _known_url(chosen)
-    console = Console.of(chosen, url)
+    console = Console.of(chosen, split_urls(url)[0])  # nodes of one cluster have one login
     if console is None and not chosen.amqp_urls and (node := localbroker.status(DEFAULT_DIR)):
         console = Console(node.management_url, node.user, node.password, vhost=vhost_of(url), tls=None)
     return run_async(status.run(arguments, chosen, url, console))

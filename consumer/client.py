@@ -12,33 +12,25 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
-
-from pydantic import ValidationError
+from typing import Any
 
 from consumer.amqp_url import split_urls
+from consumer.asked import Asked
 from consumer.caller import Address, Caller, Line, OnMessage
+from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_job
 from consumer.connection import NO_FILES
 from consumer.credentials import Credentials
 from consumer.errors import ConnectionLostError, ConsumerError
 from consumer.failures import JobFailedError, UnreadableReplyError, failure
-from consumer.job import Progress
 from consumer.link import Link
-from consumer.messages import (
-    PROGRESS_HEADER,
-    PROGRESS_TYPE,
-    TIMEOUT_HEADER,
-    Message,
-    ProgressReport,
-    Reply,
-)
+from consumer.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
 from consumer.windowed import windowed
+
+#: What a caller needs, with the nouns that it hands in and gets back.
+__all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]
 
 log = logging.getLogger(__name__)
 
@@ -49,76 +41,6 @@ WINDOW = 64
 OUTAGE_S = 300.0
 
 OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[Line]]
-OnProgress = Callable[[Progress], None] | None
-
-
-class HasToList(Protocol):
-    """An array of numpy's, or of anybody else's."""
-
-    def tolist(self) -> list[float]:
-        """Its numbers."""
-
-
-Signal = Iterable[float] | HasToList
-Job = Signal | Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a job came to. `output` is the classifier's JSON; `run_ms` the time it ran, `attempt` counts from 1."""
-
-    job_id: str
-    output: Any
-    attempt: int
-    run_ms: float
-
-    @property
-    def label(self) -> str:
-        """The label, as the classifier that comes with the service gives it."""
-        return str(self.output["label"])
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A job of many that has ended: where it stood among them, and its result or why there is none."""
-
-    index: int
-    job: Job
-    error: Exception | None = None
-    _result: Result | None = None
-
-    def result(self) -> Result:
-        """Return the result, or raise the error."""
-        if self._result is None:
-            raise self.error or AssertionError("neither a result nor an error")
-        return self._result
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A request on its way. `mailbox` is where its reply can reach us, once RabbitMQ has confirmed it for that."""
-
-    body: bytes
-    headers: dict[str, Any]
-    on_progress: OnProgress
-    key: str = field(default_factory=lambda: str(uuid.uuid4()))
-    answered: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    mailbox: object = None
-
-    def message(self, reply_to: str) -> Message:
-        return Message(
-            body=self.body,
-            headers=self.headers,
-            content_type="application/json",
-            message_id=self.key,
-            correlation_id=self.key,
-            reply_to=reply_to,
-            timestamp=time.time(),
-        )
-
-    def fail(self, error: Exception) -> None:
-        if not self.answered.done():
-            self.answered.set_exception(error)
 
 
 class Client:
@@ -133,7 +55,7 @@ class Client:
         self.window = window
         self._outage_s = outage_s
         self._places = asyncio.Semaphore(window)
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, Asked] = {}
         self._line: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
         self._giving_up: asyncio.TimerHandle | None = None
         self._gone: str | None = None
@@ -292,7 +214,7 @@ class Client:
         """
         wanted = {PROGRESS_HEADER: True} if on_progress else {}
         async with self._places:
-            asked = _Asked(body, {**(headers or {}), **wanted}, on_progress)
+            asked = Asked(body, {**(headers or {}), **wanted}, on_progress)
             self._asked[asked.key] = asked
             try:
                 async with asyncio.timeout(timeout_s):
@@ -302,7 +224,7 @@ class Client:
                 if asked.answered.done() and not asked.answered.cancelled():
                     asked.answered.exception()  # whoever was to hear of it has been cancelled
 
-    async def _until_answered(self, asked: _Asked) -> Reply:
+    async def _until_answered(self, asked: Asked) -> Reply:
         """Publish on each line after which a reply could not reach us, and wait."""
         if self._gone:
             asked.fail(ConnectionLostError(self._gone))
@@ -323,14 +245,11 @@ class Client:
         return asked.answered.result()
 
     def _on_message(self, message: Message) -> None:
-        """Give it to who waits. A second reply to one job, or one that came too late, is for nobody."""
-        asked = self._asked.get(message.correlation_id or "")
-        if asked is None or asked.answered.done():
-            log.debug("nobody waits for the reply %s", message.correlation_id)
-        elif message.type == PROGRESS_TYPE:
-            _tell_progress(asked, message)
+        """Give it to who waits."""
+        if asked := self._asked.get(message.correlation_id or ""):
+            asked.hear(message)
         else:
-            _answer(asked, message)
+            log.debug("nobody waits for the reply %s", message.correlation_id)
 
     def _changed(self, there: bool) -> None:
         """RabbitMQ came or went."""
@@ -365,33 +284,6 @@ async def _open_caller(
         except asyncio.CancelledError:  # the link ends: there will be no other
             await caller.forget()
             raise
-
-
-def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
-    """Make a job of a signal; leave alone what is one."""
-    if isinstance(job, Mapping):
-        return job
-    samples = job if isinstance(job, Iterable) and not hasattr(job, "tolist") else job.tolist()
-    return {"signal": list(samples), **({"model": model} if model else {})}
-
-
-def _answer(asked: _Asked, message: Message) -> None:
-    try:
-        asked.answered.set_result(Reply.model_validate_json(message.body))
-    except ValidationError as error:
-        fault = f"what answered job {asked.key} is no reply of this service's; is its version ours? {error}"
-        asked.answered.set_exception(UnreadableReplyError(fault))
-
-
-def _tell_progress(asked: _Asked, message: Message) -> None:
-    """Tell it to who wants to know. What goes wrong there is not the job's fault."""
-    if asked.on_progress is None:
-        return
-    try:
-        report = ProgressReport.model_validate_json(message.body)
-        asked.on_progress(Progress(report.progress, report.text))
-    except Exception:
-        log.exception("progress of job %s could not be told", asked.key)
 
 
 async def _first(futures: set[asyncio.Future[Any]]) -> None:

@@ -28,6 +28,11 @@ CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 SHOWN_CHARACTERS = 200
 #: Settings that may hold a password: never quoted, and never taken from a command line with one in it.
 URLS = ("amqp_url", "management_url")
+#: CONSUMER_HTTP_PORT is ours, and what Kubernetes sets for a Service `consumer-http`.
+KUBERNETES = (
+    "Kubernetes has set it, for a Service called `{name}` in the same namespace; set enableServiceLinks: false in "
+    "the pod, or call the Service otherwise"
+)
 
 
 def load(
@@ -114,5 +119,7 @@ def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[
         return f"{escaped(name, SHOWN_CHARACTERS)} {source}: no such setting" + (
             f"; did you mean {guess[0]}?" if guess else ""
         )
+    if name.endswith("_port") and str(values[name]).startswith("tcp://"):
+        reason = KUBERNETES.format(name="consumer-" + name.removesuffix("_port"))
     shown = "(not shown)" if name in URLS else escaped(repr(values[name]), SHOWN_CHARACTERS)
     return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"

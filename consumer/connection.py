@@ -7,7 +7,9 @@ Shared by the service, the client and the tools.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import version
 
@@ -19,7 +21,7 @@ from aiormq.abc import FieldTable
 from yarl import URL
 
 from consumer import tlsfault, tolerant
-from consumer.amqp_url import logs_in_by_certificate, redacted
+from consumer.amqp_url import logs_in_by_certificate, redacted, split_urls
 from consumer.credentials import Credentials
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 
@@ -39,20 +41,47 @@ HEARTBEAT_S = 15
 
 #: No files: user and password stand in the URL, and RabbitMQ's certificate is checked with the system's CAs.
 NO_FILES = Credentials()
+NOTHING_MORE: Mapping[str, str] = {}
 
 
 @asynccontextmanager
 async def connection(
-    url: str, name: str, credentials: Credentials = NO_FILES
+    urls: str, name: str, credentials: Credentials = NO_FILES, about: Mapping[str, str] = NOTHING_MORE
 ) -> AsyncIterator[AbstractConnection]:
-    """Open one connection, telling who we are; close it at the end.
+    """Open one connection, telling who we are, and what more there is to say; close it at the end.
+
+    Args:
+        urls: an AMQP URL, or several of one cluster with spaces between them: the first where RabbitMQ answers.
+        name: shown in the management console.
+        credentials: files that go with each URL.
+        about: more client properties, for the console.
 
     Raises:
         ConfigurationError: a file of the credentials cannot be used.
-        BrokerUnreachableError: nobody answers at the address.
+        BrokerUnreachableError: nobody answers at any address.
         BrokerRefusedError: the login or the virtual host is refused, or RabbitMQ's certificate or ours.
     """
     tolerant.install()
+    opened = await _opened(split_urls(urls), name, credentials, about)
+    try:
+        yield opened
+    finally:
+        with suppress(asyncio.CancelledError):
+            await _close(opened)
+
+
+async def _opened(
+    urls: Sequence[str], name: str, credentials: Credentials, about: Mapping[str, str]
+) -> AbstractConnection:
+    """Go on to the next node where one does not answer, and stop at one that refuses us, as the service does."""
+    *others, last = urls
+    for url in others:
+        with suppress(BrokerUnreachableError):
+            return await _open(url, name, credentials, about)
+    return await _open(last, name, credentials, about)
+
+
+async def _open(url: str, name: str, credentials: Credentials, about: Mapping[str, str]) -> AbstractConnection:
     address = URL(credentials.complete(url))
     if "heartbeat" not in address.query:
         address = address.update_query(heartbeat=HEARTBEAT_S)
@@ -60,17 +89,15 @@ async def connection(
         "connection_name": f"{PRODUCT} {name}",
         "product": PRODUCT,
         "version": VERSION,
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        **about,
     }
     context = credentials.context(url)  # read anew for each connection: certificates are renewed
     with _explained(url, credentials):
-        opened = await aio_pika.connect(
+        return await aio_pika.connect(
             address, ssl_context=context, timeout=CONNECT_TIMEOUT_S, client_properties=properties
         )
-    try:
-        yield opened
-    finally:
-        with suppress(asyncio.CancelledError):
-            await _close(opened)
 
 
 async def _close(opened: AbstractConnection) -> None:

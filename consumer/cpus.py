@@ -19,19 +19,19 @@ def usable_cpus(
 ) -> int:
     """Count the CPUs that affinity and cgroup quota leave us, at least 1. A part of a CPU counts as one."""
     allowed = len(os.sched_getaffinity(0)) if affinity is None else affinity
-    quotas = [quota for folder in _cgroup_folders(proc, root) if (quota := _quota(folder)) is not None]
+    quotas = [quota for folder in cgroup_folders(proc, root, "cpu") if (quota := _quota(folder)) is not None]
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 
-def _cgroup_folders(proc: Path, root: Path) -> list[Path]:
-    """List our control groups and all above them, for v2 (`0::/path`) and v1 (`4:cpu,cpuacct:/path`)."""
+def cgroup_folders(proc: Path, root: Path, name: str) -> list[Path]:
+    """List a controller's groups of ours and all above, for v2 (`0::/path`) and v1 (`4:cpu,cpuacct:/path`)."""
     folders = []
     for line in _lines(proc):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             hierarchy = root
-        elif "cpu" in controllers.split(","):
-            hierarchy = root / "cpu"
+        elif name in controllers.split(","):
+            hierarchy = root / name
         else:
             continue
         group = hierarchy / path.lstrip("/")

@@ -10,15 +10,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from consumer.job import Request
+from consumer.spans import UNTRACED, Trace
 
 
 @dataclass(slots=True)
 class JobContext:
-    """One delivery. Mutable state: `slot` and `model`, None until they are known, or for good."""
+    """One delivery. Mutable state: `slot` and `model`, None until they are known, or for good; `trace`."""
 
     request: Request
     slot: int | None = None
     model: str | None = None
+    trace: Trace = UNTRACED
 
     def fields(self) -> dict[str, str | int]:
         """Name what is known, for a record."""
@@ -27,7 +29,7 @@ class JobContext:
             "attempt": self.request.attempt,
             "slot": self.slot,
             "model": self.model,
-            "traceparent": self.request.traceparent,
+            "traceparent": self.trace.traceparent or self.request.traceparent,
         }
         return {name: value for name, value in known.items() if value is not None}
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from consumer import replyaddress
+from consumer.escaped import escaped
 from consumer.job import ErrorCode, Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.topology import Topology
 
@@ -33,6 +34,12 @@ MODEL_KEY = "model"
 #: How often a dead letter was published again; on the copies, and on what becomes of them.
 REPLAYED_HEADER = "replayed"
 PROGRESS_HEADER = "progress"
+
+#: On a copy that is tried again: why it is. The console shows it with the dead letter, and cannot read the errors:
+#: RabbitMQ has no basic.get for streams.
+LAST_ERROR_HEADER = "last-error"
+#: Of that; the error record, where it comes to one, has all of it.
+HEADER_CHARACTERS = 200
 
 #: RabbitMQ's sender-selected distribution: more routing keys for a message.
 _ROUTING_HEADERS = ("CC", "BCC")
@@ -282,13 +289,15 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
     )
 
 
-def retry_copy(message: Message, request: Request) -> Message:
-    """Make the copy that is tried again: all of the producer's, the count, and the id that it must keep.
+def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
+    """Make the copy that is tried again: all of the producer's, the count, the id that it must keep, and why.
 
     `x-` headers belong to RabbitMQ, which counts on, and acts on, what it finds there. CC and BCC are further
     queues for whoever publishes: they were the producer's to fill, and would now be filled by us.
     """
     ours = {ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id}
+    if isinstance(outcome, Unsuccessful):
+        ours[LAST_ERROR_HEADER] = escaped(f"{outcome.code}: {outcome.message}", HEADER_CHARACTERS)
     return replace(message, headers={**_kept(message.headers), **ours}, correlation_id=request.correlation_id)
 
 
@@ -298,7 +307,8 @@ def replay_copy(message: Message) -> Message:
     Its time to live is not brought back: it has run out once, or the job was answered for before.
     """
     kept = _kept(message.headers)
-    kept.pop(ATTEMPT_HEADER, None)
+    for of_its_last_life in (ATTEMPT_HEADER, LAST_ERROR_HEADER):
+        kept.pop(of_its_last_life, None)
     return replace(message, headers={**kept, REPLAYED_HEADER: replayed(message) + 1})
 
 

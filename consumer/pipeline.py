@@ -50,6 +50,7 @@ from consumer.remembered import Identity, Remembered, Sent
 from consumer.replyaddress import CALLERS_OWN_PREFIXES
 from consumer.runner import Slot
 from consumer.settings import Settings
+from consumer.spans import UNTRACED, Tracer
 from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -134,6 +135,7 @@ class Pipeline:
     metrics: Metrics
     consumer: str
     remembered: Remembered
+    tracer: Tracer = UNTRACED
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
     due: Due = field(default_factory=Due)
     interrupt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -144,26 +146,35 @@ class Pipeline:
         request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
         context = jobcontext.begin(request)
         self.metrics.received(request)
+        with self.tracer.receiving(request, len(delivery.message.body)) as context.trace:
+            try:
+                outcome, settlement = await self._handled(delivery, request, context)
+            except ConnectionLostError as error:
+                # The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again.
+                self.metrics.lost()
+                context.trace.lost(error)
+                log.warning("job %s is not settled and will be delivered again: %s", request.id, error)
+                return
+            context.trace.settled(outcome, settlement)
+        self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
+        _report(request, outcome, settlement)
+
+    async def _handled(
+        self, delivery: Delivery, request: Request, context: JobContext
+    ) -> tuple[Outcome, Settlement]:
+        """Run it, decide, answer; return what was settled."""
         job = self._read_job(delivery, request)
         outcome: Outcome
         identity = None
-        try:
-            if isinstance(job, Invalid):
-                outcome = job
-            else:
-                identity = Identity.of(job)
-                context.model = job.model
-                outcome = await self._outcome(delivery, job, identity, context)
-            decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
-            answers = Answers(delivery, identity, self.remembered)
-            outcome, settlement = await self._settle(answers, request, outcome, decided)
-        except ConnectionLostError as error:
-            # The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again.
-            self.metrics.lost()
-            log.warning("job %s is not settled and will be delivered again: %s", request.id, error)
-            return
-        self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
-        _report(request, outcome, settlement)
+        if isinstance(job, Invalid):
+            outcome = job
+        else:
+            identity = Identity.of(job)
+            context.model = job.model
+            outcome = await self._outcome(delivery, job, identity, context)
+        decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
+        answers = Answers(delivery, identity, self.remembered)
+        return await self._settle(answers, context.trace.answers(request, outcome, decided), outcome, decided)
 
     def _read_job(self, delivery: Delivery, request: Request) -> Job | Invalid:
         return read_job(
@@ -202,10 +213,12 @@ class Pipeline:
 
     async def _run(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
         """Prefetch equals the pool's size: this waits for a slot only where runs outlived their connection."""
+        context.trace.waits()
         with delivery.while_alive() as waiting:
             async with self.pool.slot() as slot:
                 waiting.over()
                 context.slot = self.pool.number(slot)
+                job = context.trace.runs(job, context.slot)
                 self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
                 with self.due.within(job.timeout_s):
                     async with self._told(delivery, job) as told:
@@ -239,7 +252,7 @@ class Pipeline:
         self, answers: Answers, request: Request, outcome: Outcome, decided: Disposition
     ) -> tuple[Outcome, Settlement]:
         """Publish what the decision asks for, then tell RabbitMQ. A publish that fails changes the decision."""
-        if decided.settlement is Settlement.RETRY and not await self._retry(answers, request):
+        if decided.settlement is Settlement.RETRY and not await self._retry(answers, request, outcome):
             decided = BURY
         recorded = outcome
         if decided.reply and request.reply_to:
@@ -266,9 +279,9 @@ class Pipeline:
                 await delivery.requeue()
         return outcome, decided.settlement
 
-    async def _retry(self, answers: Answers, request: Request) -> bool:
+    async def _retry(self, answers: Answers, request: Request, outcome: Outcome) -> bool:
         queue = self.topology.retry(request.attempt)
-        fault = await answers.publish(retry_copy(answers.delivery.message, request), queue)
+        fault = await answers.publish(retry_copy(answers.delivery.message, request, outcome), queue)
         if fault:
             log.error("job %s cannot be tried again: %s; create it, or start with `declare`", request.id, fault)
         return fault is None

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+from consumer.about import about
 from consumer.amqp_url import redacted
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
@@ -33,6 +34,7 @@ from consumer.properties import Limits
 from consumer.remembered import Remembered
 from consumer.runner import Runner, open_runner
 from consumer.settings import Settings
+from consumer.spans import UNTRACED, Tracer, tracing
 from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -101,7 +103,12 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
     """
     if warning := too_powerful(os.geteuid()):
         log.warning("%s", warning)
-    with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
+    jobs = Topology(settings.prefix, settings.max_attempts).jobs
+    with (
+        Signals.installed() as signals,
+        JobFiles.opened(settings.job_dir) as files,
+        tracing(jobs, consumer_name(), is_on=settings.tracing) as tracer,
+    ):
         metrics, health = Metrics.from_settings(settings), Health()
         async with AsyncExitStack() as stack:
             if settings.http_port is not None:
@@ -110,7 +117,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                 log.info("health and metrics at http://%s:%d", settings.http_host, port)
             opening = stack.enter_async_context(open_runner(settings, files, os.environ, size=settings.pool_size))
             if runner := await _unless_stopped(opening, signals):
-                service = Service(settings, urls, runner, signals, metrics)
+                service = Service(settings, urls, runner, signals, metrics, tracer=tracer)
                 health.facts = service.facts
                 await service.run()
     log.info("stopped")
@@ -135,8 +142,15 @@ class Service:
     it ends. `_is_declared`, set when the queues were found or made for the first time.
     """
 
-    def __init__(
-        self, settings: Settings, urls: Sequence[str], runner: Runner, signals: Signals, metrics: Metrics
+    def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
+        self,
+        settings: Settings,
+        urls: Sequence[str],
+        runner: Runner,
+        signals: Signals,
+        metrics: Metrics,
+        *,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
         self._runner = runner
@@ -151,6 +165,7 @@ class Service:
             metrics=self._metrics,
             consumer=consumer_name(),
             remembered=Remembered(capacity=max(100, REMEMBERED_PER_SLOT * settings.pool_size)),
+            tracer=tracer,
         )
         self._limits = Limits()
         self._link = Link(urls, self._life, changed=self._metrics.consuming)
@@ -197,7 +212,11 @@ class Service:
     async def _life(self, url: str) -> AsyncIterator[Broker]:
         """Open one life of the link: connections, queues, deliveries that come."""
         opening = Broker.open(
-            url, name=consumer_name(), limits=self._limits, credentials=self._settings.credentials
+            url,
+            name=consumer_name(),
+            limits=self._limits,
+            credentials=self._settings.credentials,
+            about=about(self._settings),
         )
         async with opening as broker:
             await self._prepare(broker, url)
@@ -219,7 +238,12 @@ class Service:
             await broker.check(self._topology)
         tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         prefetch = self._settings.pool_size
-        await broker.consume(self._topology.jobs, prefetch=prefetch, tag=f"{self._settings.prefix}.{tag}")
+        await broker.consume(
+            self._topology.jobs,
+            prefetch=prefetch,
+            tag=f"{self._settings.prefix}.{tag}",
+            about=about(self._settings),
+        )
         if not self._is_declared:
             log.info("runs %s", self._runner.description)
             log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))

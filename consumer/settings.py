@@ -274,6 +274,12 @@ class Settings(BaseModel):
         "127.0.0.1", min_length=1, description="the address that they are served at; 0.0.0.0: at all addresses"
     )
     log_format: LogFormat = Field("text", description="text, for people, or json, an object per line")
+    # Off: it needs the extra `otel`, and somebody who listens.
+    tracing: bool = Field(
+        False,
+        description="true: send OpenTelemetry's spans of each job to where its OTEL_* variables say; needs the "
+        "extra `otel`",
+    )
 
     @field_validator("amqp_url")
     @classmethod

@@ -47,7 +47,7 @@ SAMPLE_REMEDIES = {
     ErrorCode.CLASSIFIER_ERROR: "correct the job, or the classifier; `consumer try` tells more",
     ErrorCode.CRASHED: "correct the classifier; `consumer try` shows the end of its stderr",
     ErrorCode.TIMED_OUT: "raise job_timeout_s, or make the classifier faster",
-    ErrorCode.OVER_LIMIT: "raise max_line_bytes or max_stdout_bytes, or let the classifier print less",
+    ErrorCode.OVER_LIMIT: "raise the setting that is named there, or let the classifier take, or print, less",
     ErrorCode.INVALID_OUTPUT: "let the classifier print JSON on one line behind OUTPUT:",
 }
 

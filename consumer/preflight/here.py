@@ -1,4 +1,4 @@
-"""What can be seen on this machine: CPUs and threads, open files, the job folder, statsd's name.
+"""What can be seen on this machine: CPUs and threads, open files, the job folder, whom we talk to beside RabbitMQ.
 
 Each check asks the system in one line and judges in a pure function, so that what a full disk would give can be
 tested without one. Nothing is left behind: the job folder gets one small job file, which is gone again.
@@ -13,18 +13,24 @@ import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from consumer import probe
 from consumer.cpus import usable_cpus
 from consumer.environment import THREAD_VARIABLES
 from consumer.errors import ConfigurationError
+from consumer.httppages import serving
 from consumer.jobfiles import JobFiles
 from consumer.preflight.finding import Finding, blamed, failure, ok, warning
 from consumer.preflight.site import Site, aside
 from consumer.settings import Settings
+from consumer.spans import collector, see_installed
 from consumer.warm import OWN_CLASSIFIER
 
 #: Of a worker: three pipes and a pidfd; of its job: the file and the folder. As many again while it is replaced.
 FILES_PER_SLOT = 12
+#: For a collector to take a connection.
+TRIAL_S = 3.0
 #: Connections, log, epoll, fork server, libraries.
 FILES_OF_OURS = 64
 
@@ -112,6 +118,12 @@ def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> 
             f"{folder} has room for {free_files} more files, and {slots} slots need {2 * slots}",
             "remove files there (`df -i` counts them), or name another job_dir",
         )
+    if free_bytes < settings.min_free_bytes:
+        return failure(
+            f"{told}, and below {_mib(settings.min_free_bytes)} (min_free_bytes) the job that has written "
+            "the most is killed",
+            "free some space, name another job_dir, or lower min_free_bytes",
+        )
     if free_bytes < largest * slots:
         return warning(
             f"{told}, and {slots} jobs at once may have {_mib(largest * slots)} (pool_size times max_body_bytes)",
@@ -139,6 +151,47 @@ async def statsd(site: Site) -> list[Finding]:
             )
         ]
     return [ok(f"{host} is {found[0][4][0]}; whether statsd listens at UDP port {port} cannot be seen from here")]
+
+
+async def http(site: Site) -> list[Finding]:
+    """Listen for a moment where health and metrics are to be served."""
+    settings = site.settings
+    if settings.http_port is None:
+        return [ok("http_port is not set: no health, no /metrics")]
+    try:
+        async with serving({}, settings.http_host, settings.http_port):
+            return [ok(f"{settings.http_host}:{settings.http_port} can be listened on")]
+    except ConfigurationError as error:
+        host = probe.LOOPBACK.get(settings.http_host, settings.http_host)
+        is_ours, _ = await aside(lambda: probe.ask(host, settings.http_port or 0, "/live"))
+        if is_ours:
+            return [
+                warning(
+                    f"http_port {settings.http_port}: a consumer listens there already",
+                    "give a second one on this machine another http_port",
+                )
+            ]
+        return [blamed(error)]
+
+
+async def tracing(site: Site) -> list[Finding]:
+    """See whether OpenTelemetry is installed, and whether anybody is there for its spans."""
+    if not site.settings.tracing:
+        return [ok("is off")]
+    see_installed()
+    url = urlsplit(collector(site.environment))
+    host = url.hostname or ""  # no password that the URL may hold
+    try:
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        await aside(lambda: socket.create_connection((host, port), TRIAL_S).close())
+    except (OSError, ValueError, KeyError) as error:
+        return [
+            warning(
+                f"no collector answers at {host!r} ({error}): the service runs, its spans are lost",
+                "start one, or correct OTEL_EXPORTER_OTLP_ENDPOINT (http://host:4318)",
+            )
+        ]
+    return [ok(f"a collector answers at {host}:{port}")]
 
 
 async def models(site: Site) -> list[Finding]:

@@ -69,7 +69,9 @@ def _away(error: BrokerUnreachableError, *, is_alone: bool) -> Finding:
 async def version(site: Site) -> list[Finding]:
     """Ask what it calls itself."""
     told = properties(site.connected())
-    return [judged_version(_text(told.get("product")), _text(told.get("version")), declare=site.settings.declare)]
+    number = _text(told.get("version"))
+    found = judged_version(_text(told.get("product")), number, declare=site.settings.declare)
+    return [found, *judged_callers(number, is_asked=site.settings.drop_if_caller_gone)]
 
 
 def properties(opened: AbstractConnection) -> dict[str, Any]:
@@ -101,6 +103,19 @@ def judged_version(product: str, told: str, *, declare: bool) -> Finding:
             "use a version before or after, or grant the right to configure",
         )
     return ok(f"RabbitMQ {told}")
+
+
+def judged_callers(told: str, *, is_asked: bool) -> list[Finding]:
+    """Judge whether this version says that a caller's queue is gone to who may not configure it."""
+    if not (is_asked and told in CONFIGURE_TO_LOOK):
+        return []
+    return [
+        warning(
+            f"drop_if_caller_gone is set, but RabbitMQ {told} tells only who may configure `amq.gen-…` whether a "
+            "caller's queue is gone: jobs run all the same",
+            "use a version before or after, or grant the right to configure ^amq[.]gen-",
+        )
+    ]
 
 
 async def management(site: Site) -> list[Finding]:

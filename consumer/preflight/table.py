@@ -15,7 +15,7 @@ from typing import Final
 from consumer.configuration import unknown_variables
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.forker import START_TIMEOUT_S
-from consumer.preflight import classifier, here, queues, rabbitmq, rights
+from consumer.preflight import classifier, here, limits, queues, rabbitmq, rights
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site
 from consumer.settings import Settings
@@ -41,8 +41,13 @@ _TAKEN: Final = ("RabbitMQ", "version")
 CHECKS: Final = (
     Check("threads", here.threads),
     Check("open files", here.open_files),
+    Check("limits", limits.contradictions),
+    Check("memory", limits.memory),
+    Check("processes", limits.processes),
     Check("job folder", here.job_folder),
     Check("statsd", here.statsd),
+    Check("http", here.http),
+    Check("tracing", here.tracing),
     Check("models", here.models),
     Check("classifier", classifier.load, ("job folder",), START_TIMEOUT_S + AROUND_S),
     Check("sample job", classifier.sample, ("classifier",), None),

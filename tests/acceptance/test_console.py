@@ -135,7 +135,7 @@ def test_the_console_shows_queues_consumer_connections_and_a_dead_letter(
         console.shows("connections", "connections", f"rabbitmq-classifier read {_host()}:{pid}", "write")
         console.shows(f"queues/{vhost}/classifier.jobs", "jobs", "x-dead-letter-exchange", "classifier.dlx")
         console.press("Consumers")
-        console.wait_for("consumer", f"classifier.{_host()}.{pid}", "Prefetch count", "3")
+        console.wait_for("consumer", f"classifier.{_host()}.{pid}", "Prefetch count", "3", "a program per job")
         console.shows(f"queues/{vhost}/classifier.dead", "dead", "Ready\n1")
         console.press("Get messages")
         console.press("Get Message(s)")

@@ -82,7 +82,7 @@ def _see_sent(message: Message) -> None:
 
 def _see_again(message: Message, job: Job) -> None:
     """A copy for another attempt is the same job, counted."""
-    copy = _travelled(retry_copy(message, job.request))
+    copy = _travelled(retry_copy(message, job.request, TimedOut(message=message.body.decode(errors="replace"))))
     assert copy is not None
     again = read_request(copy, TOPOLOGY)
     first = job.request

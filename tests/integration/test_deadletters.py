@@ -21,7 +21,7 @@ from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reje
 from harness import BIN, PATIENCE_S, Producer, Tell, consumer, environment, script, wait_until
 from proxy import Proxy
 
-from consumer import deadqueue
+from consumer import deadlook, deadqueue
 from consumer.deadqueue import Place
 from consumer.errors import ConnectionLostError
 from consumer.letters import Chosen, Letter
@@ -87,9 +87,9 @@ def test_more_letters_than_a_consumer_can_hold_keep_their_order(
 ) -> None:
     bury(producer, names(55))
     before = look(url)
-    monkeypatch.setattr(deadqueue, "MOST_PER_CONSUMER", 10)
+    monkeypatch.setattr(deadlook, "MOST_PER_CONSUMER", 10)
     assert look(url) == before
-    monkeypatch.setattr(deadqueue, "MOST_READ", 20)
+    monkeypatch.setattr(deadlook, "MOST_READ", 20)
     assert look(url) == before[:20]
     assert in_place(producer) == before
 
@@ -270,7 +270,7 @@ def test_letters_beyond_the_budget_for_bodies_take_another_look(
     url: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(producer, names(300))
-    monkeypatch.setattr(deadqueue, "BUDGET_BYTES", 20 * len(job(0)))
+    monkeypatch.setattr(deadlook, "BUDGET_BYTES", 20 * len(job(0)))
     done: list[str] = []
 
     async def replay() -> None:

@@ -12,6 +12,8 @@ from deaths import TOPOLOGY, bury, declare
 from harness import BIN, HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
 from management import Management
 
+from consumer.nodefolder import free_ports
+
 
 def status(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -71,3 +73,31 @@ def test_a_management_api_that_is_not_there_or_refuses_is_told_with_the_remedy(
     refused = status(vhost_url, management_url=address)
     assert (refused.returncode, "`monitoring`" in refused.stderr) == (os.EX_NOPERM, True)
     assert "secret" not in refused.stderr
+
+
+def test_where_one_node_of_several_is_away_the_commands_go_on_to_the_next(
+    vhost_url: str, producer: Producer, management: Management, tmp_path: Path
+) -> None:
+    node = management.node
+    away = vhost_url.replace(f":{node.amqp_port}/", f":{free_ports(1)[0]}/")
+    urls = f"{away} {vhost_url}"
+    declare(vhost_url)
+    bury(producer, ["a"])
+    with consumer(urls, command=script(tmp_path, "echo 'OUTPUT: 1'")):
+        jobs = told(urls, management_url=node.management_url)["queues"][TOPOLOGY.jobs]
+        assert jobs["consumers"] == 1
+        for arguments, answer in (
+            (("dead-letters", "list", "--json"), '"job_id": "a"'),
+            (("submit", "-"), '"status": "succeeded"'),
+        ):
+            done = subprocess.run(
+                [BIN / "consumer", *arguments],
+                env=environment(urls),
+                input="{}",
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            assert (done.returncode, answer in done.stdout) == (os.EX_OK, True), (done.stdout, done.stderr)
+            assert node.password not in done.stderr

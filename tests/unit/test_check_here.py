@@ -6,9 +6,12 @@ import asyncio
 import json
 import os
 import socket
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +28,12 @@ from consumer.console import Console
 from consumer.cpus import usable_cpus
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.forker import START_TIMEOUT_S
+from consumer.httppages import Answer, serving
 from consumer.nodefolder import free_ports
-from consumer.preflight import classifier, here, queues, rabbitmq
+from consumer.preflight import classifier, here, limits, queues, rabbitmq
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
 from consumer.preflight.queues import Difference, difference_in
+from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS, Check, examine
 from consumer.settings import Settings
 from consumer.topology import Topology
@@ -43,6 +48,7 @@ class Place:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.patch = monkeypatch
+        self.opened: list[socket.socket] = []
 
     def file(self, name: str, text: str = "", mode: int = 0o644) -> Path:
         path = self.folder / name
@@ -53,14 +59,24 @@ class Place:
     def free(self, size: int) -> None:
         self.patch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=size))
 
+    def taken_port(self) -> int:
+        """A port that somebody listens at who is no consumer."""
+        self.patch.setattr("consumer.probe.TIMEOUT_S", 0.1)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.opened.append(listening)
+        return int(listening.getsockname()[1])
+
     def may_open(self, files: int) -> None:
         self.patch.setattr("resource.getrlimit", lambda _: (files, files))
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.chdir(tmp_path)
-    return Place(tmp_path, monkeypatch)
+    made = Place(tmp_path, monkeypatch)
+    yield made
+    for opened in made.opened:
+        opened.close()
 
 
 def config(place: Place, text: str) -> Mapping[str, object]:
@@ -83,7 +99,18 @@ def open_to_all(place: Place) -> Mapping[str, object]:
     return {}
 
 
-#: Nineteen of those that `consumer check` is to name. Others: test_check_classifier.py, test_check.py.
+def without_opentelemetry(place: Place) -> Mapping[str, object]:
+    place.patch.delitem(sys.modules, "consumer.tracing", raising=False)
+    place.patch.setitem(sys.modules, "opentelemetry", None)
+    return {"tracing": "true"}
+
+
+def without_bubblewrap(place: Place) -> Mapping[str, object]:
+    place.patch.setattr("consumer.sandbox.PLACES", str(place.folder))
+    return {"command": '["/bin/true"]', "sandbox": "true"}
+
+
+#: Thirty-three of those that `consumer check` is to name. Others: test_check_classifier.py, test_check.py.
 MISCONFIGURED = [
     Row(
         "a value out of range",
@@ -167,11 +194,126 @@ MISCONFIGURED = [
     ),
     Row(
         "no room for all jobs",
-        lambda place: room(place, 30, pool_size=8),
+        lambda place: room(place, 30, pool_size=8, min_free_bytes=0),
         "job folder",
         WARNING,
         "has 30 MiB free, and 8 jobs at once may have 32 MiB",
         "free some space, name another job_dir, or lower max_body_bytes",
+    ),
+    Row(
+        "less room than is to be left free",
+        lambda place: room(place, 40, min_free_bytes=64 * MIB),
+        "job folder",
+        FAILURE,
+        "has 40 MiB free, and below 64 MiB (min_free_bytes) the job that has written the most is killed",
+        "free some space, name another job_dir, or lower min_free_bytes",
+    ),
+    Row(
+        "a folder that does not take the largest job",
+        lambda _: {"max_folder_bytes": MIB},
+        "limits",
+        FAILURE,
+        "a job may have 4194304 bytes (max_body_bytes), but its file is in a folder that may have 1048576",
+        "raise max_folder_bytes, or lower max_body_bytes",
+    ),
+    Row(
+        "a result that is longer than stdout",
+        lambda _: {"max_stdout_bytes": 1024},
+        "limits",
+        WARNING,
+        "a result may have 1048576 bytes (max_line_bytes), but all that a job prints only 1024",
+        "raise max_stdout_bytes",
+    ),
+    Row(
+        "CPU time that nobody can use up",
+        lambda _: {"max_cpu_s": 10**9},
+        "limits",
+        WARNING,
+        "max_cpu_s is 1e+09, and ",
+        "lower max_cpu_s",
+    ),
+    Row(
+        "a sandbox with no process left for the program",
+        lambda _: {"command": '["/bin/true"]', "sandbox": "true", "max_processes": 2},
+        "limits",
+        FAILURE,
+        "max_processes is 2, and the sandbox alone is 2: every job is killed",
+        "raise max_processes to 3 at least",
+    ),
+    Row(
+        "a sandbox without bubblewrap",
+        without_bubblewrap,
+        "classifier",
+        FAILURE,
+        "sandbox: there is no program bwrap",
+        "install bubblewrap, or set sandbox to false",
+    ),
+    Row(
+        "files that the sandbox cannot show",
+        lambda _: {"command": '["/bin/true"]', "sandbox": "true", "sandbox_paths": '["/no/such/file"]'},
+        "limits",
+        WARNING,
+        "sandbox_paths names /no/such/file, which is not there",
+        "correct the path",
+    ),
+    Row(
+        "files for a sandbox that is off",
+        lambda _: {"command": '["/bin/true"]', "sandbox_paths": '["/usr"]'},
+        "limits",
+        WARNING,
+        "sandbox_paths is set, but sandbox is not: nothing is shut in",
+        "set sandbox to true",
+    ),
+    Row(
+        "more memory than there is",
+        lambda _: {"max_memory_bytes": 2**60},
+        "memory",
+        WARNING,
+        "one job may have 1,099,511,627,776 MiB (max_memory_bytes), and there are ",
+        "lower max_memory_bytes",
+    ),
+    Row(
+        "an http_port that somebody has",
+        lambda place: {"http_port": place.taken_port()},
+        "http",
+        FAILURE,
+        "of http_host '127.0.0.1' cannot be listened on: ",
+        "choose another",
+    ),
+    Row(
+        "an http_host that is not ours",
+        lambda _: {"http_port": 0, "http_host": "192.0.2.1"},
+        "http",
+        FAILURE,
+        "http_port 0 of http_host '192.0.2.1' cannot be listened on: ",
+        "choose another",
+    ),
+    Row(
+        "a port that Kubernetes has set",
+        lambda _: {"CONSUMER_HTTP_PORT": "tcp://10.0.0.7:80"},
+        "settings",
+        FAILURE,
+        "from CONSUMER_HTTP_PORT: Kubernetes has set it, for a Service called `consumer-http`",
+        "set enableServiceLinks: false in the pod, or call the Service otherwise",
+    ),
+    Row(
+        "tracing without OpenTelemetry",
+        without_opentelemetry,
+        "tracing",
+        FAILURE,
+        "`tracing` is on, but OpenTelemetry is not there",
+        "pip install 'rabbitmq-classifier[otel]'",
+    ),
+    Row(
+        "a collector that is away",
+        lambda _: {
+            "tracing": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://u:hunter2@127.0.0.1:{free_ports(1)[0]}",
+        },
+        "tracing",
+        WARNING,
+        "no collector answers at '127.0.0.1' ([Errno 111] Connection refused)",
+        "correct OTEL_EXPORTER_OTLP_ENDPOINT",
     ),
     Row(
         "a statsd that has no address",
@@ -252,7 +394,10 @@ def test_what_is_wrong_is_told_with_its_remedy(row: Row, place: Place) -> None:
 
 def test_what_is_well_here_is_ok(place: Place) -> None:
     given = {"command": '["/bin/true"]', "job_dir": place.folder, "pool_size": 1, "statsd_host": "127.0.0.1"}
-    names = ("threads", "open files", "job folder", "statsd", "models", "classifier", "time limits")
+    names = (
+        *("threads", "open files", "limits", "memory", "processes", "job folder"),
+        *("statsd", "http", "tracing", "models", "classifier", "time limits"),
+    )
     findings = checked(given, *names)
     assert [one.what for one in findings] == ["settings", *names]
     assert {one.level for one in findings} == {Level.OK}, findings
@@ -376,6 +521,64 @@ def test_time_limits(settings: dict[str, float], told_s: float | None, level: Le
     found = rabbitmq.judged_time(Settings.model_validate(settings), told_s)
     assert found.level == level
     assert told in found.detail
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(("usable", "level"), [(4 * GIB, OK), (4 * GIB - 1, WARNING), (2 * GIB - 1, WARNING)])
+def test_memory_for_one_job_and_for_all(usable: int, level: Level) -> None:
+    settings = Settings.model_validate({"pool_size": 2, "max_memory_bytes": 2 * GIB})
+    found = limits.judged_memory(settings, usable)
+    assert found.level == level
+    assert ("2 jobs at once" in found.detail) == (usable == 4 * GIB - 1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "sandbox", "level"),
+    [
+        (None, False, OK),
+        (32 + 2 * 64, False, OK),
+        (32 + 2 * 64 - 1, False, WARNING),
+        (36, False, WARNING),
+        (35, False, FAILURE),
+        (39, True, FAILURE),
+    ],
+)
+def test_processes_for_the_slots_and_for_all_that_jobs_may_start(
+    limit: int | None, sandbox: bool, level: Level
+) -> None:
+    settings = Settings.model_validate({"pool_size": 2, "command": ["/bin/true"], "sandbox": sandbox})
+    assert limits.judged_processes(settings, limit).level == level
+
+
+def test_memory_and_processes_of_a_control_group_are_found_wherever_they_are_set(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/memory.max").write_text("1000\n")
+    (tmp_path / "a/b/memory.max").write_text("max\n")
+    (tmp_path / "a/b/pids.max").write_text("50\n")
+    proc = tmp_path / "cgroup"
+    proc.write_text("0::/a/b\n")
+    assert limits.usable_memory(proc, tmp_path) == 1000
+    assert limits.usable_processes(proc, tmp_path) == 50
+
+
+@pytest.mark.parametrize(
+    ("version", "is_asked", "levels"), [("4.3.0", True, [WARNING]), ("4.3.0", False, []), ("4.3.1", True, [])]
+)
+def test_a_version_that_does_not_tell_that_a_caller_has_gone(
+    version: str, is_asked: bool, levels: list[Level]
+) -> None:
+    assert [found.level for found in rabbitmq.judged_callers(version, is_asked=is_asked)] == levels
+
+
+@runs_async
+async def test_a_consumer_that_listens_already_is_told_from_a_stranger() -> None:
+    async with serving({"/live": lambda: Answer(HTTPStatus.OK, "yes")}, "127.0.0.1", 0) as port:
+        settings = load({"http_port": port}, {})
+        async with AsyncExitStack() as opened:
+            [found] = await here.http(Site(settings, {}, None, opened))
+    assert (found.level, found.detail) == (WARNING, f"http_port {port}: a consumer listens there already")
 
 
 @pytest.mark.parametrize(("files", "level"), [(None, OK), (4, OK), (3, FAILURE)])

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from consumer.cli_deadletters import _table
 from consumer.letters import Entry, Letter, Why
+from consumer.lettertable import table
 
 NOW = 1_000_000.0
 
@@ -22,7 +22,7 @@ def entry(name: str, code: str | None, message: str = "no class fits the signal 
 
 def lines(*entries: Entry, width: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(_table(entries, NOW, width))
+    Console(file=out, width=width).print(table(entries, NOW, width))
     return out.getvalue().splitlines()
 
 

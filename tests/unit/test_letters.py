@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.job import ErrorCode
+from consumer.job import Crashed, ErrorCode
 from consumer.letters import Chosen, Entry, Letter, Reasons, Selection, Why, read_age, read_letter, show_age
 from consumer.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
 from consumer.topology import Topology
@@ -166,7 +166,15 @@ def test_an_age_is_shown_in_its_largest_unit(seconds: float | None, shown: str) 
 def test_a_replayed_copy_starts_over_and_keeps_its_mark_through_retries() -> None:
     dead = Message(
         body=b"{}",
-        headers={"x-death": [DEATH], "CC": ["elsewhere"], "mine": 1, "attempt": 3, "job-id": "a", "replayed": 1},
+        headers={
+            "x-death": [DEATH],
+            "CC": ["elsewhere"],
+            "mine": 1,
+            "attempt": 3,
+            "job-id": "a",
+            "replayed": 1,
+            "last-error": "crashed: m",
+        },
         message_id="m",
         correlation_id="c",
         reply_to="r",
@@ -176,4 +184,4 @@ def test_a_replayed_copy_starts_over_and_keeps_its_mark_through_retries() -> Non
     assert (copy.message_id, copy.correlation_id, copy.reply_to) == ("m", "c", "r")
     request = read_request(copy, TOPOLOGY)
     assert (request.id, request.attempt, request.replayed) == ("a", 1, 2)
-    assert retry_copy(copy, request).headers["replayed"] == 2
+    assert retry_copy(copy, request, Crashed(message="m")).headers["replayed"] == 2

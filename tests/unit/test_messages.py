@@ -28,6 +28,7 @@ TOPOLOGY = Topology("ours", max_attempts=3)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #: As RabbitMQ 3.10 made it for a caller.
 DIRECT = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA3MjM1MDM1NgAABAYAAAAAawVh/A==.4JvskeO57NM70zCNfzHWaA=="
+CRASHED = Crashed(message="killed")
 REQUEST = Request(id="id-1", correlation_id="asked-1", reply_to="answers", attempt=2, traceparent=TRACEPARENT)
 #: Everything that an AMQP table may hold, as the client library hands it over.
 HEADER_VALUES = st.recursive(
@@ -438,19 +439,35 @@ def test_a_retried_copy_keeps_all_that_the_producer_sent() -> None:
         priority=7,
         app_id="producer",
     )
-    copy = retry_copy(original, read_request(original, TOPOLOGY))
-    assert copy == replace(original, headers={**original.headers, "attempt": 2, "job-id": "m"})
+    copy = retry_copy(original, read_request(original, TOPOLOGY), CRASHED)
+    assert copy == replace(
+        original, headers={**original.headers, "attempt": 2, "job-id": "m", "last-error": "crashed: killed"}
+    )
+
+
+@pytest.mark.parametrize("text", ["\x1b[2Jall well", "x" * 100_000])
+def test_why_a_job_is_tried_again_is_short_and_safe_to_show(text: str) -> None:
+    copy = retry_copy(Message(body=b"{}"), request_of(), Crashed(message=text))
+    why = copy.headers["last-error"]
+    assert why.startswith("crashed: ")
+    assert why.isprintable()
+    assert len(why) < 250
 
 
 def test_a_retried_copy_drops_what_belongs_to_rabbitmq() -> None:
     original = Message(body=b"{}", headers={"x-death": [{"count": 1}], "x-delivery-count": 3, "fox-x-": "stays"})
-    assert set(retry_copy(original, request_of()).headers) == {"fox-x-", "attempt", "job-id"}
+    assert set(retry_copy(original, request_of(), CRASHED).headers) == {
+        "fox-x-",
+        "attempt",
+        "job-id",
+        "last-error",
+    }
 
 
 @pytest.mark.parametrize("header", ["CC", "BCC"])
 def test_a_retried_copy_goes_to_no_further_queues_that_a_producer_named(header: str) -> None:
     original = Message(body=b"{}", headers={header: ["ours.results", "ours.jobs"]})
-    assert header not in retry_copy(original, request_of()).headers
+    assert header not in retry_copy(original, request_of(), CRASHED).headers
 
 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff", b"x", b"\\", "\u202e".encode()])
@@ -471,9 +488,9 @@ def test_around_the_largest_output_a_reply_stays_below_what_rabbitmq_takes() -> 
 def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:
     message = Message(body=b"{}")
     first = read_request(message, TOPOLOGY)
-    second_message = retry_copy(message, first)
+    second_message = retry_copy(message, first, CRASHED)
     second = read_request(second_message, TOPOLOGY)
-    third = read_request(retry_copy(second_message, second), TOPOLOGY)
+    third = read_request(retry_copy(second_message, second, CRASHED), TOPOLOGY)
     assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
     assert {first.id, second.id, third.id} == {first.id}
     assert {second.correlation_id, third.correlation_id} == {first.correlation_id}

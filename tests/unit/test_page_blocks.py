@@ -77,6 +77,9 @@ NOT_RUN = {
         "`deploy/rabbitmq/definitions.json`": "needs a RabbitMQ of the system's; test_permissions.py imports it",
         "**A client certificate": "RabbitMQ's settings; test_tls.py starts a node with the same",
     },
+    "docs/tracing.md": {
+        "## Switch it on": "installs an extra, serves until it is stopped; test_traces.py sets the same",
+    },
     "docs/tune.md": {"## Measure one job": "the output of one machine; test_commands.py tries jobs"},
     "docs/upgrade.md": {"Put the new model file": "has a placeholder; test_warm_service.py reloads"},
 }

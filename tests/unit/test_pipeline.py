@@ -15,7 +15,18 @@ from consumer import jobcontext
 from consumer.configuration import load
 from consumer.due import GRACE_S, Due
 from consumer.errors import ConnectionLostError
-from consumer.job import Crashed, Failed, Interrupted, InvalidOutput, Job, Outcome, OverLimit, Succeeded, TimedOut
+from consumer.job import (
+    Crashed,
+    Failed,
+    Interrupted,
+    InvalidOutput,
+    Job,
+    Outcome,
+    OverLimit,
+    Succeeded,
+    TimedOut,
+    Unsuccessful,
+)
 from consumer.messages import Message, MessageTooLargeError
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
@@ -109,7 +120,9 @@ async def test_what_may_end_differently_is_tried_again_without_a_reply(outcome: 
     assert bench.events == [("publish", "ours.retry.1s"), ("settle", "ack")]
     (copy,) = bench.publisher.taken["ours.retry.1s"]
     assert (copy.body, copy.reply_to) == (b'{"a": 1}', "answers")
-    assert copy.headers == {"mine": "kept", "attempt": 2, "job-id": "m"}
+    assert isinstance(outcome, Unsuccessful)
+    why = f"{outcome.code}: {outcome.message}"
+    assert copy.headers == {"mine": "kept", "attempt": 2, "job-id": "m", "last-error": why}
 
 
 @pytest.mark.parametrize("outcome", RETRYABLE, ids=lambda outcome: type(outcome).__name__)
