@@ -1,0 +1,102 @@
+"""`consumer try --times`: many jobs through the runner one by one, and how long each ran, for `consumer plan`.
+
+One slot and no RabbitMQ, so what is measured is the job and nothing else. A first run does not count: it finds
+nothing warm. Jobs that do not succeed are counted, not timed; the queue would see other times for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from consumer.attempt import read
+from consumer.errors import ConfigurationError
+from consumer.job import Invalid, Job, Outcome, Succeeded
+from consumer.jobfiles import JobFiles
+from consumer.procfs import Process, descendants, look, private_bytes, proportional_bytes
+from consumer.queueing import quantile
+from consumer.runner import Runner, Slot, open_runner
+from consumer.servicetimes import Memory, Times
+from consumer.settings import Settings
+from consumer.sources import Source
+from consumer.warm import WarmRunner
+
+
+async def measure(
+    sources: Sequence[Source], repeat: int, settings: Settings, tell: Callable[[str], None]
+) -> tuple[Times, int]:
+    """Run every job so many times; return the times of the runs that succeeded, and how many did not.
+
+    Raises:
+        ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.
+    """
+    jobs = [read(source.body, settings)[1] for source in sources]
+    with JobFiles.opened(settings.job_dir) as files:
+        async with open_runner(settings, files, os.environ, size=1) as runner:
+            tell(f"runs         {runner.description}")
+            outcomes = await _run_all(runner.slots[0], jobs, repeat)
+            memory = _memory(runner)
+    run_s = [outcome.run_s for outcome in outcomes if isinstance(outcome, Succeeded)]
+    if not run_s:
+        raise ConfigurationError(
+            f"none of {len(outcomes)} runs succeeded; look at one with `consumer try JOB.json`"
+        )
+    return Times(runs=runner.description, run_s=run_s, memory=memory), len(outcomes) - len(run_s)
+
+
+async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
+    """All jobs, then all again: what changes meanwhile, on a machine that others use, meets each of them."""
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(job: Job | Invalid) -> Outcome:
+        return job if isinstance(job, Invalid) else await slot.run(job, never)
+
+    await run(jobs[0])
+    return [await run(job) for _ in range(repeat) for job in jobs]
+
+
+def _memory(runner: Runner) -> Memory | None:
+    """Of warm workers: what one more would take is what it shares with nobody. A program has ended by now."""
+    if not isinstance(runner, WarmRunner):
+        return None
+    own = look(os.getpid())
+    servers = [*descendants(os.getpid())]
+    workers = {worker.pid: worker for server in servers for worker in descendants(server.pid)}
+    everyone: list[Process] = [*([own] if own else []), *servers]
+    private = [private_bytes(worker) for worker in workers.values()]
+    if not private:
+        return None
+    together = sum(map(proportional_bytes, everyone))
+    return Memory(base_bytes=max(0, together - sum(private)), slot_bytes=max(private))
+
+
+def summary(times: Times, failed: int) -> str:
+    """What a person wants to see of it."""
+    ordered = sorted(times.run_s)
+    mean = math.fsum(ordered) / len(ordered)
+    figures = ", ".join(
+        f"p{share:.0%}"[:-1] + f" {quantile(ordered, share) * 1000:.4g}" for share in (0.5, 0.95, 0.99)
+    )
+    lines = [
+        f"runs         {len(ordered)} succeeded" + (f", {failed} failed and are left out" if failed else ""),
+        f"run time     mean {mean * 1000:.4g}, {figures}, longest {ordered[-1] * 1000:.4g} ms",
+    ]
+    if times.memory:
+        base, slot = times.memory.base_bytes / 1e6, times.memory.slot_bytes / 1e6
+        lines.append(f"memory       {base:.0f} MB, and {slot:.0f} MB for each slot")
+    return "\n".join(lines)
+
+
+def write(times: Times, path: Path) -> None:
+    """Leave them for `consumer plan --times`.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    try:
+        path.write_text(times.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
