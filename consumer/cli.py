@@ -297,9 +297,10 @@ def _time_jobs(arguments: argparse.Namespace, chosen: Settings) -> int:
     from consumer import timing  # noqa: PLC0415 - statistics for a few commands: the service's start is not made to wait
 
     sources = list(read_sources([arguments.file], sys.stdin))
-    times, failed = run_async(timing.measure(sources, arguments.repeat or 1, chosen, print))
+    with timing.opened(arguments.times) as write:
+        times, failed = run_async(timing.measure(sources, arguments.repeat or 1, chosen, print))
+        write(times)
     print(timing.summary(times, failed))
-    timing.write(times, arguments.times)
     return EXIT_JOBS_FAILED if failed else os.EX_OK
 
 

@@ -120,7 +120,8 @@ def _milliseconds(text: str) -> float:
 
 
 def _bytes(text: str) -> int:
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _BYTES else (text, "")
+    unit = text[-1] if text.endswith(tuple("kMG")) else ""
+    number = text.removesuffix(unit)
     if not (number.isdecimal() and number.isascii()):
         raise argparse.ArgumentTypeError("must be a whole number of bytes, or such as 120M or 2G")
     return int(number) * _BYTES[unit]

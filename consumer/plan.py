@@ -26,7 +26,7 @@ OVERHEAD_S = 0.002
 #: Half of the 95 % interval, as a share of the figure that decides ...
 PRECISION = 0.05
 #: ... or of the mean run time, where the figure is next to nothing ...
-LEAST_PRECISION = 0.01
+LEAST_PRECISION = 0.02
 #: ... and twice as much where the target is this many halves away.
 FAR = 4
 #: Simulated for each number of slots: a fifth of a second, and four seconds, on an idle machine.
@@ -127,8 +127,8 @@ class Plan:
 class Planner:
     """Tries numbers of slots with the same jobs. Mutable state: the jobs so far, and the rows that were tried."""
 
-    def __init__(self, load: Load, target: Target, *, seed: int = 1) -> None:
-        """Try none yet.
+    def __init__(self, load: Load, target: Target, *, seed: int = 1, most_jobs: int = MOST_JOBS) -> None:
+        """Try none yet. `most_jobs` are simulated for each number of slots, however wide the interval still is.
 
         Raises:
             ConfigurationError: more slots would be needed than this is made for.
@@ -139,6 +139,7 @@ class Planner:
                 "check --rate and the run times (seconds), or plan for a part of the jobs"
             )
         self.load, self.target = load, target
+        self._most_jobs = most_jobs
         self._trace = Trace(load.service.quantile, burst=load.burst, seed=seed)
         self._rows: dict[int, Row] = {}
 
@@ -170,7 +171,7 @@ class Planner:
 
     def curve(self, slots: int, utilisations: Sequence[float]) -> list[tuple[float, dict[str, float]]]:
         """For a picture: arrival rates, and the percentiles of wait or total there, from the fewest jobs."""
-        jobs = FEWEST_JOBS // 2
+        jobs = FEWEST_JOBS // 3
         self._trace.extend(jobs)
         gaps, runs = self._trace.gaps[:jobs], self._trace.runs[:jobs]
         holds, points = self._holds(runs), []
@@ -236,14 +237,16 @@ class Planner:
             waits += serving.serve(self._gaps(gaps), self._holds(runs))
             runs = self._trace.runs[:jobs]
             decides = estimate(warmed_up(self._deciding(waits, runs)), self.target.share)
-            if jobs >= MOST_JOBS or self._is_precise(decides):
+            excess = decides.half / self._wanted_half(decides)
+            if excess <= 1 or jobs >= self._most_jobs:
                 return self._row(slots, waits, runs, decides)
-            jobs = min(2 * jobs, MOST_JOBS)
+            # An interval shrinks with the root of the jobs.
+            jobs = min(max(2 * jobs, int(jobs * excess**2)), self._most_jobs)
 
-    def _is_precise(self, found: Estimate) -> bool:
+    def _wanted_half(self, found: Estimate) -> float:
         is_far = abs(found.value - self.target.limit_s) > FAR * found.half
         precision = PRECISION * (2 if is_far else 1)
-        return found.half <= max(precision * found.value, LEAST_PRECISION * self.load.service.mean_s)
+        return max(precision * found.value, LEAST_PRECISION * self.load.service.mean_s)
 
     def _row(self, slots: int, waits: Sequence[float], runs: Sequence[float], decides: Estimate) -> Row:
         """The upper end of the interval decides: a row that only may be enough is not."""

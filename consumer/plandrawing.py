@@ -18,7 +18,7 @@ from consumer.plan import Planner
 from consumer.planreport import Sizing, show_s
 
 #: Denser where the curve is steep.
-UTILISATIONS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.87, 0.9, 0.92, 0.94, 0.96)
+UTILISATIONS: Final = (0.1, 0.25, 0.35, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96)
 _COLOURS: Final = {"p50": "#7fb0d8", "p95": "#1f6fb2", "p99": "#123f66"}
 _TARGET: Final = "#c8553d"
 _TODAY: Final = "#333333"

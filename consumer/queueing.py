@@ -22,6 +22,8 @@ from itertools import pairwise
 BATCHES = 30
 #: Student's t for a two-sided 95 % interval and 29 degrees of freedom.
 STUDENT_T = 2.045
+#: Beyond this the batches say nothing, and the run is too short by far.
+MOST_CORRELATION = 0.9
 #: Of all simulated jobs, those that are left out: they met slots that were all free.
 WARM_UP_SHARE = 0.1
 
@@ -81,10 +83,10 @@ class Trace:
         if missing <= 0:
             return
         missing = math.ceil(missing / self._burst) * self._burst
-        draw, quantile, chance = self._arrivals.expovariate, self._quantile, self._services.random
+        moment, quantile, chance = self._arrivals.random, self._quantile, self._services.random
         others = [0.0] * (self._burst - 1)
         for _ in range(missing // self._burst):
-            self.gaps.append(draw(1.0) * self._burst)
+            self.gaps.append(-math.log(1.0 - moment()) * self._burst)
             self.gaps.extend(others)
         self.runs.extend([quantile(chance()) for _ in range(missing)])
 
@@ -103,7 +105,7 @@ class Slots:
         for gap, hold in zip(gaps, holds, strict=True):
             now += gap
             first = free_at[0]
-            begin = max(now, first)
+            begin = first if first > now else now  # noqa: FURB136 - calling max takes as long as all the rest
             heapreplace(free_at, begin + hold)
             waits.append(begin - now)
         self._now = now
@@ -129,21 +131,26 @@ class Estimate:
 
 
 def estimate(values: Sequence[float], share: float) -> Estimate:
-    """A quantile of what came one after the other, with its interval by batch means.
+    """A quantile of what came one after the other, with its interval."""
+    return with_interval(values, lambda some: quantile(sorted(some), share))
+
+
+def with_interval(values: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> Estimate:
+    """A statistic of what came one after the other, with its interval by batch means.
 
     Batches that still go together, as their lag-1 correlation tells, count for fewer: the interval is widened by
     sqrt((1 + r) / (1 - r)), which is right for a first-order autoregression.
     """
     size = len(values) // BATCHES
-    found = [quantile(sorted(values[at * size : (at + 1) * size]), share) for at in range(BATCHES)]
+    found = [statistic(values[at * size : (at + 1) * size]) for at in range(BATCHES)]
     mean = sum(found) / BATCHES
     squares = sum((value - mean) ** 2 for value in found)
     half = STUDENT_T * math.sqrt(squares / (BATCHES - 1) / BATCHES)
     if squares > 0:
         lagged = sum((one - mean) * (next_one - mean) for one, next_one in pairwise(found))
-        r = min(max(0.0, lagged / squares), 0.9)
+        r = min(max(0.0, lagged / squares), MOST_CORRELATION)
         half *= math.sqrt((1 + r) / (1 - r))
-    return Estimate(quantile(sorted(values), share), half)
+    return Estimate(statistic(values), half)
 
 
 def warmed_up(values: Sequence[float]) -> Sequence[float]:

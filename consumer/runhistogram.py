@@ -73,11 +73,12 @@ def from_buckets(found: Buckets, description: str) -> Service:
     In a bucket from `low` to `high` a value is low + (high - low) u^k with u uniform: its mean lies at the share
     1 / (k + 1) of the bucket, and k follows from the sum of all values.
     """
-    lows = [0.0, *found.bounds[:-1]]
-    shares = [count / found.count for count in found.counts]
+    filled = [place for place, count in enumerate(found.counts) if count]
+    lows = [found.bounds[place - 1] if place else 0.0 for place in filled]
+    shares = [found.counts[place] / found.count for place in filled]
     mean = found.total_s / found.count
     base = math.fsum(share * low for share, low in zip(shares, lows, strict=True))
-    highs = _highs(found, shares, lows, mean - base)
+    highs = _highs([found.bounds[place] for place in filled], shares, lows, mean - base)
     width = math.fsum(share * (high - low) for share, low, high in zip(shares, lows, highs, strict=True))
     place = min(max((mean - base) / width, 1e-3), 1.0)
     k = 1 / place - 1
@@ -89,23 +90,23 @@ def from_buckets(found: Buckets, description: str) -> Service:
 
     def quantile(u: float) -> float:
         at = min(bisect_left(sums, u), len(sums) - 1)
-        inside = 0.0 if shares[at] == 0 else min(max((u - sums[at]) / shares[at] + 1, 0.0), 1.0)
+        inside = min(max((u - sums[at]) / shares[at] + 1, 0.0), 1.0)
         return float(lows[at] + (highs[at] - lows[at]) * inside**k)
 
     return Service(description, quantile, mean, max(0.0, second / mean**2 - 1))
 
 
-def _highs(found: Buckets, shares: Sequence[float], lows: Sequence[float], above_lows: float) -> list[float]:
-    """The bounds; the last one, which is infinite, far enough for the mean that was measured."""
-    highs = list(found.bounds)
-    if math.isfinite(highs[-1]):
-        return highs
-    highs[-1] = max(lows[-1], 1e-3) * OPEN_END
-    while shares[-1] and above_lows > math.fsum(
-        share * (high - low) for share, low, high in zip(shares, lows, highs, strict=True)
+def _highs(bounds: list[float], shares: list[float], lows: list[float], above_lows: float) -> list[float]:
+    """The bounds; the last one, where it is infinite, far enough for the mean that was measured."""
+    if math.isfinite(bounds[-1]):
+        return bounds
+    high = max(lows[-1], 1e-3) * OPEN_END
+    finite = list(zip(shares[:-1], lows[:-1], bounds[:-1], strict=True))
+    while above_lows > math.fsum(
+        share * (top - low) for share, low, top in [*finite, (shares[-1], lows[-1], high)]
     ):
-        highs[-1] *= OPEN_END
-    return highs
+        high *= OPEN_END
+    return [*bounds[:-1], high]
 
 
 def held_beyond_runs_s(page: str) -> float | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from consumer.attempt import read
@@ -90,13 +91,31 @@ def summary(times: Times, failed: int) -> str:
     return "\n".join(lines)
 
 
-def write(times: Times, path: Path) -> None:
-    """Leave them for `consumer plan --times`.
+@contextmanager
+def opened(path: Path) -> Iterator[Callable[[Times], None]]:
+    """Give what writes the times for `consumer plan --times`. The file is there only when it is whole.
 
     Raises:
-        ConfigurationError: the file cannot be written.
+        ConfigurationError: the file cannot be written, told before anything is run.
     """
+    partial = path.with_name(f".{path.name}.partial")
+    with _complaining(path):
+        partial.touch()
     try:
-        path.write_text(times.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        yield lambda times: _write(times, partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(times: Times, partial: Path, path: Path) -> None:
+    with _complaining(path):
+        partial.write_text(times.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+@contextmanager
+def _complaining(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
