@@ -229,7 +229,8 @@ class Planner:
         utilisation = self.load.offered / slots
         if utilisation >= 1:
             return Row(slots, utilisation, math.inf, {}, {}, None, 0, meets=False)
-        serving, waits, jobs = Slots(slots), list[float](), max(FEWEST_JOBS, JOBS_PER_SLOT * slots)
+        serving, waits = Slots(slots), list[float]()
+        jobs = min(max(FEWEST_JOBS, JOBS_PER_SLOT * slots), self._most_jobs)
         while True:
             self._trace.extend(jobs)
             begun = len(waits)

@@ -50,11 +50,18 @@ def size(planner: Planner, given: int | None, pool_size: int, memory: Memory | N
     slots = given or plan.enough
     row = planner.row(slots) if slots else None
     consumers = math.ceil(slots / pool_size) if slots else None
-    needs = memory.base_bytes * consumers + memory.slot_bytes * slots if memory and slots and consumers else None
+    needs = None
+    if memory and slots and consumers:
+        needs = memory.base_bytes * consumers + memory.slot_bytes * started(slots, pool_size)
     ahead_s = None
     if row and row.is_stable and consumers and consumers > 1:
         ahead_s = planner.fetching_ahead(pools(row.slots, pool_size))
     return Sizing(plan, slots, pool_size, consumers, memory, needs, ahead_s, is_met=bool(row and row.meets))
+
+
+def started(slots: int, pool_size: int) -> int:
+    """The slots that there will be: consumers are alike, but a single one is made to fit."""
+    return math.ceil(slots / pool_size) * pool_size if slots > pool_size else slots
 
 
 def pools(slots: int, pool_size: int) -> list[int]:
@@ -162,6 +169,9 @@ def _verdict(load: Load, sizing: Sizing) -> Iterator[str]:
     yield from _answer(row, sizing)
     if row.decides is None:
         yield f"           {load.offered:.3g} would be busy on average, so the queue grows while jobs come"
+    if plan.enough and not row.meets:
+        yield f"           the fewest that are enough: {plan.enough}"
+    if row.decides is None:
         return
     yield from _means(slots, sizing)
     yield from _prefetch(sizing)
@@ -182,14 +192,17 @@ def _answer(row: Row, sizing: Sizing) -> Iterator[str]:
 
 
 def _means(slots: int, sizing: Sizing) -> Iterator[str]:
-    yield f"consumers  {sizing.consumers}, with {sizing.pool_size} slots each (pool_size)" + (
-        f": {sizing.consumers * sizing.pool_size} slots" if sizing.consumers and slots % sizing.pool_size else ""
-    )
+    there = started(slots, sizing.pool_size)
+    if sizing.consumers == 1:
+        yield f"consumers  1, with {there} slots (pool_size)"
+    else:
+        more = f": {there} slots" if there > slots else ""
+        yield f"consumers  {sizing.consumers}, with {sizing.pool_size} slots each (pool_size){more}"
     if sizing.memory is None or sizing.memory_bytes is None:
         yield "memory     not known: give --slot-memory, or --times of a classifier in warm workers"
         return
     base, slot = sizing.memory.base_bytes, sizing.memory.slot_bytes
-    parts = f"{slots} slots of {show_bytes(slot)}" + (
+    parts = f"{there} slots of {show_bytes(slot)}" + (
         f", {sizing.consumers} consumers of {show_bytes(base)}" if base else ""
     )
     yield f"memory     {show_bytes(sizing.memory_bytes)}: {parts}"

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from pydantic import BaseModel, Field, ValidationError
 
 from consumer.errors import ConfigurationError
+from consumer.queueing import quantile
 
 _NORMAL = NormalDist()
 #: A random number may be 0 or next to 1, where a lognormal has no quantile.
@@ -70,8 +71,7 @@ def measured(values: Sequence[float], description: str) -> Service:
     ordered = sorted(values)
     mean = math.fsum(ordered) / len(ordered)
     variance = math.fsum((value - mean) ** 2 for value in ordered) / len(ordered)
-    last = len(ordered) - 1
-    return Service(description, lambda u: ordered[min(int(u * len(ordered)), last)], mean, variance / mean**2)
+    return Service(description, lambda u: quantile(ordered, u), mean, variance / mean**2)
 
 
 def given(text: str) -> Service:

@@ -17,6 +17,8 @@ from consumer.attempt import read
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
 from consumer.jobfiles import JobFiles
+from consumer.plan import SHARES
+from consumer.planreport import show_bytes, show_s
 from consumer.procfs import Process, descendants, look, private_bytes, proportional_bytes
 from consumer.queueing import quantile
 from consumer.runner import Runner, Slot, open_runner
@@ -78,16 +80,14 @@ def summary(times: Times, failed: int) -> str:
     """What a person wants to see of it."""
     ordered = sorted(times.run_s)
     mean = math.fsum(ordered) / len(ordered)
-    figures = ", ".join(
-        f"p{share:.0%}"[:-1] + f" {quantile(ordered, share) * 1000:.4g}" for share in (0.5, 0.95, 0.99)
-    )
+    figures = ", ".join(f"{name} {show_s(quantile(ordered, share))}" for name, share in SHARES.items())
     lines = [
         f"runs         {len(ordered)} succeeded" + (f", {failed} failed and are left out" if failed else ""),
-        f"run time     mean {mean * 1000:.4g}, {figures}, longest {ordered[-1] * 1000:.4g} ms",
+        f"run time     mean {show_s(mean)}, {figures}, longest {show_s(ordered[-1])}",
     ]
     if times.memory:
-        base, slot = times.memory.base_bytes / 1e6, times.memory.slot_bytes / 1e6
-        lines.append(f"memory       {base:.0f} MB, and {slot:.0f} MB for each slot")
+        base, slot = show_bytes(times.memory.base_bytes), show_bytes(times.memory.slot_bytes)
+        lines.append(f"memory       {base}, and {slot} for each slot")
     return "\n".join(lines)
 
 

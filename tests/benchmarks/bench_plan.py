@@ -189,6 +189,7 @@ def _compared(
     return Found(
         utilisation=load,
         jobs=len(waits),
+        run_s=mean(job.run_s for stream in streams for job in stream.jobs),
         measured_s=measured.value,
         half_s=measured.half,
         chance=_chance(load * SLOTS / (MEAN_S + OVERHEAD_S), len(streams)),

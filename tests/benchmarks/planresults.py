@@ -27,10 +27,14 @@ _MEASURED, _PREDICTED, _QUIET = "#c8553d", "#1f6fb2", "#8a8f98"
 
 @dataclass(frozen=True)
 class Found:
-    """One load: 95th percentiles of the wait in seconds. `chance` is two standard deviations of such a sample."""
+    """One load: 95th percentiles of the wait in seconds. `chance` is two standard deviations of such a sample.
+
+    `run_s` is the mean run time that the replies told: above what was tried before, the machine was busy.
+    """
 
     utilisation: float
     jobs: int
+    run_s: float
     measured_s: float
     half_s: float
     chance: float
@@ -51,6 +55,7 @@ def write(found: Sequence[Found], overhead: dict[str, float], late_s: Sequence[f
     heads = (
         "utilisation",
         "jobs",
+        "mean run",
         "measured",
         "predicted",
         "error",
@@ -66,6 +71,7 @@ def write(found: Sequence[Found], overhead: dict[str, float], late_s: Sequence[f
         table.add_row(
             f"{one.utilisation:.0%}",
             f"{one.jobs:,}",
+            f"{one.run_s * 1000:.1f}",
             f"{one.measured_s * 1000:.1f} ± {one.half_s * 1000:.1f}",
             f"{one.predicted_s * 1000:.1f}",
             f"{one.error:+.1%}",

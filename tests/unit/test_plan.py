@@ -15,14 +15,16 @@ from consumer.errors import ConfigurationError
 from consumer.plan import FEWEST_JOBS, PRECISION, Load, Plan, Planner, Row, Target
 from consumer.servicetimes import Memory
 
+FEW = 30_000
+
 
 def load(figures: str = "mean=0.1,cv=0", rate: float = 34.0, *, burst: int = 1) -> Load:
     return Load(rate, servicetimes.given(figures), burst)
 
 
 def planner(of: Load, target: str) -> Planner:
-    """As few jobs as it ever takes: what is tested here holds for wide intervals, too."""
-    return Planner(of, Target.read(target), most_jobs=FEWEST_JOBS)
+    """With few jobs: what is tested here holds for wide intervals, too."""
+    return Planner(of, Target.read(target), most_jobs=FEW)
 
 
 def planned(target: str, of: Load | None = None, given: int | None = None) -> Plan:
@@ -127,7 +129,7 @@ def test_an_interval_across_the_target_does_not_meet_it() -> None:
     found = planner(load(), "p95-wait=1").row(5).decides
     assert found is not None
     on_the_edge = replace(Target.read("p95-wait=1"), limit_s=found.value + found.half / 2)
-    row = Planner(load(), on_the_edge, most_jobs=FEWEST_JOBS).row(5)
+    row = Planner(load(), on_the_edge, most_jobs=FEW).row(5)
     assert row.decides == found
     assert not row.meets
     assert "perhaps" in shown_of(row, on_the_edge)
@@ -148,7 +150,7 @@ def sized(
 
 def test_consumers_and_memory_follow_from_the_slots() -> None:
     sizing = sized("p95-wait=0.05", 4, Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
-    assert (sizing.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 260_000_000)
+    assert (sizing.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
     assert planreport.pools(6, 4) == [4, 2]
     assert sizing.ahead_s is not None
     assert sizing.ahead_s > 0.05
@@ -167,12 +169,13 @@ def test_a_person_is_shown_the_table_and_the_answer() -> None:
     assert "yes, fewest" in text
     assert "slots      6, enough: p95 wait" in text
     assert "consumers  2, with 4 slots each (pool_size): 8 slots" in text
-    assert "memory     260 MB: 6 slots of 10.0 MB, 2 consumers of 100 MB" in text
+    assert "memory     280 MB: 8 slots of 10.0 MB, 2 consumers of 100 MB" in text
     assert "prefetch   equals the slots, so no job waits while a slot is free; with 4 per slot p95 wait" in text
 
 
 def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
-    assert "slots      3: unstable" in shown("p95-wait=0.05", given=3)
+    assert "slots      3: unstable" in (text := shown("p95-wait=0.05", given=3))
+    assert "the fewest that are enough: 6" in text
     assert "impossible the p95 of the run" in shown("p95-total=0.05")
 
 
