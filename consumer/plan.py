@@ -20,8 +20,9 @@ from consumer.servicetimes import Service
 
 Kind = Literal["wait", "total"]
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-#: Seconds that RabbitMQ and the consumer add to a job's run, as the producer sees it and as long as its slot is
-#: held: publish, delivery, file, reply, confirm, ack. Measured by tests/benchmarks/bench_plan.py: 1.5 to 3 ms.
+#: Seconds that RabbitMQ and the consumer add to a job's run, as its caller sees it, and about as long its slot is
+#: held: publish, delivery, file, reply, confirm, ack. On two idle processors: a small job alone is answered after
+#: 2.9 ms, of which it runs for less than 1 (the README's table). bench_plan.py measures both sides again.
 OVERHEAD_S = 0.002
 #: Half of the 95 % interval, as a share of the figure that decides ...
 PRECISION = 0.05

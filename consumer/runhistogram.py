@@ -17,7 +17,6 @@ from consumer.registry import prometheus_name
 from consumer.servicetimes import Service
 
 RUN = prometheus_name("jobs.run", "timer")
-TOTAL = prometheus_name("jobs.total", "timer")
 #: Beyond the last bound a bucket has no end; it is taken to reach to so many times that bound, or further.
 OPEN_END = 2.0
 
@@ -107,14 +106,3 @@ def _highs(bounds: list[float], shares: list[float], lows: list[float], above_lo
     ):
         high *= OPEN_END
     return [*bounds[:-1], high]
-
-
-def held_beyond_runs_s(page: str) -> float | None:
-    """How much longer a slot was held than its job ran, in the mean, as far as a consumer sees it.
-
-    None where jobs were counted that did not run, or runs that were not settled.
-    """
-    run, total = read_page(page, RUN), read_page(page, TOTAL)
-    if run.count != total.count:
-        return None
-    return max(0.0, (total.total_s - run.total_s) / run.count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,21 @@ def test_the_fewest_slots_are_found_and_stand_among_their_neighbours() -> None:
     assert plan.enough == 6
     assert (meets[plan.enough - 1], meets[plan.enough]) == (False, True)
     assert sorted(meets) == [4, 5, 6, 7, 8]  # 3.47 are busy, so 3 are none to show
+
+
+@pytest.mark.parametrize(
+    ("target", "of"),
+    [
+        ("p95-wait=5ms", load("mean=0.1")),
+        ("p95-wait=0.8", load("p50=0.08,p95=0.4", 60, burst=20)),
+        ("p99-total=8", load("mean=0.5,cv=3", 12)),
+        ("p50-wait=50ms", load()),
+    ],
+)
+def test_the_fewest_are_those_that_trying_one_after_the_other_finds(target: str, of: Load) -> None:
+    trying = planner(of, target)
+    fewest = next(slots for slots in range(math.floor(of.offered) + 1, 200) if trying.row(slots).meets)
+    assert planner(of, target).plan().enough == fewest
 
 
 def test_waits_never_grow_from_row_to_row() -> None:
@@ -213,7 +229,9 @@ def test_the_command_answers_a_program(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_number_of_slots_that_is_not_enough_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*FIXED, "--slots", "3", "--json") == 1
-    told = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert "Infinity" not in printed  # which is no JSON
+    told = json.loads(printed)
     assert (told["enough"], told["slots"], told["rows"][0]["wait_s"]) == (4, 3, None)
 
 
