@@ -1,4 +1,4 @@
-"""`consumer plan`: arguments in; a table, JSON or a picture out. What is computed is in plan.py.
+"""`consumer plan`: arguments in; a table, JSON or a picture out. What is computed is in planner.py.
 
 Reads what the figures are made of: a file of `consumer try --times`, or a metrics page by its URL or from a file.
 What only this command needs is imported when it runs: the service's start shall not wait for it.
@@ -130,7 +130,8 @@ def _bytes(text: str) -> int:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Plan, show, and say whether the target is met."""
     from consumer import planreport  # noqa: PLC0415 - see above
-    from consumer.plan import OVERHEAD_S, Load, Planner  # noqa: PLC0415
+    from consumer.plan import OVERHEAD_S, Load  # noqa: PLC0415
+    from consumer.planner import Planner  # noqa: PLC0415
 
     save = _drawing() if arguments.png else None
     service, memory = _service(arguments)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from consumer.errors import ConfigurationError
-from consumer.plan import Planner
+from consumer.planner import Planner
 from consumer.planreport import Sizing, show_s
 
 #: Denser where the curve is steep.

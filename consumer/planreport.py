@@ -1,6 +1,6 @@
 """What a plan comes to, for people and programs: consumers, memory, the price of fetching ahead; table and JSON.
 
-Nothing is decided here that plan.py has decided. Times are shown in the unit that suits them, with three digits.
+Nothing is decided here that planner.py decides. Times are shown in the unit that suits them, with three digits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from rich.text import Text
 
 from consumer.escaped import escaped
 from consumer.fetchahead import USUAL_PREFETCH
-from consumer.plan import SHARES, Load, Plan, Planner, Row, Target
+from consumer.plan import SHARES, Load, Plan, Row, Target
+from consumer.planner import Planner
 from consumer.servicetimes import Memory
 
 #: Where no terminal says how wide it is.

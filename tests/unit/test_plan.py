@@ -13,7 +13,8 @@ import pytest
 
 from consumer import cli, planreport, servicetimes
 from consumer.errors import ConfigurationError
-from consumer.plan import FEWEST_JOBS, PRECISION, Load, Plan, Planner, Row, Target
+from consumer.plan import Load, Plan, Row, Target
+from consumer.planner import FEWEST_JOBS, PRECISION, Planner
 from consumer.servicetimes import Memory
 
 FEW = 30_000
