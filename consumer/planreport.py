@@ -24,6 +24,8 @@ from consumer.servicetimes import Memory
 #: Where no terminal says how wide it is.
 PIPE_WIDTH = 110
 NAME_CHARACTERS = 200
+#: Half of an interval, as a share of its figure: from here on a person is told.
+WIDE = 0.2
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
 
 
@@ -190,12 +192,14 @@ def _answer(row: Row, sizing: Sizing) -> Iterator[str]:
         f"slots      {row.slots}, {enough}: {figure} {show_s(found.value)} ± {show_s(found.half)} "
         f"(95 % interval, {row.jobs:,} jobs simulated)"
     )
+    if found.half > WIDE * found.value:
+        yield "           the interval is wide: the longest runs decide, and they are rare"
 
 
 def _means(slots: int, sizing: Sizing) -> Iterator[str]:
     there = started(slots, sizing.pool_size)
     if sizing.consumers == 1:
-        yield f"consumers  1, with {there} slots (pool_size)"
+        yield f"consumers  1, with {there} slot{'s' if there > 1 else ''} (pool_size)"
     else:
         more = f": {there} slots" if there > slots else ""
         yield f"consumers  {sizing.consumers}, with {sizing.pool_size} slots each (pool_size){more}"
