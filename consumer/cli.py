@@ -18,7 +18,18 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from consumer import asyncapi, cli_deadletters, configuration, demo, localbroker, logformat, probe, secrecy, status
+from consumer import (
+    asyncapi,
+    cli_deadletters,
+    cli_plan,
+    configuration,
+    demo,
+    localbroker,
+    logformat,
+    probe,
+    secrecy,
+    status,
+)
 from consumer.amqp_url import split_urls, vhost_of
 from consumer.attempt import attempt
 from consumer.client import WINDOW, Client
@@ -108,8 +119,11 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
     command.set_defaults(command=try_job)
-    command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
-    _add_settings(command)
+    _describe_try(command)
+
+    command = commands.add_parser("plan", help="how many slots and consumers a latency target needs")
+    command.set_defaults(command=plan_slots)
+    cli_plan.describe(command, _add_settings)
 
     command = commands.add_parser("check", help="find what would fail later, without changing anything")
     command.set_defaults(command=check)
@@ -174,6 +188,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _describe_try(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
+    command.add_argument(
+        "--times",
+        type=Path,
+        metavar="FILE",
+        help="write how long it ran there, for `plan`; JOB.json may then be many jobs, as `submit` takes them",
+    )
+    command.add_argument(
+        "--repeat", type=_whole, metavar="N", help="with --times: run every job N times; default: 1"
+    )
+    _add_settings(command)
+
+
 def _add_settings(command: argparse.ArgumentParser) -> None:
     """Add a flag for each setting. Only those given count, so that the others' sources do."""
     group = command.add_argument_group("settings", "each also as CONSUMER_<NAME>, or in the file of --config")
@@ -188,6 +216,12 @@ def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not (value := int(text)):
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
     return value
 
 
@@ -251,8 +285,23 @@ def _example(url: str, chosen: Settings) -> str:
 def try_job(arguments: argparse.Namespace) -> int:
     """`consumer try`."""
     chosen = _settings(arguments)
+    if arguments.times:
+        return _time_jobs(arguments, chosen)
+    if arguments.repeat:
+        raise ConfigurationError("--repeat is for --times FILE, which says where the run times go")
     succeeded = run_async(attempt(_read(arguments.file), chosen, print))
     return os.EX_OK if succeeded else EXIT_JOBS_FAILED
+
+
+def _time_jobs(arguments: argparse.Namespace, chosen: Settings) -> int:
+    from consumer import timing  # noqa: PLC0415 - statistics for a few commands: the service's start is not made to wait
+
+    sources = list(read_sources([arguments.file], sys.stdin))
+    with timing.opened(arguments.times) as write:
+        times, failed = run_async(timing.measure(sources, arguments.repeat or 1, chosen, print))
+        write(times)
+    print(timing.summary(times, failed))
+    return EXIT_JOBS_FAILED if failed else os.EX_OK
 
 
 def _read(name: str) -> bytes:
@@ -260,6 +309,11 @@ def _read(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def plan_slots(arguments: argparse.Namespace) -> int:
+    """`consumer plan`."""
+    return cli_plan.run(arguments, _settings(arguments))
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -78,6 +78,17 @@ def proportional_bytes(process: Process) -> int:
         return 0
 
 
+def private_bytes(process: Process) -> int:
+    """Give the memory of a process that it shares with no other; of one that hides it, all that is resident."""
+    try:
+        file = f"/proc/{process.pid}/smaps_rollup"
+        return _kibibytes(file, b"Private_Clean:") + _kibibytes(file, b"Private_Dirty:")
+    except PermissionError:
+        return process.resident_bytes
+    except OSError:  # it has ended
+        return 0
+
+
 def peak_bytes(pid: int) -> int:
     """Give the most resident bytes that a process has had; a warm worker begins anew with each job."""
     with suppress(OSError):

@@ -32,7 +32,8 @@ EXIT_CODES = MappingProxyType(
     {
         0: "stopped as asked; `submit`, `try`: all succeeded; `check`: nothing failed",
         1: "`submit`, `try`, `demo`: a job failed; `check`: something failed; `health`: no, or no answer; "
-        "`dead-letters`: no such letter, some were left, or the answer was no",
+        "`dead-letters`: no such letter, some were left, or the answer was no; `plan`: the slots are not enough, "
+        "or the target cannot be met",
         2: "wrong arguments",
         3: "`local-broker status`: no node runs",
         69: "no RabbitMQ answered, or the private node did not come up",

@@ -72,6 +72,10 @@ class Connection:
         )
         self._ask(commands.Queue.Purge(queue=queue), commands.Queue.PurgeOk)
 
+    def fileno(self) -> int:
+        """The socket's descriptor, for who waits for several connections."""
+        return self._socket.fileno()
+
     def publish(self, messages: bytes) -> None:
         """Send one or many encoded messages in one write."""
         self._socket.sendall(messages)

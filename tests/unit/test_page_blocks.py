@@ -35,6 +35,13 @@ RUN = {
         "In any language": "acceptance/test_page_commands.py",
         "A pickle is code": "acceptance/test_page_commands.py",
     },
+    "docs/plan.md": {
+        "**1. Measure how long your jobs run.**": "acceptance/test_plan_page.py",
+        "**2. Ask for the fewest slots**": "acceptance/test_plan_page.py",
+        "**3. Judge a number of slots**": "acceptance/test_plan_page.py",
+        "**4. Take the run times from a consumer": "acceptance/test_plan_page.py",
+        "**5. Guess**": "acceptance/test_plan_page.py",
+    },
     "docs/producers.md": {
         "**Python**, with pika": "acceptance/test_producers.py",
         "**Python**, with aio-pika": "acceptance/test_producers.py",

@@ -1,0 +1,201 @@
+"""`consumer plan`: arguments in; a table, JSON or a picture out. What is computed is in planner.py.
+
+Reads what the figures are made of: a file of `consumer try --times`, or a metrics page by its URL or from a file.
+What only this command needs is imported when it runs: the service's start shall not wait for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import math
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from consumer.errors import ConfigurationError
+from consumer.settings import Settings
+
+if TYPE_CHECKING:
+    from consumer.plan import Target
+    from consumer.servicetimes import Memory, Service
+
+#: Of what is counted on the command line; more is a slip of the finger.
+MOST = 1_000_000
+#: The number of slots that was asked about is not enough, or none is.
+EXIT_NOT_MET = 1
+DEFAULT_TARGET = "p95-wait=1"
+PAGE_TIMEOUT_S = 5.0
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+_PER_S = {"": 1.0, "/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600, "/d": 1 / 86400}
+_BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add the flags."""
+    command.add_argument(
+        "--rate",
+        type=_rate,
+        required=True,
+        metavar="N",
+        help="jobs that come: 30, 30/s, 1800/min, 5000/h or 90000/d",
+    )
+    runs = command.add_mutually_exclusive_group(required=True)
+    runs.add_argument(
+        "--times", type=Path, metavar="FILE", help="run times that `consumer try --times` has written"
+    )
+    runs.add_argument(
+        "--metrics", metavar="URL", help="run times of a consumer that works: its /metrics, or a file of it"
+    )
+    runs.add_argument(
+        "--service",
+        metavar="FIGURES",
+        help="run times in seconds: mean=0.1, or mean=0.1,cv=0.5, or p50=0.1,p95=0.3",
+    )
+    command.add_argument(
+        "--target",
+        type=_target,
+        default=DEFAULT_TARGET,
+        metavar="WHAT=S",
+        help=f"p50, p95 or p99, of the wait or the total, in seconds: p95-total=2; default: {DEFAULT_TARGET}",
+    )
+    command.add_argument(
+        "--slots", type=_whole, metavar="N", help="judge this number, too; exit code 1 if it is not enough"
+    )
+    command.add_argument("--burst", type=_whole, default=1, metavar="N", help="jobs that come at once; default: 1")
+    command.add_argument(
+        "--overhead-ms",
+        type=_milliseconds,
+        metavar="MS",
+        help="what RabbitMQ and the consumer add to each run; default: 2",
+    )
+    command.add_argument(
+        "--slot-memory",
+        type=_bytes,
+        metavar="BYTES",
+        help="memory for a slot, such as 120M; default: as --times has it",
+    )
+    command.add_argument("--seed", type=int, default=1, metavar="N", help="other random numbers; default: 1")
+    command.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    command.add_argument("--png", type=Path, metavar="FILE", help="also draw latency against load (extra `plot`)")
+    add_settings(command)
+
+
+def _rate(text: str) -> float:
+    number, slash, unit = text.partition("/")
+    try:
+        rate = float(number) * _PER_S[slash + unit]
+    except (KeyError, ValueError):
+        rate = 0.0
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError("must be above 0: jobs per second, or with /s, /min, /h or /d")
+    return rate
+
+
+def _target(text: str) -> Target:
+    from consumer.plan import Target  # noqa: PLC0415 - see above
+
+    try:
+        return Target.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _whole(text: str) -> int:
+    if not (text.isdecimal() and text.isascii()) or not 0 < (value := int(text)) <= MOST:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return value
+
+
+def _milliseconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def _bytes(text: str) -> int:
+    unit = text[-1] if text.endswith(tuple("kMG")) else ""
+    number = text.removesuffix(unit)
+    if not (number.isdecimal() and number.isascii()):
+        raise argparse.ArgumentTypeError("must be a whole number of bytes, or such as 120M or 2G")
+    return int(number) * _BYTES[unit]
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Plan, show, and say whether the target is met."""
+    from consumer import planreport  # noqa: PLC0415 - see above
+    from consumer.plan import OVERHEAD_S, Load  # noqa: PLC0415
+    from consumer.planner import Planner  # noqa: PLC0415
+
+    save = _drawing() if arguments.png else None
+    service, memory = _service(arguments)
+    overhead_s = OVERHEAD_S if arguments.overhead_ms is None else arguments.overhead_ms / 1000
+    load = Load(arguments.rate, service, arguments.burst, overhead_s)
+    planner = Planner(load, arguments.target, seed=arguments.seed)
+    sizing = planreport.size(planner, arguments.slots, settings.pool_size, _memory(arguments, memory))
+    if arguments.json:
+        print(json.dumps(planreport.as_json(load, sizing), indent=1))
+    else:
+        planreport.show(load, sizing, sys.stdout)
+    if save:
+        save(arguments.png, planner, sizing)
+    return os.EX_OK if sizing.is_met else EXIT_NOT_MET
+
+
+def _drawing() -> Callable[..., None]:
+    """Before anything is computed: what is missing shall not be told after a minute."""
+    try:
+        from consumer.plandrawing import save  # noqa: PLC0415 - matplotlib is optional
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        raise ConfigurationError("--png needs matplotlib: pip install 'rabbitmq-classifier[plot]'") from None
+    return save
+
+
+def _memory(arguments: argparse.Namespace, measured: Memory | None) -> Memory | None:
+    from consumer.servicetimes import Memory  # noqa: PLC0415 - see above
+
+    if arguments.slot_memory is None:
+        return measured
+    return Memory(base_bytes=measured.base_bytes if measured else 0, slot_bytes=arguments.slot_memory)
+
+
+def _service(arguments: argparse.Namespace) -> tuple[Service, Memory | None]:
+    from consumer import runhistogram, servicetimes  # noqa: PLC0415 - see above
+
+    if arguments.service:
+        return servicetimes.given(arguments.service), None
+    if arguments.metrics:
+        page = runhistogram.read_page(_page(arguments.metrics))
+        return runhistogram.from_buckets(page, f"{page.count:,} runs in the metrics of {arguments.metrics}"), None
+    times = servicetimes.read_times(str(arguments.times), _read(arguments.times))
+    told = f"{len(times.run_s):,} runs in {arguments.times}"
+    return servicetimes.measured(times.run_s, told), times.memory
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _page(name: str) -> str:
+    """Get a page: a file's text, or what an address answers."""
+    if not name.startswith(("http://", "https://")):
+        return _read(Path(name)).decode("utf-8", "replace")
+    try:
+        with urllib.request.urlopen(name, timeout=PAGE_TIMEOUT_S) as response:  # noqa: S310 - http only, see above
+            return str(response.read(MAX_PAGE_BYTES).decode("utf-8", "replace"))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise ConfigurationError(
+            f"{name} does not answer ({reason}): is it the address of a consumer's /metrics (http_port)?"
+        ) from None

@@ -1,0 +1,103 @@
+"""docs/plan.md: each of its commands is run as it stands there, in its order, in one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from harness import BIN, PATIENCE_S
+from pages import blocks
+
+from consumer.metrics import BOUNDS, NAMES
+from consumer.registry import Registry
+
+PAGE = "docs/plan.md"
+#: What the page has in place of a consumer's address.
+ANY_CONSUMER = "http://127.0.0.1:9100"
+#: By the words that lead to each command.
+LEADS = (
+    "**1. Measure how long your jobs run.**",
+    "**2. Ask for the fewest slots**",
+    "**3. Judge a number of slots**",
+    "**4. Take the run times from a consumer",
+    "**5. Guess**",
+)
+SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    return job['s']\n"
+
+
+def command_after(lead: str) -> str:
+    """The first block; the second of the same lead is what it prints."""
+    return next(found for found in blocks(PAGE) if found.lead.startswith(lead)).text
+
+
+def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
+    return subprocess.run(  # noqa: S602 - as the reader would
+        command,
+        shell=True,
+        env={**inherited, "PATH": f"{BIN}:{os.environ['PATH']}", "CONSUMER_CLASSIFIER": "sleeper:classify"},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@contextmanager
+def a_consumers_metrics() -> Iterator[str]:
+    """The address of a page as a consumer serves it that has run some jobs."""
+    registry = Registry(NAMES, BOUNDS)
+    for _ in range(50):
+        registry.time("jobs.run", 0.02)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(registry.text().encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_five_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    (tmp_path / "jobs.jsonl").write_text('{"s": 0.02}\n{"s": 0.03}\n{"s": 0.04}\n')
+    measure, fewest, judge, metrics, guess = map(command_after, LEADS)
+    assert "15 succeeded" in run(measure, tmp_path).stdout
+    assert "yes, fewest" in run(fewest, tmp_path).stdout
+    assert "slots      2, enough" in run(judge, tmp_path).stdout
+    assert (tmp_path / "plan.png").stat().st_size > 10_000
+    with a_consumers_metrics() as address:
+        done = run(metrics.replace(ANY_CONSUMER, address), tmp_path)
+    assert "50 runs in the metrics of" in done.stdout, done.stderr
+    assert json.loads(run(guess, tmp_path).stdout)["burst"] == 20
+
+
+def test_the_output_shown_has_the_lines_that_the_command_prints(tmp_path: Path) -> None:
+    [shown] = [found.text for found in blocks(PAGE) if found.language == "text"]
+    (tmp_path / "times.json").write_text(
+        '{"runs": "x", "run_s": [0.03, 0.04], "memory": {"base_bytes": 163000000, "slot_bytes": 13200000}}'
+    )
+    printed = run(command_after(LEADS[1]), tmp_path).stdout
+
+    def heads(text: str) -> list[str]:
+        """The first word of each line, and the columns' names; rows and figures differ."""
+        lines = [line for line in text.splitlines() if line.strip() and not line.lstrip()[0].isdigit()]
+        return [line.split()[0] if line[0].islower() else line.rstrip() for line in lines if line[0] != "─"]
+
+    assert heads(printed) == heads(shown)

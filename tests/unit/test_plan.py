@@ -1,0 +1,310 @@
+"""`consumer plan`: the fewest slots for a target, what cannot be, and what a person and a program are shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from consumer import cli, planreport, servicetimes
+from consumer.errors import ConfigurationError
+from consumer.plan import Load, Plan, Row, Target
+from consumer.planner import FEWEST_JOBS, PRECISION, Planner
+from consumer.planreport import WIDE
+from consumer.servicetimes import Memory
+
+FEW = 30_000
+
+
+def load(figures: str = "mean=0.1,cv=0", rate: float = 34.0, *, burst: int = 1) -> Load:
+    return Load(rate, servicetimes.given(figures), burst)
+
+
+def planner(of: Load, target: str) -> Planner:
+    """With few jobs: what is tested here holds for wide intervals, too."""
+    return Planner(of, Target.read(target), most_jobs=FEW)
+
+
+def planned(target: str, of: Load | None = None, given: int | None = None) -> Plan:
+    return planner(of or load(), target).plan(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("p95-wait=0.5", Target("p95", "wait", 0.5)),
+        ("p50-total=2s", Target("p50", "total", 2.0)),
+        ("p99-wait=250ms", Target("p99", "wait", 0.25)),
+    ],
+)
+def test_a_target_is_read(text: str, expected: Target) -> None:
+    assert Target.read(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "p95", "p95-wait", "p95-wait=", "p95-wait=0", "p90-wait=1", "p95-wait=-1"])
+def test_what_is_no_target_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match=r"p95-wait=0\.5"):
+        Target.read(text)
+
+
+def test_the_fewest_slots_are_found_and_stand_among_their_neighbours() -> None:
+    plan = planned("p95-wait=0.05")
+    meets = {row.slots: row.meets for row in plan.rows}
+    assert plan.enough == 6
+    assert (meets[plan.enough - 1], meets[plan.enough]) == (False, True)
+    assert sorted(meets) == [4, 5, 6, 7, 8]  # 3.47 are busy, so 3 are none to show
+
+
+@pytest.mark.parametrize(
+    ("target", "of"),
+    [
+        ("p95-wait=5ms", load("mean=0.1")),
+        ("p95-wait=0.8", load("p50=0.08,p95=0.4", 60, burst=20)),
+        ("p99-total=8", load("mean=0.5,cv=3", 12)),
+        ("p50-wait=50ms", load()),
+    ],
+)
+def test_the_fewest_are_those_that_trying_one_after_the_other_finds(target: str, of: Load) -> None:
+    trying = planner(of, target)
+    fewest = next(slots for slots in range(math.floor(of.offered) + 1, 200) if trying.row(slots).meets)
+    assert planner(of, target).plan().enough == fewest
+
+
+def test_waits_never_grow_from_row_to_row() -> None:
+    rows = planned("p99-wait=0.1").rows
+    for name in ("p50", "p95", "p99"):
+        waits = [row.wait[name] for row in rows]
+        assert waits == sorted(waits, reverse=True)
+
+
+def test_the_same_seed_plans_the_same() -> None:
+    assert planned("p95-wait=0.1").rows == planned("p95-wait=0.1").rows
+
+
+def test_regular_jobs_wait_about_half_as_long_as_exponential_ones() -> None:
+    regular, exponential = (
+        planner(load(figures), "p95-wait=1").row(4) for figures in ("mean=0.1,cv=0", "mean=0.1")
+    )
+    assert 0.35 < regular.wait["p95"] / exponential.wait["p95"] < 0.65
+
+
+def test_bursts_need_more_slots() -> None:
+    assert (planned("p95-wait=0.2", load(burst=8)).enough or 0) > (planned("p95-wait=0.2").enough or 0)
+
+
+def test_too_few_slots_are_unstable_and_shown_as_asked() -> None:
+    row = planned("p95-wait=0.5", given=3).rows[0]
+    assert (row.slots, row.is_stable, row.meets) == (3, False, False)
+    assert row.utilisation > 1
+
+
+def test_a_total_below_the_run_itself_is_impossible() -> None:
+    plan = planned("p95-total=0.1", load("mean=0.1,cv=0.5"))
+    assert plan.enough is None
+    assert "the jobs must get faster" in plan.impossible
+    assert plan.rows
+
+
+def test_a_wait_below_the_overhead_is_impossible() -> None:
+    assert "--overhead-ms" in planned("p95-wait=2ms").impossible
+
+
+def test_a_tiny_target_that_is_possible_is_met() -> None:
+    plan = planned("p99-wait=2.1ms", load(rate=5.0))
+    assert plan.enough is not None
+    assert plan.enough >= 4
+
+
+def test_a_run_is_lengthened_until_the_interval_is_small() -> None:
+    short, long = (
+        Planner(load("mean=0.1", rate=30), Target.read("p95-wait=0.28"), most_jobs=jobs).row(4)
+        for jobs in (FEWEST_JOBS, 1_000_000)
+    )
+    assert short.jobs == FEWEST_JOBS < long.jobs < 1_000_000
+    assert short.decides is not None
+    assert long.decides is not None
+    assert short.decides.half > PRECISION * short.decides.value
+    assert long.decides.half <= PRECISION * long.decides.value
+
+
+def test_a_heavy_tail_says_how_little_is_known() -> None:
+    row = planner(load("mean=0.1,cv=30", rate=5), "p99-wait=1").row(2)
+    assert row.decides is not None
+    assert row.decides.half > WIDE * row.decides.value
+    out = io.StringIO()
+    plan = Plan(Target.read("p99-wait=1"), [row], row.slots)
+    planreport.show(load(), planreport.Sizing(plan, row.slots, 2, 1, None, None, None, is_met=row.meets), out)
+    assert "the interval is wide" in out.getvalue()
+
+
+def test_more_than_it_is_made_for_is_refused_before_anything_is_simulated() -> None:
+    with pytest.raises(ConfigurationError, match="check --rate"):
+        Planner(load("mean=100", rate=1e6), Target.read("p95-wait=1"))
+
+
+def test_an_interval_across_the_target_does_not_meet_it() -> None:
+    found = planner(load(), "p95-wait=1").row(5).decides
+    assert found is not None
+    on_the_edge = replace(Target.read("p95-wait=1"), limit_s=found.value + found.half / 2)
+    row = Planner(load(), on_the_edge, most_jobs=FEW).row(5)
+    assert row.decides == found
+    assert not row.meets
+    assert "perhaps" in shown_of(row, on_the_edge)
+
+
+def shown_of(row: Row, target: Target) -> str:
+    out = io.StringIO()
+    plan = Plan(target, [row], None)
+    planreport.show(load(), planreport.Sizing(plan, None, 1, None, None, None, None, is_met=False), out)
+    return out.getvalue()
+
+
+def sized(
+    target: str, pool_size: int, memory: Memory | None = None, given: int | None = None
+) -> planreport.Sizing:
+    return planreport.size(planner(load(), target), given, pool_size, memory)
+
+
+def test_consumers_and_memory_follow_from_the_slots() -> None:
+    sizing = sized("p95-wait=0.05", 4, Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
+    assert (sizing.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
+    assert planreport.pools(6, 4) == [4, 2]
+    assert sizing.ahead_s is not None
+    assert sizing.ahead_s > 0.05
+
+
+def shown(target: str, pool_size: int = 4, memory: Memory | None = None, given: int | None = None) -> str:
+    out = io.StringIO()
+    planreport.show(load(), sized(target, pool_size, memory, given), out)
+    return out.getvalue()
+
+
+def test_a_person_is_shown_the_table_and_the_answer() -> None:
+    text = shown("p95-wait=0.05", memory=Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
+    assert "target     p95 wait of 50.0 ms" in text
+    assert "3.47 slots are busy on average" in text
+    assert "yes, fewest" in text
+    assert "slots      6, enough: p95 wait" in text
+    assert "consumers  2, with 4 slots each (pool_size): 8 slots" in text
+    assert "memory     280 MB: 8 slots of 10.0 MB, 2 consumers of 100 MB" in text
+    assert "prefetch   equals the slots, so no job waits while a slot is free; with 4 per slot p95 wait" in text
+
+
+def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
+    assert "slots      3: unstable" in (text := shown("p95-wait=0.05", given=3))
+    assert "the fewest that are enough: 6" in text
+    assert "impossible the p95 of the run" in shown("p95-total=0.05")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.002, "2.00 ms"),
+        (0.0123, "12.3 ms"),
+        (0.5, "500 ms"),
+        (1.5, "1.50 s"),
+        (90, "1.50 min"),
+        (9000, "2.50 h"),
+        (float("inf"), "∞"),
+    ],
+)
+def test_a_time_is_shown_in_its_unit(seconds: float, expected: str) -> None:
+    assert planreport.show_s(seconds) == expected
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["plan", *arguments])
+    return int(ended.value.code or 0)
+
+
+FIXED = ("--rate", "2040/min", "--service", "mean=0.1,cv=0", "--pool-size", "2")
+
+
+def test_the_command_answers_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*FIXED, "--target", "p95-wait=0.05", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rate_per_s"], told["enough"], told["consumers"], told["met"]) == (34.0, 6, 3, True)
+    assert {"slots", "utilisation", "wait_s", "total_s", "meets"} <= told["rows"][0].keys()
+
+
+def test_a_number_of_slots_that_is_not_enough_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*FIXED, "--slots", "3", "--json") == 1
+    printed = capsys.readouterr().out
+    assert "Infinity" not in printed  # which is no JSON
+    told = json.loads(printed)
+    assert (told["enough"], told["slots"], told["rows"][0]["wait_s"]) == (4, 3, None)
+
+
+def test_run_times_and_memory_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = tmp_path / "times.json"
+    times.write_text(
+        '{"runs": "x", "run_s": [0.1, 0.1], "memory": {"base_bytes": 50000000, "slot_bytes": 7000000}}'
+    )
+    assert run("--rate", "1", "--times", str(times), "--pool-size", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["memory_bytes"] == 57_000_000
+
+
+def test_run_times_come_from_a_metrics_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "metrics.txt"
+    family = "classifier_jobs_run_seconds"
+    page.write_text(f'{family}_bucket{{le="0.1"}} 4\n{family}_bucket{{le="+Inf"}} 4\n{family}_sum 0.2\n')
+    assert run("--rate", "0.1", "--metrics", str(page), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["runs"]["mean_s"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--rate", "1", "--times", "no-such-file"], "no-such-file cannot be read"),
+        (["--rate", "1", "--metrics", "http://127.0.0.1:1/metrics"], "does not answer"),
+        (["--rate", "1", "--service", "mean=x"], "write mean=S"),
+        (["--rate", "1000000", "--service", "mean=10"], "check --rate"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(
+    arguments: list[str], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == ConfigurationError.exit_code
+    told = capsys.readouterr().err
+    assert fault in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("flag", "values"),
+    [
+        ("rate", ["0", "x", "nan", "3/week", "inf"]),
+        ("slots", ["0", "²", "1.5"]),
+        ("target", ["fast"]),
+        ("burst", ["-1", "0"]),
+        ("slot-memory", ["1X", ""]),
+        ("overhead-ms", ["-1", "inf", "x"]),
+    ],
+)
+def test_a_flag_that_cannot_be_meant_is_exit_code_2(flag: str, values: list[str]) -> None:
+    for value in values:
+        assert run("--rate", "1", "--service", "mean=1", f"--{flag}={value}") == 2
+
+
+def test_a_picture_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "plan.png"
+    assert run(*FIXED, "--png", str(picture)) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "slots" in capsys.readouterr().out
+
+
+def test_without_matplotlib_the_extra_is_named_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "consumer.plandrawing", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    assert run(*FIXED, "--png", str(tmp_path / "plan.png")) == ConfigurationError.exit_code
+    told = capsys.readouterr()
+    assert "pip install 'rabbitmq-classifier[plot]'" in told.err
+    assert not told.out
