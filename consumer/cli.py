@@ -148,6 +148,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_settings(command)
 
+    _describe_gateway(commands)
+
     command = commands.add_parser("status", help="queues, consumers, rates: what RabbitMQ knows of the service")
     command.set_defaults(command=show_status)
     status.describe(command, _add_settings)
@@ -172,6 +174,13 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(command=run_demo)
     _add_settings(command)
     return top
+
+
+def _describe_gateway(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("gateway", help="take jobs by HTTP, for callers that have no AMQP")
+    command.set_defaults(command=run_gateway)
+    command.add_argument("--openapi", action="store_true", help="only print its contract, an OpenAPI document")
+    _add_settings(command)
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
@@ -214,6 +223,25 @@ def run_service(arguments: argparse.Namespace) -> int:
     chosen = _settings(arguments)
     with _broker_urls(chosen) as urls:
         run_async(serve(chosen, urls))
+    return os.EX_OK
+
+
+def run_gateway(arguments: argparse.Namespace) -> int:
+    """`consumer gateway`."""
+    if arguments.openapi:
+        from consumer.gateway import openapi  # noqa: PLC0415 - see below
+
+        print(openapi.text(openapi.document(VERSION)), end="")
+        return os.EX_OK
+    chosen = _settings(arguments)
+    try:
+        from consumer.gateway.server import serve as answer  # noqa: PLC0415 - an extra; half a second of imports
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the gateway needs what is not installed ({error.name}): pip install 'rabbitmq-classifier[http]'"
+        ) from None
+    with _broker_urls(chosen) as urls:
+        run_async(answer(chosen, urls))
     return os.EX_OK
 
 
