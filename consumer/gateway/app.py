@@ -56,10 +56,12 @@ def application(jobs: Jobs, tokens: Tokens, pages: Pages, *, max_body_bytes: int
             if not isinstance(body, bytes):
                 return _sent(_unread(body, max_body_bytes))
             message = jobs.read(body, asked)
-        if isinstance(message, Answer):
-            return _sent(message)
+            if isinstance(message, Answer):
+                return _sent(message)
+            if refusal := await jobs.submit(message):
+                return _sent(refusal)
         async with _gone(request) as gone:
-            return _sent(await jobs.submit(message, asked.wait_s, gone))
+            return _sent(await jobs.result(str(message.message_id), asked.wait_s, gone))
 
     @app.get("/jobs/{job_id}")
     async def get_job(request: Request, job_id: str) -> Response:
@@ -77,6 +79,7 @@ def application(jobs: Jobs, tokens: Tokens, pages: Pages, *, max_body_bytes: int
     for path, page in pages.items():
         app.add_api_route(path, partial(_page, page))
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _bug)  # it is raised further, and logged at the door
     return app
 
 
@@ -110,6 +113,10 @@ async def _refused(_request: Request, error: Exception) -> Response:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return _sent(answer(Reason.METHOD, Allow=headers.get("Allow", headers.get("allow", ""))))
     return _sent(answer(Reason.NO_PAGE if status == HTTPStatus.NOT_FOUND else Reason.NOT_HTTP))
+
+
+async def _bug(_request: Request, _error: Exception) -> Response:
+    return _sent(answer(Reason.BUG))
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from consumer.gateway.problems import Reason
@@ -18,6 +18,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 #: For the whole body, and for a part of it to come: a phone sends 4 MiB in half a minute.
 BODY_S = 60.0
 SILENCE_S = 10.0
+#: A body that is refused is read on for so long: who is cut off while it sends never sees the answer.
+DISCARD_S = 5.0
 #: Sixteen of the largest that the settings allow by default; small ones by the thousand.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 JSON_TYPE = "application/json"
@@ -30,9 +32,12 @@ class Room:
         self.held = 0
         self.max_bytes = max_bytes
 
-    def has(self, size: int) -> bool:
-        """Whether so much more may be held; one body always may, so that none is too large for ever."""
-        return not self.held or self.held + size <= self.max_bytes
+    def take(self, size: int, *, has: int) -> bool:
+        """Hold so much more for a body of which `has` bytes are held. One alone has room, whatever its size."""
+        if self.held > has and self.held + size > self.max_bytes:
+            return False
+        self.held += size
+        return True
 
 
 @asynccontextmanager
@@ -51,33 +56,36 @@ async def reading(
     Yields:
         The body, or why there is none; None if the caller has gone.
     """
-    held = 0
+    body = bytearray()
     try:
         if refusal := _refusal(headers, max_bytes):
+            await _discard(receive)
             yield refusal
-            return
-        parts: list[bytes] = []
-        deadline = asyncio.get_running_loop().time() + BODY_S
-        while True:
-            part = await _next(receive, min(silence_s, deadline - asyncio.get_running_loop().time()))
-            if part is None or isinstance(part, Reason):
-                yield part
-                return
-            body = part.get("body", b"")
-            if held + len(body) > max_bytes:
-                yield Reason.TOO_LARGE
-                return
-            if not room.has(len(body)):
-                yield Reason.BUSY
-                return
-            held += len(body)
-            room.held += len(body)
-            parts.append(body)
-            if not part.get("more_body"):
-                break
-        yield b"".join(parts)
+        else:
+            yield await _read(receive, body, max_bytes, room, silence_s)
     finally:
-        room.held -= held
+        room.held -= len(body)
+
+
+async def _read(
+    receive: Receive, body: bytearray, max_bytes: int, room: Room, silence_s: float
+) -> bytes | Reason | None:
+    """Read a body into `body`, which takes room as it grows."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + BODY_S
+    while True:
+        part = await _next(receive, min(silence_s, deadline - clock()))
+        if part is None or isinstance(part, Reason):
+            return part
+        more = part.get("body", b"")
+        is_too_large = len(body) + len(more) > max_bytes
+        if is_too_large or not room.take(len(more), has=len(body)):
+            if part.get("more_body"):
+                await _discard(receive)
+            return Reason.TOO_LARGE if is_too_large else Reason.BUSY
+        body += more
+        if not part.get("more_body"):
+            return bytes(body)
 
 
 def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
@@ -90,6 +98,14 @@ def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
         return Reason.MEDIA_TYPE
     declared = headers.get("content-length", "")
     return Reason.TOO_LARGE if declared.isdecimal() and int(declared[:20]) > max_bytes else None
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what still comes, and keep none of it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_S):
+            while (await receive()).get("more_body"):
+                pass
 
 
 async def _next(receive: Receive, timeout_s: float) -> MutableMapping[str, Any] | Reason | None:

@@ -43,14 +43,16 @@ SECURITY = (
 
 
 class Door:
-    """Mutable state: `_inside`, how many requests are; `is_closing`; `empty`, set while none is inside."""
+    """Lets requests in. Mutable state: `_inside`, how many there are; `empty`, set while there are none."""
 
-    def __init__(self, app: App, metrics: Metrics, *, max_inside: int = MAX_INSIDE) -> None:
+    def __init__(
+        self, app: App, metrics: Metrics, is_closing: Callable[[], bool], *, max_inside: int = MAX_INSIDE
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._is_closing = is_closing
         self._max_inside = max_inside
         self._inside = 0
-        self.is_closing = False
         self.empty = asyncio.Event()
         self.empty.set()
 
@@ -59,9 +61,9 @@ class Door:
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
         if scope["path"] in ALWAYS:
-            await self._app(scope, receive, _Sending(send, is_last=self.is_closing))
-        elif self.is_closing or self._inside >= self._max_inside:
-            reason = Reason.STOPPING if self.is_closing else Reason.BUSY
+            await self._app(scope, receive, _Sending(send, is_last=self._is_closing()))
+        elif (is_closing := self._is_closing()) or self._inside >= self._max_inside:
+            reason = Reason.STOPPING if is_closing else Reason.BUSY
             sending = _Sending(send, is_last=True)
             await sending.answer(answer(reason))
             self._metrics.answered(sending.status, 0.0)

@@ -104,13 +104,17 @@ class Jobs:
         )
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
-    async def submit(self, message: Message, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
-        """Publish a job, and wait for its reply as long as is wished, or until the caller has gone."""
-        job_id = str(message.message_id)
-        if reason := await self._relay.submit(message):
-            may_have_it = reason in (Reason.MAYBE_TAKEN, Reason.CONFIRM_LATE)
-            return answer(reason, job_id=job_id if may_have_it else None)
-        self._metrics.submitted()
+    async def submit(self, message: Message) -> Answer | None:
+        """Publish a job; None if RabbitMQ has it, otherwise what to answer."""
+        reason = await self._relay.submit(message)
+        if reason is None:
+            self._metrics.submitted()
+            return None
+        may_have_it = reason in (Reason.MAYBE_TAKEN, Reason.CONFIRM_LATE)
+        return answer(reason, job_id=message.message_id if may_have_it else None)
+
+    async def result(self, job_id: str, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
+        """Give the reply to a job that was just published, if it comes in the time that is wished."""
         body = await self._relay.replies.wait(job_id, wait_s or 0, gone, self.hurry)
         return _pending(job_id, wait_s, 0.0) if body is None else _reply(body, wait_s)
 

@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 
 #: After this a caller is told that RabbitMQ may have the job: less than the patience of most HTTP clients.
 CONFIRM_S = 10.0
+#: How often is looked for an alarm meanwhile.
+LOOK_S = 0.5
+#: A fence that has not been read by then is written once more: RabbitMQ may lose one while it starts.
+FENCE_S = 3.0
 #: Streams are read with a prefetch; so many small replies are on their way at once.
 PREFETCH = 500
 #: How much is read again after a connection was lost: by so much may our clock and RabbitMQ's differ.
@@ -122,7 +126,16 @@ class Relay:
             self.broken.set_result(error)
 
     async def _set_fence(self, broker: Broker) -> None:
-        fence = Message(body=b"", type=FENCE_TYPE, message_id=self._fence, correlation_id=self._fence)
+        async with asyncio.TaskGroup() as writing:
+            while not self.caught_up.is_set():
+                if not await broker.is_blocked():  # in an alarm one is enough: it comes after it
+                    writing.create_task(self._write_fence(broker), name="write fence")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FENCE_S):
+                        await self.caught_up.wait()
+
+    async def _write_fence(self, broker: Broker) -> None:
+        fence = Message(body=b"", type=FENCE_TYPE, message_id=secrets.token_hex(16), correlation_id=self._fence)
         with suppress(ConnectionLostError):
             if refusal := await broker.publish(fence, self.topology.gateway):
                 broker.lifetime.end(refusal)
@@ -138,7 +151,7 @@ class Relay:
         """Take a reply for what it says. Whoever may publish can write here: what is none is passed over."""
         job_id = message.correlation_id or ""
         if message.type == FENCE_TYPE:
-            if job_id == self._fence:
+            if job_id == self._fence and not self.caught_up.is_set():
                 self.caught_up.set()
                 log.info("ready: replies come by %s, %d are kept", self.topology.gateway, len(self.replies))
         elif message.type in (SUCCEEDED_TYPE, FAILED_TYPE) and ids.made_at(job_id) is not None:
@@ -162,8 +175,13 @@ class Relay:
         publishing = asyncio.create_task(self._publish(broker, job), name=f"publish {job.message_id}")
         self._publishing.add(publishing)
         publishing.add_done_callback(self._publishing.discard)
-        await asyncio.wait({publishing}, timeout=CONFIRM_S)
-        return publishing.result() if publishing.done() else Reason.CONFIRM_LATE
+        for _ in range(round(CONFIRM_S / LOOK_S)):
+            await asyncio.wait({publishing}, timeout=LOOK_S)
+            if publishing.done():
+                return publishing.result()
+            if await broker.is_blocked():  # only now do we hear of an alarm; RabbitMQ takes the job after it
+                break
+        return Reason.CONFIRM_LATE
 
     async def _publish(self, broker: Broker, job: Message) -> Reason | None:
         jobs = self.topology.jobs

@@ -70,13 +70,14 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         log.warning(
             "whoever reaches %s may send jobs; gateway_token_file would ask for a token", settings.gateway_host
         )
-    with Signals.installed() as signals, _listening(settings.gateway_host, settings.gateway_port) as listener:
+    with Signals.installed() as signals, listening(settings.gateway_host, settings.gateway_port) as listener:
         metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
         relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
         jobs = Jobs(settings, relay, metrics)
         pages = _pages(relay, signals, metrics)
-        door = Door(application(jobs, tokens, pages, max_body_bytes=settings.max_body_bytes), metrics)
-        async with _linked(relay) as link, _answering(door, listener) as server:
+        app = application(jobs, tokens, pages, max_body_bytes=settings.max_body_bytes)
+        door = Door(app, metrics, signals.asked.is_set)
+        async with _linked(relay) as link, answering(door, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")
             ends: set[asyncio.Future[Any]] = {stop, link, server, relay.broken}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +113,6 @@ def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
 
 
 async def _drain(door: Door, jobs: Jobs, signals: Signals, grace_s: float) -> None:
-    door.is_closing = True
     empty = asyncio.create_task(door.empty.wait(), name="empty")
     forced = asyncio.create_task(signals.forced.wait(), name="forced")
     await asyncio.wait({empty, forced}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
@@ -134,7 +134,7 @@ async def _linked(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Listen before anything else: an address that is taken is a wrong setting."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -149,7 +149,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @asynccontextmanager
-async def _answering(door: Door, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
     """Have uvicorn answer for the block."""
     config = uvicorn.Config(
         door,

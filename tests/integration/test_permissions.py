@@ -15,6 +15,7 @@ import pika.exceptions
 import pytest
 from deaths import dead_letters, listed
 from definitions import DEFINITIONS, USERS, VHOST
+from gateways import gateway
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
 
 from consumer.deadletters import read_error_records
@@ -148,6 +149,16 @@ def publish_to(channel: Channel, exchange: str) -> None:
 def bind_own(channel: Channel, exchange: str) -> None:
     queue = channel.queue_declare("", exclusive=True).method.queue
     channel.queue_bind(queue, exchange)
+
+
+def test_a_gateway_needs_no_more_than_its_user_may(imported: Node, running: ConsumerProcess) -> None:
+    with gateway(url(imported, "gateway"), declare="false") as door:
+        answers = [door.post({kind: 1}, Prefer="wait=50").json for kind in ("good", "error")]
+        assert [answer["status"] for answer in answers] == ["succeeded", "failed"]
+        assert door.process.stop() == os.EX_OK
+    running.stop()
+    with Producer(url(imported, "operator")) as operator:
+        operator.take(TOPOLOGY.dead)
 
 
 @pytest.mark.parametrize(
