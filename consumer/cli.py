@@ -228,12 +228,12 @@ def run_service(arguments: argparse.Namespace) -> int:
 
 def run_gateway(arguments: argparse.Namespace) -> int:
     """`consumer gateway`."""
+    chosen = _settings(arguments)
     if arguments.openapi:
         from consumer.gateway import openapi  # noqa: PLC0415 - see below
 
-        print(openapi.text(openapi.document(VERSION)), end="")
+        print(openapi.text(openapi.document(VERSION, chosen.longest_timeout_s)), end="")
         return os.EX_OK
-    chosen = _settings(arguments)
     try:
         from consumer.gateway.server import serve as answer  # noqa: PLC0415 - an extra; half a second of imports
     except ImportError as error:

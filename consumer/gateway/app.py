@@ -24,6 +24,7 @@ from consumer.gateway.jobs import Jobs, wish
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.tokens import Tokens
 from consumer.httppages import Pages
+from consumer.settings import Settings
 
 #: File -> its type; all that the page in a browser is made of.
 ASSETS = {
@@ -33,19 +34,19 @@ ASSETS = {
 }
 
 
-def application(jobs: Jobs, tokens: Tokens, pages: Pages, *, max_body_bytes: int) -> FastAPI:
+def application(jobs: Jobs, tokens: Tokens, pages: Pages, settings: Settings) -> FastAPI:
     """Make the application.
 
     Args:
         jobs: who answers about jobs.
         tokens: who may ask.
         pages: plain ones, such as those for probes, by path.
-        max_body_bytes: the largest job.
+        settings: of which the largest job and the longest run time count here.
     """
     app = FastAPI(
         title="rabbitmq-classifier", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
-    room = Room()
+    room, max_body_bytes = Room(), settings.max_body_bytes
 
     @app.post("/jobs")
     async def post_job(request: Request) -> Response:
@@ -71,7 +72,7 @@ def application(jobs: Jobs, tokens: Tokens, pages: Pages, *, max_body_bytes: int
         async with _gone(request) as gone:
             return _sent(await jobs.fetch(job_id, asked.wait_s, gone))
 
-    contract = openapi.text(openapi.document(VERSION))
+    contract = openapi.text(openapi.document(VERSION, settings.longest_timeout_s))
     app.add_api_route("/openapi.json", _fixed(contract, "application/json"))
     for name, kind in ASSETS.items():
         path = "/" if name == "page.html" else f"/{name}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from consumer import asyncapi
+from consumer import asyncapi, messages
 from consumer.gateway import preferences
 from consumer.gateway.jobs import PASSED_ON, Pending
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem, Reason
@@ -72,8 +72,8 @@ def text(made: Json) -> str:
     return asyncapi.text(made)
 
 
-def document(version: str) -> Json:
-    """Make the OpenAPI document."""
+def document(version: str, longest_timeout_s: float) -> Json:
+    """Make the OpenAPI document of a gateway that lets jobs ask for at most so many seconds of run time."""
     return {
         "openapi": VERSION,
         "info": {
@@ -96,7 +96,7 @@ def document(version: str) -> Json:
         "components": {
             "schemas": _schemas(),
             "headers": _HEADERS,
-            "parameters": {"Prefer": _PREFER, **_passed_on()},
+            "parameters": {"Prefer": _PREFER, **_passed_on(longest_timeout_s)},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "Where gateway_token_file is set."}
             },
@@ -174,17 +174,18 @@ def _page(summary: str, *, fails: bool = False) -> Json:
     return {"summary": summary, "responses": {"200": {"description": "Yes." if fails else "They.", **said}, **bad}}
 
 
-def _passed_on() -> Mapping[str, Json]:
-    """The job's headers that are HTTP's as well."""
+def _passed_on(longest_timeout_s: float) -> Mapping[str, Json]:
+    """The job's headers that are HTTP's as well. A trace context that is malformed is ignored, as W3C has it."""
+    schemas: Mapping[str, Json] = {
+        messages.TIMEOUT_HEADER: {"type": "number", "exclusiveMinimum": 0, "maximum": longest_timeout_s},
+        messages.TRACEPARENT_HEADER: {"type": "string"},
+    }
     return {
         name.title(): {
             "name": name.title(),
             "in": "header",
             "description": asyncapi.JOB_HEADERS[name]["description"],
-            "schema": {
-                "type": "string",
-                "pattern": asyncapi.JOB_HEADERS[name].get("pattern", r"^[0-9]+(\.[0-9]+)?$"),
-            },
+            "schema": schemas[name],
         }
         for name in PASSED_ON
     }

@@ -75,7 +75,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
         jobs = Jobs(settings, relay, metrics)
         pages = _pages(relay, signals, metrics)
-        app = application(jobs, tokens, pages, max_body_bytes=settings.max_body_bytes)
+        app = application(jobs, tokens, pages, settings)
         door = Door(app, metrics, signals.asked.is_set)
         async with _linked(relay) as link, answering(door, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")

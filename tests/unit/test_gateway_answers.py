@@ -59,7 +59,7 @@ class Site:
         self.relay = Told()
         self.metrics = Metrics(names=GATEWAY_NAMES)
         self.jobs = Jobs(SETTINGS, self.relay, self.metrics)
-        app = application(self.jobs, Tokens(token_file), {}, max_body_bytes=SETTINGS.max_body_bytes)
+        app = application(self.jobs, Tokens(token_file), {}, SETTINGS)
         self.closing = asyncio.Event()
         self.door = Door(app, self.metrics, self.closing.is_set)
 
@@ -132,7 +132,8 @@ async def test_who_waits_is_answered_at_once_when_the_gateway_stops() -> None:
     assert_is_problem(await site.post(), Reason.STOPPING)
     assert not site.door.empty.is_set()
     site.jobs.hurry.set_result(None)
-    assert (await waiting).status == 202
+    async with asyncio.timeout(20):  # less than it has asked for
+        assert (await waiting).status == 202
     assert site.door.empty.is_set()
 
 
@@ -223,6 +224,21 @@ async def test_json_is_json_however_it_is_written(kind: str) -> None:
         ("PUT", "/jobs", Reason.METHOD),
         ("GET", "/jobs", Reason.METHOD),
         ("DELETE", "/jobs/" + ids.new(), Reason.METHOD),
+    ],
+    # What is made anew in each process must not be a test's name.
+    ids=[
+        "no uuid",
+        "a random uuid",
+        "in capitals",
+        "of tomorrow",
+        "too old",
+        "much too old",
+        "another page",
+        "no id",
+        "no docs from elsewhere",
+        "PUT",
+        "no list of jobs",
+        "DELETE",
     ],
 )
 @runs_async

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from consumer.job import ErrorCode, Failed, Request, Succeeded, Usage
 from consumer.registry import STATUSES
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = openapi.document("1.2.3")
+DOCUMENT = openapi.document("1.2.3", 600)
 SCHEMAS = DOCUMENT["components"]["schemas"]
 JOBS, JOB = DOCUMENT["paths"]["/jobs"]["post"], DOCUMENT["paths"]["/jobs/{job_id}"]["get"]
 
@@ -35,7 +36,11 @@ def refs(part: Any) -> set[str]:  # noqa: ANN401 - JSON
     return set().union(*map(refs, part)) if isinstance(part, list) else set()
 
 
-def test_the_committed_contract_is_what_the_command_makes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_committed_contract_is_what_the_command_makes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
+        monkeypatch.delenv(name)
     arguments = cli.parser().parse_args(["gateway", "--openapi"])
     assert arguments.command(arguments) == 0
     renew = "outdated; renew: consumer gateway --openapi > deploy/openapi.json"
