@@ -160,9 +160,8 @@ def _problem(status: HTTPStatus, reasons: list[Reason]) -> Json:
     named = {HTTPStatus.UNAUTHORIZED: "WWW-Authenticate", HTTPStatus.METHOD_NOT_ALLOWED: "Allow"}
     names += [named[status]] if status in named else []
     return {
-        "description": "\n".join(
-            [status.phrase, "", *(f"* `{reason}`: {KINDS[reason].detail}" for reason in reasons)]
-        ),
+        # Without the status in words, which are not the same in each version of Python.
+        "description": "\n".join(f"* `{reason}`: {KINDS[reason].detail}" for reason in reasons),
         "headers": {name: _ref("headers", name) for name in names},
         "content": {CONTENT_TYPE: {"schema": _schema("Problem")}},
     }
