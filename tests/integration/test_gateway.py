@@ -58,10 +58,13 @@ def test_any_gateway_answers_for_any_job_also_one_that_was_not_there(
         assert later.process.stop() == os.EX_OK
 
 
-def test_what_anybody_writes_to_the_stream_is_no_reply_unless_it_is_one(
-    two: tuple[Gateway, Gateway], producer: Producer
-) -> None:
-    one, _ = two
+@pytest.fixture
+def one(vhost_url: str) -> Iterator[Gateway]:
+    with gateway(vhost_url) as running:
+        yield running
+
+
+def test_what_anybody_writes_to_the_stream_is_no_reply_unless_it_is_one(one: Gateway, producer: Producer) -> None:
     producer.channel.queue_declare(TOPOLOGY.jobs, durable=True)
     taken = one.post({}).json["job_id"]
     good = json.dumps({"job_id": taken, "status": "succeeded", "output": 1, "attempt": 1, "run_ms": 1}).encode()
