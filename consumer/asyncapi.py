@@ -30,7 +30,7 @@ _BINDING = {"bindingVersion": "0.3.0"}
 _JSON_TYPE = "application/json"
 _DIRECT_REPLY_TO = DIRECT_REPLY_PREFIX.removesuffix(".")
 
-_JOB: Json = {
+JOB: Json = {
     "title": "Job",
     "description": "Any JSON object: what it holds is between the producer and the classifier.",
     "type": "object",
@@ -42,7 +42,7 @@ _TRACEPARENT = {
     "pattern": f"^{messages.TRACEPARENT.pattern}$",
     "description": "W3C trace context: passed to the classifier and back in the reply.",
 }
-_JOB_HEADERS: Json = {
+JOB_HEADERS: Json = {
     messages.TIMEOUT_HEADER: {
         "type": ["number", "string"],
         "exclusiveMinimum": 0,
@@ -96,7 +96,7 @@ _FAILED = Failed(
 )
 
 
-class _Wire(GenerateJsonSchema):
+class Wire(GenerateJsonSchema):
     """JSON Schema as it is on the wire: what is not known is left out, never null; no titles that repeat names."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
@@ -114,14 +114,12 @@ def schemas() -> dict[str, Json]:
     shared = "#/$defs/{model}"
     models = _models(shared)
     return {
-        "job": {"$schema": DIALECT, **_JOB},
+        "job": {"$schema": DIALECT, **JOB},
         "reply": {
             "$schema": DIALECT,
             "title": "Reply",
             "oneOf": [_to(shared, name) for name in ("SucceededReply", "FailedReply")],
-            "$defs": {
-                name: model for name, model in models.items() if name not in ("ErrorRecord", "ProgressReport")
-            },
+            "$defs": reply_models(shared),
         },
         "error-record": {
             "$schema": DIALECT,
@@ -129,6 +127,12 @@ def schemas() -> dict[str, Json]:
             "$defs": {"ErrorCode": models["ErrorCode"]},
         },
     }
+
+
+def reply_models(ref_template: str) -> dict[str, Json]:
+    """Make the schemas of a reply, of either kind, and of what they refer to."""
+    models = _models(ref_template)
+    return {name: model for name, model in models.items() if name not in ("ErrorRecord", "ProgressReport")}
 
 
 def document(topology: Topology, version: str) -> Json:
@@ -152,7 +156,7 @@ def document(topology: Topology, version: str) -> Json:
         "channels": _channels(topology),
         "operations": _operations(),
         "components": {
-            "schemas": {"Job": _JOB, **_models(shared)},
+            "schemas": {"Job": JOB, **_models(shared)},
             "messages": _messages(shared),
             "securitySchemes": {
                 "password": {"type": "userPassword"},
@@ -175,7 +179,7 @@ def _models(ref_template: str) -> dict[str, Json]:
         (ErrorRecord, "validation"),
         (ProgressReport, "validation"),
     ]
-    _, made = models_json_schema(wanted, ref_template=ref_template, schema_generator=_Wire)
+    _, made = models_json_schema(wanted, ref_template=ref_template, schema_generator=Wire)
     models: dict[str, Json] = made["$defs"]
     models["ErrorCode"]["description"] = "\n".join(
         ["Why a job has no result.", "", *(f"* `{code}`: {code.meaning}" for code in ErrorCode)]
@@ -226,11 +230,11 @@ def _messages(shared: str) -> Json:
             "title": "Job",
             "summary": "What a producer publishes. All headers and properties are optional.",
             "contentType": _JSON_TYPE,
-            "headers": {"type": "object", "properties": _JOB_HEADERS},
+            "headers": {"type": "object", "properties": JOB_HEADERS},
             "payload": _to(shared, "Job"),
             "correlationId": _correlation("The property correlation_id; where absent, message_id."),
             "x-amqp-properties": {"type": "object", "properties": _JOB_PROPERTIES},
-            "examples": [{"name": "signal", "payload": _JOB["examples"][0]}],
+            "examples": [{"name": "signal", "payload": JOB["examples"][0]}],
         },
         "succeeded": _reply(shared, "SucceededReply", "The answer to a job that has a result.", _SUCCEEDED),
         "failed": _reply(shared, "FailedReply", "The answer to a job that has none, and why.", _FAILED),

@@ -25,7 +25,8 @@ from aiormq import Channel as UnderlayChannel
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
-from pamqp.commands import Queue
+from pamqp.commands import Queue as QueueCommands
+from pamqp.common import FieldValue
 
 from consumer.connection import (
     CALL_TIMEOUT_S,
@@ -42,7 +43,7 @@ from consumer.messages import Message
 from consumer.properties import Limits, received
 from consumer.publisher import Publisher
 from consumer.replyaddress import DIRECT_REPLY_PREFIX
-from consumer.topology import Topology
+from consumer.topology import Queue, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +189,32 @@ class Broker:
             for queue in topology.queues():
                 await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
 
+    async def declare_queue(self, queue: Queue, *, create: bool) -> None:
+        """Create one queue, or find it as it should be; without `create` find one of that name.
+
+        Raises:
+            BrokerRefusedError: it is there with other arguments, or missing, or this user may not declare it.
+        """
+        async with self._throw_away_channel(f"{'declare' if create else 'find'} {queue.name}") as channel:
+            await channel.declare_queue(
+                queue.name,
+                durable=True,
+                passive=not create,
+                arguments=dict(queue.arguments) if create else None,
+                timeout=CALL_TIMEOUT_S,
+            )
+
     async def consume(
-        self, queue: str, *, prefetch: int, tag: str, about: Mapping[str, str] = NOTHING_MORE
+        self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, FieldValue] = NOTHING_MORE
     ) -> None:
         """Let deliveries come into the inbox, at most `prefetch` that are not settled yet.
 
-        `about` stands beside the tag in the management console; RabbitMQ takes no notice of it.
+        Args:
+            queue: where from.
+            prefetch: how many at most.
+            tag: the consumer's name in the management console.
+            arguments: of the consumer, such as where in a stream it begins. The management console shows them
+                beside the tag; what RabbitMQ does not know it takes no notice of.
 
         Raises:
             BrokerRefusedError: there is no such queue, or this user may not read it.
@@ -208,7 +229,7 @@ class Broker:
                         f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)"
                     )
                 )
-                await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(about))
+                await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(arguments))
         self._cancel = lambda: channel.basic_cancel(tag)
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
@@ -248,9 +269,13 @@ class Broker:
             watch.result()  # raises: it ends by a bug only
         return await self.lifetime.ended
 
-    async def publish(self, message: Message, queue: str) -> str | None:
+    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
         """Publish by the other connection: see `Publisher.publish`."""
-        return await self._publisher.publish(message, queue)
+        return await self._publisher.publish(message, queue, is_patient=is_patient)
+
+    async def is_blocked(self) -> bool:
+        """Whether an alarm is known to hold back what we publish: see `Publisher.is_blocked`."""
+        return await self._publisher.is_blocked()
 
     async def tell(self, message: Message, queue: str) -> None:
         """Publish what may be lost, by the other connection: see `Publisher.tell`."""
@@ -302,7 +327,7 @@ class Broker:
                         await channel.close()
 
 
-class _AnyQueue(Queue.Declare):
+class _AnyQueue(QueueCommands.Declare):
     """Asks for a queue, and makes none, whatever its name: pamqp knows no `=`, which ends a direct reply-to's."""
 
     def __init__(self, name: str) -> None:

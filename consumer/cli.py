@@ -162,6 +162,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_settings(command)
 
+    _describe_gateway(commands)
+
     command = commands.add_parser("status", help="queues, consumers, rates: what RabbitMQ knows of the service")
     command.set_defaults(command=show_status)
     status.describe(command, _add_settings)
@@ -199,6 +201,13 @@ def _describe_try(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--repeat", type=_whole, metavar="N", help="with --times: run every job N times; default: 1"
     )
+    _add_settings(command)
+
+
+def _describe_gateway(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("gateway", help="take jobs by HTTP, for callers that have no AMQP")
+    command.set_defaults(command=run_gateway)
+    command.add_argument("--openapi", action="store_true", help="only print its contract, an OpenAPI document")
     _add_settings(command)
 
 
@@ -248,6 +257,25 @@ def run_service(arguments: argparse.Namespace) -> int:
     chosen = _settings(arguments)
     with _broker_urls(chosen) as urls:
         run_async(serve(chosen, urls))
+    return os.EX_OK
+
+
+def run_gateway(arguments: argparse.Namespace) -> int:
+    """`consumer gateway`."""
+    chosen = _settings(arguments)
+    if arguments.openapi:
+        from consumer.gateway import openapi  # noqa: PLC0415 - see below
+
+        print(openapi.text(openapi.document(VERSION, chosen.longest_timeout_s)), end="")
+        return os.EX_OK
+    try:
+        from consumer.gateway.server import serve as answer  # noqa: PLC0415 - an extra; half a second of imports
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the gateway needs what is not installed ({error.name}): pip install 'rabbitmq-classifier[http]'"
+        ) from None
+    with _broker_urls(chosen) as urls:
+        run_async(answer(chosen, urls))
     return os.EX_OK
 
 

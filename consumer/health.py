@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 
 from consumer.httppages import Answer, Pages
 from consumer.metrics import Metrics
@@ -29,13 +30,14 @@ class Facts:
     overdue: int = 0
 
 
-Complaints = Mapping[str, Callable[[Facts], object]]
+F = TypeVar("F")
+Complaints = Mapping[str, Callable[[F], object]]
 
 #: What is wrong -> whether it is.
-NOT_LIVE: Complaints = {
+NOT_LIVE: Complaints[Facts] = {
     "a slot is held for longer than any job can run": lambda facts: facts.overdue,
 }
-NOT_READY: Complaints = {
+NOT_READY: Complaints[Facts] = {
     "the classifier is being loaded": lambda facts: not facts.is_loaded,
     "no worker can be forked; the log says why": lambda facts: facts.is_broken,
     "no jobs reach this consumer": lambda facts: facts.is_loaded and not facts.is_consuming,
@@ -43,7 +45,7 @@ NOT_READY: Complaints = {
 }
 
 
-def judged(complaints: Complaints, facts: Facts) -> Answer:
+def judged(complaints: Complaints[F], facts: F) -> Answer:
     """Say all that is wrong, a line each, or that nothing is."""
     wrong = [complaint for complaint, holds in complaints.items() if holds(facts)]
     status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK

@@ -20,7 +20,7 @@ from statsd.client.udp import Pipeline
 
 from consumer.disposition import Settlement
 from consumer.job import Abandoned, Outcome, Request, Succeeded, Unsuccessful
-from consumer.registry import Registry
+from consumer.registry import STATUSES, Registry
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ COLLECT_S = 0.1
 #: What fits into one packet of an Ethernet with its usual 1500 bytes, with room for a tunnel.
 MAX_DATAGRAM_BYTES = 1400
 
-#: name -> what it says. The table in docs/reference.md is made of it.
+#: name -> what it says, of a consumer. The tables in docs/reference.md are made of it and of the gateway's.
 NAMES = {
     "jobs.received": "counter: deliveries taken from the jobs queue",
     "jobs.succeeded": "counter: jobs that ended with a result",
@@ -50,12 +50,20 @@ NAMES = {
     "slots.size": "gauge: slots in all",
     "consuming": "gauge: 1 while jobs reach this consumer, 0 while RabbitMQ is away",
 }
+#: The same of a gateway. The table is in docs/gateway.md.
+GATEWAY_NAMES = {
+    "gateway.answers.<status>": "counter: requests that were answered, by HTTP status",
+    "gateway.submitted": "counter: jobs that RabbitMQ has confirmed",
+    "gateway.request": "timer: from a request to its answer, with what it had asked to wait",
+    "gateway.inside": "gauge: requests that are being answered, those that wait included",
+    "gateway.kept": "gauge: replies that are kept in memory, counted when asked for",
+}
 
 #: Upper bounds in seconds: from a warm worker's millisecond to the cap of run times.
 _RUN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 #: Timestamps are whole seconds, and a queue may stand for hours.
 _WAIT_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
-BOUNDS = {"jobs.queue_wait": _WAIT_S, "jobs.run": _RUN_S, "jobs.total": _RUN_S}
+BOUNDS = {"jobs.queue_wait": _WAIT_S, "jobs.run": _RUN_S, "jobs.total": _RUN_S, "gateway.request": _RUN_S}
 
 SETTLEMENTS = {
     Settlement.ACK: "jobs.acked",
@@ -72,26 +80,29 @@ class Metrics:
     `_running`, how many jobs are between `received` and `ended`.
     """
 
-    def __init__(self, client: StatsClient | None = None) -> None:
-        self.registry = Registry(NAMES, BOUNDS)
+    def __init__(self, client: StatsClient | None = None, names: Mapping[str, str] = NAMES) -> None:
+        self.registry = Registry(names, BOUNDS)
         self._client = client
         self._lines = client.pipeline() if client else None
         self._sending: asyncio.TimerHandle | None = None
         self._running = 0
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Metrics:
-        """Resolve statsd's address once. One that cannot be resolved costs the metrics, not the service."""
+    def from_settings(cls, settings: Settings, names: Mapping[str, str] = NAMES) -> Metrics:
+        """Make those that `names` lists, by default a consumer's.
+
+        statsd's address is resolved once. One that cannot be resolved costs the metrics, not the service.
+        """
         if settings.statsd_host is None:
-            return cls()
+            return cls(names=names)
         prefix = f"{settings.prefix}.{re.sub('[^A-Za-z0-9_-]', '_', socket.gethostname())}"
         try:
             client = StatsClient(settings.statsd_host, settings.statsd_port, prefix, MAX_DATAGRAM_BYTES)
         except (OSError, UnicodeError) as error:  # the second for what is no host name at all
             log.error("no metrics: statsd_host %r cannot be resolved: %s", settings.statsd_host, error)
-            return cls()
+            return cls(names=names)
         client._sock.setblocking(False)  # noqa: SLF001 - no public way; a full socket buffer must not stop the loop
-        return cls(client)
+        return cls(client, names)
 
     def received(self, request: Request) -> None:
         """A delivery was taken. A clock that is behind the producer's makes no negative wait."""
@@ -131,6 +142,23 @@ class Metrics:
     def unroutable(self) -> None:
         """A reply had nowhere to go."""
         self._tell(counters=["replies.unroutable"])
+
+    def answered(self, status: int, seconds: float) -> None:
+        """A gateway has answered a request; a status of 0: its caller had gone before."""
+        counters = [f"gateway.answers.{status}"] if str(status) in STATUSES else []
+        self._tell(counters=counters, timers={"gateway.request": seconds})
+
+    def submitted(self) -> None:
+        """RabbitMQ has a job of a gateway's."""
+        self._tell(counters=["gateway.submitted"])
+
+    def inside(self, count: int) -> None:
+        """A request came to a gateway, or has been answered."""
+        self._tell(gauges={"gateway.inside": count})
+
+    def kept(self, count: int) -> None:
+        """A gateway keeps so many replies."""
+        self._tell(gauges={"gateway.kept": count})
 
     def _tell(
         self,

@@ -59,8 +59,13 @@ class Publisher:
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    async def publish(self, message: Message, queue: str) -> str | None:
+    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
         """Publish to a queue and wait until RabbitMQ has it.
+
+        Args:
+            message: what to publish.
+            queue: where to.
+            is_patient: False: do not wait for room in a queue that is known to refuse.
 
         Returns:
             None, or why the queue did not get the message.
@@ -84,7 +89,8 @@ class Publisher:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
                 refused_s = asyncio.get_running_loop().time() - began
-                if refused_s > REFUSAL_PATIENCE_S:
+                gives_up = not is_patient and queue in self._limits.refusing
+                if refused_s > REFUSAL_PATIENCE_S or gives_up:
                     return f"the queue {queue!r} takes no messages (full?)"
                 if refused_s > STALE_S and queue not in self._limits.refusing:
                     self._limits.refusing.add(queue)
@@ -153,7 +159,7 @@ class Publisher:
             oldest = next(iter(self._unconfirmed.values()), now)
             if now - oldest < WATCH_S:
                 held_since = None
-            elif await self._is_blocked():
+            elif await self.is_blocked():
                 if held_since is None:
                     log.warning("RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked")
                 held_since = now
@@ -162,8 +168,11 @@ class Publisher:
                 self._broker.end(reason)
                 self.lifetime.end(reason)
 
-    async def _is_blocked(self) -> bool:
-        """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait."""
+    async def is_blocked(self) -> bool:
+        """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait.
+
+        RabbitMQ tells of an alarm with the first message that is published in it.
+        """
         if (transport := self._connection.transport) is None:
             return False
         ready = asyncio.ensure_future(transport.ready())

@@ -1,8 +1,8 @@
 """Where replies may go: a `reply_to` that a stranger chose is a queue that we write to with our own permissions.
 
-Never into this service's own queues, but for the results; never to a name of RabbitMQ's own, but for those that
-it gives to a caller's queue or channel; which of those it has made nobody can tell (unreachable.py). An operator
-narrows it down further with a pattern. Pure.
+Never into this service's own queues, but for the results and the stream of the gateways; never to a name of
+RabbitMQ's own, but for those that it gives to a caller's queue or channel; which of those it has made nobody can
+tell (unreachable.py). An operator narrows it down further with a pattern. Pure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def refusal(name: str, topology: Topology, allowed: str | None) -> str | None:
         topology: our own names.
         allowed: the operator's regular expression for the whole name.
     """
-    if name == topology.results:
+    if name in (topology.results, topology.gateway):
         return None
     if name.startswith(topology.prefix + "."):
         return (

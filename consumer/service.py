@@ -242,7 +242,7 @@ class Service:
             self._topology.jobs,
             prefetch=prefetch,
             tag=f"{self._settings.prefix}.{tag}",
-            about=about(self._settings),
+            arguments=about(self._settings),
         )
         if not self._is_declared:
             log.info("runs %s", self._runner.description)

@@ -273,6 +273,18 @@ class Settings(BaseModel):
     http_host: str = Field(
         "127.0.0.1", min_length=1, description="the address that they are served at; 0.0.0.0: at all addresses"
     )
+    # Loopback, as above: a gateway is for a reverse proxy that has TLS, or for this machine.
+    gateway_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address that `consumer gateway` listens at; 0.0.0.0: all"
+    )
+    gateway_port: int = Field(
+        8080, ge=0, le=65535, description="its TCP port, 1 to 65535, or 0 for a free one, which the log names"
+    )
+    gateway_token_file: Path | None = Field(
+        None,
+        description="a file with a bearer token in each line, one of which a job by HTTP must come with; "
+        "not set: whoever reaches the port may send jobs",
+    )
     log_format: LogFormat = Field("text", description="text, for people, or json, an object per line")
     # Off: it needs the extra `otel`, and somebody who listens.
     tracing: bool = Field(

@@ -22,6 +22,9 @@ RETRY_DELAYS_S = (1, 5, 25, 120)
 #: Error records are for reading within days, not an archive.
 ERRORS_MAX_AGE = "7D"
 ERRORS_MAX_BYTES = 100_000_000
+#: A reply that nobody has fetched within a day is wanted no more. A gateway keeps in memory what the stream holds.
+GATEWAY_KEPT_S = 86_400
+GATEWAY_MAX_BYTES = 100_000_000
 
 Arguments = Mapping[str, str | int]
 
@@ -71,6 +74,11 @@ class Topology:
         """The stream of error records."""
         return f"{self.prefix}.errors"
 
+    @property
+    def gateway(self) -> str:
+        """The stream of replies to jobs that came by HTTP: each gateway reads all of it."""
+        return f"{self.prefix}.gateway"
+
     def retry(self, attempt: int) -> str:
         """The queue in which a job waits after its attempt-th try failed."""
         return f"{self.prefix}.retry.{_retry_delay_s(attempt)}s"
@@ -80,10 +88,14 @@ class Topology:
         return [
             Queue(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}),
             Queue(self.results, {"x-queue-type": "quorum"}),
-            Queue(self.errors, _ERRORS_ARGUMENTS),
+            Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES)),
             Queue(self.jobs, self._jobs_arguments()),
             *self._retry_queues(),
         ]
+
+    def gateway_queue(self) -> Queue:
+        """The one queue that only a gateway needs: there is none where nobody runs one."""
+        return Queue(self.gateway, _stream(f"{GATEWAY_KEPT_S}s", GATEWAY_MAX_BYTES))
 
     def _jobs_arguments(self) -> Arguments:
         return {
@@ -109,13 +121,16 @@ class Topology:
 
 #: All three are needed together: with overflow drop-head RabbitMQ falls back to at-most-once without a word.
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-_ERRORS_ARGUMENTS: Arguments = {
-    "x-queue-type": "stream",
-    "x-max-age": ERRORS_MAX_AGE,
-    "x-max-length-bytes": ERRORS_MAX_BYTES,
-    # One segment is the least that RabbitMQ keeps; the default of 500 MB would make the bound above void.
-    "x-stream-max-segment-size-bytes": ERRORS_MAX_BYTES // 10,
-}
+
+
+def _stream(max_age: str, max_bytes: int) -> Arguments:
+    return {
+        "x-queue-type": "stream",
+        "x-max-age": max_age,
+        "x-max-length-bytes": max_bytes,
+        # One segment is the least that RabbitMQ keeps; the default of 500 MB would make the bound above void.
+        "x-stream-max-segment-size-bytes": max_bytes // 10,
+    }
 
 
 def _retry_delay_s(attempt: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +19,7 @@ import classifier.cli
 import consumer.cli
 from consumer.configuration import ENV_PREFIX
 from consumer.job import ErrorCode, Unsuccessful
-from consumer.metrics import NAMES
+from consumer.metrics import GATEWAY_NAMES, NAMES
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS
 from consumer.registry import prometheus_name
@@ -214,8 +214,14 @@ def _exit_codes() -> Iterator[str]:
 
 def _metrics() -> Iterator[str]:
     yield METRICS
+    yield from _names(NAMES)
+    yield "\nThose of `consumer gateway`:\n"
+    yield from _names(GATEWAY_NAMES)
+
+
+def _names(names: Mapping[str, str]) -> Iterator[str]:
     rows = []
-    for name, said in NAMES.items():
+    for name, said in names.items():
         kind, _, meaning = said.partition(": ")
         rows.append((code(name), code(prometheus_name(name, kind)), kind, meaning))
     yield from table(("statsd", "Prometheus", "kind", "meaning"), rows)

@@ -101,9 +101,10 @@ class ConsumerProcess:
         *,
         log_level: str = "INFO",
         through: Sequence[str] = (),
+        command: str = "run",
     ) -> None:
         """Start it; `through` is a program that starts it in turn."""
-        argv: list[str | Path] = [*through, BIN / "consumer", "--log-level", log_level, "run"]
+        argv: list[str | Path] = [*through, BIN / "consumer", "--log-level", log_level, command]
         self.process = subprocess.Popen(argv, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -15,6 +15,7 @@ import pika.exceptions
 import pytest
 from deaths import dead_letters, listed
 from definitions import DEFINITIONS, USERS, VHOST
+from gateways import gateway
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
 
 from consumer.deadletters import read_error_records
@@ -128,6 +129,13 @@ FORBIDDEN: list[tuple[str, str, Callable[[Channel], object]]] = [
     ("consumer", "delete jobs", lambda channel: channel.queue_delete(TOPOLOGY.jobs)),
     ("consumer", "unbind dead letters", lambda channel: channel.queue_unbind("classifier.dead", "classifier.dlx")),
     ("consumer", "publish elsewhere", lambda channel: publish_to(channel, "amq.topic")),
+    ("gateway", "read jobs", lambda channel: channel.basic_get(TOPOLOGY.jobs)),
+    ("gateway", "read results", lambda channel: channel.basic_get(TOPOLOGY.results)),
+    ("gateway", "read error records", lambda channel: channel.basic_consume(TOPOLOGY.errors, print)),
+    ("gateway", "declare its stream", lambda channel: channel.queue_declare(TOPOLOGY.gateway, durable=True)),
+    ("gateway", "declare a queue", lambda channel: channel.queue_declare("", exclusive=True)),
+    ("gateway", "delete its stream", lambda channel: channel.queue_delete(TOPOLOGY.gateway)),
+    ("gateway", "publish elsewhere", lambda channel: publish_to(channel, "amq.topic")),
     ("operator", "declare outside", lambda channel: channel.queue_declare("outside", durable=True)),
     ("operator", "publish elsewhere", lambda channel: publish_to(channel, "amq.topic")),
 ]
@@ -141,6 +149,16 @@ def publish_to(channel: Channel, exchange: str) -> None:
 def bind_own(channel: Channel, exchange: str) -> None:
     queue = channel.queue_declare("", exclusive=True).method.queue
     channel.queue_bind(queue, exchange)
+
+
+def test_a_gateway_needs_no_more_than_its_user_may(imported: Node, running: ConsumerProcess) -> None:
+    with gateway(url(imported, "gateway"), declare="false") as door:
+        answers = [door.post({kind: 1}, Prefer="wait=50").json for kind in ("good", "error")]
+        assert [answer["status"] for answer in answers] == ["succeeded", "failed"]
+        assert door.process.stop() == os.EX_OK
+    running.stop()
+    with Producer(url(imported, "operator")) as operator:
+        operator.take(TOPOLOGY.dead)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +176,7 @@ def test_what_a_user_need_not_do_rabbitmq_refuses(
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_other_vhosts_are_closed_to_all_three(imported: Node, user: str) -> None:
+def test_other_vhosts_are_closed_to_all(imported: Node, user: str) -> None:
     with pytest.raises(pika.exceptions.ProbableAccessDeniedError):
         pika.BlockingConnection(pika.URLParameters(url(imported, user, "%2F")))
 

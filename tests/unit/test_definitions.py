@@ -22,7 +22,7 @@ def may(user: str, act: str, name: str) -> bool:
 
 def test_queues_are_those_that_the_code_declares() -> None:
     queues = [Queue(entry["name"], entry["arguments"]) for entry in DEFINITIONS["queues"]]
-    assert queues == TOPOLOGY.queues()
+    assert queues == [*TOPOLOGY.queues(), TOPOLOGY.gateway_queue()]
     assert all(entry["durable"] and not entry["auto_delete"] for entry in DEFINITIONS["queues"])
 
 
@@ -52,6 +52,7 @@ def test_only_the_operator_may_use_the_console() -> None:
         "consumer": [],
         "producer": [],
         "operator": ["management"],
+        "gateway": [],
     }
 
 
@@ -64,6 +65,18 @@ def test_the_consumer_configures_nothing_and_reads_jobs_alone() -> None:
 @pytest.mark.parametrize("name", [TOPOLOGY.dead_letter_exchange, *(queue.name for queue in TOPOLOGY.queues())])
 def test_the_consumer_has_some_permission_on_all_that_it_checks_which_newer_rabbitmqs_ask_for(name: str) -> None:
     assert may("consumer", "write", name) or may("consumer", "read", name)
+
+
+def test_the_gateway_publishes_by_queue_name_and_reads_its_stream_alone() -> None:
+    names = [
+        TOPOLOGY.dead_letter_exchange,
+        TOPOLOGY.gateway,
+        "amq.default",
+        *(queue.name for queue in TOPOLOGY.queues()),
+    ]
+    assert [name for name in names if may("gateway", "configure", name)] == []
+    assert [name for name in names if may("gateway", "write", name)] == ["amq.default"]
+    assert [name for name in names if may("gateway", "read", name)] == [TOPOLOGY.gateway]
 
 
 @pytest.mark.parametrize("act", ["configure", "write", "read"])

@@ -35,6 +35,11 @@ RUN = {
         "In any language": "acceptance/test_page_commands.py",
         "A pickle is code": "acceptance/test_page_commands.py",
     },
+    "docs/gateway.md": {
+        "## Send a job, get the reply": "acceptance/test_gateway_shown.py",
+        "In Python, with nothing but its own library": "acceptance/test_gateway_shown.py",
+        "Every answer from 400 on is": "acceptance/test_gateway_shown.py",
+    },
     "docs/plan.md": {
         "**1. Measure how long your jobs run.**": "acceptance/test_plan_page.py",
         "**2. Ask for the fewest slots**": "acceptance/test_plan_page.py",
@@ -68,6 +73,9 @@ NOT_RUN = {
     },
     "docs/classifiers.md": {
         "## Try it": "has a placeholder; test_commands.py tries jobs",
+    },
+    "docs/gateway.md": {
+        "For callers that have no AMQP": "installs an extra, and serves; test_gateway_shown.py runs it",
     },
     "docs/operate.md": {
         "It finds in some seconds": "the output of one machine; test_check.py asks for a healthy one",

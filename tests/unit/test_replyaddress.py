@@ -22,12 +22,22 @@ def test_without_a_pattern_any_queue_but_ours_and_rabbitmqs_will_do(name: str) -
 
 
 @pytest.mark.parametrize(
-    "name", [queue.name for queue in TOPOLOGY.queues()] + [TOPOLOGY.dead_letter_exchange, "ours.", "ours.new"]
+    "name",
+    [
+        *(queue.name for queue in TOPOLOGY.queues()),
+        TOPOLOGY.dead_letter_exchange,
+        TOPOLOGY.gateway,
+        TOPOLOGY.gateway + ".x",
+        "ours.",
+        "ours.new",
+    ],
 )
 @pytest.mark.parametrize("allowed", [None, ".*"])
-def test_no_pattern_opens_our_own_queues_but_the_results(name: str, allowed: str | None) -> None:
+def test_no_pattern_opens_our_own_queues_but_the_results_and_the_gateways_stream(
+    name: str, allowed: str | None
+) -> None:
     fault = refusal(name, TOPOLOGY, allowed)
-    assert (fault is None) == (name == TOPOLOGY.results)
+    assert (fault is None) == (name in (TOPOLOGY.results, TOPOLOGY.gateway))
 
 
 def test_every_retry_queue_is_among_those_tried_above() -> None:

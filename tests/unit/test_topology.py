@@ -58,6 +58,18 @@ def test_errors_are_a_stream_bounded_by_age_and_size() -> None:
     assert int(arguments["x-stream-max-segment-size-bytes"]) < int(arguments["x-max-length-bytes"])
 
 
+def test_the_gateways_stream_is_there_for_a_gateway_only_and_bounded_by_age_and_size() -> None:
+    found = TOPOLOGY.gateway_queue()
+    assert found.name == TOPOLOGY.gateway == "classifier.gateway"
+    assert found.arguments == {
+        "x-queue-type": "stream",
+        "x-max-age": "86400s",
+        "x-max-length-bytes": 100_000_000,
+        "x-stream-max-segment-size-bytes": 10_000_000,
+    }
+    assert found not in TOPOLOGY.queues()
+
+
 def test_a_retry_queue_sends_back_to_the_jobs_after_its_delay() -> None:
     assert queue("classifier.retry.5s").arguments == {
         "x-queue-type": "quorum",

@@ -1,0 +1,117 @@
+"""Reads the body of a request, bounded in size and time, and all bodies together in size.
+
+Nothing is awaited without a deadline, and nothing is kept beyond a bound: who declares too much is refused before
+it is read, who sends more than it declared while it is. ASGI's `receive` in, bytes or a reason out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from consumer.gateway.problems import Reason
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+#: For the whole body, and for a part of it to come: a phone sends 4 MiB in half a minute.
+BODY_S = 60.0
+SILENCE_S = 10.0
+#: A body that is refused is read on for so long: who is cut off while it sends never sees the answer.
+DISCARD_S = 5.0
+#: Sixteen of the largest that the settings allow by default; small ones by the thousand.
+MAX_HELD_BYTES = 64 * 1024 * 1024
+JSON_TYPE = "application/json"
+
+
+class Room:
+    """How much of bodies is held at once. Mutable state: `held`, in bytes."""
+
+    def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
+        self.held = 0
+        self.max_bytes = max_bytes
+
+    def take(self, size: int, *, has: int) -> bool:
+        """Hold so much more for a body of which `has` bytes are held. One alone has room, whatever its size."""
+        if self.held > has and self.held + size > self.max_bytes:
+            return False
+        self.held += size
+        return True
+
+
+@asynccontextmanager
+async def reading(
+    receive: Receive, headers: Mapping[str, str], max_bytes: int, room: Room, *, silence_s: float = SILENCE_S
+) -> AsyncIterator[bytes | Reason | None]:
+    """Read a body, and hold it for the block.
+
+    Args:
+        receive: ASGI's.
+        headers: of the request.
+        max_bytes: the largest body that is taken.
+        room: what all bodies share.
+        silence_s: how long to wait for more of it, in seconds.
+
+    Yields:
+        The body, or why there is none; None if the caller has gone.
+    """
+    body = bytearray()
+    try:
+        if refusal := _refusal(headers, max_bytes):
+            await _discard(receive)
+            yield refusal
+        else:
+            yield await _read(receive, body, max_bytes, room, silence_s)
+    finally:
+        room.held -= len(body)
+
+
+async def _read(
+    receive: Receive, body: bytearray, max_bytes: int, room: Room, silence_s: float
+) -> bytes | Reason | None:
+    """Read a body into `body`, which takes room as it grows."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + BODY_S
+    while True:
+        part = await _next(receive, min(silence_s, deadline - clock()))
+        if part is None or isinstance(part, Reason):
+            return part
+        more = part.get("body", b"")
+        is_too_large = len(body) + len(more) > max_bytes
+        if is_too_large or not room.take(len(more), has=len(body)):
+            if part.get("more_body"):
+                await _discard(receive)
+            return Reason.TOO_LARGE if is_too_large else Reason.BUSY
+        body += more
+        if not part.get("more_body"):
+            return bytes(body)
+
+
+def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
+    """Refuse by the headers alone. A type that is no JSON keeps out forms of foreign web pages, too."""
+    kind, _, parameters = headers.get("content-type", "").lower().partition(";")
+    charset = parameters.partition("charset=")[2].strip().strip('"')
+    if kind.strip() != JSON_TYPE or charset not in ("", "utf-8", "utf8"):
+        return Reason.MEDIA_TYPE
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        return Reason.MEDIA_TYPE
+    declared = headers.get("content-length", "")
+    return Reason.TOO_LARGE if declared.isdecimal() and int(declared[:20]) > max_bytes else None
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what still comes, and keep none of it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_S):
+            while (await receive()).get("more_body"):
+                pass
+
+
+async def _next(receive: Receive, timeout_s: float) -> MutableMapping[str, Any] | Reason | None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            part = await receive()
+    except TimeoutError:
+        return Reason.SLOW_BODY
+    return None if part["type"] == "http.disconnect" else part

@@ -1,0 +1,138 @@
+"""Every failure that the gateway answers with, in one table: its status, its words, when to come again.
+
+Each is `application/problem+json` (RFC 9457): `reason` is for programs, `detail` for people and names the remedy,
+`job_id` is there where RabbitMQ may have the job, so that a GET can tell. Pure: knows no framework.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Reason(StrEnum):
+    """What went wrong; by it a program decides."""
+
+    NOT_HTTP = "not_http"
+    NOT_A_JOB = "not_a_job"
+    NO_TOKEN = "no_token"  # noqa: S105 - a reason, not a token
+    NO_PAGE = "no_page"
+    NO_JOB = "no_job"
+    METHOD = "method"
+    SLOW_BODY = "slow_body"
+    REPLY_GONE = "reply_gone"
+    TOO_LARGE = "too_large"
+    MEDIA_TYPE = "media_type"
+    BUG = "bug"
+    AWAY = "rabbitmq_away"
+    MAYBE_TAKEN = "maybe_taken"
+    ALARM = "alarm"
+    QUEUE_FULL = "queue_full"
+    NO_QUEUE = "no_queue"
+    READING = "reading"
+    BUSY = "busy"
+    STOPPING = "stopping"
+    CONFIRM_LATE = "confirm_late"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a reason is told; `retry_after_s`: 0 where coming again changes nothing."""
+
+    status: HTTPStatus
+    detail: str
+    retry_after_s: int = 0
+
+
+_MAYBE = "it may have the job or not: GET the job, or send it again, with the chance that it runs twice"
+KINDS = {
+    Reason.NOT_HTTP: Kind(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1"),
+    Reason.NOT_A_JOB: Kind(HTTPStatus.BAD_REQUEST, "the body is not a job"),
+    Reason.NO_TOKEN: Kind(
+        HTTPStatus.UNAUTHORIZED, "send a token that this gateway knows: Authorization: Bearer ..."
+    ),
+    Reason.NO_PAGE: Kind(
+        HTTPStatus.NOT_FOUND, "there is no such page; jobs are at /jobs, the contract at /openapi.json"
+    ),
+    Reason.NO_JOB: Kind(HTTPStatus.NOT_FOUND, "no gateway has ever given a job this id"),
+    Reason.METHOD: Kind(HTTPStatus.METHOD_NOT_ALLOWED, "this page does not take that method; Allow says which"),
+    Reason.SLOW_BODY: Kind(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time"),
+    Reason.REPLY_GONE: Kind(
+        HTTPStatus.GONE, "the job is too old: its reply is no longer kept, or it never got one"
+    ),
+    Reason.TOO_LARGE: Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large"),
+    Reason.MEDIA_TYPE: Kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "send the job as Content-Type: application/json, in UTF-8, not compressed",
+    ),
+    Reason.BUG: Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug of the gateway's; its log has the traceback"),
+    Reason.AWAY: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has no connection to RabbitMQ", 2),
+    Reason.MAYBE_TAKEN: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, f"the connection was lost before RabbitMQ had confirmed; {_MAYBE}", 2
+    ),
+    Reason.ALARM: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "RabbitMQ takes nothing at the moment (memory or disk alarm)", 10
+    ),
+    Reason.QUEUE_FULL: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the jobs queue is full", 5),
+    Reason.NO_QUEUE: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "there is no jobs queue; start a consumer with the same prefix", 10
+    ),
+    Reason.READING: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is still reading the replies so far", 1),
+    Reason.BUSY: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has as many requests as it can hold", 1),
+    Reason.STOPPING: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is stopping; ask another, or this one again", 1
+    ),
+    Reason.CONFIRM_LATE: Kind(HTTPStatus.GATEWAY_TIMEOUT, f"RabbitMQ has not confirmed in time; {_MAYBE}", 2),
+}
+
+
+class Problem(BaseModel):
+    """The body of every answer from 400 on."""
+
+    type: str = Field("about:blank", description="always about:blank: `reason` tells them apart")
+    title: str = Field(description="the status in words")
+    status: int
+    detail: str = Field(description="what went wrong and what can be done, for people")
+    reason: Reason = Field(description="what went wrong, for programs")
+    job_id: str | None = Field(
+        None, description="the job's id, where RabbitMQ may have it although this is no success"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, for whatever sends it."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: dict[str, str]
+
+
+def answer(reason: Reason, detail: str | None = None, *, job_id: str | None = None, **headers: str) -> Answer:
+    """Put a failure into words.
+
+    Args:
+        reason: which.
+        detail: what more is known than the table says.
+        job_id: where RabbitMQ may have the job.
+        headers: more of them, `_` for `-`.
+    """
+    kind = KINDS[reason]
+    problem = Problem(
+        title=kind.status.phrase, status=kind.status, detail=detail or kind.detail, reason=reason, job_id=job_id
+    )
+    more: dict[str, Any] = {name.replace("_", "-"): value for name, value in headers.items()}
+    if kind.retry_after_s:
+        more["Retry-After"] = str(kind.retry_after_s)
+    if kind.status is HTTPStatus.UNAUTHORIZED:
+        more["WWW-Authenticate"] = 'Bearer realm="jobs"'
+    if job_id is not None:
+        more["Location"] = f"/jobs/{job_id}"
+    return Answer(kind.status, to_json(problem, exclude_none=True), {"Content-Type": CONTENT_TYPE, **more})

@@ -1,0 +1,177 @@
+"""The gateway's life: listen, answer, drain, stop. One process, one loop, uvicorn inside.
+
+Stop, after a signal: new requests are turned away, those that are inside may end within `drain_grace_s`, then they
+are told that their jobs are pending; a second signal does not wait. The socket listens to the end, so that a
+balancer hears a 503 and not a refused connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+
+from consumer.errors import ConfigurationError
+from consumer.gateway.app import application
+from consumer.gateway.door import Door
+from consumer.gateway.jobs import Jobs
+from consumer.gateway.protocol import PatientH11
+from consumer.gateway.relay import Relay
+from consumer.gateway.replies import Replies
+from consumer.gateway.tokens import Tokens
+from consumer.health import LIVE, METRICS, READY, Complaints, judged
+from consumer.httppages import Answer, Pages
+from consumer.metrics import GATEWAY_NAMES, Metrics
+from consumer.registry import CONTENT_TYPE
+from consumer.service import Signals, consumer_name
+from consumer.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Longer than a balancer keeps its own side (most of them 60 s), so that it is not us who close under a request.
+KEEP_ALIVE_S = 75
+#: After all were told that time is over: for the answers to be written.
+LAST_ANSWERS_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the gateway's health is judged by."""
+
+    is_there: bool
+    is_caught_up: bool
+    is_stopping: bool
+
+
+NOT_LIVE: Complaints[Facts] = {}
+NOT_READY: Complaints[Facts] = {
+    "no connection to RabbitMQ": lambda facts: not facts.is_there,
+    "the replies so far are being read": lambda facts: facts.is_there and not facts.is_caught_up,
+    "stopping": lambda facts: facts.is_stopping,
+}
+
+
+async def serve(settings: Settings, urls: Sequence[str]) -> None:
+    """Answer requests until a signal says stop.
+
+    Raises:
+        ConfigurationError: something of ours cannot work.
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start.
+    """
+    tokens = Tokens(settings.gateway_token_file)
+    if settings.gateway_token_file is None and settings.gateway_host not in ("127.0.0.1", "::1", "localhost"):
+        log.warning(
+            "whoever reaches %s may send jobs; gateway_token_file would ask for a token", settings.gateway_host
+        )
+    with Signals.installed() as signals, listening(settings.gateway_host, settings.gateway_port) as listener:
+        metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
+        relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
+        jobs = Jobs(settings, relay, metrics)
+        pages = _pages(relay, signals, metrics)
+        app = application(jobs, tokens, pages, settings)
+        door = Door(app, metrics, signals.asked.is_set)
+        async with _linked(relay) as link, answering(door, listener) as server:
+            stop = asyncio.create_task(signals.asked.wait(), name="stop")
+            ends: set[asyncio.Future[Any]] = {stop, link, server, relay.broken}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if signals.asked.is_set():
+                await _drain(door, jobs, signals, settings.drain_grace_s)
+            for ended in (link, server, relay.broken):
+                if ended.done():
+                    _raise(ended)
+    log.info("stopped")
+
+
+def _raise(ended: asyncio.Future[Any]) -> None:
+    if isinstance(found := ended.result(), BaseException):
+        raise found
+
+
+def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
+    def facts() -> Facts:
+        return Facts(
+            is_there=relay.is_there, is_caught_up=relay.caught_up.is_set(), is_stopping=signals.asked.is_set()
+        )
+
+    def numbers() -> Answer:
+        metrics.kept(len(relay.replies))
+        return Answer(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE)
+
+    return {
+        LIVE: lambda: judged(NOT_LIVE, facts()),
+        READY: lambda: judged(NOT_READY, facts()),
+        METRICS: numbers,
+    }
+
+
+async def _drain(door: Door, jobs: Jobs, signals: Signals, grace_s: float) -> None:
+    empty = asyncio.create_task(door.empty.wait(), name="empty")
+    forced = asyncio.create_task(signals.forced.wait(), name="forced")
+    await asyncio.wait({empty, forced}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+    jobs.hurry.set_result(None)
+    if not forced.done():
+        await asyncio.wait({empty}, timeout=LAST_ANSWERS_S)
+    for task in (empty, forced):
+        task.cancel()
+
+
+@asynccontextmanager
+async def _linked(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
+    link = asyncio.create_task(relay.run(), name="link")
+    try:
+        yield link
+    finally:
+        link.cancel()
+        await asyncio.wait({link})
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen before anything else: an address that is taken is a wrong setting."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, UnicodeError) as error:  # the second for what is no host name at all
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"gateway_port {port} of gateway_host {host!r} cannot be listened on: {reason}; choose another"
+        ) from None
+    with listener:
+        yield listener
+
+
+@asynccontextmanager
+async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+    """Have uvicorn answer for the block."""
+    config = uvicorn.Config(
+        door,
+        http=PatientH11,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=1,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # the rest is told in our own words
+    server = uvicorn.Server(config)
+    # Not `serve`: it would take over the signals.
+    serving = asyncio.create_task(server._serve([listener]), name="uvicorn")  # noqa: SLF001
+    host, port = listener.getsockname()[:2]
+    log.info("jobs by HTTP at http://%s:%d/jobs", f"[{host}]" if ":" in host else host, port)
+    try:
+        yield serving
+    finally:
+        server.should_exit = True
+        await asyncio.wait({serving})

@@ -1,0 +1,84 @@
+"""Who may send jobs: the bearer tokens (RFC 6750) in a file, a line each, so that old and new can overlap.
+
+The file is looked at with each request and read again when it has changed. Compared in a time that tells nothing,
+with every token, found or not. No token is ever quoted.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from pathlib import Path
+
+from consumer.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+#: 16 characters of base64 are 96 bits: nobody guesses them at any rate that this answers at.
+MIN_CHARACTERS = 16
+#: RFC 6750, section 2.1: what a token is made of.
+_TOKEN = re.compile(rf"[A-Za-z0-9._~+/-]{{{MIN_CHARACTERS - 2},}}=*")
+_SCHEME = "bearer "
+
+
+class Tokens:
+    """Mutable state: `_tokens`, as last read, and `_seen`, what the file was then."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Read the file once. Without one everybody may.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or holds no tokens.
+        """
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._tokens: list[bytes] = []
+        if path is not None:
+            self._seen, self._tokens = _state(path), _read(path)
+
+    def allow(self, authorization: str | None) -> bool:
+        """Whether the header `Authorization` holds one of the tokens."""
+        if self._path is None:
+            return True
+        self._renew(self._path)
+        given = (authorization or "").encode()
+        if given[: len(_SCHEME)].lower() != _SCHEME.encode():
+            return False
+        token = given[len(_SCHEME) :].strip()
+        return sum(hmac.compare_digest(token, known) for known in self._tokens) > 0
+
+    def _renew(self, path: Path) -> None:
+        """Read the file again if it has changed; while it cannot be used, those of before go on counting."""
+        try:
+            if (state := _state(path)) == self._seen:
+                return
+            self._seen = state
+            self._tokens = _read(path)
+            log.info("gateway_token_file has changed: %d tokens", len(self._tokens))
+        except ConfigurationError as error:
+            log.error("%s; the tokens of before go on counting", error)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ConfigurationError(f"gateway_token_file {str(path)!r} cannot be read: {error.strerror}") from None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(path: Path) -> list[bytes]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines()]
+    except OSError as error:
+        raise ConfigurationError(f"gateway_token_file {str(path)!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:  # its message would quote the bytes
+        raise ConfigurationError(f"gateway_token_file {str(path)!r} is not ASCII text") from None
+    tokens = [line for line in lines if line]
+    if not tokens or not all(_TOKEN.fullmatch(token) for token in tokens):
+        raise ConfigurationError(
+            f"gateway_token_file {str(path)!r} must hold a token in each line, of at least {MIN_CHARACTERS} "
+            "letters, digits or -._~+/; `openssl rand -base64 24` makes one"
+        )
+    return [token.encode() for token in tokens]

@@ -1,0 +1,204 @@
+"""The gateway's own page in a real browser: a file in, a picture, an answer; by keyboard, dark, on a phone.
+
+`GATEWAY_PICTURES=DIR` keeps the pictures; one of them is docs/pictures/gateway.png.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateways import Gateway, gateway
+from harness import PATIENCE_S, consumer, script
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+from test_console import OPTIONS
+
+from consumer import localbroker
+
+PICTURES = "GATEWAY_PICTURES"
+TOKEN = "for-tests-and-nothing-else"  # noqa: S105 - a test's own
+OUTPUT = {
+    "label": "compressor",
+    "probabilities": {"fan": 0.06, "compressor": 0.81, "vacuum cleaner": 0.1, "pump": 0.03},
+    "model": "machines",
+}
+SAMPLES = [math.sin(i / 20) * (1 + 0.3 * math.sin(i / 7)) + 0.4 * math.sin(i / 3) for i in range(600)]
+
+
+class Page:
+    """The page, as a person has it."""
+
+    def __init__(self, browser: webdriver.Chrome, pictures: Path) -> None:
+        self.browser = browser
+        self._pictures = pictures
+
+    def open(self, url: str) -> None:
+        self.browser.get(url)
+        self.until("#health", "ready")
+
+    def text(self, selector: str) -> str:
+        return self.browser.find_element(By.CSS_SELECTOR, selector).text
+
+    def until(self, selector: str, text: str) -> None:
+        WebDriverWait(self.browser, PATIENCE_S, poll_frequency=0.05).until(
+            lambda _: text in self.text(selector), f"{selector} does not say {text!r}"
+        )
+
+    def choose(self, path: Path) -> None:
+        self.browser.find_element(By.ID, "file").send_keys(str(path))
+
+    def picture(self, name: str, width: int) -> Path:
+        """Take one of the whole page at this width."""
+        size = {"width": width, "height": 400, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        height = self.browser.execute_script("return document.documentElement.scrollHeight")
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**size, "height": height})
+        path = self._pictures / f"{name}.png"
+        self.browser.save_screenshot(str(path))
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        return path
+
+    def has_no_overflow(self, width: int) -> bool:
+        """Whether all fits into the width, so that nobody has to scroll sideways."""
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        widest = self.browser.execute_script("return document.documentElement.scrollWidth")
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        return bool(widest <= width)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    driver = shutil.which("chromedriver")
+    if driver is None:
+        pytest.skip("no chromedriver; install it with `sudo apt-get install chromium chromium-driver`")
+    folder = tmp_path_factory.mktemp("browser")
+    options = webdriver.ChromeOptions()
+    for option in (*OPTIONS, f"--user-data-dir={folder / 'profile'}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        yield Page(browser, Path(os.environ.get(PICTURES) or folder))
+    finally:
+        browser.quit()
+
+
+@pytest.fixture
+def site(vhost_url: str, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that wants a token, and a consumer whose jobs fail where they name a model of that name."""
+    (tmp_path / "tokens").write_text(f"{TOKEN}\n")
+    command = script(
+        tmp_path,
+        'case "$(cat "$1")" in',
+        "*broken*) echo ERROR: no model broken ;;",
+        f"*) echo 'OUTPUT: {json.dumps(OUTPUT)}' ;;",
+        "esac",
+    )
+    with (
+        consumer(vhost_url, command=command, pool_size=1),
+        gateway(vhost_url, gateway_token_file=tmp_path / "tokens") as running,
+    ):
+        yield running
+
+
+def csv(folder: Path) -> Path:
+    path = folder / "machine-17.csv"
+    path.write_text("\n".join(f"{value:.5f}" for value in SAMPLES))
+    return path
+
+
+def test_a_person_drops_a_file_sees_it_and_gets_an_answer(page: Page, site: Gateway, tmp_path: Path) -> None:
+    page.open(site.url)
+    page.choose(csv(tmp_path))
+    page.until("#caption", "machine-17.csv: 600 samples")
+    assert page.browser.find_element(By.CSS_SELECTOR, "#plot path").get_attribute("d")
+    send = page.browser.find_element(By.ID, "send")
+    send.click()
+    page.until("#verdict", "Not taken: Unauthorized")
+    assert "Authorization: Bearer" in page.text("#detail")
+    token = page.browser.find_element(By.ID, "token")
+    token.send_keys(TOKEN)
+    page.browser.find_element(By.ID, "model").send_keys("broken", Keys.ENTER)  # by the keyboard
+    page.until("#verdict", "The job failed")
+    assert page.text("#detail") == "no model broken"
+    page.picture("failed", 390)
+    page.browser.find_element(By.ID, "model").clear()
+    send.send_keys(Keys.SPACE)
+    page.until("#verdict", "compressor")
+    bars = [line.text.split() for line in page.browser.find_elements(By.CSS_SELECTOR, "#bars li")]
+    assert [(bar[0], bar[-2]) for bar in bars] == [
+        ("compressor", "81.0"),
+        ("vacuum", "10.0"),
+        ("fan", "6.0"),
+        ("pump", "3.0"),
+    ]
+    assert page.has_no_overflow(320)
+    page.picture("phone", 390)
+    assert page.picture("gateway", 900).stat().st_size < 100_000
+    page.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    page.picture("dark", 900)
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    log: list[dict[str, str]] = page.browser.get_log("browser")  # type: ignore[no-untyped-call]
+    faults = [entry["message"] for entry in log]
+    assert [fault for fault in faults if "401" not in fault] == []  # nothing that the page's own policy refuses
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("column.csv", "value\n1\n2\n4\n", "3 samples"),
+        ("row.csv", "1, 2.5,-3e2,4", "4 samples"),
+        ("spaces.txt", "1 2 3", "3 samples"),
+        ("array.json", "[1, 2, 3, 4, 5]", "5 samples"),
+        ("job.json", '{"signal": [1, 2], "model": "x"}', "2 samples"),
+        ("one.ts", "# a comment\n@data\n1,2,3:fan\n", "3 samples"),
+        ("one.tsv", "fan\t1\t2\t3\n", "3 samples"),
+    ],
+)
+def test_each_kind_of_file_is_read(page: Page, idle: Gateway, tmp_path: Path, case: tuple[str, str, str]) -> None:
+    name, text, told = case
+    page.open(idle.url)
+    (tmp_path / name).write_text(text)
+    page.choose(tmp_path / name)
+    page.until("#caption", f"{name}: {told}")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("empty.csv", "", "The file is empty."),
+        ("words.csv", "a\n1\n<b>x</b>\n", "“<b>x</b>” is not a number."),
+        ("table.csv", "1,2\n3,4\n", "2 lines of 2 columns"),
+        ("half.json", "[1, 2", "begins as JSON does, but is none"),
+        ("text.json", '["a", "b"]', "not an array of numbers"),
+        ("short.csv", "1", "at least two numbers"),
+    ],
+)
+def test_what_is_no_signal_is_told_so(
+    page: Page, idle: Gateway, tmp_path: Path, case: tuple[str, str, str]
+) -> None:
+    name, text, told = case
+    page.open(idle.url)
+    (tmp_path / name).write_text(text)
+    page.choose(tmp_path / name)
+    page.until("#detail", told)
+    assert page.text("#verdict") == "This file cannot be read as a signal"
+    assert not page.browser.find_element(By.ID, "send").is_enabled()
+
+
+@pytest.fixture(scope="module")
+def idle(node: localbroker.Node) -> Iterator[Gateway]:
+    """A gateway without a consumer, for what needs no answer."""
+    with gateway(node.amqp_url) as running:
+        yield running

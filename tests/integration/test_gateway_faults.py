@@ -1,0 +1,173 @@
+"""A thousand requests by HTTP while RabbitMQ is restarted: each 202 is answered, each failure says why.
+
+A node of its own, since it is stopped and alarmed here.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from threading import Event
+
+import pytest
+from gateways import Answered, Caller, Gateway, gateway
+from harness import Tell, consumer, wait_until
+
+from consumer import localbroker
+from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
+
+REQUESTS = 1000
+CALLERS = 16
+#: So many are answered before RabbitMQ is told to go, and so many are sent when it is back; the others come over
+#: the seconds that a restart takes.
+BEFORE, AFTER = 300, 100
+PACE_S = 0.01
+#: A caller that is told to come again in two seconds comes sooner, so that many come during the restart.
+IMPATIENT_S = 0.25
+CLASSIFIER = """
+from classifier.contract import JobError
+
+def classify(job):
+    if job["n"] % 50 == 0:
+        raise JobError("one of fifty fails")
+    return job["n"]
+"""
+
+
+@pytest.fixture(scope="module")
+def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[localbroker.Node]:  # noqa: ARG001
+    data_dir = tmp_path_factory.mktemp("rabbitmq-gateway")
+    try:
+        yield localbroker.up(data_dir)
+    finally:
+        localbroker.down(data_dir, timeout_s=0)
+
+
+@dataclass
+class Load:
+    """Callers who send all requests, by turns to each gateway. `answers`, by number; `half`, set at BEFORE."""
+
+    gateways: list[Gateway]
+    numbers: queue.SimpleQueue[int | None] = field(default_factory=queue.SimpleQueue)
+    answers: dict[int, Answered] = field(default_factory=dict)
+    half: Event = field(default_factory=Event)
+
+    def feed(self, numbers: Iterable[int | None], *, pause_s: float = 0) -> None:
+        for number in numbers:
+            self.numbers.put(number)
+            time.sleep(pause_s)
+
+    def send(self) -> None:
+        """Be one caller: every third request waits for the reply."""
+        with ExitStack() as stack:
+            callers = [stack.enter_context(Caller(door.port)) for door in self.gateways]
+            while (number := self.numbers.get()) is not None:
+                wait = {"Prefer": "wait=50"} if number % 3 == 0 else {}
+                answer = callers[number % 2].post({"n": number}, **wait)
+                self.answers[number] = answer
+                if len(self.answers) >= BEFORE:
+                    self.half.set()
+                if answer.status >= 500:
+                    time.sleep(IMPATIENT_S)
+
+
+def restart(node: localbroker.Node) -> None:
+    localbroker.ctl(node, "stop_app")
+    localbroker.ctl(node, "start_app")
+
+
+def is_ready(door: Gateway) -> bool:
+    return door.ask("GET", "/ready").status == HTTPStatus.OK
+
+
+def fetch(load: Load, number: int) -> Answered:
+    """Ask the other gateway for what was only taken."""
+    answer = load.answers[number]
+    if answer.status != 202:
+        return answer
+    return load.gateways[(number + 1) % 2].get(answer.json["job_id"], Prefer="wait=50")
+
+
+def assert_is_told(answer: Answered) -> None:
+    """A failure has a status, a reason, a sentence, and says when to come again."""
+    problem = answer.json
+    assert answer.headers["content-type"] == CONTENT_TYPE
+    assert answer.status == problem["status"] == KINDS[Reason(problem["reason"])].status
+    assert problem["detail"]
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_thousand_requests_through_a_restart_of_rabbitmq(
+    own_node: localbroker.Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
+) -> None:
+    (tmp_path / "mine.py").write_text(CLASSIFIER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    url = own_node.amqp_url
+    with (
+        consumer(url, classifier="mine:classify", pool_size=2),
+        gateway(url) as one,
+        gateway(url) as other,
+        ThreadPoolExecutor(CALLERS + 4) as pool,
+    ):
+        load = Load([one, other])
+        sending = [pool.submit(load.send) for _ in range(CALLERS)]
+        load.feed(range(BEFORE))
+        assert load.half.wait(60)
+        restarting = pool.submit(restart, own_node)
+        load.feed(range(BEFORE, REQUESTS - AFTER), pause_s=PACE_S)
+        restarting.result()
+        for door in (one, other):
+            wait_until(partial(is_ready, door), "a gateway that is ready again")
+        load.feed(range(REQUESTS - AFTER, REQUESTS))
+        load.feed([None] * CALLERS)
+        for caller in sending:
+            caller.result()
+        fetched = dict(
+            zip(range(REQUESTS), pool.map(lambda number: fetch(load, number), range(REQUESTS)), strict=True)
+        )
+        failed = {number: answer for number, answer in fetched.items() if answer.status != 200}
+        for answer in failed.values():
+            assert_is_told(answer)
+        statuses = Counter(answer.status for answer in load.answers.values())
+        reasons = Counter(answer.json["reason"] for answer in failed.values())
+        tell(f"{REQUESTS} requests through a restart: {dict(statuses)}, refused for {dict(reasons)}")
+        assert len(load.answers) == REQUESTS
+        assert reasons.total() == statuses.total() - statuses[200] - statuses[202]  # each 202 is answered
+        assert reasons
+        refused = {number for number, answer in load.answers.items() if answer.status >= 400}
+        assert not [number for number in refused if not BEFORE / 2 < number < REQUESTS - AFTER]
+        for number, answer in fetched.items():
+            if answer.status == 200 and number % 50:
+                assert answer.json["output"] == number
+            elif answer.status == 200:
+                assert answer.json["error"]["message"] == "one of fifty fails"
+
+
+def test_an_alarm_is_told_to_callers_and_the_job_that_ran_into_it_is_done_after_it(
+    own_node: localbroker.Node,
+) -> None:
+    with (
+        consumer(own_node.amqp_url, command='["sh", "-c", "echo OUTPUT: 1"]', pool_size=1),
+        gateway(own_node.amqp_url) as door,
+    ):
+        localbroker.ctl(own_node, "set_vm_memory_high_watermark", "0")
+        try:
+            while (first := door.post({"n": 1})).status == 202:  # RabbitMQ looks at its memory now and then
+                pass
+            assert_is_told(first)
+            assert first.json["reason"] == Reason.CONFIRM_LATE
+            said = door.post({"n": 2})
+            assert_is_told(said)
+            assert said.json["reason"] == Reason.ALARM
+            assert door.get(first.json["job_id"]).status == 202
+        finally:
+            localbroker.ctl(own_node, "set_vm_memory_high_watermark", "0.4")
+        assert door.get(first.json["job_id"], Prefer="wait=50").json["output"] == 1
