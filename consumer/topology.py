@@ -13,7 +13,7 @@ from dataclasses import dataclass
 #: Every connection that is lost while it holds a message counts as a return up to RabbitMQ 4.2, and 4.x ends
 #: a message after 20 by default. Far above any number of restarts, it still ends a job that kills its consumer.
 DELIVERY_LIMIT = 100
-#: Looking at a dead letter and putting it back counts as a return too; on 4.x the default of 20 would delete it.
+#: Looking at a dead letter or a result and putting it back is a return, too; 4.x would delete it after 20.
 #: RabbitMQ 3.10 refuses -1 (no limit), so: a number nobody reaches.
 NO_DELIVERY_LIMIT = 1_000_000_000
 #: Seconds before the second, third ... attempt; the last one is used for all that follow. Short first, as most
@@ -78,8 +78,8 @@ class Topology:
     def queues(self) -> list[Queue]:
         """List all queues. The dead-letter queue comes before the jobs queue that needs it."""
         return [
-            Queue(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}),
-            Queue(self.results, {"x-queue-type": "quorum"}),
+            Queue(self.dead, _LOOKED_AT),
+            Queue(self.results, _LOOKED_AT),
             Queue(self.errors, _ERRORS_ARGUMENTS),
             Queue(self.jobs, self._jobs_arguments()),
             *self._retry_queues(),
@@ -107,6 +107,7 @@ class Topology:
         }
 
 
+_LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
 #: All three are needed together: with overflow drop-head RabbitMQ falls back to at-most-once without a word.
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 _ERRORS_ARGUMENTS: Arguments = {

@@ -43,12 +43,9 @@ def test_jobs_are_dead_lettered_at_least_once_and_outlive_many_restarts() -> Non
     }
 
 
-def test_the_dead_letter_queue_never_drops() -> None:
-    assert queue("classifier.dead").arguments == {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}
-
-
-def test_results_are_a_plain_quorum_queue() -> None:
-    assert queue("classifier.results").arguments == {"x-queue-type": "quorum"}
+@pytest.mark.parametrize("name", ["classifier.dead", "classifier.results"])
+def test_what_is_looked_at_is_never_dropped(name: str) -> None:
+    assert queue(name).arguments == {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}
 
 
 def test_errors_are_a_stream_bounded_by_age_and_size() -> None:
