@@ -12,29 +12,39 @@ the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from aiormq import Channel as UnderlayChannel
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
-from pamqp.commands import Queue
+from aiormq.exceptions import (
+    ChannelAccessRefused,
+    ChannelLockedResource,
+    ChannelPreconditionFailed,
+    ConnectionCommandInvalid,
+)
+from pamqp.commands import Basic, Queue
 
 from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, is_away, may_be_lost, refusal_explained
 from consumer.credentials import Credentials
+from consumer.errors import BrokerRefusedError
+from consumer.holding import Holding
 from consumer.lifetime import Lifetime, Waiting
 from consumer.messages import Message
 from consumer.properties import Limits, received
 from consumer.publisher import Publisher
 from consumer.replyaddress import DIRECT_REPLY_PREFIX
-from consumer.topology import Topology
+from consumer.topology import SHARDING_PLUGIN, Exchange, Topology
+
+#: What RabbitMQ says of an exchange's type that comes with a plugin: not enabled, or not any more.
+UNKNOWN_TYPE: Final = re.compile("(unknown|invalid) exchange type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Delivery:
 
     When that is lost, all here raise ConnectionLostError, and RabbitMQ delivers the message again.
     `tag` means nothing on any other channel: they all count from 1. `redelivered`: somebody had it before.
+    `consumer`: the tag of the consumer of ours that it came to.
     """
 
     message: Message
@@ -50,6 +61,7 @@ class Delivery:
     channel: AbstractUnderlayChannel
     tag: int
     redelivered: bool
+    consumer: str
 
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish what answers the message: see `Publisher.publish`."""
@@ -84,13 +96,14 @@ class Delivery:
         with self.broker.lifetime.ends_if_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await settle(self.tag, **how, wait=False)
+        self.broker.holding.less(self.consumer)
 
 
 class Broker:
     """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet.
 
-    `lifetime` ends with the first sign that this Broker is of no use any more.
-    Mutable state: `_cancel`, once there is a consumer.
+    `lifetime` ends with the first sign that this Broker is of no use any more; `holding` is what is not settled.
+    Mutable state: `_consumers`, the tags of those that there are; `_is_stopping`, set when no more may be added.
     """
 
     def __init__(
@@ -107,8 +120,10 @@ class Broker:
         self._write = write
         self._limits = limits
         self.lifetime = Lifetime()
+        self.holding = Holding()
         self._publisher = Publisher(writer, write, limits, self.lifetime)
-        self._cancel: Any = None
+        self._consumers: dict[str, str] = {}
+        self._is_stopping = False
         read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
         write.close_callbacks.add(self._cannot_publish)
 
@@ -149,18 +164,16 @@ class Broker:
             BrokerRefusedError: one is there with other arguments, or this user may not declare.
         """
         async with self._throw_away_channel("declare exchanges and queues") as channel:
-            exchange = await channel.declare_exchange(
-                topology.dead_letter_exchange,
-                ExchangeType.FANOUT,
-                durable=True,
-                timeout=CALL_TIMEOUT_S,
-            )
+            exchanges = topology.exchanges()
+            for one in exchanges:
+                await _declare_exchange(channel, one)
             for queue in topology.queues():
                 declared = await channel.declare_queue(
                     queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_TIMEOUT_S
                 )
-                if queue.name == topology.dead:
-                    await declared.bind(exchange, timeout=CALL_TIMEOUT_S)
+                for one in exchanges:
+                    if queue.name in one.queues:
+                        await declared.bind(one.name, one.routing_key, timeout=CALL_TIMEOUT_S)
 
     async def check(self, topology: Topology) -> None:
         """Find all exchanges and queues there, without creating any: for a user without configure rights.
@@ -169,41 +182,74 @@ class Broker:
             BrokerRefusedError: naming what is missing.
         """
         async with self._throw_away_channel("find all exchanges and queues") as channel:
-            await channel.declare_exchange(topology.dead_letter_exchange, passive=True, timeout=CALL_TIMEOUT_S)
+            for exchange in topology.exchanges():
+                await channel.get_exchange(exchange.name, ensure=True)
             for queue in topology.queues():
                 await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
 
+    async def ready(self, queues: Iterable[str]) -> dict[str, int]:
+        """Count the messages of each queue that nobody holds.
+
+        Raises:
+            BrokerRefusedError: one is not there.
+            ConnectionLostError
+        """
+        counts = {}
+        async with self._throw_away_channel("find the shards") as channel:
+            for name in queues:
+                declared = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
+                counts[name] = declared.declaration_result.message_count or 0
+        return counts
+
     async def consume(self, queue: str, *, prefetch: int, tag: str) -> None:
-        """Let deliveries come into the inbox, at most `prefetch` that are not settled yet.
+        """Let deliveries come into the inbox, at most `prefetch` of this consumer that are not settled yet.
+
+        Does nothing once we stop.
 
         Raises:
             BrokerRefusedError: there is no such queue, or this user may not read it.
             ConnectionLostError
         """
+        if self._is_stopping:
+            return
         with may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await self._read.set_qos(prefetch_count=prefetch)
                 channel = await self._read.get_underlay_channel()
-                channel.on_consumer_cancel_callbacks.add(
-                    lambda _: self.lifetime.end(
-                        f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)"
-                    )
-                )
+                if not self._consumers:
+                    await self._read.set_qos(prefetch_count=prefetch)
+                    channel.on_consumer_cancel_callbacks.add(self._on_cancel)
+                self._consumers[tag] = queue  # before it is there: who stops meanwhile cancels it, too
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag)
-        self._cancel = lambda: channel.basic_cancel(tag)
+
+    def _on_cancel(self, cancel: Basic.Cancel) -> None:
+        queue = self._consumers.get(cancel.consumer_tag or "", "a queue")
+        self.lifetime.end(f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)")
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
         """Nothing else here: this task dies with the channel, a job must not."""
         tag = delivered.delivery_tag or 0  # a delivery has one; only what was returned to a publisher has none
+        consumer = delivered.consumer_tag or ""
         message = received(delivered.header.properties, delivered.body)
-        self.inbox.put_nowait(Delivery(message, self, delivered.channel, tag, bool(delivered.redelivered)))
+        self.holding.more(consumer)
+        self.inbox.put_nowait(
+            Delivery(message, self, delivered.channel, tag, bool(delivered.redelivered), consumer)
+        )
+
+    async def cancel(self, tag: str) -> None:
+        """End one consumer. What has come to it by the time that this returns can still be settled.
+
+        Raises:
+            ConnectionLostError
+        """
+        with may_be_lost():
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await (await self._read.get_underlay_channel()).basic_cancel(tag)
 
     async def stop_consuming(self) -> None:
         """No delivery arrives after this returns; what has arrived can still be settled."""
-        if self._cancel:
-            with may_be_lost():
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    await self._cancel()
+        self._is_stopping = True
+        for tag in list(self._consumers):
+            await self.cancel(tag)
 
     async def flush(self) -> None:
         """Return when RabbitMQ has every settlement so far: it answers one channel in order.
@@ -281,6 +327,29 @@ class Broker:
                 with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
                     async with asyncio.timeout(CALL_TIMEOUT_S):
                         await channel.close()
+
+
+async def _declare_exchange(channel: AbstractChannel, exchange: Exchange) -> None:
+    """Make it. A type that no plugin knows closes the connection up to RabbitMQ 3.13, later only the channel.
+
+    Raises:
+        BrokerRefusedError: naming the plugin.
+    """
+    try:
+        await channel.declare_exchange(
+            exchange.name,
+            exchange.type,
+            durable=True,
+            arguments=dict(exchange.arguments),
+            timeout=CALL_TIMEOUT_S,
+        )
+    except (ConnectionCommandInvalid, ChannelPreconditionFailed) as error:
+        if not UNKNOWN_TYPE.search(str(error)):
+            raise
+        raise BrokerRefusedError(
+            f"RabbitMQ has no exchanges of type {exchange.type}, which `shards` needs; on each node "
+            f"`rabbitmq-plugins enable {SHARDING_PLUGIN}`, or set `shards` to 1"
+        ) from None
 
 
 class _AnyQueue(Queue.Declare):

@@ -131,7 +131,7 @@ def _count(text: str) -> int:
 
 async def run(arguments: argparse.Namespace, settings: Settings, url: str) -> int:
     """Do what was asked; return the exit code."""
-    topology = Topology(settings.prefix, settings.max_attempts)
+    topology = settings.topology
     place = Place(url, topology, settings.credentials, _say)
     actions = {"list": _list, "show": _show, "replay": _replay, "purge": _purge}
     return await actions[arguments.action](arguments, place)

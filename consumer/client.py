@@ -148,6 +148,7 @@ class Client:
         url: str,
         *,
         queue: str = QUEUE,
+        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
@@ -158,6 +159,7 @@ class Client:
         Args:
             url: an AMQP URL, or several of one cluster with spaces between them.
             queue: the jobs queue, `<prefix>.jobs`.
+            exchange: where there are shards, also `<prefix>.jobs`: jobs go to all of them. By default to `queue`.
             direct: reply through RabbitMQ's direct reply-to instead of a reply queue: none is made, and after
                 an outage all that was not answered runs once more.
             credentials: files for TLS and the login; by default there are none.
@@ -167,7 +169,7 @@ class Client:
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
-        address = Address(is_direct=direct)
+        address = Address(is_direct=direct, exchange=exchange)
         open_line = partial(_open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
             yield client

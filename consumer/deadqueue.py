@@ -23,7 +23,7 @@ from typing import Any
 
 import aiormq.exceptions
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError, PublishError
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed, DeliveryError, PublishError
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
 
@@ -315,7 +315,7 @@ async def purge(place: Place, chosen: Chosen, done: Done) -> None:
 
 
 async def replay(place: Place, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
-    """Publish the chosen letters to the jobs queue and remove each when RabbitMQ has confirmed its copy.
+    """Publish the chosen letters as jobs, and remove each when RabbitMQ has confirmed its copy.
 
     Interrupted anywhere, a letter is a dead letter still, or a job again, or both: then the next replay makes a
     second copy, with the same job id and the same mark.
@@ -333,7 +333,7 @@ async def replay(place: Place, chosen: Chosen, change: Callable[[Message], Messa
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 channel = await publishing.channel(publisher_confirms=True, on_return_raises=True)
-                writer = Writer(await channel.get_underlay_channel(), place.topology.jobs)
+                writer = Writer(await channel.get_underlay_channel(), place.topology)
         is_more = True
         while is_more:
             async with _look(opened, place.topology, chosen.take) as looking:
@@ -368,9 +368,10 @@ class Writer:
     may be taken for the other's (aiormq).
     """
 
-    def __init__(self, channel: AbstractUnderlayChannel, queue: str) -> None:
+    def __init__(self, channel: AbstractUnderlayChannel, topology: Topology) -> None:
         self._channel = channel
-        self._queue = queue
+        self._queue = topology.jobs
+        self._exchange = topology.jobs_exchange
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def publish(self, message: Message) -> None:
@@ -391,11 +392,17 @@ class Writer:
         try:
             await self._channel.basic_publish(
                 message.body,
+                exchange=self._exchange,
                 routing_key=self._queue,
                 properties=properties(message),
                 mandatory=True,
                 timeout=CONFIRM_TIMEOUT_S,
             )
+        except ChannelNotFoundEntity:
+            raise ConfigurationError(
+                f"there is no exchange {self._exchange!r}; start a consumer with the same prefix and shards "
+                "first. What was not replayed is a dead letter still"
+            ) from None
         except ChannelPreconditionFailed as error:
             raise ConfigurationError(
                 f"RabbitMQ takes no job of this size ({error}); raise its max_message_size, or choose other "

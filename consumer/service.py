@@ -18,10 +18,11 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+from consumer import lanes
 from consumer.amqp_url import redacted
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
-from consumer.errors import ConnectionLostError
+from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.health import Facts, Health
 from consumer.httppages import serving
 from consumer.jobfiles import JobFiles
@@ -33,7 +34,6 @@ from consumer.properties import Limits
 from consumer.remembered import Remembered
 from consumer.runner import Runner, open_runner
 from consumer.settings import Settings
-from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,8 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         ConfigurationError: something of ours cannot work; nothing was consumed.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
+    if complaint := lanes.complaint(settings.shards, settings.pool_size):
+        raise ConfigurationError(complaint)
     if warning := too_powerful(os.geteuid()):
         log.warning("%s", warning)
     with Signals.installed() as signals, JobFiles.opened(settings.job_dir) as files:
@@ -141,7 +143,7 @@ class Service:
         self._settings = settings
         self._runner = runner
         self._signals = signals
-        self._topology = Topology(settings.prefix, settings.max_attempts)
+        self._topology = settings.topology
         self._metrics = metrics
         self._metrics.slots(busy=0, size=len(runner.slots))
         self._pipeline = Pipeline(
@@ -199,8 +201,7 @@ class Service:
         opening = Broker.open(
             url, name=consumer_name(), limits=self._limits, credentials=self._settings.credentials
         )
-        async with opening as broker:
-            await self._prepare(broker, url)
+        async with opening as broker, self._consuming(broker, url):
             self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
             self._take.add_done_callback(self._ended)
             try:
@@ -208,8 +209,9 @@ class Service:
             finally:
                 self._take.cancel()
 
-    async def _prepare(self, broker: Broker, url: str) -> None:
-        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come.
+    @asynccontextmanager
+    async def _consuming(self, broker: Broker, url: str) -> AsyncIterator[None]:
+        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come for the block.
 
         Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
         """
@@ -217,13 +219,29 @@ class Service:
             await broker.declare(self._topology)
         else:
             await broker.check(self._topology)
-        tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
-        prefetch = self._settings.pool_size
-        await broker.consume(self._topology.jobs, prefetch=prefetch, tag=f"{self._settings.prefix}.{tag}")
-        if not self._is_declared:
-            log.info("runs %s", self._runner.description)
-            log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))
-        self._is_declared = True
+        shards, size = self._topology.shard_names, self._settings.pool_size
+        tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
+        async with AsyncExitStack() as stack:
+            if len(shards) == 1:
+                await broker.consume(self._topology.jobs, prefetch=size, tag=tag)
+            else:
+                for task in await stack.enter_async_context(lanes.opened(broker, shards, size, tag)):
+                    task.add_done_callback(self._ended)
+            if not self._is_declared:
+                await self._tell_of_other_shards(broker)
+                log.info("runs %s", self._runner.description)
+                log.info("ready: %d slots, jobs from %s at %s", size, ", ".join(shards), redacted(url))
+            self._is_declared = True
+            yield
+
+    async def _tell_of_other_shards(self, broker: Broker) -> None:
+        """Not an error: while the setting is changed, consumers with the old and the new one run side by side."""
+        if await broker.has_queue(beyond := self._topology.shard(self._settings.shards)):
+            log.warning(
+                "the queue %s is a shard beyond `shards` = %d: its jobs are not taken here (deploy/SCALING.md)",
+                beyond,
+                self._settings.shards,
+            )
 
     async def _take_deliveries(self, broker: Broker) -> None:
         while True:
