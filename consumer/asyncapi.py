@@ -329,7 +329,7 @@ def _sharding(topology: Topology, job: Mapping[str, Json]) -> dict[str, Json]:
         return {}
     description = (
         f"An exchange: publish here with the routing key {topology.jobs} and a message_id for each job, by which "
-        "the jobs are spread over all shards. Published to the queue of the same name they are in the first shard."
+        "the jobs are spread over all shards. Published by the default exchange they are in the first shard."
     )
     return {"shards": {"address": topology.jobs_exchange, "description": description, "messages": dict(job)}}
 

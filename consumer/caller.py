@@ -227,7 +227,7 @@ async def _see_exchange(opened: AbstractConnection, name: str) -> None:
             except ChannelNotFoundEntity:
                 raise ConfigurationError(
                     f"there is no exchange {name!r}; start a consumer with the same prefix and shards first, or "
-                    "publish to the queue of that name"
+                    "set shards to 1"
                 ) from None
             except ChannelAccessRefused:  # 4.2.6 and 4.3.0 want the right to configure for a mere look
                 return

@@ -117,7 +117,7 @@ class Settings(BaseModel):
         ge=1,
         le=64,
         description="1 to 64 queues that share the jobs, at most pool_size; above 1 producers publish to the "
-        "exchange `<prefix>.jobs`, which needs RabbitMQ's plugin rabbitmq_consistent_hash_exchange",
+        "exchange `<prefix>.shards`, which needs RabbitMQ's plugin rabbitmq_consistent_hash_exchange",
     )
     command: Annotated[tuple[str, ...], BeforeValidator(_list_from_json)] | None = Field(
         None,

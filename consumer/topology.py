@@ -63,8 +63,11 @@ class Topology:
 
     @property
     def jobs_exchange(self) -> str:
-        """Where jobs are published with the routing key `jobs`: the default exchange, or the one that shards."""
-        return f"{self.prefix}.jobs" if self.shards > 1 else ""
+        """Where jobs are published with the routing key `jobs`: the default exchange, or the one that shards.
+
+        Not of the queue's name: RabbitMQ's permissions do not tell a queue from an exchange.
+        """
+        return f"{self.prefix}.shards" if self.shards > 1 else ""
 
     @property
     def shard_names(self) -> tuple[str, ...]:

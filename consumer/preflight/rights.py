@@ -36,7 +36,9 @@ async def permissions(site: Site) -> list[Finding]:
     for what, ask in wanted:
         if isinstance(closed := await refusal(site.connected(), ask), ChannelAccessRefused):
             found.append(failure(f"this user may not {what}: {reason(closed)}", granted(site)))
-    return found or [ok("this user may " + " and ".join(what for what, _ in wanted))]
+    binds = [f"bind {', '.join(one.queues)} to {one.name}" for one in topology.exchanges()]
+    rights = [f"read {', '.join(topology.shard_names)}", *(binds if site.settings.declare else ())]
+    return found or [ok(f"this user may {' and '.join(rights)}")]
 
 
 def _consuming(queue: str) -> Ask:

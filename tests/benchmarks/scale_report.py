@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from report import FOLDER, machine
 from rich.console import Console
@@ -85,41 +86,46 @@ def _draw(points: Sequence[Point], path: Path, where: str) -> None:
         figure = Figure(figsize=(11, 4), layout="constrained")
         figure.suptitle(f"Jobs a second. {where}", fontsize=10)
         curve, bars = figure.subplots(1, 2)
-        chosen = [point for point in points if point.what == SLEEPING]
-        slots = [point.consumers for point in chosen]
-        curve.plot(slots, [point.ideal_per_s or 0 for point in chosen], "--", color="#8a8f98", label="ideal")
-        curve.plot(slots, [point.per_s for point in chosen], "o-", color="#1f6fb2", label="measured")
-        for point in chosen:
-            curve.annotate(
-                f"{point.per_s:,.0f}", (point.consumers, point.per_s), (5, -11), textcoords="offset points"
-            )
-        curve.set(xlabel="consumers of 8 slots each", xticks=slots, ylim=(0, None))
-        curve.set_title("jobs that sleep 200 ms", loc="left", fontsize=10)
-        curve.legend(frameon=False)
-        others = [point for what in (TINY, MESSAGES) for point in points if point.what == what]
-        names = [
-            f"{point.what}, {_count(point.shards, 'shard')}, {_count(point.nodes, 'node')}" for point in others
-        ]
-        drawn = bars.barh(names, [point.per_s for point in others], color=list(map(_colour, others)))
-        bars.bar_label(drawn, [f"{point.per_s:,.0f}" for point in others], padding=3)
-        bars.invert_yaxis()
-        bars.set_xscale("log")
-        bars.margins(x=0.15)
-        bars.set_title("what the queues bear", loc="left", fontsize=10)
+        _curve(curve, [point for point in points if point.what == SLEEPING])
+        _bars(bars, [point for what in (TINY, MESSAGES) for point in points if point.what == what])
         figure.savefig(path, dpi=110)
+
+
+def _curve(axes: Axes, points: Sequence[Point]) -> None:
+    consumers = [point.consumers for point in points]
+    axes.plot(consumers, [point.ideal_per_s or 0 for point in points], "--", color="#8a8f98", label="ideal")
+    axes.plot(consumers, [point.per_s for point in points], "o-", color="#1f6fb2", label="measured")
+    for point in points:
+        axes.annotate(f"{point.per_s:,.0f}", (point.consumers, point.per_s), (5, -11), textcoords="offset points")
+    axes.set(xlabel="consumers of 8 slots each", xticks=consumers)
+    axes.set_ylim(bottom=0)
+    axes.set_title("jobs that sleep 200 ms", loc="left", fontsize=10)
+    axes.legend(frameon=False)
+
+
+def _bars(axes: Axes, points: Sequence[Point]) -> None:
+    """On a logarithmic scale, if anything was measured."""
+    names = [f"{one.what}, {_count(one.shards, 'shard')}, {_count(one.nodes, 'node')}" for one in points]
+    drawn = axes.barh(
+        names,
+        [one.per_s for one in points],
+        color=["#1f6fb2" if one.what == TINY else "#8a8f98" for one in points],
+    )
+    axes.bar_label(drawn, [f"{one.per_s:,.0f}" for one in points], padding=3)
+    if points:
+        axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_title("what consumers and queues bear", loc="left", fontsize=10)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("s" if number > 1 else "")
 
 
-def _colour(point: Point) -> str:
-    return "#1f6fb2" if point.what == TINY else "#8a8f98"
-
-
 def markdown(points: Sequence[Point], where: str) -> str:
     """Make the tables as they stand in the page."""
-    lines = [f"{where}.", ""]
+    lines = [f"{where}.", "", f"![the rates of the tables as a chart]({CHART.name})", ""]
     for what in _kinds(points):
         lines += [f"**{what}**", "", f"| {' | '.join(_HEADS)} |", "|" + "--:|" * len(_HEADS)]
         lines += [f"| {' | '.join(_cells(point))} |" for point in points if point.what == what]

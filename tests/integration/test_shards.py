@@ -243,7 +243,7 @@ def test_submit_goes_to_all_shards_and_says_where_there_are_none(
     sharded = environment(shard_url, shards=SHARDS)
     refused = subprocess.run(command, env=sharded, capture_output=True, text=True, check=False)
     assert refused.returncode == os.EX_CONFIG
-    assert "there is no exchange 'classifier.jobs'" in refused.stderr
+    assert "there is no exchange 'classifier.shards'" in refused.stderr
     with consumer(shard_url, **shard_settings(tmp_path, *HELD, pool_size=6)) as running:
         with subprocess.Popen(command, env=sharded, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as submitting:
             for _ in range(6):

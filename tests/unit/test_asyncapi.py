@@ -176,6 +176,6 @@ def test_another_prefix_is_another_contract() -> None:
 def test_with_shards_it_has_each_of_them_and_the_exchange() -> None:
     channels = asyncapi.document(Topology("classifier", 3, shards=2), "1.2.3")["channels"]
     assert channels["jobs-1"]["address"] == "classifier.jobs.1"
-    assert channels["shards"]["address"] == "classifier.jobs"
+    assert channels["shards"]["address"] == "classifier.shards"
     assert "message_id" in channels["shards"]["description"]
     assert "shards" not in DOCUMENT["channels"]

@@ -105,6 +105,6 @@ def test_the_exchange_for_shards_leads_to_all_of_them_by_the_messages_id() -> No
     sharded = Topology("classifier", max_attempts=3, shards=3)
     _, exchange = sharded.exchanges()
     assert (exchange.name, exchange.type) == (sharded.jobs_exchange, "x-consistent-hash")
-    assert sharded.jobs_exchange == "classifier.jobs"
+    assert sharded.jobs_exchange == "classifier.shards"
     assert exchange.queues == ("classifier.jobs", "classifier.jobs.1", "classifier.jobs.2")
     assert (exchange.routing_key, exchange.arguments) == ("1", {"hash-property": "message_id"})
