@@ -19,8 +19,9 @@ import pytest
 from harness import BIN, HELD, ConsumerProcess, Producer, consumer, environment, script, wait_until
 from management import Management
 from misconfigured import checked
+from plugins import switch_plugins
 
-from consumer.localbroker import Node, ctl
+from consumer.localbroker import Node, api, ctl
 from consumer.preflight.finding import Level
 from consumer.topology import SHARDING_PLUGIN, Topology
 
@@ -34,13 +35,6 @@ CLASSIFY = (
     "*) printf 'OUTPUT: '; cat \"$1\"; echo ;;",
     "esac",
 )
-
-
-def switch_plugins(node: Node, *names: str) -> None:
-    """Have the node run these plugins and no others, as `rabbitmq-plugins set` would."""
-    file = node.data_dir / "enabled_plugins"
-    file.write_text(f"[{','.join(('rabbitmq_management', *names))}].\n")
-    ctl(node, "eval", f'rabbit_plugins:ensure("{file}").')
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +199,30 @@ def test_fewer_shards_than_there_were_are_told_of_at_the_start(shard_url: str, t
     with consumer(shard_url, **{**given, "shards": 1}) as running:
         assert running.stop() == os.EX_OK
         assert [line for line in running.log if "classifier.jobs.1 is a shard beyond `shards` = 1" in line]
+
+
+def test_a_shard_that_is_taken_away_from_the_exchange_gets_no_more_and_runs_empty(
+    sharding: Node, management: Management, shard_url: str, shard_producer: Producer, tmp_path: Path
+) -> None:
+    """As deploy/SCALING.md has it for fewer shards."""
+    gone = TOPOLOGY.shard(SHARDS - 1)
+    with consumer(shard_url, **shard_settings(tmp_path, *HELD)) as running:
+        publish_to_all(shard_producer, [str(number) for number in range(30)])
+        for _ in range(SHARDS):
+            running.wait_for("begun")
+        waits = shard_producer.depth(gone)
+        assert waits > 0
+        binding = f"bindings/{management.vhost}/e/{TOPOLOGY.jobs_exchange}/q/{gone}/1"
+        api(sharding, "DELETE", binding)
+        publish_to_all(shard_producer, [str(number) for number in range(30, 60)])
+        assert shard_producer.depth(gone) == waits
+        (tmp_path / "go").touch()
+        assert len(answered(shard_producer, 60)) == 60
+        assert running.stop() == os.EX_OK
+    ctl(sharding, "delete_queue", "-p", management.vhost, gone)
+    with consumer(shard_url, **shard_settings(tmp_path, *HELD, shards=SHARDS - 1)) as running:
+        assert running.stop() == os.EX_OK
+        assert not [line for line in running.log if "beyond" in line]
 
 
 def test_status_shows_every_shard_and_all_slots(
