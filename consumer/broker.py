@@ -12,39 +12,30 @@ the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiti
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from aiormq import Channel as UnderlayChannel
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import (
-    ChannelAccessRefused,
-    ChannelLockedResource,
-    ChannelPreconditionFailed,
-    ConnectionCommandInvalid,
-)
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from pamqp.commands import Basic, Queue
 
+from consumer import declaration
 from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, is_away, may_be_lost, refusal_explained
 from consumer.credentials import Credentials
-from consumer.errors import BrokerRefusedError
 from consumer.holding import Holding
 from consumer.lifetime import Lifetime, Waiting
 from consumer.messages import Message
 from consumer.properties import Limits, received
 from consumer.publisher import Publisher
 from consumer.replyaddress import DIRECT_REPLY_PREFIX
-from consumer.topology import SHARDING_PLUGIN, Exchange, Topology
-
-#: What RabbitMQ says of an exchange's type that comes with a plugin: not enabled, or not any more.
-UNKNOWN_TYPE: Final = re.compile("(unknown|invalid) exchange type")
+from consumer.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +155,7 @@ class Broker:
             BrokerRefusedError: one is there with other arguments, or this user may not declare.
         """
         async with self._throw_away_channel("declare exchanges and queues") as channel:
-            exchanges = topology.exchanges()
-            for one in exchanges:
-                await _declare_exchange(channel, one)
-            for queue in topology.queues():
-                declared = await channel.declare_queue(
-                    queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_TIMEOUT_S
-                )
-                for one in exchanges:
-                    if queue.name in one.queues:
-                        await declared.bind(one.name, one.routing_key, timeout=CALL_TIMEOUT_S)
+            await declaration.declare(channel, topology)
 
     async def check(self, topology: Topology) -> None:
         """Find all exchanges and queues there, without creating any: for a user without configure rights.
@@ -182,10 +164,7 @@ class Broker:
             BrokerRefusedError: naming what is missing.
         """
         async with self._throw_away_channel("find all exchanges and queues") as channel:
-            for exchange in topology.exchanges():
-                await channel.get_exchange(exchange.name, ensure=True)
-            for queue in topology.queues():
-                await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
+            await declaration.find(channel, topology)
 
     async def ready(self, queues: Iterable[str]) -> dict[str, int]:
         """Count the messages of each queue that nobody holds.
@@ -327,29 +306,6 @@ class Broker:
                 with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
                     async with asyncio.timeout(CALL_TIMEOUT_S):
                         await channel.close()
-
-
-async def _declare_exchange(channel: AbstractChannel, exchange: Exchange) -> None:
-    """Make it. A type that no plugin knows closes the connection up to RabbitMQ 3.13, later only the channel.
-
-    Raises:
-        BrokerRefusedError: naming the plugin.
-    """
-    try:
-        await channel.declare_exchange(
-            exchange.name,
-            exchange.type,
-            durable=True,
-            arguments=dict(exchange.arguments),
-            timeout=CALL_TIMEOUT_S,
-        )
-    except (ConnectionCommandInvalid, ChannelPreconditionFailed) as error:
-        if not UNKNOWN_TYPE.search(str(error)):
-            raise
-        raise BrokerRefusedError(
-            f"RabbitMQ has no exchanges of type {exchange.type}, which `shards` needs; on each node "
-            f"`rabbitmq-plugins enable {SHARDING_PLUGIN}`, or set `shards` to 1"
-        ) from None
 
 
 class _AnyQueue(Queue.Declare):

@@ -18,9 +18,9 @@ from typing import Any, Final, TypeAlias
 
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from consumer.broker import UNKNOWN_TYPE
 from consumer.connection import CALL_TIMEOUT_S, connection, is_away
 from consumer.console import Console
+from consumer.declaration import UNKNOWN_TYPE
 from consumer.errors import ConnectionLostError
 from consumer.preflight.asking import CREATED, Ask, granted, rabbitmqctl, reason, refusal
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
