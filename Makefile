@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check reference bench soak fuzz clean broker test-packages
+.PHONY: help demo run test check reference bench scale soak fuzz clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,10 @@ reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a chan
 	$(BIN)/python docs/reference.py
 
 bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStream and others (BENCH_QUICK=1: a look)
-	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s
+	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py
+
+scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, shards, a cluster (BENCH_QUICK=1: a look)
+	$(BIN)/pytest tests/benchmarks/bench_scale.py -o python_files='bench_*.py' -s
 
 # Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise.
 STORM_S ?= 600

@@ -21,7 +21,6 @@ from consumer.logformat import MAX_CHARACTERS
 from consumer.messages import Message, read_job, read_request, reply
 from consumer.runner import open_runner
 from consumer.settings import Settings
-from consumer.topology import Topology
 
 
 async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) -> bool:
@@ -46,7 +45,7 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
 def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
     """Read a body as the service reads that of a message."""
     message = Message(body=body, message_id="try")
-    request = read_request(message, Topology(settings.prefix, settings.max_attempts))
+    request = read_request(message, settings.topology)
     job = read_job(
         message,
         request,

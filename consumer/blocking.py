@@ -33,6 +33,7 @@ class BlockingClient:
         url: str,
         *,
         queue: str = QUEUE,
+        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
@@ -41,7 +42,13 @@ class BlockingClient:
         """Connect and make ready for replies; arguments and errors as of `Client.open`."""
         with _loop_in_a_thread() as loop:
             opening = Client.open(
-                url, queue=queue, direct=direct, credentials=credentials, window=window, outage_s=outage_s
+                url,
+                queue=queue,
+                exchange=exchange,
+                direct=direct,
+                credentials=credentials,
+                window=window,
+                outage_s=outage_s,
             )
             client = _wait_for(opening.__aenter__(), loop)
             try:

@@ -12,22 +12,23 @@ the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
-from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from aiormq import Channel as UnderlayChannel
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+from pamqp.commands import Basic
 from pamqp.commands import Queue as QueueCommands
 from pamqp.common import FieldValue
 
+from consumer import declaration
 from consumer.connection import (
     CALL_TIMEOUT_S,
     NO_FILES,
@@ -38,6 +39,7 @@ from consumer.connection import (
     refusal_explained,
 )
 from consumer.credentials import Credentials
+from consumer.holding import Holding
 from consumer.lifetime import Lifetime, Waiting
 from consumer.messages import Message
 from consumer.properties import Limits, received
@@ -52,6 +54,7 @@ class Delivery:
 
     When that is lost, all here raise ConnectionLostError, and RabbitMQ delivers the message again.
     `tag` means nothing on any other channel: they all count from 1. `redelivered`: somebody had it before.
+    `consumer`: the tag of the consumer of ours that it came to.
     """
 
     message: Message
@@ -59,6 +62,7 @@ class Delivery:
     channel: AbstractUnderlayChannel
     tag: int
     redelivered: bool
+    consumer: str
 
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish what answers the message: see `Publisher.publish`."""
@@ -93,13 +97,14 @@ class Delivery:
         with self.broker.lifetime.ends_if_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await settle(self.tag, **how, wait=False)
+        self.broker.holding.less(self.consumer)
 
 
 class Broker:
     """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet.
 
-    `lifetime` ends with the first sign that this Broker is of no use any more.
-    Mutable state: `_cancel`, once there is a consumer.
+    `lifetime` ends with the first sign that this Broker is of no use any more; `holding` is what is not settled.
+    Mutable state: `_consumers`, the tags of those that there are; `_is_stopping`, set when no more may be added.
     """
 
     def __init__(
@@ -116,8 +121,10 @@ class Broker:
         self._write = write
         self._limits = limits
         self.lifetime = Lifetime()
+        self.holding = Holding()
         self._publisher = Publisher(writer, write, limits, self.lifetime)
-        self._cancel: Any = None
+        self._consumers: dict[str, str] = {}
+        self._is_stopping = False
         read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
         write.close_callbacks.add(self._cannot_publish)
 
@@ -165,18 +172,7 @@ class Broker:
             BrokerRefusedError: one is there with other arguments, or this user may not declare.
         """
         async with self._throw_away_channel("declare exchanges and queues") as channel:
-            exchange = await channel.declare_exchange(
-                topology.dead_letter_exchange,
-                ExchangeType.FANOUT,
-                durable=True,
-                timeout=CALL_TIMEOUT_S,
-            )
-            for queue in topology.queues():
-                declared = await channel.declare_queue(
-                    queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_TIMEOUT_S
-                )
-                if queue.name == topology.dead:
-                    await declared.bind(exchange, timeout=CALL_TIMEOUT_S)
+            await declaration.declare(channel, topology)
 
     async def check(self, topology: Topology) -> None:
         """Find all exchanges and queues there, without creating any: for a user without configure rights.
@@ -185,9 +181,21 @@ class Broker:
             BrokerRefusedError: naming what is missing.
         """
         async with self._throw_away_channel("find all exchanges and queues") as channel:
-            await channel.declare_exchange(topology.dead_letter_exchange, passive=True, timeout=CALL_TIMEOUT_S)
-            for queue in topology.queues():
-                await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
+            await declaration.find(channel, topology)
+
+    async def ready(self, queues: Iterable[str]) -> dict[str, int]:
+        """Count the messages of each queue that nobody holds.
+
+        Raises:
+            BrokerRefusedError: one is not there.
+            ConnectionLostError
+        """
+        counts = {}
+        async with self._throw_away_channel("find the shards") as channel:
+            for name in queues:
+                declared = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
+                counts[name] = declared.declaration_result.message_count or 0
+        return counts
 
     async def declare_queue(self, queue: Queue, *, create: bool) -> None:
         """Create one queue, or find it as it should be; without `create` find one of that name.
@@ -204,10 +212,21 @@ class Broker:
                 timeout=CALL_TIMEOUT_S,
             )
 
+    async def find_exchange(self, name: str) -> None:
+        """See that it is there, before anything is published to it.
+
+        Raises:
+            BrokerRefusedError: it is not.
+        """
+        async with self._throw_away_channel(f"find {name}") as channel:
+            await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
+
     async def consume(
         self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, FieldValue] = NOTHING_MORE
     ) -> None:
-        """Let deliveries come into the inbox, at most `prefetch` that are not settled yet.
+        """Let deliveries come into the inbox, at most `prefetch` of this consumer that are not settled yet.
+
+        Does nothing once we stop.
 
         Args:
             queue: where from.
@@ -220,30 +239,46 @@ class Broker:
             BrokerRefusedError: there is no such queue, or this user may not read it.
             ConnectionLostError
         """
+        if self._is_stopping:
+            return
         with may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await self._read.set_qos(prefetch_count=prefetch)
                 channel = await self._read.get_underlay_channel()
-                channel.on_consumer_cancel_callbacks.add(
-                    lambda _: self.lifetime.end(
-                        f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)"
-                    )
-                )
+                if not self._consumers:
+                    await self._read.set_qos(prefetch_count=prefetch)
+                    channel.on_consumer_cancel_callbacks.add(self._on_cancel)
+                self._consumers[tag] = queue  # before it is there: who stops meanwhile cancels it, too
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(arguments))
-        self._cancel = lambda: channel.basic_cancel(tag)
+
+    def _on_cancel(self, cancel: Basic.Cancel) -> None:
+        queue = self._consumers.get(cancel.consumer_tag or "", "a queue")
+        self.lifetime.end(f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)")
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
         """Nothing else here: this task dies with the channel, a job must not."""
         tag = delivered.delivery_tag or 0  # a delivery has one; only what was returned to a publisher has none
+        consumer = delivered.consumer_tag or ""
         message = received(delivered.header.properties, delivered.body)
-        self.inbox.put_nowait(Delivery(message, self, delivered.channel, tag, bool(delivered.redelivered)))
+        self.holding.more(consumer)
+        self.inbox.put_nowait(
+            Delivery(message, self, delivered.channel, tag, bool(delivered.redelivered), consumer)
+        )
+
+    async def cancel(self, tag: str) -> None:
+        """End one consumer. What has come to it by the time that this returns can still be settled.
+
+        Raises:
+            ConnectionLostError
+        """
+        with may_be_lost():
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await (await self._read.get_underlay_channel()).basic_cancel(tag)
 
     async def stop_consuming(self) -> None:
         """No delivery arrives after this returns; what has arrived can still be settled."""
-        if self._cancel:
-            with may_be_lost():
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    await self._cancel()
+        self._is_stopping = True
+        for tag in list(self._consumers):
+            await self.cancel(tag)
 
     async def flush(self) -> None:
         """Return when RabbitMQ has every settlement so far: it answers one channel in order.
@@ -269,9 +304,11 @@ class Broker:
             watch.result()  # raises: it ends by a bug only
         return await self.lifetime.ended
 
-    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
+    async def publish(
+        self, message: Message, queue: str, *, exchange: str = "", is_patient: bool = True
+    ) -> str | None:
         """Publish by the other connection: see `Publisher.publish`."""
-        return await self._publisher.publish(message, queue, is_patient=is_patient)
+        return await self._publisher.publish(message, queue, exchange=exchange, is_patient=is_patient)
 
     async def is_blocked(self) -> bool:
         """Whether an alarm is known to hold back what we publish: see `Publisher.is_blocked`."""

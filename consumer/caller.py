@@ -18,6 +18,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError, PublishError
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldValue
 
 from consumer.connection import (
@@ -68,13 +69,14 @@ class Line(Protocol):
 
 @dataclass
 class Address:
-    """Where replies go, over all connections.
+    """Where replies go, and by which exchange jobs do ("": the default one), over all connections.
 
     Mutable state: `queue`, once RabbitMQ has named one of our own; `limits`, what it takes; `callers`, how many
     there have been.
     """
 
     is_direct: bool
+    exchange: str = ""
     callers: int = 0
     queue: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -112,6 +114,8 @@ class Caller:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
         async with connection(url, "client", credentials) as opened:
+            if address.exchange:
+                await _see_exchange(opened, address.exchange)
             with may_be_lost(), refusal_explained("make a reply queue"):
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     if address.queue and not await _is_kept(opened, address.queue):
@@ -174,6 +178,7 @@ class Caller:
                 with self.lifetime.ends_if_lost(), limits.learned(), Waiting(self.lifetime):
                     await self._underlay.basic_publish(
                         message.body,
+                        exchange=self._address.exchange,
                         routing_key=queue,
                         properties=properties(message),
                         mandatory=True,
@@ -206,6 +211,27 @@ class Caller:
             self.lifetime.end("the connection to RabbitMQ went silent")
         else:
             self.lifetime.end(f"the connection to RabbitMQ was closed: {str(error) or type(error).__name__}")
+
+
+async def _see_exchange(opened: AbstractConnection, name: str) -> None:
+    """A publish to one that is not there would close the channel, and look like a lost connection for ever.
+
+    Raises:
+        ConfigurationError
+    """
+    with may_be_lost():
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            channel = await opened.channel(publisher_confirms=False)
+            try:
+                await channel.get_exchange(name, ensure=True)
+            except ChannelNotFoundEntity:
+                raise ConfigurationError(
+                    f"there is no exchange {name!r}; start a consumer with the same prefix and shards first, or "
+                    "set shards to 1"
+                ) from None
+            except ChannelAccessRefused:  # 4.2.6 and 4.3.0 want the right to configure for a mere look
+                return
+            await channel.close()
 
 
 async def _is_kept(opened: AbstractConnection, queue: str) -> bool:

@@ -45,7 +45,7 @@ from consumer.service import serve
 from consumer.settings import Settings
 from consumer.sources import Source, read_sources
 from consumer.submit import Writer, run
-from consumer.topology import Topology
+from consumer.topology import SHARDING_PLUGIN
 
 log = logging.getLogger("consumer")
 
@@ -289,7 +289,8 @@ def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
         return
     log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)
     was_up = localbroker.status(DEFAULT_DIR) is not None
-    node = localbroker.up(DEFAULT_DIR, report=log.info)
+    plugins = (SHARDING_PLUGIN,) if chosen.shards > 1 else ()
+    node = localbroker.up(DEFAULT_DIR, plugins=plugins, report=log.info)
     # No log record, as it shows the password; the node is private, and these lines are what it is for.
     print(f"{node.describe()}\n{_example(node.amqp_url, chosen)}", file=sys.stderr)
     try:
@@ -302,7 +303,7 @@ def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
 
 def _example(url: str, chosen: Settings) -> str:
     """One line that publishes a job, and one that fetches its reply, with Debian's amqp-tools."""
-    topology = Topology(chosen.prefix, chosen.max_attempts)
+    topology = chosen.topology
     job = '{"signal": [0, 1, 0, -1]}'
     return (
         f"publish one: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
@@ -414,9 +415,15 @@ def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Writer]
 async def _submit(
     arguments: argparse.Namespace, chosen: Settings, url: str, sources: list[Source], out: Writer
 ) -> list[Result]:
-    queue = Topology(chosen.prefix, chosen.max_attempts).jobs
     window = int(arguments.window)
-    opening = Client.open(url, queue=queue, direct=arguments.direct, credentials=chosen.credentials, window=window)
+    opening = Client.open(
+        url,
+        queue=chosen.topology.jobs,
+        exchange=chosen.topology.jobs_exchange,
+        direct=arguments.direct,
+        credentials=chosen.credentials,
+        window=window,
+    )
     async with opening as client:
         return await run(client, sources, out, timeout_s=arguments.timeout, window=window)
 
@@ -442,7 +449,7 @@ def publish_contract(arguments: argparse.Namespace) -> int:
     chosen = _settings(arguments)
     if arguments.schemas is not None:
         _write_schemas(arguments.schemas)
-    topology = Topology(chosen.prefix, chosen.max_attempts)
+    topology = chosen.topology
     print(asyncapi.text(asyncapi.document(topology, VERSION)), end="")
     return os.EX_OK
 

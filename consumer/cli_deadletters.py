@@ -15,7 +15,6 @@ from consumer.deadqueue import Place
 from consumer.job import ErrorCode
 from consumer.letters import read_age
 from consumer.settings import Settings
-from consumer.topology import Topology
 
 #: RabbitMQ's words; `maxlen` does not occur with our own queues.
 REASONS = ("rejected", "expired", "delivery_limit", "maxlen")
@@ -75,7 +74,7 @@ def _count(text: str) -> int:
 
 async def run(arguments: argparse.Namespace, settings: Settings, url: str) -> int:
     """Do what was asked; return the exit code."""
-    topology = Topology(settings.prefix, settings.max_attempts)
+    topology = settings.topology
     place = Place(url, topology, settings.credentials, say)
     actions = {"list": list_letters, "show": show_letter, "replay": replay, "purge": purge}
     return await actions[arguments.action](arguments, place)

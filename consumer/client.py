@@ -70,6 +70,7 @@ class Client:
         url: str,
         *,
         queue: str = QUEUE,
+        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
@@ -80,6 +81,7 @@ class Client:
         Args:
             url: an AMQP URL, or several of one cluster with spaces between them.
             queue: the jobs queue, `<prefix>.jobs`.
+            exchange: where there are shards, `<prefix>.shards`: jobs go to all of them. By default to `queue`.
             direct: reply through RabbitMQ's direct reply-to instead of a reply queue: none is made, and after
                 an outage all that was not answered runs once more.
             credentials: files for TLS and the login; by default there are none.
@@ -89,7 +91,7 @@ class Client:
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
-        address = Address(is_direct=direct)
+        address = Address(is_direct=direct, exchange=exchange)
         open_line = partial(_open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
             yield client

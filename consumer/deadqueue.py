@@ -137,7 +137,7 @@ async def purge(place: Place, chosen: Chosen, done: Done) -> None:
 
 
 async def replay(place: Place, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
-    """Publish the chosen letters to the jobs queue and remove each when RabbitMQ has confirmed its copy.
+    """Publish the chosen letters as jobs, and remove each when RabbitMQ has confirmed its copy.
 
     Interrupted anywhere, a letter is a dead letter still, or a job again, or both: then the next replay makes a
     second copy, with the same job id and the same mark.
@@ -155,7 +155,7 @@ async def replay(place: Place, chosen: Chosen, change: Callable[[Message], Messa
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 channel = await publishing.channel(publisher_confirms=True, on_return_raises=True)
-                writer = Writer(await channel.get_underlay_channel(), place.topology.jobs)
+                writer = Writer(await channel.get_underlay_channel(), place.topology)
         is_more = True
         while is_more:
             async with letters_held(opened, place.topology, chosen.take) as looking:

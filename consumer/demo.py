@@ -72,7 +72,7 @@ class Demo:
 
     @property
     def _topology(self) -> Topology:
-        return Topology(self.settings.prefix, self.settings.max_attempts)
+        return self.settings.topology
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -139,7 +139,10 @@ class Demo:
 
     async def _submit(self, sources: list[Source]) -> list[Result]:
         """The results in the order of the sources."""
-        opening = Client.open(self.url, queue=self._topology.jobs, credentials=self.settings.credentials)
+        topology, credentials = self._topology, self.settings.credentials
+        opening = Client.open(
+            self.url, queue=topology.jobs, exchange=topology.jobs_exchange, credentials=credentials
+        )
         async with opening as client:
             with (self.folder / "results.jsonl").open("w") as out:
                 results = await submit.run(client, sources, InOrder(Lines(out)), timeout_s=STOP_TIMEOUT_S * 5)

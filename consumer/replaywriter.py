@@ -1,29 +1,31 @@
-"""Publishes copies of dead letters to the jobs queue, each confirmed before its letter may be removed."""
+"""Publishes copies of dead letters as jobs, each confirmed before its letter may be removed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
 
-from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError, PublishError
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed, DeliveryError, PublishError
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 
 from consumer.connection import CONFIRM_TIMEOUT_S, may_be_lost
 from consumer.errors import ConfigurationError, TryLaterError
 from consumer.messages import Message
 from consumer.properties import properties
+from consumer.topology import Topology
 
 
 class Writer:
-    """Publishes to the jobs queue: who returns from here knows that RabbitMQ has the message.
+    """Publishes jobs: who returns from here knows that RabbitMQ has the message.
 
     Mutable state: `_turns`, one for each message id, as of two on their way with one id, what is said of the one
     may be taken for the other's (aiormq).
     """
 
-    def __init__(self, channel: AbstractUnderlayChannel, queue: str) -> None:
+    def __init__(self, channel: AbstractUnderlayChannel, topology: Topology) -> None:
         self._channel = channel
-        self._queue = queue
+        self._queue = topology.jobs
+        self._exchange = topology.jobs_exchange
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def publish(self, message: Message) -> None:
@@ -44,11 +46,17 @@ class Writer:
         try:
             await self._channel.basic_publish(
                 message.body,
+                exchange=self._exchange,
                 routing_key=self._queue,
                 properties=properties(message),
                 mandatory=True,
                 timeout=CONFIRM_TIMEOUT_S,
             )
+        except ChannelNotFoundEntity:
+            raise ConfigurationError(
+                f"there is no exchange {self._exchange!r}; start a consumer with the same prefix and shards "
+                "first. What was not replayed is a dead letter still"
+            ) from None
         except ChannelPreconditionFailed as error:
             raise ConfigurationError(
                 f"RabbitMQ takes no job of this size ({error}); raise its max_message_size, or choose other "

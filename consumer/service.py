@@ -18,11 +18,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+from consumer import lanes
 from consumer.about import about
 from consumer.amqp_url import redacted
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
-from consumer.errors import ConnectionLostError
+from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.health import Facts, Health
 from consumer.httppages import serving
 from consumer.jobfiles import JobFiles
@@ -35,7 +36,6 @@ from consumer.remembered import Remembered
 from consumer.runner import Runner, open_runner
 from consumer.settings import Settings
 from consumer.spans import UNTRACED, Tracer, tracing
-from consumer.topology import Topology
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +101,14 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         ConfigurationError: something of ours cannot work; nothing was consumed.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
+    if complaint := lanes.complaint(settings.shards, settings.pool_size):
+        raise ConfigurationError(complaint)
     if warning := too_powerful(os.geteuid()):
         log.warning("%s", warning)
-    jobs = Topology(settings.prefix, settings.max_attempts).jobs
     with (
         Signals.installed() as signals,
         JobFiles.opened(settings.job_dir) as files,
-        tracing(jobs, consumer_name(), is_on=settings.tracing) as tracer,
+        tracing(settings.topology.jobs, consumer_name(), is_on=settings.tracing) as tracer,
     ):
         metrics, health = Metrics.from_settings(settings), Health()
         async with AsyncExitStack() as stack:
@@ -155,7 +156,7 @@ class Service:
         self._settings = settings
         self._runner = runner
         self._signals = signals
-        self._topology = Topology(settings.prefix, settings.max_attempts)
+        self._topology = settings.topology
         self._metrics = metrics
         self._metrics.slots(busy=0, size=len(runner.slots))
         self._pipeline = Pipeline(
@@ -218,8 +219,7 @@ class Service:
             credentials=self._settings.credentials,
             about=about(self._settings),
         )
-        async with opening as broker:
-            await self._prepare(broker, url)
+        async with opening as broker, self._consuming(broker, url):
             self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
             self._take.add_done_callback(self._ended)
             try:
@@ -227,8 +227,9 @@ class Service:
             finally:
                 self._take.cancel()
 
-    async def _prepare(self, broker: Broker, url: str) -> None:
-        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come.
+    @asynccontextmanager
+    async def _consuming(self, broker: Broker, url: str) -> AsyncIterator[None]:
+        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come for the block.
 
         Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
         """
@@ -236,18 +237,30 @@ class Service:
             await broker.declare(self._topology)
         else:
             await broker.check(self._topology)
-        tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
-        prefetch = self._settings.pool_size
-        await broker.consume(
-            self._topology.jobs,
-            prefetch=prefetch,
-            tag=f"{self._settings.prefix}.{tag}",
-            arguments=about(self._settings),
-        )
-        if not self._is_declared:
-            log.info("runs %s", self._runner.description)
-            log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))
-        self._is_declared = True
+        shards, size = self._topology.shard_names, self._settings.pool_size
+        tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
+        facts = about(self._settings)
+        async with AsyncExitStack() as stack:
+            if len(shards) == 1:
+                await broker.consume(self._topology.jobs, prefetch=size, tag=tag, arguments=facts)
+            else:
+                for task in await stack.enter_async_context(lanes.opened(broker, shards, size, tag, facts)):
+                    task.add_done_callback(self._ended)
+            if not self._is_declared:
+                await self._tell_of_other_shards(broker)
+                log.info("runs %s", self._runner.description)
+                log.info("ready: %d slots, jobs from %s at %s", size, ", ".join(shards), redacted(url))
+            self._is_declared = True
+            yield
+
+    async def _tell_of_other_shards(self, broker: Broker) -> None:
+        """Not an error: while the setting is changed, consumers with the old and the new one run side by side."""
+        if await broker.has_queue(beyond := self._topology.shard(self._settings.shards)):
+            log.warning(
+                "the queue %s is a shard beyond `shards` = %d: its jobs are not taken here (deploy/SCALING.md)",
+                beyond,
+                self._settings.shards,
+            )
 
     async def _take_deliveries(self, broker: Broker) -> None:
         while True:

@@ -36,6 +36,7 @@ from consumer.limits import (
     Limits,
 )
 from consumer.logformat import LogFormat
+from consumer.topology import Topology
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
@@ -109,6 +110,14 @@ class Settings(BaseModel):
         ge=1,
         le=1024,
         description="1 to 1024 jobs at once, also the prefetch; default: the CPUs this process may use",
+    )
+    # One queue is enough for thousands of jobs a second (deploy/SCALING.md).
+    shards: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="1 to 64 queues that share the jobs, at most pool_size; above 1 producers publish to the "
+        "exchange `<prefix>.shards`, which needs RabbitMQ's plugin rabbitmq_consistent_hash_exchange",
     )
     command: Annotated[tuple[str, ...], BeforeValidator(_list_from_json)] | None = Field(
         None,
@@ -400,6 +409,11 @@ class Settings(BaseModel):
     def credentials(self) -> Credentials:
         """The files that go with the URLs."""
         return Credentials(self.amqp_ca_file, self.amqp_cert_file, self.amqp_key_file, self.amqp_password_file)
+
+    @property
+    def topology(self) -> Topology:
+        """The names in RabbitMQ that these settings mean."""
+        return Topology(self.prefix, self.max_attempts, self.shards)
 
     @property
     def longest_timeout_s(self) -> float:

@@ -8,12 +8,12 @@ Evidence for each argument: quorum queues and at-least-once dead-lettering exist
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: Every connection that is lost while it holds a message counts as a return up to RabbitMQ 4.2, and 4.x ends
 #: a message after 20 by default. Far above any number of restarts, it still ends a job that kills its consumer.
 DELIVERY_LIMIT = 100
-#: Looking at a dead letter and putting it back counts as a return too; on 4.x the default of 20 would delete it.
+#: Looking at a dead letter or a result and putting it back is a return, too; 4.x would delete it after 20.
 #: RabbitMQ 3.10 refuses -1 (no limit), so: a number nobody reaches.
 NO_DELIVERY_LIMIT = 1_000_000_000
 #: Seconds before the second, third ... attempt; the last one is used for all that follow. Short first, as most
@@ -25,6 +25,9 @@ ERRORS_MAX_BYTES = 100_000_000
 #: A reply that nobody has fetched within a day is wanted no more. A gateway keeps in memory what the stream holds.
 GATEWAY_KEPT_S = 86_400
 GATEWAY_MAX_BYTES = 100_000_000
+#: Comes with RabbitMQ, and is enabled on each node by hand.
+SHARDING_PLUGIN = "rabbitmq_consistent_hash_exchange"
+SHARDING_TYPE = "x-consistent-hash"
 
 Arguments = Mapping[str, str | int]
 
@@ -38,16 +41,45 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange to declare. `queues`: those that it leads to, each bound with `routing_key`."""
+
+    name: str
+    type: str
+    queues: tuple[str, ...]
+    routing_key: str = ""
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
-    """All names under one prefix."""
+    """All names under one prefix. `shards`: how many queues share the jobs."""
 
     prefix: str
     max_attempts: int
+    shards: int = 1
 
     @property
     def jobs(self) -> str:
-        """The queue we consume."""
-        return f"{self.prefix}.jobs"
+        """The queue that producers know: the only one, or the first shard. Retries come back here."""
+        return self.shard(0)
+
+    @property
+    def jobs_exchange(self) -> str:
+        """Where jobs are published with the routing key `jobs`: the default exchange, or the one that shards.
+
+        Not of the queue's name: RabbitMQ's permissions do not tell a queue from an exchange.
+        """
+        return f"{self.prefix}.shards" if self.shards > 1 else ""
+
+    @property
+    def shard_names(self) -> tuple[str, ...]:
+        """The queues we consume."""
+        return tuple(map(self.shard, range(self.shards)))
+
+    def shard(self, number: int) -> str:
+        """Name a shard. The first has the name that the queue has without shards: who publishes there may stay."""
+        return f"{self.prefix}.jobs.{number}" if number else f"{self.prefix}.jobs"
 
     @property
     def dead_letter_exchange(self) -> str:
@@ -86,16 +118,27 @@ class Topology:
     def queues(self) -> list[Queue]:
         """List all queues. The dead-letter queue comes before the jobs queue that needs it."""
         return [
-            Queue(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}),
-            Queue(self.results, {"x-queue-type": "quorum"}),
+            Queue(self.dead, _LOOKED_AT),
+            Queue(self.results, _LOOKED_AT),
             Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES)),
             Queue(self.jobs, self._jobs_arguments()),
+            *(Queue(name, {**self._jobs_arguments(), **_SPREAD}) for name in self.shard_names[1:]),
             *self._retry_queues(),
         ]
 
     def gateway_queue(self) -> Queue:
         """The one queue that only a gateway needs: there is none where nobody runs one."""
         return Queue(self.gateway, _stream(f"{GATEWAY_KEPT_S}s", GATEWAY_MAX_BYTES))
+
+    def exchanges(self) -> list[Exchange]:
+        """List all exchanges, each to be declared before the queues, and bound after them."""
+        dead = Exchange(self.dead_letter_exchange, "fanout", (self.dead,))
+        return [dead, self._sharding()] if self.shards > 1 else [dead]
+
+    def _sharding(self) -> Exchange:
+        # By id, not by routing key: a producer's key is always the same. The binding's key is its weight.
+        by_id = {"hash-property": "message_id"}
+        return Exchange(self.jobs_exchange, SHARDING_TYPE, self.shard_names, "1", by_id)
 
     def _jobs_arguments(self) -> Arguments:
         return {
@@ -119,8 +162,12 @@ class Topology:
         }
 
 
+_LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
 #: All three are needed together: with overflow drop-head RabbitMQ falls back to at-most-once without a word.
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+#: Each at the node that leads the fewest queues: a leader takes all publishes and acks of its queue. The first
+#: shard has no such argument, as RabbitMQ would refuse it for a queue that is there without.
+_SPREAD: Arguments = {"x-queue-leader-locator": "balanced"}
 
 
 def _stream(max_age: str, max_bytes: int) -> Arguments:

@@ -28,6 +28,7 @@ from consumer.errors import BrokerRefusedError, BrokerUnreachableError
 from consumer.localbroker import Node
 from consumer.management import api, create_vhost
 from consumer.nodefolder import HOST, Member
+from consumer.topology import SHARDING_PLUGIN
 
 NAMES = ("first", "second", "third")
 CONFIG = {
@@ -37,6 +38,7 @@ CONFIG = {
 #: Who leads, and who follows, is told every second instead of every five. What was on its way from the retry or to
 #: the dead-letter queue when a leader died is sent again after two seconds instead of three minutes.
 ADVANCED = "[{rabbit, [{quorum_tick_interval, 1000}, {dead_letter_worker_publisher_confirm_timeout, 2000}]}]."
+PLUGINS = (SHARDING_PLUGIN,)
 EPMD_NAMES = b"\x00\x01n"
 
 
@@ -129,7 +131,9 @@ class Cluster:
 
     def _up(self, name: str) -> Node:
         member = self._member(f"{name}@localhost")
-        return localbroker.up(self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member)
+        return localbroker.up(
+            self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member, plugins=PLUGINS
+        )
 
     def _data_dir(self, name: str) -> Path:
         return self._folder / name

@@ -29,7 +29,7 @@ from consumer.link import Link
 from consumer.messages import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError, Reply
 from consumer.properties import Limits
 from consumer.settings import Settings
-from consumer.topology import GATEWAY_KEPT_S, Topology
+from consumer.topology import GATEWAY_KEPT_S
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Relay:
     """
 
     def __init__(self, settings: Settings, urls: Sequence[str], replies: Replies, *, name: str) -> None:
-        self.topology = Topology(settings.prefix, settings.max_attempts)
+        self.topology = settings.topology
         self.replies = replies
         self.caught_up = asyncio.Event()
         self.broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -108,6 +108,8 @@ class Relay:
         """Make sure of the stream, and read it; later lives create nothing, as those of the service."""
         create = self._settings.declare and not self._is_declared
         await broker.declare_queue(self.topology.gateway_queue(), create=create)
+        if exchange := self.topology.jobs_exchange:
+            await broker.find_exchange(exchange)
         self._fence = secrets.token_hex(16)
         since = datetime.fromtimestamp(max(self._seen_at - OVERLAP_S, 0), UTC)
         tag = f"{self.topology.prefix}.gateway.{secrets.token_hex(6)}"
@@ -184,9 +186,9 @@ class Relay:
         return Reason.CONFIRM_LATE
 
     async def _publish(self, broker: Broker, job: Message) -> Reason | None:
-        jobs = self.topology.jobs
+        jobs, exchange = self.topology.jobs, self.topology.jobs_exchange
         try:
-            if await broker.publish(job, jobs, is_patient=False) is None:
+            if await broker.publish(job, jobs, exchange=exchange, is_patient=False) is None:
                 return None
         except MessageTooLargeError:
             return Reason.TOO_LARGE

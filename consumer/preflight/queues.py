@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from aio_pika import ExchangeType
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from consumer.connection import CALL_TIMEOUT_S, is_away
+from consumer.connection import CALL_TIMEOUT_S, connection, is_away
 from consumer.console import Console
+from consumer.declaration import UNKNOWN_TYPE
+from consumer.errors import ConnectionLostError
 from consumer.preflight.asking import CREATED, Ask, granted, rabbitmqctl, reason, refusal
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
 from consumer.preflight.site import Site, aside
-from consumer.topology import Queue
+from consumer.topology import SHARDING_PLUGIN, SHARDING_TYPE, Exchange, Queue
 
 Value: TypeAlias = str | int | bool | None
 
@@ -33,6 +34,7 @@ NO_TTL: Final = "none: only asks for the permission"
 NO_ALTERNATE: Final = 0
 #: More than any queue has; what RabbitMQ still refuses then it will refuse for ever.
 MOST_DIFFERENCES = 20
+PLUGIN: Final = f"on each node `rabbitmq-plugins enable {SHARDING_PLUGIN}`, or set `shards` to 1"
 DURABLE = "durable"
 TYPE = "type"
 
@@ -72,13 +74,17 @@ def _shown(value: Value) -> str:
 
 async def topology(site: Site) -> list[Finding]:
     """Look at the exchange and at each queue."""
-    queues = site.topology.queues()
-    found = [await _exchange(site), *[await _queue(site, queue) for queue in queues]]
+    exchanges, queues = site.topology.exchanges(), site.topology.queues()
+    found = [
+        *[await _exchange(site, exchange) for exchange in exchanges],
+        *[await _queue(site, queue) for queue in queues],
+    ]
     missing = [one.detail for one in found if isinstance(one, _ToBeMade)]
     problems = merged([finding for one in found if not isinstance(one, _ToBeMade) for finding in one])
     if missing:
         return [*problems, ok(f"`run` will create {', '.join(missing)}: this user may")]
-    return problems or [ok(f"{site.topology.dead_letter_exchange} and {len(queues)} queues are as expected")]
+    names = " and ".join(exchange.name for exchange in exchanges)
+    return problems or [ok(f"{names} and {len(queues)} queues are as expected")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +94,19 @@ class _ToBeMade:
     detail: str
 
 
-async def _exchange(site: Site) -> list[Finding] | _ToBeMade:
-    name = site.topology.dead_letter_exchange
-    what = f"exchange {name}"
-    if closed := await refusal(site.connected(), _fanout(name, passive=True)):
-        return await _missing(site, what, closed, _fanout(name, {"alternate-exchange": NO_ALTERNATE}))
+async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | _ToBeMade:
+    what = f"exchange {exchange.name}"
+    impossible = replace(exchange, arguments={**exchange.arguments, "alternate-exchange": NO_ALTERNATE})
+    if closed := await refusal(site.connected(), _making(exchange, passive=True)):
+        if isinstance(closed, ChannelNotFoundEntity) and await _lacks_plugin(site, impossible):
+            return [failure(f"{what} is missing, and RabbitMQ has none of type {exchange.type}", PLUGIN)]
+        return await _missing(site, what, closed, _making(impossible))
     if (console := _witness(site)) is not None:
-        told: Mapping[str, Any] = await aside(lambda: console.exchange(name) or {})
-        wanted: dict[str, Value] = {TYPE: "fanout", DURABLE: True}
-        return _judged(site, what, _differences(wanted, told))
-    again = await refusal(site.connected(), _fanout(name))
+        told: Mapping[str, Any] = await aside(lambda: console.exchange(exchange.name) or {})
+        have = {**told.get("arguments", {}), TYPE: told.get(TYPE), DURABLE: told.get(DURABLE)}
+        wanted: dict[str, Value] = {**exchange.arguments, TYPE: exchange.type, DURABLE: True}
+        return _judged(site, what, _differences(wanted, have))
+    again = await refusal(site.connected(), _making(exchange))
     if again is None:
         return []
     if difference := difference_in(reason(again)):
@@ -105,10 +114,27 @@ async def _exchange(site: Site) -> list[Finding] | _ToBeMade:
     return _refused(site, what, again)
 
 
-def _fanout(name: str, arguments: dict[str, Any] | None = None, *, passive: bool = False) -> Ask:
+def _making(exchange: Exchange, *, passive: bool = False) -> Ask:
     return lambda channel: channel.declare_exchange(
-        name, ExchangeType.FANOUT, durable=True, passive=passive, arguments=arguments, timeout=CALL_TIMEOUT_S
+        exchange.name,
+        exchange.type,
+        durable=True,
+        passive=passive,
+        arguments=dict(exchange.arguments),
+        timeout=CALL_TIMEOUT_S,
     )
+
+
+async def _lacks_plugin(site: Site, impossible: Exchange) -> bool:
+    """Whether RabbitMQ does not know the type. Asked by a connection of its own, as up to 3.13 it closes that."""
+    if impossible.type != SHARDING_TYPE:
+        return False
+    async with connection(site.url, "check shards", site.settings.credentials) as opened:
+        try:
+            closed: BaseException | None = await refusal(opened, _making(impossible))
+        except ConnectionLostError as lost:
+            closed = lost.__cause__
+    return UNKNOWN_TYPE.search(str(closed)) is not None
 
 
 async def _queue(site: Site, queue: Queue) -> list[Finding] | _ToBeMade:

@@ -26,18 +26,27 @@ NO_PRIORITY: Final = {"x-priority": "none: only asks for the permission"}
 async def permissions(site: Site) -> list[Finding]:
     """Ask for what the service does all day, in such a way that nothing comes of it."""
     topology, found = site.topology, []
-    wanted: list[tuple[str, Ask]] = [(f"read {topology.jobs}", lambda channel: _consume(channel, topology.jobs))]
+    wanted: list[tuple[str, Ask]] = [(f"read {name}", _consuming(name)) for name in topology.shard_names]
     if site.settings.declare:
-        wanted.append(
-            (
-                f"bind {topology.dead} to {topology.dead_letter_exchange}",
-                lambda channel: _unbind(channel, topology.dead, topology.dead_letter_exchange),
-            )
-        )
+        wanted += [
+            (f"bind {queue} to {exchange.name}", _unbinding(queue, exchange.name))
+            for exchange in topology.exchanges()
+            for queue in exchange.queues
+        ]
     for what, ask in wanted:
         if isinstance(closed := await refusal(site.connected(), ask), ChannelAccessRefused):
             found.append(failure(f"this user may not {what}: {reason(closed)}", granted(site)))
-    return found or [ok("this user may " + " and ".join(what for what, _ in wanted))]
+    binds = [f"bind {', '.join(one.queues)} to {one.name}" for one in topology.exchanges()]
+    rights = [f"read {', '.join(topology.shard_names)}", *(binds if site.settings.declare else ())]
+    return found or [ok(f"this user may {' and '.join(rights)}")]
+
+
+def _consuming(queue: str) -> Ask:
+    return lambda channel: _consume(channel, queue)
+
+
+def _unbinding(queue: str, exchange: str) -> Ask:
+    return lambda channel: _unbind(channel, queue, exchange)
 
 
 async def _consume(channel: AbstractChannel, queue: str) -> None:

@@ -43,7 +43,7 @@ class Site:
     topology: Topology = field(init=False)
 
     def __post_init__(self) -> None:
-        self.topology = Topology(self.settings.prefix, self.settings.max_attempts)
+        self.topology = self.settings.topology
 
     def connected(self) -> AbstractConnection:
         """Give the connection to who needs it: the table lets no such check run without."""

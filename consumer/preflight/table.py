@@ -15,7 +15,7 @@ from typing import Final
 from consumer.configuration import unknown_variables
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.forker import START_TIMEOUT_S
-from consumer.preflight import classifier, here, limits, queues, rabbitmq, rights
+from consumer.preflight import classifier, here, limits, queues, rabbitmq, rights, shards
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site
 from consumer.settings import Settings
@@ -56,6 +56,7 @@ CHECKS: Final = (
     Check("management", rabbitmq.management, ("RabbitMQ",)),
     Check("queues", queues.topology, _TAKEN, within_s=60.0),
     Check("dead letters", queues.dead_letters, _TAKEN),
+    Check("shards", shards.shards, _TAKEN),
     Check("permissions", rights.permissions, _TAKEN),
     Check("publishing", rights.publishing, _TAKEN, within_s=30.0),
     Check("time limits", rabbitmq.time_limits),

@@ -76,6 +76,15 @@ class Connection:
         """The socket's descriptor, for who waits for several connections."""
         return self._socket.fileno()
 
+    def take_from(self, queue: str, prefetch: int) -> None:
+        """Let the messages of a queue come as well, at most so many that are not acked."""
+        self._ask(commands.Basic.Qos(prefetch_count=prefetch), commands.Basic.QosOk)
+        self._ask(commands.Basic.Consume(queue=queue), commands.Basic.ConsumeOk)
+
+    def ack(self, last: int) -> None:
+        """Ack all up to the one that came as number `last`, from 1."""
+        self._send(commands.Basic.Ack(delivery_tag=last, multiple=True), CHANNEL)
+
     def publish(self, messages: bytes) -> None:
         """Send one or many encoded messages in one write."""
         self._socket.sendall(messages)
@@ -159,12 +168,12 @@ def _content_header(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at + 1 : at + 1 + data[at]], size
 
 
-def encode(queue: str, body: bytes, properties: commands.Basic.Properties) -> bytes:
-    """Encode a message to `queue` on the default exchange, as the bytes that `Connection.publish` takes."""
+def encode(queue: str, body: bytes, properties: commands.Basic.Properties, exchange: str = "") -> bytes:
+    """Encode a message to `queue`, by default on the default exchange, as what `Connection.publish` takes."""
     limit = FRAME_MAX - 8
     parts = [body[start : start + limit] for start in range(0, len(body), limit)]
     frames: list[frame.FrameTypes] = [
-        commands.Basic.Publish(exchange="", routing_key=queue),
+        commands.Basic.Publish(exchange=exchange, routing_key=queue),
         header.ContentHeader(body_size=len(body), properties=properties),
         *(ContentBody(part) for part in parts),
     ]

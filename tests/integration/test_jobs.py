@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, script
+from harness import ConsumerProcess, Producer, consumer, script, wait_until
 
 from consumer.deadletters import read_error_records
 from consumer.messages import ErrorRecord
@@ -69,6 +69,20 @@ def test_a_job_without_reply_to_is_answered_in_the_results_queue(
     producer.publish(TOPOLOGY.jobs, b"{}", message_id="m2")
     assert producer.take(TOPOLOGY.results).properties.correlation_id == "m2"
     running.wait_for("ack after")
+
+
+@pytest.mark.parametrize("queue", [TOPOLOGY.results, TOPOLOGY.dead])
+def test_what_was_looked_at_many_times_is_still_there(
+    running: ConsumerProcess, producer: Producer, queue: str
+) -> None:
+    """RabbitMQ 4 deletes what came back 20 times, unless the queue says otherwise."""
+    producer.publish(TOPOLOGY.jobs, b'{"fail": 1}')
+    running.wait_for("dead-letter")
+    for _ in range(30):
+        wait_until(lambda: producer.depth(queue) == 1, "the message to be there")
+        method, _, _ = producer.channel.basic_get(queue)
+        producer.channel.basic_nack(method.delivery_tag, requeue=True)
+    wait_until(lambda: producer.depth(queue) == 1, "the message to be back")
 
 
 def test_an_error_line_gives_an_error_reply_a_dead_letter_and_a_record(

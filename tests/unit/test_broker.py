@@ -18,6 +18,7 @@ from consumer import broker
 from consumer.broker import Broker, Delivery
 from consumer.connection import refusal_explained
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
+from consumer.holding import Holding
 from consumer.lifetime import Lifetime
 from consumer.messages import Message
 from consumer.properties import APP_ID, properties, received
@@ -42,6 +43,7 @@ class FakeBroker:
     """As much of a broker as a settlement needs."""
 
     lifetime: Lifetime = field(default_factory=Lifetime)
+    holding: Holding = field(default_factory=Holding)
 
 
 @dataclass
@@ -63,7 +65,9 @@ class FakeChannel:
             raise self.fault
 
     def delivery(self) -> Delivery:
-        return Delivery(FULL, cast("Broker", FakeBroker()), cast("Channel", self), 5, redelivered=False)
+        return Delivery(
+            FULL, cast("Broker", FakeBroker()), cast("Channel", self), 5, redelivered=False, consumer="tag"
+        )
 
 
 class DeafChannel(FakeChannel):
