@@ -47,12 +47,18 @@ def test_nobody_has_a_password_or_a_hash_of_one_in_the_file() -> None:
     assert [set(entry) for entry in DEFINITIONS["users"]] == [{"name", "tags"}] * len(USERS)
 
 
-def test_only_the_operator_may_use_the_console() -> None:
+def test_only_the_operator_may_use_the_console_and_what_scales_may_ask_it() -> None:
     assert {entry["name"]: entry["tags"] for entry in DEFINITIONS["users"]} == {
         "consumer": [],
         "producer": [],
         "operator": ["management"],
+        "scaler": ["management"],
     }
+
+
+def test_what_scales_may_look_and_touch_nothing() -> None:
+    names = ["amq.default", *(queue.name for queue in TOPOLOGY.queues())]
+    assert not [name for name in names for act in ("configure", "write", "read") if may("scaler", act, name)]
 
 
 def test_the_consumer_configures_nothing_and_reads_jobs_alone() -> None:
