@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,8 @@ class Image:
     stop_signal: str = ""
 
     def container(
-        self, argv: Sequence[str], *, shared: Sequence[str] = (), **variables: str
-    ) -> tuple[list[str | Path], dict[str, str]]:
+        self, argv: Sequence[str], *, shared: Sequence[str] = (), variables: Mapping[str, str] | None = None
+    ) -> tuple[list[str], dict[str, str]]:
         """Give the command line and environment that run a program as `docker run --read-only --tmpfs /tmp` would.
 
         `shared`: more of bubblewrap's options. The network is that of the host.
@@ -64,9 +64,9 @@ class Image:
             "--gid",
             gid,
         ]
-        mounts = ["--ro-bind", self.root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", *shared]  # noqa: S108
+        mounts = ["--ro-bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", *shared]  # noqa: S108
         rest = ["--cap-drop", "ALL", "--chdir", self.folder, "--", *argv]
-        return [*outside, "bwrap", *options, *mounts, *rest], {**self.environment, **variables}
+        return [*outside, "bwrap", *options, *mounts, *rest], {**self.environment, **(variables or {})}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,27 +55,24 @@ TOOK = pytest.StashKey[str]()
 
 @contextmanager
 def container(
-    image: Image, *argv: str, models: Path | None = None, **variables: str
+    image: Image, argv: Sequence[str], variables: Mapping[str, str], models: Path
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a container, with its own command unless one is given; it is gone after the block."""
-    shared = ["--ro-bind", str(models), "/srv"] if models else []
-    command, environment = image.container(
-        [*image.entry_point, *(argv or image.command)], shared=shared, **variables
-    )
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as started:
+    """Start a container with the models in place; it is gone after the block."""
+    shared = ["--ro-bind", str(models), "/srv"]
+    command, environment = image.container(argv, shared=shared, variables=variables)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as started:
         try:
             yield started
         finally:
             started.kill()  # and its processes with it
 
 
-def said(image: Image, *argv: str, **variables: str) -> tuple[int | None, str, str]:
-    """Run a command to its end."""
-    with container(image, *argv, **variables) as running:
-        out, err = running.communicate(timeout=PATIENCE_S)
-    return running.returncode, out, err
+def said(image: Image, argv: Sequence[str], variables: Mapping[str, str], models: Path) -> tuple[int | None, str]:
+    """Run a command to its end; give its exit code and what it printed."""
+    with container(image, argv, variables, models) as running:
+        out, _ = running.communicate(timeout=PATIENCE_S)
+    return running.returncode, out
 
 
 def wait_for(running: subprocess.Popen[str], text: str) -> str:
@@ -105,19 +102,19 @@ def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
         "CONSUMER_HTTP_PORT": str(port),
         "CONSUMER_HTTP_HOST": "127.0.0.1",
     }
-    with container(image, models=models, CONSUMER_POOL_SIZE="1", **variables) as running:
+    variables["CONSUMER_POOL_SIZE"] = "1"
+    with container(image, [*image.entry_point, *image.command], variables, models) as running:
         wait_for(running, "ready:")
         reply_to = producer.reply_queue()
         producer.publish("classifier.jobs", JOB, reply_to=reply_to)
         assert producer.take(reply_to).json["status"] == "succeeded"
-        code, out, _ = said(image, *image.health_check[1:], **variables)
-        assert (code, out) == (0, "ok\n")
-        checked, findings, _ = said(image, "check", "--json", models=models, **variables)
-        assert checked == 0, findings
+        assert said(image, image.health_check, variables, models) == (0, "ok\n")
+        code, findings = said(image, [*image.entry_point, "check"], variables, models)
+        assert code == 0, findings
         os.kill(first_process(running), getattr(signal, image.stop_signal))
         wait_for(running, "stopped")
         assert running.wait(PATIENCE_S) == 0
-    code, out, _ = said(image, *image.health_check[1:], **variables)
+    code, out = said(image, image.health_check, variables, models)
     assert (code, "no answer" in out) == (1, True)
 
 

@@ -22,9 +22,8 @@ from definitions import USERS
 from dockerfile_parse import DockerfileParser
 from imagebuild import DOCKERFILE
 
-from consumer.broker import CALL_TIMEOUT_S
 from consumer.configuration import ENV_PREFIX, load
-from consumer.connection import CLOSE_TIMEOUT_S
+from consumer.connection import CALL_TIMEOUT_S, CLOSE_TIMEOUT_S
 from consumer.forker import START_TIMEOUT_S
 from consumer.health import LIVE, READY
 from consumer.service import INTERRUPT_S
@@ -173,7 +172,7 @@ SERVICES: dict[str, Manifest] = COMPOSE["services"]
 def composed(text: str, folder: Path) -> str:
     """Give what the schema of Compose files has against a text; nothing if it is valid."""
     (folder / "compose.yaml").write_text(text)
-    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", folder / "compose.yaml"]
+    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(folder / "compose.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return "" if done.returncode == 0 else done.stdout
 

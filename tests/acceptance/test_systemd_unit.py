@@ -1,0 +1,96 @@
+"""The unit: what systemd's own tools say of it, and how it fares under a real systemd."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from booted import NAME, UNITS, Booted, booted, write
+from harness import PATIENCE_S, Producer, wait_until
+from management import Management
+
+UNIT = UNITS / NAME
+#: Of 10. What is left is that it talks to the network and reads /proc.
+MOST_EXPOSED = 1.5
+#: A classifier that tells who it is, and whether it could speak for the service or finds its login.
+COMMAND = """
+command = ["/bin/sh", "-c", "echo OUTPUT: $(id -u)$(env | grep -c -e NOTIFY -e CREDENTIALS -e PASSWORD)"]
+"""
+
+
+def analyzed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+def verified(folder: Path, text: str) -> list[str]:
+    """Give what systemd has against a unit, but for the program that is not installed here."""
+    (folder / NAME).write_text(text)
+    said = analyzed("verify", "--recursive-errors=no", folder / NAME).stderr.splitlines()
+    return [line for line in said if NAME in line and "is not executable" not in line]
+
+
+def test_systemd_takes_every_line_and_would_not_take_any(tmp_path: Path) -> None:
+    text = UNIT.read_text()
+    assert verified(tmp_path, text) == []
+    [complaint] = verified(tmp_path, text.replace("WatchdogSec=60", "WatchdogSecs=60"))
+    assert "Unknown key 'WatchdogSecs'" in complaint
+    dropped = (UNITS / "sandbox.conf").read_text()
+    assert verified(tmp_path, f"{text}\n{dropped}") == []
+
+
+def exposure(folder: Path, text: str) -> float:
+    (folder / NAME).write_text(text)
+    said = analyzed("security", "--offline=true", folder / NAME).stdout
+    return float(re.findall(r"Overall exposure level for \S+: ([\d.]+)", said)[0])
+
+
+def test_it_is_open_to_little(tmp_path: Path) -> None:
+    text = UNIT.read_text()
+    assert exposure(tmp_path, text) <= MOST_EXPOSED
+    assert (
+        exposure(tmp_path, text.replace("ProtectSystem=strict", "").replace("PrivateUsers=yes", "")) > MOST_EXPOSED
+    )
+
+
+@pytest.fixture(params=["", "sandbox"], ids=["as it is", "with sandbox.conf"])
+def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Path) -> Iterator[Booted]:
+    node, vhost = management.node, management.vhost
+    settings = f'amqp_url = "amqp://{node.user}@127.0.0.1:{node.amqp_port}/{vhost}"\npool_size = 1\n{COMMAND}'
+    drop_ins = ["[Service]\nWatchdogSec=2\nRestartSec=0\n"]
+    if request.param:
+        settings += "sandbox = true\n"
+        drop_ins.append((UNITS / "sandbox.conf").read_text())
+    write(tmp_path / "given", settings, node.password, drop_ins)
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a systemd of its own")
+    with booted(tmp_path / "given") as up:
+        yield up
+
+
+def test_it_starts_works_reloads_is_watched_and_stops(machine: Booted, producer: Producer) -> None:
+    machine.systemctl("start")
+    assert machine.show("StatusText") == "taking jobs; 0 running in 1 slots"
+    reply_to = producer.reply_queue()
+    producer.publish("classifier.jobs", b"{}", reply_to=reply_to)
+    user = int(producer.take(reply_to).json["output"])
+    # A user of systemd's making, and a zero: no variable of the service's own.
+    assert user // 10 in range(61184, 65520)
+    assert user % 10 == 0
+    machine.systemctl("reload")
+    wait_until(lambda: "nothing to reload" in machine.log(), "the reload")
+    os.kill(machine.main_process(), signal.SIGSTOP)
+    wait_until(lambda: machine.show("NRestarts") == "1", "the watchdog")
+    wait_until(lambda: machine.show("ActiveState") == "active", "the next start")
+    machine.systemctl("stop")
+    assert (machine.show("Result"), machine.show("ExecMainStatus")) == ("success", "0")
+    assert machine.log().endswith("stopped\n")
+
+
+def test_the_unit_names_what_is_installed_there() -> None:
+    assert "ExecStart=/opt/rabbitmq-classifier/bin/consumer run\n" in UNIT.read_text()
