@@ -150,13 +150,14 @@ def control_group() -> Iterator[Path]:
     try:
         yield group
     finally:
-        wait_until(lambda: _removed(group), "the control groups to be empty")
+        wait_until(lambda: _removed(group.name), "the control groups to be empty")
 
 
-def _removed(group: Path) -> bool:
-    for folder in sorted(group.rglob("*/"), reverse=True):
-        with suppress(OSError):
-            folder.rmdir()
-    with suppress(OSError):
-        group.rmdir()
-    return not group.exists()
+def _removed(name: str) -> bool:
+    """Remove the groups of this name, of which systemd makes one in each hierarchy that there is."""
+    found = [*Path("/sys/fs/cgroup").glob(name), *Path("/sys/fs/cgroup").glob(f"*/{name}")]
+    for group in found:
+        for folder in (*sorted(group.rglob("*/"), reverse=True), group):
+            with suppress(OSError):
+                folder.rmdir()
+    return not any(group.exists() for group in found)
