@@ -48,6 +48,9 @@ mount --bind "$PACKAGES" /opt/packages
 install -m 755 "$GIVEN/consumer" /opt/rabbitmq-classifier/bin/
 cp "$GIVEN"/etc/* /etc/rabbitmq-classifier/
 cp -r "$GIVEN"/units/* /etc/systemd/system/
+for folder in /tmp /var/tmp; do
+    mount -t tmpfs -o mode=1777 tmpfs $folder
+done
 mount --make-rshared /
 exec env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=none.target
 """

@@ -12,14 +12,17 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
 from dockerfile_parse import DockerfileParser
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -27,6 +30,8 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 #: installed: no script of a package has anything to do for a Python.
 BASE_PACKAGES = "python3,python3-venv,dash,coreutils,findutils,libc-bin,libstdc++6,base-files"
 BUILD_TIMEOUT_S = 120
+#: Where RUN finds them.
+WHEELS = "/tmp/wheels"  # noqa: S108 - the image's
 #: Nothing of ours has to be said in the image's log.
 IGNORED = ("LABEL", "EXPOSE")
 
@@ -97,21 +102,22 @@ def unpack_base(root: Path) -> None:
 def fetch_wheels(folder: Path) -> dict[str, str]:
     """Fetch what pip would fetch in the image; give the variables that make it look there, and not further.
 
-    The build has no network then, which shows that nothing else is fetched.
+    The build has no network then, which shows that nothing else is fetched. What has to be fetched is known from
+    what is installed here; if it were too little, the build would fail.
     """
-    pip: list[str | Path] = [ROOT / ".venv/bin/pip" if (ROOT / ".venv").exists() else "pip"]
-    options = [
-        "--quiet",
-        "--disable-pip-version-check",
-        "--constraint",
-        ROOT / "constraints.txt",
-        "--dest",
-        folder,
-    ]
-    _run([*pip, "download", *options, ROOT, "setuptools>=77", "wheel"], dict(os.environ))
-    for ours in folder.glob("rabbitmq_classifier-*"):
-        ours.unlink()
-    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+    pinned = sorted({f"{name}=={version(name)}" for name in needed("rabbitmq-classifier")})
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--dest", str(folder)]
+    _run([sys.executable, "-m", "pip", "download", *options, *pinned, "setuptools>=77"], dict(os.environ))
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS}
+
+
+def needed(name: str) -> Iterator[str]:
+    """Give all that a distribution needs, without its extras."""
+    for line in requires(name) or []:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement.name
+            yield from needed(requirement.name)
 
 
 def build(base: Path, folder: Path, wheels: Path, variables: dict[str, str]) -> Image:
@@ -162,9 +168,9 @@ def _set(image: Image, name: str, value: str) -> None:
 
 def _run_in(image: Image, command: str, wheels: Path, variables: dict[str, str]) -> None:
     mounts = ["--bind", image.root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - the image's
-    mounts += ["--ro-bind", wheels, "/tmp/wheels"]  # noqa: S108 - the image's
+    mounts += ["--ro-bind", wheels, WHEELS]
     options = ["--unshare-pid", "--unshare-net", "--die-with-parent", "--chdir", image.folder]
-    environment = {**image.environment, **variables, "PIP_FIND_LINKS": "/tmp/wheels", "HOME": "/root"}  # noqa: S108
+    environment = {**image.environment, **variables, "HOME": "/root"}
     _run(["bwrap", *mounts, *options, "--", "/bin/sh", "-c", command], environment)
 
 

@@ -124,7 +124,7 @@ def train(image: Image, models: Path) -> None:
     models.chmod(0o777)
     shared = ["--bind", str(models), "/srv"]
     for argv in (
-        ["classifier", "generate", "--out", "machines.csv"],
+        ["classifier", "generate", "--per-class", "10", "--out", "machines.csv"],
         ["classifier", "train", "machines.csv", "--out", "models/machines"],
     ):
         command, environment = image.container(argv, shared=shared)
