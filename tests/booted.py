@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import sysconfig
 import uuid
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,7 @@ from harness import PATIENCE_S, wait_until
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "deploy" / "systemd"
 NAME = "rabbitmq-classifier.service"
-#: The unit hides /home and /root, where a test's Python often is: so it is Debian's, with the packages of ours.
-PROGRAM = '#!/bin/sh\nexec /usr/bin/python3 -m consumer "$@"\n'
+PROGRAM = '#!/bin/sh\nexec {python} -m consumer "$@"\n'
 #: For the test: no other units, packages by another way, and the log in a file, for there is no journal.
 TEST_CONF = """
 [Unit]
@@ -95,6 +95,21 @@ class Booted:
         return False
 
 
+def interpreter() -> Path:
+    """Find a Python that the unit does not hide, as it does all in /home and /root, for the packages of ours."""
+    ours = Path(sys.executable).resolve()
+    return ours if ours.parts[1] not in ("home", "root") else Path("/usr/bin") / ours.name
+
+
+def obstacle() -> str | None:
+    """Say why no systemd can be started here; None if one can."""
+    if os.geteuid() != 0:
+        return "only root can start a systemd of its own"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        return "this container may not have name spaces of its own"
+    return None if interpreter().exists() else f"the unit hides our Python, and there is no {interpreter()}"
+
+
 def write(given: Path, settings: str, password: str, drop_ins: Sequence[str]) -> None:
     """Put together what the machine gets: the unit as it is, and files such as an operator makes."""
     drops = given / "units" / f"{NAME}.d"
@@ -104,7 +119,7 @@ def write(given: Path, settings: str, password: str, drop_ins: Sequence[str]) ->
     (given / "units" / "none.target").write_text("[Unit]\nDescription=nothing\n")
     for number, text in enumerate((TEST_CONF, *drop_ins)):
         (drops / f"{number}.conf").write_text(text)
-    (given / "consumer").write_text(PROGRAM)
+    (given / "consumer").write_text(PROGRAM.format(python=interpreter()))
     (given / "etc" / "consumer.toml").write_text(settings)
     (given / "etc" / "amqp_password").write_text(password)
     (given / "etc" / "amqp_password").chmod(0o600)

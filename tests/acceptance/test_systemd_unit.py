@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from booted import NAME, UNITS, Booted, booted, write
+from booted import NAME, UNITS, Booted, booted, obstacle, write
 from harness import PATIENCE_S, Producer, wait_until
 from management import Management
 
@@ -67,8 +67,8 @@ def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Pa
         settings += "sandbox = true\n"
         drop_ins.append((UNITS / "sandbox.conf").read_text())
     write(tmp_path / "given", settings, node.password, drop_ins)
-    if os.geteuid() != 0:
-        pytest.skip("only root can start a systemd of its own")
+    if reason := obstacle():
+        pytest.skip(reason)
     with booted(tmp_path / "given") as up:
         yield up
 
