@@ -17,9 +17,19 @@ from management import Management
 UNIT = UNITS / NAME
 #: Of 10. What is left is that it talks to the network and reads /proc.
 MOST_EXPOSED = 1.5
-#: A classifier that tells who it is, and whether it could speak for the service or finds its login.
+#: A classifier that tells who it is, and whether it could speak for the service or find its login. May be slow.
 COMMAND = """
-command = ["/bin/sh", "-c", "echo OUTPUT: $(id -u)$(env | grep -c -e NOTIFY -e CREDENTIALS -e PASSWORD)"]
+command = ["/bin/sh", "-c", '''
+grep -q slow "$0" && echo LOG: begun && sleep 2
+echo OUTPUT: $(id -u)$(env | grep -c -e NOTIFY -e CREDENTIALS -e PASSWORD)
+''']
+"""
+#: Sooner than the unit has it; the time to stop is less than a slow job takes, so the consumer must ask for more.
+SOONER = """
+[Service]
+WatchdogSec=2
+RestartSec=0
+TimeoutStopSec=1
 """
 
 
@@ -62,7 +72,7 @@ def test_it_is_open_to_little(tmp_path: Path) -> None:
 def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Path) -> Iterator[Booted]:
     node, vhost = management.node, management.vhost
     settings = f'amqp_url = "amqp://{node.user}@127.0.0.1:{node.amqp_port}/{vhost}"\npool_size = 1\n{COMMAND}'
-    drop_ins = ["[Service]\nWatchdogSec=2\nRestartSec=0\n"]
+    drop_ins = [SOONER]
     if request.param:
         settings += "sandbox = true\n"
         drop_ins.append((UNITS / "sandbox.conf").read_text())
@@ -73,7 +83,9 @@ def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Pa
         yield up
 
 
-def test_it_starts_works_reloads_is_watched_and_stops(machine: Booted, producer: Producer) -> None:
+def test_it_starts_works_reloads_is_watched_and_stops_when_its_job_has_ended(
+    machine: Booted, producer: Producer
+) -> None:
     machine.systemctl("start")
     assert machine.show("StatusText") == "taking jobs; 0 running in 1 slots"
     reply_to = producer.reply_queue()
@@ -87,7 +99,10 @@ def test_it_starts_works_reloads_is_watched_and_stops(machine: Booted, producer:
     os.kill(machine.main_process(), signal.SIGSTOP)
     wait_until(lambda: machine.show("NRestarts") == "1", "the watchdog")
     wait_until(lambda: machine.show("ActiveState") == "active", "the next start")
+    producer.publish("classifier.jobs", b'{"slow": true}', reply_to=reply_to)
+    wait_until(lambda: "begun" in machine.log(), "the slow job")
     machine.systemctl("stop")
+    assert int(producer.take(reply_to).json["output"]) % 10 == 0
     assert (machine.show("Result"), machine.show("ExecMainStatus")) == ("success", "0")
     assert machine.log().endswith("stopped\n")
 
