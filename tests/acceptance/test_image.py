@@ -18,7 +18,7 @@ from typing import Any
 
 import imagebuild
 import pytest
-from harness import PATIENCE_S, Producer, Tell
+from harness import BIN, PATIENCE_S, Producer, Tell
 from imagebuild import Image
 
 from consumer.nodefolder import free_ports
@@ -180,7 +180,7 @@ def test_the_linter_finds_nothing_and_would_find_something() -> None:
 def lint(text: str) -> list[str]:
     """Give the rules that a Dockerfile breaks."""
     done = subprocess.run(
-        ["hadolint", "--format", "json", "-"],
+        [BIN / "hadolint", "--format", "json", "-"],
         input=text,
         capture_output=True,
         text=True,

@@ -20,6 +20,7 @@ import pytest
 import yaml
 from definitions import USERS
 from dockerfile_parse import DockerfileParser
+from harness import BIN
 from imagebuild import DOCKERFILE
 
 from consumer.configuration import ENV_PREFIX, load
@@ -172,7 +173,12 @@ SERVICES: dict[str, Manifest] = COMPOSE["services"]
 def composed(text: str, folder: Path) -> str:
     """Give what the schema of Compose files has against a text; nothing if it is valid."""
     (folder / "compose.yaml").write_text(text)
-    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(folder / "compose.yaml")]
+    command = [
+        str(BIN / "check-jsonschema"),
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(folder / "compose.yaml"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return "" if done.returncode == 0 else done.stdout
 
