@@ -30,7 +30,11 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 #: installed: no script of a package has anything to do for a Python.
 BASE_PACKAGES = "python3,python3-venv,dash,coreutils,findutils,libc-bin,libstdc++6,base-files"
 BUILD_TIMEOUT_S = 120
-#: Where RUN finds them.
+#: Files are made and removed by the ten thousand: in memory, where there is room.
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+NEEDED_BYTES = 3 * 1024**3
+PREFIX = "consumer-image-"
+#: Where RUN finds the wheels.
 WHEELS = "/tmp/wheels"  # noqa: S108 - the image's
 #: Nothing of ours has to be said in the image's log.
 IGNORED = ("LABEL", "EXPOSE")
@@ -77,11 +81,12 @@ class Image:
 @contextmanager
 def workshop() -> Iterator[Path]:
     """Give a folder that other users may enter, unlike pytest's; it is gone after the block, whatever happened."""
-    prefix = "consumer-image-"
-    for left in Path("/var/tmp").glob(f"{prefix}*"):  # noqa: S108 - of a test that was killed
-        if not Path(f"/proc/{left.name.removeprefix(prefix).partition('-')[0]}").exists():
+    room = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
+    shelf = SHARED_MEMORY if room > NEEDED_BYTES else Path(tempfile.gettempdir())
+    for left in shelf.glob(f"{PREFIX}*"):  # of a test that was killed
+        if not Path(f"/proc/{left.name.removeprefix(PREFIX).partition('-')[0]}").exists():
             shutil.rmtree(left)
-    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=shelf))
     folder.chmod(0o755)
     try:
         yield folder
