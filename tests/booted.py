@@ -136,7 +136,19 @@ def booted(given: Path) -> Iterator[Booted]:
             "PACKAGES": sysconfig.get_path("purelib"),
             "GROUP": str(group),
         }
-        apart = ["unshare", "--fork", "--kill-child", "--pid", "--mount", "--ipc", "--uts"]
+        # It ignores SIGTERM, and would outlive a test that is killed.
+        apart = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--fork",
+            "--kill-child",
+            "--pid",
+            "--mount",
+            "--ipc",
+            "--uts",
+        ]
         console = (given / "console").open("w")
         with console, subprocess.Popen([*apart, "sh", "-c", BOOT], env=variables, stderr=console) as started:
             try:
