@@ -18,7 +18,7 @@ UNIT = UNITS / NAME
 #: Of 10. What is left is that it talks to the network and reads /proc.
 MOST_EXPOSED = 1.5
 #: A classifier that tells who it is, and whether it could speak for the service or find its login. May be slow.
-COMMAND = """
+PROGRAM = """
 command = ["/bin/sh", "-c", '''
 grep -q slow "$0" && echo LOG: begun && sleep 2
 echo OUTPUT: $(id -u)$(env | grep -c -e NOTIFY -e CREDENTIALS -e PASSWORD)
@@ -68,13 +68,23 @@ def test_it_is_open_to_little(tmp_path: Path) -> None:
     )
 
 
-@pytest.fixture(params=["", "sandbox"], ids=["as it is", "with sandbox.conf"])
+#: A warm worker; with a library that is large, and in C.
+WARM = 'classifier = "numpy:ndim"'
+
+
+def under(*settings: str) -> pytest.MarkDecorator:
+    """Run a test on a machine for each of these settings."""
+    return pytest.mark.parametrize("machine", settings, ids=map(str, range(len(settings))), indirect=True)
+
+
+@pytest.fixture
 def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Path) -> Iterator[Booted]:
     node, vhost = management.node, management.vhost
-    settings = f'amqp_url = "amqp://{node.user}@127.0.0.1:{node.amqp_port}/{vhost}"\npool_size = 1\n{COMMAND}'
+    settings = (
+        f'amqp_url = "amqp://{node.user}@127.0.0.1:{node.amqp_port}/{vhost}"\npool_size = 1\n{request.param}'
+    )
     drop_ins = [SOONER]
-    if request.param:
-        settings += "sandbox = true\n"
+    if "sandbox" in request.param:
         drop_ins.append((UNITS / "sandbox.conf").read_text())
     write(tmp_path / "given", settings, node.password, drop_ins)
     if reason := obstacle():
@@ -83,28 +93,34 @@ def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Pa
         yield up
 
 
-def test_it_starts_works_reloads_is_watched_and_stops_when_its_job_has_ended(
-    machine: Booted, producer: Producer
-) -> None:
+@under(PROGRAM)
+def test_it_starts_is_watched_and_stops_when_its_job_has_ended(machine: Booted, producer: Producer) -> None:
     machine.systemctl("start")
     assert machine.show("StatusText") == "taking jobs; 0 running in 1 slots"
-    reply_to = producer.reply_queue()
-    producer.publish("classifier.jobs", b"{}", reply_to=reply_to)
-    user = int(producer.take(reply_to).json["output"])
-    # A user of systemd's making, and a zero: no variable of the service's own.
-    assert user // 10 in range(61184, 65520)
-    assert user % 10 == 0
-    machine.systemctl("reload")
-    wait_until(lambda: "nothing to reload" in machine.log(), "the reload")
     os.kill(machine.main_process(), signal.SIGSTOP)
     wait_until(lambda: machine.show("NRestarts") == "1", "the watchdog")
     wait_until(lambda: machine.show("ActiveState") == "active", "the next start")
+    reply_to = producer.reply_queue()
     producer.publish("classifier.jobs", b'{"slow": true}', reply_to=reply_to)
     wait_until(lambda: "begun" in machine.log(), "the slow job")
     machine.systemctl("stop")
-    assert int(producer.take(reply_to).json["output"]) % 10 == 0
+    user, found = divmod(int(producer.take(reply_to).json["output"]), 10)
+    assert user in range(61184, 65520)  # of systemd's making
+    assert found == 0  # no variable of the service's own
     assert (machine.show("Result"), machine.show("ExecMainStatus")) == ("success", "0")
     assert machine.log().endswith("stopped\n")
+
+
+@under(WARM, f"{PROGRAM}\nsandbox = true")
+def test_warm_workers_and_sandboxes_work_in_it_and_are_reloaded(machine: Booted, producer: Producer) -> None:
+    machine.systemctl("start")
+    reply_to = producer.reply_queue()
+    producer.publish("classifier.jobs", b"{}", reply_to=reply_to)
+    assert producer.take(reply_to).json["status"] == "succeeded"
+    machine.systemctl("reload")
+    wait_until(lambda: re.search("reloaded: new jobs|nothing to reload", machine.log()), "the reload")
+    machine.systemctl("stop")
+    assert machine.show("Result") == "success"
 
 
 def test_the_unit_names_what_is_installed_there() -> None:
