@@ -219,7 +219,8 @@ class Broker:
             BrokerRefusedError: it is not.
         """
         async with self._throw_away_channel(f"find {name}") as channel:
-            await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
+            with suppress(ChannelAccessRefused):  # 4.2.6 and 4.3.0 want the right to configure for a mere look
+                await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
 
     async def consume(
         self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, FieldValue] = NOTHING_MORE

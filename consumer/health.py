@@ -21,13 +21,19 @@ LIVE, READY, METRICS = "/live", "/ready", "/metrics"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What health is judged by. `overdue`: runs that should have ended, whatever their classifier did."""
+    """What health is judged by, and how busy we are.
+
+    `overdue`: runs that should have ended, whatever their classifier did. `running`: deliveries that are being
+    handled. `slots`: how many can be.
+    """
 
     is_loaded: bool = False
     is_broken: bool = False
     is_consuming: bool = False
     is_stopping: bool = False
     overdue: int = 0
+    running: int = 0
+    slots: int = 0
 
 
 F = TypeVar("F")

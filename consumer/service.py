@@ -36,6 +36,7 @@ from consumer.remembered import Remembered
 from consumer.runner import Runner, open_runner
 from consumer.settings import Settings
 from consumer.spans import UNTRACED, Tracer, tracing
+from consumer.systemd import Systemd
 
 log = logging.getLogger(__name__)
 
@@ -111,14 +112,16 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         tracing(settings.topology.jobs, consumer_name(), is_on=settings.tracing) as tracer,
     ):
         metrics, health = Metrics.from_settings(settings), Health()
+        systemd = Systemd(os.environ, health)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(systemd.told())
             if settings.http_port is not None:
                 pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
                 port = await stack.enter_async_context(pages)
                 log.info("health and metrics at http://%s:%d", settings.http_host, port)
             opening = stack.enter_async_context(open_runner(settings, files, os.environ, size=settings.pool_size))
             if runner := await _unless_stopped(opening, signals):
-                service = Service(settings, urls, runner, signals, metrics, tracer=tracer)
+                service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
                 health.facts = service.facts
                 await service.run()
     log.info("stopped")
@@ -151,6 +154,7 @@ class Service:
         signals: Signals,
         metrics: Metrics,
         *,
+        systemd: Systemd,
         tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
@@ -158,6 +162,7 @@ class Service:
         self._signals = signals
         self._topology = settings.topology
         self._metrics = metrics
+        self._systemd = systemd
         self._metrics.slots(busy=0, size=len(runner.slots))
         self._pipeline = Pipeline(
             settings=settings,
@@ -169,7 +174,7 @@ class Service:
             tracer=tracer,
         )
         self._limits = Limits()
-        self._link = Link(urls, self._life, changed=self._metrics.consuming)
+        self._link = Link(urls, self._life, changed=self._consuming_changed)
         self._is_declared = False
         self._take: asyncio.Task[None] | None = None
         self._running: dict[asyncio.Task[None], float] = {}
@@ -183,7 +188,13 @@ class Service:
             is_consuming=self._link.consuming,
             is_stopping=self._signals.asked.is_set(),
             overdue=self._pipeline.due.over(),
+            running=len(self._running),
+            slots=len(self._runner.slots),
         )
+
+    def _consuming_changed(self, consuming: bool) -> None:
+        self._metrics.consuming(consuming)
+        self._systemd.tell()
 
     async def run(self) -> None:
         """Handle deliveries until asked to stop, then drain."""
@@ -274,7 +285,8 @@ class Service:
         """One reload at a time; a signal that comes during one asks for another."""
         while await self._signals.reload.wait():
             self._signals.reload.clear()
-            await self._runner.reload()
+            with self._systemd.reloading():
+                await self._runner.reload()
 
     def _start(self, delivery: Delivery) -> None:
         name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
@@ -290,6 +302,7 @@ class Service:
 
     async def _drain(self, link: asyncio.Task[None]) -> None:
         """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
+        self._systemd.tell()  # now, and not with the next ping, that we stop
         # First no new ones, then back with what has not begun: the other way round RabbitMQ sends them again.
         self._link.end_with_this_life()
         self._stop_taking()

@@ -15,7 +15,7 @@ choices() {
 RabbitMQ is not installed. Choose one:
   - install it: sudo apt-get install rabbitmq-server
   - use one you have: set CONSUMER_AMQP_URL=amqp://user:password@host:5672
-  - start one in Docker: docker compose -f deploy/compose.yaml up
+  - start one in Docker: docker compose -f deploy/compose.yaml up rabbitmq
 END
         ;;
     *) echo "$1 is not installed. Install it: sudo apt-get install $1" ;;

@@ -9,4 +9,4 @@ from typing import Any
 FILE = Path(__file__).parents[1] / "deploy" / "rabbitmq" / "definitions.json"
 DEFINITIONS: dict[str, Any] = json.loads(FILE.read_text())
 VHOST = "classifier"
-USERS = ("consumer", "producer", "operator", "gateway")
+USERS = ("consumer", "producer", "operator", "gateway", "scaler")

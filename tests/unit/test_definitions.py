@@ -47,13 +47,19 @@ def test_nobody_has_a_password_or_a_hash_of_one_in_the_file() -> None:
     assert [set(entry) for entry in DEFINITIONS["users"]] == [{"name", "tags"}] * len(USERS)
 
 
-def test_only_the_operator_may_use_the_console() -> None:
+def test_only_the_operator_may_use_the_console_and_what_scales_may_ask_it() -> None:
     assert {entry["name"]: entry["tags"] for entry in DEFINITIONS["users"]} == {
         "consumer": [],
         "producer": [],
         "operator": ["management"],
         "gateway": [],
+        "scaler": ["management"],
     }
+
+
+def test_what_scales_may_look_and_touch_nothing() -> None:
+    names = ["amq.default", *(queue.name for queue in TOPOLOGY.queues())]
+    assert not [name for name in names for act in ("configure", "write", "read") if may("scaler", act, name)]
 
 
 def test_the_consumer_configures_nothing_and_reads_jobs_alone() -> None:
@@ -72,10 +78,11 @@ def test_the_gateway_publishes_by_queue_name_and_reads_its_stream_alone() -> Non
         TOPOLOGY.dead_letter_exchange,
         TOPOLOGY.gateway,
         "amq.default",
+        "classifier.shards",
         *(queue.name for queue in TOPOLOGY.queues()),
     ]
     assert [name for name in names if may("gateway", "configure", name)] == []
-    assert [name for name in names if may("gateway", "write", name)] == ["amq.default"]
+    assert [name for name in names if may("gateway", "write", name)] == ["amq.default", "classifier.shards"]
     assert [name for name in names if may("gateway", "read", name)] == [TOPOLOGY.gateway]
 
 

@@ -74,6 +74,17 @@ NOT_RUN = {
     "docs/classifiers.md": {
         "## Try it": "has a placeholder; test_commands.py tries jobs",
     },
+    "docs/deploy.md": {  # all held to the files that they name by test_deploy_docs.py
+        "## On a laptop": "`make demo` is `consumer demo`, which test_commands.py runs; `make run` serves",
+        "RabbitMQ first": "root on a server; test_systemd_unit.py starts the unit",
+        "Write the password": "settings; test_deploy_docs.py loads them",
+        "Put the models into": "root on a server; test_systemd_unit.py starts the unit",
+        "## On one machine, with Compose": "needs Docker; test_deploy_files.py validates the file",
+        "starts RabbitMQ, a consumer": "needs Docker; test_deploy_files.py validates the file",
+        "**A classifier of your own**": "needs Docker; test_image.py runs the steps of the image below it",
+        "Build the image": "needs a cluster; test_deploy_files.py validates the manifests",
+        "* The pods keep": "needs a cluster; test_deploy_docs.py compares the secret with the manifest",
+    },
     "docs/gateway.md": {
         "For callers that have no AMQP": "installs an extra, and serves; test_gateway_shown.py runs it",
     },

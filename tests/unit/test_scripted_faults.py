@@ -24,12 +24,14 @@ from consumer import connection, publisher
 from consumer.broker import Broker
 from consumer.configuration import load
 from consumer.errors import ConnectionLostError
+from consumer.health import Health
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
 from consumer.messages import Message, reply
 from consumer.metrics import Metrics
 from consumer.properties import Limits
 from consumer.runner import Slot
 from consumer.service import Service, Signals
+from consumer.systemd import Systemd
 
 SUCCEEDED = Succeeded(output=b"1")
 
@@ -79,7 +81,9 @@ async def service(slot: Slot, **capabilities: bool) -> AsyncIterator[Jobs]:
     async with ScriptedPeer.open(**capabilities) as peer:
         signals = Signals()
         settings = load({"pool_size": 1}, {})
-        running = asyncio.create_task(Service(settings, [peer.url], FakeRunner(slot), signals, Metrics()).run())
+        nobody = Systemd({}, Health())
+        served = Service(settings, [peer.url], FakeRunner(slot), signals, Metrics(), systemd=nobody)
+        running = asyncio.create_task(served.run())
         try:
             yield Jobs(peer)
         finally:

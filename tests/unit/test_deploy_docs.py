@@ -1,0 +1,84 @@
+"""What docs/deploy.md and deploy/rabbitmq/README.md tell a reader to write or to run is true of the files.
+
+Not run: what needs Docker, a cluster, or root on a server. test_systemd_unit.py and test_image.py do the
+same by other means.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from consumer.configuration import load
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "deploy.md").read_text()
+KUBERNETES = "".join(path.read_text() for path in (ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+RABBITMQ = ROOT / "deploy" / "rabbitmq"
+
+
+def fenced(language: str) -> str:
+    [text] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return str(text)
+
+
+def test_the_settings_file_shown_is_one_and_its_password_comes_from_the_unit() -> None:
+    settings = load(tomllib.loads(fenced("toml")) | {"amqp_password_file": "/run/credentials/x"}, {})
+    assert (settings.declare, settings.drain_grace_s) == (False, 60)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\bdeploy/[\w./-]*\w", PAGE))))
+def test_every_file_named_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_the_secrets_to_be_made_are_those_that_the_manifests_ask_for() -> None:
+    made = dict(re.findall(r"create secret generic (\S+) --from-literal=([\w-]+)=", PAGE))
+    assert made == {"rabbitmq-classifier": "amqp-password", "rabbitmq-classifier-scaler": "host"}
+    for name, key in made.items():
+        assert re.search(rf"name: {name}\n\s+key: {key}\n", KUBERNETES)
+
+
+def test_the_services_and_profiles_named_are_in_the_compose_file() -> None:
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    assert set(re.findall(r"--scale (\w+)=", PAGE)) <= compose["services"].keys()
+    profiles = {profile for service in compose["services"].values() for profile in service.get("profiles", [])}
+    assert set(re.findall(r"--profile (\w+)", PAGE)) == profiles
+
+
+def test_the_unit_has_the_paths_that_the_steps_make() -> None:
+    unit = (ROOT / "deploy" / "systemd" / "rabbitmq-classifier.service").read_text()
+    for path in (
+        "/opt/rabbitmq-classifier",
+        "/etc/rabbitmq-classifier/amqp_password",
+        "/var/lib/rabbitmq-classifier",
+    ):
+        assert path in fenced("sh")
+        assert path in unit
+
+
+def test_the_command_that_makes_a_hash_makes_one_like_those_of_the_laptop() -> None:
+    [program] = re.findall(r"python3 -c '(.*)'", (RABBITMQ / "README.md").read_text())
+    said = program.replace("getpass.getpass()", "input()")
+    done = subprocess.run([sys.executable, "-c", said], input="scaler", capture_output=True, text=True, check=True)
+    laptop = {
+        user["name"]: user["password_hash"]
+        for user in json.loads((RABBITMQ / "laptop-users.json").read_text())["users"]
+    }
+    for hashed in (done.stdout, laptop["scaler"]):
+        raw = base64.b64decode(hashed)
+        assert raw[4:] == hashlib.sha256(raw[:4] + b"scaler").digest()
+
+
+def test_every_file_for_rabbitmq_has_its_line() -> None:
+    text = (RABBITMQ / "README.md").read_text()
+    assert [path.name for path in RABBITMQ.iterdir() if f"`{path.name}`" not in text] == ["README.md"]
