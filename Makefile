@@ -55,7 +55,8 @@ broker:
 	@test -n "$$CONSUMER_AMQP_URL" || sh deploy/debian-packages.sh rabbitmq-server
 
 test-packages:
-	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap chromium chromium-driver
+	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap chromium chromium-driver \
+	  graphite-carbon graphite-web prometheus
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
