@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench soak fuzz clean broker test-packages
+.PHONY: help demo run test check bench soak fuzz pictures clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing l
 FUZZ_S ?= 600
 fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for parser, decoder and settings (FUZZ_S: seconds)
 	@FUZZ_S=$(FUZZ_S) PYTHONPATH=tests $(BIN)/python -m fuzz
+
+pictures: $(VENV)/.installed-test test-packages ## take those in docs/pictures anew; look at them before you commit
+	@PYTHONPATH=tests:deploy/grafana $(BIN)/python -m pictures
 
 clean: ## remove what the targets made; stops this folder's RabbitMQ node first
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
