@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check reference bench scale soak fuzz clean broker test-packages
+.PHONY: help demo run test check reference bench scale soak fuzz pictures clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ FUZZ_S ?= 600
 fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for parser, decoder and settings (FUZZ_S: seconds)
 	@FUZZ_S=$(FUZZ_S) PYTHONPATH=tests $(BIN)/python -m fuzz
 
+pictures: $(VENV)/.installed-test test-packages ## take those in docs/pictures anew; look at them before you commit
+	@PYTHONPATH=tests:deploy/grafana $(BIN)/python -m pictures
+
 clean: ## remove what the targets made; stops this folder's RabbitMQ node first
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
 	rm -rf $(VENV) .local-broker models models.trusted bench-results fuzz-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -62,7 +65,8 @@ broker:
 	@test -n "$$CONSUMER_AMQP_URL" || sh deploy/debian-packages.sh rabbitmq-server
 
 test-packages:
-	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap chromium chromium-driver mmdebstrap systemd
+	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap chromium chromium-driver \
+	  graphite-carbon graphite-web mmdebstrap prometheus systemd
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

@@ -43,12 +43,24 @@ NAMES = {
     "jobs.connection_lost": "counter: deliveries that could not be settled because the connection was lost",
     "jobs.remembered": "counter: redeliveries answered with the outcome of a run begun before",
     "replies.unroutable": "counter: replies whose queue is gone or full",
+    "workers.forked": "counter: warm workers that were forked",
+    "workers.retired": "counter: workers that the service has ended: their jobs were done, or one took too much",
+    "workers.died": "counter: workers that ended by themselves: a crash, or the kernel's OOM killer",
+    "workers.refused": "counter: workers that could not be forked",
+    "forkserver.restarted": "counter: fork servers started in place of one that had died",
+    "reloads.succeeded": "counter: reloads (SIGHUP) after which new code and models serve",
+    "reloads.failed": "counter: reloads after which the old code and models go on serving",
+    "connection.opened": "counter: times that jobs began to reach this consumer: the start, and each reconnection",
+    "connection.lost": "counter: times that the connection to RabbitMQ was lost",
     "jobs.queue_wait": "timer: from the message's timestamp (whole seconds) to its delivery",
     "jobs.run": "timer: how long the classifier ran",
     "jobs.total": "timer: from delivery to settlement",
     "slots.busy": "gauge: slots that hold a job",
+    "slots.used": "gauge: slots that held a job, on average over the last 5 s",
     "slots.size": "gauge: slots in all",
     "consuming": "gauge: 1 while jobs reach this consumer, 0 while RabbitMQ is away",
+    "memory.bytes": "gauge: memory of this consumer and all its processes, what they share counted once",
+    "disk.free_bytes": "gauge: room that is left on the disk of `job_dir`",
 }
 #: The same of a gateway. The table is in docs/gateway.md.
 GATEWAY_NAMES = {
@@ -58,6 +70,7 @@ GATEWAY_NAMES = {
     "gateway.inside": "gauge: requests that are being answered, those that wait included",
     "gateway.kept": "gauge: replies that are kept in memory, counted when asked for",
 }
+GAUGES = tuple(name for name, text in NAMES.items() if text.startswith("gauge: "))
 
 #: Upper bounds in seconds: from a warm worker's millisecond to the cap of run times.
 _RUN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
@@ -73,11 +86,34 @@ SETTLEMENTS = {
 }
 
 
+class _Use:
+    """How many slots were held, on average: what a gauge says at one moment is no measure where jobs are short.
+
+    Mutable state: `_busy`, how many are held since `_at`; `_slot_s`, how long they were before, since `_since`.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._busy = 0
+        self._slot_s = 0.0
+        self._at = self._since = now
+
+    def change(self, busy: int, now: float) -> None:
+        self._slot_s += self._busy * (now - self._at)
+        self._busy, self._at = busy, now
+
+    def mean(self, now: float) -> float:
+        """Give the mean since this was last asked."""
+        self.change(self._busy, now)
+        mean = self._slot_s / (now - self._since) if now > self._since else 0.0
+        self._slot_s, self._since = 0.0, now
+        return round(mean, 3)
+
+
 class Metrics:
     """Says what happened, one method a moment. Without a client nothing is sent, but all is counted.
 
     Mutable state: `registry`, the counts; `_lines`, what is not sent yet; `_sending`, the timer that will send it;
-    `_running`, how many jobs are between `received` and `ended`.
+    `_running`, how many jobs are between `received` and `ended`; `_use`, how long slots were held.
     """
 
     def __init__(self, client: StatsClient | None = None, names: Mapping[str, str] = NAMES) -> None:
@@ -86,6 +122,7 @@ class Metrics:
         self._lines = client.pipeline() if client else None
         self._sending: asyncio.TimerHandle | None = None
         self._running = 0
+        self._use = _Use(time.monotonic())
 
     @classmethod
     def from_settings(cls, settings: Settings, names: Mapping[str, str] = NAMES) -> Metrics:
@@ -112,6 +149,7 @@ class Metrics:
 
     def slots(self, *, busy: int, size: int) -> None:
         """A slot was taken or given back."""
+        self._use.change(busy, time.monotonic())
         self._tell(gauges={"slots.busy": busy, "slots.size": size})
 
     def ended(self, outcome: Outcome, settlement: Settlement, *, total_s: float) -> None:
@@ -137,7 +175,33 @@ class Metrics:
 
     def consuming(self, yes: bool) -> None:
         """The link to RabbitMQ came or went."""
-        self._tell(gauges={"consuming": int(yes)})
+        self._tell(counters=["connection.opened" if yes else "connection.lost"], gauges={"consuming": int(yes)})
+
+    def worker_forked(self) -> None:
+        """There is one worker more."""
+        self._tell(counters=["workers.forked"])
+
+    def worker_refused(self) -> None:
+        """A worker was wanted and could not be forked."""
+        self._tell(counters=["workers.refused"])
+
+    def worker_ended(self, *, by_us: bool) -> None:
+        """There is one worker less."""
+        self._tell(counters=["workers.retired" if by_us else "workers.died"])
+
+    def fork_server_restarted(self) -> None:
+        """A fork server had died, and there is another."""
+        self._tell(counters=["forkserver.restarted"])
+
+    def reloaded(self, *, succeeded: bool) -> None:
+        """A reload has ended."""
+        self._tell(counters=["reloads.succeeded" if succeeded else "reloads.failed"])
+
+    def vitals(self, *, memory_bytes: int, free_bytes: int) -> None:
+        """Tell what was measured, and every other gauge again: a statsd may forget those that nobody repeats."""
+        told = {name: self.registry.value(name) for name in GAUGES}
+        told["slots.used"] = self._use.mean(time.monotonic())
+        self._tell(gauges={**told, "memory.bytes": memory_bytes, "disk.free_bytes": free_bytes})
 
     def unroutable(self) -> None:
         """A reply had nowhere to go."""
@@ -165,7 +229,7 @@ class Metrics:
         *,
         counters: Sequence[str] = (),
         timers: Mapping[str, float | None] = MappingProxyType({}),
-        gauges: Mapping[str, int] = MappingProxyType({}),
+        gauges: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         known = {name: seconds for name, seconds in timers.items() if seconds is not None}
         for name in counters:
@@ -182,7 +246,7 @@ class Metrics:
         lines: Pipeline,
         counters: Sequence[str],
         timers: Mapping[str, float],
-        gauges: Mapping[str, int],
+        gauges: Mapping[str, float],
     ) -> None:
         """Add lines for statsd, and see that they are sent."""
         for name in counters:

@@ -60,7 +60,7 @@ class Registry:
         """Begin at zero; `names` gives each name's kind and meaning, `bounds` the buckets of each timer."""
         self._names = {name: text.split(": ", 1) for name, text in names.items()}
         self._times = {name: Histogram(bounds[name]) for name, (kind, _) in self._names.items() if kind == "timer"}
-        self._values: dict[str, int] = {
+        self._values: dict[str, float] = {
             series: 0 for name, (kind, _) in self._names.items() if kind != "timer" for series, _ in _series(name)
         }
 
@@ -68,9 +68,13 @@ class Registry:
         """Add one to a counter."""
         self._values[name] += 1
 
-    def set(self, name: str, value: int) -> None:
+    def set(self, name: str, value: float) -> None:
         """Set a gauge."""
         self._values[name] = value
+
+    def value(self, name: str) -> float:
+        """Tell what a counter or gauge is at."""
+        return self._values[name]
 
     def time(self, name: str, seconds: float) -> None:
         """Add a time to a histogram."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from consumer.job import Job, Outcome
 from consumer.jobfiles import JobFiles
+from consumer.metrics import Metrics
 from consumer.program import ExecRunner, Program
 from consumer.settings import Settings
 from consumer.warm import WarmRunner
@@ -46,9 +47,14 @@ class Runner(Protocol):
 
 @asynccontextmanager
 async def open_runner(
-    settings: Settings, files: JobFiles, environment: Mapping[str, str], *, size: int
+    settings: Settings,
+    files: JobFiles,
+    environment: Mapping[str, str],
+    *,
+    size: int,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Runner]:
-    """Make ready to run jobs in `size` slots; end what serves them afterwards.
+    """Make ready to run jobs in `size` slots; end what serves them afterwards. `metrics`: for what workers do.
 
     Raises:
         ConfigurationError: the program does not exist, or the classifier does not load.
@@ -58,5 +64,5 @@ async def open_runner(
         async with ExecRunner.open(program, files, size=size) as programs:
             yield programs
         return
-    async with WarmRunner.open(settings, files, environment, size=size) as runner:
+    async with WarmRunner.open(settings, files, environment, size=size, metrics=metrics) as runner:
         yield runner

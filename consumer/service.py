@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from consumer import lanes
+from consumer import lanes, vitals
 from consumer.about import about
 from consumer.amqp_url import redacted
 from consumer.broker import Broker, Delivery
@@ -119,8 +119,10 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                 pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
                 port = await stack.enter_async_context(pages)
                 log.info("health and metrics at http://%s:%d", settings.http_host, port)
-            opening = stack.enter_async_context(open_runner(settings, files, os.environ, size=settings.pool_size))
-            if runner := await _unless_stopped(opening, signals):
+            if settings.statsd_host is not None or settings.http_port is not None:
+                await stack.enter_async_context(vitals.told(metrics, files.folder))
+            opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
+            if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
                 service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
                 health.facts = service.facts
                 await service.run()

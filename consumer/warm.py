@@ -19,6 +19,7 @@ from consumer.errors import ConfigurationError
 from consumer.forkserver import NoWorkerError
 from consumer.job import Crashed, Interrupted, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder
+from consumer.metrics import Metrics
 from consumer.room import file_of
 from consumer.settings import Settings
 from consumer.watch import Watch
@@ -60,17 +61,26 @@ class WarmSlot:
 class WarmRunner:
     """Slots that share a pool of workers."""
 
-    def __init__(self, workers: Workers, slots: list[WarmSlot], description: str) -> None:
+    def __init__(self, workers: Workers, slots: list[WarmSlot], description: str, metrics: Metrics) -> None:
         self.slots = slots
+        self._metrics = metrics
         self.description = description
         self.workers = workers
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, files: JobFiles, environment: Mapping[str, str], *, size: int
+        cls,
+        settings: Settings,
+        files: JobFiles,
+        environment: Mapping[str, str],
+        *,
+        size: int,
+        metrics: Metrics | None = None,
     ) -> AsyncIterator[Self]:
         """Load the classifier, fork a worker for every slot; end them all afterwards.
+
+        `metrics` is told how workers come and go; without, nobody is.
 
         Raises:
             ConfigurationError: the classifier does not load, or no worker can be forked.
@@ -78,12 +88,13 @@ class WarmRunner:
         target = settings.classifier or OWN_CLASSIFIER
         home = str(files.home())
         child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
-        workers = Workers(target, child_environment, settings, size=size)
+        metrics = metrics or Metrics()
+        workers = Workers(target, child_environment, settings, size=size, metrics=metrics)
         watch = Watch()
         slots = [WarmSlot(workers, files.folder_of_slot(), settings, watch) for _ in range(size)]
         try:
             await workers.start()
-            yield cls(workers, slots, f"{target} in warm workers, {settings.jobs_per_worker} jobs each")
+            yield cls(workers, slots, f"{target} in warm workers, {settings.jobs_per_worker} jobs each", metrics)
         except NoWorkerError as error:
             raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
         finally:
@@ -100,7 +111,9 @@ class WarmRunner:
         try:
             await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
+            self._metrics.reloaded(succeeded=False)
             for line in str(error).splitlines():  # a traceback; a record is one line
                 log.error("not reloaded, the old classifier goes on serving: %s", line)
         else:
+            self._metrics.reloaded(succeeded=True)
             log.info("reloaded: new jobs go to new workers")

@@ -20,7 +20,7 @@ from pydantic_core import to_json
 from consumer.environment import job_environment
 from consumer.forker import Forked, Reaped
 from consumer.forkserver import ForkServer
-from consumer.job import Job, Outcome, Unsuccessful, Usage
+from consumer.job import Job, Outcome, OverLimit, Unsuccessful, Usage
 from consumer.joblog import job_log
 from consumer.limits import Limits
 from consumer.process import LINGER_S
@@ -35,7 +35,7 @@ class Worker:
     """A worker from its fork to its end.
 
     Mutable state: `jobs_left`, counted down by who hands it jobs, none once it is not fit for another; `gone`
-    once it has been ended and reaped.
+    once it has been ended and reaped; `has_died`, if nobody had ended it.
     """
 
     def __init__(self, server: ForkServer, forked: Forked, *, jobs: int) -> None:
@@ -50,6 +50,7 @@ class Worker:
         self._child = forked.child
         self._jobs = forked.stdin
         self.gone = False
+        self.has_died = False
 
     @property
     def pid(self) -> int:
@@ -79,6 +80,7 @@ class Worker:
                 cause = await run.wait(interrupt)
                 if cause is Cause.ANSWERED and not run.ended.done():
                     await self._linger(run)
+            has_died = self.died.done()
             if run.ended.done() and cause is Cause.ANSWERED:  # without an answer the END is not the worker's own
                 self._after(run)
             else:
@@ -90,6 +92,7 @@ class Worker:
             self._child.listener = None
         run.finish(returncode)
         outcome = conclude(cause, run, returncode=returncode)
+        self.has_died = has_died and not isinstance(outcome, OverLimit)
         if isinstance(outcome, Unsuccessful) and not self.gone:  # only these are asked what they have used
             return replace(outcome, usage=self._used(run))
         return outcome

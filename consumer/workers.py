@@ -17,6 +17,7 @@ from typing import Any
 
 from consumer.errors import ConfigurationError
 from consumer.forkserver import ForkServer, NoWorkerError
+from consumer.metrics import Metrics
 from consumer.settings import Settings
 from consumer.worker import Worker
 
@@ -30,11 +31,20 @@ class Workers:
     `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if the last fork failed.
     """
 
-    def __init__(self, target: str, environment: Mapping[str, str], settings: Settings, *, size: int) -> None:
-        """Keep nothing yet; `size` workers after `start`."""
+    def __init__(
+        self,
+        target: str,
+        environment: Mapping[str, str],
+        settings: Settings,
+        *,
+        size: int,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Keep nothing yet; `size` workers after `start`. `metrics` is told how many come and go."""
         self._target = target
         self._environment = environment
         self._size = size
+        self._metrics = metrics or Metrics()
         self._jobs = settings.jobs_per_worker
         # The kernel counts what earlier jobs have left as well: half of its limit at most, one job has the rest.
         self._max_growth = min(settings.max_worker_growth_bytes, settings.max_memory_bytes // 2)
@@ -159,6 +169,7 @@ class Workers:
         except (NoWorkerError, ConfigurationError) as error:
             self._arrived()
             self.is_broken = True
+            self._metrics.worker_refused()
             # No second attempt from here: the next job makes one, and so no fault becomes a loop.
             log.error("%s", error)
             self._disappoint(NoWorkerError(str(error)))
@@ -183,6 +194,7 @@ class Workers:
             await server.end(forked.child)
             raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
         self.is_broken = False
+        self._metrics.worker_forked()
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 
@@ -196,6 +208,7 @@ class Workers:
         """Replace one that dies while it is idle; unless it never ran a job, for that could become a loop."""
         if worker in self._idle:
             self._idle.remove(worker)
+            worker.has_died = True
             log.warning("worker %d died while it was idle", worker.pid)
             has_worked = worker.jobs_left < self._jobs
             self._discard(worker)
@@ -203,7 +216,8 @@ class Workers:
                 self._top_up()
 
     def _discard(self, worker: Worker) -> None:
-        """Kill it now, and have the rest done: nobody has to wait for that."""
+        """Kill it now, and have the rest done: nobody has to wait for that. Every worker comes here once."""
+        self._metrics.worker_ended(by_us=not worker.has_died)
         if not worker.gone:
             worker.kill()
             self._in_background(worker.end(), name=f"end worker {worker.pid}")
@@ -215,6 +229,7 @@ class Workers:
                 log.error("the fork server has died; starting another")
                 server = await ForkServer.start(self._target, self._environment)
                 self._serve_from(server)
+                self._metrics.fork_server_restarted()
         return server
 
     def _serve_from(self, server: ForkServer) -> None:

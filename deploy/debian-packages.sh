@@ -4,8 +4,8 @@
 #   deploy/debian-packages.sh rabbitmq-server python3-venv
 #
 # Says what it installs before it does. Where it may not install (no root, no sudo without a password) it says
-# what to do for each package and ends with 1. Where there is no apt it only looks for a command of each
-# package's name. It never starts a service: our RabbitMQ is a private node, Debian's own is not needed.
+# what to do for each package and ends with 1. Where there is no apt it only looks for each package's command. It
+# never starts a service: our RabbitMQ is a private node, as are Graphite and Prometheus; Debian's own are not needed.
 set -eu
 
 choices() {
@@ -37,6 +37,8 @@ present() {
     fi
     case $1 in
     rabbitmq-server) [ -x "${RABBITMQ_HOME:-/nonexistent}/sbin/rabbitmq-server" ] || on_path "$1" ;;
+    graphite-carbon) ! command -v apt-get >/dev/null && on_path carbon-cache ;;
+    graphite-web) ! command -v apt-get >/dev/null && on_path graphite-manage ;;
     *) ! command -v apt-get >/dev/null && on_path "$1" ;;
     esac
 }
@@ -109,9 +111,12 @@ elif ! install "$@"; then
     refresh_and_install "$@"
 fi
 rm -f "$log"
-case " $* " in
-*" rabbitmq-server "*)
-    echo "Debian's own RabbitMQ service was not started; it may start at the next boot."
-    echo "It is not needed here: sudo systemctl disable rabbitmq-server"
-    ;;
-esac
+for package in "$@"; do
+    case $package in
+    rabbitmq-server | prometheus) service=$package ;;
+    graphite-carbon) service=carbon-cache ;;
+    *) continue ;;
+    esac
+    echo "Debian's own service $service was not started; it may start at the next boot."
+    echo "It is not needed here: sudo systemctl disable $service"
+done

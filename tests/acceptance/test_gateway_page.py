@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from console import OPTIONS
 from gateways import Gateway, gateway
 from harness import PATIENCE_S, consumer, script
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from test_console import OPTIONS
 
 from consumer import localbroker
 

@@ -29,7 +29,7 @@ from consumer.job import (
     TimedOut,
     Unroutable,
 )
-from consumer.metrics import MAX_DATAGRAM_BYTES, NAMES, Metrics
+from consumer.metrics import MAX_DATAGRAM_BYTES, NAMES, Metrics, _Use
 
 SUCCEEDED = Succeeded(output=b"1", run_s=0.25)
 HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
@@ -199,6 +199,47 @@ def test_a_job_that_its_caller_left_is_done_and_counted_as_such(statsd: Statsd, 
     assert statsd.lines() == ["jobs.acked:1|c", "jobs.abandoned:1|c", "jobs.total:1.000000|ms"]
 
 
+def test_a_link_that_comes_and_goes_is_counted_each_time(statsd: Statsd, metrics: Metrics) -> None:
+    for yes in (True, False, True):
+        metrics.consuming(yes)
+    assert statsd.lines() == [
+        "connection.opened:1|c",
+        "consuming:1|g",
+        "connection.lost:1|c",
+        "consuming:0|g",
+        "connection.opened:1|c",
+        "consuming:1|g",
+    ]
+
+
+def test_with_what_is_measured_every_gauge_is_told_again(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.consuming(True)
+    metrics.slots(busy=1, size=2)
+    statsd.lines()
+    metrics.vitals(memory_bytes=5_000_000_000, free_bytes=7)
+    lines = statsd.lines()
+    used = next(line for line in lines if line.startswith("slots.used:"))
+    assert lines == [
+        "slots.busy:1|g",
+        used,
+        "slots.size:2|g",
+        "consuming:1|g",
+        "memory.bytes:5000000000|g",
+        "disk.free_bytes:7|g",
+    ]
+
+
+def test_how_many_slots_were_used_is_weighed_by_time() -> None:
+    use = _Use(100.0)
+    use.change(2, 101.0)
+    use.change(1, 102.0)
+    assert use.mean(104.0) == 1.0  # 2 for a second and 1 for two, of four
+    assert use.mean(106.0) == 1.0  # still held
+    use.change(0, 107.0)
+    assert use.mean(110.0) == 0.25
+    assert use.mean(110.0) == 0.0
+
+
 ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, TimedOut, Unroutable)
 
 
@@ -211,6 +252,14 @@ async def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(
     metrics.unroutable()
     metrics.remembered()
     metrics.consuming(True)
+    metrics.consuming(False)
+    metrics.worker_forked()
+    metrics.worker_refused()
+    metrics.fork_server_restarted()
+    for yes in (True, False):
+        metrics.worker_ended(by_us=yes)
+        metrics.reloaded(succeeded=yes)
+    metrics.vitals(memory_bytes=1, free_bytes=1)
     metrics.lost()
     metrics.ended(SUCCEEDED, Settlement.ACK, total_s=1.0)
     metrics.ended(Abandoned(), Settlement.ACK, total_s=1.0)

@@ -88,6 +88,14 @@ NOT_RUN = {
     "docs/gateway.md": {
         "For callers that have no AMQP": "installs an extra, and serves; test_gateway_shown.py runs it",
     },
+    "docs/observe.md": {  # all held to what test_observed.py does with the real stores by test_observe_page.py
+        "1. **Graphite**": "root on a server; test_observed.py runs Graphite with these files",
+        "2. **statsd**": "serves; test_observed.py runs it with this configuration",
+        "3. **The consumer**": "serves; test_observed.py runs one with this setting",
+        "4. **Grafana**": "root on a server with Grafana; test_grafana.py judges the files",
+        "1. **The consumer** serves": "serves; test_observed.py runs one with this setting",
+        "Panels and alerts are one table": "test_grafana.py compares what it makes with the files",
+    },
     "docs/operate.md": {
         "It finds in some seconds": "the output of one machine; test_check.py asks for a healthy one",
         "`consumer status` shows": "the output of one moment; test_status.py asks for the same",

@@ -1,0 +1,123 @@
+"""How each kind of question is put to Graphite and to Prometheus. Pure.
+
+Graphite has what statsd made of it with deploy/statsd/config.js, Prometheus what `/metrics` serves; the names
+there are derived by consumer/registry.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from panels import ByCode, Count, Filled, Level, Query, Rate, Share, Time
+
+from consumer.metrics import NAMES
+from consumer.registry import prometheus_name
+
+#: Grafana's variables in the dashboards.
+SELECTED = 'job=~"$job",instance=~"$instance"'
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query in a store's own language, and for Prometheus the name of its line."""
+
+    text: str
+    legend: str = ""
+
+
+def family(name: str) -> str:
+    """Give a metric's name in Prometheus."""
+    return prometheus_name(name, NAMES[name].partition(": ")[0])
+
+
+def _wild(name: str) -> str:
+    return name.replace("<code>", "*")
+
+
+@dataclass(frozen=True, slots=True)
+class Graphite:
+    """Asks Graphite. `where` is the path of hosts, `<prefix>.<host>`, with variables or patterns in it.
+
+    With a `window` counts are those of that time until each point, as an alert wants them; else of each point.
+    """
+
+    where: str = "$prefix.$host"
+    window: str = ""
+
+    def ask(self, query: Query) -> Asked:
+        """Put a question."""
+        return Asked(self._text(query))
+
+    def _text(self, query: Query) -> str:  # noqa: PLR0911 - one for each kind of query
+        match query:
+            case Rate(name, legend, per_s):
+                return f"alias(scaleToSeconds({self._counted(name)}, {per_s}), '{legend}')"
+            case ByCode(name):
+                counts = f"scaleToSeconds(transformNull({self._count(name)}, 0), 60)"
+                return f"groupByNode({counts}, -2, 'sum')"  # the node before `count`
+            case Share(part, whole, legend):
+                return f"alias(asPercent({self._counted(*part)}, {self._counted(*whole)}), '{legend}')"
+            case Filled(part, whole, legend):
+                gauges = [f"sumSeries({self._gauge(name)})" for name in (part, whole)]
+                return f"alias(asPercent({', '.join(gauges)}), '{legend}')"
+            case Time(name, percentile, legend):
+                figure = {50: "median", 95: "upper_95"}[percentile]
+                slowest = f"maxSeries(stats.timers.{self.where}.{name}.{figure})"
+                return f"alias(scale({slowest}, 0.001), '{legend}')"
+            case Level(name, "each"):
+                host = -1 - len(name.split("."))  # counted from the end: a prefix may have dots
+                return f"aliasByNode({self._gauge(name)}, {host})"
+            case Level(name, fold, legend):
+                return f"alias({fold}Series({self._gauge(name)}), '{legend or name}')"
+            case Count(name):
+                return f"alias({self._counted(name)}, '{name}')"
+
+    def _counted(self, *names: str) -> str:
+        """Sum up counts. Idle counters are not sent: nothing there is nothing counted."""
+        counts = f"transformNull(sumSeries({', '.join(map(self._count, names))}), 0)"
+        return f"movingSum({counts}, '{self.window}')" if self.window else counts
+
+    def _count(self, name: str) -> str:
+        return f"stats.counters.{self.where}.{_wild(name)}.count"
+
+    def _gauge(self, name: str) -> str:
+        return f"stats.gauges.{self.where}.{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """Asks Prometheus. `labels` select series; `window` is what a rate is taken over."""
+
+    labels: str = SELECTED
+    window: str = "$__rate_interval"
+
+    def ask(self, query: Query) -> Asked:  # noqa: PLR0911 - one for each kind of query
+        """Put a question."""
+        match query:
+            case Rate(name, legend, per_s):
+                return Asked(self._sum_of_rates(name) + (f" * {per_s}" if per_s > 1 else ""), legend)
+            case ByCode(name):
+                return Asked(f"sum by (code) ({self._rate(name)}) * 60", "{{code}}")
+            case Share(part, whole, legend):
+                parts, wholes = (" + ".join(map(self._sum_of_rates, names)) for names in (part, whole))
+                return Asked(f"100 * ({parts}) / ({wholes})", legend)
+            case Filled(part, whole, legend):
+                return Asked(f"100 * sum({self._series(part)}) / sum({self._series(whole)})", legend)
+            case Time(name, percentile, legend):
+                buckets = f"sum by (le) (rate({self._series(name, '_bucket')}[{self.window}]))"
+                return Asked(f"histogram_quantile({percentile / 100}, {buckets})", legend)
+            case Level(name, "each"):
+                return Asked(self._series(name), "{{instance}}")
+            case Level(name, fold, legend):
+                return Asked(f"{fold}({self._series(name)})", legend)
+            case Count(name):
+                return Asked(f"sum(increase({self._series(name)}[{self.window}]))")
+
+    def _sum_of_rates(self, name: str) -> str:
+        return f"sum({self._rate(name)})"
+
+    def _rate(self, name: str) -> str:
+        return f"rate({self._series(name)}[{self.window}])"
+
+    def _series(self, name: str, suffix: str = "") -> str:
+        return f"{family(name)}{suffix}" + (f"{{{self.labels}}}" if self.labels else "")

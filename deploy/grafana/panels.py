@@ -1,0 +1,369 @@
+"""What the dashboards show, and what is worth waking somebody for: one table of panels, one of alerts.
+
+A row says what is asked, by the metrics' own names (consumer/metrics.py), never how a store is asked; that is
+dialects.py. Everything else in this folder is made from here by generate.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fold = Literal["sum", "min", "max", "each"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often a counter counts, all hosts together: per second, or per minute where it is rare."""
+
+    name: str
+    legend: str
+    per_s: Literal[1, 60] = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ByCode:
+    """The rate per minute of a counter that has a part `<code>` in its name, a line for each code."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many in a hundred of the whole are the part: counters."""
+
+    part: tuple[str, ...]
+    whole: tuple[str, ...]
+    legend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """How many in a hundred of the whole are the part: gauges."""
+
+    part: str
+    whole: str
+    legend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A timer, in seconds: the half that is faster, all but one in twenty; of hosts, the slowest."""
+
+    name: str
+    percentile: Literal[50, 95]
+    legend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A gauge, of all hosts together, or a line for each host."""
+
+    name: str
+    fold: Fold
+    legend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How often a counter has counted in the time that is looked at."""
+
+    name: str
+
+
+Query = Rate | ByCode | Share | Filled | Time | Level | Count
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A graph, or one number. `answers`: the question, and where to look if the answer is bad. 24 columns wide."""
+
+    title: str
+    answers: str
+    unit: str
+    queries: tuple[Query, ...]
+    kind: Literal["graph", "number"] = "graph"
+    width: int = 12
+    bad_above: float | None = None
+    bad_below: float | None = None
+
+
+SETTLED = ("jobs.acked", "jobs.dead_lettered")
+
+#: Row -> its panels.
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "At a glance": (
+        Panel(
+            "Consumers",
+            "How many consumers does RabbitMQ send jobs to? At 0 nothing is done.",
+            "short",
+            (Level("consuming", "sum", "consumers"),),
+            "number",
+            4,
+            bad_below=1,
+        ),
+        Panel(
+            "Jobs done",
+            "Do jobs flow? Per second, answered or with nobody left to answer.",
+            "ops",
+            (Rate("jobs.acked", "done", 1),),
+            "number",
+            4,
+        ),
+        Panel(
+            "Dead-lettered",
+            "How many of a hundred jobs fail for good? `consumer dead-letters list` says which and why.",
+            "percent",
+            (Share(("jobs.dead_lettered",), SETTLED, "dead-lettered"),),
+            "number",
+            4,
+            bad_above=10,
+        ),
+        Panel(
+            "Slots busy",
+            "How busy are the slots? Always 100 % and a queue that grows: add consumers.",
+            "percent",
+            (Filled("slots.used", "slots.size", "busy"),),
+            "number",
+            4,
+        ),
+        Panel(
+            "Wait in the queue",
+            "How long do all but one in twenty jobs wait? Whole seconds; only for jobs with a timestamp.",
+            "s",
+            (Time("jobs.queue_wait", 95, "95 %"),),
+            "number",
+            4,
+            bad_above=60,
+        ),
+        Panel(
+            "Room on disk",
+            "How much room has the fullest disk? Without any, jobs wait, and fail after a minute.",
+            "bytes",
+            (Level("disk.free_bytes", "min", "free"),),
+            "number",
+            4,
+            bad_below=2**30,
+        ),
+    ),
+    "Jobs": (
+        Panel(
+            "What becomes of jobs",
+            "Do jobs flow, and where to? Many retried: look at the failures below.",
+            "ops",
+            (
+                Rate("jobs.received", "received", 1),
+                Rate("jobs.acked", "done", 1),
+                Rate("jobs.retried", "to be tried again", 1),
+                Rate("jobs.dead_lettered", "dead-lettered", 1),
+                Rate("jobs.requeued", "handed back at a stop", 1),
+            ),
+        ),
+        Panel(
+            "Failures by code, per minute",
+            "What fails, and why? The codes are those of the reply; the error records have each one's words.",
+            "short",
+            (ByCode("jobs.failed.<code>"),),
+        ),
+        Panel(
+            "Wait in the queue",
+            "How long do jobs wait? Rising with all slots busy: add consumers; with idle ones: see retries.",
+            "s",
+            (Time("jobs.queue_wait", 50, "half of them"), Time("jobs.queue_wait", 95, "95 %")),
+        ),
+        Panel(
+            "Run time",
+            "How long do classifiers run? And from delivery to settlement: what is more than the run is ours.",
+            "s",
+            (
+                Time("jobs.run", 50, "half of them"),
+                Time("jobs.run", 95, "95 %"),
+                Time("jobs.total", 95, "95 %, delivery to settlement"),
+            ),
+        ),
+        Panel(
+            "Slots",
+            "How busy are the slots? The distance between the two lines is what is free.",
+            "short",
+            (Level("slots.used", "sum", "busy"), Level("slots.size", "sum", "all")),
+        ),
+        Panel(
+            "Rare endings, per minute",
+            "Is work done in vain? Callers that have gone, runs that answer a redelivery.",
+            "short",
+            (Rate("jobs.abandoned", "caller gone"), Rate("jobs.remembered", "answered from memory")),
+        ),
+    ),
+    "Workers": (
+        Panel(
+            "Workers, per minute",
+            "Are workers dying? Retired ones are no fault; deaths are crashes, or the OOM killer's work.",
+            "short",
+            (
+                Rate("workers.forked", "forked"),
+                Rate("workers.retired", "retired"),
+                Rate("workers.died", "died"),
+                Rate("workers.refused", "could not be forked"),
+            ),
+        ),
+        Panel(
+            "Fork servers and reloads, per minute",
+            "Does what all workers come from die? Did a reload take?",
+            "short",
+            (
+                Rate("forkserver.restarted", "fork server restarted"),
+                Rate("reloads.succeeded", "reloaded"),
+                Rate("reloads.failed", "reload failed"),
+            ),
+        ),
+    ),
+    "RabbitMQ": (
+        Panel(
+            "Consumers that get jobs",
+            "Is the connection there? Less than the consumers that run: some are cut off.",
+            "short",
+            (Level("consuming", "sum", "get jobs"), Level("consuming", "each")),
+        ),
+        Panel(
+            "Connection and replies, per minute",
+            "Is the connection steady? Lost deliveries come again. Unroutable: the caller's queue has gone.",
+            "short",
+            (
+                Rate("connection.opened", "opened"),
+                Rate("connection.lost", "lost"),
+                Rate("jobs.connection_lost", "deliveries lost"),
+                Rate("replies.unroutable", "replies unroutable"),
+            ),
+        ),
+    ),
+    "Machine": (
+        Panel(
+            "Memory",
+            "How much memory does each consumer take, with all its processes?",
+            "bytes",
+            (Level("memory.bytes", "each"),),
+        ),
+        Panel(
+            "Room on disk",
+            "How much room is left where jobs are written?",
+            "bytes",
+            (Level("disk.free_bytes", "each"),),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Fires when the query is beyond the bound for a time. `do`: what to do, in a sentence or two.
+
+    Attributes:
+        over_min: minutes that are looked at.
+        for_min: minutes that it must hold for; 0 for what has happened and is no state.
+        absent: fires as well when there is no such number at all.
+    """
+
+    name: str
+    query: Count | Share | Level | Time
+    what: str
+    do: str
+    above: float | None = None
+    below: float | None = None
+    over_min: int = 10
+    for_min: int = 0
+    severity: Literal["page", "ticket"] = "ticket"
+    absent: bool = False
+
+
+ALERTS = (
+    Alert(
+        name="NoConsumer",
+        query=Level("consuming", "sum"),
+        below=1,
+        over_min=2,
+        for_min=2,
+        severity="page",
+        absent=True,
+        what="No consumer gets jobs.",
+        do="See whether the service runs and what its log says last: it names what keeps it from RabbitMQ.",
+    ),
+    Alert(
+        name="JobsWait",
+        query=Time("jobs.queue_wait", 95, ""),
+        above=60,
+        over_min=5,
+        for_min=5,
+        what="One job in twenty waits for more than a minute.",
+        do="If all slots are busy, add consumers. If not, see the failures: jobs may wait for another attempt.",
+    ),
+    Alert(
+        name="JobsDeadLettered",
+        query=Share(("jobs.dead_lettered",), SETTLED, ""),
+        above=10,
+        for_min=5,
+        what="More than one job in ten fails for good.",
+        do="`consumer dead-letters list` says which and why. Mend the cause, then `consumer dead-letters replay`.",
+    ),
+    Alert(
+        name="JobsRetried",
+        query=Share(("jobs.retried",), ("jobs.received",), ""),
+        above=20,
+        for_min=5,
+        what="More than one attempt in five crashes, runs out of time or takes too much.",
+        do="Look at the failures by code; then raise the limit that the message names, or mend the classifier.",
+    ),
+    Alert(
+        name="WorkersDie",
+        query=Count("workers.died"),
+        above=3,
+        what="More than three workers died within ten minutes.",
+        do="The log says how each ended. SIGKILL: the machine has too little memory, lower `pool_size`; "
+        "SIGSEGV: a library.",
+    ),
+    Alert(
+        name="NoWorkers",
+        query=Count("workers.refused"),
+        above=0,
+        severity="page",
+        what="A worker could not be forked.",
+        do="The log says why: most often too few processes, descriptors or memory for this user.",
+    ),
+    Alert(
+        name="ForkServerDied",
+        query=Count("forkserver.restarted"),
+        above=0,
+        what="A fork server died, and all its workers with it.",
+        do="Look for the kernel's OOM killer (`dmesg`), and give the service more memory, or less `pool_size`.",
+    ),
+    Alert(
+        name="ReloadFailed",
+        query=Count("reloads.failed"),
+        above=0,
+        what="A reload failed; the old code and models go on serving.",
+        do="The log has the reason. Mend it, `kill -HUP` again.",
+    ),
+    Alert(
+        name="ConnectionUnsteady",
+        query=Count("connection.lost"),
+        above=3,
+        what="Connections to RabbitMQ were lost more than three times within ten minutes.",
+        do="The log has RabbitMQ's own words for each. Silence: look at the network, or at a heartbeat too short.",
+    ),
+    Alert(
+        name="RepliesUnroutable",
+        query=Count("replies.unroutable"),
+        above=10,
+        what="More than ten replies found no queue within ten minutes.",
+        do="Callers do not wait for their replies, or their queues are full; the log names the jobs.",
+    ),
+    Alert(
+        name="DiskFull",
+        query=Level("disk.free_bytes", "min"),
+        below=2**30,
+        over_min=2,
+        for_min=2,
+        severity="page",
+        what="Less than 1 GiB is free on the disk of `job_dir`.",
+        do="Free some, or give `job_dir` a disk of its own. Without room jobs wait, and fail after a minute.",
+    ),
+)

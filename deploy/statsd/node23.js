@@ -1,0 +1,3 @@
+// statsd 0.9.0 calls util.log, which Node.js has no more from version 23 on: node --require ./deploy/statsd/node23.js ...
+const util = require('util');
+util.log = util.log || console.log;
