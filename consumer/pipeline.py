@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consumer import jobcontext
+from consumer.batchpool import BatchPool
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
 from consumer.due import Due
 from consumer.errors import ConnectionLostError
@@ -130,7 +131,7 @@ class Pipeline:
 
     settings: Settings
     topology: Topology
-    pool: Pool[Slot]
+    pool: Pool[Slot] | BatchPool
     metrics: Metrics
     consumer: str
     remembered: Remembered

@@ -19,8 +19,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from typing import Any
 
 from consumer.amqp_url import redacted
+from consumer.batchpool import BatchPool
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
+from consumer.due import Due
 from consumer.errors import ConnectionLostError
 from consumer.health import Facts, Health
 from consumer.httppages import serving
@@ -31,9 +33,10 @@ from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.properties import Limits
 from consumer.remembered import Remembered
-from consumer.runner import Runner, open_runner
+from consumer.runner import Runner, Slot, open_runner
 from consumer.settings import Settings
 from consumer.topology import Topology
+from consumer.warm import WarmRunner
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
 #: While it drains, who is waited for is told again after this.
 TELL_AGAIN_S = 10.0
 #: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
-REMEMBERED_PER_SLOT = 4
+REMEMBERED_PER_JOB = 4
 
 
 class Signals:
@@ -128,6 +131,15 @@ async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals
     return None if load.cancelled() else load.result()
 
 
+def _pool(runner: Runner, settings: Settings, metrics: Metrics) -> Pool[Slot] | BatchPool:
+    """Make what hands out the runner's slots."""
+    if settings.batch_size > 1 and isinstance(
+        runner, WarmRunner
+    ):  # no other takes batches, the settings see to it
+        return BatchPool(runner.slots, batch_size=settings.batch_size, on_batch=metrics.batch)
+    return Pool(runner.slots)
+
+
 class Service:
     """One consumer from its first delivery to its last settlement.
 
@@ -147,10 +159,11 @@ class Service:
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
-            pool=Pool(runner.slots),
+            pool=_pool(runner, settings, metrics),
             metrics=self._metrics,
             consumer=consumer_name(),
-            remembered=Remembered(capacity=max(100, REMEMBERED_PER_SLOT * settings.pool_size)),
+            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * settings.prefetch)),
+            due=Due(wait_s=settings.longest_wait_s),
         )
         self._limits = Limits()
         self._link = Link(urls, self._life, changed=self._metrics.consuming)
@@ -218,11 +231,11 @@ class Service:
         else:
             await broker.check(self._topology)
         tag = f"{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
-        prefetch = self._settings.pool_size
+        prefetch, slots = self._settings.prefetch, self._settings.pool_size
         await broker.consume(self._topology.jobs, prefetch=prefetch, tag=f"{self._settings.prefix}.{tag}")
         if not self._is_declared:
             log.info("runs %s", self._runner.description)
-            log.info("ready: %d slots, jobs from %s at %s", prefetch, self._topology.jobs, redacted(url))
+            log.info("ready: %d slots, jobs from %s at %s", slots, self._topology.jobs, redacted(url))
         self._is_declared = True
 
     async def _take_deliveries(self, broker: Broker) -> None:
