@@ -45,10 +45,11 @@ class BatchRun(EnclosedRun):
 
     def take(self, line: Line) -> None:
         """Take one line of stdout."""
-        if self._is_answering and line.kind in (Kind.OUTPUT, Kind.ERROR, Kind.ALONE):
+        is_ours = self._begun and not self.ended.done()
+        if is_ours and self._is_answering and line.kind in (Kind.OUTPUT, Kind.ERROR, Kind.ALONE):
             self.told.append(line)
         elif line.kind is Kind.ANSWERS and line.content == self._id:
-            self._is_answering = self._begun
+            self._is_answering = is_ours
         elif not line.kind.answers:
             super().take(line)
             if self.ended.done():

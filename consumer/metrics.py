@@ -129,7 +129,8 @@ class Metrics:
 
     def batch(self, jobs: int, alone: int) -> None:
         """A batch has run; so many of its jobs are run again alone."""
-        self._tell(amounts={"batches.run": 1, "batches.jobs": jobs, "batches.alone": alone})
+        told = {"batches.run": 1, "batches.jobs": jobs, "batches.alone": alone}
+        self._tell(amounts={name: amount for name, amount in told.items() if amount})
 
     def consuming(self, yes: bool) -> None:
         """The link to RabbitMQ came or went."""
