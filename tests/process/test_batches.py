@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -340,3 +341,20 @@ async def test_a_batch_function_runs_single_jobs_where_batch_size_is_one_or_as_a
 def test_every_hostile_case_that_is_named_is_in_the_table() -> None:
     assert {case for case, *_ in CASES} == set(HOSTILE)
     assert OverLimit in {kind for _, _, kind, _ in CASES}
+
+
+# What the documentation says
+
+
+@runs_async
+async def test_the_function_in_the_documentation_fails_one_job_alone(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "batches.md").read_text()
+    [shown] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.py").write_text(shown)
+    monkeypatch.chdir(tmp_path)
+    bench.settings["classifier"] = "mine:classify"
+    outcomes = await run_all(bench, {"signal": [1, 2]}, {}, {"signal": [1]})
+    assert [output(outcomes[number]) for number in (0, 2)] == [{"points": 2}, {"points": 1}]
+    assert told(outcomes[1]).message == "the job has no signal"
