@@ -89,8 +89,8 @@ async def test_jobs_with_one_id_are_told_apart(bench: Bench) -> None:
 async def test_a_batch_knows_its_jobs_by_their_contexts_and_none_is_the_current_one(bench: Bench) -> None:
     async with pool(bench) as places:
         first = with_body(job(id=" ぁ 1", attempt=2, traceparent="00-aa"), case="surroundings")
-        together = await asyncio.gather(run(places, first), run(places, with_body(job(), n=1)))
         alone = output(await run(places, first))
+        together = await asyncio.gather(run(places, first), run(places, with_body(job(), n=1)))
     found = output(together[0])
     assert found["contexts"] == [[" ぁ 1", 2, "00-aa"], ["id-1", 1, ""]]
     assert (found["context"], found["files"], found["home"]) == (["", 1, ""], ["0.json", "1.json"], True)
@@ -277,7 +277,9 @@ async def test_an_interrupt_that_came_before_a_batch_counts(bench: Bench) -> Non
     interrupt = never()
     interrupt.set_result(None)
     async with pool(bench) as places:
+        before = output(await run(places, job()))["pid"]
         outcomes = await asyncio.gather(*(run(places, job(id=f"{n}"), interrupt) for n in range(3)))
+        assert output(await run(places, job()))["pid"] == before
     assert {type(outcome) for outcome in outcomes} == {Interrupted}
 
 

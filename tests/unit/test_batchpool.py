@@ -28,6 +28,7 @@ class Slot:
     fault: Exception | None = None
     go: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: int = 0
+    is_held: bool = False
 
     async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
         await self._hold([job])
@@ -42,12 +43,16 @@ class Slot:
         return [None if job.request.id in self.untold else DONE for job in jobs]
 
     async def _hold(self, jobs: Sequence[Job]) -> None:
+        assert not self.is_held, "one thing at a time"
+        self.is_held = True
         self.given.append([job.request.id for job in jobs])
         try:
             await self.go.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+        finally:
+            self.is_held = False
 
 
 @dataclass
