@@ -33,7 +33,7 @@ class BatchSlot(Slot, Protocol):
 
 
 @dataclass(eq=False)
-class Waiting:
+class Waiter:
     """One that waits for a place. `alone`: for one that it shares with nobody."""
 
     alone: bool = False
@@ -52,7 +52,7 @@ class BatchPool:
         self.on_batch = on_batch
         self._batch_size = batch_size
         self._free = deque(enumerate(slots))
-        self._line: deque[Waiting] = deque()
+        self._line: deque[Waiter] = deque()
         self._is_due = False
 
     def __repr__(self) -> str:
@@ -80,14 +80,14 @@ class BatchPool:
 
     async def wait(self, *, alone: bool) -> Batch:
         """Wait for a place in a batch; at the head of the line for one that is shared with nobody."""
-        waiting = Waiting(alone)
-        (self._line.appendleft if alone else self._line.append)(waiting)
+        waiter = Waiter(alone)
+        (self._line.appendleft if alone else self._line.append)(waiter)
         self._hand_out_soon()
         try:
-            return await waiting.seat
+            return await waiter.seat
         except asyncio.CancelledError:
-            if not waiting.seat.cancelled():  # it had come already
-                waiting.seat.result().leave()
+            if not waiter.seat.cancelled():  # it had come already
+                waiter.seat.result().leave()
             raise
 
     def release(self, number: int, slot: BatchSlot) -> None:
@@ -106,12 +106,12 @@ class BatchPool:
         while self._free and (seated := self._next()):
             number, slot = self._free.popleft()
             batch = Batch(self, number, slot, size=len(seated))
-            for waiting in seated:
-                waiting.seat.set_result(batch)
+            for waiter in seated:
+                waiter.seat.set_result(batch)
 
-    def _next(self) -> list[Waiting]:
-        """Take from the line who is to share the next free slot."""
-        self._line = deque(waiting for waiting in self._line if not waiting.seat.done())  # some have given up
+    def _next(self) -> list[Waiter]:
+        """Take from the line who is to share the next free slot. Those to be alone are the first of the line."""
+        self._line = deque(waiter for waiter in self._line if not waiter.seat.done())  # some have given up
         if not self._line or self._line[0].alone:
             return [self._line.popleft()] if self._line else []
         share = min(math.ceil(len(self._line) / len(self._free)), self._batch_size)

@@ -45,7 +45,7 @@ class BatchRun(EnclosedRun):
 
     def take(self, line: Line) -> None:
         """Take one line of stdout."""
-        is_ours = self._begun and not self.ended.done()
+        is_ours = self._begun and not self.ended.done() and not self._was_told_to_stop
         if is_ours and self._is_answering and line.kind in (Kind.OUTPUT, Kind.ERROR, Kind.ALONE):
             self.told.append(line)
         elif line.kind is Kind.ANSWERS and line.content == self._id:
@@ -54,6 +54,11 @@ class BatchRun(EnclosedRun):
             super().take(line)
             if self.ended.done():
                 self.settle(Cause.ANSWERED)
+
+    @property
+    def _was_told_to_stop(self) -> bool:
+        """What it says then is the answer to a signal, and to no job."""
+        return self._cause.done() and self._cause.result() is not Cause.EXITED
 
     def finish(self, returncode: int | None) -> None:
         """The worker ends its lines; one without an end was cut, and is no answer."""

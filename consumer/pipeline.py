@@ -202,7 +202,7 @@ class Pipeline:
         return not await delivery.has_queue(reply_to)
 
     async def _run(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
-        """Prefetch equals the pool's size: this waits for a slot only where runs outlived their connection."""
+        """Without batches prefetch is the size of the pool: then only runs without a connection are waited for."""
         with delivery.while_alive() as waiting:
             async with self.pool.slot() as slot:
                 waiting.over()

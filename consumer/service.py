@@ -133,9 +133,7 @@ async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals
 
 def _pool(runner: Runner, settings: Settings, metrics: Metrics) -> Pool[Slot] | BatchPool:
     """Make what hands out the runner's slots."""
-    if settings.batch_size > 1 and isinstance(
-        runner, WarmRunner
-    ):  # no other takes batches, the settings see to it
+    if settings.batch_size > 1 and isinstance(runner, WarmRunner):  # the settings allow no other with batches
         return BatchPool(runner.slots, batch_size=settings.batch_size, on_batch=metrics.batch)
     return Pool(runner.slots)
 

@@ -89,6 +89,7 @@ class Worker:
         with job_log(name_of(jobs)) as on_log:
             run = BatchRun(jobs, limits, on_log)
             if len(order := _batch_order(run, folder)) > LONGEST_ORDER:
+                log.warning("%d jobs run each alone: their ids are too long for one order", len(jobs))
                 return [None] * len(jobs)
             cause, returncode = await self._run(run, order, folder, watch, interrupt)
         told = conclude_batch(cause, run)

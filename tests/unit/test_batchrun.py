@@ -71,6 +71,25 @@ async def test_of_an_interrupted_batch_the_answered_are_answered_and_the_others_
     assert [type(outcome) for outcome in told] == [Succeeded, Interrupted]
 
 
+@pytest.mark.parametrize("cause", [Cause.INTERRUPTED, Cause.TIMED_OUT, Cause.OVER_LIMIT])
+@runs_async
+async def test_what_is_said_after_a_batch_was_told_to_stop_answers_nothing(cause: Cause) -> None:
+    run = batch(2)
+    hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
+    run.settle(cause)
+    hear(run, "ERROR: terminated\nEND: TOKEN\n")
+    assert isinstance(conclude_batch(cause, run)[0], Succeeded)
+    assert not isinstance(conclude_batch(cause, run)[1], Failed)
+
+
+@runs_async
+async def test_what_a_dead_worker_had_written_answers() -> None:
+    run = batch(2)
+    run.hear_end()
+    hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
+    assert kinds(conclude_batch(Cause.EXITED, run)) == ["Succeeded", "NoneType"]
+
+
 @runs_async
 async def test_answers_are_judged_as_those_of_single_jobs_without_anybodys_stderr() -> None:
     run = batch(3)
