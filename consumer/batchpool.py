@@ -32,19 +32,11 @@ class BatchSlot(Slot, Protocol):
         """Run them to their outcomes, in their order; None for each that is to be run alone."""
 
 
-@dataclass(eq=False)
-class Waiter:
-    """One that waits for a place. `alone`: for one that it shares with nobody."""
-
-    alone: bool = False
-    seat: asyncio.Future[Batch] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
 class BatchPool:
     """Hands out places; those that share a slot get them together.
 
-    Mutable state: `_free`, the slots that nobody holds, the one free for longest first; `_line`, who waits;
-    `_is_due`, while handing out is about to happen.
+    Mutable state: `_free`, the slots that nobody holds, the one free for longest first; `_line`, who waits for a
+    seat in a batch; `_alone`, who waits for a slot to share with nobody; `_is_due`, while handing out is due.
     """
 
     def __init__(self, slots: Sequence[BatchSlot], *, batch_size: int, on_batch: OnBatch) -> None:
@@ -52,11 +44,13 @@ class BatchPool:
         self.on_batch = on_batch
         self._batch_size = batch_size
         self._free = deque(enumerate(slots))
-        self._line: deque[Waiter] = deque()
+        self._line: deque[asyncio.Future[Batch]] = deque()
+        self._alone: deque[asyncio.Future[Batch]] = deque()
         self._is_due = False
 
     def __repr__(self) -> str:
-        return f"<BatchPool {self.busy} busy, {self.size - self.busy} free, {len(self._line)} waiting>"
+        waiting = len(self._line) + len(self._alone)
+        return f"<BatchPool {self.busy} busy, {self.size - self.busy} free, {waiting} waiting>"
 
     @property
     def busy(self) -> int:
@@ -79,15 +73,15 @@ class BatchPool:
             place.leave()
 
     async def wait(self, *, alone: bool) -> Batch:
-        """Wait for a place in a batch; at the head of the line for one that is shared with nobody."""
-        waiter = Waiter(alone)
-        (self._line.appendleft if alone else self._line.append)(waiter)
+        """Wait for a seat in a batch; or, before all who do so, for one that is shared with nobody."""
+        seat: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+        (self._alone if alone else self._line).append(seat)
         self._hand_out_soon()
         try:
-            return await waiter.seat
+            return await seat
         except asyncio.CancelledError:
-            if not waiter.seat.cancelled():  # it had come already
-                waiter.seat.result().leave()
+            if not seat.cancelled():  # it had come already
+                seat.result().leave()
             raise
 
     def release(self, number: int, slot: BatchSlot) -> None:
@@ -103,19 +97,24 @@ class BatchPool:
 
     def _hand_out(self) -> None:
         self._is_due = False
-        while self._free and (seated := self._next()):
+        self._line, self._alone = map(_still_waiting, (self._line, self._alone))
+        while self._free and (seats := self._next()):
             number, slot = self._free.popleft()
-            batch = Batch(self, number, slot, size=len(seated))
-            for waiter in seated:
-                waiter.seat.set_result(batch)
+            batch = Batch(self, number, slot, size=len(seats))
+            for seat in seats:
+                seat.set_result(batch)
 
-    def _next(self) -> list[Waiter]:
-        """Take from the line who is to share the next free slot. Those to be alone are the first of the line."""
-        self._line = deque(waiter for waiter in self._line if not waiter.seat.done())  # some have given up
-        if not self._line or self._line[0].alone:
-            return [self._line.popleft()] if self._line else []
+    def _next(self) -> list[asyncio.Future[Batch]]:
+        """Take who is to share the next free slot."""
+        if self._alone:
+            return [self._alone.popleft()]
         share = min(math.ceil(len(self._line) / len(self._free)), self._batch_size)
         return [self._line.popleft() for _ in range(share)]
+
+
+def _still_waiting(line: deque[asyncio.Future[Batch]]) -> deque[asyncio.Future[Batch]]:
+    """Leave out who has given up."""
+    return deque(seat for seat in line if not seat.done())
 
 
 @dataclass(eq=False, frozen=True)

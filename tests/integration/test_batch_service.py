@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 from harness import ConsumerProcess, Probe, Producer, consumer, environment, wait_until
+from proxy import Proxy
+
+from consumer.localbroker import Node
 
 JOBS, DEAD = "classifier.jobs", "classifier.dead"
 #: Waits for the test's go where a job says so: meanwhile the others gather.
@@ -24,9 +27,9 @@ HERE = Path(__file__).parent
 
 @batch
 def classify(jobs):
-    if any(job.get("hold") for job in jobs):
-        log("holds")
-        while not (HERE / "go").exists():
+    for file in {job["hold"] for job in jobs if "hold" in job}:
+        log(f"holds until {file}")
+        while not (HERE / file).exists():
             time.sleep(0.01)
     return [answer(job, len(jobs)) for job in jobs]
 
@@ -52,8 +55,8 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def holding(url: str, producer: Producer, reply_to: str, **settings: object) -> Iterator[ConsumerProcess]:
     """Run a consumer whose only slot is held by one job."""
     with consumer(url, http_port=0, **SETTINGS | settings) as running:
-        publish(producer, reply_to, {"hold": True, "n": -1})
-        running.wait_for("holds")
+        publish(producer, reply_to, {"hold": "go", "n": -1}, message_id="first")
+        running.wait_for("holds until go")
         yield running
 
 
@@ -145,6 +148,30 @@ def test_a_stop_in_the_middle_of_a_batch_gives_all_its_jobs_back(
         replies = taken(producer, reply_to, 6)
     assert sorted(reply["output"]["n"] for reply in replies) == [-1, 0, 1, 2, 3, 4]
     assert {reply["attempt"] for reply in replies} == {1}
+
+
+def test_the_outcomes_of_a_batch_outlive_its_connection_and_each_job_is_answered_once(
+    go: Path, vhost_url: str, node: Node, producer: Producer
+) -> None:
+    reply_to = producer.reply_queue()
+    with Proxy.open(node.amqp_port) as proxy, holding(proxy.url(vhost_url), producer, reply_to) as running:
+        for n in range(6):  # with ids, by which a redelivery is known
+            publish(producer, reply_to, {"n": n} | ({} if n else {"hold": "later"}), message_id=f"m{n}")
+        all_here(running, 7)
+        go.touch()
+        running.wait_for("holds until later")
+        proxy.refuse()
+        running.wait_for("no jobs since")
+        go.with_name("later").touch()
+        for _ in range(6):
+            running.wait_for("is not settled and will be delivered again")
+        proxy.accept()
+        outputs = [reply["output"] for reply in taken(producer, reply_to, 7)]
+        assert running.stop() == os.EX_OK
+    assert sorted((output["n"], output["jobs"]) for output in outputs) == [(-1, 1), *((n, 6) for n in range(6))]
+    assert producer.depth(reply_to) == 0
+    assert sum("holds until later" in line for line in running.log) == 1
+    assert producer.depth(JOBS) == 0
 
 
 def test_a_function_that_takes_no_batch_stops_the_start_and_says_what_to_do(go: Path, vhost_url: str) -> None:
