@@ -1,15 +1,15 @@
 """Slots that take several waiting jobs at once: stands in for the pool where `batch_size` is more than 1.
 
-A free slot takes the jobs that wait at this moment, up to `batch_size`, and never waits for more; where several
-slots are free they share. A place in a batch looks like a slot of one's own: who has it brings a job and gets its
-outcome. A job that its batch does not tell the outcome of is run again alone, before those that have not run yet:
-nobody but the job itself decides how it ends.
+A free slot takes the jobs that wait at this moment, up to `batch_size`, and never waits for more. It leaves none
+of them to another free slot: what a call costs once is the reason for batches, and is then paid once. A place in a
+batch looks like a slot of one's own: who has it brings a job and gets its outcome. A job that its batch does not
+tell the outcome of is run again alone, before those that have not run yet: nobody but the job itself decides how
+it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -108,8 +108,7 @@ class BatchPool:
         """Take who is to share the next free slot."""
         if self._alone:
             return [self._alone.popleft()]
-        share = min(math.ceil(len(self._line) / len(self._free)), self._batch_size)
-        return [self._line.popleft() for _ in range(share)]
+        return [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]
 
 
 def _still_waiting(line: deque[asyncio.Future[Batch]]) -> deque[asyncio.Future[Batch]]:

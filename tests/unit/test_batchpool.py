@@ -122,10 +122,12 @@ async def test_a_slot_that_gets_free_takes_what_waits_in_order_and_no_more_than_
 
 
 @pytest.mark.parametrize(
-    ("slots", "jobs", "shares"), [(2, 2, [1, 1]), (2, 5, [3, 2]), (3, 4, [2, 1, 1]), (2, 9, [4, 4]), (4, 1, [1])]
+    ("slots", "jobs", "shares"), [(2, 2, [2]), (2, 5, [4, 1]), (3, 4, [4]), (2, 9, [4, 4]), (4, 1, [1])]
 )
 @runs_async
-async def test_slots_that_are_free_share(slots: int, jobs: int, shares: list[int]) -> None:
+async def test_a_free_slot_takes_all_it_can_and_the_next_one_the_rest(
+    slots: int, jobs: int, shares: list[int]
+) -> None:
     bench = Bench([Slot() for _ in range(slots)])
     await bench.come(*range(jobs))
     assert [len(given[0]) for given in bench.given if given] == shares
