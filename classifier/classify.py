@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier import estimators, signals
-from classifier.contract import JobError
+from classifier.contract import JobError, batch_of
 from classifier.estimators import Model
 from classifier.features import Features, extract, extract_all
 from classifier.folder import choose, every, freeze, models_folder, nothing_in
@@ -30,12 +30,40 @@ def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, objec
         JobError: the signal is not one, or there is no such model; both are the job's fault.
         ModelError: the model exists and cannot be used.
     """
+    signal, path = _read(job, folder or models_folder())
+    return _answers(_loaded(path), extract(signal)[None, :])[0]
+
+
+@batch_of(classify)
+def classify_jobs(jobs: Sequence[dict[str, Any]]) -> list[object]:
+    """The same answers as `classify` gives one by one, from one call of each model; for a bad job its error."""
+    answers: list[object] = [None] * len(jobs)
+    of_model: dict[Path, list[tuple[int, signals.Signal]]] = {}
+    for number, job in enumerate(jobs):
+        try:
+            signal, path = _read(job, models_folder())
+        except JobError as bad_job:
+            answers[number] = bad_job
+        else:
+            of_model.setdefault(path, []).append((number, signal))
+    for path, some in of_model.items():
+        rows = _answers(_loaded(path), extract_all([signal for _, signal in some]))
+        for (number, _), answer in zip(some, rows, strict=True):
+            answers[number] = answer
+    return answers
+
+
+def _read(job: dict[str, Any], folder: Path) -> tuple[signals.Signal, Path]:
+    """The signal, and the file of the model.
+
+    Raises:
+        JobError: as `classify`.
+    """
     try:
         signal = signals.checked(job.get("signal"))
     except signals.SignalError as bad_signal:
         raise JobError(str(bad_signal)) from None
-    chosen = _loaded(choose(folder or models_folder(), job.get("model")))
-    return _answers(chosen, extract(signal)[None, :])[0]
+    return signal, choose(folder, job.get("model"))
 
 
 def classify_all(

@@ -6,6 +6,9 @@ these two decides. `run(function)` does all of it. Every protocol line is writte
 to the descriptor, and begins with a line break: whatever user code or a native library left unfinished on
 stdout, a prefix stands at the start of its line. (The line break is unconditional because nobody can see what
 native code wrote; an empty line means nothing to the contract.)
+
+A function that is declared with `batch` takes several jobs at once, where the service hands it several; whatever
+runs a single job calls it with a list of one.
 """
 
 from __future__ import annotations
@@ -14,14 +17,23 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import FileIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 _STDOUT = 1
+#: Where a function keeps its form for many jobs; of one that `batch` declares it is the function itself.
+_FORM_FOR_MANY = "form_for_many"
 
-# Whether the current job has its answer: the module's one piece of state, set by _claimed, cleared by answer.
+Job: TypeAlias = dict[str, Any]
+Function: TypeAlias = Callable[[Job], object]
+BatchFunction: TypeAlias = Callable[[list[Job]], object]
+_F = TypeVar("_F", bound=BatchFunction)
+
+# What is at work, the module's state. Whether the job has its answer: set by _claimed, cleared by answer.
 _answered = False
+# The jobs of the batch that is at work, None where it is a single job: set and cleared by answers.
+_batch: list[Context] | None = None
 
 
 class JobError(Exception):
@@ -34,6 +46,10 @@ class LoadError(Exception):
 
 class AlreadyAnsweredError(RuntimeError):
     """The classifier answered twice. The first answer stands."""
+
+
+class BatchAnswerError(RuntimeError):
+    """A batch is answered by what its function returns, and by nothing else."""
 
 
 class Context(NamedTuple):
@@ -52,6 +68,56 @@ def context() -> Context:
         attempt=int(attempt) if attempt.isdecimal() else 1,
         traceparent=os.environ.get("TRACEPARENT", ""),
     )
+
+
+def contexts() -> list[Context]:
+    """What the service says of each job of the batch that is at work, in order; of a single job, a list of one.
+
+    `context()` is empty in a batch of several jobs, as none of them is the current one.
+    """
+    return [context()] if _batch is None else list(_batch)
+
+
+def batch(function: _F) -> _F:
+    """Declare that `function` takes a list of jobs and returns a list: an answer for each, in their order.
+
+    An answer may be a `JobError` instead, which fails that job alone. What the function raises fails none: each
+    job is then run alone, as the only one in the list.
+    """
+    return batch_of(function)(function)
+
+
+def batch_of(one: Callable[..., object]) -> Callable[[_F], _F]:
+    """Declare the decorated function, as `batch` has it, to be the form of `one` that takes many jobs at once.
+
+    `one` takes a job and returns its answer; it is what the service is told of, and calls for a job alone.
+    """
+
+    def declare(many: _F) -> _F:
+        setattr(one, _FORM_FOR_MANY, many)
+        return many
+
+    return declare
+
+
+def form_for_many(function: Callable[..., object]) -> BatchFunction | None:
+    """The form of `function` that takes a batch; None if none was declared."""
+    found: BatchFunction | None = getattr(function, _FORM_FOR_MANY, None)
+    return found
+
+
+def form_for_one(function: Callable[..., object]) -> Function:
+    """The form of `function` that takes one job."""
+    if form_for_many(function) is not function:
+        return function
+
+    def one(job: Job) -> object:
+        (answer,) = _called(function, [job])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return one
 
 
 def log(text: str) -> None:
@@ -92,7 +158,7 @@ def error(text: str) -> None:
     write(_claimed(f"ERROR: {_on_one_line(text)}"))
 
 
-def run(function: Callable[[dict[str, Any]], object], path: str | None = None) -> None:
+def run(function: Callable[..., object], path: str | None = None) -> None:
     """Read one job, call `function` with it, and answer with what it returns or raises.
 
     `path` is the program's last argument unless given. `function` may answer itself with `output()` or
@@ -101,13 +167,13 @@ def run(function: Callable[[dict[str, Any]], object], path: str | None = None) -
     code. `SystemExit`, `KeyboardInterrupt`, and what says that memory or a larger file was refused, pass through:
     the service sees a program that ended without an answer.
     """
-    write(*answer(function, path))
+    write(*answer(form_for_one(function), path))
 
 
-def answer(function: Callable[[dict[str, Any]], object], path: str | None = None) -> list[str]:
+def answer(function: Function, path: str | None = None) -> list[str]:
     """Do as `run`, but give back the line that is the answer instead of writing it: for warm workers.
 
-    Nothing comes back where `function` answered itself.
+    `function` takes one job. Nothing comes back where it answered itself.
     """
     global _answered  # noqa: PLW0603 - one process runs one job at a time; see the comment at its birth
     _answered = False
@@ -120,10 +186,77 @@ def answer(function: Callable[[dict[str, Any]], object], path: str | None = None
         if _is_refusal(raised) and not _answered:
             raise
         _print_traceback()
-        return _error_line(": ".join(filter(None, (type(raised).__name__, str(raised)))))
+        return _error_line(_in_words(raised))
 
 
-def _read_job(path: str | None) -> dict[str, Any]:
+def answers(function: BatchFunction, paths: Sequence[str], of: Sequence[Context]) -> list[str]:
+    """Read several jobs, call `function` with them, and give back a line for each, in order: for warm workers.
+
+    Besides `OUTPUT:` and `ERROR:` there is `ALONE: reason`: that job is to be run alone, where what goes wrong is
+    its own, and its traceback with it. Nothing here fails two jobs over one.
+    """
+    global _batch  # noqa: PLW0603 - see the comment at its birth
+    read = list(map(_read_or_refused, paths))
+    good = [number for number, job in enumerate(read) if not isinstance(job, JobError)]
+    given: list[object] = [job if isinstance(job, JobError) else None for job in read]
+    _batch = [of[number] for number in good]
+    try:
+        if good:
+            for number, value in zip(good, _called(function, [read[number] for number in good]), strict=True):
+                given[number] = value
+    except Exception as raised:  # noqa: BLE001 - user code may raise anything; whose fault it is shows alone
+        return [_line_of(job) if isinstance(job, JobError) else _alone(raised) for job in read]
+    finally:
+        _batch = None
+    return list(map(_line_of, given))
+
+
+def _read_or_refused(path: str) -> Any:  # noqa: ANN401 - a job or a JobError
+    try:
+        return _read_job(path)
+    except JobError as bad_job:
+        return bad_job
+
+
+def _called(function: BatchFunction, jobs: list[Job]) -> list[object]:
+    """The answers that a batch's function returned: in a list, a tuple, or an array.
+
+    Raises:
+        TypeError: it returned none of these, but a dict or a text, say, whose length could be right by chance.
+        ValueError: there are more or fewer than jobs.
+    """
+    given = function(jobs)
+    if not isinstance(given, list | tuple) and not hasattr(given, "tolist"):
+        raise TypeError(f"a batch is answered by a list, one element per job, not by a {type(given).__name__}")
+    found: list[object] = list(given)  # type: ignore[call-overload] # what has tolist is an array, or fails here
+    if len(found) != len(jobs):
+        raise ValueError(
+            f"a batch of {len(jobs)} jobs was answered by {len(found)} elements; one per job is needed"
+        )
+    return found
+
+
+def _line_of(answer: object) -> str:
+    """One job's line in a batch. What is no plain answer is found out alone."""
+    if isinstance(answer, JobError):
+        return f"ERROR: {_on_one_line(str(answer))}"
+    if isinstance(answer, Exception):
+        return _alone(answer)
+    try:
+        return f"OUTPUT: {_to_json(answer)}"
+    except Exception as raised:  # noqa: BLE001 - NaN, or whatever an element's own tolist() raised
+        return _alone(raised)
+
+
+def _alone(raised: Exception) -> str:
+    return f"ALONE: {_on_one_line(_in_words(raised))}"
+
+
+def _in_words(raised: Exception) -> str:
+    return ": ".join(filter(None, (type(raised).__name__, str(raised))))
+
+
+def _read_job(path: str | None) -> Job:
     if path is None and len(sys.argv) < 2:  # noqa: PLR2004 - the program's name and the path
         raise JobError("no job was given: the path of the job's file is the last argument")
     try:
@@ -156,6 +289,10 @@ def _print_traceback() -> None:
 
 def _claimed(line: str) -> str:
     global _answered  # noqa: PLW0603 - see the comment at its birth
+    if _batch is not None:
+        raise BatchAnswerError(
+            "a batch is answered by the list that its function returns, not by output() or error()"
+        )
     if _answered:
         raise AlreadyAnsweredError(
             "this job has its answer already: call output() or error() once, or return a value"

@@ -1,8 +1,9 @@
 """Import the classifier once, then fork workers on request. Standard library only around the user's import.
 
-`python -m classifier.forkserver package.module:function`, with a socket as stdin, as `classifier/forking.py`
-describes it. `{"ready": threads}` says that the import is done. An order is `{"max_growth", "bounds"}`, its pipes
-are stdin, stdout and stderr.
+`python -m classifier.forkserver package.module:function [--batch]`, with a socket as stdin, as
+`classifier/forking.py` describes it; with `--batch` the function must have declared that it takes one.
+`{"ready": threads}` says that the import is done. An order is `{"max_growth", "bounds"}`, its pipes are stdin,
+stdout and stderr.
 
 It never calls the function: threads of OpenMP and BLAS that a computation starts do not survive a fork.
 """
@@ -13,14 +14,14 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from classifier import contract, forking, worker
 
-Function: TypeAlias = Callable[[dict[str, Any]], object]
+Function: TypeAlias = Callable[..., object]
 
 
-def main(target: str) -> None:
+def main(target: str, *, batch: bool) -> None:
     """Load the function, say so, serve.
 
     An exception is the user's, and Python's own traceback tells it best; a `LoadError` needs none.
@@ -30,6 +31,11 @@ def main(target: str) -> None:
         function = load(target)
     except contract.LoadError as refused:
         sys.exit(str(refused))
+    if batch and contract.form_for_many(function) is None:
+        sys.exit(
+            f"{target} takes one job at a time, and batch_size is more than 1: declare one that takes a list of "
+            "jobs with @contract.batch, or set batch_size to 1"
+        )
     gc.collect()
     gc.freeze()  # a collection in a worker would write to every page that holds an object, and so copy it
 
@@ -53,4 +59,4 @@ def load(target: str) -> Function:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], batch="--batch" in sys.argv[2:])

@@ -5,6 +5,11 @@ contract as a program's holds on stdout, and the worker adds three lines that no
 `BEGIN: id` and `END: id` enclose the run, so that what an earlier job left behind is never taken for this one's
 answer, and `RETIRE: reason` between them asks for the worker to be replaced: a run that leaves a thread or a
 child process behind, or much memory, is not to be followed by another in the same process.
+
+Several jobs at once, a batch, arrive as `{"batch": token, "folder", "jobs": [[id, attempt, traceparent], ...],
+"environment"}`, with files `0.json`, `1.json`, ... in the folder. The token, which no job can know, stands for the
+id: `BEGIN: token`, what the function prints, `ANSWERS: token`, a line for each job in their order (`OUTPUT:`,
+`ERROR:`, or `ALONE: reason` for one that is to be run again by itself), and `END: token`.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def serve(
-    function: Callable[[dict[str, Any]], object],
+    function: Callable[..., object],
     pipes: Sequence[int],
     *,
     max_growth: int,
@@ -43,8 +48,13 @@ def serve(
     try:
         jobs = _become(pipes, bounds)
         memory = Memory(max_growth)
+        one, many = contract.form_for_one(function), contract.form_for_many(function)
         while line := jobs.readline():
-            _run(function, json.loads(line), memory)
+            order = json.loads(line)
+            if many and "batch" in order:
+                _run_batch(many, order, memory)
+            else:
+                _run(one, order, memory)
         code = 0
     except SystemExit as ended:
         code = _exit_code(ended)
@@ -105,7 +115,7 @@ def _be_another_process() -> None:
         numpy_random.seed()
 
 
-def _run(function: Callable[[dict[str, Any]], object], job: dict[str, Any], memory: Memory) -> None:
+def _run(function: contract.Function, job: dict[str, Any], memory: Memory) -> None:
     path, job_id = job["path"], job["id"]
     memory.begin()
     _enter(os.path.dirname(path), job["environment"])  # noqa: PTH120 - a Path would cost more than chdir
@@ -115,6 +125,19 @@ def _run(function: Callable[[dict[str, Any]], object], job: dict[str, Any], memo
     reason = _company() or memory.excess()
     retire = [f"RETIRE: {reason}"] if reason else []
     contract.write(*last, *retire, f"END: {job_id}")
+
+
+def _run_batch(function: contract.BatchFunction, order: dict[str, Any], memory: Memory) -> None:
+    token, folder = order["batch"], order["folder"]
+    paths = [f"{folder}/{number}.json" for number in range(len(order["jobs"]))]
+    memory.begin()
+    _enter(folder, order["environment"])
+    contract.write(f"BEGIN: {token}")
+    last = contract.answers(function, paths, [contract.Context(*job) for job in order["jobs"]])
+    process.flush_c_stdio()
+    reason = _company() or memory.excess()
+    retire = [f"RETIRE: {reason}"] if reason else []
+    contract.write(f"ANSWERS: {token}", *last, *retire, f"END: {token}")
 
 
 def _enter(folder: str, environment: dict[str, str | None]) -> None:

@@ -22,7 +22,7 @@ MAX_NUMBER_BYTES = 40
 
 
 class Kind(Enum):
-    """What a line is; the value is the prefix it starts with. The last three are a warm worker's own."""
+    """What a line is; the value is the prefix it starts with. The last five are a warm worker's own."""
 
     LOG = b"LOG:"
     OUTPUT = b"OUTPUT:"
@@ -36,6 +36,10 @@ class Kind(Enum):
     END = b"END:"
     #: Followed by a reason: the worker is not fit for another job.
     RETIRE = b"RETIRE:"
+    #: Followed by a batch's token: then comes a line for each of its jobs, in their order.
+    ANSWERS = b"ANSWERS:"
+    #: Followed by a reason: this job of a batch is to be run alone.
+    ALONE = b"ALONE:"
 
     @property
     def answers(self) -> bool:

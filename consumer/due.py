@@ -20,17 +20,21 @@ GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRAC
 
 
 class Due:
-    """Mutable state: `_due`, a time for each run that has not ended; each takes its own out."""
+    """When runs must have ended. `wait_s`: how long one may wait for others that it shares its slot with.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Mutable state: `_due`, a time for each run that has not ended; each takes its own out.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, wait_s: float = 0.0) -> None:
         self._clock = clock
+        self._grace_s = wait_s + GRACE_S
         self._due: dict[object, float] = {}
 
     @contextmanager
     def within(self, run_s: float) -> Iterator[None]:
         """Expect the block to end after this run time and the grace."""
         run = object()
-        self._due[run] = self._clock() + run_s + GRACE_S
+        self._due[run] = self._clock() + run_s + self._grace_s
         try:
             yield
         finally:

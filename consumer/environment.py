@@ -63,6 +63,11 @@ def _models(settings: Settings) -> dict[str, str]:
     }
 
 
+def batch_environment(folder: Path) -> dict[str, str | None]:
+    """Make the part that several jobs at once share; None for what each would have, and the job before had."""
+    return {"HOME": str(folder), "TMPDIR": str(folder), "JOB_ID": None, "JOB_ATTEMPT": None, "TRACEPARENT": None}
+
+
 def job_environment(job: Job, folder: Path) -> dict[str, str]:
     """Make the part that is this job's own. What a classifier writes at home or to TMPDIR goes with the job."""
     trace = {"TRACEPARENT": job.request.traceparent} if job.request.traceparent else {}

@@ -25,13 +25,14 @@ class ForkServer(Forker):
     """One fork server from its start to its end."""
 
     @classmethod
-    async def start(cls, target: str, environment: Mapping[str, str]) -> Self:
+    async def start(cls, target: str, environment: Mapping[str, str], *, batch: bool = False) -> Self:
         """Start a server and wait until it has imported `target`, a `package.module:function`.
 
         Raises:
-            ConfigurationError: it cannot be started or imported; with the traceback.
+            ConfigurationError: it cannot be started or imported; with the traceback. Or `batch` is asked for, and
+                it takes one job at a time.
         """
-        argv = (sys.executable, "-m", "classifier.forkserver", target)
+        argv = (sys.executable, "-m", "classifier.forkserver", target, *(["--batch"] if batch else []))
         server = await cls.started(argv, environment, complaint=f"the classifier {target} cannot be loaded")
         if server.threads > 1:
             log.warning(

@@ -6,11 +6,15 @@ What is started for a job but outlives it must be started in an empty context, o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from consumer.job import Request
 from consumer.spans import UNTRACED, Trace
+
+Field: TypeAlias = str | int | list[str]
 
 
 @dataclass(slots=True)
@@ -22,9 +26,9 @@ class JobContext:
     model: str | None = None
     trace: Trace = UNTRACED
 
-    def fields(self) -> dict[str, str | int]:
+    def fields(self) -> dict[str, Field]:
         """Name what is known, for a record."""
-        known: dict[str, str | int | None] = {
+        known: dict[str, Field | None] = {
             "job": self.request.id,
             "attempt": self.request.attempt,
             "slot": self.slot,
@@ -34,7 +38,19 @@ class JobContext:
         return {name: value for name, value in known.items() if value is not None}
 
 
-_current: ContextVar[JobContext | None] = ContextVar("job", default=None)
+@dataclass(frozen=True, slots=True)
+class BatchContext:
+    """Several jobs in one run: what it says is said of each of them."""
+
+    requests: Sequence[Request]
+    slot: int
+
+    def fields(self) -> dict[str, Field]:
+        """Name what is known, for a record."""
+        return {"jobs": [request.id for request in self.requests], "slot": self.slot}
+
+
+_current: ContextVar[JobContext | BatchContext | None] = ContextVar("job", default=None)
 
 
 def begin(request: Request) -> JobContext:
@@ -44,7 +60,18 @@ def begin(request: Request) -> JobContext:
     return context
 
 
-def fields() -> dict[str, str | int]:
+def begin_batch(requests: Sequence[Request], slot: int) -> None:
+    """Let this task, from now on, be at work on all of these."""
+    _current.set(BatchContext(requests, slot))
+
+
+def move(slot: int) -> None:
+    """The job that this task is at work on, if any, is at another slot now."""
+    if isinstance(context := _current.get(), JobContext):
+        context.slot = slot
+
+
+def fields() -> dict[str, Field]:
     """Name what is known of the job that the running code is at work on; nothing where there is none."""
     context = _current.get()
     return context.fields() if context else {}

@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -110,26 +110,44 @@ class JobFolder:
         if self._made is None:
             self._make()
         try:
-            self._write(body)
+            self._write(self._path, body)
             yield self._path
         finally:
-            self._clear()
+            self._clear([self._path])
+
+    @contextmanager
+    def batch(self, bodies: Sequence[bytes]) -> Iterator[Path]:
+        """Write the files of several jobs, `0.json` and on; yield their folder, and clear it as after one job.
+
+        Raises:
+            OSError: one cannot be written.
+        """
+        if self._made is None:
+            self._make()
+        paths = [self._folder / f"{number}.json" for number in range(len(bodies))]
+        try:
+            for path, body in zip(paths, bodies, strict=True):
+                self._write(path, body)
+            yield self._folder
+        finally:
+            self._clear(paths)
 
     def _make(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="slot-", dir=self._parent))
         self._path = self._folder / JOB_FILE
         self._made = _identity(self._folder)
 
-    def _write(self, body: bytes) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    def _write(self, path: Path, body: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             left = memoryview(body)
             while left:
                 left = left[file.write(left) :]
 
-    def _clear(self) -> None:
+    def _clear(self, paths: Sequence[Path]) -> None:
         with suppress(OSError):  # removed by the job itself, or in a folder that it closed: seen below
-            self._path.unlink()
+            for path in paths:
+                path.unlink()
         if not self._is_as_made():
             remove_tree(self._folder)
             self._made = None

@@ -1,7 +1,8 @@
-"""A job's LOG: lines on their way to the service's log: under the job's id, and no more than a log can take.
+"""LOG: lines on their way to the service's log: under the job's id, and no more than a log can take.
 
-Each job has an allowance that fills up again with time: a burst passes, a steady trickle passes, a flood is
-dropped and counted, so that one job can neither fill a disk nor bury what the others say.
+Those of a batch go there once, under the ids of all its jobs. Each job, or batch, has an allowance that fills up
+again with time: a burst passes, a steady trickle passes, a flood is dropped and counted, so that one job can
+neither fill a disk nor bury what the others say.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ LINES_PER_S = 10.0
 
 
 class JobLog:
-    """Writes the lines of one job.
+    """Writes the lines of one job, or of a batch; `name` says which.
 
     Mutable state: `_allowance`, how many lines may pass now, and since when it has not been filled up;
     `_dropped`, how many did not pass since one did.
     """
 
-    def __init__(self, job_id: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._job_id = job_id
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
         self._clock = clock
         self._allowance = float(BURST_LINES)
         self._filled_at = clock()
@@ -43,19 +44,19 @@ class JobLog:
             return
         self._allowance -= 1
         self.close()
-        log.info("job %s: %s", self._job_id, text)
+        log.info("%s: %s", self._name, text)
 
     def close(self) -> None:
         """Tell what was dropped since the last line that was not."""
         if self._dropped:
-            log.warning("job %s: ... and %d more LOG lines were dropped", self._job_id, self._dropped)
+            log.warning("%s: ... and %d more LOG lines were dropped", self._name, self._dropped)
             self._dropped = 0
 
 
 @contextmanager
-def job_log(job_id: str) -> Iterator[JobLog]:
-    """Take the lines of one job in the block; what was dropped is told at the latest at its end."""
-    lines = JobLog(job_id)
+def job_log(name: str) -> Iterator[JobLog]:
+    """Take the lines of a job, or of a batch, in the block; what was dropped is told at the latest at its end."""
+    lines = JobLog(name)
     try:
         yield lines
     finally:

@@ -1,9 +1,10 @@
 """Which shard each slot takes its jobs from: every process takes from all shards, its slots go where jobs wait.
 
-A lane is a consumer with a prefetch of 1: one for each slot, so that prefetch = slots holds whichever shards they
-are at. The first lane of each shard stays there: while one consumer lives, no shard is without, and who dies
-leaves nothing to be taken over. The others are at home at one shard each; while nothing waits there and they have
-nothing to do, they go where most jobs wait. Processes know nothing of each other: they look at what waits.
+A lane is a consumer with the prefetch of one slot, which is 1 without batches: one for each slot, so that all of
+them together have the pool's, whichever shards they are at. The first lane of each shard stays there: while one
+consumer lives, no shard is without, and who dies leaves nothing to be taken over. The others are at home at one
+shard each; while nothing waits there and they have nothing to do, they go where most jobs wait. Processes know
+nothing of each other: they look at what waits.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ class Broker(Protocol):
     @property
     def holding(self) -> Holding: ...
 
-    def consume(
-        self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str]
-    ) -> Coroutine[Any, Any, None]:
-        """Add a consumer."""
-
     def cancel(self, tag: str) -> Coroutine[Any, Any, None]:
         """End a consumer."""
 
     async def ready(self, queues: Iterable[str]) -> dict[str, int]:
         """Count what waits in each queue."""
+
+
+class Consume(Protocol):
+    """Adds a consumer, with the prefetch of a slot. Raises as a Broker does."""
+
+    def __call__(self, queue: str, *, tag: str) -> Coroutine[Any, Any, None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +119,17 @@ class Looking:
 
 @asynccontextmanager
 async def opened(
-    broker: Broker, shards: tuple[str, ...], slots: int, tag: str, about: Mapping[str, str]
+    broker: Broker, consume: Consume, shards: tuple[str, ...], slots: int, tag: str
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Take jobs from all shards for the block; give the tasks that see to it: an exception in one is a bug.
-
-    `about` stands beside the tags in the management console.
 
     Raises:
         BrokerRefusedError, ConnectionLostError
     """
     chosen, looking = lanes(shards, slots, tag), Looking()
     for lane in chosen:
-        await broker.consume(lane.home, prefetch=1, tag=lane.tag, arguments=about)
-    doing = [_go_on(broker, lane, looking, about) for lane in chosen if lane.rank is not None]
+        await consume(lane.home, tag=lane.tag)
+    doing = [_go_on(broker, consume, lane, looking) for lane in chosen if lane.rank is not None]
     tasks = [asyncio.create_task(one, name="lanes") for one in (*doing, looking.look_on(broker, shards))]
     try:
         yield tasks
@@ -139,7 +139,7 @@ async def opened(
         await asyncio.wait(tasks)
 
 
-async def _go_on(broker: Broker, lane: Lane, looking: Looking, about: Mapping[str, str]) -> None:
+async def _go_on(broker: Broker, consume: Consume, lane: Lane, looking: Looking) -> None:
     """Take jobs from where it is best, while the connection lasts."""
     here = lane.home
     with suppress(*LOST):
@@ -148,7 +148,7 @@ async def _go_on(broker: Broker, lane: Lane, looking: Looking, about: Mapping[st
             if there != here:
                 await _whole(broker.cancel(lane.tag))
                 await broker.holding.nothing(lane.tag)  # its slot is busy until then
-                await _whole(broker.consume(there, prefetch=1, tag=lane.tag, arguments=about))
+                await _whole(consume(there, tag=lane.tag))
                 here = there
 
 

@@ -55,6 +55,9 @@ NAMES = {
     "jobs.queue_wait": "timer: from the message's timestamp (whole seconds) to its delivery",
     "jobs.run": "timer: how long the classifier ran",
     "jobs.total": "timer: from delivery to settlement",
+    "batches.run": "counter: batches of two jobs or more (`batch_size`)",
+    "batches.jobs": "counter: jobs in these batches; divided by `batches.run`, the size of a batch",
+    "batches.alone": "counter: jobs in these batches that were run again, alone",
     "slots.busy": "gauge: slots that hold a job",
     "slots.used": "gauge: slots that held a job, on average over the last 5 s",
     "slots.size": "gauge: slots in all",
@@ -173,6 +176,11 @@ class Metrics:
         """A redelivery needed no second run."""
         self._tell(counters=["jobs.remembered"])
 
+    def batch(self, jobs: int, alone: int) -> None:
+        """A batch has run; so many of its jobs are run again alone."""
+        told = {"batches.run": 1, "batches.jobs": jobs, "batches.alone": alone}
+        self._tell(amounts={name: amount for name, amount in told.items() if amount})
+
     def consuming(self, yes: bool) -> None:
         """The link to RabbitMQ came or went."""
         self._tell(counters=["connection.opened" if yes else "connection.lost"], gauges={"consuming": int(yes)})
@@ -228,29 +236,31 @@ class Metrics:
         self,
         *,
         counters: Sequence[str] = (),
+        amounts: Mapping[str, int] = MappingProxyType({}),
         timers: Mapping[str, float | None] = MappingProxyType({}),
         gauges: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         known = {name: seconds for name, seconds in timers.items() if seconds is not None}
-        for name in counters:
-            self.registry.count(name)
+        counts = {**dict.fromkeys(counters, 1), **amounts}
+        for name, amount in counts.items():
+            self.registry.count(name, amount)
         for name, seconds in known.items():
             self.registry.time(name, seconds)
         for name, value in gauges.items():
             self.registry.set(name, value)
         if self._lines is not None:
-            self._write(self._lines, counters, known, gauges)
+            self._write(self._lines, counts, known, gauges)
 
     def _write(
         self,
         lines: Pipeline,
-        counters: Sequence[str],
+        counts: Mapping[str, int],
         timers: Mapping[str, float],
         gauges: Mapping[str, float],
     ) -> None:
         """Add lines for statsd, and see that they are sent."""
-        for name in counters:
-            lines.incr(name)
+        for name, amount in counts.items():
+            lines.incr(name, amount)
         for name, seconds in timers.items():
             lines.timing(name, seconds * 1000)
         for name, value in gauges.items():

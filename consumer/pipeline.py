@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consumer import jobcontext
+from consumer.batchpool import BatchPool
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
 from consumer.due import Due
 from consumer.errors import ConnectionLostError
@@ -131,7 +132,7 @@ class Pipeline:
 
     settings: Settings
     topology: Topology
-    pool: Pool[Slot]
+    pool: Pool[Slot] | BatchPool
     metrics: Metrics
     consumer: str
     remembered: Remembered
@@ -212,7 +213,7 @@ class Pipeline:
         return not await delivery.has_queue(reply_to)
 
     async def _run(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
-        """Prefetch equals the pool's size: this waits for a slot only where runs outlived their connection."""
+        """Without batches prefetch is the size of the pool: then only runs without a connection are waited for."""
         context.trace.waits()
         with delivery.while_alive() as waiting:
             async with self.pool.slot() as slot:

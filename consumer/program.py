@@ -100,7 +100,7 @@ class ExecSlot:
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
 
     async def _run_on(self, path: Path, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
-        with job_log(job.request.id) as on_log:
+        with job_log(f"job {job.request.id}") as on_log:
             return await run_program(
                 self.program.command_line(path),
                 launcher=self.launcher,

@@ -64,9 +64,9 @@ class Registry:
             series: 0 for name, (kind, _) in self._names.items() if kind != "timer" for series, _ in _series(name)
         }
 
-    def count(self, name: str) -> None:
-        """Add one to a counter."""
-        self._values[name] += 1
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter."""
+        self._values[name] += by
 
     def set(self, name: str, value: float) -> None:
         """Set a gauge."""

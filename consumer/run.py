@@ -2,7 +2,7 @@
 
 Whoever reads the pipes feeds a `Run`; whoever watches the clock and the process settles it. The first cause
 counts, and `conclude` turns it into an `Outcome`. No I/O, no process: the same for a program per job and for a
-warm worker, whose lines count only between its `BEGIN` and `END`.
+warm worker, whose lines count only between its `BEGIN` and `END`. Of several jobs at once: batchrun.py.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class EnclosedRun(Run):
         self, job_id: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
     ) -> None:
         super().__init__(limits, on_log, on_progress)
-        self.job_id = job_id
+        self.name = f"job {job_id}"
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.retirement: str | None = None
         self._id = job_id.encode().strip()  # as the parser strips what follows a prefix
@@ -195,7 +195,7 @@ def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
     """
     how: dict[str, Any] = {"stderr_tail": run.stderr_tail, "run_s": run.age_s, "usage": run.usage(returncode)}
     if run.answer and cause in (Cause.ANSWERED, Cause.EXITED):
-        return _judge(run.answer, run, how)
+        return judged(run.answer, **how)
     # What is found only now: in the pipe after the program's end, or in the way it ended.
     excess = run.excess or excess_at_end(returncode, run.stderr_tail, run.limits)
     if cause is Cause.EXITED and excess:
@@ -212,12 +212,13 @@ def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
             return Crashed(message=f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line", **how)
 
 
-def _judge(answer: Line, run: Run, how: dict[str, Any]) -> Outcome:
+def judged(answer: Line, *, run_s: float, **how: Any) -> Outcome:  # noqa: ANN401 - the fields of Unsuccessful
+    """Say what an `OUTPUT:` or an `ERROR:` line comes to."""
     if answer.kind is Kind.ERROR:
-        return Failed(message=answer.text or "the classifier gave no reason", **how)
+        return Failed(message=answer.text or "the classifier gave no reason", run_s=run_s, **how)
     if fault := json_fault(answer.content):
-        return InvalidOutput(message=f"the OUTPUT: line is not JSON: {fault}", **how)
-    return Succeeded(output=answer.content, run_s=run.age_s)
+        return InvalidOutput(message=f"the OUTPUT: line is not JSON: {fault}", run_s=run_s, **how)
+    return Succeeded(output=answer.content, run_s=run_s)
 
 
 def describe_exit(returncode: int | None) -> str:

@@ -16,13 +16,16 @@ import socket
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from consumer import lanes, vitals
 from consumer.about import about
 from consumer.amqp_url import redacted
+from consumer.batchpool import BatchPool
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
+from consumer.due import Due
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.health import Facts, Health
 from consumer.httppages import serving
@@ -33,10 +36,11 @@ from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.properties import Limits
 from consumer.remembered import Remembered
-from consumer.runner import Runner, open_runner
+from consumer.runner import Runner, Slot, open_runner
 from consumer.settings import Settings
 from consumer.spans import UNTRACED, Tracer, tracing
 from consumer.systemd import Systemd
+from consumer.warm import WarmRunner
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
 #: While it drains, who is waited for is told again after this.
 TELL_AGAIN_S = 10.0
 #: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
-REMEMBERED_PER_SLOT = 4
+REMEMBERED_PER_JOB = 4
 
 
 class Signals:
@@ -141,6 +145,13 @@ async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals
     return None if load.cancelled() else load.result()
 
 
+def _pool(runner: Runner, settings: Settings, metrics: Metrics) -> Pool[Slot] | BatchPool:
+    """Make what hands out the runner's slots."""
+    if settings.batch_size > 1 and isinstance(runner, WarmRunner):  # the settings allow no other with batches
+        return BatchPool(runner.slots, batch_size=settings.batch_size, on_batch=metrics.batch)
+    return Pool(runner.slots)
+
+
 class Service:
     """One consumer from its first delivery to its last settlement.
 
@@ -169,10 +180,11 @@ class Service:
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
-            pool=Pool(runner.slots),
+            pool=_pool(runner, settings, metrics),
             metrics=self._metrics,
             consumer=consumer_name(),
-            remembered=Remembered(capacity=max(100, REMEMBERED_PER_SLOT * settings.pool_size)),
+            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * settings.prefetch)),
+            due=Due(wait_s=settings.longest_wait_s),
             tracer=tracer,
         )
         self._limits = Limits()
@@ -250,19 +262,22 @@ class Service:
             await broker.declare(self._topology)
         else:
             await broker.check(self._topology)
-        shards, size = self._topology.shard_names, self._settings.pool_size
+        shards, slots, prefetch = self._topology.shard_names, self._settings.pool_size, self._settings.prefetch
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         facts = about(self._settings)
         async with AsyncExitStack() as stack:
             if len(shards) == 1:
-                await broker.consume(self._topology.jobs, prefetch=size, tag=tag, arguments=facts)
+                await broker.consume(self._topology.jobs, prefetch=prefetch, tag=tag, arguments=facts)
             else:
-                for task in await stack.enter_async_context(lanes.opened(broker, shards, size, tag, facts)):
+                each = -(-prefetch // slots)  # rounded up: without batches one
+                consume = partial(broker.consume, prefetch=each, arguments=facts)
+                opening = lanes.opened(broker, consume, shards, slots, tag)
+                for task in await stack.enter_async_context(opening):
                     task.add_done_callback(self._ended)
             if not self._is_declared:
                 await self._tell_of_other_shards(broker)
                 log.info("runs %s", self._runner.description)
-                log.info("ready: %d slots, jobs from %s at %s", size, ", ".join(shards), redacted(url))
+                log.info("ready: %d slots, jobs from %s at %s", slots, ", ".join(shards), redacted(url))
             self._is_declared = True
             yield
 

@@ -44,6 +44,8 @@ LEAST_TIMEOUT_CAP_S = 600.0
 MAX_LINE_BYTES = 16_000_000
 #: After its run time a job is killed, its output read, and its reply confirmed: the timeouts of all that together.
 SETTLING_S = 60.0
+#: That a job in a batch may be held for where one in each batch hangs: see `longest_hold_s`.
+RUNS_OF_A_BATCH = 4
 
 
 def _list_from_json(value: object) -> object:
@@ -109,7 +111,8 @@ class Settings(BaseModel):
         default_factory=usable_cpus,
         ge=1,
         le=1024,
-        description="1 to 1024 jobs at once, also the prefetch; default: the CPUs this process may use",
+        description="1 to 1024 jobs at once, also the prefetch where batch_size is 1; default: the CPUs this "
+        "process may use",
     )
     # One queue is enough for thousands of jobs a second (deploy/SCALING.md).
     shards: int = Field(
@@ -135,6 +138,14 @@ class Settings(BaseModel):
         ge=1,
         description="how many jobs a warm worker runs before it is replaced by a fresh fork; 1: a fresh process "
         "per job",
+    )
+    # 128: then the order of a batch fits into a pipe, whatever the jobs' ids are (worker.py).
+    batch_size: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="1 to 128: how many waiting jobs a warm worker is handed at once, where its function takes a "
+        "batch; the prefetch is then this times pool_size + 1",
     )
     max_worker_growth_bytes: int = Field(
         256 * 1024 * 1024,
@@ -171,8 +182,8 @@ class Settings(BaseModel):
         None,
         gt=0,
         le=86_400,
-        description="the longest run time a job's header `timeout-s` may ask for; default: 600, "
-        "or job_timeout_s where that is longer",
+        description="the longest run time a job's header `timeout-s` may ask for; default: 600, or job_timeout_s "
+        "where that is longer, or a batch_size is set",
     )
     consumer_timeout_s: float = Field(
         1800.0,
@@ -379,6 +390,20 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _batches_are_for_workers(self) -> Self:
+        if self.batch_size > 1 and self.command:
+            raise ValueError(
+                "`batch_size` is for a function in warm workers, and a program of `command` takes one job at a "
+                "time; set batch_size to 1, or name a function as `classifier`"
+            )
+        if self.batch_size > self.jobs_per_worker:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) is more than jobs_per_worker ({self.jobs_per_worker}), and the "
+                "jobs of a batch share a worker; set batch_size lower, or raise jobs_per_worker"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _cap_is_above_default(self) -> Self:
         if self.job_timeout_cap_s is not None and self.job_timeout_cap_s < self.job_timeout_s:
             raise ValueError(
@@ -390,10 +415,10 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _rabbitmq_waits_longer(self) -> Self:
         """RabbitMQ does not tell its own value, and nothing renews a delivery: what takes too long comes again."""
-        needed = self.longest_timeout_s + SETTLING_S
-        if 0 < self.consumer_timeout_s <= needed:
+        if 0 < self.consumer_timeout_s <= self.longest_hold_s:
+            times = f" {RUNS_OF_A_BATCH} times (batch_size)" if self.batch_size > 1 else ""
             raise ValueError(
-                f"a job may take {self.longest_timeout_s:g} s and {SETTLING_S:g} s to settle, but after "
+                f"a job may take{times} {self.longest_timeout_s:g} s and {SETTLING_S:g} s to settle, but after "
                 f"{self.consumer_timeout_s:g} s (consumer_timeout_s) RabbitMQ delivers it again; set "
                 "job_timeout_cap_s lower, or raise consumer_timeout in RabbitMQ's configuration and "
                 "consumer_timeout_s here"
@@ -418,7 +443,35 @@ class Settings(BaseModel):
     @property
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
-        return self.job_timeout_cap_s or max(LEAST_TIMEOUT_CAP_S, self.job_timeout_s)
+        least = 0.0 if self.batch_size > 1 else LEAST_TIMEOUT_CAP_S  # jobs that run together are short
+        return self.job_timeout_cap_s or max(least, self.job_timeout_s)
+
+    @property
+    def prefetch(self) -> int:
+        """How many jobs are held at once.
+
+        In batches it is one batch more than can run: it waits while those that have run are settled and RabbitMQ
+        sends others. Without it batches are half as large, for a slot takes what is there (bench_batches.py).
+        """
+        return self.pool_size if self.batch_size == 1 else (self.pool_size + 1) * self.batch_size
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long a job may be held, in seconds, for others that it shares its slot with, if all of them hang.
+
+        The batch before and its own, then all jobs of both alone, without itself: one slot alone has two batches.
+        """
+        return 0.0 if self.batch_size == 1 else (2 * self.batch_size + 1) * self.longest_timeout_s
+
+    @property
+    def longest_hold_s(self) -> float:
+        """How long RabbitMQ is to wait for a job to be settled, in seconds.
+
+        In batches, where one job of each hangs: the batch before, that job alone, its own batch, and itself alone.
+        Where more do, jobs may be delivered again, and are answered with the outcome that is remembered.
+        """
+        runs = 1 if self.batch_size == 1 else RUNS_OF_A_BATCH
+        return runs * self.longest_timeout_s + SETTLING_S
 
     def limits(self, timeout_s: float) -> Limits:
         """Give what a job may take that has this run time, in seconds."""

@@ -62,13 +62,17 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that was found. Slots: a consumer's prefetch is their number, what it holds unacked keeps one busy."""
+    """All that was found. Slots: a consumer's prefetch is their number, what it holds unacked keeps one busy.
+
+    Unless it takes batches, as `batch_size` says: then these are places for jobs, of which slots have many.
+    """
 
     queues: list[QueueState]
     slots: int | None = None
     slots_busy: int | None = None
     dead_by_model: dict[str, int] | None = None
     dead_oldest_s: float | None = None
+    batch_size: int = 1
 
 
 def own_queues(topology: Topology) -> list[str]:
@@ -161,7 +165,7 @@ class Asking:
             held = [queue.unacked for queue in queues if queue.name in topology.shard_names]
             busy = None if None in held else sum(count or 0 for count in held)
         models, oldest = await self._dead_letters(topology) if self.with_dead_letters else (None, None)
-        return Status(queues, slots, busy, models, oldest)
+        return Status(queues, slots, busy, models, oldest, self.settings.batch_size)
 
     async def _queues(self, names: list[str]) -> list[QueueState]:
         async with connection(self.url, "status", self.settings.credentials) as opened:
@@ -269,7 +273,7 @@ def _cells(queue: QueueState) -> list[str]:
 
 def _lines(status: Status) -> list[str]:
     slots = "-" if status.slots is None else f"{status.slots_busy or 0} of {status.slots} busy"
-    lines = ["", f"slots: {slots}"]
+    lines = ["", f"slots: {slots}" if status.batch_size == 1 else f"places in batches: {slots}"]
     if status.dead_by_model is None:
         lines.append("dead letters by model: - (--dead-letters looks)")
     else:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from consumer.batchrun import Told, together
 from consumer.environment import base_environment
 from consumer.errors import ConfigurationError
 from consumer.forkserver import NoWorkerError
@@ -57,6 +58,26 @@ class WarmSlot:
         except OSError as error:  # not the job's fault: another consumer may do better
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
 
+    async def run_together(self, jobs: Sequence[Job], interrupt: asyncio.Future[None]) -> Sequence[Told]:
+        """Run several jobs at once, in one worker, on their files in one folder; None for each to be run alone.
+
+        Alone a job waits for room for its file, and is told why no worker could be forked: none of that here.
+        """
+        if interrupt.done():
+            return [Interrupted()] * len(jobs)
+        limits = together(self.settings.limits(min(job.timeout_s for job in jobs)), len(jobs))
+        try:
+            with self.folder.batch([job.body for job in jobs]) as folder:
+                if (worker := await self.workers.take(interrupt, jobs=len(jobs))) is None:
+                    return [Interrupted()] * len(jobs)
+                try:
+                    return await worker.run_batch(jobs, folder, limits, self.watch, interrupt)
+                finally:
+                    self.workers.give_back(worker)
+        except (NoWorkerError, OSError) as error:
+            log.warning("%d jobs are run each alone: %s", len(jobs), error)
+            return [None] * len(jobs)
+
 
 class WarmRunner:
     """Slots that share a pool of workers."""
@@ -94,7 +115,9 @@ class WarmRunner:
         slots = [WarmSlot(workers, files.folder_of_slot(), settings, watch) for _ in range(size)]
         try:
             await workers.start()
-            yield cls(workers, slots, f"{target} in warm workers, {settings.jobs_per_worker} jobs each", metrics)
+            at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
+            description = f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
+            yield cls(workers, slots, description, metrics)
         except NoWorkerError as error:
             raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
         finally:

@@ -1,4 +1,4 @@
-"""One warm worker as the consumer sees it: a forked process that is handed one job at a time.
+"""One warm worker as the consumer sees it: a forked process that is handed one job at a time, or one batch.
 
 It is fit for another job after a run that it has ended itself; after any other it is brought to an end. The
 worker's own side is `classifier/worker.py`.
@@ -10,25 +10,29 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic_core import to_json
 
-from consumer.environment import job_environment
+from consumer.batchrun import BatchRun, Told, conclude_batch, name_of, why_not
+from consumer.environment import batch_environment, job_environment
 from consumer.forker import Forked, Reaped
 from consumer.forkserver import ForkServer
-from consumer.job import Job, Outcome, OverLimit, Unsuccessful, Usage
+from consumer.job import Job, Outcome, Unsuccessful, Usage
 from consumer.joblog import job_log
-from consumer.limits import Limits
+from consumer.limits import Limits, excess_at_end
 from consumer.process import LINGER_S
 from consumer.procfs import Meter, Process, descendants, look, peak_bytes
 from consumer.run import Cause, EnclosedRun, conclude
 from consumer.watch import Watch
 
 log = logging.getLogger(__name__)
+
+#: What a pipe holds (pipe(7)): who writes more waits for the worker to read, and all other jobs with it.
+LONGEST_ORDER = 65_535
 
 
 class Worker:
@@ -66,17 +70,43 @@ class Worker:
         self, job: Job, path: Path, limits: Limits, watch: Watch, interrupt: asyncio.Future[None]
     ) -> Outcome:
         """Run a job to its outcome. If the caller is cancelled, the worker is killed."""
-        with job_log(job.request.id) as on_log:
+        environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not the last job's
+        order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
+        with job_log(f"job {job.request.id}") as on_log:
             run = EnclosedRun(job.request.id, limits, on_log, job.on_progress)
-            return await self._run(run, job, path, watch, interrupt)
+            cause, returncode = await self._run(run, order, path.parent, watch, interrupt)
+            outcome = conclude(cause, run, returncode=returncode)
+        if isinstance(outcome, Unsuccessful) and not self.gone:  # only these are asked what they have used
+            return replace(outcome, usage=self._used(run))
+        return outcome
+
+    async def run_batch(
+        self, jobs: Sequence[Job], folder: Path, limits: Limits, watch: Watch, interrupt: asyncio.Future[None]
+    ) -> list[Told]:
+        """Run several jobs at once, whose files are in `folder`. As `run`, where the caller is cancelled.
+
+        Says of each how it ended, or None where it is to be run alone; the log says why.
+        """
+        with job_log(name_of(jobs)) as on_log:
+            run = BatchRun(jobs, limits, on_log)
+            if len(order := _batch_order(run, folder)) > LONGEST_ORDER:
+                log.warning("%d jobs run each alone: their ids are too long for one order", len(jobs))
+                return [None] * len(jobs)
+            cause, returncode = await self._run(run, order, folder, watch, interrupt)
+        told = conclude_batch(cause, run)
+        if alone := told.count(None):
+            why = why_not(cause, run, returncode=returncode)
+            log.warning("%s: %d of them run again, each alone: %s", run.name, alone, why)
+        return told
 
     async def _run(
-        self, run: EnclosedRun, job: Job, path: Path, watch: Watch, interrupt: asyncio.Future[None]
-    ) -> Outcome:
-        self._hand_over(job, path, run)
+        self, run: EnclosedRun, order: bytes, folder: Path, watch: Watch, interrupt: asyncio.Future[None]
+    ) -> tuple[Cause, int | None]:
+        """Give the order and see the run to its end: by what cause, and the return code if the worker is gone."""
+        self._hand_over(order, run)
         returncode = None
         try:
-            with watch.over(run, self._child, self._processes, path.parent, self._before()):
+            with watch.over(run, self._child, self._processes, folder, self._before()):
                 cause = await run.wait(interrupt)
                 if cause is Cause.ANSWERED and not run.ended.done():
                     await self._linger(run)
@@ -91,11 +121,9 @@ class Worker:
         finally:
             self._child.listener = None
         run.finish(returncode)
-        outcome = conclude(cause, run, returncode=returncode)
-        self.has_died = has_died and not isinstance(outcome, OverLimit)
-        if isinstance(outcome, Unsuccessful) and not self.gone:  # only these are asked what they have used
-            return replace(outcome, usage=self._used(run))
-        return outcome
+        # What it died of by a limit of ours is our doing, though the kernel's hand.
+        self.has_died = has_died and not (run.excess or excess_at_end(returncode, run.stderr_tail, run.limits))
+        return cause, returncode
 
     def kill(self) -> None:
         """End the process and its group now; `end` is still to be called."""
@@ -135,13 +163,11 @@ class Worker:
             run.note(cpu_s=self._meter.now().cpu_s - self._meter.cpu_s, peak_bytes=peak_bytes(self.pid))
         return run.usage(None)
 
-    def _hand_over(self, job: Job, path: Path, run: EnclosedRun) -> None:
+    def _hand_over(self, order: bytes, run: EnclosedRun) -> None:
         self._child.listener = run
         self._meter.begin()
-        environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not the last job's
-        order = {"id": job.request.id, "path": str(path), "environment": environment}
         with suppress(BrokenPipeError):  # it died while idle; the run is told by the exit
-            os.write(self._jobs, to_json(order) + b"\n")
+            os.write(self._jobs, order + b"\n")
 
     async def _linger(self, run: EnclosedRun) -> None:
         """The function has answered by itself and goes on: to flush and to tidy up, which is its business."""
@@ -149,11 +175,23 @@ class Worker:
             ends = {run.ended, self.died}
             await asyncio.wait(ends, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
         if not run.ended.done() and not self.died.done():
-            log.warning("job %s went on after its answer: worker %d terminated", run.job_id, self.pid)
+            log.warning("%s went on after its answer: worker %d terminated", run.name, self.pid)
 
     def _after(self, run: EnclosedRun) -> None:
         """The run has ended itself. What it wrote to stderr is its own, and not the next one's."""
         self._child.hear_what_is_there()
         if run.retirement:
-            log.warning("job %s: its worker is replaced: %s", run.job_id, run.retirement)
+            log.warning("%s: its worker is replaced: %s", run.name, run.retirement)
             self.jobs_left = 0
+
+
+def _batch_order(run: BatchRun, folder: Path) -> bytes:
+    requests = [job.request for job in run.jobs]
+    return to_json(
+        {
+            "batch": run.token,
+            "folder": str(folder),
+            "jobs": [(request.id, request.attempt, request.traceparent or "") for request in requests],
+            "environment": batch_environment(folder),
+        }
+    )

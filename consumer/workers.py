@@ -46,6 +46,7 @@ class Workers:
         self._size = size
         self._metrics = metrics or Metrics()
         self._jobs = settings.jobs_per_worker
+        self._batch = settings.batch_size > 1
         # The kernel counts what earlier jobs have left as well: half of its limit at most, one job has the rest.
         self._max_growth = min(settings.max_worker_growth_bytes, settings.max_memory_bytes // 2)
         self._bounds = settings.limits(settings.longest_timeout_s).bounds(jobs=settings.jobs_per_worker)
@@ -77,7 +78,7 @@ class Workers:
             NoWorkerError: the workers could not be forked.
         """
         async with self._changing:
-            server = await ForkServer.start(self._target, self._environment)
+            server = await self._new_server()
             try:
                 fresh = [await self._fork_from(server) for _ in range(self._size)]
             except BaseException:
@@ -90,15 +91,19 @@ class Workers:
         for worker in fresh:
             self._offer(worker)
 
-    async def take(self, interrupt: asyncio.Future[None]) -> Worker | None:
+    async def take(self, interrupt: asyncio.Future[None], *, jobs: int = 1) -> Worker | None:
         """Give a ready worker for one job; wait for one if need be, and give None if interrupted meanwhile.
+
+        For several jobs at once, of which it may have fewer left: then they are its last.
 
         Raises:
             NoWorkerError: none could be forked.
         """
-        if not self._idle:
-            return await self._wait(interrupt)
-        return self._handed_out(self._idle.pop())
+        worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait(interrupt)
+        if worker and jobs > 1:
+            worker.jobs_left -= jobs - 1
+            self._top_up()
+        return worker
 
     def give_back(self, worker: Worker) -> None:
         """Take a worker back, to be used again or ended."""
@@ -227,10 +232,13 @@ class Workers:
             server = self._server
             if server is None or server.ended.done():
                 log.error("the fork server has died; starting another")
-                server = await ForkServer.start(self._target, self._environment)
+                server = await self._new_server()
                 self._serve_from(server)
                 self._metrics.fork_server_restarted()
         return server
+
+    async def _new_server(self) -> ForkServer:
+        return await ForkServer.start(self._target, self._environment, batch=self._batch)
 
     def _serve_from(self, server: ForkServer) -> None:
         outdated, self._server = self._server, server

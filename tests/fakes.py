@@ -72,9 +72,9 @@ def unprivileged_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def jobs_told() -> Iterator[list[dict[str, str | int]]]:
+def jobs_told() -> Iterator[list[dict[str, jobcontext.Field]]]:
     """Collect, of each record that is logged in the block, what it knows of its job."""
-    told: list[dict[str, str | int]] = []
+    told: list[dict[str, jobcontext.Field]] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's signature

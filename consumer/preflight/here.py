@@ -106,16 +106,16 @@ def _room(job_dir: Path) -> tuple[int, int | None]:
 
 def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
     """Judge what is free by the largest jobs that may come."""
-    folder, largest, slots = settings.job_dir, settings.max_body_bytes, settings.pool_size
+    folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.prefetch
     told = f"{folder} has {_mib(free_bytes)} free"
     if free_bytes < largest:
         return failure(
             f"{told}, and one job may have {_mib(largest)} (max_body_bytes)",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
-    if free_files is not None and free_files < 2 * slots:
+    if free_files is not None and free_files < 2 * jobs:
         return failure(
-            f"{folder} has room for {free_files} more files, and {slots} slots need {2 * slots}",
+            f"{folder} has room for {free_files} more files, and {jobs} jobs at once need {2 * jobs}",
             "remove files there (`df -i` counts them), or name another job_dir",
         )
     if free_bytes < settings.min_free_bytes:
@@ -124,12 +124,17 @@ def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> 
             "the most is killed",
             "free some space, name another job_dir, or lower min_free_bytes",
         )
-    if free_bytes < largest * slots:
+    if free_bytes < largest * jobs:
         return warning(
-            f"{told}, and {slots} jobs at once may have {_mib(largest * slots)} (pool_size times max_body_bytes)",
+            f"{told}, and {jobs} jobs at once may have {_mib(largest * jobs)} ({_held(settings)} times "
+            "max_body_bytes)",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
-    return ok(f"{told}, jobs take {_mib(largest * slots)} at most")
+    return ok(f"{told}, jobs take {_mib(largest * jobs)} at most")
+
+
+def _held(settings: Settings) -> str:
+    return "pool_size" if settings.batch_size == 1 else "the prefetch"
 
 
 def _mib(size: int) -> str:

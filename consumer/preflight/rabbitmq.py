@@ -15,7 +15,7 @@ from consumer.errors import BrokerRefusedError, BrokerUnreachableError, Configur
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site, aside
-from consumer.settings import SETTLING_S, Settings
+from consumer.settings import Settings
 
 #: Quorum queues with a message TTL and at-least-once dead-lettering.
 OLDEST: Final = (3, 10)
@@ -154,7 +154,7 @@ def consumer_timeout_s(queue: dict[str, Any]) -> float | None:
 
 def judged_time(settings: Settings, told_s: float | None) -> Finding:
     """Judge by what the queue says, or by what the operator says of the nodes."""
-    needed, assumed = settings.longest_timeout_s + SETTLING_S, settings.consumer_timeout_s
+    needed, assumed = settings.longest_hold_s, settings.consumer_timeout_s
     if told_s is not None and told_s <= needed:
         return failure(
             f"the queue's consumer timeout is {told_s:g} s, and a job may take {needed:g} s with its settling: it "

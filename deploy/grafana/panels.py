@@ -216,6 +216,17 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 Rate("reloads.failed", "reload failed"),
             ),
         ),
+        Panel(
+            "Jobs in batches, per second",
+            "With `batch_size`: jobs ÷ batches is how full they are. Jobs run again alone had a bad neighbour.",
+            "ops",
+            (
+                Rate("batches.run", "batches", 1),
+                Rate("batches.jobs", "jobs in them", 1),
+                Rate("batches.alone", "run again alone", 1),
+            ),
+            width=24,
+        ),
     ),
     "RabbitMQ": (
         Panel(

@@ -15,7 +15,7 @@ _TOPOLOGY = Topology("classifier", max_attempts=3)
 _JOBS = next(queue for queue in _TOPOLOGY.queues() if queue.name == _TOPOLOGY.jobs)
 
 
-def _warm(key: str, title: str, *, onnx: bool = False, **settings: str) -> Contender:
+def warm(key: str, title: str, *, onnx: bool = False, **settings: str) -> Contender:
     """With warm workers, which are what the service has by default."""
     return Contender(
         key=key,
@@ -59,10 +59,10 @@ def _program(site: Site) -> dict[str, str]:
     return _settings(site, command=json.dumps([sys.executable, "-m", "classifier", *call]))
 
 
-OURS = _warm("ours", "ours")
-FRESH = _warm("ours-fresh", "ours, fresh worker per job", jobs_per_worker="1")
-OURS_ONNX = _warm("ours-onnx", "ours, ONNX", onnx=True)
-FRESH_ONNX = _warm("ours-fresh-onnx", "ours, fresh worker per job, ONNX", onnx=True, jobs_per_worker="1")
+OURS = warm("ours", "ours")
+FRESH = warm("ours-fresh", "ours, fresh worker per job", jobs_per_worker="1")
+OURS_ONNX = warm("ours-onnx", "ours, ONNX", onnx=True)
+FRESH_ONNX = warm("ours-fresh-onnx", "ours, fresh worker per job, ONNX", onnx=True, jobs_per_worker="1")
 EXEC = Contender(
     key="ours-exec",
     title="ours, program per job",

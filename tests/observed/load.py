@@ -131,7 +131,7 @@ class Load:
 
 @contextmanager
 def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterator[Load]:
-    """Run the consumer for the block; another has begun a job and was stopped before."""
+    """Run the consumer for the block; one has begun a job and was stopped before, another has had a batch."""
     module = folder / "mine.py"
     module.write_text("from cases import dispatch\n")
     chosen = {
@@ -157,10 +157,24 @@ def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterat
             producer.publish(JOBS, json.dumps({"case": "waits_for", "file": str(folder / "never")}).encode())
             stopped.wait_for(": runs")
             assert stopped.stop() == 0
+        for _ in range(8):
+            producer.publish(JOBS, b"{}")
+        with consumer(url, **{**chosen, **in_batches(folder)}) as stopped:
+            stopped.wait_for("run again, each alone")
+            assert stopped.stop() == 0
         producer.channel.queue_purge(JOBS)
         proxy = stack.enter_context(Proxy.open(port))
         running = stack.enter_context(consumer(proxy.url(url), **chosen))
         yield Load(running, producer, proxy, folder)
+
+
+def in_batches(folder: Path) -> dict[str, object]:
+    """Settings for batches of which no job is answered but alone."""
+    text = (
+        "from classifier.contract import batch\n\n@batch\ndef alone(jobs):\n    [job] = jobs\n    return [job]\n"
+    )
+    (folder / "single.py").write_text(text)
+    return {"classifier": "single:alone", "batch_size": 4}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,45 @@ def test_further_keys_of_a_job_are_ignored(folder: Path) -> None:
 def test_a_batch_gets_the_answers_of_its_signals(folder: Path) -> None:
     one = classify.classify({"signal": [1.0], "model": "first"}, folder)
     assert classify.classify_all([np.ones(1)] * 2, folder, "first") == [one, one]
+
+
+def test_jobs_at_once_get_the_answers_of_single_ones_whatever_their_models(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    jobs = [{"signal": [1, 2], "model": name} for name in ("second", "first", "second", "first")]
+    assert classify.classify_jobs(jobs) == [classify.classify(job) for job in jobs]
+
+
+def test_a_bad_job_among_others_gets_its_error_and_they_their_answers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    bad: tuple[dict[str, Any], ...] = (
+        {"signal": []},
+        {"signal": [1], "model": "third"},
+        {"signal": [1, None], "model": "first"},
+    )
+    one, *errors, two = classify.classify_jobs(
+        [{"signal": [1], "model": "first"}, *bad, {"signal": [3], "model": "first"}]
+    )
+    assert one == two == classify.classify({"signal": [1], "model": "first"}, folder)
+    assert [type(error) for error in errors] == [JobError] * 3
+    assert "there is no model 'third'" in str(errors[1])
+
+
+def test_a_model_that_is_asked_by_many_jobs_is_asked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
+    asked = []
+    real = estimators.Model.probabilities
+
+    def counted(self: estimators.Model, features: Features) -> Probabilities:
+        asked.append((self.name, len(features)))
+        return real(self, features)
+
+    monkeypatch.setattr(estimators.Model, "probabilities", counted)
+    classify.classify_jobs([{"signal": [n], "model": ("first", "second")[n % 2]} for n in range(1, 6)])
+    assert sorted(asked) == [("first", 2), ("second", 3)]
 
 
 def test_a_model_is_loaded_once(folder: Path) -> None:

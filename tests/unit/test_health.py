@@ -61,3 +61,13 @@ def test_a_run_is_overdue_after_its_time_and_the_grace_and_no_more_when_it_has_e
         clock.now += 600
         assert due.over() == 2
     assert due.over() == 0
+
+
+def test_a_run_in_a_batch_may_wait_for_the_others_of_it() -> None:
+    clock = Clock()
+    due = Due(clock, wait_s=1000)
+    with due.within(60):
+        clock.now = 60 + 1000 + GRACE_S
+        assert due.over() == 0
+        clock.now += 1
+        assert due.over() == 1

@@ -94,6 +94,17 @@ def test_a_job_is_written_byte_for_byte_to_a_folder_of_its_own(files: JobFiles) 
         assert list(one.parent.iterdir()) == [one]
 
 
+def test_the_files_of_a_batch_lie_in_one_folder_which_is_empty_afterwards(files: JobFiles) -> None:
+    slot = files.folder_of_slot()
+    with slot.batch([b"{}", b"\xff", b"[]"]) as folder:
+        assert [(folder / f"{number}.json").read_bytes() for number in range(3)] == [b"{}", b"\xff", b"[]"]
+        assert {mode(path) for path in folder.iterdir()} == {0o600}
+        (folder / "1.json").unlink()
+        (folder / "left").touch()
+    with slot.job(b"{}") as path:
+        assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_relative_job_dir_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = JobFiles.open(Path("jobs"))

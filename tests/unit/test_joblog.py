@@ -25,12 +25,12 @@ def clock(caplog: pytest.LogCaptureFixture) -> Clock:
 
 
 def test_a_line_is_logged_under_the_jobs_id(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    JobLog("m1", clock)("hello %s")
+    JobLog("job m1", clock)("hello %s")
     assert caplog.messages == ["job m1: hello %s"]
 
 
 def test_a_flood_is_dropped_and_counted_at_the_end(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    lines = JobLog("m1", clock)
+    lines = JobLog("job m1", clock)
     for number in range(BURST_LINES + 1234):
         lines(str(number))
     lines.close()
@@ -43,7 +43,7 @@ def test_a_flood_is_dropped_and_counted_at_the_end(clock: Clock, caplog: pytest.
 def test_a_steady_trickle_passes_for_as_long_as_the_job_runs(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines = JobLog("m1", clock)
+    lines = JobLog("job m1", clock)
     for number in range(10 * BURST_LINES):
         lines(str(number))
         clock.now += 1 / LINES_PER_S
@@ -53,7 +53,7 @@ def test_a_steady_trickle_passes_for_as_long_as_the_job_runs(
 def test_after_a_flood_lines_pass_again_and_the_gap_is_told_before_them(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines = JobLog("m1", clock)
+    lines = JobLog("job m1", clock)
     for number in range(BURST_LINES + 5):
         lines(str(number))
     clock.now += 1.0
@@ -62,7 +62,7 @@ def test_after_a_flood_lines_pass_again_and_the_gap_is_told_before_them(
 
 
 def test_a_pause_saves_up_no_more_than_a_burst(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    lines = JobLog("m1", clock)
+    lines = JobLog("job m1", clock)
     clock.now += 86_400
     for number in range(2 * BURST_LINES):
         lines(str(number))
@@ -73,7 +73,7 @@ def test_what_was_dropped_is_told_even_if_the_run_is_cancelled(caplog: pytest.Lo
     caplog.set_level(logging.INFO)
 
     def flood() -> None:
-        with job_log("m1") as lines:
+        with job_log("job m1") as lines:
             for number in range(BURST_LINES + 100):
                 lines(str(number))
             raise KeyboardInterrupt

@@ -15,7 +15,6 @@ from consumer.lanes import Lane, best_place, complaint
 
 SHARDS = ("a", "b", "c")
 NOTHING = {"a": 0, "b": 0, "c": 0}
-ABOUT = {"runner": "warm"}
 
 
 def test_slots_are_shared_out_evenly_and_one_at_each_shard_stays() -> None:
@@ -82,8 +81,7 @@ class FakeBroker:
     def __post_init__(self) -> None:
         self.answers.set()
 
-    async def consume(self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str]) -> None:
-        assert (prefetch, arguments) == (1, ABOUT)
+    async def consume(self, queue: str, *, tag: str) -> None:
         await self._take("consume", queue, tag)
 
     async def cancel(self, tag: str) -> None:
@@ -114,7 +112,7 @@ def _looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @runs_async
 async def test_an_idle_lane_goes_where_jobs_wait() -> None:
     broker = FakeBroker({**NOTHING, "c": 5})
-    async with lanes.opened(broker, SHARDS, 4, "t", ABOUT):
+    async with lanes.opened(broker, broker.consume, SHARDS, 4, "t"):
         told = await broker.until_told(6)
     assert told[:4] == [
         ("consume", "a", "t.0"),
@@ -128,7 +126,7 @@ async def test_an_idle_lane_goes_where_jobs_wait() -> None:
 @runs_async
 async def test_a_lane_that_is_wanted_at_home_first_ends_what_it_has() -> None:
     broker = FakeBroker({**NOTHING, "c": 5})
-    async with lanes.opened(broker, SHARDS, 4, "t", ABOUT):
+    async with lanes.opened(broker, broker.consume, SHARDS, 4, "t"):
         await broker.until_told(6)
         broker.holding.more("t.3")
         broker.waiting["a"] = 1
@@ -143,7 +141,7 @@ async def test_a_lane_that_is_wanted_at_home_first_ends_what_it_has() -> None:
 @runs_async
 async def test_a_call_that_has_begun_is_made_to_its_end_when_we_stop() -> None:
     broker = FakeBroker({**NOTHING, "c": 5})
-    async with lanes.opened(broker, SHARDS, 4, "t", ABOUT):
+    async with lanes.opened(broker, broker.consume, SHARDS, 4, "t"):
         broker.answers.clear()
         await broker.asked.wait()
     assert len(broker.told) == 4

@@ -111,7 +111,7 @@ async def test_what_a_classifier_says_is_its_jobs_whoever_hears_it(caplog: pytes
 
     async def handled() -> Run:
         jobcontext.begin(REQUEST)
-        return Run(LIMITS, JobLog("m1"))
+        return Run(LIMITS, JobLog("job m1"))
 
     run = await asyncio.create_task(handled())
     with jobs_told() as told:

@@ -260,6 +260,7 @@ async def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(
         metrics.worker_ended(by_us=yes)
         metrics.reloaded(succeeded=yes)
     metrics.vitals(memory_bytes=1, free_bytes=1)
+    metrics.batch(2, 1)
     metrics.lost()
     metrics.ended(SUCCEEDED, Settlement.ACK, total_s=1.0)
     metrics.ended(Abandoned(), Settlement.ACK, total_s=1.0)
@@ -305,3 +306,19 @@ async def test_a_host_that_cannot_be_resolved_costs_the_metrics_only(
     with caplog.at_level(logging.ERROR):
         everything(Metrics.from_settings(load({"statsd_host": host}, {})))
     assert f"no metrics: statsd_host {host!r} cannot be resolved" in caplog.text
+
+
+@runs_async
+async def test_a_batch_tells_its_jobs_and_those_that_run_again_alone(statsd: Statsd, metrics: Metrics) -> None:
+    metrics.batch(16, 0)
+    metrics.batch(4, 3)
+    assert statsd.lines() == [
+        "batches.run:1|c",
+        "batches.jobs:16|c",
+        "batches.run:1|c",
+        "batches.jobs:4|c",
+        "batches.alone:3|c",
+    ]
+    text = metrics.registry.text()
+    assert "classifier_batches_jobs_total 20\n" in text
+    assert "classifier_batches_alone_total 3\n" in text

@@ -28,6 +28,7 @@ RUN = {
         "**Publish, and see the reply.**": "acceptance/test_page_commands.py",
         "From Node.js, with amqplib": "acceptance/test_producers.py",
     },
+    "docs/batches.md": {"A function of your own declares": "process/test_batches.py"},
     "docs/classifiers.md": {
         "Write a module with a function": "acceptance/test_page_commands.py",
         "Serve it, from the folder": "acceptance/test_page_commands.py",
@@ -64,6 +65,9 @@ RUN = {
     "docs/walk.md": {"": "acceptance/test_walk.py"},
 }
 NOT_RUN = {
+    "docs/batches.md": {
+        "The models of `classifier train`": "serves; test_batches.py of integration sets the same"
+    },
     "README.md": {
         "There is no client library": "a drawing",
         "On Debian 12": "installs packages; `consumer demo`, all it does after that, is run by test_commands.py",

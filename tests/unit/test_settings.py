@@ -426,3 +426,29 @@ def test_the_password_stays_out_when_another_value_is_wrong() -> None:
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert redacted(url) == shown
+
+
+def test_batches_hold_one_batch_more_than_can_run() -> None:
+    assert load({"pool_size": 3}, {}).prefetch == 3
+    assert load({"pool_size": 3, "batch_size": 16}, {}).prefetch == 64
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"command": ["true"]}, "a program of `command` takes one job at a time; set batch_size to 1"),
+        ({"jobs_per_worker": 1}, "batch_size (16) is more than jobs_per_worker (1)"),
+        ({"jobs_per_worker": 15}, "raise jobs_per_worker"),
+        ({"job_timeout_s": 435}, "a job may take 4 times (batch_size) 435 s and 60 s to settle, but after 1800 s"),
+        ({"batch_size": 129}, "batch_size = 129"),
+    ],
+)
+def test_what_a_batch_cannot_be_is_refused_with_the_remedy(settings: dict[str, Any], words: str) -> None:
+    assert words in complaint({"batch_size": 16, **settings}, {})
+
+
+def test_jobs_of_a_batch_are_short_unless_the_cap_says_otherwise() -> None:
+    assert load({"batch_size": 16}, {}).longest_timeout_s == 60
+    assert load({"batch_size": 16, "job_timeout_cap_s": 300}, {}).longest_timeout_s == 300
+    assert load({"batch_size": 128, "pool_size": 1}, {}).longest_wait_s == 257 * 60
+    assert load({}, {}).longest_wait_s == 0

@@ -1,0 +1,183 @@
+"""Batches behind a real RabbitMQ: each job is settled by itself, and whatever befalls a batch loses none."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import ConsumerProcess, Probe, Producer, consumer, environment, wait_until
+from proxy import Proxy
+
+from consumer.localbroker import Node
+
+JOBS, DEAD = "classifier.jobs", "classifier.dead"
+#: Waits for the test's go where a job says so: meanwhile the others gather.
+MODULE = """
+import os, signal, time
+from pathlib import Path
+from classifier.contract import JobError, batch, log
+
+HERE = Path(__file__).parent
+
+@batch
+def classify(jobs):
+    for file in {job["hold"] for job in jobs if "hold" in job}:
+        log(f"holds until {file}")
+        while not (HERE / file).exists():
+            time.sleep(0.01)
+    return [answer(job, len(jobs)) for job in jobs]
+
+def answer(job, jobs):
+    if "bad" in job:
+        return JobError(job["bad"])
+    if job.get("die"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"n": job.get("n"), "jobs": jobs, "pid": os.getpid()}
+"""
+SETTINGS: dict[str, object] = {"classifier": "mine:classify", "pool_size": 1, "batch_size": 8, "max_attempts": 1}
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that a job with `hold` waits for."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "mine.py").write_text(MODULE)
+    return tmp_path / "go"
+
+
+@contextmanager
+def holding(url: str, producer: Producer, reply_to: str, **settings: object) -> Iterator[ConsumerProcess]:
+    """Run a consumer whose only slot is held by one job."""
+    with consumer(url, http_port=0, **SETTINGS | settings) as running:
+        publish(producer, reply_to, {"hold": "go", "n": -1}, message_id="first")
+        running.wait_for("holds until go")
+        yield running
+
+
+def publish(producer: Producer, reply_to: str, *jobs: dict[str, Any], **properties: Any) -> None:  # noqa: ANN401 - AMQP
+    for job in jobs:
+        producer.publish(JOBS, json.dumps(job).encode(), reply_to=reply_to, **properties)
+
+
+def taken(producer: Producer, queue: str, number: int) -> list[Any]:
+    return [producer.take(queue).json for _ in range(number)]
+
+
+def all_here(running: ConsumerProcess, number: int) -> None:
+    """Wait until the consumer has so many jobs, of which but one wait for its slot."""
+    probe, told = Probe.of(running), f"classifier_jobs_received_total {number}\n"
+    wait_until(lambda: told in probe.ask("metrics")[1], "deliveries")
+
+
+def test_each_job_of_a_batch_is_answered_and_settled_by_itself_and_a_bad_one_is_dead_lettered(
+    go: Path, vhost_url: str, producer: Producer
+) -> None:
+    reply_to = producer.reply_queue()
+    with holding(vhost_url, producer, reply_to) as running:
+        same_id = {"message_id": "the same"}
+        publish(producer, reply_to, *({"n": n} for n in range(6)), {"bad": "no signal"}, {"n": 7}, **same_id)
+        all_here(running, 9)
+        go.touch()
+        replies = taken(producer, reply_to, 9)
+        metrics = Probe.of(running).ask("metrics")[1]
+        assert running.stop() == os.EX_OK
+    good = [reply["output"] for reply in replies if "output" in reply]
+    assert sorted(output["n"] for output in good) == [-1, 0, 1, 2, 3, 4, 5, 7]
+    assert [output["jobs"] for output in good] == [1] + [8] * 7
+    (bad,) = [reply for reply in replies if "output" not in reply]
+    assert (bad["error"]["code"], bad["error"]["message"]) == ("classifier_error", "no signal")
+    assert json.loads(producer.take(DEAD).body) == {"bad": "no signal"}
+    assert (producer.depth(JOBS), producer.depth(DEAD)) == (0, 0)
+    for line in ("batches_run_total 1", "batches_jobs_total 8", "batches_alone_total 0", "slots_size 1"):
+        assert f"classifier_{line}\n" in metrics
+    assert "classifier_slots_busy 0\n" in metrics
+
+
+def test_a_job_that_kills_the_worker_of_its_batch_fails_alone_and_no_attempt_of_others_is_spent(
+    go: Path, vhost_url: str, producer: Producer
+) -> None:
+    reply_to = producer.reply_queue()
+    with holding(vhost_url, producer, reply_to) as running:
+        publish(producer, reply_to, *({"n": n, "die": n == 3} for n in range(8)))
+        all_here(running, 9)
+        go.touch()
+        replies = taken(producer, reply_to, 9)
+        assert running.stop() == os.EX_OK
+    assert {reply["output"]["n"] for reply in replies if "output" in reply} == {-1, 0, 1, 2, 4, 5, 6, 7}
+    (bad,) = [reply for reply in replies if "output" not in reply]
+    assert (bad["error"]["code"], bad["attempt"]) == ("crashed", 1)
+    assert json.loads(producer.take(DEAD).body)["n"] == 3
+    assert any("8 of them run again, each alone: killed by SIGKILL" in line for line in running.log)
+
+
+def test_a_killed_worker_loses_no_job_of_its_batch(go: Path, vhost_url: str, producer: Producer) -> None:
+    go.touch()
+    reply_to = producer.reply_queue()
+    with consumer(vhost_url, **SETTINGS | {"pool_size": 2, "max_attempts": 3}) as running:
+        publish(producer, reply_to, *({"n": n} for n in range(200)))
+        pids: set[int] = set()
+        numbers = []
+        for _ in range(200):
+            output = producer.take(reply_to).json["output"]
+            numbers.append(output["n"])
+            if output["pid"] not in pids and len(pids) < 5:
+                pids.add(output["pid"])
+                os.kill(output["pid"], signal.SIGKILL)
+        assert running.stop() == os.EX_OK
+    assert sorted(numbers) == list(range(200))
+    assert (producer.depth(JOBS), producer.depth(DEAD)) == (0, 0)
+
+
+def test_a_stop_in_the_middle_of_a_batch_gives_all_its_jobs_back(
+    go: Path, vhost_url: str, producer: Producer
+) -> None:
+    reply_to = producer.reply_queue()
+    with holding(vhost_url, producer, reply_to, drain_grace_s=0.1) as running:
+        publish(producer, reply_to, *({"n": n} for n in range(5)))
+        all_here(running, 6)
+        assert running.stop() == os.EX_OK
+    wait_until(lambda: producer.depth(JOBS) == 6, "the jobs to be back")
+    go.touch()
+    with consumer(vhost_url, **SETTINGS):
+        replies = taken(producer, reply_to, 6)
+    assert sorted(reply["output"]["n"] for reply in replies) == [-1, 0, 1, 2, 3, 4]
+    assert {reply["attempt"] for reply in replies} == {1}
+
+
+def test_the_outcomes_of_a_batch_outlive_its_connection_and_each_job_is_answered_once(
+    go: Path, vhost_url: str, node: Node, producer: Producer
+) -> None:
+    reply_to = producer.reply_queue()
+    with Proxy.open(node.amqp_port) as proxy, holding(proxy.url(vhost_url), producer, reply_to) as running:
+        for n in range(6):  # with ids, by which a redelivery is known
+            publish(producer, reply_to, {"n": n} | ({} if n else {"hold": "later"}), message_id=f"m{n}")
+        all_here(running, 7)
+        go.touch()
+        running.wait_for("holds until later")
+        proxy.refuse()
+        running.wait_for("no jobs since")
+        go.with_name("later").touch()
+        for _ in range(6):
+            running.wait_for("is not settled and will be delivered again")
+        proxy.accept()
+        outputs = [reply["output"] for reply in taken(producer, reply_to, 7)]
+        assert running.stop() == os.EX_OK
+    assert sorted((output["n"], output["jobs"]) for output in outputs) == [(-1, 1), *((n, 6) for n in range(6))]
+    assert producer.depth(reply_to) == 0
+    assert sum("holds until later" in line for line in running.log) == 1
+    assert producer.depth(JOBS) == 0
+
+
+def test_a_function_that_takes_no_batch_stops_the_start_and_says_what_to_do(go: Path, vhost_url: str) -> None:
+    go.with_name("mine.py").write_text("def classify(job): ...")
+    failed = ConsumerProcess(environment(vhost_url, **SETTINGS))
+    assert failed.end() == os.EX_CONFIG
+    assert "mine:classify takes one job at a time, and batch_size is more than 1: declare one" in "".join(
+        failed.log
+    )
