@@ -22,6 +22,8 @@ from consumer import (
     asyncapi,
     cli_deadletters,
     cli_plan,
+    cli_submit,
+    cli_try,
     configuration,
     demo,
     localbroker,
@@ -31,28 +33,21 @@ from consumer import (
     status,
 )
 from consumer.amqp_url import split_urls, vhost_of
-from consumer.attempt import attempt
-from consumer.client import WINDOW, Client
 from consumer.connection import VERSION
 from consumer.console import Console
-from consumer.errors import ConfigurationError, ConsumerError
+from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
-from consumer.results import FORMATS, Format, InOrder, Lines, Result, done_before
 from consumer.service import serve
 from consumer.settings import Settings
-from consumer.sources import Source, read_sources
-from consumer.submit import Writer, run
 from consumer.topology import SHARDING_PLUGIN
 
 log = logging.getLogger("consumer")
 
 T = TypeVar("T")
 
-#: Jobs that failed are not an error of the command, but a script wants to know.
-EXIT_JOBS_FAILED = 1
 #: `check` has found a failure; warnings are none.
 EXIT_WOULD_FAIL = 1
 #: As `systemctl status` says it, and the LSB before it: program is not running.
@@ -119,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
     command.set_defaults(command=try_job)
-    _describe_try(command)
+    cli_try.describe(command, _add_settings)
 
     command = commands.add_parser("plan", help="how many slots and consumers a latency target needs")
     command.set_defaults(command=plan_slots)
@@ -133,34 +128,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("submit", help="publish jobs and wait for their replies")
     command.set_defaults(command=submit_jobs)
-    command.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE",
-        help="a job, or a job per line; signals as .csv, .npz, .ts or .tsv; a folder or a pattern of such files; "
-        "`-` for standard input",
-    )
-    command.add_argument("--model", metavar="NAME", help="the model that signals are for, if there are several")
-    command.add_argument("--out", metavar="FILE", help="where the results go; default: standard output")
-    command.add_argument(
-        "--format", choices=FORMATS, help="of the results; default: csv if --out ends so, otherwise jsonl"
-    )
-    command.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the results in --out: what has a reply there is not sent again; new ones are written as "
-        "they come",
-    )
-    command.add_argument("--direct", action="store_true", help="direct reply-to instead of a reply queue")
-    command.add_argument("--window", type=_positive, default=WINDOW, help="jobs on their way at once; default: 64")
-    command.add_argument(
-        "--timeout",
-        type=_positive,
-        default=300.0,
-        metavar="S",
-        help="seconds to wait for a reply; default: 300",
-    )
-    _add_settings(command)
+    cli_submit.describe(command, _add_settings)
 
     _describe_gateway(commands)
 
@@ -190,20 +158,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _describe_try(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
-    command.add_argument(
-        "--times",
-        type=Path,
-        metavar="FILE",
-        help="write how long it ran there, for `plan`; JOB.json may then be many jobs, as `submit` takes them",
-    )
-    command.add_argument(
-        "--repeat", type=_whole, metavar="N", help="with --times: run every job N times; default: 1"
-    )
-    _add_settings(command)
-
-
 def _describe_gateway(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("gateway", help="take jobs by HTTP, for callers that have no AMQP")
     command.set_defaults(command=run_gateway)
@@ -219,19 +173,6 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         flag = "--" + name.replace("_", "-")
         text = (field.description or "").replace("%", "%%")
         group.add_argument(flag, dest=f"setting_{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text)
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not (value := int(text)):
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return value
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -313,31 +254,7 @@ def _example(url: str, chosen: Settings) -> str:
 
 def try_job(arguments: argparse.Namespace) -> int:
     """`consumer try`."""
-    chosen = _settings(arguments)
-    if arguments.times:
-        return _time_jobs(arguments, chosen)
-    if arguments.repeat:
-        raise ConfigurationError("--repeat is for --times FILE, which says where the run times go")
-    succeeded = run_async(attempt(_read(arguments.file), chosen, print))
-    return os.EX_OK if succeeded else EXIT_JOBS_FAILED
-
-
-def _time_jobs(arguments: argparse.Namespace, chosen: Settings) -> int:
-    from consumer import timing  # noqa: PLC0415 - statistics for a few commands: the service's start is not made to wait
-
-    sources = list(read_sources([arguments.file], sys.stdin))
-    with timing.opened(arguments.times) as write:
-        times, failed = run_async(timing.measure(sources, arguments.repeat or 1, chosen, print))
-        write(times)
-    print(timing.summary(times, failed))
-    return EXIT_JOBS_FAILED if failed else os.EX_OK
-
-
-def _read(name: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+    return run_async(cli_try.run(arguments, _settings(arguments)))
 
 
 def plan_slots(arguments: argparse.Namespace) -> int:
@@ -361,29 +278,6 @@ async def _checked(arguments: argparse.Namespace) -> list[Finding]:
     return findings
 
 
-def submit_jobs(arguments: argparse.Namespace) -> int:
-    """`consumer submit`."""
-    chosen = _settings(arguments)
-    sources = list(read_sources(arguments.files, sys.stdin, model=arguments.model))
-    form = FORMATS[arguments.format or ("csv" if (arguments.out or "").endswith(".csv") else "jsonl")]
-    if arguments.resume:
-        sources = _not_done(sources, arguments.out, form)
-    with _output(arguments.out, form, resume=arguments.resume) as out:
-        results = run_async(_submit(arguments, chosen, _known_url(chosen), sources, out)) if sources else []
-    failed = sum(not result.succeeded for result in results)
-    print(f"{len(results)} jobs: {len(results) - failed} succeeded, {failed} failed", file=sys.stderr)
-    return EXIT_JOBS_FAILED if failed else os.EX_OK
-
-
-def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Source]:
-    if out is None:
-        raise ConfigurationError("--resume goes on with a file of results; name it with --out")
-    before = done_before(Path(out), form)
-    left = [source for source in sources if (source.name, source.digest) not in before]
-    print(f"{len(sources) - len(left)} of {len(sources)} jobs have their reply already", file=sys.stderr)
-    return left
-
-
 def _known_url(chosen: Settings) -> str:
     """The configured URLs, or that of the private node that `consumer run` has started in this folder."""
     if chosen.amqp_urls:
@@ -397,35 +291,10 @@ def _known_url(chosen: Settings) -> str:
     return node.amqp_url
 
 
-@contextmanager
-def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Writer]:
-    """In the order of the jobs; but what is resumed as it comes: what is held back would be lost to a kill."""
-    if name is None:
-        yield InOrder(Lines(sys.stdout, form))
-        return
-    try:
-        file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can be wrong
-    except OSError as error:
-        raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
-    with file:
-        lines = Lines(file, form, head=not file.tell())
-        yield lines if resume else InOrder(lines)
-
-
-async def _submit(
-    arguments: argparse.Namespace, chosen: Settings, url: str, sources: list[Source], out: Writer
-) -> list[Result]:
-    window = int(arguments.window)
-    opening = Client.open(
-        url,
-        queue=chosen.topology.jobs,
-        exchange=chosen.topology.jobs_exchange,
-        direct=arguments.direct,
-        credentials=chosen.credentials,
-        window=window,
-    )
-    async with opening as client:
-        return await run(client, sources, out, timeout_s=arguments.timeout, window=window)
+def submit_jobs(arguments: argparse.Namespace) -> int:
+    """`consumer submit`."""
+    chosen = _settings(arguments)
+    return run_async(cli_submit.run(arguments, chosen, lambda: _known_url(chosen)))
 
 
 def show_status(arguments: argparse.Namespace) -> int:

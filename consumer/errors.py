@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
+#: Jobs that failed are no error of a command, but a script wants to know.
+EXIT_JOBS_FAILED = 1
+
 
 class ConsumerError(Exception):
     """Never raised itself; every error that ends a command with a sentence instead of a traceback."""
