@@ -72,7 +72,7 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         "--overhead-ms",
         type=_milliseconds,
         metavar="MS",
-        help="what RabbitMQ and the consumer add to each run; default: 2",
+        help="what RabbitMQ and the consumer add to each run; default: 3",
     )
     command.add_argument(
         "--slot-memory",

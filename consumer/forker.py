@@ -249,6 +249,7 @@ class Forker:
         while self._answers:
             if not (answer := self._answers.popleft()).done():
                 answer.set_exception(NotForkedError("the process that forks has ended"))
+                answer.exception()  # seen: who asked may be cancelled by now, and asyncio would log it as a bug's
 
 
 class _Output:

@@ -32,11 +32,17 @@ Events = list[tuple[str, str]]
 
 
 def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """Run an async test in a loop of its own, of the kind that the commands use; see that no task is left."""
+    """Run an async test in a loop of its own, of the kind that the commands use; see that no task is left.
+
+    And that asyncio has nothing to complain of, such as an exception that nobody has asked for.
+    """
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        complaints: list[dict[str, object]] = []
+
         async def body() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
             async with asyncio.timeout(PATIENCE_S):
                 await test(*args, **kwargs)
             left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -44,6 +50,7 @@ def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
             assert not {task for task in left if not task.done()}
 
         run_async(body())
+        assert complaints == []
 
     return run
 

@@ -22,7 +22,8 @@ FEW = 30_000
 
 
 def load(figures: str = "mean=0.1,cv=0", rate: float = 34.0, *, burst: int = 1) -> Load:
-    return Load(rate, servicetimes.given(figures), burst)
+    """Of the figures given; with an overhead of its own, for the numbers below are made with it."""
+    return Load(rate, servicetimes.given(figures), burst, overhead_s=0.002)
 
 
 def planner(of: Load, target: str) -> Planner:
