@@ -1,4 +1,4 @@
-"""Our service as a contender: a program per job, a fresh worker per job, its defaults; from pickle and ONNX."""
+"""Our service as a contender: program per job, fresh worker per job, its defaults, batches; pickle and ONNX."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def _program(site: Site) -> dict[str, str]:
 
 
 OURS = warm("ours", "ours")
+BATCHES = warm("ours-batches", "ours, batches of 16", batch_size="16")
 FRESH = warm("ours-fresh", "ours, fresh worker per job", jobs_per_worker="1")
 OURS_ONNX = warm("ours-onnx", "ours, ONNX", onnx=True)
 FRESH_ONNX = warm("ours-fresh-onnx", "ours, fresh worker per job, ONNX", onnx=True, jobs_per_worker="1")

@@ -29,7 +29,7 @@ def _roster(workload: Workload) -> list[Contender]:
     """Who takes part, in the order of the table; the in-process loop comes before them."""
     onnx = [] if workload.onnx is None else [ours.FRESH_ONNX, ours.OURS_ONNX]
     slow = [peers.AMQP_CONSUME, ours.EXEC]
-    return [*slow, peers.CELERY, peers.FASTSTREAM, ours.FRESH, ours.OURS, *onnx]
+    return [*slow, peers.CELERY, peers.FASTSTREAM, ours.FRESH, ours.OURS, ours.BATCHES, *onnx]
 
 
 class Subject(Protocol):
