@@ -21,10 +21,10 @@ run: $(VENV)/.installed broker ## a consumer in the foreground, with a private R
 	  $(BIN)/classifier train models/machines.csv --out models/machines; }
 	$(BIN)/consumer run
 
-# Two files at a time: most of what tests do is wait. Each of the two processes has a RabbitMQ node of its own. In
-# alphabetical order: the long files come first, so that neither process works on alone at the end.
+# Three files at a time, for two processors: most of what tests do is wait. Each process has a RabbitMQ node of its own.
+# In alphabetical order: the long files come first, so that no process works on alone at the end.
 test: $(VENV)/.installed-test test-packages ## all tests, on private RabbitMQ nodes
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-test ## lint, format, types
 	$(BIN)/ruff check .
