@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -69,6 +69,30 @@ async def test_a_lost_life_is_closed_and_followed_by_another() -> None:
     assert (first.is_open, second.is_open, link.life) == (False, True, second)
     assert changes == [True, False, True]
     await stopped(running)
+    assert not link.consuming
+
+
+@pytest.mark.parametrize("fault", [None, DOWN])
+@runs_async
+async def test_a_cancellation_that_the_opening_takes_for_an_answer_still_ends_it(
+    fault: ConsumerError | None,
+) -> None:
+    asked, life = asyncio.Event(), FakeLife("a")
+
+    @asynccontextmanager
+    async def opened(_url: str) -> AsyncIterator[FakeLife]:
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        if fault:
+            raise fault
+        yield life
+
+    link = Link(["a", "b"], opened)
+    running = asyncio.create_task(link.run())
+    await asked.wait()
+    await stopped(running)
+    assert running.cancelled()
     assert not link.consuming
 
 
