@@ -366,4 +366,10 @@ def replay_and_kill(url: str, producer: Producer, dice: random.Random) -> int:
             time.sleep(0.01)  # asking takes RabbitMQ's time, too
         time.sleep(dice.uniform(0, 0.01 if more else 1.0))
         process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not consumers(producer), "RabbitMQ to notice the kill")
     return producer.depth(TOPOLOGY.jobs) - before
+
+
+def consumers(producer: Producer) -> int:
+    """Count who takes dead letters; with him goes what he holds, back into the queue."""
+    return int(producer.channel.queue_declare(TOPOLOGY.dead, passive=True).method.consumer_count)
