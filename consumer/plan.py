@@ -16,7 +16,7 @@ Kind = Literal["wait", "total"]
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 #: Seconds that RabbitMQ and the consumer add to a job's run, as its caller sees it, and about as long its slot is
 #: held: publish, delivery, file, reply, confirm, ack. On two idle processors: a small job alone is answered after
-#: 2.9 ms, of which it runs for less than 1 (the README's table). bench_plan.py measures both sides again.
+#: 2.9 ms, of which it runs for less than 1 (docs/speed.md). bench_plan.py measures both sides again.
 OVERHEAD_S = 0.003
 
 
