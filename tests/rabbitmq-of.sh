@@ -11,6 +11,9 @@ suite=$1 folder=$2
 root=$folder/root home=$folder/home
 test -e "$root/usr/sbin/rabbitmq-server" \
   || mmdebstrap --variant=minbase --include=rabbitmq-server "$suite" "$root"
+# Some releases (sid) come without it, and a node that cannot resolve its own name does not start.
+grep -qw localhost "$root/etc/hosts" 2>/dev/null || echo '127.0.0.1 localhost' >>"$root/etc/hosts"
+grep -qw "$(hostname)" "$root/etc/hosts" || echo "127.0.1.1 $(hostname)" >>"$root/etc/hosts"
 mkdir -p "$home/sbin"
 for program in rabbitmq-server rabbitmqctl; do
   inside=$(cd "$root" && ls -d usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/$program)

@@ -19,15 +19,15 @@ from threading import Event
 
 import pytest
 from gateways import Answered, Caller, Gateway, gateway
-from harness import Tell, consumer, wait_until
+from harness import PATIENCE_S, Tell, consumer, wait_until
 
 from consumer import localbroker
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 
 REQUESTS = 1000
 CALLERS = 16
-#: So many are answered before RabbitMQ is told to go, and so many are sent when it is back; the others come over
-#: the seconds that a restart takes.
+#: So many are answered before RabbitMQ is stopped, and so many are sent when it is back; the others are sent
+#: while it is away.
 BEFORE, AFTER = 300, 100
 PACE_S = 0.01
 #: A caller that is told to come again in two seconds comes sooner, so that many come during the restart.
@@ -53,12 +53,17 @@ def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @dataclass
 class Load:
-    """Callers who send all requests, by turns to each gateway. `answers`, by number; `half`, set at BEFORE."""
+    """Callers who send all requests, by turns to each gateway.
+
+    Mutable state: `answers`, by number; `half`, set once BEFORE of them are there; `refused`, set with the first
+    request that a gateway could not take.
+    """
 
     gateways: list[Gateway]
     numbers: queue.SimpleQueue[int | None] = field(default_factory=queue.SimpleQueue)
     answers: dict[int, Answered] = field(default_factory=dict)
     half: Event = field(default_factory=Event)
+    refused: Event = field(default_factory=Event)
 
     def feed(self, numbers: Iterable[int | None], *, pause_s: float = 0) -> None:
         for number in numbers:
@@ -76,12 +81,17 @@ class Load:
                 if len(self.answers) >= BEFORE:
                     self.half.set()
                 if answer.status >= 500:
+                    self.refused.set()
                     time.sleep(IMPATIENT_S)
 
 
-def restart(node: localbroker.Node) -> None:
+def restart(node: localbroker.Node, refused: Event) -> None:
+    """Keep RabbitMQ away until a request was refused: a gateway outwaits an outage that is short for it."""
     localbroker.ctl(node, "stop_app")
-    localbroker.ctl(node, "start_app")
+    try:
+        assert refused.wait(PATIENCE_S)
+    finally:
+        localbroker.ctl(node, "start_app")
 
 
 def is_ready(door: Gateway) -> bool:
@@ -121,7 +131,7 @@ def test_a_thousand_requests_through_a_restart_of_rabbitmq(
         sending = [pool.submit(load.send) for _ in range(CALLERS)]
         load.feed(range(BEFORE))
         assert load.half.wait(60)
-        restarting = pool.submit(restart, own_node)
+        restarting = pool.submit(restart, own_node, load.refused)
         load.feed(range(BEFORE, REQUESTS - AFTER), pause_s=PACE_S)
         restarting.result()
         for door in (one, other):

@@ -307,7 +307,7 @@ async def test_a_killed_fork_server_ends_its_jobs_and_is_started_anew(bench: Ben
         os.kill(server, signal.SIGKILL)
         assert told(await running).startswith("ended together with the process that had started it")
         assert isinstance(await opened.run(), Succeeded)
-        assert server not in bench.children()
+        await opened.until(lambda: server not in bench.children())  # it is reaped beside the jobs
     assert "the fork server has died; starting another" in bench.caplog.text
     assert bench.children() == set()
 
