@@ -9,9 +9,7 @@ what scikit-learn costs.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from classifier import contract
@@ -44,8 +42,15 @@ def _call(target: str, job: str) -> int:
     if not (module and separator and name):
         sys.stderr.write(f"--call needs package.module:function, and {target!r} is not of that form\n")
         return EXIT_USAGE
-    function: Callable[[dict[str, Any]], object] = getattr(importlib.import_module(module), name)
-    contract.run(function, job)
+    from classifier import loading  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        found = loading.find(target)
+    except contract.LoadError as refused:
+        sys.exit(str(refused))
+    if found.on_worker_start:
+        found.on_worker_start()
+    contract.run(found.function, job)
     return 0
 
 

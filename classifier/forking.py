@@ -119,12 +119,15 @@ def take_socket() -> socket.socket:
     return channel
 
 
-def serve(server: Server) -> None:
-    """Serve to the end of the socket, as the parent of all who lose theirs; then leave nobody."""
+def serve(server: Server, **facts: object) -> None:
+    """Serve to the end of the socket, as the parent of all who lose theirs; then leave nobody.
+
+    `facts` go with the word that we are ready.
+    """
     process.outlive_parent()  # from here on the socket's end tells us, and the children's children end with them
     process.adopt_orphans()
     try:
-        server.send({"ready": process.threads()})
+        server.send({"ready": process.threads(), **facts})
         server.serve()
     finally:
         server.end_all()

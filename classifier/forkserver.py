@@ -2,8 +2,9 @@
 
 `python -m classifier.forkserver package.module:function [--batch]`, with a socket as stdin, as
 `classifier/forking.py` describes it; with `--batch` the function must have declared that it takes one.
-`{"ready": threads}` says that the import is done. An order is `{"max_growth", "bounds"}`, its pipes are stdin,
-stdout and stderr.
+`{"ready": threads, "opened": [...]}` says that the import is done, how many threads it has left, and which
+descriptors (`descriptors.py`), each as `[what, is_reopened]`. An order is `{"max_growth", "bounds"}`, its pipes
+are stdin, stdout and stderr.
 
 It never calls the function: threads of OpenMP and BLAS that a computation starts do not survive a fork.
 """
@@ -11,14 +12,13 @@ It never calls the function: threads of OpenMP and BLAS that a computation start
 from __future__ import annotations
 
 import gc
-import importlib
 import sys
-from collections.abc import Callable
-from typing import NoReturn, TypeAlias
+from typing import Final, NoReturn
 
-from classifier import contract, forking, worker
+from classifier import contract, descriptors, ending, forking, loading, worker
 
-Function: TypeAlias = Callable[..., object]
+#: As many as a message to the consumer can hold, and more than anybody reads.
+_MOST_OPENED: Final = 20
 
 
 def main(target: str, *, batch: bool) -> None:
@@ -27,35 +27,27 @@ def main(target: str, *, batch: bool) -> None:
     An exception is the user's, and Python's own traceback tells it best; a `LoadError` needs none.
     """
     channel = forking.take_socket()
+    before = descriptors.present()
     try:
-        function = load(target)
+        loaded = loading.load(target)
     except contract.LoadError as refused:
         sys.exit(str(refused))
-    if batch and contract.form_for_many(function) is None:
+    if batch and contract.form_for_many(loaded.function) is None:
         sys.exit(
             f"{target} takes one job at a time, and batch_size is more than 1: declare one that takes a list of "
             "jobs with @contract.batch, or set batch_size to 1"
         )
     gc.collect()
+    ending.prepare()
+    opened = descriptors.opened_since(before)
+    reopened = [one for one in opened if one.is_reopened]
     gc.freeze()  # a collection in a worker would write to every page that holds an object, and so copy it
 
     def become(order: forking.Order, pipes: list[int]) -> NoReturn:
-        worker.serve(function, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
+        worker.serve(loaded, reopened, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
 
-    forking.serve(forking.Server(channel, become))
-
-
-def load(target: str) -> Function:
-    """Import `package.module:function`, and call the module's `preload()` if it has one.
-
-    `preload` is where a classifier reads its models, once for all workers.
-    """
-    module_name, _, name = target.partition(":")
-    module = importlib.import_module(module_name)
-    function: Function = getattr(module, name)
-    if callable(preload := getattr(module, "preload", None)):
-        preload()
-    return function
+    report = [(one.what, one.is_reopened) for one in opened[:_MOST_OPENED]]
+    forking.serve(forking.Server(channel, become), opened=report)
 
 
 if __name__ == "__main__":

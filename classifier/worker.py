@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sys
 import tempfile
@@ -25,7 +24,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, NoReturn
 
-from classifier import contract, process
+from classifier import contract, descriptors, ending, process, randomness
+from classifier.descriptors import Opened
+from classifier.loading import Loaded
 
 #: os.EX_SOFTWARE: an exception in this file, never one of the user's.
 EXIT_BUG: Final = 70
@@ -34,7 +35,8 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def serve(
-    function: Callable[..., object],
+    loaded: Loaded,
+    files: Sequence[Opened],
     pipes: Sequence[int],
     *,
     max_growth: int,
@@ -42,27 +44,63 @@ def serve(
 ) -> NoReturn:
     """Run jobs until the pipe of jobs ends.
 
-    `max_growth`, in bytes, is what the process may grow in memory; `bounds` as `process.confine` has them.
+    `files` are those that the import has left open, to be opened anew; `max_growth`, in bytes, is what the process
+    may grow in memory; `bounds` as `process.confine` has them.
     """
     code = EXIT_BUG
     try:
         jobs = _become(pipes, bounds)
-        memory = Memory(max_growth)
+        descriptors.reopen(files)
+        randomness.reseed(loaded.namespace)
+        hook = _Hook(loaded.on_worker_start)
+        hook.try_now()
+        retirement = Retirement(Memory(max_growth))
+        function = loaded.function
         one, many = contract.form_for_one(function), contract.form_for_many(function)
         while line := jobs.readline():
             order = json.loads(line)
+            hook.insist()
             if many and "batch" in order:
-                _run_batch(many, order, memory)
+                _run_batch(many, order, retirement)
             else:
-                _run(one, order, memory)
+                _run(one, order, retirement)
         code = 0
     except SystemExit as ended:
         code = _exit_code(ended)
     except BaseException:  # noqa: BLE001 - nothing may get past here: this process is no second fork server
         sys.excepthook(*sys.exc_info())
     finally:
+        ending.run()
         _flush()
         os._exit(code)
+
+
+class _Hook:
+    """The user's `on_worker_start`, which must have succeeded once before a job is run.
+
+    Mutable state: `_call`, None once it has. The worker calls it before there is a job, so that no job waits for a
+    connection. If that fails, the first job calls it once more, as a database may be back by then. If that fails
+    too, the worker ends with the traceback on stderr: that job's attempt is `Crashed`, and it is tried again.
+    """
+
+    def __init__(self, call: Callable[[], object] | None) -> None:
+        self._call = call
+
+    def try_now(self) -> None:
+        with suppress(Exception):  # user code may raise anything; a job makes the next attempt, which is reported
+            self._succeed()
+
+    def insist(self) -> None:
+        try:
+            self._succeed()
+        except Exception:  # noqa: BLE001 - user code may raise anything, and it costs this job an attempt
+            sys.excepthook(*sys.exc_info())
+            sys.exit("on_worker_start() failed")
+
+    def _succeed(self) -> None:
+        if self._call:
+            self._call()
+            self._call = None
 
 
 def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
@@ -103,39 +141,35 @@ def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
 
 
 def _be_another_process() -> None:
-    """Undo what a fork shares and a start does not: random numbers, and signals that the import caught.
+    """Undo what a fork keeps and a start does not: signals that the import caught.
 
     SIGXFSZ, which Python ignores, ends who writes too large a file: an exception could be anything's.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    random.seed()
-    # Only where it was imported before the fork: a worker that imports it itself gets numbers of its own anyway.
-    if numpy_random := sys.modules.get("numpy.random"):
-        numpy_random.seed()
 
 
-def _run(function: contract.Function, job: dict[str, Any], memory: Memory) -> None:
+def _run(function: contract.Function, job: dict[str, Any], retirement: Retirement) -> None:
     path, job_id = job["path"], job["id"]
-    memory.begin()
+    retirement.begin()
     _enter(os.path.dirname(path), job["environment"])  # noqa: PTH120 - a Path would cost more than chdir
     contract.write(f"BEGIN: {job_id}")
     last = contract.answer(function, path)
     process.flush_c_stdio()
-    reason = _company() or memory.excess()
+    reason = retirement.reason()
     retire = [f"RETIRE: {reason}"] if reason else []
     contract.write(*last, *retire, f"END: {job_id}")
 
 
-def _run_batch(function: contract.BatchFunction, order: dict[str, Any], memory: Memory) -> None:
+def _run_batch(function: contract.BatchFunction, order: dict[str, Any], retirement: Retirement) -> None:
     token, folder = order["batch"], order["folder"]
     paths = [f"{folder}/{number}.json" for number in range(len(order["jobs"]))]
-    memory.begin()
+    retirement.begin()
     _enter(folder, order["environment"])
     contract.write(f"BEGIN: {token}")
     last = contract.answers(function, paths, [contract.Context(*job) for job in order["jobs"]])
     process.flush_c_stdio()
-    reason = _company() or memory.excess()
+    reason = retirement.reason()
     retire = [f"RETIRE: {reason}"] if reason else []
     contract.write(f"ANSWERS: {token}", *last, *retire, f"END: {token}")
 
@@ -151,13 +185,27 @@ def _enter(folder: str, environment: dict[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _company() -> str | None:
-    """What the run left behind that may still print, compute or hold memory, or be missing to the next one."""
-    if threads := [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]:
-        return f"the classifier left a thread running: {', '.join(threads)}"
-    if process.has_children():
-        return "the classifier left a process running"
-    return None if process.has_room_for_descriptors() else "the classifier left too many descriptors open"
+class Retirement:
+    """Decides whether this process may run another job, by what it was before its first."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._threads = set(threading.enumerate())  # those of `on_worker_start` stay
+        self._has_children = process.has_children()
+
+    def begin(self) -> None:
+        """A job begins."""
+        self._memory.begin()
+
+    def reason(self) -> str | None:
+        """Why not: what the run left behind may print, compute or hold memory while the next one runs."""
+        if threads := [thread.name for thread in threading.enumerate() if thread not in self._threads]:
+            return f"the classifier left a thread running: {', '.join(threads)}"
+        if process.has_children() and not self._has_children:
+            return "the classifier left a process running"
+        if not process.has_room_for_descriptors():
+            return "the classifier left too many descriptors open"
+        return self._memory.excess()
 
 
 class Memory:

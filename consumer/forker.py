@@ -34,7 +34,8 @@ ANSWER_TIMEOUT_S = 30.0
 CLOSE_GRACE_S = 5.0
 #: A traceback through a few libraries is 4 KiB.
 OUTPUT_TAIL_BYTES = 16384
-LONGEST_ANSWER = 4096
+#: What an import has left open is the longest: some tens of paths.
+LONGEST_ANSWER = 65_536
 #: A command line and an environment of the usual size: one message of a Unix socket is to hold it.
 LONGEST_REQUEST = 131_072
 
@@ -73,6 +74,7 @@ class Forker:
         self._child = child
         self._channel = channel
         self.threads = 1
+        self.opened: Sequence[Sequence[Any]] = ()
         self._output = _Output()
         self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -110,6 +112,7 @@ class Forker:
         await asyncio.wait([ready], timeout=START_TIMEOUT_S)
         if ready.done() and ready.exception() is None:
             self.threads = int(ready.result()["ready"])
+            self.opened = ready.result().get("opened", ())
             return
         why = await self._how_it_ended() if ready.done() else f"not done after {START_TIMEOUT_S:g} s"
         raise ConfigurationError(f"{complaint}, {why}{self._output.shown()}")

@@ -12,9 +12,18 @@ import sys
 from collections.abc import Mapping
 from typing import Self
 
+from consumer.escaped import escaped
 from consumer.forker import Forked, Forker, NotForkedError
 
 log = logging.getLogger(__name__)
+
+
+#: What to do about a descriptor that workers share.
+SHARED_REMEDY = "open it in on_worker_start(), which each worker calls once before its first job"
+
+
+#: A path's usual length; what is longer is cut.
+LONGEST_NAME = 300
 
 
 class NoWorkerError(Exception):
@@ -40,7 +49,21 @@ class ForkServer(Forker):
                 target,
                 server.threads - 1,
             )
+        for what in server.shared:
+            log.warning("importing %s has opened what all workers share: %s; %s", target, what, SHARED_REMEDY)
+        for what in server.reopened:
+            log.info("importing %s has opened %s: each worker opens it anew", target, what)
         return server
+
+    @property
+    def shared(self) -> list[str]:
+        """What the import has opened and all workers share, in words: one may get what another has asked for."""
+        return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if not is_reopened]
+
+    @property
+    def reopened(self) -> list[str]:
+        """What the import has opened and each worker opens anew, in words."""
+        return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if is_reopened]
 
     async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Forked:
         """Fork a worker that wants to be replaced once it has grown by `max_growth` bytes.

@@ -195,7 +195,11 @@ def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
     """
     how: dict[str, Any] = {"stderr_tail": run.stderr_tail, "run_s": run.age_s, "usage": run.usage(returncode)}
     if run.answer and cause in (Cause.ANSWERED, Cause.EXITED):
-        return judged(run.answer, **how)
+        outcome = judged(run.answer, **how)
+        if isinstance(outcome, Succeeded) and run.stderr_tail and log.isEnabledFor(logging.DEBUG):
+            for line in run.stderr_tail.splitlines():  # of a job that failed the reply has them
+                log.debug("stderr: %s", line)
+        return outcome
     # What is found only now: in the pipe after the program's end, or in the way it ended.
     excess = run.excess or excess_at_end(returncode, run.stderr_tail, run.limits)
     if cause is Cause.EXITED and excess:

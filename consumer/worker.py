@@ -130,16 +130,29 @@ class Worker:
         self.jobs_left = 0
         self._child.signal_group(signal.SIGKILL)
 
+    def dismiss(self) -> None:
+        """Let it end as a program does, with its `atexit` handlers: it has no job. `end` must still be called."""
+        self.jobs_left = 0
+        self._close_jobs()
+
     async def end(self) -> Reaped | None:
         """Bring it to its end, asking first, and have it reaped; None if nobody knows how it ended."""
         self.jobs_left = 0
+        if self._jobs < 0:  # dismissed: it is about to end
+            await asyncio.wait([self.died], timeout=LINGER_S)
         await self._child.end()
         if self.gone:
             return None
         self.gone = True
-        os.close(self._jobs)
+        self._close_jobs()
         self._meter.close()
         return await self.server.take(self._child)
+
+    def _close_jobs(self) -> None:
+        """It reads on until its jobs end, and then ends itself."""
+        if self._jobs >= 0:
+            os.close(self._jobs)
+            self._jobs = -1
 
     async def _end(self, run: EnclosedRun) -> int | None:
         reaped = await self.end()

@@ -67,6 +67,16 @@ class Workers:
         """How many threads the import has started, which workers do not inherit."""
         return self._server.threads - 1 if self._server else 0
 
+    @property
+    def shared(self) -> list[str]:
+        """What the import has opened and all workers share, in words."""
+        return self._server.shared if self._server else []
+
+    @property
+    def reopened(self) -> list[str]:
+        """What the import has opened and each worker opens anew, in words."""
+        return self._server.reopened if self._server else []
+
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot; once more, and it is a reload.
 
@@ -221,10 +231,10 @@ class Workers:
                 self._top_up()
 
     def _discard(self, worker: Worker) -> None:
-        """Kill it now, and have the rest done: nobody has to wait for that. Every worker comes here once."""
+        """Let it end, and have the rest done: nobody has to wait for that. Every worker comes here once."""
         self._metrics.worker_ended(by_us=not worker.has_died)
         if not worker.gone:
-            worker.kill()
+            worker.dismiss()
             self._in_background(worker.end(), name=f"end worker {worker.pid}")
 
     async def _living_server(self) -> ForkServer:

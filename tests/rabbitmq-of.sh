@@ -8,9 +8,11 @@
 # machine's /tmp, /proc and /dev. Those mounts are private to the server's process, and go with it.
 set -eu
 suite=$1 folder=$2
+mkdir -p "$folder"
 root=$folder/root home=$folder/home
 test -e "$root/usr/sbin/rabbitmq-server" \
-  || mmdebstrap --variant=minbase --include=rabbitmq-server "$suite" "$root"
+  || mmdebstrap --variant=minbase --include=rabbitmq-server \
+    --aptopt='Acquire::Check-Valid-Until "false"' "$suite" "$root"  # a mirror's copy of sid is soon out of date
 # Some releases (sid) come without it, and a node that cannot resolve its own name does not start.
 grep -qw localhost "$root/etc/hosts" 2>/dev/null || echo '127.0.0.1 localhost' >>"$root/etc/hosts"
 grep -qw "$(hostname)" "$root/etc/hosts" || echo "127.0.1.1 $(hostname)" >>"$root/etc/hosts"

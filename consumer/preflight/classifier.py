@@ -14,6 +14,7 @@ from pathlib import Path
 
 from consumer.attempt import read
 from consumer.errors import ConfigurationError
+from consumer.forkserver import SHARED_REMEDY
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
@@ -61,8 +62,11 @@ async def load(site: Site) -> list[Finding]:
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
-    findings = _threads(runner) + (await aside(lambda: _interpreter(site.settings.command or ())))
-    return findings or [ok(runner.description)]
+    findings = (
+        _threads(runner) + _opened(runner) + (await aside(lambda: _interpreter(site.settings.command or ())))
+    )
+    reopened = runner.workers.reopened if isinstance(runner, WarmRunner) else []
+    return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
 
 
 def _threads(runner: Runner) -> list[Finding]:
@@ -74,6 +78,15 @@ def _threads(runner: Runner) -> list[Finding]:
             "for ever",
             "start threads when a job is computed and not by `import` or `preload()`",
         )
+    ]
+
+
+def _opened(runner: Runner) -> list[Finding]:
+    if not isinstance(runner, WarmRunner):
+        return []
+    return [
+        warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)
+        for what in runner.workers.shared
     ]
 
 
