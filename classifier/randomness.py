@@ -27,7 +27,7 @@ def reseed(namespace: Mapping[str, Any]) -> None:
         elif numpy_random and isinstance(value, numpy_random.Generator):
             _exchange_state(value.bit_generator)
         elif numpy_random and isinstance(value, numpy_random.RandomState):
-            value.seed()
+            _exchange_state(value._bit_generator)  # noqa: SLF001 - its seed() takes but one of numpy's algorithms
         elif numpy_random and isinstance(value, numpy_random.BitGenerator):
             _exchange_state(value)
 

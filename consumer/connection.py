@@ -154,6 +154,15 @@ def _login_fault(url: str, error: Exception) -> str:
     )
 
 
+def raise_if_cancelled() -> None:
+    """Be cancelled after all: aiormq may answer a cancelled call with what closed its channel at that moment.
+
+    For each loop that goes on after a lost connection: without it, the loop outlives its cancellation.
+    """
+    if (task := asyncio.current_task()) and task.cancelling():
+        raise asyncio.CancelledError
+
+
 @contextmanager
 def may_be_lost() -> Iterator[None]:
     """Tell a lost connection from our own cancellation and from the two answers that a publish can get."""
@@ -163,8 +172,7 @@ def may_be_lost() -> Iterator[None]:
         raise
     except asyncio.CancelledError:
         # When heartbeats stop, aiormq cancels what waits for it; nobody cancelled this task.
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise
+        raise_if_cancelled()
         raise ConnectionLostError("the connection to RabbitMQ went silent") from None
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
         raise ConnectionLostError(

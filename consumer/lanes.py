@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from consumer.connection import raise_if_cancelled
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 
 #: How often what waits is asked for, by a question per shard; no slot is idle for longer while jobs wait.
@@ -115,6 +116,7 @@ class Looking:
                 ready = await broker.ready(shards)
                 self._next.set_result(ready)
                 self._next = asyncio.get_running_loop().create_future()
+            raise_if_cancelled()  # or the stop would wait for this loop for ever
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from itertools import cycle
 from typing import Generic, Protocol, TypeVar
 
 from consumer.backoff import STABLE_S, Trouble
+from consumer.connection import raise_if_cancelled
 from consumer.errors import (
     BrokerRefusedError,
     BrokerUnreachableError,
@@ -93,7 +94,7 @@ class Link(Generic[L]):
         untried = len(self._urls)
         for url in cycle(self._urls):
             fault = await self._live(url)
-            _raise_if_cancelled()
+            raise_if_cancelled()
             if self._is_last:
                 return
             if self._lost_at is None:
@@ -108,7 +109,7 @@ class Link(Generic[L]):
         """Go through one life; return what ended or prevented it."""
         try:
             async with self._open(url) as life:
-                _raise_if_cancelled()
+                raise_if_cancelled()
                 began = time.monotonic()
                 self._began(life, began)
                 reason = await life.lost()
@@ -140,9 +141,3 @@ class Link(Generic[L]):
         now = time.monotonic()
         if self._trouble.is_worth_telling(fault, now):
             log.warning("no %s since %.1f s: %s; connecting again", self._what, now - since, fault)
-
-
-def _raise_if_cancelled() -> None:
-    """Be cancelled after all: aiormq may answer a cancelled call with what closed its channel at that moment."""
-    if (task := asyncio.current_task()) and task.cancelling():
-        raise asyncio.CancelledError

@@ -294,6 +294,8 @@ GENERATORS = {
     "a generator with another algorithm": "G = np.random.Generator(np.random.Philox(1))\n"
     "def draw(): return G.integers(2**60)",
     "a generator of old": "G = np.random.RandomState(1)\ndef draw(): return G.randint(2**30)",
+    "one of old with another algorithm": "G = np.random.RandomState(np.random.PCG64(1))\n"
+    "def draw(): return G.rand()",
     "Python's": "import random\nG = random.Random(1)\ndef draw(): return G.random()",
     "numpy's own": "np.random.seed(1)\ndef draw(): return np.random.rand()",
     "in a dict": "G = {'g': np.random.default_rng(1)}\ndef draw(): return G['g'].integers(2**60)",

@@ -10,6 +10,7 @@ import pytest
 from fakes import runs_async
 
 from consumer import lanes
+from consumer.errors import ConnectionLostError
 from consumer.holding import Holding
 from consumer.lanes import Lane, best_place, complaint
 
@@ -136,6 +137,29 @@ async def test_a_lane_that_is_wanted_at_home_first_ends_what_it_has() -> None:
         assert len(broker.told) == 7
         broker.holding.less("t.3")
         assert (await broker.until_told(8))[7:] == [("consume", "a", "t.3")]
+
+
+class LostBroker(FakeBroker):
+    """Answers a cancelled call with a lost connection, as aiormq does for a channel that is closed just then."""
+
+    async def ready(self, queues: Iterable[str]) -> dict[str, int]:
+        if not self.asked.is_set():
+            return await super().ready(queues)
+        self.changed.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionLostError("the channel was closed") from None
+        return {}
+
+
+@runs_async
+async def test_a_stop_ends_the_look_that_is_answered_with_a_lost_connection() -> None:
+    broker = LostBroker(NOTHING)
+    async with lanes.opened(broker, broker.consume, SHARDS, 4, "t"):
+        broker.changed.clear()
+        broker.asked.set()
+        await broker.changed.wait()
 
 
 @runs_async
