@@ -9,13 +9,21 @@ what scikit-learn costs.
 
 from __future__ import annotations
 
-import importlib
+import os
 import sys
+
+if __name__ == "__main__":  # before anything else is imported: `python -m` searches the user's folders first
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    import rabbitmq_classifier
+
+    rabbitmq_classifier.search_user_folders_last()
+
 from collections.abc import Callable
 from typing import Any
 
-from classifier import contract
+from classifier import contract, usermodule
 
+EXIT_NOT_LOADED = 1
 EXIT_USAGE = 2
 
 
@@ -44,7 +52,11 @@ def _call(target: str, job: str) -> int:
     if not (module and separator and name):
         sys.stderr.write(f"--call needs package.module:function, and {target!r} is not of that form\n")
         return EXIT_USAGE
-    function: Callable[[dict[str, Any]], object] = getattr(importlib.import_module(module), name)
+    try:
+        function: Callable[[dict[str, Any]], object] = getattr(usermodule.imported(module, name), name)
+    except contract.LoadError as refused:
+        sys.stderr.write(f"{refused}\n")
+        return EXIT_NOT_LOADED
     contract.run(function, job)
     return 0
 

@@ -11,12 +11,11 @@ It never calls the function: threads of OpenMP and BLAS that a computation start
 from __future__ import annotations
 
 import gc
-import importlib
 import sys
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
-from classifier import contract, forking, worker
+from classifier import contract, forking, usermodule, worker
 
 Function: TypeAlias = Callable[..., object]
 
@@ -51,7 +50,7 @@ def load(target: str) -> Function:
     `preload` is where a classifier reads its models, once for all workers.
     """
     module_name, _, name = target.partition(":")
-    module = importlib.import_module(module_name)
+    module = usermodule.imported(module_name, name)
     function: Function = getattr(module, name)
     if callable(preload := getattr(module, "preload", None)):
         preload()

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from consumer import executable
 from consumer.child import Child
 from consumer.forker import NotForkedError
 from consumer.job import Crashed, Outcome
@@ -62,7 +64,9 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
     try:
         child = await launcher.start(argv, cwd=cwd, environment=environment, bounds=limits.bounds())
     except NotForkedError as error:
-        return Crashed(message=f"the classifier could not be started: {argv[0]}: {error}")
+        # The kernel's "No such file" may be about the interpreter, and not about the file that it names.
+        fault = executable.fault(Path(argv[0]), environment.get("PATH", os.defpath))
+        return Crashed(message=f"the classifier could not be started: {fault or f'{argv[0]}: {error}'}")
     child.listener = run = Run(limits, on_log, on_progress)
     try:
         with watch.over(run, child, launcher.descendants, cwd):
