@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from consumer import ourpython, submit
 from consumer.client import Client
 from consumer.deadletters import read_error_records
 from consumer.errors import ConsumerError
+from consumer.jobfiles import JobFiles
 from consumer.messages import ErrorRecord
 from consumer.results import InOrder, Lines, Result
 from consumer.settings import Settings
@@ -111,6 +111,7 @@ class Demo:
             **self._environment,
             "CONSUMER_AMQP_URL": self.url,
             "CONSUMER_PREFIX": self.settings.prefix,
+            "CONSUMER_JOB_DIR": str(self.settings.job_dir),
             **{f"CONSUMER_{name.upper()}": str(path) for name, path in self._files()},
         }
         command = ourpython.command("consumer", "run", path=os.environ.get("PYTHONPATH", ""))
@@ -196,5 +197,5 @@ def run(settings: Settings, url: str) -> bool:
     """Run the demo against this RabbitMQ, under a prefix of its own; return whether all came out as it should."""
     console = Console()
     own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
-    with tempfile.TemporaryDirectory(prefix="classifier-demo-") as folder:
-        return Demo(own, url, Path(folder), console).run()
+    with JobFiles.opened(settings.job_dir) as files:
+        return Demo(own, url, files.home(), console).run()

@@ -67,6 +67,14 @@ def _see_system_takes(text: str) -> None:
         raise ValueError("holds a NUL character")
 
 
+def _temporary_folder() -> Path:
+    """Choose as Python does. Most commands need none, so JobFiles.open reports one that cannot be written to."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - only looked at
+
+
 class Settings(BaseModel):
     """Everything an operator can choose. Times are in seconds, sizes in bytes."""
 
@@ -271,7 +279,7 @@ class Settings(BaseModel):
         "own and the models",
     )
     job_dir: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()),
+        default_factory=_temporary_folder,
         description="where job files are written; a tmpfs such as /dev/shm keeps them off the disk",
     )
     drain_grace_s: float = Field(

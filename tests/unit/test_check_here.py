@@ -181,7 +181,7 @@ MISCONFIGURED = [
         lambda place: {"job_dir": place.file("jobs")},
         "job folder",
         FAILURE,
-        "jobs' cannot be used: File exists",
+        "jobs is not a folder",
         "name a folder that this user may write to",
     ),
     Row(
