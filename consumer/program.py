@@ -127,6 +127,7 @@ class ExecSlot:
                 launcher=self.launcher,
                 watch=self.watch,
                 cwd=path.parent,
+                input_bytes=len(job.body),
                 environment={**self.program.environment, **job_environment(job, path.parent)},
                 limits=self.program.settings.limits(job.timeout_s),
                 on_log=on_log,
