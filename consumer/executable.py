@@ -19,6 +19,7 @@ _LINE_BYTES: Final = 256
 #: Interpreters that are scripts themselves: the kernel follows five.
 _DEEPEST: Final = 5
 _BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
+_CONTROLS: Final = ("register", "status")
 _FOREIGN: Final = {
     b"MZ": "a program for Windows",
     b"\xcf\xfa\xed\xfe": "a program for macOS",
@@ -44,15 +45,15 @@ def fault(program: Path, path: str, depth: int = 0) -> str | None:
         return None
     if head.startswith(b"#!"):
         return _of_line(program, head) or _of_interpreter(program, _line_words(head), path, depth)
-    if _binfmt_knows_more():
+    if _is_taught(program, head):
         return None
     return _of_elf(program, head) if head.startswith(elf.MAGIC) else _of_no_program(program, head)
 
 
 def _not_permitted(program: Path) -> str | None:
-    if not os.path.exists(program):  # noqa: PTH110 - Path's raises where it may not look
+    if not os.path.exists(program):  # noqa: PTH110 - here and below: Path's raise where they may not look
         return f"{program} does not exist; correct its name, or install it"
-    if program.is_dir():
+    if os.path.isdir(program):  # noqa: PTH112
         return f"{program} is a folder; name the program in it"
     if os.access(program, os.X_OK):
         return None
@@ -104,7 +105,7 @@ def _of_interpreter(program: Path, words: list[str], path: str, depth: int) -> s
     interpreter = Path(words[0])
     if not interpreter.is_absolute():
         return f"{program} is to be run by {words[0]!r}, which is no full path; correct its #! line"
-    if not interpreter.exists():
+    if not os.path.exists(interpreter):  # noqa: PTH110
         return (
             f"{program} is to be run by {interpreter}, which is not there; correct the first line of the program, "
             "or install what it names"
@@ -143,7 +144,7 @@ def _of_elf(program: Path, head: bytes) -> str | None:
         ours = os.uname().machine
         return f"{program} is built for another machine (ELF machine {machine}); build it for {ours}"
     loader = elf.loader(head)
-    if loader and not Path(loader).exists():
+    if loader and not os.path.exists(loader):  # noqa: PTH110
         return (
             f"{program} needs the loader {loader}, which is not there, as for another C library; build it for "
             "this system, or link it statically"
@@ -151,9 +152,26 @@ def _of_elf(program: Path, head: bytes) -> str | None:
     return None
 
 
-def _binfmt_knows_more() -> bool:
-    """Whether the kernel was taught formats of its own: emulators, Java, Wine."""
+def _is_taught(program: Path, head: bytes) -> bool:
+    """Whether the kernel was taught a format that the file is in: for an emulator, Java, Wine."""
     try:
-        return any(entry.name not in ("register", "status") for entry in _BINFMT.iterdir())
-    except OSError:
+        files = [entry for entry in _BINFMT.iterdir() if entry.name not in _CONTROLS]
+        entries = [file.read_text(encoding="ascii") for file in files]
+    except (OSError, ValueError):
         return False
+    return any(is_of_format(entry, program.name, head) for entry in entries)
+
+
+def is_of_format(entry: str, name: str, head: bytes) -> bool:
+    """Whether a file is in the format of an entry of binfmt_misc, by its extension or its first bytes."""
+    fields = dict(line.partition(" ")[::2] for line in entry.splitlines())
+    if "enabled" not in fields:
+        return False
+    if extension := fields.get("extension"):
+        return name.endswith(extension)
+    magic = bytes.fromhex(fields.get("magic", ""))
+    mask = bytes.fromhex(fields.get("mask", "")) or b"\xff" * len(magic)
+    start = int(fields.get("offset", "0"))
+    found = head[start : start + len(magic)]
+    both = zip(found, magic, mask, strict=False)
+    return len(found) == len(magic) > 0 and all(one & bits == other & bits for one, other, bits in both)

@@ -47,6 +47,7 @@ INTERPRETERS: Final[Mapping[str, Grammar]] = {
             is_strict=False,
         ),
     ),
+    "java": Grammar(is_strict=False),
     "Rscript": Grammar(inline="e", is_strict=False),
     "php": Grammar(values="cdz", inline="rRBEF", is_strict=False),
     "lua": Grammar(values="l", inline="e", is_strict=False),
@@ -134,7 +135,7 @@ def _script(grammar: Grammar, argv: Sequence[str], program: int) -> Runs:
         word, options = argv[at], tuple(argv[program + 1 : at])
         if word == "-":
             return Runs(program)
-        if word == "--":
+        if word == "--" or (word == "-jar" and kind(argv[program]) == "java"):
             at += 1
             return Runs(program, script=at) if at < len(argv) else Runs(program)
         if not word.startswith(("-", "+")):

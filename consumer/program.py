@@ -82,14 +82,14 @@ def command_line(command: Sequence[str]) -> tuple[str, ...]:
         )
     argv = [str(Path(found).absolute()), *map(_absolute_if_file, arguments)]
     script = interpreter.read(argv).script
-    if script is not None and Path(argv[script]).exists():  # whatever it is called, and a folder as well
+    if script is not None and os.path.exists(argv[script]):  # noqa: PTH110 - whatever it is called, and a folder as well
         argv[script] = str(Path(argv[script]).absolute())
     return tuple(argv)
 
 
 def _why_not(program: str) -> str:
     path = Path(program)
-    if not path.exists():
+    if not os.path.exists(program):  # noqa: PTH110
         return ""
     if "/" not in program:
         return f": there is one in {Path.cwd()}, which PATH does not name (write ./{program})"
@@ -99,8 +99,9 @@ def _why_not(program: str) -> str:
 
 def _absolute_if_file(word: str) -> str:
     """Only what looks like a file's name counts: a plain word may be a subcommand of the same name."""
-    path = Path(word)
-    return str(path.absolute()) if ("/" in word or "." in word) and path.is_file() else word
+    looks_like_one = "/" in word or "." in word
+    # Path's raises where it may not look, and over a word that is too long for a name, such as a program's text.
+    return str(Path(word).absolute()) if looks_like_one and os.path.isfile(word) else word  # noqa: PTH113
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ What the parts of a command line are is read by interpreter.py, whether the kern
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,11 @@ from consumer.interpreter import Runs
 
 #: Of a shell script: its first lines tell how it was saved.
 _SCRIPT_BYTES: Final = 4096
+#: Of a Python program: its imports are at its top.
+_PROGRAM_BYTES: Final = 65_536
+_IMPORTS_OURS: Final = re.compile(
+    rb"^\s*((from|import)\s+classifier\.contract\b|from\s+classifier\s+import\b.*\bcontract\b)", re.MULTILINE
+)
 #: Python starts in 20 ms; a busy machine takes longer, and one that hangs is found by the first job.
 _PROBE_TIMEOUT_S: Final = 20.0
 #: Finds modules without importing them. Not in the working directory, as a job's is its own folder.
@@ -55,6 +61,8 @@ def refuse_what_cannot_start(argv: Sequence[str], environment: Mapping[str, str]
         raise ConfigurationError(f"command: {words}")
     if runs.script is not None and (words := _script(argv[runs.program], argv[runs.script])):
         raise ConfigurationError(f"command: {words}")
+    if words := _takes_our_name(argv, runs, environment):
+        raise ConfigurationError(f"command: {words}")
     if runs.module and (words := _module(argv, runs, environment)):
         raise ConfigurationError(f"command: {words}")
 
@@ -73,14 +81,14 @@ def _script(program: str, word: str) -> str | None:
     script, runner = Path(word), Path(program).name
     if not os.path.exists(script):  # noqa: PTH110 - Path's raises where it may not look
         return _missing(script, runner)
-    if script.is_dir():
+    if os.path.isdir(script):  # noqa: PTH112
         is_python = interpreter.kind(program) in ("python", "pypy")
         if is_python and (script / "__main__.py").exists():
             return None
         return f"{runner} is to run {word}, a folder{' without __main__.py' * is_python}; name the script in it"
     if not os.access(script, os.R_OK):
         return f"{runner} is to run {word}, which this user may not read; permit it (chmod +r {word})"
-    return _content(script, runner) if script.is_file() else None
+    return _content(script, runner) if os.path.isfile(script) else None  # noqa: PTH113
 
 
 def _missing(script: Path, runner: str) -> str | None:
@@ -102,6 +110,29 @@ def _content(script: Path, runner: str) -> str | None:
             f"{runner} is to run {script}, which has Windows line ends (CRLF); convert it "
             f"(sed -i 's/\\r$//' {script})"
         )
+    return None
+
+
+def _takes_our_name(argv: Sequence[str], runs: Runs, environment: Mapping[str, str]) -> str | None:
+    """Say that a Python script imports our package `classifier`, and would find a file of the user's."""
+    script = Path(argv[runs.program if runs.script is None else runs.script])
+    if script.suffix != ".py" or any(option.startswith(("-I", "-P")) for option in runs.options):
+        return None
+    try:
+        with script.open("rb") as file:
+            imports = _IMPORTS_OURS.search(file.read(_PROGRAM_BYTES))
+    except OSError:
+        return None
+    folders = [script.parent, *map(Path, filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)))]
+    for folder in folders if imports else ():
+        if os.path.exists(folder / "classifier" / "contract.py"):  # noqa: PTH110
+            return None
+        for taken in (folder / "classifier" / "__init__.py", folder / "classifier.py"):
+            if os.path.exists(taken):  # noqa: PTH110
+                return (
+                    f"{script} imports `classifier.contract`, and Python would find {taken} and not the "
+                    "package of this service; rename that file"
+                )
     return None
 
 

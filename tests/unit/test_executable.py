@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer import elf
-from consumer.executable import fault
+from consumer.executable import fault, is_of_format
 
 AARCH64 = 183
 MUSL = b"/lib/ld-musl-nowhere.so.1"
@@ -115,3 +115,20 @@ def test_an_interpreter_that_is_a_script_is_followed(tmp_path: Path) -> None:
 def test_a_script_that_names_itself_ends_the_search(tmp_path: Path) -> None:
     path = tmp_path / "loop"
     assert "more than the kernel follows" in str(fault(written(tmp_path, f"#!{path}\n".encode(), "loop"), ""))
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_one"),
+    [
+        ("enabled\ninterpreter /usr/bin/jexec\nflags: \nextension .jar", True),
+        ("enabled\ninterpreter /usr/bin/jexec\nflags: \nextension .exe", False),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 0\nmagic 504b0304", True),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 0\nmagic 504b0000\nmask ffff0000", True),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 2\nmagic 504b", False),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 3\nmagic 0405", False),  # beyond the end
+        ("disabled\ninterpreter /usr/bin/jexec\nflags: \nextension .jar", False),
+        ("enabled", False),
+    ],
+)
+def test_a_format_that_the_kernel_was_taught_is_told_by_its_entry(entry: str, is_one: bool) -> None:
+    assert is_of_format(entry, "classify.jar", b"PK\x03\x04") == is_one

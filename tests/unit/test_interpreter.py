@@ -29,6 +29,8 @@ from consumer.interpreter import Runs, kind, read
         ("perl -ne print", Runs(0)),
         ("node --require ./hook.js classify.js", Runs(0, script=3, rest=4, options=("--require", "./hook.js"))),
         ("node --stack-size 4096 classify.js", Runs(0)),  # 4096 may be a value: nothing is said
+        ("java -Xmx1g -jar classify.jar", Runs(0, script=3)),
+        ("java -cp lib Main", Runs(0)),
         ("env LANG=C python3 classify.py", Runs(2, script=3, rest=4)),
         ("env -u HOME -i python3 classify.py", Runs(4, script=5, rest=6)),
         ("env -S python3", Runs(0)),

@@ -102,3 +102,46 @@ def test_why_a_program_that_is_there_cannot_be_executed_is_said(
         start(name)
     wanted = f"no program {name!r} that can be executed{cause.format(folder)}; give its full path"
     assert wanted in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("script", "beside", "path"),
+    [
+        ("classifier.py", "", False),  # a program of this name imports itself
+        ("classify.py", "classifier.py", False),
+        ("classify.py", "classifier/__init__.py", False),
+        ("sub/classify.py", "classifier.py", True),
+    ],
+)
+@pytest.mark.parametrize("how", ["python3 {}", "{}"])
+def test_a_script_that_would_import_the_users_classifier_for_ours_is_refused(
+    how: str, script: str, beside: str, path: bool, folder: Path
+) -> None:
+    for name in filter(None, (beside, script)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("#!/usr/bin/env python3\nfrom classifier.contract import log\n")
+        (folder / name).chmod(0o755)
+    environment = {**ENVIRONMENT, **({"PYTHONPATH": str(folder)} if path else {})}
+    argv = command_line(how.format(f"./{script}").split())
+    with pytest.raises(
+        ConfigurationError, match=f"imports `classifier.contract`, .* {folder}/{beside or script} .*; rename"
+    ):
+        refuse_what_cannot_start(argv, environment)
+
+
+def test_a_script_beside_a_classifier_of_the_users_may_import_that_or_ignore_its_folder(folder: Path) -> None:
+    (folder / "classifier.py").write_text("def classify(job): ...\n")
+    (folder / "classify.py").write_text("from classifier import classify\n")
+    assert start("python3", "classify.py")
+    (folder / "classify.py").write_text("from classifier.contract import log\n")
+    assert start("python3", "-P", "classify.py")
+    (folder / "classifier").mkdir()
+    (folder / "classifier" / "__init__.py").touch()
+    (folder / "classifier" / "contract.py").touch()  # such as ours, in a clone
+    assert start("python3", "classify.py")
+
+
+def test_a_word_that_is_too_long_for_a_name_is_no_file(folder: Path) -> None:
+    text = "print('./')\n" * 1000
+    assert start("python3", "-c", text)[-1] == text
+    assert folder.exists()
