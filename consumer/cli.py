@@ -197,7 +197,7 @@ def _load(arguments: argparse.Namespace) -> Settings:
 def run_service(arguments: argparse.Namespace) -> int:
     """`consumer run`."""
     chosen = _settings(arguments)
-    JobFiles.open(chosen.job_dir).close()  # before RabbitMQ is started for nothing
+    _see_job_folder(chosen)
     with _broker_urls(chosen) as urls:
         run_async(serve(chosen, urls))
     return os.EX_OK
@@ -220,6 +220,15 @@ def run_gateway(arguments: argparse.Namespace) -> int:
     with _broker_urls(chosen) as urls:
         run_async(answer(chosen, urls))
     return os.EX_OK
+
+
+def _see_job_folder(chosen: Settings) -> None:
+    """See that job files can be written, before a private node is started for nothing.
+
+    With a RabbitMQ of the user's the service finds out by itself, ready for signals.
+    """
+    if not chosen.amqp_urls:
+        JobFiles.open(chosen.job_dir).close()
 
 
 @contextmanager
@@ -351,7 +360,7 @@ def local_broker(arguments: argparse.Namespace) -> int:
 def run_demo(arguments: argparse.Namespace) -> int:
     """`consumer demo`."""
     chosen = _settings(arguments)
-    JobFiles.open(chosen.job_dir).close()  # before RabbitMQ is started for nothing
+    _see_job_folder(chosen)
     with _broker_urls(chosen) as urls:
         succeeded = demo.run(chosen, urls[0])
     print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
