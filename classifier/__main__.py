@@ -9,11 +9,20 @@ what scikit-learn costs.
 
 from __future__ import annotations
 
+import os
 import sys
+
+if __name__ == "__main__":  # before anything else is imported: `python -m` searches the user's folders first
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    import rabbitmq_classifier
+
+    rabbitmq_classifier.search_user_folders_last()
+
 from typing import Any
 
 from classifier import contract
 
+EXIT_NOT_LOADED = 1
 EXIT_USAGE = 2
 
 
@@ -47,7 +56,8 @@ def _call(target: str, job: str) -> int:
     try:
         found = loading.find(target)
     except contract.LoadError as refused:
-        sys.exit(str(refused))
+        sys.stderr.write(f"{refused}\n")
+        return EXIT_NOT_LOADED
     if found.on_worker_start:
         found.on_worker_start()
     contract.run(found.function, job)

@@ -6,12 +6,11 @@ Standard library only around the user's import. Never calls the function.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from classifier import contract
+from classifier import contract, usermodule
 
 
 class Loaded(NamedTuple):
@@ -41,7 +40,7 @@ def load(target: str) -> Loaded:
 def find(target: str) -> Loaded:
     """Do as `load`, without `preload()`: for a process that runs one job."""
     module_name, _, name = target.partition(":")
-    module = importlib.import_module(module_name)
+    module = usermodule.imported(module_name, name)
     function = getattr(module, name)
     refuse_unfit(target, function)
     hook = getattr(module, "on_worker_start", None)

@@ -4,7 +4,14 @@ A probe runs every few seconds, so it is not made to wait for what the other com
 of 0.4.
 """
 
+import os
 import sys
+
+if __name__ == "__main__":  # before anything else is imported: `python -m` searches the working directory first
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    import rabbitmq_classifier
+
+    rabbitmq_classifier.search_user_folders_last()
 
 
 def main() -> None:

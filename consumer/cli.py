@@ -37,6 +37,7 @@ from consumer.connection import VERSION
 from consumer.console import Console
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
+from consumer.jobfiles import JobFiles
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
@@ -196,6 +197,7 @@ def _load(arguments: argparse.Namespace) -> Settings:
 def run_service(arguments: argparse.Namespace) -> int:
     """`consumer run`."""
     chosen = _settings(arguments)
+    _see_job_folder(chosen)
     with _broker_urls(chosen) as urls:
         run_async(serve(chosen, urls))
     return os.EX_OK
@@ -218,6 +220,15 @@ def run_gateway(arguments: argparse.Namespace) -> int:
     with _broker_urls(chosen) as urls:
         run_async(answer(chosen, urls))
     return os.EX_OK
+
+
+def _see_job_folder(chosen: Settings) -> None:
+    """See that job files can be written, before a private node is started for nothing.
+
+    With a RabbitMQ of the user's the service finds out by itself, ready for signals.
+    """
+    if not chosen.amqp_urls:
+        JobFiles.open(chosen.job_dir).close()
 
 
 @contextmanager
@@ -349,6 +360,7 @@ def local_broker(arguments: argparse.Namespace) -> int:
 def run_demo(arguments: argparse.Namespace) -> int:
     """`consumer demo`."""
     chosen = _settings(arguments)
+    _see_job_folder(chosen)
     with _broker_urls(chosen) as urls:
         succeeded = demo.run(chosen, urls[0])
     print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")

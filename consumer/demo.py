@@ -10,8 +10,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +19,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from consumer import submit
+from consumer import ourpython, submit
 from consumer.client import Client
 from consumer.deadletters import read_error_records
 from consumer.errors import ConsumerError
+from consumer.jobfiles import JobFiles
 from consumer.messages import ErrorRecord
 from consumer.results import InOrder, Lines, Result
 from consumer.settings import Settings
@@ -78,7 +77,7 @@ class Demo:
     def _environment(self) -> dict[str, str]:
         """Models and pins of the demo: none of it belongs among those that the user trusts."""
         return {
-            **os.environ,
+            **ourpython.without_path(os.environ),
             "CONSUMER_MODELS_DIR": str(self.folder / "models"),
             "CONSUMER_TRUSTED_MODELS": str(self.folder / "models.trusted"),
         }
@@ -88,7 +87,7 @@ class Demo:
 
     def _classifier(self, *arguments: str | Path) -> bytes:
         """Run a command of the classifier; what it says goes to the user."""
-        command = [sys.executable, "-m", "classifier", *map(str, arguments)]
+        command = ourpython.command("classifier", *map(str, arguments), path=os.environ.get("PYTHONPATH", ""))
         done = subprocess.run(command, env=self._environment, check=True, stdout=subprocess.PIPE)  # noqa: S603 - ours
         return done.stdout
 
@@ -112,9 +111,10 @@ class Demo:
             **self._environment,
             "CONSUMER_AMQP_URL": self.url,
             "CONSUMER_PREFIX": self.settings.prefix,
+            "CONSUMER_JOB_DIR": str(self.settings.job_dir),
             **{f"CONSUMER_{name.upper()}": str(path) for name, path in self._files()},
         }
-        command = [sys.executable, "-m", "consumer", "run"]
+        command = ourpython.command("consumer", "run", path=os.environ.get("PYTHONPATH", ""))
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)  # noqa: S603 - our own command
         log: list[str] = []
         ready = threading.Event()
@@ -197,5 +197,5 @@ def run(settings: Settings, url: str) -> bool:
     """Run the demo against this RabbitMQ, under a prefix of its own; return whether all came out as it should."""
     console = Console()
     own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
-    with tempfile.TemporaryDirectory(prefix="classifier-demo-") as folder:
-        return Demo(own, url, Path(folder), console).run()
+    with JobFiles.opened(settings.job_dir) as files:
+        return Demo(own, url, files.home(), console).run()

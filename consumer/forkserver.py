@@ -8,10 +8,10 @@ the service, and not job by job. What it can do beyond that is forker.py's. The 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping
 from typing import Self
 
+from consumer import ourpython
 from consumer.escaped import escaped
 from consumer.forker import Forked, Forker, NotForkedError
 
@@ -41,8 +41,10 @@ class ForkServer(Forker):
             ConfigurationError: it cannot be started or imported; with the traceback. Or `batch` is asked for, and
                 it takes one job at a time.
         """
-        argv = (sys.executable, "-m", "classifier.forkserver", target, *(["--batch"] if batch else []))
-        server = await cls.started(argv, environment, complaint=f"the classifier {target} cannot be loaded")
+        batched = ["--batch"] if batch else []
+        argv = ourpython.command("classifier.forkserver", target, *batched, path=ourpython.user_path(environment))
+        passed = ourpython.without_path(environment)
+        server = await cls.started(argv, passed, complaint=f"the classifier {target} cannot be loaded")
         if server.threads > 1:
             log.warning(
                 "importing %s has started %d threads, which workers do not inherit: compute when called",

@@ -8,6 +8,7 @@ nobody holds is known to be a left-over: by owner, not by age. Folders of other 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FOLDER_PREFIX = "rabbitmq-classifier-"
 JOB_FILE = "job.json"
+#: Disk full, quota exceeded: passing. Any other reason for which a file cannot be written is not.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class JobFiles:
@@ -41,19 +44,28 @@ class JobFiles:
         Both under a lock on `job_dir`, so that no other consumer sees our folder before we hold it.
 
         Raises:
-            ConfigurationError: `job_dir` cannot be made or written to.
+            ConfigurationError: `job_dir` cannot be made or written to, or is full.
         """
         try:
             job_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(job_dir):
                 _sweep(job_dir)
-                folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=job_dir)).absolute()
-                return cls(folder, _lock(folder))
+                files = cls._made_in(job_dir)
         except OSError as error:
-            raise ConfigurationError(
-                f"job_dir {str(job_dir)!r} cannot be used: {error.strerror}; "
-                "name a folder that this user may write to (CONSUMER_JOB_DIR)"
-            ) from None
+            raise ConfigurationError(_complaint(job_dir, error)) from None
+        try:
+            trial = files.folder / JOB_FILE
+            trial.write_bytes(b"{}")  # a full disk may still take folders
+            trial.unlink()
+        except OSError as error:
+            files.close()
+            raise ConfigurationError(_complaint(job_dir, error)) from None
+        return files
+
+    @classmethod
+    def _made_in(cls, job_dir: Path) -> Self:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=job_dir)).absolute()
+        return cls(folder, _lock(folder))
 
     @classmethod
     @contextmanager
@@ -77,14 +89,35 @@ class JobFiles:
         """Make a folder that lasts as long as ours, for what a classifier writes while it is loaded.
 
         Raises:
-            OSError: there is no room for it.
+            ConfigurationError: there is no room for it.
         """
-        return Path(tempfile.mkdtemp(prefix="home-", dir=self.folder))
+        try:
+            return Path(tempfile.mkdtemp(prefix="home-", dir=self.folder))
+        except OSError as error:
+            raise ConfigurationError(_complaint(self.folder.parent, error)) from None
 
     def close(self) -> None:
         """Remove our folder and give up the lock."""
         remove_tree(self.folder)
         os.close(self._lock)
+
+
+def _complaint(job_dir: Path, error: OSError) -> str:
+    """Say why no job's file can be written, and what to do."""
+    if error.errno in FULL:
+        reason, remedy = (
+            f"is full ({error.strerror})",
+            "free some space, or name another folder (CONSUMER_JOB_DIR)",
+        )
+    else:
+        in_the_way = next(filter(_is_no_folder, (job_dir, *job_dir.parents)), None)
+        reason = f"cannot be used: {f'{in_the_way} is not a folder' if in_the_way else error.strerror}"
+        remedy = "name a folder that this user may write to (CONSUMER_JOB_DIR)"
+    return f"job_dir {str(job_dir)!r} {reason}; {remedy}"
+
+
+def _is_no_folder(path: Path) -> bool:
+    return os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112 - Path's raises where it may not look
 
 
 class JobFolder:

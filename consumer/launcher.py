@@ -7,20 +7,19 @@ start programs itself, is `classifier/launcher.py`.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
+from consumer import ourpython
 from consumer.child import Child
 from consumer.errors import ConfigurationError
 from consumer.forker import Forker, NotForkedError, Reaped
 from consumer.procfs import Process, descendants
 
-#: Where the two packages are, installed or not. Neither the user's folders nor what `site` would add.
-_PACKAGES = str(Path(__file__).absolute().parents[1])
-_ARGV = (sys.executable, "-S", "-s", "-P", "-m", "classifier.launcher")
+#: Neither the user's folders nor what `site` would add.
+_ARGV = ourpython.command("classifier.launcher", flags=("-I", "-S"))
 
 
 class Launcher:
@@ -78,6 +77,6 @@ class Launcher:
 
     async def _started(self) -> Forker:
         try:
-            return await Forker.started(_ARGV, {"PYTHONPATH": _PACKAGES}, complaint="no launcher could be started")
+            return await Forker.started(_ARGV, {}, complaint="no launcher could be started")
         except ConfigurationError as error:
             raise NotForkedError(str(error)) from None

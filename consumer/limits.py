@@ -33,7 +33,7 @@ class Limits:
     """What one run may take: wall time and CPU time in seconds, the rest in bytes but for `max_processes`.
 
     `max_memory_bytes` is what its processes have together beyond what a warm worker was forked with;
-    `max_folder_bytes` what lies in its folder; `min_free_bytes` what must be left free where that folder is.
+    `max_folder_bytes` what it has written to its folder; `min_free_bytes` what must be left free on that disk.
     """
 
     timeout_s: float
@@ -83,9 +83,12 @@ def excess(taken: Taken, limits: Limits) -> str | None:
     return None
 
 
-def too_little_room(limits: Limits) -> str:
-    """Say that a run filled the disk."""
-    return f"less than {limits.min_free_bytes} bytes left free in job_dir (min_free_bytes)"
+def too_little_room(limits: Limits, *, free: int, written: int) -> str:
+    """Say that the disk is short, and why it is this run that ends; `free` and `written` are in bytes."""
+    return (
+        f"less than {limits.min_free_bytes} bytes left free in job_dir (min_free_bytes): {free}, and of the "
+        f"running jobs this one has written the most there, {written} bytes"
+    )
 
 
 #: How Python, numpy, C++, Rust, Java, Node.js and the C library's messages put it.

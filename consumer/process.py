@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from consumer import executable
 from consumer.child import Child
 from consumer.forker import NotForkedError
 from consumer.job import Crashed, Outcome
 from consumer.launcher import Launcher
 from consumer.limits import Limits
 from consumer.run import Cause, OnProgress, Run, conclude
-from consumer.watch import Watch
+from consumer.watch import Folder, Watch
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
     launcher: Launcher,
     watch: Watch,
     cwd: Path,
+    input_bytes: int = 0,
     environment: Mapping[str, str],
     limits: Limits,
     on_log: Callable[[str], None],
@@ -48,6 +51,7 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
         launcher: what starts it, and runs no other meanwhile.
         watch: what looks at how much it takes.
         cwd: its working directory.
+        input_bytes: how much the job file holds that is in there.
         environment: all of its environment.
         limits: what it may take.
         on_log: gets the text of each `LOG:` line.
@@ -62,10 +66,12 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
     try:
         child = await launcher.start(argv, cwd=cwd, environment=environment, bounds=limits.bounds())
     except NotForkedError as error:
-        return Crashed(message=f"the classifier could not be started: {argv[0]}: {error}")
+        # The kernel's "No such file" may be about the interpreter, and not about the file that it names.
+        fault = executable.fault(Path(argv[0]), environment.get("PATH", os.defpath))
+        return Crashed(message=f"the classifier could not be started: {fault or f'{argv[0]}: {error}'}")
     child.listener = run = Run(limits, on_log, on_progress)
     try:
-        with watch.over(run, child, launcher.descendants, cwd):
+        with watch.over(run, child, launcher.descendants, Folder(cwd, [input_bytes])):
             cause = await run.wait(interrupt)
             if cause is Cause.ANSWERED:
                 await _linger(child)

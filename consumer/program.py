@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from consumer import executable, interpreter, ourpython
 from consumer.environment import base_environment, job_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
@@ -25,6 +27,7 @@ from consumer.process import run_program
 from consumer.room import file_of
 from consumer.sandbox import Sandbox, returncode_inside
 from consumer.settings import Settings
+from consumer.startable import refuse_what_cannot_start
 from consumer.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -35,21 +38,25 @@ class Program:
     """The classifier's program: all that is the same for every job."""
 
     argv: tuple[str, ...]
+    shown: str
     environment: Mapping[str, str]
     settings: Settings
     sandbox: Sandbox | None
 
     @classmethod
     def from_settings(cls, settings: Settings, environment: Mapping[str, str]) -> Program:
-        """Find the program.
+        """Find the program, and see that a job could start it.
 
         Raises:
-            ConfigurationError: there is none of that name, or the sandbox that was asked for cannot be had.
+            ConfigurationError: there is none of that name, or it would fail with every job; or the sandbox that
+                was asked for cannot be had.
         """
         argv = command_line(settings.command or ())
         passed = base_environment(settings, environment)
+        refuse_what_cannot_start(argv, passed)
         sandbox = Sandbox.of(settings, passed, argv)
-        return cls(argv=argv, environment=passed, settings=settings, sandbox=sandbox)
+        started, passed = ourpython.started_as_ours(argv, passed)
+        return cls(argv=started, shown=" ".join(argv), environment=passed, settings=settings, sandbox=sandbox)
 
     def command_line(self, path: Path) -> tuple[str, ...]:
         """Make one job's command line."""
@@ -70,16 +77,31 @@ def command_line(command: Sequence[str]) -> tuple[str, ...]:
     found = shutil.which(program)
     if found is None:
         raise ConfigurationError(
-            f"command: no program {program!r} that can be executed; "
+            f"command: no program {program!r} that can be executed{_why_not(program)}; "
             "give its full path, and make it executable (chmod +x)"
         )
-    return (str(Path(found).absolute()), *(_absolute_if_file(word) for word in arguments))
+    argv = [str(Path(found).absolute()), *map(_absolute_if_file, arguments)]
+    script = interpreter.read(argv).script
+    if script is not None and os.path.exists(argv[script]):  # noqa: PTH110 - whatever it is called, and a folder as well
+        argv[script] = str(Path(argv[script]).absolute())
+    return tuple(argv)
+
+
+def _why_not(program: str) -> str:
+    path = Path(program)
+    if not os.path.exists(program):  # noqa: PTH110
+        return ""
+    if "/" not in program:
+        return f": there is one in {Path.cwd()}, which PATH does not name (write ./{program})"
+    fault = executable.fault(path, os.defpath)
+    return f": {fault.partition(';')[0]}" if fault else ""
 
 
 def _absolute_if_file(word: str) -> str:
     """Only what looks like a file's name counts: a plain word may be a subcommand of the same name."""
-    path = Path(word)
-    return str(path.absolute()) if ("/" in word or "." in word) and path.is_file() else word
+    looks_like_one = "/" in word or "." in word
+    # Path's raises where it may not look, and over a word that is too long for a name, such as a program's text.
+    return str(Path(word).absolute()) if looks_like_one and os.path.isfile(word) else word  # noqa: PTH113
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +128,7 @@ class ExecSlot:
                 launcher=self.launcher,
                 watch=self.watch,
                 cwd=path.parent,
+                input_bytes=len(job.body),
                 environment={**self.program.environment, **job_environment(job, path.parent)},
                 limits=self.program.settings.limits(job.timeout_s),
                 on_log=on_log,
@@ -131,7 +154,7 @@ class ExecRunner:
             launchers = [await stack.enter_async_context(Launcher.opened()) for _ in range(size)]
             slots = [ExecSlot(program, files.folder_of_slot(), launcher, watch) for launcher in launchers]
             how = "a program per job, shut in" if program.sandbox else "a program per job"
-            yield cls(slots, f"{' '.join(program.argv)} JOB.json, {how}")
+            yield cls(slots, f"{program.shown} JOB.json, {how}")
 
     @property
     def is_broken(self) -> bool:

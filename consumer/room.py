@@ -7,18 +7,15 @@ each at once, and spend all of its attempts within seconds. Instead its slots wa
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
-from consumer.jobfiles import JobFolder
+from consumer.jobfiles import FULL, JobFolder
 
 log = logging.getLogger(__name__)
 
-#: Disk full, quota exceeded: passing. Whatever else prevents a file is not, and told at once.
-FULL = (errno.ENOSPC, errno.EDQUOT)
 AGAIN_S = 0.5
 #: Then the job goes the way of a failed attempt: where another consumer has room, it is done there.
 PATIENCE_S = 60.0

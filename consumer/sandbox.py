@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from consumer import ourpython
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
@@ -116,7 +117,7 @@ def _needed(argv: Sequence[str], environment: Mapping[str, str]) -> Iterator[Pat
     yield from (Path(word) for word in argv[1:] if word.startswith("/") and Path(word).is_file())
     for name in FOLDER_VARIABLES:
         yield from map(Path, filter(None, environment.get(name, "").split(os.pathsep)))
-    yield Path(__file__).absolute().parents[1] / "classifier"
+    yield from (ourpython.START, ourpython.START.with_name("classifier"))
 
 
 def _python_of(program: Path) -> Iterator[Path]:

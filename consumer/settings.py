@@ -67,6 +67,14 @@ def _see_system_takes(text: str) -> None:
         raise ValueError("holds a NUL character")
 
 
+def _temporary_folder() -> Path:
+    """Choose as Python does. Most commands need none, so JobFiles.open reports one that cannot be written to."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - only looked at
+
+
 class Settings(BaseModel):
     """Everything an operator can choose. Times are in seconds, sizes in bytes."""
 
@@ -253,12 +261,14 @@ class Settings(BaseModel):
     max_folder_bytes: int = Field(
         MAX_FOLDER_BYTES,
         ge=1024 * 1024,
-        description="how much a job may write to its folder, also its largest file anywhere, at least 1048576",
+        description="how much a job may write to its folder, beside its input, also its largest file anywhere, at "
+        "least 1048576",
     )
     min_free_bytes: int = Field(
         MIN_FREE_BYTES,
         ge=0,
-        description="where job_dir has less room than this, the job that has written the most is killed",
+        description="where job_dir has less room than this, the job that has written the most there is killed; a "
+        "job's own input does not count",
     )
     sandbox: bool = Field(
         False,
@@ -271,8 +281,9 @@ class Settings(BaseModel):
         "own and the models",
     )
     job_dir: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()),
-        description="where job files are written; a tmpfs such as /dev/shm keeps them off the disk",
+        default_factory=_temporary_folder,
+        description="where job files are written; a tmpfs keeps them off the disk, and needs min_free_bytes and "
+        "pool_size times max_body_bytes at least, for which the 64 MiB of /dev/shm in Docker are too few",
     )
     drain_grace_s: float = Field(
         30.0,

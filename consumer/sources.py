@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TextIO
 
 from pydantic_core import from_json
 
+from consumer import ourpython
 from consumer.errors import ConfigurationError
 
 #: What `classifier jobs` reads.
@@ -87,8 +88,9 @@ def _read(name: str, stdin: TextIO) -> bytes:
 def _converted(name: str, model: str | None) -> bytes:
     # Neither a file's name nor a model's is taken for a flag.
     chosen = [f"--model={model}"] if model else []
-    command = [sys.executable, "-m", "classifier", "jobs", *chosen, "--", name]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours
+    command = ourpython.command("classifier", "jobs", *chosen, "--", name, path=os.environ.get("PYTHONPATH", ""))
+    environment = ourpython.without_path(os.environ)
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConfigurationError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from consumer import ourpython
 from consumer.batchrun import Told, together
 from consumer.environment import base_environment
 from consumer.errors import ConfigurationError
@@ -114,6 +115,9 @@ class WarmRunner:
         watch = Watch()
         slots = [WarmSlot(workers, files.folder_of_slot(), settings, watch) for _ in range(size)]
         try:
+            if settings.classifier:
+                for words in ourpython.hidden_files(child_environment[ourpython.PATH_VARIABLE]):
+                    log.warning("%s", words)
             await workers.start()
             at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
             description = f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"

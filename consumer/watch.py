@@ -8,18 +8,22 @@ look costs nothing. How much is too much is decided in limits.py.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from consumer.child import Child
-from consumer.limits import Limits, Taken, excess, too_little_room
+from consumer.limits import Taken, excess, too_little_room
 from consumer.procfs import Process, proportional_bytes, sizes, unlinked_bytes
 from consumer.run import Run
+
+log = logging.getLogger(__name__)
 
 #: A look takes some 0.1 ms of CPU a job, so a thousandth at most; in between a process fills a GiB at most.
 PERIOD_S = 0.25
@@ -27,24 +31,39 @@ PERIOD_S = 0.25
 FILES_AT_ONCE = 2000
 #: Who has less on the disk is not the one that filled it.
 LEAST_GUILTY_BYTES = 1024**2
+#: Most file systems give a file room by this.
+BLOCK_BYTES = 4096
 
 
 class Folder:
-    """What lies in a job's folder. Mutable state: the walk through it, and what it has come to."""
+    """A job's folder, and what the job has written there. Its input is the consumer's, and never held against it.
 
-    def __init__(self, path: Path) -> None:
+    Mutable state: the walk through it, and what it has come to.
+    """
+
+    def __init__(self, path: Path, inputs: Iterable[int]) -> None:
+        """Look at a folder that holds job files of these sizes, in bytes."""
         self.path = path
+        self._input = sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in inputs)
         self._walk: Iterator[int] = iter(())
         self._counted = 0
 
     def look(self) -> int:
-        """Give the bytes in it; of a large one, those of the files seen so far."""
+        """Give the bytes that the job has written; in a large folder, those of the files seen so far."""
         found = list(islice(self._walk, FILES_AT_ONCE))
         if not found:
             self._walk, self._counted = sizes(self.path), 0
             found = list(islice(self._walk, FILES_AT_ONCE))
         self._counted += sum(found)
-        return self._counted
+        return self._beyond_input(self._counted)
+
+    def all(self) -> int:
+        """Give the bytes that the job has written, however long it takes to count them."""
+        return self._beyond_input(sum(sizes(self.path)))
+
+    def _beyond_input(self, found: int) -> int:
+        """Subtract the input, under whatever name it is by now."""
+        return max(0, found - self._input)
 
 
 @dataclass(eq=False, slots=True)
@@ -74,10 +93,10 @@ class Watched:
             self.end(words)
 
     def on_disk(self) -> int:
-        """Give what it holds of the disk, files without a name included."""
+        """Give what it has written to the disk, files without a name included."""
         limits = self.run.limits
         open_files = sum(unlinked_bytes(process.pid) for process in islice(self.processes(), limits.max_processes))
-        return sum(sizes(self.folder.path)) + open_files
+        return self.folder.all() + open_files
 
     def end(self, words: str) -> None:
         """Kill it, without asking: who takes too much is not given time to take more."""
@@ -96,10 +115,14 @@ def _resident(found: Sequence[Process], enough: int) -> int:
 
 @dataclass(eq=False)
 class Watch:
-    """One timer for all jobs. Mutable state: those that run, and whether the timer does: it runs while they do."""
+    """One timer for all jobs.
+
+    Mutable state: those that run; whether the timer does: it runs while they do; whether the disk is short.
+    """
 
     _watched: set[Watched] = field(default_factory=set)
     _is_set: bool = False
+    _is_short: bool = False
 
     @contextmanager
     def over(
@@ -107,11 +130,11 @@ class Watch:
         run: Run,
         child: Child,
         processes: Callable[[], Iterable[Process]],
-        folder: Path,
+        folder: Folder,
         before: Process | None = None,
     ) -> Iterator[None]:
         """Watch a run for the block; all its processes are those that `processes` gives."""
-        watched = Watched(run, child, processes, Folder(folder), before)
+        watched = Watched(run, child, processes, folder, before)
         self._watched.add(watched)
         self._set_timer()
         try:
@@ -133,18 +156,27 @@ class Watch:
             self._set_timer()
 
     def _look_for_room(self) -> None:
-        """Where a disk gets full, end the job that has the most on it: the others need what is left."""
+        """Where a disk gets full, end the job that has written the most to it: the others need what is left."""
         some = next(iter(self._watched))
-        if not _is_short(some.folder.path, some.run.limits):
+        free, least = _free(some.folder.path), some.run.limits.min_free_bytes
+        was_short, self._is_short = self._is_short, free is not None and free < least
+        if free is None or not self._is_short:
             return
-        guilty = max(self._watched, key=Watched.on_disk)
-        if guilty.on_disk() >= LEAST_GUILTY_BYTES:
-            guilty.end(too_little_room(guilty.run.limits))
+        written, guilty = max(((one.on_disk(), one) for one in self._watched), key=itemgetter(0))
+        if written >= LEAST_GUILTY_BYTES:
+            guilty.end(too_little_room(guilty.run.limits, free=free, written=written))
+        elif not was_short:
+            log.warning(
+                "job_dir has %d bytes free, less than %d (min_free_bytes), and no running job has filled it: free "
+                "some space, or name another job_dir",
+                free,
+                least,
+            )
 
 
-def _is_short(folder: Path, limits: Limits) -> bool:
+def _free(folder: Path) -> int | None:
     try:
         found = os.statvfs(folder)
     except OSError:  # a job may have removed its folder
-        return False
-    return found.f_bavail * found.f_frsize < limits.min_free_bytes
+        return None
+    return found.f_bavail * found.f_frsize

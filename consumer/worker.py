@@ -27,7 +27,7 @@ from consumer.limits import Limits, excess_at_end
 from consumer.process import LINGER_S
 from consumer.procfs import Meter, Process, descendants, look, peak_bytes
 from consumer.run import Cause, EnclosedRun, conclude
-from consumer.watch import Watch
+from consumer.watch import Folder, Watch
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ class Worker:
         order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
         with job_log(f"job {job.request.id}") as on_log:
             run = EnclosedRun(job.request.id, limits, on_log, job.on_progress)
-            cause, returncode = await self._run(run, order, path.parent, watch, interrupt)
+            watched = Folder(path.parent, [len(job.body)])
+            cause, returncode = await self._run(run, order, watched, watch, interrupt)
             outcome = conclude(cause, run, returncode=returncode)
         if isinstance(outcome, Unsuccessful) and not self.gone:  # only these are asked what they have used
             return replace(outcome, usage=self._used(run))
@@ -92,7 +93,8 @@ class Worker:
             if len(order := _batch_order(run, folder)) > LONGEST_ORDER:
                 log.warning("%d jobs run each alone: their ids are too long for one order", len(jobs))
                 return [None] * len(jobs)
-            cause, returncode = await self._run(run, order, folder, watch, interrupt)
+            watched = Folder(folder, [len(job.body) for job in jobs])
+            cause, returncode = await self._run(run, order, watched, watch, interrupt)
         told = conclude_batch(cause, run)
         if alone := told.count(None):
             why = why_not(cause, run, returncode=returncode)
@@ -100,7 +102,7 @@ class Worker:
         return told
 
     async def _run(
-        self, run: EnclosedRun, order: bytes, folder: Path, watch: Watch, interrupt: asyncio.Future[None]
+        self, run: EnclosedRun, order: bytes, folder: Folder, watch: Watch, interrupt: asyncio.Future[None]
     ) -> tuple[Cause, int | None]:
         """Give the order and see the run to its end: by what cause, and the return code if the worker is gone."""
         self._hand_over(order, run)

@@ -7,11 +7,8 @@ libraries. What it says when it does not load is taken apart here: one finding p
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
+from consumer import ourpython
 from consumer.attempt import read
 from consumer.errors import ConfigurationError
 from consumer.forkserver import SHARED_REMEDY
@@ -19,7 +16,6 @@ from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
 from consumer.preflight.site import Site, aside
-from consumer.program import command_line
 from consumer.runner import Runner, open_runner
 from consumer.settings import Settings
 from consumer.warm import OWN_CLASSIFIER, WarmRunner
@@ -29,8 +25,6 @@ LOADING = "loading "
 TRACEBACK = "Traceback (most recent call last):"
 #: A job that takes more than this part of its time here takes all of it on a machine that is busy.
 LONG = 0.5
-#: As much as the kernel looks at.
-FIRST_LINE_BYTES = 256
 
 #: What Python calls it when a classifier does not load, and what is to be done.
 IMPORT_REMEDIES = {
@@ -62,11 +56,16 @@ async def load(site: Site) -> list[Finding]:
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
-    findings = (
-        _threads(runner) + _opened(runner) + (await aside(lambda: _interpreter(site.settings.command or ())))
-    )
+    findings = _threads(runner) + _opened(runner) + _hidden(site)
     reopened = runner.workers.reopened if isinstance(runner, WarmRunner) else []
     return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
+
+
+def _hidden(site: Site) -> list[Finding]:
+    if not site.settings.classifier:
+        return []
+    found = ourpython.hidden_files(ourpython.user_path(site.environment))
+    return [warning(detail, remedy) for detail, _, remedy in (words.partition("; ") for words in found)]
 
 
 def _threads(runner: Runner) -> list[Finding]:
@@ -88,24 +87,6 @@ def _opened(runner: Runner) -> list[Finding]:
         warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)
         for what in runner.workers.shared
     ]
-
-
-def _interpreter(command: Sequence[str]) -> list[Finding]:
-    """See that what a script names in its first line is there; the kernel says `No such file` of the script."""
-    if not command:
-        return []
-    program = Path(command_line(command)[0])
-    with suppress(OSError), program.open("rb") as file:  # what may be run may not be read
-        line = file.readline(FIRST_LINE_BYTES)
-        interpreter = os.fsdecode(line[2:].strip().partition(b" ")[0]) if line.startswith(b"#!") else ""
-        if interpreter and not os.access(interpreter, os.X_OK):
-            return [
-                failure(
-                    f"{program} is to be run by {interpreter}, which is not there",
-                    "correct the first line of the program, or install what it names",
-                )
-            ]
-    return []
 
 
 def complaints(text: str, settings: Settings) -> list[Finding]:

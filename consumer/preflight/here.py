@@ -118,16 +118,19 @@ def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> 
             f"{folder} has room for {free_files} more files, and {jobs} jobs at once need {2 * jobs}",
             "remove files there (`df -i` counts them), or name another job_dir",
         )
-    if free_bytes < settings.min_free_bytes:
+    least = settings.min_free_bytes
+    if free_bytes < least + largest:
+        with_one = "" if free_bytes < least else f", and one job may have {_mib(largest)} (max_body_bytes)"
         return failure(
-            f"{told}, and below {_mib(settings.min_free_bytes)} (min_free_bytes) the job that has written "
-            "the most is killed",
+            f"{told}{with_one}, and below {_mib(least)} (min_free_bytes) the job that has written the most "
+            "is killed",
             "free some space, name another job_dir, or lower min_free_bytes",
         )
-    if free_bytes < largest * jobs:
+    if free_bytes < least + largest * jobs:
+        left_free = f", beside the {_mib(least)} to be left free (min_free_bytes)" if least else ""
         return warning(
             f"{told}, and {jobs} jobs at once may have {_mib(largest * jobs)} ({_held(settings)} times "
-            "max_body_bytes)",
+            f"max_body_bytes){left_free}",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
     return ok(f"{told}, jobs take {_mib(largest * jobs)} at most")

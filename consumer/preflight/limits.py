@@ -35,14 +35,6 @@ async def contradictions(site: Site) -> list[Finding]:
 def judged_limits(settings: Settings, cpus: int) -> list[Finding]:
     """Find limits that end what another one allows, or that nothing can reach."""
     found = []
-    if settings.max_body_bytes > settings.max_folder_bytes:
-        found.append(
-            failure(
-                f"a job may have {settings.max_body_bytes} bytes (max_body_bytes), but its file is in a folder "
-                f"that may have {settings.max_folder_bytes} (max_folder_bytes): large jobs are killed at once",
-                "raise max_folder_bytes, or lower max_body_bytes",
-            )
-        )
     if settings.max_line_bytes > settings.max_stdout_bytes:
         found.append(
             warning(

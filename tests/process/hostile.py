@@ -416,6 +416,27 @@ def prints_half_an_answer(_: Job) -> NoReturn:
 # Files
 
 
+def waits_to_be_looked_at(_: Job) -> str:
+    """Longer than the service takes to look, twice."""
+    time.sleep(0.6)
+    return "unharmed"
+
+
+def waits_for(job: Job) -> str:
+    """Until the file is there."""
+    deadline = time.monotonic() + LONGEST_S
+    while not Path(job["path"]).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return "unharmed"
+
+
+def writes_beside_its_input(job: Job) -> NoReturn:
+    """In several files, each smaller than the kernel's limit for one."""
+    for number in range(2):
+        Path(f"part-{number}").write_bytes(b"x" * (job["kibibytes"] * 512))
+    _hang()
+
+
 def writes_a_large_file(_: Job) -> NoReturn:
     with Path("large").open("wb") as file:
         file.writelines(b"x" * MIB for _number in range(100))

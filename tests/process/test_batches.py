@@ -358,3 +358,17 @@ async def test_the_function_in_the_documentation_fails_one_job_alone(
     outcomes = await run_all(bench, {"signal": [1, 2]}, {}, {"signal": [1]})
     assert [output(outcomes[number]) for number in (0, 2)] == [{"points": 2}, {"points": 1}]
     assert told(outcomes[1]).message == "the job has no signal"
+
+
+# Its input
+
+
+@runs_async
+async def test_the_inputs_of_a_batch_are_not_held_against_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.settings.update(max_folder_bytes=MIB)
+    padding = "x" * (MIB // 2)
+    outcomes = await run_all(bench, *[{"case": "needs_time", "seconds": 0.6, "padding": padding}] * 3)
+    assert sizes(outcomes) == [3, 3, 3]  # at once, and none was run again alone
+    assert "run again" not in caplog.text

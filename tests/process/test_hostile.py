@@ -180,4 +180,40 @@ async def test_who_fills_the_disk_with_files_that_have_no_name_is_killed(bench: 
     bench.settings.update(max_folder_bytes=100 * MIB, min_free_bytes=16 * MIB)
     outcome = await bench.run("writes_a_file_without_a_name", mebibytes=40)
     assert isinstance(outcome, OverLimit)
-    assert outcome.message == "killed: less than 16777216 bytes left free in job_dir (min_free_bytes)"
+    assert "killed: less than 16777216 bytes left free in job_dir (min_free_bytes): " in outcome.message
+    assert outcome.message.endswith("this one has written the most there, 41943040 bytes")
+
+
+@runs_async
+async def test_a_jobs_own_input_is_never_held_against_it(bench: Bench, small_disk: Path) -> None:
+    """Neither as what it has in its folder, nor as what makes the disk short: it has written nothing."""
+    bench.folder = small_disk
+    bench.settings.update(max_folder_bytes=MIB, min_free_bytes=64 * MIB)
+    outcome = await bench.run("waits_to_be_looked_at", padding="x" * 2 * MIB)
+    assert isinstance(outcome, Succeeded)
+
+
+@runs_async
+async def test_what_a_job_writes_beside_its_input_is_counted(bench: Bench, small_disk: Path) -> None:
+    bench.folder = small_disk
+    bench.settings.update(max_folder_bytes=MIB, min_free_bytes=0)
+    outcome = await bench.run("writes_beside_its_input", padding="x" * 2 * MIB, kibibytes=1300)
+    assert isinstance(outcome, OverLimit)
+    assert outcome.message == "killed: more than 1048576 bytes in its folder (max_folder_bytes)"
+
+
+@runs_async
+async def test_a_disk_that_others_have_filled_ends_no_job_and_is_logged_once(
+    bench: Bench, small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (small_disk / "others").write_bytes(b"x" * 30 * MIB)
+    bench.folder = small_disk
+    bench.settings.update(min_free_bytes=32 * MIB)
+    go = tmp_path / "go"
+    run = asyncio.create_task(bench.run("waits_for", path=str(go)))
+    while not any(told := ["no running job has filled it" in line for line in caplog.messages]):
+        assert not run.done()
+        await asyncio.sleep(0.05)
+    go.touch()
+    assert isinstance(await run, Succeeded)
+    assert told.count(True) == 1

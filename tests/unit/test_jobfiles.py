@@ -268,3 +268,29 @@ def test_a_job_dir_that_may_not_be_written_to_is_told() -> None:
             ConfigurationError, match="Permission denied; name a folder that this user may write to"
         ):
             JobFiles.open(job_dir)
+
+
+@pytest.mark.parametrize("below", ["", "/jobs", "/more/jobs"])
+def test_a_file_where_the_job_dir_should_be_is_named(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError) as refused:
+        JobFiles.open(Path(f"{tmp_path}/file{below}"))
+    assert str(refused.value) == (
+        f"job_dir '{tmp_path}/file{below}' cannot be used: {tmp_path}/file is not a folder; name a folder that "
+        "this user may write to (CONSUMER_JOB_DIR)"
+    )
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ConfigurationError, match=r"/link is not a folder; .*\(CONSUMER_JOB_DIR\)"):
+        JobFiles.open(tmp_path / "link")
+
+
+def test_a_job_dir_that_permissions_close_is_named() -> None:
+    with unprivileged_folder() as job_dir:
+        job_dir.chmod(0o500)
+        with pytest.raises(ConfigurationError, match=r"cannot be used: Permission denied; .*\(CONSUMER_JOB_DIR\)"):
+            JobFiles.open(job_dir)
+        with pytest.raises(ConfigurationError, match=r"cannot be used: Permission denied; .*\(CONSUMER_JOB_DIR\)"):
+            JobFiles.open(job_dir / "jobs")

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from consumer.configuration import load
-from consumer.limits import Limits, Taken, excess, excess_at_end
+from consumer.limits import Limits, Taken, excess, excess_at_end, too_little_room
 from consumer.service import too_powerful
 from consumer.settings import Settings
 
@@ -95,3 +95,9 @@ def test_the_defaults_of_limits_are_those_of_the_settings() -> None:
 def test_a_service_of_root_is_told_so_and_no_other() -> None:
     assert "root" in str(too_powerful(0))
     assert too_powerful(1000) is None
+
+
+def test_a_full_disk_is_told_with_what_is_left_and_what_the_job_has_written() -> None:
+    assert too_little_room(LIMITS, free=5, written=7).endswith(
+        "(min_free_bytes): 5, and of the running jobs this one has written the most there, 7 bytes"
+    )

@@ -1,0 +1,65 @@
+"""Imports the user's module, or says why another one of the same name was found. Standard library only.
+
+The user's folders are searched last (rabbitmq_classifier.py), so that no file there replaces what this service
+itself imports. The price: a module with the name of one of those cannot be imported, and its owner must be told.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from importlib.machinery import PathFinder
+from types import ModuleType
+from typing import Final
+
+from classifier.contract import LoadError
+
+#: Modules that this service cannot do without, whatever the user's folders hold.
+_OURS: Final = ("classifier", "consumer")
+#: Called where no other function is configured: never the user's.
+_OWN_CLASSIFIER: Final = "classifier.classify"
+
+
+def imported(module_name: str, function_name: str) -> ModuleType:
+    """Import the module that has the function.
+
+    Raises:
+        LoadError: a file of the user's has this name, and another module of the same name was found before it.
+    """
+    top = module_name.partition(".")[0]
+    hidden = None if module_name == _OWN_CLASSIFIER else _hidden(top)
+    if hidden and (top in sys.stdlib_module_names or top in _OURS):
+        raise LoadError(_clash(hidden, top))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if hidden and (error.name or "").partition(".")[0] == top:
+            raise LoadError(_clash(hidden, top)) from None
+        raise
+    if hidden and not hasattr(module, function_name):
+        raise LoadError(_clash(hidden, top))
+    return module
+
+
+def _hidden(top: str) -> str | None:
+    """Find the user's file for a top-level module, if another module of that name is imported in its place."""
+    folders = list(map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+    users = PathFinder.find_spec(top, folders)
+    if users is None or users.loader is None or users.origin is None:
+        return None
+    found = importlib.util.find_spec(top)
+    if found is None or (found.origin and os.path.realpath(found.origin) == os.path.realpath(users.origin)):
+        return None
+    return users.origin
+
+
+def _clash(hidden: str, top: str) -> str:
+    owner = "this service" if top in _OURS else "the standard library"
+    if owner != "this service" and top not in sys.stdlib_module_names:
+        owner = "an installed package"
+    return (
+        f"{hidden} cannot be imported as {top!r}: {owner} has a module of that name, which comes first; rename "
+        f"the file, for example to my_{top}, and name the function as my_{top}:..."
+    )

@@ -1,0 +1,134 @@
+"""Files that the kernel would not run, each with its own reason; and those that it would."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from consumer import elf
+from consumer.executable import fault, is_of_format
+
+AARCH64 = 183
+MUSL = b"/lib/ld-musl-nowhere.so.1"
+
+
+def own_elf() -> bytes:
+    return Path(sys.executable).read_bytes()[: elf.HEAD_BYTES]
+
+
+def for_machine(number: int) -> bytes:
+    head = own_elf()
+    return head[:18] + number.to_bytes(2, sys.byteorder) + head[20:]
+
+
+def with_loader(name: bytes) -> bytes:
+    head = own_elf()
+    loader = (elf.loader(head) or "").encode()
+    assert loader in head, "the interpreter that runs the tests has no dynamic loader"
+    return head.replace(loader, name[: len(loader)].ljust(len(loader), b"\0"), 1)
+
+
+def written(folder: Path, content: bytes, name: str = "classify") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"#!/bin/sh\r\necho\r\n", "has Windows line ends (CRLF)"),
+        (b"#!/usr/bin/env sh\r\n", "has Windows line ends (CRLF)"),
+        (b"#!/bin/sh -e\r\n", "has Windows line ends (CRLF)"),
+        (b"echo 'OUTPUT: 1'\n", "has no #! line that names its interpreter"),
+        (b"\n#!/bin/sh\n", "has no #! line that names its interpreter"),
+        (b" #!/bin/sh\n", "has no #! line that names its interpreter"),
+        (b"#!\n", "names no interpreter in its #! line"),
+        (b"#!/no/such/python\n", "is to be run by /no/such/python, which is not there"),
+        (b"#! /no/such/python -u\n", "is to be run by /no/such/python, which is not there"),
+        (b"#!/tmp\n", "is to be run by /tmp, and /tmp is a folder"),
+        (b"#!/etc/passwd\n", "is to be run by /etc/passwd, and /etc/passwd is not executable"),
+        (b"#!python3\n", "is to be run by 'python3', which is no full path"),
+        (b"#!/" + b"x" * 300 + b"\n", "is longer than the 256 bytes that the kernel reads"),
+        (
+            b"#!/usr/bin/env no-such-python\n",
+            "is to be run by 'no-such-python' (env), which no folder in PATH has",
+        ),
+        (b"#!/usr/bin/env -S no-such-python -u\n", "is to be run by 'no-such-python' (env)"),
+        (b"#!/usr/bin/env sh -e\n", "env takes 'sh -e' for one name"),
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf#!/bin/sh\n", "begins with a byte order mark"),
+        (b"\xff\xfe#\0!\0", "begins with a byte order mark"),
+        (b"MZ\x90\0", "is a program for Windows"),
+        (b"\xcf\xfa\xed\xfe\0", "is a program for macOS"),
+        (b"\xca\xfe\xba\xbe\0", "is a program for macOS, or a class for Java"),
+        (b"PK\x03\x04", "is a ZIP or JAR archive"),
+        (b"\x01\0\x02", "is not in a format that Linux runs"),
+        (b"\x7fELF\x02\x01", "is cut off within its header"),
+        (for_machine(AARCH64 if elf.machine(own_elf()) != AARCH64 else 62), "is built for another machine"),
+        (with_loader(MUSL), "which is not there, as for another C library"),
+    ],
+)
+def test_a_file_that_the_kernel_would_not_run_has_its_reason_and_a_remedy(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    told = fault(written(tmp_path, content), os.defpath)
+    assert reason in str(told)
+    assert "; " in str(told)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#!/bin/sh\necho\r\n",
+        b"#! /bin/sh -e\n",
+        b"#!/bin/sh",
+        b"#!/usr/bin/env sh\n",
+        b"#!/usr/bin/env -S sh -e\n",
+        b"#!/usr/bin/env -S A=b sh\n",
+        b"#!/usr/bin/env -i\n",
+        own_elf(),
+    ],
+)
+def test_a_file_that_the_kernel_runs_has_no_fault(content: bytes, tmp_path: Path) -> None:
+    assert fault(written(tmp_path, content), os.defpath) is None
+
+
+def test_what_is_not_there_or_not_executable_or_a_folder_is_said_so(tmp_path: Path) -> None:
+    program = written(tmp_path, b"#!/bin/sh\n")
+    program.chmod(0o644)
+    assert "is not executable" in str(fault(program, ""))
+    assert "is a folder" in str(fault(tmp_path, ""))
+    assert "does not exist" in str(fault(tmp_path / "missing", ""))
+
+
+def test_an_interpreter_that_is_a_script_is_followed(tmp_path: Path) -> None:
+    inner = written(tmp_path, b"#!/no/such/python\n", "inner")
+    outer = written(tmp_path, f"#!{inner}\n".encode(), "outer")
+    assert "/no/such/python, which is not there" in str(fault(outer, ""))
+
+
+def test_a_script_that_names_itself_ends_the_search(tmp_path: Path) -> None:
+    path = tmp_path / "loop"
+    assert "more than the kernel follows" in str(fault(written(tmp_path, f"#!{path}\n".encode(), "loop"), ""))
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_one"),
+    [
+        ("enabled\ninterpreter /usr/bin/jexec\nflags: \nextension .jar", True),
+        ("enabled\ninterpreter /usr/bin/jexec\nflags: \nextension .exe", False),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 0\nmagic 504b0304", True),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 0\nmagic 504b0000\nmask ffff0000", True),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 2\nmagic 504b", False),
+        ("enabled\ninterpreter /usr/bin/qemu\nflags: OC\noffset 3\nmagic 0405", False),  # beyond the end
+        ("disabled\ninterpreter /usr/bin/jexec\nflags: \nextension .jar", False),
+        ("enabled", False),
+    ],
+)
+def test_a_format_that_the_kernel_was_taught_is_told_by_its_entry(entry: str, is_one: bool) -> None:
+    assert is_of_format(entry, "classify.jar", b"PK\x03\x04") == is_one
