@@ -70,6 +70,14 @@ def answers_itself(_: Job) -> None:
     Path("written-afterwards").touch()
 
 
+def prints_and_hangs(job: Job) -> None:
+    """Print without a flush, by itself or in a child, whose stdout is the same pipe."""
+    program = "import time\nprint('LOG: at work')\nprint('PROGRESS: 0.5 half')\ntime.sleep(60)"
+    if job["by"] == "a child":
+        subprocess.run([sys.executable, "-c", program], check=False)
+    exec(program)  # noqa: S102 - the same, here
+
+
 def prints_its_answer(_: Job) -> None:
     print("OUTPUT: 1")
 
