@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from io import FileIO
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from classifier.resultjson import encoded
+
 _STDOUT = 1
 #: Where a function keeps its form for many jobs; of one that `batch` declares it is the function itself.
 _FORM_FOR_MANY = "form_for_many"
@@ -138,15 +140,16 @@ def progress(fraction: float, text: str = "") -> None:
 def output(value: object) -> None:
     """Give `value` as the job's result, and end the job.
 
-    `value` is anything `json` can write, and whatever turns itself into that by `tolist()` or `item()`
-    (numpy's scalars and arrays).
+    `value` is anything that has a natural JSON: numbers, text, lists, dicts, dataclasses, and values and keys of
+    numpy and pandas (jsontypes.py).
 
     Raises:
-        ValueError: `value` holds NaN or an infinity, which JSON does not have, or contains itself.
-        TypeError: `value` holds something that is not JSON.
+        ValueError: some part of `value` is NaN, an infinity, half a character, or contains itself; the message
+            names its place, such as `output["a"][3]`.
+        TypeError: some part of `value` is of a type that is not JSON; the message names its place.
         AlreadyAnsweredError: the job has its answer.
     """
-    write(_claimed(f"OUTPUT: {_to_json(value)}"))
+    write(_claimed(f"OUTPUT: {encoded(value)}"))
 
 
 def error(text: str) -> None:
@@ -179,7 +182,7 @@ def answer(function: Function, path: str | None = None) -> list[str]:
     _answered = False
     try:
         value = function(_read_job(path))
-        return [] if value is None and _answered else [_claimed(f"OUTPUT: {_to_json(value)}")]
+        return [] if value is None and _answered else [_claimed(f"OUTPUT: {encoded(value)}")]
     except JobError as bad_job:
         return _error_line(str(bad_job))
     except Exception as raised:  # user code may raise anything, and each is this job's answer
@@ -243,7 +246,7 @@ def _line_of(answer: object) -> str:
     if isinstance(answer, Exception):
         return _alone(answer)
     try:
-        return f"OUTPUT: {_to_json(answer)}"
+        return f"OUTPUT: {encoded(answer)}"
     except Exception as raised:  # noqa: BLE001 - NaN, or whatever an element's own tolist() raised
         return _alone(raised)
 
@@ -314,22 +317,3 @@ def write(*lines: str) -> None:
 
 def _on_one_line(text: str) -> str:
     return text.replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _to_json(value: object) -> str:
-    try:
-        return json.dumps(value, allow_nan=False, default=_plain)
-    except ValueError as refused:
-        raise ValueError(
-            f"the output cannot be JSON: {refused}; replace NaN and infinities, by None say"
-        ) from refused
-
-
-def _plain(value: object) -> object:
-    # By what it can do, not by its type: numpy must not be imported here.
-    for method in ("tolist", "item"):
-        if callable(convert := getattr(value, method, None)):
-            return convert()
-    raise TypeError(
-        f"the output holds a {type(value).__name__}, which is not JSON: return numbers, text, lists, dicts"
-    )

@@ -11,10 +11,11 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from consumer.answered import judged
 from consumer.contract import Kind, Line
 from consumer.job import Interrupted, Job, Outcome, Progress, Unsuccessful
 from consumer.limits import Limits
-from consumer.run import Cause, EnclosedRun, conclude, judged
+from consumer.run import Cause, EnclosedRun, conclude
 
 #: None: the batch does not tell how the job ended.
 Told = Outcome | None

@@ -7,7 +7,8 @@ ours is `OTHER` and stays out of the protocol.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from enum import Enum
 
 from pydantic_core import from_json
@@ -19,6 +20,14 @@ from consumer.job import Progress
 MAX_PROGRESS_CHARACTERS = 200
 #: More digits than any float has; to read a million of them would take its time.
 MAX_NUMBER_BYTES = 40
+#: Of a line that a message quotes: enough to find the print that it came from.
+QUOTED_BYTES = 160
+#: Quoted before a prefix that does not begin its line.
+QUOTED_BEFORE = 40
+#: What follows ERROR: where Python's logging has written the line, in its default format.
+_LOGGER_NAME = re.compile(rb"[^\s:]+:")
+#: The answers as authors misspell them: not at the start of a line, in other letters, with a space.
+_ALMOST_AN_ANSWER = re.compile(rb"OUTPUT:|ERROR:|\A\W*(?i:output)\s*:")
 
 
 class Kind(Enum):
@@ -52,15 +61,39 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of stdout: its kind, and what follows the prefix without surrounding white space."""
+    """One line of stdout: its kind, and what follows the prefix without surrounding white space.
+
+    `is_spaced`: white space stood between the two, or there was no prefix.
+    """
 
     kind: Kind
     content: bytes
+    is_spaced: bool = field(default=True, compare=False)
 
     @property
     def text(self) -> str:
         """The content for a log or a message: one line, undecodable bytes and control characters escaped."""
         return printable(self.content)
+
+    @property
+    def quoted(self) -> str:
+        """The line, prefix included, in quotes for a message: escaped, and no more than is needed to find it."""
+        whole = b"".join((self.kind.value, b" " * (self.is_spaced and bool(self.kind.value)), self.content))
+        found = _ALMOST_AN_ANSWER.search(whole)
+        start = max(found.start() - QUOTED_BEFORE, 0) if found else 0
+        excerpt = whole[start : start + QUOTED_BYTES]
+        before, after = "..." * (start > 0), "..." * (start + len(excerpt) < len(whole))
+        return f'"{before}{printable(excerpt)}{after}"'
+
+    @property
+    def is_almost_an_answer(self) -> bool:
+        """Whether its author has meant it to be one: a prefix stands elsewhere than at the start of the line."""
+        return self.kind is Kind.OTHER and _ALMOST_AN_ANSWER.search(self.content) is not None
+
+    @property
+    def is_of_logging(self) -> bool:
+        """Whether it is a record of Python's logging, `ERROR:name:text`, that nobody has meant to be an answer."""
+        return self.kind is Kind.ERROR and not self.is_spaced and _LOGGER_NAME.match(self.content) is not None
 
 
 class LineParser:
@@ -117,7 +150,9 @@ def parse(line: bytes) -> Line:
     """Tell what one line, without its newline, is."""
     prefix, colon, content = line.partition(b":")
     kind = _KINDS.get(prefix + colon, Kind.OTHER)
-    return Line(kind, (line if kind is Kind.OTHER else content).strip())
+    if kind is Kind.OTHER:
+        return Line(kind, line.strip())
+    return Line(kind, content.strip(), is_spaced=content[:1].isspace())
 
 
 def read_progress(content: bytes) -> Progress | None:

@@ -36,6 +36,9 @@ THREAD_VARIABLES = (
 #: From 1.29 on ONNX Runtime reports its use to its maker, by a thread that starts when it is imported and that a
 #: fork does not inherit.
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+#: On a pipe Python holds back 8 KiB of what is printed: LOG: and PROGRESS: lines would arrive at the end, or never
+#: if the program is killed. Without the buffer a print costs two system calls, some microseconds.
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
 
 def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -48,6 +51,7 @@ def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict
         "PATH": os.defpath,
         **QUIET,
         **passed,
+        **{name: environment.get(name, value) for name, value in UNBUFFERED.items()},
         **{name: environment.get(name, "1") for name in THREAD_VARIABLES},
         **_models(settings),
     }

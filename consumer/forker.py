@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from consumer.answered import describe_exit
 from consumer.child import Child, Pipe, pipes
 from consumer.errors import ConfigurationError
-from consumer.run import describe_exit
 
 log = logging.getLogger(__name__)
 

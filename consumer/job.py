@@ -31,7 +31,10 @@ class ErrorCode(StrEnum):
         "invalid_job",
         "The message is not a job: not a JSON object, too large, or a property that cannot be used.",
     )
-    CLASSIFIER_ERROR = "classifier_error", "The classifier said ERROR: this job fails and would fail again."
+    CLASSIFIER_ERROR = (
+        "classifier_error",
+        "The classifier said ERROR, or its result holds half a character: this job fails and would fail again.",
+    )
     CRASHED = (
         "crashed",
         "The classifier ended without an answer: by a signal, by an exit, or it could not be started.",
@@ -127,7 +130,7 @@ class Unsuccessful(Outcome):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Unsuccessful):
-    """The classifier said `ERROR:`; it would say so again."""
+    """The classifier said `ERROR:`, or answered with what cannot be sent; it would do so again."""
 
     code = ErrorCode.CLASSIFIER_ERROR
 

@@ -16,12 +16,11 @@ from contextvars import copy_context
 from enum import Enum, auto
 from typing import Any
 
-from consumer.contract import Kind, Line, LineParser, json_fault, read_progress
+from consumer.answered import describe_exit, judged, signal_name, what_followed
+from consumer.contract import Kind, Line, LineParser, read_progress
 from consumer.job import (
     Crashed,
-    Failed,
     Interrupted,
-    InvalidOutput,
     Outcome,
     OverLimit,
     Progress,
@@ -49,14 +48,19 @@ class Cause(Enum):
 class Run:
     """What the classifier has said, and the first cause that ends our waiting.
 
-    Mutable state: the parser, `answer` and the tail of stderr grow with the bytes that are heard; `cause` gets
-    its one result from whichever comes first: the answer, a limit, the exit, the clock, the interruption. What it
-    has used is the most that anybody has noted.
+    Mutable state: the parser, `answer` and the tail of stderr grow with the bytes that are heard, and so do the
+    lines that a message may quote: `discarded`, an answer after the first; the last line before any, and the last
+    that is almost one. `cause` gets its one result from whichever comes first: the answer, a limit, the exit, the
+    clock, the interruption. What it has used is the most that anybody has noted.
     """
 
     def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
         self.limits = limits
         self.answer: Line | None = None
+        self.discarded: Line | None = None
+        self._last: Line | None = None
+        self._almost: Line | None = None
+        self._is_cut = False
         self._loop = asyncio.get_running_loop()
         self._started = time.monotonic()  # a loop's own clock may stand still within a turn
         self._cause: asyncio.Future[Cause] = self._loop.create_future()
@@ -127,7 +131,7 @@ class Run:
     def usage(self, returncode: int | None) -> Usage:
         """Sum up what it has used, as far as that was measured."""
         number = -returncode if returncode is not None and returncode < 0 else None
-        name = _signal_name(number) if number else None
+        name = signal_name(number) if number else None
         cpu_s = None if self._cpu_s is None else round(self._cpu_s, 3)
         return Usage(cpu_s=cpu_s, peak_memory_bytes=self._peak_bytes, signal=name)
 
@@ -137,22 +141,46 @@ class Run:
 
     def finish(self, returncode: int | None) -> None:
         """Take the unfinished last line once the pipes are empty: it counts, unless a signal may have cut it."""
-        line = self._parser.finish()
-        if line and returncode is not None and returncode >= 0:
+        if (line := self._parser.finish()) is None:
+            return
+        if returncode is not None and returncode >= 0:
             self.take(line)
+        elif self.answer is None:
+            self._last, self._is_cut = line, True
 
     def take(self, line: Line) -> None:
         """Take one line of stdout."""
+        if self.answer is None and (line.kind is not Kind.OTHER or line.content):
+            self._last = line
+            if line.is_almost_an_answer:
+                self._almost = line
         if line.kind is Kind.LOG:
             self._on_log(line.text)
         elif line.kind.answers and self.answer is None:
             self.answer = line
             self.settle(Cause.ANSWERED)
+        elif line.kind.answers and self.discarded is None:
+            self.discarded = line
         elif line.kind is Kind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
             if self.answer is None:
                 self._on_progress(progress)
         elif line.content and log.isEnabledFor(logging.DEBUG):  # to make 16 MiB printable takes seconds
             log.debug("outside the contract, or not asked for: %s", line.text)
+
+    def almost(self) -> str:
+        """Say which line is no answer although it was meant to be one; empty if none is known."""
+        if self._almost:
+            return (
+                f"; on stdout the line {self._almost.quoted} is no answer: OUTPUT: or ERROR: must begin a line; "
+                "print a line break first"
+            )
+        if self._last and self._is_cut and (self._last.kind.answers or self._last.is_almost_an_answer):
+            return f"; the last line on stdout, {self._last.quoted}, has no line break at its end: print one"
+        return ""
+
+    def last_words(self) -> str:
+        """Quote the line that tells most of why there was no answer; empty if nothing was printed."""
+        return self.almost() or (f"; the last line on stdout is {self._last.quoted}" if self._last else "")
 
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:
         self.settle(Cause.INTERRUPTED)
@@ -195,7 +223,8 @@ def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
     """
     how: dict[str, Any] = {"stderr_tail": run.stderr_tail, "run_s": run.age_s, "usage": run.usage(returncode)}
     if run.answer and cause in (Cause.ANSWERED, Cause.EXITED):
-        outcome = judged(run.answer, **how)
+        was_stopped = returncode in (-signal.SIGTERM, -signal.SIGKILL)
+        outcome = judged(run.answer, afterwards=what_followed(run.discarded, was_stopped=was_stopped), **how)
         if isinstance(outcome, Succeeded) and run.stderr_tail and log.isEnabledFor(logging.DEBUG):
             for line in run.stderr_tail.splitlines():  # of a job that failed the reply has them
                 log.debug("stderr: %s", line)
@@ -209,33 +238,9 @@ def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
             return Interrupted(run_s=run.age_s)
         case Cause.TIMED_OUT:
             message = f"killed after {run.limits.timeout_s:g} s without an answer (job_timeout_s)"
-            return TimedOut(message=message, **how)
+            return TimedOut(message=message + run.almost(), **how)
         case Cause.OVER_LIMIT:
             return OverLimit(message=f"killed: {excess}", **how)
         case _:
-            return Crashed(message=f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line", **how)
-
-
-def judged(answer: Line, *, run_s: float, **how: Any) -> Outcome:  # noqa: ANN401 - the fields of Unsuccessful
-    """Say what an `OUTPUT:` or an `ERROR:` line comes to."""
-    if answer.kind is Kind.ERROR:
-        return Failed(message=answer.text or "the classifier gave no reason", run_s=run_s, **how)
-    if fault := json_fault(answer.content):
-        return InvalidOutput(message=f"the OUTPUT: line is not JSON: {fault}", run_s=run_s, **how)
-    return Succeeded(output=answer.content, run_s=run_s)
-
-
-def describe_exit(returncode: int | None) -> str:
-    """Put a return code as `subprocess` gives it into words: negative for a signal."""
-    if returncode is None:
-        return "ended together with the process that had started it"
-    if returncode >= 0:
-        return f"exited with code {returncode}"
-    return f"killed by {_signal_name(-returncode)}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        return f"signal {number}"
+            message = f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line"
+            return Crashed(message=message + run.last_words(), **how)

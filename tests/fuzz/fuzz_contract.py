@@ -13,8 +13,9 @@ from pydantic_core import from_json
 from consumer.contract import Kind, Line, LineParser, json_fault, parse
 from consumer.job import Request, Succeeded
 from consumer.messages import reply
+from consumer.surrogates import lone_surrogate
 
-MODULES = ("consumer.contract", "consumer.escaped")
+MODULES = ("consumer.contract", "consumer.escaped", "consumer.surrogates")
 REQUEST = Request(id="id", correlation_id="id")
 #: pydantic's limit for nesting, less the reply's own level, is not what is looked for here.
 DEEPEST = 100
@@ -59,8 +60,13 @@ def _see_usable(line: Line, max_line: int) -> None:
     assert len(line.content) <= max_line
     assert line.text.replace("\t", "").isprintable()
     line.text.encode()
-    if line.kind is not Kind.OUTPUT or json_fault(line.content):
+    assert line.quoted.replace("\t", "").isprintable()
+    if line.kind is not Kind.OUTPUT:
         return
+    half = lone_surrogate(line.content)
+    if json_fault(line.content):
+        return
+    assert half is None
     if line.content.count(b"[") + line.content.count(b"{") < DEEPEST:
         answer = from_json(reply(REQUEST, Succeeded(output=line.content)).body, allow_inf_nan=False)
         assert answer.keys() == {"job_id", "status", "output", "attempt", "run_ms"}

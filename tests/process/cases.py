@@ -6,6 +6,7 @@ Each is called with a job; what it must find out (a pid, say) is told in a log l
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import random
 import signal
@@ -70,6 +71,14 @@ def answers_itself(_: Job) -> None:
     Path("written-afterwards").touch()
 
 
+def prints_and_hangs(job: Job) -> None:
+    """Print without a flush, by itself or in a child, whose stdout is the same pipe."""
+    program = "import time\nprint('LOG: at work')\nprint('PROGRESS: 0.5 half')\ntime.sleep(60)"
+    if job["by"] == "a child":
+        subprocess.run([sys.executable, "-c", program], check=False)
+    exec(program)  # noqa: S102 - the same, here
+
+
 def prints_its_answer(_: Job) -> None:
     print("OUTPUT: 1")
 
@@ -101,6 +110,24 @@ def raises(_: Job) -> None:
 
 def refuses(_: Job) -> None:
     raise JobError("the signal is empty")
+
+
+def logs_an_error_to_stdout(job: Job) -> str:
+    """As `logging.basicConfig(stream=sys.stdout, format=...)` does."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(job["format"]))
+    logging.getLogger("mine").addHandler(handler)
+    try:
+        logging.getLogger("mine").error("the disk is slow")
+    finally:
+        logging.getLogger("mine").removeHandler(handler)
+    return "up"
+
+
+def holds_half_a_character(job: Job) -> object:
+    if job["by"] == "print":
+        print(r'OUTPUT: {"a": [1, "\ud800"]}')
+    return {"a": [1, "\ud800"]}
 
 
 def prints_no_json(_: Job) -> None:

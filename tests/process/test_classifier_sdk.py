@@ -98,7 +98,9 @@ def test_an_output_that_json_does_not_have_is_an_error(tmp_path: Path, value: st
 
 def test_an_output_of_another_type_is_an_error_that_names_it(tmp_path: Path) -> None:
     (line,) = protocol(run(tmp_path, "return object()"))
-    assert line.startswith("ERROR: TypeError: the output holds a object, which is not JSON")
+    assert line.startswith(
+        "ERROR: TypeError: the output cannot be JSON: output is of type object, which is not JSON"
+    )
 
 
 def test_the_first_answer_stands_and_a_second_one_raises(tmp_path: Path) -> None:
@@ -155,6 +157,16 @@ def test_an_exit_without_an_answer_is_passed_through(tmp_path: Path) -> None:
 
 def test_half_a_surrogate_pair_is_shown_and_not_a_crash(tmp_path: Path) -> None:
     assert protocol(run(tmp_path, "contract.log('\\ud800')\nreturn 1")) == ["LOG: \\ud800", "OUTPUT: 1"]
+    assert protocol(run(tmp_path, "raise contract.JobError('\\udcff')")) == ["ERROR: \\udcff"]
+    assert protocol(run(tmp_path, "raise KeyError('\\ud800')")) == ["ERROR: KeyError: '\\ud800'"]
+    assert protocol(run(tmp_path, "contract.error('\\ud800')")) == ["ERROR: \\ud800"]
+
+
+def test_half_a_surrogate_pair_in_an_output_is_an_error_with_its_place(tmp_path: Path) -> None:
+    (line,) = protocol(run(tmp_path, "return {'a': ['\\ud800']}"))
+    assert line.startswith(
+        r'ERROR: ValueError: the output cannot be JSON: output["a"][0] holds the lone surrogate \ud800'
+    )
 
 
 def test_the_context_comes_from_the_environment(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ async def test_the_first_answer_decides_whatever_comes_around_it(run: Run, code:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("echo 'ERROR: no such model'; echo 'OUTPUT: 1'", "no such model"),
+        ("echo 'ERROR: no such model'", "no such model"),
         ("printf 'ERROR: no newline'", "no newline"),
         ("echo 'ERROR:'", "the classifier gave no reason"),
         ("printf 'ERROR: \\377\\033[2J\\n'", r"\xff\x1b[2J"),
@@ -190,12 +190,9 @@ async def test_a_program_that_cannot_be_started_is_told_by_name(run: Run, kind: 
         ("true", "exited with code 0"),
         ("exit 3", "exited with code 3"),
         ("exit 127", "exited with code 127"),
-        ("echo noise", "exited with code 0"),
         ("kill -SEGV $$", "killed by SIGSEGV"),
         ("kill -KILL $$", "killed by SIGKILL"),
         ("kill -40 $$", "killed by signal 40"),
-        ("printf 'OUTPUT: 1'; kill -KILL $$", "killed by SIGKILL"),
-        ("printf 'OUTPUT'", "exited with code 0"),
     ],
 )
 @runs_async
@@ -204,6 +201,32 @@ async def test_an_end_without_an_answer_is_a_crash_in_words(run: Run, code: str,
     assert type(outcome) is Crashed
     assert outcome.message == f"{how} without an OUTPUT: or ERROR: line"
     assert outcome.stderr_tail == "boom"
+
+
+@pytest.mark.parametrize(
+    ("code", "how", "quoted"),
+    [
+        ("echo noise", "exited with code 0", 'the last line on stdout is "noise"'),
+        ("printf 'OUTPUT'", "exited with code 0", 'the last line on stdout is "OUTPUT"'),
+        (
+            "printf '50 %%'; echo 'OUTPUT: 1'",
+            "exited with code 0",
+            'on stdout the line "50 %OUTPUT: 1" is no answer: ',
+        ),
+        (
+            "printf 'OUTPUT: 1'; kill -KILL $$",
+            "killed by SIGKILL",
+            'the last line on stdout, "OUTPUT: 1", has no line',
+        ),
+    ],
+)
+@runs_async
+async def test_an_end_without_an_answer_quotes_the_last_line_of_stdout(
+    run: Run, code: str, how: str, quoted: str
+) -> None:
+    outcome = await run.shell(code)
+    assert type(outcome) is Crashed
+    assert outcome.message.startswith(f"{how} without an OUTPUT: or ERROR: line; {quoted}")
 
 
 @runs_async

@@ -16,7 +16,7 @@ import pytest
 from fakes import never, runs_async, unprivileged_folder
 
 from consumer.configuration import load
-from consumer.environment import QUIET, THREAD_VARIABLES, base_environment
+from consumer.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
@@ -126,6 +126,7 @@ async def test_the_environment_is_an_allow_list_without_our_secrets(bench: Bench
         "CONSUMER_MAX_MODEL_BYTES",
         *THREAD_VARIABLES,
         *QUIET,
+        *UNBUFFERED,
     }
     assert "hunter2" not in str(environment)
     assert (environment["PATH"], environment["LANG"]) == (SURROUNDINGS["PATH"], "C.UTF-8")
@@ -258,3 +259,13 @@ def test_a_function_may_live_where_the_service_was_started(
     settings = load({"classifier": "mine:classify"}, {})
     assert base_environment(settings, {"PYTHONPATH": "/a"})["PYTHONPATH"] == f"{tmp_path}:/a"
     assert base_environment(settings, {})["PYTHONPATH"] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("set_to", "passed"), [({}, "1"), ({"PYTHONUNBUFFERED": ""}, ""), ({"PYTHONUNBUFFERED": "0"}, "0")]
+)
+@pytest.mark.parametrize("how", [{"classifier": "mine:classify"}, {"command": ["true"]}])
+def test_python_does_not_buffer_unless_the_operator_says_so(
+    how: dict[str, object], set_to: dict[str, str], passed: str
+) -> None:
+    assert base_environment(load(how, {}), set_to)["PYTHONUNBUFFERED"] == passed

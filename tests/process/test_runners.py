@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import never, runs_async
+from fakes import PATIENCE_S, never, runs_async
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
@@ -97,10 +98,49 @@ async def test_an_output_that_is_no_json_is_told_apart(bench: Bench) -> None:
     assert type(await bench.run("prints_no_json")) is InvalidOutput
 
 
+@pytest.mark.parametrize(
+    ("layout", "line"),
+    [
+        ("%(levelname)s:%(name)s:%(message)s", "ERROR:mine:the disk is slow"),  # logging's own
+        ("%(levelname)s: %(message)s", "ERROR: the disk is slow"),
+    ],
+)
+@runs_async
+async def test_an_error_that_was_only_logged_to_stdout_says_so(bench: Bench, layout: str, line: str) -> None:
+    outcome = told(await bench.run("logs_an_error_to_stdout", format=layout))
+    reason = line.removeprefix("ERROR:").strip()
+    assert type(outcome) is Failed
+    assert outcome.message.startswith(
+        f'{reason} (printed on stdout as "{line}"; the line "OUTPUT: "up"" after it was'
+    )
+
+
+@pytest.mark.parametrize("by", ["print", "return"])
+@runs_async
+async def test_half_a_character_in_an_output_fails_once_with_its_place(bench: Bench, by: str) -> None:
+    outcome = told(await bench.run("holds_half_a_character", by=by))
+    assert type(outcome) is Failed
+    assert r'output["a"][1] holds the lone surrogate \ud800' in outcome.message
+
+
 @runs_async
 async def test_log_lines_are_logged_with_the_jobs_id_and_nothing_else_is(bench: Bench) -> None:
     await bench.run("logs")
     assert bench.logs == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("by", ["itself", "a child"])
+@runs_async
+async def test_what_python_prints_arrives_at_once_and_not_at_the_end(bench: Bench, by: str) -> None:
+    interrupt, half = never(), asyncio.Event()
+    made = replace(with_body(job(), case="prints_and_hangs", by=by), on_progress=lambda _: half.set())
+    async with bench.open() as (slot,):
+        running = asyncio.create_task(slot.run(made, interrupt))
+        async with asyncio.timeout(PATIENCE_S):
+            await half.wait()
+        assert bench.logs == ["at work"]
+        interrupt.set_result(None)
+        assert isinstance(await running, Interrupted)
 
 
 @runs_async

@@ -178,3 +178,66 @@ def test_a_long_text_is_cut_and_says_so() -> None:
     assert printable(b"x" * 50, limit=50) == "x" * 50
     assert printable(b"x" * 51, limit=50) == "x" * 50 + "... (51 bytes)"
     assert len(printable(b"\xff" * 10_000_000)) < math.ceil(8192 * 1.01)
+
+
+@pytest.mark.parametrize(
+    ("line", "quoted"),
+    [
+        (b"ERROR:root:boom", '"ERROR:root:boom"'),
+        (b"ERROR:   boom", '"ERROR: boom"'),
+        (b"noise", '"noise"'),
+        (b"50 %OUTPUT: 1", '"50 %OUTPUT: 1"'),
+        (b"\x1b[2J\xff", r'"\x1b[2J\xff"'),
+        (b"x" * 1000, '"' + "x" * 160 + '..."'),
+        (b"\r50 %" * 1000 + b"OUTPUT: 1", '"...' + r"\r50 %" * 8 + 'OUTPUT: 1"'),
+        (b"OUTPUT: " + b"1" * 1000, '"OUTPUT: ' + "1" * 152 + '..."'),
+    ],
+)
+def test_a_line_is_quoted_by_the_part_that_tells_most(line: bytes, quoted: str) -> None:
+    assert parse(line).quoted == quoted
+
+
+@given(st.binary(max_size=500))
+def test_a_quoted_line_is_short_and_safe(line: bytes) -> None:
+    quoted = parse(line.replace(b"\n", b"")).quoted
+    assert quoted.replace("\t", "").isprintable()
+    assert len(quoted) < 1700  # all of it escaped
+
+
+@pytest.mark.parametrize(
+    ("line", "almost"),
+    [
+        (b"50 %OUTPUT: 1", True),
+        (b"50 %\rERROR: e", True),
+        (b" OUTPUT: 1", True),
+        (b"\xef\xbb\xbfOUTPUT: 1", True),
+        (b"\x1b[0mOUTPUT: 1", True),
+        (b"output: 1", True),
+        (b"Output : 1", True),
+        (b"> OUTPUT: 1", True),
+        (b"the output: 1", False),
+        (b"ValueError: no", False),
+        (b"OUTPUT: 1", False),
+        (b"LOG: OUTPUT: 1", False),
+        (b"", False),
+    ],
+)
+def test_an_answer_that_is_almost_one_is_known(line: bytes, *, almost: bool) -> None:
+    assert parse(line).is_almost_an_answer == almost
+
+
+@pytest.mark.parametrize(
+    ("line", "is_of_logging"),
+    [
+        (b"ERROR:root:disk is slow", True),
+        (b"ERROR:my.module:", True),
+        (b"ERROR:__main__:x", True),
+        (b"ERROR: root:x", False),
+        (b"ERROR:no such model", False),
+        (b"ERROR:", False),
+        (b"LOG:root:x", False),
+        (b"x ERROR:root:x", False),
+    ],
+)
+def test_a_record_of_pythons_logging_is_known(line: bytes, *, is_of_logging: bool) -> None:
+    assert parse(line).is_of_logging == is_of_logging

@@ -7,9 +7,19 @@ from collections.abc import Sequence
 import pytest
 from fakes import never, runs_async
 
-from consumer.job import Crashed, Failed, Interrupted, Outcome, Succeeded, TimedOut
+from consumer.answered import describe_exit
+from consumer.job import (
+    Crashed,
+    Failed,
+    Interrupted,
+    InvalidOutput,
+    Outcome,
+    Succeeded,
+    TimedOut,
+    Unsuccessful,
+)
 from consumer.limits import Limits
-from consumer.run import Cause, EnclosedRun, Run, conclude, describe_exit
+from consumer.run import Cause, EnclosedRun, Run, conclude
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 
@@ -120,3 +130,144 @@ async def test_what_is_said_after_we_gave_up_is_no_answer(cause: Cause, line: by
 )
 def test_a_return_code_is_put_into_words(returncode: int | None, words: str) -> None:
     assert describe_exit(returncode) == words
+
+
+def concluded(run: Run, *chunks: bytes, cause: Cause = Cause.EXITED, returncode: int | None = 0) -> Unsuccessful:
+    for chunk in chunks:
+        run.hear_stdout(chunk)
+    run.finish(returncode)
+    outcome = conclude(cause, run, returncode=returncode)
+    assert isinstance(outcome, Unsuccessful)
+    return outcome
+
+
+ALMOST = " is no answer: OUTPUT: or ERROR: must begin a line; print a line break first"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "returncode", "told"),
+    [
+        (b"", 0, ""),
+        (b"\n\n", 0, ""),
+        (b"loading\nnoise\n\n", 0, '; the last line on stdout is "noise"'),
+        (b"LOG: half\n", 0, '; the last line on stdout is "LOG: half"'),
+        (b"unfinished", 0, '; the last line on stdout is "unfinished"'),
+        (b"\xff\x1b[2J", 1, r'; the last line on stdout is "\xff\x1b[2J"'),
+        (b"50 %OUTPUT: 1\n", 0, f'; on stdout the line "50 %OUTPUT: 1"{ALMOST}'),
+        (b"50 %OUTPUT: 1", 0, f'; on stdout the line "50 %OUTPUT: 1"{ALMOST}'),
+        (b"50 %\rERROR: e\nbye\n", 0, f'; on stdout the line "50 %\\rERROR: e"{ALMOST}'),
+        (b"output: 1\n", 0, f'; on stdout the line "output: 1"{ALMOST}'),
+        (b"OUTPUT: 1", -9, '; the last line on stdout, "OUTPUT: 1", has no line break at its end: print one'),
+        (
+            b"50 %OUTPUT: 1",
+            -9,
+            '; the last line on stdout, "50 %OUTPUT: 1", has no line break at its end: print one',
+        ),
+        (b"half a lo", -9, '; the last line on stdout is "half a lo"'),
+        (b"a\n" + b"x" * 900, 0, '; the last line on stdout is "' + "x" * 160 + '..."'),
+    ],
+)
+@runs_async
+async def test_an_end_without_an_answer_quotes_the_line_that_tells_why(
+    stdout: bytes, returncode: int, told: str
+) -> None:
+    outcome = concluded(Run(LIMITS, lambda _: None), stdout, returncode=returncode)
+    assert isinstance(outcome, Crashed)
+    assert outcome.message == f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line{told}"
+
+
+@runs_async
+async def test_of_a_worker_only_lines_of_its_run_are_quoted() -> None:
+    outcome = concluded(enclosed(b"old\nBEGIN: id-1\nmine\n"), returncode=3)
+    assert outcome.message.endswith('line; the last line on stdout is "mine"')
+    assert concluded(enclosed(b"old\nBEGIN: id-1\n"), returncode=3).message.endswith("or ERROR: line")
+
+
+@pytest.mark.parametrize(
+    ("stdout", "told"),
+    [
+        (b"LOG: half\n", ""),
+        (b"noise", ""),
+        (b"OUTPUT: 1", '; the last line on stdout, "OUTPUT: 1", has no line break at its end: print one'),
+        (b"50 %OUTPUT: 1\n", f'; on stdout the line "50 %OUTPUT: 1"{ALMOST}'),
+    ],
+)
+@runs_async
+async def test_a_timeout_says_whether_it_was_only_a_line_break_that_was_missing(stdout: bytes, told: str) -> None:
+    outcome = concluded(Run(LIMITS, lambda _: None), stdout, cause=Cause.TIMED_OUT, returncode=-15)
+    assert outcome.message == f"killed after 60 s without an answer (job_timeout_s){told}"
+
+
+ANY = "Any line on stdout that begins with ERROR: fails the job: print diagnostics to stderr, or as LOG: lines)"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "returncode", "message"),
+    [
+        (b"ERROR: no such model\n", 0, "no such model"),
+        (b"ERROR:no such model\n", 1, "no such model"),
+        (b"ERROR:\n", 0, "the classifier gave no reason"),
+        (b"ERROR:root:slow\n", 0, f'root:slow (printed on stdout as "ERROR:root:slow". {ANY}'),
+        (
+            b"ERROR:root:slow\n\nOUTPUT: 1\n",
+            0,
+            'root:slow (printed on stdout as "ERROR:root:slow"; the line "OUTPUT: 1" after it was discarded. '
+            + ANY,
+        ),
+        (
+            b"ERROR: slow\n\nERROR: ValueError: v\n",
+            0,
+            'slow (printed on stdout as "ERROR: slow"; the line "ERROR: ValueError: v" after it was discarded. '
+            + ANY,
+        ),
+        (
+            b"ERROR: slow\n",
+            -15,
+            f'slow (printed on stdout as "ERROR: slow"; the classifier went on after it and was terminated. {ANY}',
+        ),
+    ],
+)
+@pytest.mark.parametrize("runner", ["exec", "warm"])
+@runs_async
+async def test_an_error_that_was_only_printed_says_so(
+    runner: str, stdout: bytes, returncode: int, message: str
+) -> None:
+    run = Run(LIMITS, lambda _: None) if runner == "exec" else enclosed(b"BEGIN: id-1\n")
+    outcome = concluded(run, stdout, cause=Cause.ANSWERED, returncode=returncode)
+    assert (type(outcome), outcome.message) == (Failed, message)
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "message"),
+    [
+        (
+            rb'{"a": ["\ud800"]}',
+            Failed,
+            r'the OUTPUT: line cannot be sent: output["a"][0] holds the lone surrogate \ud800',
+        ),
+        (rb'{"\ud800": 1}', Failed, r'the OUTPUT: line cannot be sent: output has the key "\ud800", which holds'),
+        (b'["\xed\xa0\x80"]', Failed, "the OUTPUT: line cannot be sent: output[0] holds"),
+        (
+            b"{'a': 1}",
+            InvalidOutput,
+            "the OUTPUT: line is not JSON: key must be a string at line 1 column 2; the line is",
+        ),
+        (b"", InvalidOutput, "the OUTPUT: line is not JSON: "),
+    ],
+)
+@runs_async
+async def test_an_output_that_cannot_be_sent_says_why_and_is_tried_again_only_where_that_may_help(
+    output: bytes, kind: type[Unsuccessful], message: str
+) -> None:
+    outcome = concluded(Run(LIMITS, lambda _: None), b"OUTPUT: " + output + b"\n", cause=Cause.ANSWERED)
+    assert type(outcome) is kind
+    assert outcome.message.startswith(message)
+    assert outcome.retryable == (kind is InvalidOutput)
+
+
+@runs_async
+async def test_an_output_that_is_no_json_is_quoted_with_what_came_after_it() -> None:
+    outcome = concluded(Run(LIMITS, lambda _: None), b"OUTPUT: {'a': 1}\nOUTPUT: {}\n", cause=Cause.ANSWERED)
+    assert outcome.message.endswith(
+        """; the line is "OUTPUT: {'a': 1}"; the line "OUTPUT: {}" after it was discarded"""
+    )
