@@ -9,6 +9,9 @@ import re
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
+QUOTED = "there are quotes around it; remove them"
+#: Also the backquote, and what a word processor makes of them.
+QUOTES = tuple("\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb")
 
 
 def split_urls(urls: str) -> tuple[str, ...]:
@@ -18,28 +21,63 @@ def split_urls(urls: str) -> tuple[str, ...]:
 
 def check_url(url: str) -> None:
     """Raise ValueError, without a word of the URL, if no connection can be made of it."""
+    _check(url, "amqp", "an AMQP")
+
+
+def check_http_url(url: str) -> None:
+    """Raise ValueError as `check_url`, for the URL of the management API, which has its login the same way."""
+    _check(url, "http", "an HTTP")
+
+
+def check_host(host: str) -> None:
+    """Raise ValueError if a host's name is a URL, is in quotes, or has blanks."""
+    if _is_quoted(host):
+        raise ValueError(QUOTED)
+    if "/" in host or re.search(r"\s", host):
+        raise ValueError("not a host name; write the name alone, without a scheme, path or blanks")
+
+
+def _check(url: str, scheme: str, kind: str) -> None:
+    """Name the common mistakes first: taken apart, each would look like an unquoted password."""
+    if fault := _slip(url, scheme):
+        raise ValueError(f"not {kind} URL: {fault}")
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:  # its message would quote a piece of the password
         raise ValueError(UNQUOTED) from None
-    if "@" in parts.path + parts.query or parts.fragment:
+    query = "" if scheme == "http" else parts.query
+    if "@" in parts.path + query or parts.fragment or (scheme == "http" and parts.query):
         raise ValueError(UNQUOTED)
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname or re.search(r"\s", url):
-        raise ValueError("not an AMQP URL")
+    if not parts.hostname or re.search(r"\s", url):
+        raise ValueError(f"not {kind} URL: a host is missing, or there is a blank in it")
 
 
-def check_http_url(url: str) -> None:
-    """Raise ValueError as `check_url`, for the URL of the management API, which has its login the same way."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError(UNQUOTED) from None
-    if "@" in parts.path or parts.query or parts.fragment:
-        raise ValueError(UNQUOTED)
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
-        raise ValueError("not an HTTP URL")
+def _slip(url: str, scheme: str) -> str | None:
+    """Say what stands where the scheme should."""
+    if not url.strip():
+        return "it is empty"
+    if _is_quoted(url):
+        return QUOTED
+    if re.match(rf"{scheme}s?://", url, re.IGNORECASE):
+        return None
+    wanted = f"{scheme}:// or {scheme}s://"
+    return f"{_beginning(url, scheme)}; it must begin with {wanted}"
+
+
+def _beginning(url: str, scheme: str) -> str:
+    """Say with what a URL of another scheme, or of none, begins. Only schemes that we know are quoted."""
+    if re.match(r"\s*(export\s+)?\w+\s*=", url):
+        return "a variable's name stands before it"
+    if re.match(rf"{scheme}s?:", url, re.IGNORECASE):
+        return "the scheme is followed by one slash or none"
+    if other := re.match(r"(amqps?|https?)://", url, re.IGNORECASE):
+        return f"its scheme is {other[1].lower()}"
+    return "its scheme is another one" if re.match(r"[\w+.-]+://", url) else "the scheme is missing"
+
+
+def _is_quoted(text: str) -> bool:
+    return text.strip()[:1] in QUOTES or text.strip()[-1:] in QUOTES
 
 
 def redacted(url: str) -> str:

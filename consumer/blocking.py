@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from consumer.client import OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
-from consumer.connection import NO_FILES
+from consumer.arguments import check_urls
+from consumer.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
+from consumer.connection import CLOSE_TIMEOUT_S, NO_FILES
 from consumer.credentials import Credentials
+from consumer.failures import ClosedClientError, WrongLoopError
+from consumer.ownership import Owner, running_loop
 
 T = TypeVar("T")
 
@@ -25,6 +28,7 @@ class BlockingClient:
     def __init__(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
         self._loop = loop
         self._client = client
+        self._owner = Owner()
 
     @classmethod
     @contextmanager
@@ -40,7 +44,9 @@ class BlockingClient:
         outage_s: float = OUTAGE_S,
     ) -> Iterator[BlockingClient]:
         """Connect and make ready for replies; arguments and errors as of `Client.open`."""
-        with _loop_in_a_thread() as loop:
+        check_urls(url)
+        owner = Owner()
+        with _loop_in_a_thread(owner) as loop:
             opening = Client.open(
                 url,
                 queue=queue,
@@ -54,7 +60,8 @@ class BlockingClient:
             try:
                 yield cls(loop, client)
             finally:
-                _wait_for(opening.__aexit__(None, None, None), loop)
+                if owner.is_here:
+                    _wait_for(opening.__aexit__(None, None, None), loop)
 
     def classify(
         self,
@@ -67,7 +74,7 @@ class BlockingClient:
     ) -> Result:
         """See `Client.classify`. `on_progress` is called in the client's thread."""
         return self._wait(
-            self._client.classify(
+            lambda: self._client.classify(
                 signal, model=model, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
             )
         )
@@ -82,22 +89,43 @@ class BlockingClient:
     ) -> Result:
         """See `Client.run`. `on_progress` is called in the client's thread."""
         return self._wait(
-            self._client.run(job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress)
+            lambda: self._client.run(
+                job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
+            )
         )
 
     def as_completed(
         self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
     ) -> Iterator[Done]:
         """See `Client.as_completed`."""
+        self._check_usable()
         coming = self._client.as_completed(jobs, model=model, timeout_s=timeout_s)
         try:
-            while (done := self._wait(_next(coming))) is not None:
+            while (done := self._wait(lambda: _next(coming))) is not None:
                 yield done
         finally:
-            self._wait(coming.aclose())
+            if self._owner.is_here and not self._loop.is_closed():
+                self._wait(coming.aclose)
 
-    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
-        return _wait_for(call, self._loop)
+    def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Make the call in the client's thread, and wait. Nothing is made where nobody would run it."""
+        self._check_usable()
+        return _wait_for(call(), self._loop)
+
+    def _check_usable(self) -> None:
+        """Raise where nobody would answer: in a fork, after the close, in the client's own thread.
+
+        Raises:
+            ForkedClientError, ClosedClientError, WrongLoopError
+        """
+        self._owner.check()
+        if self._loop.is_closed() or not self._loop.is_running():
+            raise ClosedClientError(CLOSED)
+        if running_loop() is self._loop:
+            raise WrongLoopError(
+                "the client's own thread would wait for itself; from on_progress, or from the iterable given to "
+                "as_completed, call another client or another thread"
+            )
 
 
 async def _next(coming: AsyncGenerator[Done, None]) -> Done | None:
@@ -105,16 +133,29 @@ async def _next(coming: AsyncGenerator[Done, None]) -> Done | None:
 
 
 @contextmanager
-def _loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
+def _loop_in_a_thread(owner: Owner) -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="classifier client", daemon=True)
     thread.start()
     try:
         yield loop
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        if owner.is_here:  # a fork has no such thread, and shares the loop's epoll set with its parent
+            _wait_for(_end_calls(), loop)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+async def _end_calls() -> None:
+    """Let other threads' calls end with the error of a closed client, rather than wait for ever."""
+    calls = asyncio.all_tasks() - {asyncio.current_task()}
+    if calls:
+        _, stuck = await asyncio.wait(calls, timeout=CLOSE_TIMEOUT_S)
+        for call in stuck:
+            call.cancel()
+        if stuck:
+            await asyncio.wait(stuck)
 
 
 def _wait_for(call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:

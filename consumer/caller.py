@@ -32,6 +32,7 @@ from consumer.connection import (
 )
 from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.failures import JobTooLargeError
 from consumer.lifetime import Lifetime, Waiting
 from consumer.messages import Message
 from consumer.properties import Limits, properties, received
@@ -190,7 +191,7 @@ class Caller:
             # RabbitMQ closes the channel over it, and with it all other publishes: those are tried again.
             if not limits.refuses(message):
                 raise
-        raise ConfigurationError(
+        raise JobTooLargeError(
             f"RabbitMQ takes no job of this size ({len(message.body)} bytes, at most {limits.max_message_bytes}); "
             "send less, or raise its max_message_size"
         )

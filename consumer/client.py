@@ -10,7 +10,6 @@ an outage costs time, with direct reply-to perhaps a second run, and never an an
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
@@ -18,15 +17,24 @@ from functools import partial
 from typing import Any
 
 from consumer.amqp_url import split_urls
+from consumer.arguments import check_body, check_client, check_jobs, check_urls, seconds
 from consumer.asked import Asked
 from consumer.caller import Address, Caller, Line, OnMessage
-from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_job
+from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_body, as_job
 from consumer.connection import NO_FILES
 from consumer.credentials import Credentials
 from consumer.errors import ConnectionLostError, ConsumerError
-from consumer.failures import JobFailedError, UnreadableReplyError, failure
+from consumer.failures import (
+    ClosedClientError,
+    JobFailedError,
+    JobTooLargeError,
+    UnreadableReplyError,
+    UnsendableJobError,
+    failure,
+)
 from consumer.link import Link
 from consumer.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
+from consumer.ownership import Owner, check_loop
 from consumer.windowed import windowed
 
 #: What a caller needs, with the nouns that it hands in and gets back.
@@ -39,6 +47,7 @@ QUEUE = "classifier.jobs"
 WINDOW = 64
 #: A restart of RabbitMQ takes seconds, of a cluster a minute or two.
 OUTAGE_S = 300.0
+CLOSED = "the client is closed; open another one"
 
 OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[Line]]
 
@@ -51,12 +60,16 @@ class Client:
     """
 
     def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
+        check_client(queue, window, outage_s)
         self.queue = queue
         self.window = window
+        self._owner = Owner()
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
         self._outage_s = outage_s
         self._places = asyncio.Semaphore(window)
         self._asked: dict[str, Asked] = {}
-        self._line: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
+        self._line: asyncio.Future[Line] = self._loop.create_future()
         self._giving_up: asyncio.TimerHandle | None = None
         self._gone: str | None = None
 
@@ -89,8 +102,11 @@ class Client:
             outage_s: how long RabbitMQ may be away before those who wait hear of it.
 
         Raises:
-            BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
+            BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
+            ConfigurationError: also for a URL that is none; the message says what is wrong with it.
+            ArgumentError: another argument cannot be used.
         """
+        check_urls(url)
         address = Address(is_direct=direct, exchange=exchange)
         open_line = partial(_open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
@@ -108,9 +124,22 @@ class Client:
                 running.result()  # raises: it returns by a fault only
             yield self
         finally:
-            self._changed(True)
-            running.cancel()
-            await asyncio.wait({running})
+            if self._owner.is_here:  # a fork's copy would close the connection of its parent
+                self._is_closed = True
+                self._changed(True)
+                running.cancel()
+                await asyncio.wait({running})
+
+    def check_usable(self) -> None:
+        """Raise unless a job can be sent from here.
+
+        Raises:
+            ForkedClientError, WrongLoopError, ClosedClientError
+        """
+        self._owner.check()
+        check_loop(self._loop)
+        if self._is_closed:
+            raise ClosedClientError(CLOSED)
 
     @asynccontextmanager
     async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[Line]:
@@ -161,10 +190,13 @@ class Client:
         Raises:
             JobFailedError: one of its kinds (failures.py), by the reply's error code.
             TimeoutError: no reply in time; the job may still be waiting or running.
-            ConfigurationError, ConnectionLostError, UnreadableReplyError: as `request`.
+            UnsendableJobError: the job has no form in JSON; the message names the place.
+            ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError, UnreadableReplyError: as
+                `request`.
         """
-        headers = {} if run_timeout_s is None else {TIMEOUT_HEADER: run_timeout_s}
-        body = json.dumps(job, allow_nan=False).encode()
+        run_s = seconds("run_timeout_s", run_timeout_s, may_be_endless=False)
+        headers = {} if run_s is None else {TIMEOUT_HEADER: run_s}
+        body = as_body(job)
         reply = await self.request(body, headers=headers, timeout_s=timeout_s, on_progress=on_progress)
         if reply.status == "failed":
             raise failure(reply)
@@ -178,8 +210,12 @@ class Client:
         No more are taken from `jobs` than are on their way. Who stops early gives up those.
 
         Raises:
-            ConfigurationError, ConnectionLostError: as `request`; each job's own fault is in its `Done`.
+            ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError: as `request`; each job's own
+                fault is in its `Done`.
         """
+        self.check_usable()
+        seconds("timeout_s", timeout_s)
+        check_jobs(jobs, model)
         ask = partial(self._done, model=model, timeout_s=timeout_s)
         async with aclosing(windowed(ask, enumerate(jobs), self.window)) as coming:
             async for done in coming:
@@ -189,7 +225,7 @@ class Client:
         index, job = numbered
         try:
             return Done(index, job, None, await self.run(as_job(job, model), timeout_s=timeout_s))
-        except (JobFailedError, TimeoutError, UnreadableReplyError, ValueError) as error:
+        except (JobFailedError, JobTooLargeError, TimeoutError, UnreadableReplyError, UnsendableJobError) as error:
             return Done(index, job, error)
 
     async def request(
@@ -213,7 +249,12 @@ class Client:
             ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
             ConnectionLostError: RabbitMQ was away for too long; the reply is lost to us, the job is not.
             UnreadableReplyError: what answered is not this service.
+            ArgumentError: the body is not bytes, or the timeout no number of seconds.
+            ClientUseError: the client is closed, or another process or event loop opened it.
         """
+        self.check_usable()
+        check_body(body)
+        timeout_s = seconds("timeout_s", timeout_s)
         wanted = {PROGRESS_HEADER: True} if on_progress else {}
         async with self._places:
             asked = Asked(body, {**(headers or {}), **wanted}, on_progress)
@@ -268,7 +309,7 @@ class Client:
         """By our end, by a fault at the start, or by a bug: which must not keep anybody waiting."""
         if not link.cancelled() and not isinstance(error := link.exception(), ConsumerError):
             log.error("no more connections to RabbitMQ; this is a bug", exc_info=error)
-        self._give_up("the client is closed")
+        self._give_up(CLOSED)
 
     def _give_up(self, why: str) -> None:
         self._gone = why

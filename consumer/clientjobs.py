@@ -5,11 +5,14 @@ Pure: no connection, no waiting.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from consumer.failures import UnsendableJobError
 from consumer.job import Progress
+from consumer.plain import plain, samples
 
 OnProgress = Callable[[Progress], None] | None
 
@@ -57,8 +60,22 @@ class Done:
 
 
 def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
-    """Make a job of a signal; leave alone what is one."""
+    """Make a job of a signal; leave alone what is one.
+
+    Raises:
+        UnsendableJobError: this is neither a job nor a signal.
+    """
     if isinstance(job, Mapping):
         return job
-    samples = job if isinstance(job, Iterable) and not hasattr(job, "tolist") else job.tolist()
-    return {"signal": list(samples), **({"model": model} if model else {})}
+    return {"signal": samples(job), **({"model": model} if model else {})}
+
+
+def as_body(job: Mapping[str, Any]) -> bytes:
+    """Write a job as JSON, numpy's and pandas' values as the natural JSON.
+
+    Raises:
+        UnsendableJobError: a value has no form in JSON; the message names its place.
+    """
+    if not isinstance(job, Mapping):
+        raise UnsendableJobError(f"a job is a mapping, not {type(job).__name__}; for a signal use classify")
+    return json.dumps(plain(job, "job"), allow_nan=False).encode()

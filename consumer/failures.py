@@ -7,6 +7,7 @@ already tried it again as often as it may.
 
 from __future__ import annotations
 
+from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode
 from consumer.messages import Reply
 
@@ -57,6 +58,34 @@ class InvalidOutputError(JobFailedError):
 
 class UnreadableReplyError(Exception):
     """What came in answer to a job is no reply: a service of another version, or not this one."""
+
+
+class ClientUseError(RuntimeError):
+    """Never raised itself; a client is used where or when it cannot work. Nothing was sent."""
+
+
+class ForkedClientError(ClientUseError):
+    """Another process opened the client, and this one is a fork of it."""
+
+
+class WrongLoopError(ClientUseError):
+    """Another event loop opened the client, or the client's own thread would wait for itself."""
+
+
+class ClosedClientError(ClientUseError, ConnectionLostError):
+    """The client is closed."""
+
+
+class ArgumentError(ValueError):
+    """An argument of a call cannot be used, such as a negative timeout. Nothing was sent."""
+
+
+class UnsendableJobError(ValueError):
+    """A job has no form in JSON; the message names the place. Nothing was sent."""
+
+
+class JobTooLargeError(ConfigurationError):
+    """RabbitMQ takes no message of a job's size."""
 
 
 ERRORS: dict[str, type[JobFailedError]] = {

@@ -81,7 +81,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A validated request: `body` is the JSON object exactly as it came, `timeout_s` the run time it may take.
+    """A validated request: `body` is the JSON object as it came, decoded, `timeout_s` the run time it may take.
 
     `model` is what the object names by that key, for the log; None if that is no name.
     `on_progress` hears how far the run is, where somebody wants to know. It returns at once and never raises.

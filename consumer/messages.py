@@ -1,7 +1,7 @@
 """The wire: an AMQP message in, a `Job` out; an `Outcome` in, a reply or an error record out.
 
 Pure: knows properties and bytes, not connections. Nothing here raises over what a producer sent: a message
-that is no job becomes `Invalid` with a sentence that names the remedy. Bodies pass through untouched.
+that is no job becomes `Invalid` with a sentence that names the remedy. Copies keep the body as it came.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from consumer import replyaddress
+from consumer.encoded import decoded, foreign
 from consumer.escaped import escaped
 from consumer.job import ErrorCode, Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.topology import Topology
@@ -186,13 +187,14 @@ def read_job(
 ) -> Job | Invalid:
     """Check that the message is a job: a JSON object within the size, asking for a run time we may give."""
     asked = _seconds(message.headers.get(TIMEOUT_HEADER, timeout_s))
-    found = _object(message.body, max_body_bytes)
+    body = _text(message, max_body_bytes)
+    found = body if isinstance(body, str) else _object(body)
     fault = request.refusal or (found if isinstance(found, str) else None)
     if asked is None or not 0 < asked <= longest_timeout_s:
         fault = fault or f"header {TIMEOUT_HEADER} must be a number of seconds, at most {longest_timeout_s:g}"
-    if fault or asked is None or isinstance(found, str):
+    if fault or asked is None or isinstance(found, str) or isinstance(body, str):
         return Invalid(message=str(fault))
-    return Job(request=request, body=message.body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))
+    return Job(request=request, body=body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))
 
 
 def _is_address_damaged(message: Message) -> bool:
@@ -211,16 +213,22 @@ def _seconds(value: object) -> float | None:
         return None
 
 
-def _object(body: bytes, max_bytes: int) -> dict[str, Any] | str:
+def _text(message: Message, max_bytes: int) -> bytes | str:
+    """Decode the body, within the limit; a str says why that cannot be done."""
+    size = len(message.body)
+    if size > max_bytes:
+        return f"the body has {size} bytes, the limit is {max_bytes} (max_body_bytes)"
+    return decoded(message.body, max_bytes, message.content_encoding, message.content_type)
+
+
+def _object(body: bytes) -> dict[str, Any] | str:
     """Read the JSON object, or say why there is none. Only the key that we look at is sure to be there."""
-    if len(body) > max_bytes:
-        return f"the body has {len(body)} bytes, the limit is {max_bytes} (max_body_bytes)"
     if (found := _sure_object(body)) is not None:
         return found
     try:
         job = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        return f"the body is not JSON: {error}"
+        return foreign(body) or f"the body is not JSON: {error}"
     return job if isinstance(job, dict) else "the body is JSON but not an object; send {...}"
 
 

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from consumer.amqp_url import check_http_url, check_url, split_urls
+from consumer.amqp_url import check_host, check_http_url, check_url, split_urls
 from consumer.cpus import usable_cpus
 from consumer.credentials import Credentials
 from consumer.limits import (
@@ -338,6 +338,13 @@ class Settings(BaseModel):
     def _management_url_is_one(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             check_http_url(value.get_secret_value())
+        return value
+
+    @field_validator("statsd_host")
+    @classmethod
+    def _statsd_host_is_one(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_host(value)
         return value
 
     @field_validator("pass_environment")

@@ -22,6 +22,7 @@ from consumer.topology import Topology
 
 MODULES = (
     "consumer.messages",
+    "consumer.encoded",
     "consumer.properties",
     "consumer.replyaddress",
     "consumer.tolerant",
@@ -88,7 +89,7 @@ def _see_again(message: Message, job: Job) -> None:
     first = job.request
     assert not again.refusal
     assert (again.id, again.correlation_id, again.attempt) == (first.id, first.correlation_id, first.attempt + 1)
-    assert (again.reply_to, again.traceparent, copy.body) == (first.reply_to, first.traceparent, job.body)
+    assert (again.reply_to, again.traceparent, copy.body) == (first.reply_to, first.traceparent, message.body)
 
 
 def _travelled(message: Message) -> Message | None:

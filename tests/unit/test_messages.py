@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import json
 import math
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pydantic_core import from_json
 
-from consumer import tolerant
+from consumer import encoded, tolerant
 from consumer.contract import parse
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.limits import STDERR_TAIL_BYTES
@@ -494,3 +497,64 @@ def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:
     assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
     assert {first.id, second.id, third.id} == {first.id}
     assert {second.correlation_id, third.correlation_id} == {first.correlation_id}
+
+
+def decoded_job(body: bytes, **properties: str) -> bytes | str:
+    message = Message(body=body, **properties)  # type: ignore[arg-type]
+    request = read_request(message, TOPOLOGY)
+    job = read_job(message, request, max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0)
+    return job.body if isinstance(job, Job) else job.message
+
+
+@pytest.mark.parametrize(
+    ("body", "properties"),
+    [
+        (b'{"n": 1}', {"content_encoding": "utf-8", "content_type": "application/json; charset=UTF-8"}),
+        (b'{"n": 1}', {"content_encoding": "identity"}),
+        (codecs.BOM_UTF8 + b'{"n": 1}', {}),
+        (gzip.compress(b'{"n": 1}'), {"content_encoding": "gzip"}),
+        (gzip.compress(b'{"n": 1}'), {"content_encoding": " X-GZIP "}),
+        (gzip.compress(codecs.BOM_UTF8 + b'{"n": 1}'), {"content_encoding": "GZIP"}),
+        (gzip.compress(b'{"n"') + gzip.compress(b"") + gzip.compress(b": 1}"), {"content_encoding": "gzip"}),
+    ],
+)
+def test_the_job_is_the_decoded_body_and_its_retry_the_one_that_came(
+    body: bytes, properties: dict[str, str]
+) -> None:
+    assert decoded_job(body, **properties) == b'{"n": 1}'
+    message = Message(body=body, **properties)  # type: ignore[arg-type]
+    copy = retry_copy(message, read_request(message, TOPOLOGY), CRASHED)
+    assert (copy.body, copy.content_encoding) == (body, properties.get("content_encoding"))
+
+
+@pytest.mark.parametrize(
+    ("body", "properties", "told"),
+    [
+        (gzip.compress(b"{}"), {}, "is gzip data without a content_encoding"),
+        (b"\x28\xb5\x2f\xfd..", {}, "is zstd data without a content_encoding"),
+        (b"{}", {"content_encoding": "gzip"}, "content_encoding is gzip, but the body is not gzip"),
+        (b"", {"content_encoding": "gzip"}, "content_encoding is gzip, but the body is cut off"),
+        (gzip.compress(b"{}")[:-3], {"content_encoding": "gzip"}, "the body is cut off"),
+        (gzip.compress(b"{}") + b"more", {"content_encoding": "gzip"}, "followed by bytes that are not gzip"),
+        (gzip.compress(b" " * 101), {"content_encoding": "gzip"}, "more than 100 bytes when unpacked"),
+        (gzip.compress(b" " * 60) * 2, {"content_encoding": "gzip"}, "more than 100 bytes when unpacked"),
+        (zlib.compress(b"{}"), {"content_encoding": "deflate"}, "content_encoding is 'deflate', which is not"),
+        (b"{}", {"content_encoding": "zstd"}, "content_encoding is 'zstd', which is not decoded"),
+        (b"{}", {"content_encoding": "gzip, gzip"}, "content_encoding is 'gzip, gzip', which is not decoded"),
+        (b"{}", {"content_encoding": "utf-16"}, "content_encoding is 'utf-16', which is not decoded"),
+        (b"{}", {"content_type": 'application/json;charset="utf-16"'}, "names the charset 'utf-16'"),
+        ("{}".encode("utf-16"), {}, "the body is UTF-16; send JSON as UTF-8"),
+        ("{}".encode("utf-16-be"), {}, "the body is UTF-16"),
+        ("{}".encode("utf-32"), {}, "the body is UTF-32"),
+        ("{}".encode("utf-32-le"), {}, "the body is UTF-32"),
+        (b'{"a": "\xe4"}', {}, "it is not UTF-8, byte 7 is 0xe4"),
+    ],
+)
+def test_a_body_in_another_encoding_is_refused_by_its_name(
+    body: bytes, properties: dict[str, str], told: str
+) -> None:
+    assert told in str(decoded_job(body, **properties))
+
+
+def test_a_body_of_many_empty_gzip_members_is_refused_soon() -> None:
+    assert "more than 100 members" in str(encoded.decoded(gzip.compress(b"") * 200_000, 1 << 23, "gzip", None))

@@ -452,3 +452,55 @@ def test_jobs_of_a_batch_are_short_unless_the_cap_says_otherwise() -> None:
     assert load({"batch_size": 16, "job_timeout_cap_s": 300}, {}).longest_timeout_s == 300
     assert load({"batch_size": 128, "pool_size": 1}, {}).longest_wait_s == 257 * 60
     assert load({}, {}).longest_wait_s == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ('"amqp://u:hunter2@h"', "there are quotes around it"),
+        ("'amqp://u:hunter2@h'", "there are quotes around it"),
+        ("\u201camqp://u:hunter2@h\u201d", "there are quotes around it"),
+        ('amqp://a "amqp://u:hunter2@h"', "there are quotes around it"),
+        ("localhost", "the scheme is missing"),
+        ("localhost:5672", "the scheme is missing"),
+        ("u:hunter2@h:5672/v", "the scheme is missing"),
+        ("//u:hunter2@h", "the scheme is missing"),
+        ("http://u:hunter2@h", "its scheme is http"),
+        ("redis://u:hunter2@h", "its scheme is another one"),
+        ("amqp:/u:hunter2@h", "followed by one slash or none"),
+        ("amqp:u:hunter2@h", "followed by one slash or none"),
+        ("AMQP_URL=amqp://u:hunter2@h", "a variable's name stands before it"),
+        ("export AMQP_URL=amqp://u:hunter2@h", "a variable's name stands before it"),
+        (" ", "it is empty"),
+        ("amqp://", "a host is missing"),
+    ],
+)
+def test_a_url_with_a_common_slip_is_refused_by_that_name(url: str, told: str) -> None:
+    message = complaint({}, {"CONSUMER_AMQP_URL": url})
+    assert told in message
+    assert "%2F" not in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ('"http://u:hunter2@h"', "there are quotes around it"),
+        ("localhost:15672", "the scheme is missing"),
+        ("amqp://u:hunter2@h", "its scheme is amqp"),
+        ("http:/h", "followed by one slash or none"),
+    ],
+)
+def test_the_management_url_is_refused_in_the_same_words(url: str, told: str) -> None:
+    message = complaint({}, {"CONSUMER_MANAGEMENT_URL": url})
+    assert told in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize("host", ['"statsd"', "http://statsd", "statsd/", "a b"])
+def test_statsds_host_is_a_name_alone(host: str) -> None:
+    assert "statsd_host = " in complaint({}, {"CONSUMER_STATSD_HOST": host})
+
+
+def test_statsds_host_may_be_an_address() -> None:
+    assert load({}, {"CONSUMER_STATSD_HOST": "::1"}).statsd_host == "::1"
