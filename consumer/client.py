@@ -143,6 +143,8 @@ class Client:
 
     @asynccontextmanager
     async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[Line]:
+        if not self._owner.is_here:  # another line would take the parent's replies
+            raise asyncio.CancelledError
         async with open_line(url, self._on_message) as line:
             self._line.set_result(line)
             try:
@@ -321,11 +323,13 @@ class Client:
 async def _open_caller(
     address: Address, credentials: Credentials, url: str, on_message: OnMessage
 ) -> AsyncIterator[Line]:
+    owner = Owner()
     async with Caller.open(url, address, on_message, credentials) as caller:
         try:
             yield caller
         except asyncio.CancelledError:  # the link ends: there will be no other
-            await caller.forget()
+            if owner.is_here:  # the reply queue is not a fork's to delete
+                await caller.forget()
             raise
 
 
