@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from consumer.amqp_url import split_urls
-from consumer.arguments import check_body, check_client, check_jobs, check_urls, seconds
+from consumer.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
 from consumer.asked import Asked
 from consumer.caller import Address, Caller, Line, OnMessage
 from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_body, as_job
@@ -251,11 +251,12 @@ class Client:
             ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
             ConnectionLostError: RabbitMQ was away for too long; the reply is lost to us, the job is not.
             UnreadableReplyError: what answered is not this service.
-            ArgumentError: the body is not bytes, or the timeout no number of seconds.
+            ArgumentError: the body is not bytes, a header has no form in AMQP, or the timeout is no number.
             ClientUseError: the client is closed, or another process or event loop opened it.
         """
         self.check_usable()
         check_body(body)
+        check_headers({} if headers is None else headers)
         timeout_s = seconds("timeout_s", timeout_s)
         wanted = {PROGRESS_HEADER: True} if on_progress else {}
         async with self._places:
