@@ -30,11 +30,13 @@ def check_http_url(url: str) -> None:
 
 
 def check_host(host: str) -> None:
-    """Raise ValueError if a host's name is a URL, is in quotes, or has blanks."""
+    """Raise ValueError if statsd's host is a URL, is in quotes, has blanks, or a port."""
     if _is_quoted(host):
         raise ValueError(QUOTED)
     if "/" in host or re.search(r"\s", host):
         raise ValueError("not a host name; write the name alone, without a scheme, path or blanks")
+    if re.fullmatch(r"[^:]*:\d*", host):
+        raise ValueError("the port stands beside the host; write the name alone, and the port as statsd_port")
 
 
 def _check(url: str, scheme: str, kind: str) -> None:

@@ -7,8 +7,11 @@ Each check raises one of our own errors and names the argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Mapping
 from numbers import Real
+
+from pamqp import encode
 
 from consumer.amqp_url import check_url, split_urls
 from consumer.errors import ConfigurationError
@@ -16,6 +19,10 @@ from consumer.failures import ArgumentError
 
 #: AMQP's short string, which a queue's name is.
 MAX_NAME_BYTES = 255
+#: Longer ones are cut by pamqp.
+MAX_HEADER_BYTES = 128
+#: What pamqp raises over a value that it cannot write.
+UNENCODABLE = (TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error)
 
 
 def check_urls(urls: object) -> None:
@@ -57,6 +64,26 @@ def check_body(body: object) -> None:
     """
     if not isinstance(body, bytes):
         raise ArgumentError(f"body must be bytes, not {type(body).__name__}; for a mapping use run")
+
+
+def check_headers(headers: object) -> None:
+    """Check that each header has a form in AMQP: found while publishing, it would be taken for a bug.
+
+    Raises:
+        ArgumentError
+    """
+    if not isinstance(headers, Mapping):
+        raise ArgumentError(f"headers must be a mapping or None, not {type(headers).__name__}")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= MAX_HEADER_BYTES:
+            raise ArgumentError(f"the header {name!r:.60} must be a name of 1 to {MAX_HEADER_BYTES} bytes")
+        try:
+            encode.field_table({name: value})
+        except UNENCODABLE:
+            raise ArgumentError(
+                f"the header {name!r:.60} is {value!r:.60}, a {type(value).__name__}, which AMQP has no form for; "
+                "send a text, a number or a bool"
+            ) from None
 
 
 def check_jobs(jobs: object, model: object) -> None:

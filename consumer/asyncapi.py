@@ -83,6 +83,7 @@ _JOB_PROPERTIES: Json = {
         "type": "string",
         "description": f"A queue of the producer's own, or {_DIRECT_REPLY_TO}; where absent, they go to results.",
     },
+    "content_encoding": {"type": "string", "description": "gzip, if the body is; otherwise it is UTF-8."},
     "expiration": {"type": "string", "pattern": "^[0-9]+$", "description": "RabbitMQ's time to live, in ms."},
     "timestamp": {"type": "integer", "description": "When it was sent, in seconds since the epoch."},
     "delivery_mode": {"enum": [1, 2], "description": "2, persistent: it survives a restart of RabbitMQ."},

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from consumer.amqp_url import split_urls
-from consumer.arguments import check_body, check_client, check_jobs, check_urls, seconds
+from consumer.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
 from consumer.asked import Asked
 from consumer.caller import Address, Caller, Line, OnMessage
 from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_body, as_job
@@ -143,6 +143,8 @@ class Client:
 
     @asynccontextmanager
     async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[Line]:
+        if not self._owner.is_here:  # another line would take the parent's replies
+            raise asyncio.CancelledError
         async with open_line(url, self._on_message) as line:
             self._line.set_result(line)
             try:
@@ -249,11 +251,12 @@ class Client:
             ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
             ConnectionLostError: RabbitMQ was away for too long; the reply is lost to us, the job is not.
             UnreadableReplyError: what answered is not this service.
-            ArgumentError: the body is not bytes, or the timeout no number of seconds.
+            ArgumentError: the body is not bytes, a header has no form in AMQP, or the timeout is no number.
             ClientUseError: the client is closed, or another process or event loop opened it.
         """
         self.check_usable()
         check_body(body)
+        check_headers({} if headers is None else headers)
         timeout_s = seconds("timeout_s", timeout_s)
         wanted = {PROGRESS_HEADER: True} if on_progress else {}
         async with self._places:
@@ -321,11 +324,13 @@ class Client:
 async def _open_caller(
     address: Address, credentials: Credentials, url: str, on_message: OnMessage
 ) -> AsyncIterator[Line]:
+    owner = Owner()
     async with Caller.open(url, address, on_message, credentials) as caller:
         try:
             yield caller
         except asyncio.CancelledError:  # the link ends: there will be no other
-            await caller.forget()
+            if owner.is_here:  # the reply queue is not a fork's to delete
+                await caller.forget()
             raise
 
 

@@ -24,6 +24,7 @@ from consumer import tlsfault, tolerant
 from consumer.amqp_url import logs_in_by_certificate, redacted, split_urls
 from consumer.credentials import Credentials
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
+from consumer.forked import ForkSafeConnection
 
 PRODUCT = "rabbitmq-classifier"
 #: Read once: it parses the package's metadata file, which took 0.6 ms of CPU at each publish, half of a job's.
@@ -96,7 +97,11 @@ async def _open(url: str, name: str, credentials: Credentials, about: Mapping[st
     context = credentials.context(url)  # read anew for each connection: certificates are renewed
     with _explained(url, credentials):
         return await aio_pika.connect(
-            address, ssl_context=context, timeout=CONNECT_TIMEOUT_S, client_properties=properties
+            address,
+            ssl_context=context,
+            timeout=CONNECT_TIMEOUT_S,
+            client_properties=properties,
+            connection_class=ForkSafeConnection,
         )
 
 

@@ -26,9 +26,11 @@ PLAIN = ("", "identity", "utf-8", "utf8", "utf-8-sig", "us-ascii", "ascii", "bin
 GZIP = ("gzip", "x-gzip")
 #: zlib's number for a gzip member with its header and checksum.
 GZIP_MEMBER = 16 + zlib.MAX_WBITS
-#: Each costs a copy of all that follows it, and an empty one has 20 bytes: a body of those would take minutes.
+#: Each costs a copy of all that follows it, and an empty one has 20 bytes: 100,000 in 2 MB took 1.7 s of CPU.
 MAX_MEMBERS = 100
 CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+#: Of a dead letter's body, when somebody looks at it: the default limit of a job's.
+MOST_SHOWN_BYTES = 4 * 1024 * 1024
 REMEDY = "send JSON as UTF-8, plain or with content_encoding gzip"
 
 

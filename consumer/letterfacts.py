@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from consumer.encoded import MOST_SHOWN_BYTES, decoded
 from consumer.escaped import escaped, escaped_lines
 from consumer.letters import Entry, Letter
 from consumer.messages import ErrorRecord, Message
@@ -74,8 +75,13 @@ def portrait(letter: Letter, message: Message, records: Iterable[ErrorRecord]) -
             not letter.has_own_id and record.correlation_id == letter.correlation_id
         ):
             lines += _record_lines(record)
-    body = message.body.decode(errors="backslashreplace")
-    return [*lines, f"body ({letter.size} bytes):", *_indented(body)]
+    return [*lines, f"body ({letter.size} bytes):", *_indented(_text(message))]
+
+
+def _text(message: Message) -> str:
+    """Return the body as the classifier would read it, as it came where it would not."""
+    body = decoded(message.body, MOST_SHOWN_BYTES, message.content_encoding, message.content_type)
+    return (message.body if isinstance(body, str) else body).decode(errors="backslashreplace")
 
 
 def moment(seconds: float) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import SchemaValidator, core_schema
 
+from consumer.encoded import MOST_SHOWN_BYTES, decoded
 from consumer.escaped import escaped
 from consumer.messages import ATTEMPT_HEADER, JOB_ID_HEADER, ErrorRecord, Message, replayed
 from consumer.replyaddress import CALLERS_OWN_PREFIXES
@@ -103,7 +104,7 @@ def read_letter(message: Message) -> Letter:
         died_at=_seconds(death.get("time")),
         reason=_text(death.get("reason")),
         attempt=attempt if type(attempt) is int else 1,
-        model=_model(message.body),
+        model=_model(message),
         replayed=replayed(message),
         correlation_id=message.correlation_id or message.message_id,
         reply_to=message.reply_to,
@@ -125,7 +126,8 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _model(body: bytes) -> str | None:
+def _model(message: Message) -> str | None:
+    body = decoded(message.body, MOST_SHOWN_BYTES, message.content_encoding, message.content_type)
     try:
         return str(_WITH_MODEL.validate_json(body)["model"])
     except ValueError:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from consumer.bars import Bars
 from consumer.client import WINDOW, Client
-from consumer.failures import UnreadableReplyError
+from consumer.failures import JobTooLargeError, UnreadableReplyError
 from consumer.job import Progress
 from consumer.results import Result
 from consumer.sources import Source
@@ -65,7 +65,7 @@ async def _ask(
         reply = await client.request(source.body, timeout_s=timeout_s, on_progress=told)
     except TimeoutError:
         return index, Result(source, None, f"no reply within {timeout_s:g} s; is a consumer running?")
-    except UnreadableReplyError as error:
+    except (JobTooLargeError, UnreadableReplyError) as error:  # the fault of this job alone
         return index, Result(source, None, str(error))
     return index, Result(source, reply)
 

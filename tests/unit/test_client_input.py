@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -380,7 +381,7 @@ async def test_one_bad_job_of_many_keeps_its_own_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost", '"amqp://localhost"', None, "", "http://x", b"amqp://x", "amqp:/x", 5]
+    "url", ["localhost", '"amqp://localhost"', None, "", "http://x", b"amqp://x", "amqp:/x", 5, Path("amqp://x")]
 )
 def test_a_url_that_is_none_is_refused_before_anything_is_opened(url: Any) -> None:  # noqa: ANN401 - anything
     with pytest.raises(ConfigurationError, match="the AMQP URL"), BlockingClient.open(url):
@@ -422,6 +423,19 @@ def test_numpys_numbers_are_timeouts_too() -> None:
 def test_a_client_that_could_send_nothing_is_not_made(arguments: tuple[Any, Any, Any]) -> None:
     with pytest.raises(ArgumentError):
         check_client(*arguments)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"h": object()}, {"h": 10**30}, {"h": "\ud800"}, {"h": np.float32(1)}, {5: 1}, {"k" * 129: 1}, {"": 1}, [1]],
+    ids=lambda headers: repr(headers)[:20],
+)
+@runs_async
+async def test_a_header_that_amqp_has_no_form_for_is_refused(headers: Any) -> None:  # noqa: ANN401 - anything
+    async with connected() as client:
+        with pytest.raises(ArgumentError, match="header"):
+            await client.request(b"{}", headers=headers)
+        assert (await client.request(b"{}", headers={"h": [1, "a", {"b": None}]})).output == {}
 
 
 @runs_async

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.job import Crashed, ErrorCode
+from consumer.letterfacts import portrait
 from consumer.letters import Chosen, Entry, Letter, Reasons, Selection, Why, read_age, read_letter, show_age
 from consumer.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
 from consumer.topology import Topology
@@ -185,3 +187,13 @@ def test_a_replayed_copy_starts_over_and_keeps_its_mark_through_retries() -> Non
     request = read_request(copy, TOPOLOGY)
     assert (request.id, request.attempt, request.replayed) == ("a", 1, 2)
     assert retry_copy(copy, request, Crashed(message="m")).headers["replayed"] == 2
+
+
+def test_a_letter_in_gzip_is_read_and_shown_as_its_job() -> None:
+    message = Message(body=gzip.compress(b'{"model": "pumps"}'), content_encoding="gzip", message_id="a")
+    found = read_letter(message)
+    assert (found.model, found.size) == ("pumps", len(message.body))
+    assert portrait(found, message, [])[-1] == '    {"model": "pumps"}'
+    cut = Message(body=b"\x1f\x8b", content_encoding="gzip")
+    assert read_letter(cut).model is None
+    assert portrait(read_letter(cut), cut, [])[-1] == "    \\x1f\\x8b"

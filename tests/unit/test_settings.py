@@ -497,7 +497,7 @@ def test_the_management_url_is_refused_in_the_same_words(url: str, told: str) ->
     assert SECRET not in message
 
 
-@pytest.mark.parametrize("host", ['"statsd"', "http://statsd", "statsd/", "a b"])
+@pytest.mark.parametrize("host", ['"statsd"', "http://statsd", "statsd/", "a b", "statsd:8125", "statsd:"])
 def test_statsds_host_is_a_name_alone(host: str) -> None:
     assert "statsd_host = " in complaint({}, {"CONSUMER_STATSD_HOST": host})
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from consumer.bars import MAX_BARS, Bars
 from consumer.client import Client
 from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.failures import JobTooLargeError
 from consumer.job import Progress
 from consumer.messages import Reply
 from consumer.results import CSV, FORMATS, Format, InOrder, Lines, Result, done_before
@@ -214,6 +215,14 @@ async def test_a_job_that_is_not_answered_in_time_gets_a_result_that_says_so() -
     await collect(client, 3, told)
     faults = {index: one.fault for index, one in told.items()}
     assert faults == {0: "", 1: "no reply within 2.5 s; is a consumer running?", 2: ""}
+
+
+@runs_async
+async def test_a_job_that_rabbitmq_takes_not_fails_alone() -> None:
+    client, told = FakeClient({b"1": JobTooLargeError("too large")}), dict[int, Result]()
+    client.gate.set()
+    await collect(client, 3, told)
+    assert {index: one.fault for index, one in told.items()} == {0: "", 1: "too large", 2: ""}
 
 
 @runs_async

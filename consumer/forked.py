@@ -1,0 +1,84 @@
+"""What a fork of this process inherits of its connections to RabbitMQ: nothing that could disturb them.
+
+A fork has the same sockets and, in a coroutine, the same epoll set. A child that unwinds `asyncio.run` cancels
+aiormq's tasks; those write a farewell, and shut the socket down for the parent as well. So each child begins by
+having its copies of the sockets lead nowhere, and its copies of the loops watch with a set of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+import aio_pika
+from aiormq import TransportFactory
+from aiormq.connection import TCPTransportFactory, TLSTransportFactory
+from yarl import URL
+
+_writers: WeakSet[asyncio.StreamWriter] = WeakSet()
+_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+
+
+class ForkSafeConnection(aio_pika.Connection):
+    """A connection whose socket is cut off in every fork of the process that opened it."""
+
+    def __init__(self, url: URL, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as aio-pika's
+        super().__init__(url, *args, **kwargs)
+        self.kwargs["transport_factory"] = _Noted(self.url)
+
+
+class _Noted(TransportFactory):
+    def __init__(self, url: URL) -> None:
+        self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
+
+    async def create(  # as aiormq's
+        self,
+        url: URL,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await self._factory.create(url, **kwargs)
+        _writers.add(writer)
+        _loops.add(asyncio.get_running_loop())
+        return reader, writer
+
+
+def _cut_off() -> None:
+    """Run in each child, first of all. The descriptors keep their numbers and become others."""
+    dead, other = socket.socketpair()
+    other.shutdown(socket.SHUT_WR)  # who reads is at the end
+    other.detach()  # and stays open, so that a farewell is no broken pipe, about which asyncio would complain
+    with dead:
+        for writer in list(_writers):
+            sock = writer.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
+    for loop in list(_loops):
+        _watch_anew(loop)
+    _writers.clear()
+    _loops.clear()
+
+
+def _watch_anew(loop: asyncio.AbstractEventLoop) -> None:
+    """Give the loop an epoll set and a wake-up of its own: asyncio changes the shared ones as it closes the loop.
+
+    It has no public way to this, so other loops than its own (uvloop) are left as they are.
+    """
+    selector, ours, theirs = (getattr(loop, name, None) for name in ("_selector", "_ssock", "_csock"))
+    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # or it is closed
+        return
+    for fresh, inherited in zip(socket.socketpair(), (ours, theirs), strict=True):
+        with fresh:
+            fresh.setblocking(False)
+            os.dup2(fresh.fileno(), inherited.fileno(), inheritable=False)
+    own = type(selector)()
+    for key in list(selector.get_map().values()):
+        with suppress(OSError):  # its descriptor has been closed meanwhile
+            own.register(key.fileobj, key.events, key.data)
+    loop._selector = own  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+
+
+os.register_at_fork(after_in_child=_cut_off)
