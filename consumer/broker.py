@@ -180,7 +180,9 @@ class Broker:
         Raises:
             BrokerRefusedError: naming what is missing.
         """
-        async with self._throw_away_channel("find all exchanges and queues") as channel:
+        for exchange in topology.exchanges():
+            await self.find_exchange(exchange.name)
+        async with self._throw_away_channel("find all queues") as channel:
             await declaration.find(channel, topology)
 
     async def ready(self, queues: Iterable[str]) -> dict[str, int]:
@@ -219,7 +221,7 @@ class Broker:
             BrokerRefusedError: it is not.
         """
         async with self._throw_away_channel(f"find {name}") as channel:
-            with suppress(ChannelAccessRefused):  # 4.2.6 and 4.3.0 want the right to configure for a mere look
+            with suppress(ChannelAccessRefused):  # some of 4.2 and 4.3 require the right to configure for it
                 await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
 
     async def consume(

@@ -34,9 +34,7 @@ async def declare(channel: AbstractChannel, topology: Topology) -> None:
 
 
 async def find(channel: AbstractChannel, topology: Topology) -> None:
-    """Ask for each by its name; create none."""
-    for exchange in topology.exchanges():
-        await channel.declare_exchange(exchange.name, passive=True, timeout=CALL_TIMEOUT_S)
+    """Ask for each queue by its name; create none."""
     for queue in topology.queues():
         await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
 

@@ -25,6 +25,8 @@ from typing import Any, Self
 import pika
 import pika.exceptions
 
+from consumer.localbroker import Node, api
+
 #: No test waits this long unless something hangs.
 PATIENCE_S = 60.0
 POLL_S = 0.1
@@ -164,6 +166,12 @@ class Probe:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+
+def version(node: Node) -> tuple[int, int]:
+    """Ask a node which RabbitMQ it is, where versions differ in what they do: major and minor."""
+    major, minor, *_ = str(api(node, "GET", "overview")["rabbitmq_version"]).split(".")
+    return int(major), int(minor)
 
 
 def environment(url: str, **settings: object) -> dict[str, str]:

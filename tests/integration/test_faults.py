@@ -235,7 +235,7 @@ def test_queue_deleted(site: Site) -> None:
         site.go()
         site.producer.channel.queue_delete(JOBS)
         running.wait_for("RabbitMQ cancelled the consumer of classifier.jobs")
-        running.wait_for("cannot find all exchanges and queues: NOT_FOUND - no queue 'classifier.jobs'")
+        running.wait_for("cannot find all queues: NOT_FOUND - no queue 'classifier.jobs'")
         says(running, AWAY)
         [jobs] = [queue for queue in TOPOLOGY.queues() if queue.name == JOBS]
         site.producer.channel.queue_declare(JOBS, durable=True, arguments=dict(jobs.arguments))
