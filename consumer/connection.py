@@ -179,7 +179,9 @@ def may_be_lost() -> Iterator[None]:
         # When heartbeats stop, aiormq cancels what waits for it; nobody cancelled this task.
         raise_if_cancelled()
         raise ConnectionLostError("the connection to RabbitMQ went silent") from None
-    except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+    except TimeoutError:
+        raise ConnectionLostError("RabbitMQ did not answer in time") from None
+    except CONNECTION_EXCEPTIONS as error:
         raise ConnectionLostError(
             f"the connection to RabbitMQ was lost: {str(error) or type(error).__name__}"
         ) from error

@@ -122,11 +122,15 @@ class ConsumerProcess:
 
     def wait_for(self, text: str) -> str:
         """Read the log up to a line with `text`."""
-        while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
-            self.log.append(line)
-            if text in line:
-                return line
-        raise AssertionError(f"the consumer ended without saying {text!r}:\n{''.join(self.log)}")
+        what = "ended without"
+        try:
+            while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
+                self.log.append(line)
+                if text in line:
+                    return line
+        except queue.Empty:
+            what = f"has not logged anything for {PATIENCE_S:g} s, nor"
+        raise AssertionError(f"the consumer {what} {text!r}:\n{''.join(self.log)}")
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
