@@ -30,21 +30,29 @@ LEAST_GUILTY_BYTES = 1024**2
 
 
 class Folder:
-    """What lies in a job's folder. Mutable state: the walk through it, and what it has come to."""
+    """What lies in a job's folder.
+
+    Mutable state: the walk through it, what it has come to, and what the walk before has come to.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._walk: Iterator[int] = iter(())
         self._counted = 0
+        self._last_walk = 0
 
     def look(self) -> int:
         """Give the bytes in it; of a large one, those of the files seen so far."""
         found = list(islice(self._walk, FILES_AT_ONCE))
         if not found:
-            self._walk, self._counted = sizes(self.path), 0
+            self._last_walk, self._walk, self._counted = self._counted, sizes(self.path), 0
             found = list(islice(self._walk, FILES_AT_ONCE))
         self._counted += sum(found)
         return self._counted
+
+    def all(self) -> int:
+        """Give the bytes in it that were seen so far: to look at a million files now would hold up the loop."""
+        return max(self._counted, self._last_walk)
 
 
 @dataclass(eq=False, slots=True)
@@ -77,7 +85,7 @@ class Watched:
         """Give what it holds of the disk, files without a name included."""
         limits = self.run.limits
         open_files = sum(unlinked_bytes(process.pid) for process in islice(self.processes(), limits.max_processes))
-        return sum(sizes(self.folder.path)) + open_files
+        return self.folder.all() + open_files
 
     def end(self, words: str) -> None:
         """Kill it, without asking: who takes too much is not given time to take more."""
