@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consumer.errors import ConfigurationError
-from consumer.numbers import MAX_SECONDS, decimal, refusal, whole
+from consumer.numbers import DECIMAL, MAX_SECONDS, decimal, is_written_as, refusal, whole
 from consumer.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
 def _rate(text: str) -> float:
     number, slash, unit = text.partition("/")
     try:
-        rate = float(number) * _PER_S[slash + unit]
+        rate = float(number) * _PER_S[slash + unit] if is_written_as(DECIMAL, number) else 0.0
     except (KeyError, ValueError):
         rate = 0.0
     if not 0 < rate <= MAX_RATE:

@@ -17,7 +17,7 @@ MAX_SECONDS = 31_536_000
 _MAX_CHARACTERS = 40
 _SHOWN_CHARACTERS = 60
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -35,7 +35,7 @@ def decimal(least: float, most: float, unit: str) -> Callable[[str], float]:
     """Make a type for numbers in a range, both ends included; `unit` is named in the refusal."""
 
     def read(text: str) -> float:
-        if is_written_as(_DECIMAL, text) and math.isfinite(value := float(text)) and least <= value <= most:
+        if is_written_as(DECIMAL, text) and math.isfinite(value := float(text)) and least <= value <= most:
             return value
         raise refusal(text, f"a number of {unit} from {least:g} to {most:.12g}")
 
