@@ -24,6 +24,10 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # 
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+#: Of signals a state, or reshuffles: a million take hours.
+MAX_COUNT: Final = 1_000_000
+MAX_SEED: Final = 2**128 - 1
+MAINS_HZ: Final = {"50": 50.0, "50.0": 50.0, "60": 60.0, "60.0": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -227,16 +231,25 @@ def _add_generate(commands: _Commands) -> None:
     parser.add_argument("--out", type=Path, metavar="DATA", required=True, help="a .csv, .npz or .ts file")
     parser.add_argument("--per-class", type=_count, metavar="N", default=60, help="signals a state (60)")
     parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="another seed, other signals (0)")
-    parser.add_argument("--mains", type=float, metavar="HZ", choices=(50.0, 60.0), default=50.0, help="50 or 60")
+    parser.add_argument("--mains", type=_mains, metavar="HZ", default=50.0, help="50 or 60")
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    """Bounded, and in plain digits: what a person cannot mean is a slip of the finger."""
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a whole number from {least} to {most}")
 
 
 def _seed(text: str) -> int:
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
+    return _whole(text, 0, MAX_SEED)
 
 
 def _count(text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return _whole(text, 1, MAX_COUNT)
+
+
+def _mains(text: str) -> float:
+    if text in MAINS_HZ:
+        return MAINS_HZ[text]
+    raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a frequency of mains: 50 or 60")

@@ -101,7 +101,11 @@ def parser() -> argparse.ArgumentParser:
     """Describe all commands and flags."""
     top = argparse.ArgumentParser(prog="consumer", description="Runs classification jobs from a RabbitMQ queue.")
     top.add_argument(
-        "--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="default: INFO"
+        "--log-level",
+        type=str.upper,
+        default="INFO",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+        help="default: INFO",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 

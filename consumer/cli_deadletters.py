@@ -14,10 +14,13 @@ from consumer.cli_deadletters_look import list_letters, say, show_letter
 from consumer.deadqueue import Place
 from consumer.job import ErrorCode
 from consumer.letters import read_age
+from consumer.numbers import refusal, whole
 from consumer.settings import Settings
 
 #: RabbitMQ's words; `maxlen` does not occur with our own queues.
 REASONS = ("rejected", "expired", "delivery_limit", "maxlen")
+#: More than a queue holds; beyond it is a slip of the finger.
+MAX_LIMIT = 1_000_000_000
 _ALL = ("list", "replay", "purge")
 
 
@@ -52,7 +55,9 @@ def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
     which.add_argument("--model", action="append", default=[], metavar="NAME", help="that the job asks for")
     which.add_argument("--older-than", type=_age, metavar="AGE", help="such as 90s, 15m, 2h, 7d")
     which.add_argument("--newer-than", type=_age, metavar="AGE", help="the same")
-    which.add_argument("--limit", type=_count, metavar="N", help="the first N of these, the oldest first")
+    which.add_argument(
+        "--limit", type=whole(1, MAX_LIMIT), metavar="N", help="the first N of these, the oldest first"
+    )
     if is_named:
         which.add_argument("--all", action="store_true", help="every one that lies there")
         action.add_argument("--dry-run", action="store_true", help="only list them")
@@ -63,13 +68,7 @@ def _age(text: str) -> float:
     try:
         return read_age(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not (count := int(text)):
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return count
+        raise refusal(text, str(error)) from None
 
 
 async def run(arguments: argparse.Namespace, settings: Settings, url: str) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import math
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consumer.errors import ConfigurationError
+from consumer.numbers import DECIMAL, MAX_SECONDS, decimal, is_written_as, refusal, whole
 from consumer.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Of what is counted on the command line; more is a slip of the finger.
 MOST = 1_000_000
+MAX_SEED = 2**63 - 1
+MAX_RATE = 1e9
 #: The number of slots that was asked about is not enough, or none is.
 EXIT_NOT_MET = 1
 DEFAULT_TARGET = "p95-wait=1"
@@ -65,12 +68,14 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         help=f"p50, p95 or p99, of the wait or the total, in seconds: p95-total=2; default: {DEFAULT_TARGET}",
     )
     command.add_argument(
-        "--slots", type=_whole, metavar="N", help="judge this number, too; exit code 1 if it is not enough"
+        "--slots", type=whole(1, MOST), metavar="N", help="judge this number, too; exit code 1 if it is not enough"
     )
-    command.add_argument("--burst", type=_whole, default=1, metavar="N", help="jobs that come at once; default: 1")
+    command.add_argument(
+        "--burst", type=whole(1, MOST), default=1, metavar="N", help="jobs that come at once; default: 1"
+    )
     command.add_argument(
         "--overhead-ms",
-        type=_milliseconds,
+        type=decimal(0, 1000 * MAX_SECONDS, "milliseconds"),
         metavar="MS",
         help="what RabbitMQ and the consumer add to each run; default: 3",
     )
@@ -80,7 +85,9 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         metavar="BYTES",
         help="memory for a slot, such as 120M; default: as --times has it",
     )
-    command.add_argument("--seed", type=int, default=1, metavar="N", help="other random numbers; default: 1")
+    command.add_argument(
+        "--seed", type=whole(-MAX_SEED, MAX_SEED), default=1, metavar="N", help="other random numbers; default: 1"
+    )
     command.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     command.add_argument("--png", type=Path, metavar="FILE", help="also draw latency against load (extra `plot`)")
     add_settings(command)
@@ -89,11 +96,11 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
 def _rate(text: str) -> float:
     number, slash, unit = text.partition("/")
     try:
-        rate = float(number) * _PER_S[slash + unit]
+        rate = float(number) * _PER_S[slash + unit] if is_written_as(DECIMAL, number) else 0.0
     except (KeyError, ValueError):
         rate = 0.0
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError("must be above 0: jobs per second, or with /s, /min, /h or /d")
+    if not 0 < rate <= MAX_RATE:
+        raise refusal(text, "a rate above 0: jobs per second, or with /s, /min, /h or /d behind it")
     return rate
 
 
@@ -103,28 +110,14 @@ def _target(text: str) -> Target:
     try:
         return Target.read(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _whole(text: str) -> int:
-    if not (text.isdecimal() and text.isascii()) or not 0 < (value := int(text)) <= MOST:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return value
-
-
-def _milliseconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
+        raise refusal(text, f"a target: {error}") from None
 
 
 def _bytes(text: str) -> int:
-    unit = text[-1] if text.endswith(tuple("kMG")) else ""
-    number = text.removesuffix(unit)
-    if not (number.isdecimal() and number.isascii()):
-        raise argparse.ArgumentTypeError("must be a whole number of bytes, or such as 120M or 2G")
-    return int(number) * _BYTES[unit]
+    found = re.fullmatch(r"([0-9]{1,18})([kMG]?)", text)
+    if not found or not int(found[1]):
+        raise refusal(text, "a whole number of bytes above 0, such as 120000000, 120M or 2G")
+    return int(found[1]) * _BYTES[found[2]]
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

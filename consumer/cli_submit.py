@@ -16,9 +16,14 @@ from pathlib import Path
 from consumer import submit
 from consumer.client import WINDOW, Client
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
+from consumer.numbers import MAX_SECONDS, decimal, whole
 from consumer.results import FORMATS, Format, InOrder, Lines, Result, done_before
 from consumer.settings import Settings
 from consumer.sources import Source, read_sources
+
+#: Each is a request in memory, here and in the queue; more at once make nothing faster.
+MAX_WINDOW = 100_000
+MIN_TIMEOUT_S = 0.001
 
 
 def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -42,22 +47,21 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         "they come",
     )
     command.add_argument("--direct", action="store_true", help="direct reply-to instead of a reply queue")
-    command.add_argument("--window", type=_positive, default=WINDOW, help="jobs on their way at once; default: 64")
+    command.add_argument(
+        "--window",
+        type=whole(1, MAX_WINDOW),
+        default=WINDOW,
+        metavar="N",
+        help="jobs on their way at once; default: 64",
+    )
     command.add_argument(
         "--timeout",
-        type=_positive,
+        type=decimal(MIN_TIMEOUT_S, MAX_SECONDS, "seconds"),
         default=300.0,
         metavar="S",
         help="seconds to wait for a reply; default: 300",
     )
     add_settings(command)
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return value
 
 
 async def run(arguments: argparse.Namespace, settings: Settings, known_url: Callable[[], str]) -> int:
@@ -100,14 +104,13 @@ def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submit.
 async def _submit(
     arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: submit.Writer
 ) -> list[Result]:
-    window = int(arguments.window)
     opening = Client.open(
         url,
         queue=settings.topology.jobs,
         exchange=settings.topology.jobs_exchange,
         direct=arguments.direct,
         credentials=settings.credentials,
-        window=window,
+        window=arguments.window,
     )
     async with opening as client:
-        return await submit.run(client, sources, out, timeout_s=arguments.timeout, window=window)
+        return await submit.run(client, sources, out, timeout_s=arguments.timeout, window=arguments.window)

@@ -10,8 +10,12 @@ from pathlib import Path
 
 from consumer.attempt import attempt
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
+from consumer.numbers import whole
 from consumer.settings import Settings
 from consumer.sources import read_sources
+
+#: Of each job; more is a slip of the finger.
+MAX_REPEAT = 1_000_000
 
 
 def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -24,15 +28,9 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         help="write how long it ran there, for `plan`; JOB.json may then be many jobs, as `submit` takes them",
     )
     command.add_argument(
-        "--repeat", type=_whole, metavar="N", help="with --times: run every job N times; default: 1"
+        "--repeat", type=whole(1, MAX_REPEAT), metavar="N", help="with --times: run every job N times; default: 1"
     )
     add_settings(command)
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not (value := int(text)):
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return value
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""A few pages over HTTP, for probes: GET and nothing else, one request to a connection.
+"""A few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request to a connection.
 
 Bounded whatever comes: the request in size and time, the connections in number, of which the oldest makes room,
 so that who opens many and says nothing keeps no probe out. No task, no thread, no wait: a request is answered in
@@ -20,6 +20,7 @@ MAX_REQUEST_BYTES = 8192
 #: For the request to come, and for the answer to be taken.
 MAX_EXCHANGE_S = 5.0
 MAX_CONNECTIONS = 16
+METHODS = "GET, HEAD, OPTIONS"
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 
@@ -38,11 +39,13 @@ Pages = Mapping[str, Callable[[], Answer]]
 def answer(request: bytes, pages: Pages) -> Answer:
     """Answer a request, of which the first line alone counts."""
     match request.partition(b"\r\n")[0].split(b" "):
-        case [b"GET", target, version] if version in VERSIONS:
+        case [b"GET" | b"HEAD", target, version] if version in VERSIONS:
             page = pages.get(target.partition(b"?")[0].decode("latin-1"))
             return page() if page else _refusal(HTTPStatus.NOT_FOUND, f"the pages are {', '.join(pages)}")
+        case [b"OPTIONS", _, version] if version in VERSIONS:
+            return Answer(HTTPStatus.NO_CONTENT, "")
         case [_, _, version] if version in VERSIONS:
-            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GET only")
+            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"the methods are {METHODS}")
         case _:
             return _refusal(HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request")
 
@@ -51,18 +54,18 @@ def _refusal(status: HTTPStatus, why: str) -> Answer:
     return Answer(status, f"{status.phrase}: {why}\n")
 
 
-def written(said: Answer) -> bytes:
-    """Put an answer into HTTP."""
+def written(said: Answer, request: bytes = b"") -> bytes:
+    """Put the answer to a request into HTTP: to a HEAD all but the body, as RFC 9110 has it."""
     body = said.text.encode()
+    is_empty = said.status is HTTPStatus.NO_CONTENT
     head = (
         f"HTTP/1.1 {said.status.value} {said.status.phrase}",
-        f"Content-Type: {said.content_type}",
-        f"Content-Length: {len(body)}",
+        *(() if is_empty else (f"Content-Type: {said.content_type}", f"Content-Length: {len(body)}")),
         "Cache-Control: no-store",
         "Connection: close",
-        *(("Allow: GET",) if said.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
+        *((f"Allow: {METHODS}",) if is_empty or said.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
     )
-    return "\r\n".join((*head, "", "")).encode() + body
+    return "\r\n".join((*head, "", "")).encode() + (b"" if request.startswith(b"HEAD ") else body)
 
 
 class _Exchange(asyncio.Protocol):
@@ -107,7 +110,7 @@ class _Exchange(asyncio.Protocol):
 
     def _answer(self, said: Answer) -> None:
         self._is_answered = True
-        self._transport.write(written(said))
+        self._transport.write(written(said, self._request))
         self._transport.close()  # once it is written; the timer goes on for a peer that does not read
 
 

@@ -10,24 +10,28 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import os
-import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
 from consumer.errors import ConfigurationError
-
-log = logging.getLogger(__name__)
+from consumer.removal import removal, remove_tree
 
 FOLDER_PREFIX = "rabbitmq-classifier-"
 JOB_FILE = "job.json"
 #: Disk full, quota exceeded: passing. Any other reason for which a file cannot be written is not.
 FULL = (errno.ENOSPC, errno.EDQUOT)
+#: A few files, as many jobs leave, are gone in 1 ms; a thread for them would take as long again.
+STEPS_AT_ONCE = 100
+
+
+def batch_files(bodies: Sequence[bytes]) -> dict[str, bytes]:
+    """Name the files of a batch's jobs, `0.json` and on."""
+    return {f"{number}.json": body for number, body in enumerate(bodies)}
 
 
 class JobFiles:
@@ -130,8 +134,8 @@ class JobFolder:
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._folder = parent
-        self._path = parent / JOB_FILE
         self._made: tuple[int, int] | None = None
+        self._left: Iterator[int] = iter(())
 
     @contextmanager
     def job(self, body: bytes) -> Iterator[Path]:
@@ -140,34 +144,59 @@ class JobFolder:
         Raises:
             OSError: it cannot be written.
         """
-        if self._made is None:
-            self._make()
         try:
-            self._write(self._path, body)
-            yield self._path
+            with self.lent({JOB_FILE: body}) as folder:
+                yield folder / JOB_FILE
         finally:
-            self._clear([self._path])
+            self.remove_rest()
 
     @contextmanager
     def batch(self, bodies: Sequence[bytes]) -> Iterator[Path]:
-        """Write the files of several jobs, `0.json` and on; yield their folder, and clear it as after one job.
+        """Write the files of several jobs; yield their folder, and clear it as after one job.
 
         Raises:
             OSError: one cannot be written.
         """
+        try:
+            with self.lent(batch_files(bodies)) as folder:
+                yield folder
+        finally:
+            self.remove_rest()
+
+    @contextmanager
+    def lent(self, files: Mapping[str, bytes]) -> Iterator[Path]:
+        """Write files and yield their folder. Whatever else is in it afterwards stays for `remove_some` to remove.
+
+        Raises:
+            OSError: one cannot be written.
+        """
+        self.remove_rest()
         if self._made is None:
             self._make()
-        paths = [self._folder / f"{number}.json" for number in range(len(bodies))]
+        paths = [self._folder / name for name in files]
         try:
-            for path, body in zip(paths, bodies, strict=True):
+            for path, body in zip(paths, files.values(), strict=True):
                 self._write(path, body)
             yield self._folder
         finally:
             self._clear(paths)
 
+    def remove_some(self) -> bool:
+        """Remove what the last job has left, a bounded part of it; return whether there is more."""
+        cost = 0
+        for step in self._left:
+            cost += step
+            if cost > STEPS_AT_ONCE:
+                return True
+        return False
+
+    def remove_rest(self) -> None:
+        """Remove all of it, however long that takes. May be called in a thread, while nothing else is."""
+        for _ in self._left:
+            pass
+
     def _make(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="slot-", dir=self._parent))
-        self._path = self._folder / JOB_FILE
         self._made = _identity(self._folder)
 
     def _write(self, path: Path, body: bytes) -> None:
@@ -182,12 +211,13 @@ class JobFolder:
             for path in paths:
                 path.unlink()
         if not self._is_as_made():
-            remove_tree(self._folder)
+            self._left = removal(self._folder)
             self._made = None
 
     def _is_as_made(self) -> bool:
         try:
-            return _identity(self._folder) == self._made and not any(self._folder.iterdir())
+            with os.scandir(self._folder) as entries:  # the first one: not all of a million
+                return _identity(self._folder) == self._made and next(entries, None) is None
         except OSError:  # it is gone, or closed to us
             return False
 
@@ -195,33 +225,6 @@ class JobFolder:
 def _identity(folder: Path) -> tuple[int, int]:
     found = folder.lstat()
     return found.st_ino, found.st_mode
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it, even where a classifier took away its own permissions.
-
-    Never raises: a file that cannot be removed must not change how its job ended. `close` tries once more.
-    """
-    try:
-        if folder.is_symlink() or folder.is_file():  # put there by a job in place of its folder
-            folder.unlink()
-        else:
-            shutil.rmtree(folder)
-    except FileNotFoundError:
-        pass  # a job may clean up after itself
-    except PermissionError:
-        _make_removable(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        log.error("could not remove %s: %s", folder, error)
-
-
-def _make_removable(folder: Path) -> None:
-    folder.chmod(stat.S_IRWXU)
-    for parent, folders, _ in os.walk(folder):  # from the top: a folder is opened up before it is entered
-        for name in folders:
-            if not (path := Path(parent, name)).is_symlink():
-                path.chmod(stat.S_IRWXU)
 
 
 def _sweep(job_dir: Path) -> None:

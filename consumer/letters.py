@@ -244,8 +244,9 @@ def read_age(text: str) -> float:
     Raises:
         ValueError
     """
-    if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)):
-        raise ValueError("an age is a number with s, m, h or d behind it: 90s, 15m, 2h, 7d")
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smhd])", text)
+    if not found:
+        raise ValueError("an age, a number with s, m, h or d behind it: 90s, 15m, 2h, 7d")
     return float(found[1]) * _UNITS[found[2]]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 #: What stat(2) counts blocks in, whatever the file system's are.
 _BLOCK = 512
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +140,64 @@ class Meter:
 
 
 def sizes(folder: Path) -> Iterator[int]:
-    """Give the bytes on disk of each thing in a folder, and below; what is closed to us, or gone, is left out."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                yield entry.stat(follow_symlinks=False).st_blocks * _BLOCK
-            if entry.is_dir(follow_symlinks=False):
-                yield from sizes(Path(entry.path))
+    """Give the bytes on disk of each thing in a folder, and below; what is closed to us, or gone, is left out.
+
+    Each step takes the same time, at any depth: it neither recurses nor needs paths, which may be too long.
+    """
+    with suppress(OSError), ExitStack() as opened:
+        here = _Here(os.open(folder, _FOLDER_FLAGS))
+        opened.callback(here.close)
+        levels: list[list[str]] = []
+        while True:
+            levels.append(names := [])
+            with suppress(OSError), os.scandir(here.descriptor) as entries:
+                for entry in entries:
+                    with suppress(OSError):
+                        yield entry.stat(follow_symlinks=False).st_blocks * _BLOCK
+                    if entry.is_dir(follow_symlinks=False):
+                        names.append(entry.name)
+            while not (levels[-1] and here.enter(levels[-1].pop())):
+                if not levels[-1]:
+                    levels.pop()
+                    if not levels:
+                        return
+                    here.leave()
+
+
+class _Here:
+    """A folder that is being walked through. Mutable state: its descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def enter(self, name: str) -> bool:
+        """Go to a subfolder; return False and stay where it is gone, or cannot be left again."""
+        try:
+            below = os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor)
+        except OSError:
+            return False
+        try:
+            os.stat("..", dir_fd=below)
+        except OSError:
+            os.close(below)
+            return False
+        self.close()
+        self.descriptor = below
+        return True
+
+    def leave(self) -> None:
+        """Go back to the folder above.
+
+        Raises:
+            OSError: it was closed meanwhile.
+        """
+        above = os.open("..", _FOLDER_FLAGS, dir_fd=self.descriptor)
+        self.close()
+        self.descriptor = above
+
+    def close(self) -> None:
+        """Close."""
+        os.close(self.descriptor)
 
 
 def unlinked_bytes(pid: int) -> int:

@@ -29,13 +29,13 @@ from consumer.due import Due
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.health import Facts, Health
 from consumer.httppages import serving
-from consumer.jobfiles import JobFiles
 from consumer.link import Link
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.properties import Limits
 from consumer.remembered import Remembered
+from consumer.room import opened_aside
 from consumer.runner import Runner, Slot, open_runner
 from consumer.settings import Settings
 from consumer.spans import UNTRACED, Tracer, tracing
@@ -112,7 +112,6 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         log.warning("%s", warning)
     with (
         Signals.installed() as signals,
-        JobFiles.opened(settings.job_dir) as files,
         tracing(settings.topology.jobs, consumer_name(), is_on=settings.tracing) as tracer,
     ):
         metrics, health = Metrics.from_settings(settings), Health()
@@ -123,6 +122,8 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                 pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
                 port = await stack.enter_async_context(pages)
                 log.info("health and metrics at http://%s:%d", settings.http_host, port)
+            # After the pages, and before them at the end: what was left to remove may take a while.
+            files = await stack.enter_async_context(opened_aside(settings.job_dir))
             if settings.statsd_host is not None or settings.http_port is not None:
                 await stack.enter_async_context(vitals.told(metrics, files.folder))
             opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)

@@ -93,6 +93,8 @@ def given(text: str) -> Service:
     raise ConfigurationError(f"--service {text}: {_REMEDY}")
 
 
+#: In seconds, 30 years; of a spread what nobody has measured, and the sums of the plan stay finite.
+MAX_FIGURE = 1e9
 _REMEDY = "write mean=S, or mean=S,cv=V, or p50=S,p95=S, or p50=S,p99=S, with S in seconds above 0"
 
 
@@ -104,7 +106,7 @@ def _figures(text: str) -> Mapping[str, float]:
             figures[name] = float(value)
         except ValueError:
             raise ConfigurationError(f"--service {text}: {_REMEDY}") from None
-        if not (math.isfinite(figures[name]) and (figures[name] > 0 or (name == "cv" and figures[name] == 0))):
+        if not (0 <= figures[name] <= MAX_FIGURE and (figures[name] or name == "cv")):
             raise ConfigurationError(f"--service {text}: {_REMEDY}")
     return figures
 

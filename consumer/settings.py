@@ -46,6 +46,8 @@ MAX_LINE_BYTES = 16_000_000
 SETTLING_S = 60.0
 #: That a job in a batch may be held for where one in each batch hangs: see `longest_hold_s`.
 RUNS_OF_A_BATCH = 4
+#: An exbibyte: the sum of several still fits into the kernel's 64 bits.
+MAX_NUMBER = 2**60
 
 
 def _list_from_json(value: object) -> object:
@@ -370,6 +372,14 @@ class Settings(BaseModel):
         """Pydantic would take it for 1."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are no value for this")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _number_is_one_of_a_machine(cls, value: object) -> object:
+        """The kernel refuses a larger one where it is a limit, and then each job would fail."""
+        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
+            raise ValueError(f"more than {MAX_NUMBER}, which no machine has")
         return value
 
     @field_validator("*")

@@ -36,10 +36,14 @@ from consumer.errors import BrokerRefusedError, ConsumerError
 from consumer.escaped import escaped
 from consumer.letters import show_age
 from consumer.management import RefusedError, api
+from consumer.numbers import decimal
 from consumer.settings import Settings
 from consumer.topology import Topology
 
 WATCH_S = 2.0
+#: Each time a connection is made and RabbitMQ is asked for every queue: more often would be a load.
+MIN_WATCH_S = 0.1
+MAX_WATCH_S = 86_400
 #: Models that are counted by name; a stranger can write any number of them.
 MODELS = 20
 NAME_CHARACTERS = 100
@@ -85,11 +89,11 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
     """Add the flags."""
     command.add_argument(
         "--watch",
-        type=float,
+        type=decimal(MIN_WATCH_S, MAX_WATCH_S, "seconds"),
         nargs="?",
         const=WATCH_S,
         metavar="S",
-        help="again and again, every 2 s or S seconds",
+        help="again and again, every 2 s or S seconds, from 0.1 on",
     )
     command.add_argument(
         "--dead-letters",
@@ -98,13 +102,6 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
     )
     command.add_argument("--json", action="store_true", help="as a line of JSON")
     add_settings(command)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return seconds
 
 
 async def run(arguments: argparse.Namespace, settings: Settings, url: str, console: Console | None) -> int:

@@ -20,9 +20,9 @@ from consumer.environment import base_environment
 from consumer.errors import ConfigurationError
 from consumer.forkserver import NoWorkerError
 from consumer.job import Crashed, Interrupted, Job, Outcome
-from consumer.jobfiles import JobFiles, JobFolder
+from consumer.jobfiles import JobFiles, JobFolder, batch_files
 from consumer.metrics import Metrics
-from consumer.room import file_of
+from consumer.room import emptied, file_of
 from consumer.settings import Settings
 from consumer.watch import Watch
 from consumer.workers import Workers
@@ -68,13 +68,15 @@ class WarmSlot:
             return [Interrupted()] * len(jobs)
         limits = together(self.settings.limits(min(job.timeout_s for job in jobs)), len(jobs))
         try:
-            with self.folder.batch([job.body for job in jobs]) as folder:
-                if (worker := await self.workers.take(interrupt, jobs=len(jobs))) is None:
-                    return [Interrupted()] * len(jobs)
-                try:
-                    return await worker.run_batch(jobs, folder, limits, self.watch, interrupt)
-                finally:
-                    self.workers.give_back(worker)
+            files = batch_files([job.body for job in jobs])
+            async with emptied(self.folder):
+                with self.folder.lent(files) as folder:
+                    if (worker := await self.workers.take(interrupt, jobs=len(jobs))) is None:
+                        return [Interrupted()] * len(jobs)
+                    try:
+                        return await worker.run_batch(jobs, folder, limits, self.watch, interrupt)
+                    finally:
+                        self.workers.give_back(worker)
         except (NoWorkerError, OSError) as error:
             log.warning("%d jobs are run each alone: %s", len(jobs), error)
             return [None] * len(jobs)

@@ -38,7 +38,7 @@ BLOCK_BYTES = 4096
 class Folder:
     """A job's folder, and what the job has written there. Its input is the consumer's, and never held against it.
 
-    Mutable state: the walk through it, and what it has come to.
+    Mutable state: the walk through it, what it has come to, and what the walk before has come to.
     """
 
     def __init__(self, path: Path, inputs: Iterable[int]) -> None:
@@ -47,23 +47,24 @@ class Folder:
         self._input = sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in inputs)
         self._walk: Iterator[int] = iter(())
         self._counted = 0
+        self._last_walk = 0
 
     def look(self) -> int:
         """Give the bytes that the job has written; in a large folder, those of the files seen so far."""
         found = list(islice(self._walk, FILES_AT_ONCE))
         if not found:
-            self._walk, self._counted = sizes(self.path), 0
+            self._last_walk, self._walk, self._counted = self._counted, sizes(self.path), 0
             found = list(islice(self._walk, FILES_AT_ONCE))
         self._counted += sum(found)
         return self._beyond_input(self._counted)
 
-    def all(self) -> int:
-        """Give the bytes that the job has written, however long it takes to count them."""
-        return self._beyond_input(sum(sizes(self.path)))
-
     def _beyond_input(self, found: int) -> int:
         """Subtract the input, under whatever name it is by now."""
         return max(0, found - self._input)
+
+    def all(self) -> int:
+        """Give the bytes that the job has written, as far as seen: a million files now would hold up the loop."""
+        return self._beyond_input(max(self._counted, self._last_walk))
 
 
 @dataclass(eq=False, slots=True)

@@ -26,6 +26,8 @@ from consumer.gateway.tokens import Tokens
 from consumer.httppages import Pages
 from consumer.settings import Settings
 
+#: Both get the same headers; the server leaves out the body of the answer to a HEAD.
+READING = ["GET", "HEAD"]
 #: File -> its type; all that the page in a browser is made of.
 ASSETS = {
     "page.html": "text/html; charset=utf-8",
@@ -64,7 +66,7 @@ def application(jobs: Jobs, tokens: Tokens, pages: Pages, settings: Settings) ->
         async with _gone(request) as gone:
             return _sent(await jobs.result(str(message.message_id), asked.wait_s, gone))
 
-    @app.get("/jobs/{job_id}")
+    @app.api_route("/jobs/{job_id}", methods=READING)
     async def get_job(request: Request, job_id: str) -> Response:
         if not tokens.allow(request.headers.get("authorization")):
             return _sent(answer(Reason.NO_TOKEN))
@@ -73,12 +75,14 @@ def application(jobs: Jobs, tokens: Tokens, pages: Pages, settings: Settings) ->
             return _sent(await jobs.fetch(job_id, asked.wait_s, gone))
 
     contract = openapi.text(openapi.document(VERSION, settings.longest_timeout_s))
-    app.add_api_route("/openapi.json", _fixed(contract, "application/json"))
+    app.add_api_route("/openapi.json", _fixed(contract, "application/json"), methods=READING)
     for name, kind in ASSETS.items():
         path = "/" if name == "page.html" else f"/{name}"
-        app.add_api_route(path, _fixed(files(__package__).joinpath(name).read_text(encoding="utf-8"), kind))
+        app.add_api_route(
+            path, _fixed(files(__package__).joinpath(name).read_text(encoding="utf-8"), kind), methods=READING
+        )
     for path, page in pages.items():
-        app.add_api_route(path, partial(_page, page))
+        app.add_api_route(path, partial(_page, page), methods=READING)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _bug)  # it is raised further, and logged at the door
     return app

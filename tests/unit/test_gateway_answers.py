@@ -342,3 +342,31 @@ def test_who_asks_early_is_told_to_come_again_soon(age_s: float, expected: int) 
 
 def test_pending_is_what_the_contract_says() -> None:
     assert json.loads(Pending(job_id="1").model_dump_json()) == {"job_id": "1", "status": "pending"}
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/openapi.json", f"/jobs/{ids.new()}"])
+@runs_async
+async def test_a_head_request_gets_the_status_and_headers_of_a_get(path: str) -> None:
+    site = Site()
+    got, headed = await ask(site.door, "GET", path), await ask(site.door, "HEAD", path)
+    assert headed.status == got.status != 405
+    assert headed.headers == got.headers
+    assert headed.headers["content-length"] == str(len(got.body))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("OPTIONS", "/", "GET, HEAD"),
+        ("DELETE", "/jobs/x", "GET, HEAD"),
+        ("HEAD", "/jobs", "POST"),
+        ("GET", "/jobs", "POST"),
+    ],
+)
+@runs_async
+async def test_a_method_that_a_page_does_not_take_is_refused_with_those_that_it_takes(
+    method: str, path: str, allowed: str
+) -> None:
+    said = await ask(Site().door, method, path)
+    assert_is_problem(said, Reason.METHOD)
+    assert sorted(said.headers["allow"].split(", ")) == sorted(allowed.split(", "))

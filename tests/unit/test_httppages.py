@@ -33,7 +33,12 @@ PAGES = {
         (b"GET \xff HTTP/1.1", 404),
         (b"GET http://host/yes HTTP/1.1", 404),
         (b"POST /yes HTTP/1.1", 405),
-        (b"HEAD /yes HTTP/1.1", 405),
+        (b"HEAD /yes HTTP/1.1", 200),
+        (b"HEAD /no HTTP/1.1", 503),
+        (b"HEAD /none HTTP/1.1", 404),
+        (b"head /yes HTTP/1.1", 405),
+        (b"OPTIONS /yes HTTP/1.1", 204),
+        (b"OPTIONS * HTTP/1.1", 204),
         (b"GET /yes HTTP/2.0", 400),
         (b"GET /yes", 400),
         (b"GET  /yes HTTP/1.1", 400),
@@ -153,3 +158,24 @@ async def test_a_port_that_is_taken_is_told_with_its_name() -> None:
 async def test_an_address_that_is_none_is_told_with_its_name(host: str) -> None:
     with pytest.raises(ConfigurationError, match="http_host"):
         await serving(PAGES, host, 0).__aenter__()
+
+
+@pytest.mark.parametrize("path", ["/yes", "/no", "/none"])
+@runs_async
+async def test_a_head_request_gets_the_headers_of_a_get_and_no_body(path: str) -> None:
+    async with served() as peer:
+        got = await peer.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        headed = await peer.ask(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head, end, body = got.partition(b"\r\n\r\n")
+    assert body
+    assert headed == head + end
+    assert f"Content-Length: {len(body)}".encode() in headed
+
+
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", b"204"), ("POST", b"405"), ("DELETE", b"405")])
+@runs_async
+async def test_other_methods_are_told_which_there_are(method: str, status: bytes) -> None:
+    async with served() as peer:
+        said = await peer.ask(f"{method} /yes HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 " + status)
+    assert b"\r\nAllow: GET, HEAD, OPTIONS\r\n" in said

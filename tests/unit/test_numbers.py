@@ -1,0 +1,136 @@
+"""Numbers that a person types behind an option: what is taken, and that a refusal says what is expected."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from classifier import cli as classifier_cli
+from consumer import cli
+from consumer.configuration import load
+from consumer.errors import ConfigurationError
+
+WHOLE = "a whole number from 1 to "
+AGE = "an age, a number with s, m, h or d"
+SUBMIT = ["submit", "j.json"]
+LETTERS = ["dead-letters", "list"]
+PLAN = ["plan", "--rate", "3", "--service", "mean=0.1"]
+GENERATE = ["generate", "--out", "x.csv"]
+TRAIN = ["train", "x.csv", "--out", "m"]
+WRONG = [
+    "",
+    " ",
+    "abc",
+    "nan",
+    "inf",
+    "-inf",
+    "1,5",
+    "0x10",
+    "1_0",
+    "\u00b2",
+    "\u0663",
+    "9" * 5000,
+    "1e999",
+    "1 2",
+]
+
+
+def parsed(argv: list[str]) -> argparse.Namespace:
+    parser = classifier_cli.parser() if argv[0] in ("generate", "train") else cli.parser()
+    return parser.parse_args(argv)
+
+
+def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        parsed(argv)
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+#: The command and its option -> what is expected there, what is refused beside WRONG, and what is taken.
+OPTIONS = [
+    (SUBMIT, "--window", "a whole number from 1 to 100000", ["0", "-1", "0.5", "1e2", "1e30"], ["1", "64"]),
+    (SUBMIT, "--timeout", "a number of seconds from 0.001 to", ["0", "-1", "1e30"], ["0.5", "1e2"]),
+    (["status"], "--watch", "a number of seconds from 0.1 to 86400", ["0", "-1", "0.01", "1e30"], ["0.1", "2"]),
+    (["try", "j.json"], "--repeat", "a whole number from 1 to 1000000", ["0", "-1", "1.5"], ["3"]),
+    (LETTERS, "--limit", "a whole number from 1 to 1000000000", ["0", "-1", "1.5"], ["3"]),
+    (LETTERS, "--older-than", AGE, ["0", "-1s", "5", "1y"], ["90s", "1.5h"]),
+    (LETTERS, "--newer-than", AGE, ["0", "-1s", "5", "1y"], ["7d"]),
+    (PLAN, "--rate", "a rate above 0", ["0", "-1", "1e300", "3/y"], ["3", "0.5", "30/s", "5000/h"]),
+    (PLAN, "--target", "a target: write p50", ["0", "p95", "p95-wait=0", "p95-wait=nan"], ["p95-wait=1"]),
+    (PLAN, "--slots", "a whole number from 1 to 1000000", ["0", "-1", "0.5"], ["2"]),
+    (PLAN, "--burst", "a whole number from 1 to 1000000", ["0", "-1", "0.5"], ["2"]),
+    (PLAN, "--overhead-ms", "a number of milliseconds from 0 to", ["-1", "1e30"], ["0", "2.5"]),
+    (PLAN, "--slot-memory", "a whole number of bytes above 0", ["0", "-1", "1.5G", "2T"], ["5", "120M", "2G"]),
+    (PLAN, "--seed", "a whole number from -9223372036854775807", ["0.5", "1e3"], ["-1", "0", "7"]),
+    (GENERATE, "--per-class", "a whole number from 1 to 1000000", ["0", "-1", "0.5", "1e3"], ["1", "60"]),
+    (GENERATE, "--seed", "a whole number from 0 to", ["-1", "0.5"], ["0", "7"]),
+    (GENERATE, "--mains", "a frequency of mains: 50 or 60", ["0", "55", "-50"], ["50", "60", "50.0"]),
+    (TRAIN, "--reshuffles", "a whole number from 1 to 1000000", ["0", "-1", "0.5"], ["5"]),
+]  # fmt: skip
+NAMES = [f"{argv[0]} {option}" for argv, option, *_ in OPTIONS]
+
+
+@pytest.mark.parametrize(("argv", "option", "expected", "wrong", "_right"), OPTIONS, ids=NAMES)
+def test_what_is_no_number_for_an_option_is_refused_and_the_refusal_says_what_is_one(
+    argv: list[str],
+    option: str,
+    expected: str,
+    wrong: list[str],
+    _right: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for text in [*wrong, *WRONG]:
+        said = refusal([*argv, f"{option}={text}"], capsys)
+        assert f"argument {option}: {text[:20]!r}".rstrip("'") in said
+        assert f"is not {expected}" in said
+        assert len(said) < 300
+
+
+@pytest.mark.parametrize(("argv", "option", "_expected", "_wrong", "right"), OPTIONS, ids=NAMES)
+def test_what_is_a_number_for_an_option_is_taken(
+    argv: list[str], option: str, _expected: str, _wrong: list[str], right: list[str]
+) -> None:
+    name = option.removeprefix("--").replace("-", "_")
+    for text in right:
+        taken = getattr(parsed([*argv, f"{option}={text}"]), name)
+        if text.lstrip("-").isdecimal():
+            assert taken == int(text)
+        else:
+            assert taken
+
+
+def _types(parser: argparse.ArgumentParser) -> list[object]:
+    found: list[object] = []
+    for action in parser._actions:  # noqa: SLF001 - it has no public name
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            for below in action.choices.values():
+                found += _types(below)
+        else:
+            found.append(action.type)
+    return found
+
+
+@pytest.mark.parametrize("of", [cli, classifier_cli])
+def test_no_option_has_a_type_that_argparse_would_name_in_a_refusal(of: object) -> None:
+    """`invalid float value`, it would say, or the name of one of our functions."""
+    assert isinstance(of, type(cli))
+    assert not {int, float} & set(_types(of.parser()))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "max_memory_bytes", "max_folder_bytes", "max_stdout_bytes", "max_model_bytes", "min_free_bytes",
+        "max_worker_growth_bytes", "jobs_per_worker", "max_cpu_s", "consumer_timeout_s",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["1" + "0" * 27, "inf", "nan", "-1"])
+def test_a_setting_that_no_machine_can_have_is_refused_at_the_start(setting: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{setting} = '{value}' from --.*; expected: "):
+        load({setting: value}, {})
+
+
+def test_the_level_of_the_log_may_be_written_in_small_letters() -> None:
+    assert parsed(["--log-level", "debug", "run"]).log_level == "DEBUG"
