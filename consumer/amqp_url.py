@@ -8,6 +8,13 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
+PORT = "its port is not a number up to 65535; around an IPv6 address write [ ]"
+HOST = (
+    "its host has a character that no host has; replace <...> and ${...}, "
+    "and begin each URL of a list with its scheme"
+)
+#: What stands in a host by mistake only.
+FOREIGN = re.compile(r"[<>{}$,;\\]")
 UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 QUOTED = "there are quotes around it; remove them"
 #: Also the backquote, and what a word processor makes of them.
@@ -16,7 +23,7 @@ QUOTES = tuple("\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb")
 
 def split_urls(urls: str) -> tuple[str, ...]:
     """Take the list apart. A comma may stand in a password, but not before the beginning of the next URL."""
-    return tuple(re.split(r"[\s,]+(?=amqps?://)", urls.strip()))
+    return tuple(re.split(r"(?i)[\s,]+(?=amqps?://)", urls.strip()))
 
 
 def check_url(url: str) -> None:
@@ -47,11 +54,13 @@ def _check(url: str, scheme: str, kind: str) -> None:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:  # its message would quote a piece of the password
-        raise ValueError(UNQUOTED) from None
+        raise ValueError(UNQUOTED if "@" in url else PORT) from None  # without a login there is no password
     query = "" if scheme == "http" else parts.query
     if "@" in parts.path + query or parts.fragment or (scheme == "http" and parts.query):
         raise ValueError(UNQUOTED)
-    if not parts.hostname or re.search(r"\s", url):
+    if parts.hostname and FOREIGN.search(parts.hostname):
+        raise ValueError(f"not {kind} URL: {HOST}")
+    if not parts.hostname or re.search(r"[\s\x00-\x1f\x7f]", url):
         raise ValueError(f"not {kind} URL: a host is missing, or there is a blank in it")
 
 
@@ -62,7 +71,7 @@ def _slip(url: str, scheme: str) -> str | None:
     if _is_quoted(url):
         return QUOTED
     if re.match(rf"{scheme}s?://", url, re.IGNORECASE):
-        return None
+        return "there are several, without a blank between them" if url.count("://") > 1 else None
     wanted = f"{scheme}:// or {scheme}s://"
     return f"{_beginning(url, scheme)}; it must begin with {wanted}"
 

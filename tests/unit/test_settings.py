@@ -473,6 +473,13 @@ def test_jobs_of_a_batch_are_short_unless_the_cap_says_otherwise() -> None:
         ("export AMQP_URL=amqp://u:hunter2@h", "a variable's name stands before it"),
         (" ", "it is empty"),
         ("amqp://", "a host is missing"),
+        ("amqp://h:many", "its port is not a number"),
+        ("amqp://h:65536", "its port is not a number"),
+        ("amqp://::1", "around an IPv6 address write [ ]"),
+        ("amqp://u:hunter2@a;amqp://u:hunter2@b", "there are several, without a blank"),
+        ("amqp://u:hunter2@h,localhost", "its host has a character that no host has"),
+        ("amqp://u:hunter2@${HOST}", "its host has a character that no host has"),
+        ("amqp://u:hunter2@<host>", "its host has a character that no host has"),
     ],
 )
 def test_a_url_with_a_common_slip_is_refused_by_that_name(url: str, told: str) -> None:
@@ -495,6 +502,10 @@ def test_the_management_url_is_refused_in_the_same_words(url: str, told: str) ->
     message = complaint({}, {"CONSUMER_MANAGEMENT_URL": url})
     assert told in message
     assert SECRET not in message
+
+
+def test_schemes_may_be_in_capitals_in_a_list_too() -> None:
+    assert len(load({}, {"CONSUMER_AMQP_URL": "AMQP://a AMQPS://b"}).amqp_urls) == 2
 
 
 @pytest.mark.parametrize("host", ['"statsd"', "http://statsd", "statsd/", "a b", "statsd:8125", "statsd:"])
