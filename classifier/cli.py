@@ -10,7 +10,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -32,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         given.command(given)
-        sys.stdout.flush()
+        _flush()
     except BrokenPipeError:
-        # The reader (`head`, say) has enough. Python flushes stdout again at exit, which must not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`head`, say) has enough.
+        _drop_stdout()
     except (datasets.DataError, model.ModelError, JobError, RefusedError) as refused:
         sys.stderr.write(f"classifier: {refused}\n")
         return EXIT_FAILED
@@ -68,6 +69,8 @@ def _new_model(out: Path) -> Path:
 
 
 def _model_path(given: Path) -> Path:
+    if not given.name:
+        raise RefusedError(f"{given} is a folder, not a model: give a name, such as models/pumps")
     return given if given.suffix == model.SUFFIX else given.with_name(given.name + model.SUFFIX)
 
 
@@ -164,7 +167,29 @@ def _generate(given: argparse.Namespace) -> None:
 
 
 def _say(*lines: str) -> None:
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    with _writing():
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _flush() -> None:
+    with _writing():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as full:
+        _drop_stdout()
+        raise RefusedError(f"cannot write to standard output: {full.strerror}") from None
+
+
+def _drop_stdout() -> None:
+    """Python flushes stdout again at exit, which must not fail too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -189,7 +189,7 @@ def _by_content(records: list[Record], table: Table, usual: str, *, required: bo
     firsts = [_first(record, table) for record in records]
     numeric = [first for first in firsts if first is not None]
     lasts = [number(record.cells[-1], decimal_comma=table.decimal_comma) for record in records if record.cells[1:]]
-    if len(numeric) == len(records):
+    if records and len(numeric) == len(records):
         if _rises(firsts, _RISING_FIRST):
             raise FormatError("", _rising_message(1))
         missing = any(is_missing(record.cells[-1]) for record in records)

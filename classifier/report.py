@@ -29,7 +29,7 @@ def read_line(path: Path, data: DataSet) -> str:
     shortest, longest = data.lengths
     points = f"{_range(shortest, longest)} point{'s' if longest > 1 else ''}"
     signals = f"{len(data)} signal{'s' if len(data) > 1 else ''}"
-    return "; ".join([f"{path}: {signals} of {points}", _labels(data.classes), *data.assumed])
+    return "; ".join([f"{_printable(str(path))}: {signals} of {points}", _labels(data.classes), *data.assumed])
 
 
 def times_line(fitted: Fitted) -> str:
@@ -86,10 +86,14 @@ def _origin(manifest: Manifest) -> dict[str, str]:
 def _labels(classes: Sequence[str]) -> str:
     if not classes:
         return "no labels"
-    # Foreign text: a label may hold a line break or a terminal's control characters.
-    shown = [name if name.isprintable() else repr(name) for name in classes[:_LABELS_SHOWN]]
+    shown = [_printable(name) for name in classes[:_LABELS_SHOWN]]
     more = f" and {len(classes) - _LABELS_SHOWN} more" if len(classes) > _LABELS_SHOWN else ""
     return f"labels: {', '.join(shown)}{more}"
+
+
+def _printable(text: str) -> str:
+    """Foreign text in one line: labels and names of files may hold line breaks, or bytes that are no UTF-8."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _range(shortest: int, longest: int) -> str:
