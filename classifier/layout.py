@@ -7,6 +7,7 @@ refused. Where labels and samples cannot be told apart the file is refused, too:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,6 +44,7 @@ _RISING_FIRST: Final = 3
 _RISING_LATER: Final = 5
 _DISTINCT_SHARE: Final = 0.5
 _COUNTED: Final = 3
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{4}|\d\d?:\d\d")
 
 _DROP: Final = "remove that column (pandas: to_csv(..., index=False))"
 _NAME_LABELS: Final = "give the file a header line, such as 'label,samples'"
@@ -186,6 +188,8 @@ def _refuse_long(records: Sequence[Record], names: Sequence[str], width: int) ->
 
 
 def _by_content(records: list[Record], table: Table, usual: str, *, required: bool) -> Layout:
+    if records and all(_DATE.match(record.cells[0]) for record in records):
+        raise FormatError("", f"the first column holds times such as {records[0].cells[0]}, no labels: {_DROP}")
     firsts = [_first(record, table) for record in records]
     numeric = [first for first in firsts if first is not None]
     lasts = [number(record.cells[-1], decimal_comma=table.decimal_comma) for record in records if record.cells[1:]]

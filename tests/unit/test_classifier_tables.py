@@ -141,6 +141,8 @@ def test_numbers_that_may_be_labels_or_samples_need_a_header(tmp_path: Path, tex
         ("0.5;1.5;2\n0.75;3;4\n9;5;6\n", "column 1 rises from line to line"),
         ("n,a,label\n10,1,up\n20,3,down\n35,2,up\n", "column 1 rises from line to line"),
         ("".join(f"up,{at},0.5,{at % 3}\n" for at in range(6)), "column 2 rises from line to line"),
+        ("2024-01-02,1.5,2\n2024-01-01,2.5,3\n", "the first column holds times such as 2024-01-02, no labels"),
+        ("12:30:01;1,5;2\n12:30:02;2,5;3\n", "the first column holds times such as 12:30:01, no labels"),
         ("file,a,label\nx.wav,1,up\ny.wav,3,down\n", "column 1, 'file', holds text such as 'x.wav'.*: remove it"),
         ("a,state\n1,up\n3,down\n", "column 2, 'state', holds text such as 'up'.*: call it 'label'"),
         ("label,class,a\nup,up,1\n", "column 2, 'class', holds text"),
