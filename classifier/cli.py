@@ -11,11 +11,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from classifier import datasets, model, trust
+from classifier import datasets, jobsfile, model, trust
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.folder import is_name, models_folder
@@ -35,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         given.command(given)
-        sys.stdout.flush()
+        _flush()
     except BrokenPipeError:
-        # The reader (`head`, say) has enough. Python flushes stdout again at exit, which must not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`head`, say) has enough.
+        _drop_stdout()
     except (datasets.DataError, model.ModelError, JobError, RefusedError) as refused:
         sys.stderr.write(f"classifier: {refused}\n")
         return EXIT_FAILED
@@ -71,6 +73,8 @@ def _new_model(out: Path) -> Path:
 
 
 def _model_path(given: Path) -> Path:
+    if not given.name:
+        raise RefusedError(f"{given} is a folder, not a model: give a name, such as models/pumps")
     return given if given.suffix == model.SUFFIX else given.with_name(given.name + model.SUFFIX)
 
 
@@ -79,33 +83,34 @@ def _predict(given: argparse.Namespace) -> None:
 
     folder = given.models or models_folder()
     if datasets.is_data(given.file):
-        answers = classify_all(datasets.read(given.file).signals, folder, given.model)
+        data = datasets.read(given.file, required=False)
+        answers = classify_all(data.signals, folder, given.model)
+        _describe(given.file, data)
         _say(*map(json.dumps, answers))
         return
-    for place, job in _jobs_in(given.file):
-        try:
-            answer = classify(job | ({"model": given.model} if given.model else {}), folder)
-        except JobError as bad:
-            raise RefusedError(f"{place}: {bad}") from None
-        _say(json.dumps(answer))
+    entries = jobsfile.read(given.file)
+    faults = 0
+    for place, job, fault in entries:
+        wrong = f"{place} {fault}"
+        if job is not None:
+            try:
+                _say(json.dumps(classify(job | ({"model": given.model} if given.model else {}), folder)))
+                continue
+            except JobError as bad:
+                wrong = f"{place}: {bad}"
+        if len(entries) == 1:
+            raise RefusedError(wrong)
+        faults += 1
+        sys.stderr.write(f"classifier: {wrong}\n")
+    if faults:
+        raise RefusedError(f"{faults} of {len(entries)} jobs in {given.file} have no answer")
 
 
-def _jobs_in(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """The jobs of a JSON file (one job) or a JSON lines file (one a line), each with its place."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as unreadable:
-        raise RefusedError(f"cannot read {path}: {unreadable}") from None
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    for number, body in lines if path.suffix == ".jsonl" else [(0, text)]:
-        place = f"{path}, line {number}" if number else str(path)
-        try:
-            job = json.loads(body)
-        except ValueError as malformed:
-            raise RefusedError(f"{place} is neither JSON nor a data set by its name: {malformed}") from None
-        if not isinstance(job, dict):
-            raise RefusedError(f'{place} is not a job: {{"signal": [numbers]}} is one')
-        yield place, job
+def _describe(path: Path, data: datasets.DataSet) -> None:
+    """Report what was read on stderr: stdout is for answers and jobs."""
+    from classifier import report  # noqa: PLC0415 - see the module's docstring
+
+    sys.stderr.write(f"{report.read_line(path, data)}\n")
 
 
 def _info(given: argparse.Namespace) -> None:
@@ -148,9 +153,11 @@ def _trust(given: argparse.Namespace) -> None:
 
 
 def _jobs(given: argparse.Namespace) -> None:
-    data = datasets.read(given.data)
+    data = datasets.read(given.data, required=given.labels)
+    if given.describe:
+        _describe(given.data, data)
     chosen = {"model": given.model} if given.model else {}
-    for signal, label in zip(data.signals, data.labels, strict=True):
+    for signal, label in zip_longest(data.signals, data.labels):
         expected = {"expected": label} if given.labels else {}
         _say(json.dumps({"signal": signal.tolist(), **chosen, **expected}))
 
@@ -164,7 +171,29 @@ def _generate(given: argparse.Namespace) -> None:
 
 
 def _say(*lines: str) -> None:
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    with _writing():
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _flush() -> None:
+    with _writing():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as full:
+        _drop_stdout()
+        raise RefusedError(f"cannot write to standard output: {full.strerror}") from None
+
+
+def _drop_stdout() -> None:
+    """Python flushes stdout again at exit, which must not fail too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -198,7 +227,12 @@ def _add_train(commands: _Commands) -> None:
 def _add_predict(commands: _Commands) -> None:
     parser = commands.add_parser("predict", help="answer signals, one line of JSON each")
     parser.set_defaults(command=_predict)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a data set, a job (.json) or jobs (.jsonl)")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a data set, a job, or a job per line (.jsonl, .ndjson); `-` is standard input",
+    )
     parser.add_argument("--model", metavar="NAME", help="else each job's own, the only one, or 'default'")
     parser.add_argument("--models", type=Path, metavar="DIR", help="else CONSUMER_MODELS_DIR, or models")
 
@@ -223,6 +257,7 @@ def _add_jobs(commands: _Commands) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="signals: .ts, .tsv, .csv or .npz")
     parser.add_argument("--model", metavar="NAME", help="name this model in every job")
     parser.add_argument("--labels", action="store_true", help='put the label into the job, as "expected"')
+    parser.add_argument("--describe", action="store_true", help="report on stderr how the file was understood")
 
 
 def _add_generate(commands: _Commands) -> None:

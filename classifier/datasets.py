@@ -1,4 +1,4 @@
-"""A data set: labelled signals, each checked when it was read; what comes from here needs no second look.
+"""A data set: signals, as a rule with labels. Each was checked when it was read, and needs no second look.
 
 The format follows from the file's name; `formats.py` describes each. An error names the file, the place in
 it and the remedy, and ends the reading: a data set is read whole or not at all.
@@ -7,15 +7,16 @@ it and the remedy, and ends the reading: a data set is read whole or not at all.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
-from classifier import formats
+from classifier import arrays, formats
 from classifier.signals import Signal, SignalError, checked_array
+from classifier.textfile import FormatError
 
 _Function = TypeVar("_Function")
 
@@ -26,13 +27,17 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSet:
-    """Signals and their labels, as many of the one as of the other."""
+    """Signals and their labels, as many of the one as of the other; or no labels, where none were required.
+
+    `assumed` is what the reader found out about the file by itself, in a few words each.
+    """
 
     signals: tuple[Signal, ...]
     labels: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.signals)
 
     def __add__(self, other: DataSet) -> DataSet:
         return DataSet(self.signals + other.signals, self.labels + other.labels)
@@ -64,17 +69,25 @@ class DataSet:
         return digest.hexdigest()
 
 
-_READERS: Final[dict[str, Callable[[Path], Iterator[formats.Row]]]] = {
+class _Reader(Protocol):
+    def __call__(self, path: Path, *, required: bool) -> formats.Reading: ...
+
+
+_READERS: Final[dict[str, _Reader]] = {
     ".ts": formats.read_ts,
     ".tsv": formats.read_tsv,
     ".csv": formats.read_csv,
-    ".npz": formats.read_npz,
+    ".npz": arrays.read_npz,
 }
 _WRITERS: Final[dict[str, Callable[[Path, Sequence[Signal], Sequence[str]], None]]] = {
     ".ts": formats.write_ts,
     ".csv": formats.write_csv,
-    ".npz": formats.write_npz,
+    ".npz": arrays.write_npz,
 }
+
+
+# "None" and "-" may be classes.
+_NO_LABELS: Final = frozenset({"nan", "?", "<na>"})
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
@@ -82,8 +95,8 @@ def in_order(labels: Iterable[str]) -> list[str]:
     return sorted(labels, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
 
 
-def read(path: Path) -> DataSet:
-    """Read a labelled data set.
+def read(path: Path, *, required: bool = True) -> DataSet:
+    """Read a data set, with labels unless they are not `required` and the file has none.
 
     Raises:
         DataError: the file cannot be read, is not of the format its name says, or holds a bad signal or no
@@ -91,14 +104,16 @@ def read(path: Path) -> DataSet:
     """
     reader = _for_suffix(path, _READERS)
     try:
-        rows = [(_labelled(row), _checked(row)) for row in reader(path)]
+        rows, assumed = reader(path, required=required)
+        signals = tuple(_checked(row) for row in rows)
+        labels = tuple(_labelled(row, row.label) for row in rows if row.label is not None)
     except OSError as unreadable:
         raise DataError(f"cannot read {path}: {unreadable.strerror or unreadable}") from None
-    except formats.FormatError as wrong:
+    except FormatError as wrong:
         raise DataError(f"{path}{wrong.place and ', ' + wrong.place}: {wrong}") from None
     if not rows:
-        raise DataError(f"{path} holds no signal: give at least one, with its label")
-    return DataSet(tuple(signal for _, signal in rows), tuple(label for label, _ in rows))
+        raise DataError(f"{path} holds no signal: give at least one{', with its label' if required else ''}")
+    return DataSet(signals, labels, assumed)
 
 
 def write(path: Path, data: DataSet) -> None:
@@ -113,7 +128,7 @@ def write(path: Path, data: DataSet) -> None:
         writer(path, data.signals, data.labels)
     except OSError as unwritable:
         raise DataError(f"cannot write {path}: {unwritable.strerror or unwritable}") from None
-    except formats.FormatError as wrong:
+    except FormatError as wrong:
         raise DataError(str(wrong)) from None
 
 
@@ -129,14 +144,18 @@ def _for_suffix(path: Path, functions: dict[str, _Function]) -> _Function:
         raise DataError(f"{path}: the name must end in one of {', '.join(functions)}") from None
 
 
-def _labelled(row: formats.Row) -> str:
-    if not row.label:
-        raise formats.FormatError(row.place, "the label is empty: every signal needs one")
-    return row.label
+def _labelled(row: formats.Row, label: str) -> str:
+    if not label:
+        raise FormatError(row.place, "the label is empty: every signal needs one")
+    if label.lower() in _NO_LABELS:
+        raise FormatError(
+            row.place, f"the label is {label!r}, which says that it is missing: every signal needs one"
+        )
+    return label
 
 
 def _checked(row: formats.Row) -> Signal:
     try:
         return checked_array(row.samples)
     except SignalError as bad:
-        raise formats.FormatError(row.place, str(bad)) from None
+        raise FormatError(row.place, str(bad)) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
@@ -30,6 +31,14 @@ def save(path: Path, evaluation: Evaluation, data: DataSet) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    # A label is text, whatever dollar signs are in it: as mathematics it may not even parse.
+    with rc_context({"text.parse_math": False}):
+        figure = _figure(evaluation, data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="png", dpi=110, bbox_inches="tight", pad_inches=0.2)
+
+
+def _figure(evaluation: Evaluation, data: DataSet) -> Figure:
     rows = (len(evaluation.classes) + 1) // 2
     side = max(5.5, 0.62 * len(evaluation.classes))
     # Not through pyplot: that would choose a screen, and keep the figure.
@@ -42,8 +51,7 @@ def save(path: Path, evaluation: Evaluation, data: DataSet) -> None:
         f"{evaluation.balanced_accuracy:.3f}; right: a typical signal of each class (value over point)",
         fontsize=13,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=110, bbox_inches="tight", pad_inches=0.2)
+    return figure
 
 
 def _draw_confusion(axes: Axes, evaluation: Evaluation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from classifier.datasets import DataSet
@@ -14,12 +15,21 @@ if TYPE_CHECKING:
 
 _SHORT_NAME: Final = 3
 _FIGURE_WIDTH: Final = 11
+_LABELS_SHOWN: Final = 12
 
 
 def data_line(name: str, data: DataSet) -> str:
     """A data set in one line."""
     shortest, longest = data.lengths
     return f"{name:<8} {len(data)} signals, {len(data.classes)} classes, {_range(shortest, longest)} points"
+
+
+def read_line(path: Path, data: DataSet) -> str:
+    """What was read from a file, and what was assumed about it, in one line."""
+    shortest, longest = data.lengths
+    points = f"{_range(shortest, longest)} point{'s' if longest > 1 else ''}"
+    signals = f"{len(data)} signal{'s' if len(data) > 1 else ''}"
+    return "; ".join([f"{_printable(str(path))}: {signals} of {points}", _labels(data.classes), *data.assumed])
 
 
 def times_line(fitted: Fitted) -> str:
@@ -71,6 +81,19 @@ def trust_line(refusal: str | None) -> str:
 def _origin(manifest: Manifest) -> dict[str, str]:
     pickled = manifest.converted_from
     return {"converted from": f"the pickle with sha256 {pickled}"} if pickled else {}
+
+
+def _labels(classes: Sequence[str]) -> str:
+    if not classes:
+        return "no labels"
+    shown = [_printable(name) for name in classes[:_LABELS_SHOWN]]
+    more = f" and {len(classes) - _LABELS_SHOWN} more" if len(classes) > _LABELS_SHOWN else ""
+    return f"labels: {', '.join(shown)}{more}"
+
+
+def _printable(text: str) -> str:
+    """Foreign text in one line: labels and names of files may hold line breaks, or bytes that are no UTF-8."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _range(shortest: int, longest: int) -> str:

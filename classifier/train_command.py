@@ -74,8 +74,10 @@ def _read(wanted: Wanted) -> Generator[str, None, tuple[DataSet, DataSet]]:
     training = datasets.read(wanted.data)
     if wanted.test:
         test = datasets.read(wanted.test)
+        yield from (report.read_line(wanted.data, training), report.read_line(wanted.test, test))
     else:
         yield f"no --test: {train.HOLD_OUT:.0%} of the signals are held out to test on, class by class"
+        yield report.read_line(wanted.data, training)
         training, test = train.hold_out(training)
     yield from (report.data_line("training", training), report.data_line("test", test))
     return training, test

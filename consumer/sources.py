@@ -6,11 +6,13 @@ takes numpy, which is not imported here: a process of the classifier's command d
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -19,11 +21,16 @@ from pydantic_core import from_json
 
 from consumer import ourpython
 from consumer.errors import ConfigurationError
+from consumer.escaped import escaped
 
 #: What `classifier jobs` reads.
 DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")
+#: A job per line, whatever the lines hold.
+LINE_SUFFIXES = (".jsonl", ".ndjson")
 #: What else is taken from a folder; a file that is named may be called as it likes.
-JOB_SUFFIXES = (".json", ".jsonl", ".ndjson")
+JOB_SUFFIXES = (".json", *LINE_SUFFIXES)
+_LONGEST_NOTE = 1000
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +86,14 @@ def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
 
 
 def _read(name: str, stdin: TextIO) -> bytes:
+    if name == "-":
+        return stdin.buffer.read()
+    path = Path(name)
     try:
-        return stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        # Reading a named pipe without a writer would never end; the shell's <(command) has one.
+        if path.is_fifo() and not path.is_relative_to("/dev/fd"):
+            raise ConfigurationError(f"{name} is a named pipe: give a file, or `-` and redirect it")
+        return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
 
@@ -88,23 +101,52 @@ def _read(name: str, stdin: TextIO) -> bytes:
 def _converted(name: str, model: str | None) -> bytes:
     # Neither a file's name nor a model's is taken for a flag.
     chosen = [f"--model={model}"] if model else []
-    command = ourpython.command("classifier", "jobs", *chosen, "--", name, path=os.environ.get("PYTHONPATH", ""))
+    arguments = ("jobs", "--describe", *chosen, "--", name)
+    command = ourpython.command("classifier", *arguments, path=os.environ.get("PYTHONPATH", ""))
     environment = ourpython.without_path(os.environ)
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours
+    said = done.stderr.decode(errors="replace").strip().splitlines()
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConfigurationError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")
+    if said:
+        sys.stderr.write(escaped(said[-1], _LONGEST_NOTE) + "\n")  # how the table was understood
     return done.stdout
 
 
 def split_jobs(name: str, content: bytes) -> Iterator[Source]:
-    """Tell one job, perhaps over many lines, from a job per line: there the first line is JSON by itself."""
+    """Tell one job, perhaps over many lines, from a job per line.
+
+    Line files (`.jsonl`, `.ndjson`) have a job per line. So has other content if its first line is JSON by itself,
+    or if it is no JSON as a whole and at least half of its lines are JSON objects: a broken line fails alone.
+    """
+    by_line = Path(name).suffix.lower() in LINE_SUFFIXES
+    content = _utf8(content, by_line=by_line)
     lines = content.split(b"\n")
     filled = [line for line in lines if line.strip()]
-    if len(filled) > 1 and _is_json(filled[0]):
+    if by_line or (len(filled) > 1 and _are_jobs(content, filled)):
         yield from _numbered(name, lines)
     elif filled:
         yield Source(name, content)
+
+
+def _utf8(content: bytes, *, by_line: bool) -> bytes:
+    """Drop a byte-order mark. UTF-16, whose line feeds are two bytes, is recoded where it looks like jobs."""
+    if content.startswith(_UTF_16):
+        try:
+            text = content.decode("utf-16")
+        except UnicodeDecodeError:
+            return content
+        return text.encode() if by_line or text.lstrip().startswith(("{", "[")) else content
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def _are_jobs(content: bytes, lines: Sequence[bytes]) -> bool:
+    if _is_json(lines[0]):
+        return True
+    if _is_json(content):
+        return False
+    objects = sum(line.lstrip().startswith(b"{") and _is_json(line) for line in lines)
+    return 2 * objects >= len(lines)
 
 
 def _numbered(name: str, lines: Iterable[bytes]) -> Iterator[Source]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-TARGETS = ("contract", "messages", "settings")
+TARGETS = ("contract", "messages", "settings", "tables")
 
 
 def module_name(target: str) -> str:

@@ -14,7 +14,7 @@ from fuzz import module_name
 
 
 def main(name: str, arguments: list[str]) -> None:
-    with atheris.instrument_imports(include=["consumer", "pamqp"]):
+    with atheris.instrument_imports(include=["classifier", "consumer", "pamqp"]):
         target = importlib.import_module(module_name(name))
     atheris.Setup([name, *arguments], target.one)
     atheris.Fuzz()

@@ -204,6 +204,10 @@ def test_a_reader_that_has_enough_is_no_error(home: Path) -> None:
         (("predict", "test.npz", "--models", "nowhere"), "no models in 'nowhere': make one with"),
         (("predict", "report.txt"), "report.txt is neither JSON nor a data set by its name"),
         (("info", "models/none"), "cannot read the model models/none.model: No such file"),
+        (("train", "train.csv", "--out", ""), ". is a folder, not a model: give a name"),
+        (("trust", "."), ". is a folder, not a model: give a name"),
+        (("predict", "models"), "cannot read models: this is a folder: give a file"),
+        (("generate", "--out", "train.csv/x.csv"), "cannot write train.csv/x.csv: "),
         (("jobs", "report.txt"), "the name must end in one of .ts, .tsv, .csv, .npz"),
     ],
 )
@@ -213,6 +217,69 @@ def test_a_users_mistake_is_one_line_and_exit_code_1(home: Path, arguments: tupl
     assert result.stderr.startswith("classifier: ")
     assert reason in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_broken_line_of_jobs_is_reported_with_its_number_and_fails_alone(home: Path, tmp_path: Path) -> None:
+    lines = classifier("jobs", "test.npz", folder=home).stdout.splitlines()[:2]
+    answers = classifier("predict", "test.npz", folder=home).stdout.splitlines()[:2]
+    content = "\ufeff# by us\n" + lines[0] + "\r\n\r\n[" + "[" * 3000 + "\n" + lines[1] + '\n{"signal": []}\n'
+    (tmp_path / "x.ndjson").write_bytes(content.encode())
+    for arguments, given in (((tmp_path / "x.ndjson",), None), (("-",), content.encode())):
+        result = subprocess.run(
+            [sys.executable, "-m", "classifier", "predict", *arguments],
+            cwd=home,
+            input=given,
+            capture_output=True,
+            check=False,
+        )
+        assert result.stdout.decode().splitlines() == answers
+        *faults, last = result.stderr.decode().splitlines()
+        name = arguments[0]
+        assert [fault.partition(" is ")[0] for fault in faults[:2]] == [
+            f"classifier: {name}, line 1",
+            f"classifier: {name}, line 4",
+        ]
+        assert faults[2].startswith(f"classifier: {name}, line 6: signal is empty")
+        assert last == f"classifier: 3 of 5 jobs in {name} have no answer"
+        assert result.returncode == 1
+
+
+def test_predict_and_train_tell_how_a_table_was_understood(home: Path, tmp_path: Path) -> None:
+    labelled = "".join(f"{'up' if at % 2 else 'down'};{at % 3},5;{at % 5},25\n" for at in range(24))
+    (tmp_path / "x.csv").write_text(labelled, encoding="utf-8")
+    (tmp_path / "y.csv").write_text("1.5,2,3\n0.25,2,3\n", encoding="utf-8")
+    told = "x.csv: 24 signals of 2 points; labels: down, up; separated by semicolons; decimal commas"
+    trained = classifier("train", "x.csv", "--out", "models/x", folder=tmp_path)
+    assert (trained.returncode, trained.stdout.splitlines()[1]) == (0, told)
+    predicted = classifier("predict", tmp_path / "y.csv", folder=home)
+    assert predicted.stderr == f"{tmp_path / 'y.csv'}: 2 signals of 3 points; no labels\n"
+    assert len(predicted.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", ["train x --out y", "predict x.json", "jobs x"])
+def test_what_is_no_file_is_refused_rather_than_waited_for(tmp_path: Path, command: str) -> None:
+    name, *rest = command.split()
+    os.mkfifo(tmp_path / "x.csv")
+    os.mkfifo(tmp_path / "x.json")
+    arguments = ["x.csv" if word == "x" else word for word in rest]
+    result = classifier(name, *arguments, folder=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.endswith("this is a named pipe: give a file\n")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(home: Path) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "classifier", "jobs", "train.csv"],
+            cwd=home,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr == "classifier: cannot write to standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize(

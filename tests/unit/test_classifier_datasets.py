@@ -63,6 +63,22 @@ def test_an_npz_file_with_padded_signals_is_read(tmp_path: Path) -> None:
     assert content(datasets.read(path)) == [("7", [1.0, 2.0]), ("8", [3.0, 4.0, 5.0])]
 
 
+def test_labels_of_bytes_are_text(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", signals=np.ones((2, 1)), labels=np.array([b"0", "\u00fcp".encode()]))
+    assert datasets.read(tmp_path / "x.npz").labels == ("0", "\u00fcp")
+
+
+def test_signals_without_labels_are_read_where_none_are_required(
+    tmp_path: Path, file: Callable[[str, str | bytes], Path]
+) -> None:
+    np.savez(tmp_path / "x.npz", signals=np.array([[1.0, 2.0], [3.0, np.nan]]))
+    text = "@univariate true\n@classLabel false\n@data\n1,2\n# a comment\n3\n"
+    for path in (tmp_path / "x.npz", file("x.ts", text)):
+        data = datasets.read(path, required=False)
+        assert data.labels == ()
+        assert [signal.tolist() for signal in data.signals] == [[1.0, 2.0], [3.0]]
+
+
 def test_an_npz_file_with_values_and_lengths_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, values=np.arange(4), lengths=np.array([3, 1]), labels=np.array(["a", "b"]))
@@ -104,13 +120,15 @@ def test_the_digest_tells_labels_samples_and_their_division_apart() -> None:
         ("x.ts", "@univariate false\n@data\n", "line 1: only univariate signals are read"),
         ("x.ts", "@timeStamps TRUE\n@data\n", "line 1: time stamps are not read"),
         ("x.ts", "@classLabel false\n@data\n", "line 1: the signals have no labels"),
+        ("x.ts", "@targetlabel true\n@data\n1,2:0.5\n", "line 1: a regression file, whose targets are no classes"),
+        ("x.ts", TS_HEAD + "(0,1.5),(1,2.5):a\n", "line 6: time stamps are not read"),
         ("x.tsv", "a\t1\nb\n", "line 2: signal is empty"),
         ("x.tsv", "a\tNaN\tNaN\n", "line 1: signal is empty"),
         ("x.tsv", "a\t1\tNaN\t2\n", r"line 1: signal\[1\] is NaN"),
         ("x.csv", "a,1,inf\n", r"line 1: signal\[1\] is Infinity"),
         ("x.csv", "a,1\n\nb,1,,2\n", "line 3: sample 1 is '', which is not a number"),
         ("x.csv", "t0,t1,label\n1,2,a\n1,2\n", "line 3: 2 columns, and the label belongs into column 3"),
-        ("x.csv", "t0,t1,class\n", "line 1: sample 0 is 't1', which is not a number: name the label's column"),
+        ("x.csv", "t0,t1,class\n", "holds no signal"),
         ("x.csv", "\n", "holds no signal"),
         ("x.csv", b"a,\xff\n", "not UTF-8 text"),
         ("x.npz", "PK", "not a readable .npz"),
@@ -143,6 +161,19 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ({"labels": np.array(["a"]), "values": np.ones(3), "lengths": np.array([2])}, "add up to the 3"),
         ({"labels": np.array(["a", "b"]), "values": np.ones(3), "lengths": np.array([4, -1])}, "add up"),
         ({"labels": np.array(["a"]), "values": np.ones(3), "lengths": np.array([3.0])}, "must be counts"),
+        ({"labels": np.array("a"), "signals": np.ones((1, 3))}, "labels: an array of <U1 with 0 dimensions"),
+        ({"labels": np.array([1j]), "signals": np.ones((1, 3))}, "labels: an array of complex128"),
+        ({"labels": np.array([np.nan]), "signals": np.ones((1, 3))}, "labels: a label is NaN"),
+        ({"labels": np.array([b"\xff"]), "signals": np.ones((1, 3))}, "labels: a label is not Unicode text"),
+        ({"labels": np.array(["\ud800"]), "signals": np.ones((1, 3))}, "labels: a label is not Unicode text"),
+        ({"labels": np.array(["a"]), "signals": np.array(1.0)}, "float64 with 0 dimensions; numbers in 2"),
+        ({"labels": np.array(["a"]), "signals": np.ones((1, 3), complex)}, "signals: an array of complex128"),
+        ({"labels": np.array(["a"]), "signals": np.ones((1, 3), "M8[s]")}, "signals: an array of datetime64"),
+        ({"labels": np.array(["a"]), "signals": np.ones((1, 2, 3))}, "with 3 dimensions; numbers in 2"),
+        (
+            {"labels": np.array(["a"] * 3), "values": np.ones(3), "lengths": np.array([2**63, 2**63, 3], "u8")},
+            "add up to the 3",
+        ),
         ({"labels": np.array(["a"]), "signals": np.array([[1.0, np.inf]])}, r"signal 0: signal\[1\]"),
     ],
 )

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,7 +43,13 @@ PRETTY = b'{\n  "signal": [\n    1\n  ]\n}\n'
         (b'\n{"a": 1}\n\n \n{"a": 2}', [("f:2", b'{"a": 1}'), ("f:5", b'{"a": 2}')]),
         (b'{"a": 1}\nnot JSON\n', [("f:1", b'{"a": 1}'), ("f:2", b"not JSON")]),
         (b"not JSON", [("f", b"not JSON")]),
-        (b"not JSON\n{}\n", [("f", b"not JSON\n{}\n")]),
+        (b"not JSON\n{}\n", [("f:1", b"not JSON"), ("f:2", b"{}")]),
+        (b"# by us\n{}\n{\n{}\n", [("f:1", b"# by us"), ("f:2", b"{}"), ("f:3", b"{"), ("f:4", b"{}")]),
+        (b"\xef\xbb\xbf{}\n{}\n", [("f:1", b"{}"), ("f:2", b"{}")]),
+        (b"\xef\xbb\xbf" + PRETTY, [("f", PRETTY)]),
+        ("{}\n[]\n".encode("utf-16"), [("f:1", b"{}"), ("f:2", b"[]")]),
+        (PRETTY[:-3], [("f", PRETTY[:-3])]),
+        (b'{\n"a": [\n{},\n{}\n],,\n}', [("f", b'{\n"a": [\n{},\n{}\n],,\n}')]),
         (b"\xff\xfe\n\xff", [("f", b"\xff\xfe\n\xff")]),
         (b"", []),
         (b" \n\t\n", []),
@@ -53,8 +60,45 @@ def test_a_file_holds_one_job_or_a_job_per_line(content: bytes, jobs: list[tuple
 
 
 def test_a_first_line_that_is_nested_too_deep_is_sent_like_any_other() -> None:
-    content = b"[" * 100_000 + b"\n{}"
-    assert list(split_jobs("f", content)) == [Source("f", content)]
+    deep = b"[" * 100_000
+    assert list(split_jobs("f", deep + b"\n{}")) == [Source("f:1", deep), Source("f:2", b"{}")]
+
+
+@pytest.mark.parametrize("name", ["f.jsonl", "f.ndjson", "f.JSONL", "f.NDJson"])
+@pytest.mark.parametrize(
+    ("content", "jobs"),
+    [
+        (b'{"a": 1}', {1: b'{"a": 1}'}),
+        (b"not JSON\n{\n{}", {1: b"not JSON", 2: b"{", 3: b"{}"}),
+        (b"# by us\n{}\n", {1: b"# by us", 2: b"{}"}),
+        (PRETTY, {number: line for number, line in enumerate(PRETTY.splitlines(), start=1) if line}),
+        (b"\xef\xbb\xbf{}\n{}\n", {1: b"{}", 2: b"{}"}),
+        (b"\n \r\n\r\n{}\r\n", {4: b"{}\r"}),
+        ('{"a": "\u2028\x85\x0b"}\n{}'.encode(), {1: '{"a": "\u2028\x85\x0b"}'.encode(), 2: b"{}"}),
+        (b'{"a": "\xff"}\n{}', {1: b'{"a": "\xff"}', 2: b"{}"}),
+        ("x\n{}\n".encode("utf-16"), {1: b"x", 2: b"{}"}),
+        (b"\xef\xbb\xbf\n", {}),
+    ],
+)
+def test_a_file_of_json_lines_holds_a_job_per_line_whatever_is_in_it(
+    name: str, content: bytes, jobs: dict[int, bytes]
+) -> None:
+    expected = [Source(f"{name}:{number}", line) for number, line in jobs.items()]
+    assert list(split_jobs(name, content)) == expected
+
+
+def test_a_named_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(ConfigurationError, match="is a named pipe: give a file"):
+        list(read_sources([str(tmp_path / "pipe.jsonl")], io.StringIO()))
+
+
+def test_submit_tells_how_a_table_was_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "signals.csv"
+    data.write_text("1.5,2.25,3\n-0.5,0.5,9\n0.25,7.5,8\n")
+    found = list(read_sources([str(data)], io.StringIO()))
+    assert [json.loads(one.body)["signal"][0] for one in found] == [1.5, -0.5, 0.25]
+    assert capsys.readouterr().err == f"{data}: 3 signals of 3 points; no labels\n"
 
 
 def test_files_and_standard_input_are_read_in_the_order_given(tmp_path: Path) -> None:
