@@ -51,6 +51,9 @@ def _call(target: str, job: str) -> int:
     if not (module and separator and name):
         sys.stderr.write(f"--call needs package.module:function, and {target!r} is not of that form\n")
         return EXIT_USAGE
+    if module.endswith(".py") or "/" in module:
+        sys.stderr.write(f"--call needs package.module:function, and {target!r} is a file: drop .py, use dots\n")
+        return EXIT_USAGE
     from classifier import loading  # noqa: PLC0415 - see the module's docstring
 
     try:

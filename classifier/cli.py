@@ -201,6 +201,7 @@ def parser() -> argparse.ArgumentParser:
         prog="classifier",
         description="Train classifiers of signals, look at them, and predict without any service.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_predict(commands)
@@ -209,6 +210,16 @@ def parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_generate(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version and ends; it is looked up only then, as reading it costs milliseconds."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from classifier.release import found  # noqa: PLC0415 - see above
+
+        _say(f"{parser.prog} {found()}")
+        parser.exit()
 
 
 def _add_train(commands: _Commands) -> None:

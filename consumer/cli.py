@@ -33,7 +33,6 @@ from consumer import (
     status,
 )
 from consumer.amqp_url import split_urls, vhost_of
-from consumer.connection import VERSION
 from consumer.console import Console
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
 from consumer.escaped import escaped_lines
@@ -41,6 +40,7 @@ from consumer.jobfiles import JobFiles
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
+from consumer.release import VERSION
 from consumer.service import serve
 from consumer.settings import Settings
 from consumer.topology import SHARDING_PLUGIN
@@ -107,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
         help="default: INFO",
     )
+    top.add_argument("--version", action="version", version=f"consumer {VERSION}", help="print the version")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("run", help="take jobs until SIGTERM or Ctrl-C")

@@ -12,6 +12,7 @@ Bodies are kept while they are worked on, up to a budget; what is beyond it is f
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -154,7 +155,8 @@ def refusal_told(act: str, topology: Topology) -> Iterator[None]:
         what = str(error).partition(". ")[0]
         raise BrokerRefusedError(
             f"{what}. Check the prefix, and log in as a user who may configure, write and read all of "
-            f"{topology.prefix}.… (`operator` in deploy/rabbitmq/definitions.json)"
+            f"{topology.prefix}.…: rabbitmqctl set_permissions -p VHOST USER '^{re.escape(topology.prefix)}\\.' "
+            f"'^{re.escape(topology.prefix)}\\.|^amq\\.default$' '^{re.escape(topology.prefix)}\\.'"
         ) from None
 
 

@@ -49,7 +49,7 @@ class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter
             "RabbitMQ is not installed. Choose one:\n"
             "  - install it: sudo apt-get install rabbitmq-server\n"
             "  - use one you have: set CONSUMER_AMQP_URL=amqp://user:password@host:5672\n"
-            "  - start one in Docker: docker compose -f deploy/compose.yaml up rabbitmq"
+            "  - start one in Docker: docker run --rm -p 5672:5672 -p 15672:15672 rabbitmq:4-management"
         )
 
 

@@ -7,6 +7,7 @@ that are forked from a process which has imported the classifier. Both keep one 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -14,9 +15,12 @@ from typing import Protocol
 from consumer.job import Job, Outcome
 from consumer.jobfiles import JobFiles
 from consumer.metrics import Metrics
+from consumer.passing import missing
 from consumer.program import ExecRunner, Program
 from consumer.settings import Settings
 from consumer.warm import WarmRunner
+
+log = logging.getLogger(__name__)
 
 
 class Slot(Protocol):
@@ -59,6 +63,8 @@ async def open_runner(
     Raises:
         ConfigurationError: the program does not exist, or the classifier does not load.
     """
+    if absent := missing(settings.pass_environment, environment):
+        log.warning("pass_environment names %s, not set here: the classifier does not get it", ", ".join(absent))
     if settings.command:
         program = Program.from_settings(settings, environment)
         async with ExecRunner.open(program, files, size=size) as programs:

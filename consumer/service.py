@@ -286,7 +286,7 @@ class Service:
         """Not an error: while the setting is changed, consumers with the old and the new one run side by side."""
         if await broker.has_queue(beyond := self._topology.shard(self._settings.shards)):
             log.warning(
-                "the queue %s is a shard beyond `shards` = %d: its jobs are not taken here (deploy/SCALING.md)",
+                "the queue %s is a shard beyond `shards` = %d: its jobs are not taken here; raise `shards`",
                 beyond,
                 self._settings.shards,
             )

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from consumer import passing, target
 from consumer.amqp_url import check_host, check_http_url, check_url, split_urls
 from consumer.cpus import usable_cpus
 from consumer.credentials import Credentials
@@ -140,7 +141,6 @@ class Settings(BaseModel):
     )
     classifier: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z",
         description="package.module:function, called with the job as a dict; instead of `command`",
     )
     jobs_per_worker: int = Field(
@@ -349,12 +349,19 @@ class Settings(BaseModel):
             check_host(value)
         return value
 
+    @field_validator("classifier")
+    @classmethod
+    def _classifier_is_a_target(cls, value: str | None) -> str | None:
+        if value is not None and (fault := target.complaint(value)):
+            raise ValueError(fault)
+        return value
+
     @field_validator("pass_environment")
     @classmethod
-    def _passes_no_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for variable in ("CONSUMER_AMQP_URL", "CONSUMER_MANAGEMENT_URL"):
-            if variable in value:
-                raise ValueError(f"{variable} holds this service's own login; give the classifier one of its own")
+    def _passes_what_can_be_passed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for variable in value:
+            if fault := passing.complaint(variable):
+                raise ValueError(fault)
         return value
 
     @field_validator("reply_to_allowed")

@@ -20,7 +20,7 @@ async def shards(site: Site) -> list[Finding]:
         found.append(
             warning(
                 f"{beyond} is there, a shard beyond `shards` = {settings.shards}: nobody takes its jobs",
-                "raise `shards`, or see deploy/SCALING.md for how shards are taken away",
+                "raise `shards`; or unbind the queue, let a consumer with the old `shards` empty it, delete it",
             )
         )
     if site.console and settings.shards > 1 and not settings.declare:

@@ -19,7 +19,7 @@ from consumer.registry import Registry
 
 PAGE = "docs/plan.md"
 #: What the page has in place of a consumer's address.
-ANY_CONSUMER = "http://127.0.0.1:9100"
+ANY_CONSUMER = "http://127.0.0.1:8081"
 #: By the words that lead to each command.
 LEADS = (
     "**1. Measure how long your jobs run.**",

@@ -348,8 +348,6 @@ KNOWN = "/jobs/01a217b9-b45d-79d4-ab6b-a6d2dba19830"  # made once: test names mu
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/openapi.json", KNOWN])
-    "path", ["/", "/page.js", "/page.css", "/openapi.json", "/jobs/01a217b9-b45d-79d4-ab6b-a6d2dba19830"]
-)
 @runs_async
 async def test_a_head_request_gets_the_status_and_headers_of_a_get(path: str) -> None:
     site = Site()

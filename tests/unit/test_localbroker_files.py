@@ -52,7 +52,7 @@ def test_a_wrapper_that_changes_the_user_is_not_a_server_and_the_error_lists_the
     wrapper = installed(tmp_path / "usr", beside="something-else")
     with pytest.raises(RabbitMQMissing) as caught:
         localbroker.find_server({"PATH": str(wrapper.parent)}, tmp_path / "none")
-    for choice in ("apt-get install rabbitmq-server", "CONSUMER_AMQP_URL", "deploy/compose.yaml"):
+    for choice in ("apt-get install rabbitmq-server", "CONSUMER_AMQP_URL", "docker run "):
         assert choice in str(caught.value)
 
 

@@ -1,0 +1,40 @@
+"""Which variables `pass_environment` may name. Pure.
+
+A name that would be overwritten by ours, or that holds our own login, is refused at the start: a setting that
+changes nothing is a surprise later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+#: What each job gets from the service, whatever the environment holds.
+OF_THE_JOB = ("HOME", "TMPDIR", "JOB_ID", "JOB_ATTEMPT", "TRACEPARENT")
+#: Settings that the service hands to classifiers as they are in force, wherever they were set.
+OF_THE_SETTINGS = ("CONSUMER_MODELS_DIR", "CONSUMER_MAX_MODEL_BYTES", "CONSUMER_TRUSTED_MODELS")
+LOGINS = ("CONSUMER_AMQP_URL", "CONSUMER_MANAGEMENT_URL")
+
+
+def complaint(variable: str) -> str | None:  # noqa: PLR0911 - a row for each kind of name
+    """Say why a variable cannot be passed, and what to do; None if it can."""
+    if variable in LOGINS:
+        return f"{variable} holds this service's own login; give the classifier one of its own"
+    if variable in OF_THE_JOB:
+        return (
+            f"{variable} is set anew for each job, so yours would not reach the classifier; remove it here, and "
+            f"pass your value in a variable of another name, such as MY_{variable}"
+        )
+    if variable in OF_THE_SETTINGS:
+        return f"{variable} always reaches the classifier, with the value in force; remove it here"
+    if variable.startswith("CONSUMER_"):
+        return f"{variable} is a setting of this service; pass your value in a variable of another name"
+    if "=" in variable:
+        return f"{variable!r} is no name; give the name alone, and set its value in the environment of the service"
+    if not variable or variable != variable.strip() or "\0" in variable:
+        return f"{variable!r} is no name of a variable"
+    return None
+
+
+def missing(names: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Name those to be passed that are not set."""
+    return [name for name in names if name not in environment]
