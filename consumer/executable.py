@@ -55,7 +55,7 @@ def _not_permitted(program: Path) -> str | None:
         return f"{program} does not exist; correct its name, or install it"
     if os.path.isdir(program):  # noqa: PTH112
         return f"{program} is a folder; name the program in it"
-    if os.access(program, os.X_OK):
+    if os.access(program, os.X_OK, effective_ids=True):  # capabilities count, as they do for the kernel
         return None
     if program.stat().st_mode & 0o111 and os.statvfs(program).f_flag & os.ST_NOEXEC:
         return f"{program} is on a file system that is mounted noexec; move it, or mount that without noexec"

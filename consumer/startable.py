@@ -86,7 +86,7 @@ def _script(program: str, word: str) -> str | None:
         if is_python and (script / "__main__.py").exists():
             return None
         return f"{runner} is to run {word}, a folder{' without __main__.py' * is_python}; name the script in it"
-    if not os.access(script, os.R_OK):
+    if not os.access(script, os.R_OK, effective_ids=True):
         return f"{runner} is to run {word}, which this user may not read; permit it (chmod +r {word})"
     return _content(script, runner) if os.path.isfile(script) else None  # noqa: PTH113
 

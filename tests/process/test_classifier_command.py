@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standins import STANDINS_FIRST
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -178,7 +179,8 @@ def test_jobs_name_a_model_and_hold_no_label_unless_asked(home: Path) -> None:
 
 def test_a_plot_without_matplotlib_names_the_extra_before_any_training(home: Path, tmp_path: Path) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError\n", encoding="utf-8")
-    result = classifier("train", home / "train.csv", "--out", "x", "--plot", "x.png", folder=tmp_path)
+    command = [sys.executable, *STANDINS_FIRST, "train", str(home / "train.csv"), "--out", "x", "--plot", "x.png"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "classifier: --plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'\n"
     assert not (tmp_path / "x.model").exists()

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from fakes import never, runs_async
+from standins import STANDINS_FIRST
 
 from classifier import model, trust
 from consumer import forker
@@ -191,7 +192,8 @@ def test_training_without_skops_removes_the_outdated_one_and_says_so(home: Path,
 
 def test_without_its_library_skops_is_refused_before_any_training(home: Path) -> None:
     (home / "skops.py").write_text("raise ImportError\n")
-    done = classifier("train", "train.npz", "--out", "x", "--skops", folder=home)
+    command = [sys.executable, *STANDINS_FIRST, "train", "train.npz", "--out", "x", "--skops"]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "classifier: --skops needs skops: pip install 'rabbitmq-classifier[skops]'\n"
 

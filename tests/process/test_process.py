@@ -167,9 +167,17 @@ async def test_a_large_answer_comes_through_whole(run: Run) -> None:
 # Programs that end without an answer
 
 
-@pytest.mark.parametrize("kind", ["missing", "not executable", "folder", "no interpreter"])
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("missing", "does not exist; correct its name"),
+        ("not executable", "is not executable for this user; make it executable"),
+        ("folder", "is a folder"),
+        ("no interpreter", "is to be run by /no/such/interpreter, which is not there"),
+    ],
+)
 @runs_async
-async def test_a_program_that_cannot_be_started_is_told_by_name(run: Run, kind: str) -> None:
+async def test_a_program_that_cannot_be_started_is_told_by_name_and_cause(run: Run, kind: str, cause: str) -> None:
     program = run.folder / "program"
     match kind:
         case "folder":
@@ -181,7 +189,7 @@ async def test_a_program_that_cannot_be_started_is_told_by_name(run: Run, kind: 
             program.write_text("#!/bin/sh\n")
     outcome = await run.argv(str(program))
     assert isinstance(outcome, Crashed)
-    assert outcome.message.startswith(f"the classifier could not be started: {program}: ")
+    assert outcome.message.startswith(f"the classifier could not be started: {program} {cause}")
 
 
 @pytest.mark.parametrize(
