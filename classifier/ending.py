@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import sys
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,6 +25,17 @@ def prepare() -> None:
     files = _open_files(gc.get_objects())
     _of_import.extend(map(weakref.ref, files))
     _flush(files)
+
+
+def leave_to_parent() -> None:
+    """Leave to the fork server what it removes at its own end: the temporary folders of an import, for example.
+
+    The other workers need them on. Called in a worker, as multiprocessing does in its forks.
+    """
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+        finalizer.atexit = False
+    if util := sys.modules.get("multiprocessing.util"):
+        util._finalizer_registry.clear()  # noqa: SLF001 - as BaseProcess._bootstrap does
 
 
 def run() -> None:

@@ -50,6 +50,7 @@ def serve(
     code = EXIT_BUG
     try:
         jobs = _become(pipes, bounds)
+        ending.leave_to_parent()
         descriptors.reopen(files)
         randomness.reseed(loaded.namespace)
         hook = _Hook(loaded.on_worker_start)

@@ -317,6 +317,10 @@ async def test_no_two_workers_draw_the_same_numbers(folder: Folder, generator: s
 # The end of a worker
 
 
+def is_there(path: str) -> bool:
+    return Path(path).exists()
+
+
 @pytest.mark.parametrize("jobs_per_worker", [1, 50])
 @runs_async
 async def test_a_worker_ends_like_a_program(folder: Folder, jobs_per_worker: int) -> None:
@@ -337,6 +341,21 @@ async def test_a_worker_ends_like_a_program(folder: Folder, jobs_per_worker: int
         await results(runner, 1)
     written = {name: (folder.path / name).read_text() for name in ("of-import", "of-job", "bye", "logged")}
     assert written == {"of-import": "import\njob\n", "of-job": "job\n", "bye": "bye\n", "logged": "record\n"}
+
+
+@runs_async
+async def test_a_temporary_folder_of_the_import_stays_until_the_last_worker_has_ended(folder: Folder) -> None:
+    folder.settings["jobs_per_worker"] = 1
+    text = (
+        "import multiprocessing.util, os, tempfile\nfrom pathlib import Path\n"
+        "D = tempfile.TemporaryDirectory()\n(Path(D.name) / 'table').write_text('content')\n"
+        "F = multiprocessing.util.Finalize(None, os.unlink, (D.name + '/table',), exitpriority=1)\n"
+        "def classify(job): return [(Path(D.name) / 'table').read_text(), D.name]"
+    )
+    async with folder.serving(text, size=1) as runner:
+        found = await results(runner, 4)
+    assert [content for content, _ in found] == ["content"] * 4
+    assert not is_there(found[0][1])
 
 
 @runs_async
