@@ -9,8 +9,8 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -26,9 +26,9 @@ from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 
 REQUESTS = 1000
 CALLERS = 16
-#: So many are answered before RabbitMQ is stopped, and so many are sent when it is back; the others are sent
-#: while it is away.
-BEFORE, AFTER = 300, 100
+#: So many are answered before RabbitMQ is told to stop, so many are sent while it stops, however long that takes,
+#: and so many when it is back; the others are sent while it is away.
+BEFORE, STOPPING, AFTER = 300, 300, 100
 PACE_S = 0.01
 #: A caller that is told to come again in two seconds comes sooner, so that many come during the restart.
 IMPATIENT_S = 0.25
@@ -55,20 +55,29 @@ def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 class Load:
     """Callers who send all requests, by turns to each gateway.
 
-    Mutable state: `answers`, by number; `half`, set once BEFORE of them are there; `refused`, set with the first
-    request that a gateway could not take.
+    Mutable state: `answers`, by number; `half`, set once BEFORE of them are there; `stopped`, set once RabbitMQ is
+    away; `refused`, set with the first request that a gateway could not take.
     """
 
     gateways: list[Gateway]
     numbers: queue.SimpleQueue[int | None] = field(default_factory=queue.SimpleQueue)
     answers: dict[int, Answered] = field(default_factory=dict)
     half: Event = field(default_factory=Event)
+    stopped: Event = field(default_factory=Event)
     refused: Event = field(default_factory=Event)
 
     def feed(self, numbers: Iterable[int | None], *, pause_s: float = 0) -> None:
         for number in numbers:
             self.numbers.put(number)
             time.sleep(pause_s)
+
+    @contextmanager
+    def callers(self, pool: ThreadPoolExecutor) -> Iterator[list[Future[None]]]:
+        """Start them, and let them end however the block ends: the pool waits for its threads for ever."""
+        try:
+            yield [pool.submit(self.send) for _ in range(CALLERS)]
+        finally:
+            self.feed([None] * CALLERS)
 
     def send(self) -> None:
         """Be one caller: every third request waits for the reply."""
@@ -85,11 +94,12 @@ class Load:
                     time.sleep(IMPATIENT_S)
 
 
-def restart(node: localbroker.Node, refused: Event) -> None:
+def restart(node: localbroker.Node, load: Load) -> None:
     """Keep RabbitMQ away until a request was refused: a gateway outwaits an outage that is short for it."""
-    localbroker.ctl(node, "stop_app")
     try:
-        assert refused.wait(PATIENCE_S)
+        localbroker.ctl(node, "stop_app")
+        load.stopped.set()
+        assert load.refused.wait(PATIENCE_S)
     finally:
         localbroker.ctl(node, "start_app")
 
@@ -128,16 +138,17 @@ def test_a_thousand_requests_through_a_restart_of_rabbitmq(
         ThreadPoolExecutor(CALLERS + 4) as pool,
     ):
         load = Load([one, other])
-        sending = [pool.submit(load.send) for _ in range(CALLERS)]
-        load.feed(range(BEFORE))
-        assert load.half.wait(60)
-        restarting = pool.submit(restart, own_node, load.refused)
-        load.feed(range(BEFORE, REQUESTS - AFTER), pause_s=PACE_S)
-        restarting.result()
-        for door in (one, other):
-            wait_until(partial(is_ready, door), "a gateway that is ready again")
-        load.feed(range(REQUESTS - AFTER, REQUESTS))
-        load.feed([None] * CALLERS)
+        with load.callers(pool) as sending:
+            load.feed(range(BEFORE))
+            assert load.half.wait(PATIENCE_S)
+            restarting = pool.submit(restart, own_node, load)
+            load.feed(range(BEFORE, BEFORE + STOPPING), pause_s=PACE_S)
+            assert load.stopped.wait(PATIENCE_S)
+            load.feed(range(BEFORE + STOPPING, REQUESTS - AFTER), pause_s=PACE_S)
+            restarting.result()
+            for door in (one, other):
+                wait_until(partial(is_ready, door), "a gateway that is ready again")
+            load.feed(range(REQUESTS - AFTER, REQUESTS))
         for caller in sending:
             caller.result()
         fetched = dict(
