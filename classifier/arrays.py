@@ -21,6 +21,7 @@ from classifier.textfile import FormatError, content_of
 
 _SAVE: Final = "save `labels` with `signals` (2-D, NaN-padded), or with `values` and `lengths`; no objects"
 _NPY: Final = b"\x93NUMPY"
+_ZIP: Final = b"PK"
 
 
 def read_npz(path: Path, *, required: bool) -> Reading:
@@ -50,6 +51,8 @@ def write_npz(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> 
 def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
     if content.startswith(_NPY):
         raise FormatError("", f"this is an .npy file of one array, renamed: {_SAVE}")
+    if not content.startswith(_ZIP):
+        raise FormatError("", f"this is no .npz file, which begins as a ZIP archive does: {_SAVE}")
     try:
         # numpy warns of old or odd headers, which is no help to who cannot change them.
         with warnings.catch_warnings(action="ignore"), np.load(io.BytesIO(content), allow_pickle=False) as file:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.layout import Layout, layout
-from classifier.tables import NAMES, Table, is_missing, looks_like_thousands, number, parse
+from classifier.tables import NAMES, ONE_CELL_EACH, Table, is_list, is_missing, looks_like_thousands, number, parse
 from classifier.textfile import FormatError, Line, content_of, lines_of, text_of
 
 # A guess at what is missing would be a guess at the label.
@@ -194,6 +194,8 @@ def _remedy(cell: str) -> str:
     cell = cell.strip()
     if is_missing(cell):
         return _FILL_GAPS
+    if is_list(cell):
+        return ONE_CELL_EACH
     if looks_like_thousands(cell):
         return "write it without separators between thousands, and with a decimal point"
     return "if this is a label, put it first in its line, or name its column 'label' in a header line"

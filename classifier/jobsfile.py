@@ -49,12 +49,16 @@ def read(path: Path) -> list[Entry]:
 def _content(path: Path) -> bytes:
     try:
         content = sys.stdin.buffer.read() if path == STDIN else _file(path)
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16's line feeds are two bytes
+        if content.startswith(
+            (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+        ):  # UTF-16's and -32's line feeds are wide
             return text_of(content)[0].encode()
     except OSError as unreadable:
         raise RefusedError(f"cannot read {path}: {unreadable.strerror or unreadable}") from None
     except FormatError as unfit:
         raise RefusedError(f"cannot read {path}: {unfit}") from None
+    if content.startswith(b"\x1f\x8b"):
+        raise RefusedError(f"cannot read {path}: it is gzip data: unpack it with gunzip")
     return content.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -75,7 +79,8 @@ def _one_or_lines(path: Path, content: bytes) -> Iterator[Entry]:
 
 
 def _lines(path: Path, content: bytes) -> Iterator[Entry]:
-    for number, line in enumerate(content.split(b"\n"), start=1):
+    for number, marked in enumerate(content.split(b"\n" if b"\n" in content else b"\r"), start=1):
+        line = marked.removeprefix(b"\xef\xbb\xbf")  # where files were put together
         if line.strip():
             yield _entry(f"{path}, line {number}", line)
 

@@ -10,43 +10,32 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
-from classifier.tables import Record, Table, is_missing, looks_like_thousands, number, paired_integers
+from classifier import headers, indexes
+from classifier.headers import LABEL, is_label_name
+from classifier.indexes import DROP
+from classifier.tables import (
+    ONE_CELL_EACH,
+    Record,
+    Table,
+    is_list,
+    is_missing,
+    looks_like_thousands,
+    number,
+    paired_integers,
+)
 from classifier.textfile import FormatError
 
-LABEL: Final = "label"
-_LABELS: Final = frozenset(
-    {"labels", "class", "classes", "class_label", "classlabel", "class label", "target", "category"}
+_LABEL_CODES: Final = re.compile(
+    r"(labels?|class|target|category)[ _.-]?(ids?|codes?|idx|index|num|number|no|enc|encoded|int|names?|str|text)"
 )
-_INDEXES: Final = frozenset(
-    {
-        "",
-        "id",
-        "ids",
-        "idx",
-        "index",
-        "row",
-        "rows",
-        "rowid",
-        "row number",
-        "row_number",
-        "rownames",
-        "nr",
-        "nr.",
-        "no",
-    }
-    | {"no.", "#", "level_0", "uuid", "guid", "key", "time", "timestamp", "datetime", "date"}
-)
-# Three lines are in rising order by chance once in six times, but a rising first column is an index far more often
-_RISING_FIRST: Final = 3
-_RISING_LATER: Final = 5
 _DISTINCT_SHARE: Final = 0.5
-_COUNTED: Final = 3
+_LEAST_DISTINCT: Final = 5
+_LEAST_FRACTIONS: Final = 3
+_LEAST_NAMES: Final = 3
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{4}|\d\d?:\d\d")
 
-_DROP: Final = "remove that column (pandas: to_csv(..., index=False))"
 _NAME_LABELS: Final = "give the file a header line, such as 'label,samples'"
 
 
@@ -68,15 +57,15 @@ def layout(table: Table, usual: str, *, required: bool) -> Layout:
     Raises:
         FormatError: there is an index column, no column of labels although they are required, or doubt.
     """
-    names, records = _header(table)
+    names, records = headers.header(table)
     _refuse_column(names, records)
     if names:
         found = _by_name(names, records, table, required=required)
     else:
         found = _by_content(records, table, usual, required=required)
     if found.records:
-        _refuse_index(found, table)
-        if not found.names and table.delimiter == "," and paired_integers(found.records):
+        indexes.refuse(found.records, found.label_at, decimal_comma=table.decimal_comma)
+        if len(found.names) < _LEAST_NAMES and table.delimiter == "," and paired_integers(found.records):
             raise FormatError(
                 found.records[0].place,
                 "these integers look like numbers with decimal commas, cut in two: write decimal points, or "
@@ -85,79 +74,34 @@ def layout(table: Table, usual: str, *, required: bool) -> Layout:
     return found
 
 
-def is_label_name(name: str) -> bool:
-    """Return whether a header's name says that the column holds labels."""
-    return name.lower() == LABEL or name.lower() in _LABELS
-
-
-def _header(table: Table) -> tuple[list[str], list[Record]]:
-    if not table.records:
-        return [], []
-    first, rest = table.records[0].cells, table.records[1:]
-    if _is_header(first, rest):
-        return first, rest
-    _refuse_numbered_header(table)
-    known = any(is_label_name(name) or (name and _is_index_name(name)) for name in table.comment)
-    if known and len(table.comment) == len(first):
-        return table.comment, table.records
-    return [], table.records
-
-
-def _is_header(first: Sequence[str], rest: Sequence[Record]) -> bool:
-    if LABEL in [cell.lower() for cell in first]:
-        return True
-    numbers = [cell for cell in first if _is_number(cell)]
-    others = [cell for cell in first if not _is_number(cell)]
-    if numbers:
-        known = all(is_label_name(cell) or _is_index_name(cell) for cell in others)
-        return bool(others) and known and _counts(numbers)
-    if any(cell and (is_missing(cell) or looks_like_thousands(cell)) for cell in first):
-        return False
-    # One text alone in a line is a name if no other line has one.
-    return len(first) > 1 or not any(cell and not _is_number(cell) for record in rest for cell in record.cells[:1])
-
-
-def _is_number(cell: str) -> bool:
-    return number(cell, decimal_comma=True) is not None
-
-
-def _counts(cells: Sequence[str]) -> bool:
-    return any(cells == [str(at) for at in range(start, start + len(cells))] for start in (0, 1))
-
-
-def _refuse_numbered_header(table: Table) -> None:
-    first, *rest = table.records
-    fractions = any("." in cell for record in rest for cell in record.cells)
-    if len(first.cells) >= _COUNTED and _counts(first.cells) and fractions:
-        raise FormatError(
-            first.place, "0, 1, 2, ... look like the numbers of columns, not like a signal: remove that line"
-        )
-
-
-def _is_index_name(name: str) -> bool:
-    name = name.lower()
-    return name in _INDEXES or name.startswith("unnamed:") or name.endswith(("_id", "_index", " id", " index"))
-
-
 def _by_name(names: list[str], records: list[Record], table: Table, *, required: bool) -> Layout:
-    candidates = [at for at, name in enumerate(names) if name.lower() == LABEL]
-    candidates = candidates or [at for at, name in enumerate(names) if is_label_name(name)]
+    named = [at for at, name in enumerate(names) if is_label_name(name)]
+    codes = [at for at, name in enumerate(names) if _LABEL_CODES.fullmatch(name.lower())]
+    # Beside the label its number would be learnt, too, with perfect figures.
+    candidates = [*named, *codes] if named else codes
     ends = {0, len(names) - 1}
     if not candidates and "x" not in [name.lower() for name in names]:  # x and y are co-ordinates
         candidates = [at for at, name in enumerate(names) if name.lower() == "y" and at in ends]
     if len(candidates) > 1:
-        raise FormatError("", f"the header has {len(candidates)} columns of labels: keep one of them")
+        called = ", ".join(repr(names[at]) for at in candidates)
+        raise FormatError("", f"the header has {len(candidates)} columns of labels, {called}: keep one of them")
     for at, name in enumerate(names):
-        if _is_index_name(name):
+        if indexes.is_index_name(name) and at not in candidates:
             called = f"is called {name!r}" if name else "has no name"
-            raise FormatError("", f"column {at + 1} {called}: an index is not part of a signal, {_DROP}")
+            raise FormatError("", f"column {at + 1} {called}: an index is not part of a signal, {DROP}")
     label_at = candidates[0] if candidates else None
     _refuse_text_columns(names, records, label_at, table)
+    if label_at is None and required and len(set(names)) < len(names):
+        raise FormatError("", "the header repeats names: if signals are columns of this file, make them lines")
     if label_at is None and required:
         raise FormatError("", f"no column of the header is called {LABEL!r}: name the label's column so")
     # A header of label and one more name stands for any number of samples; a longer one names each.
     open_ended = len(names) == 1 or (len(names) == 2 and label_at == 0)  # noqa: PLR2004 - as it says
     width = 0 if open_ended else len(names)
+    for at, name in enumerate(names):
+        if width and indexes.is_note_name(name) and at != label_at:
+            message = f"column {at + 1}, {name!r}, describes the signals and is no sample: remove it"
+            raise FormatError("", f"{message}, or call it {LABEL!r} if these are the labels")
     _refuse_long(records, names, width)
     return Layout(records, label_at, names)
 
@@ -170,6 +114,8 @@ def _refuse_text_columns(
         present = [cell for cell in cells if not is_missing(cell) and not looks_like_thousands(cell)]
         text = [cell for cell in present if number(cell, decimal_comma=table.decimal_comma) is None]
         if at != label_at and present and len(text) == len(present):
+            if is_list(text[0]):
+                raise FormatError("", f"column {at + 1}, {name!r}, holds lists: {ONE_CELL_EACH}")
             what = f"column {at + 1}, {name!r}, holds text such as {text[0]!r}"
             remedy = (
                 "remove it" if label_at is not None else f"call it {LABEL!r} if these are the labels, or remove it"
@@ -189,13 +135,13 @@ def _refuse_long(records: Sequence[Record], names: Sequence[str], width: int) ->
 
 def _by_content(records: list[Record], table: Table, usual: str, *, required: bool) -> Layout:
     if records and all(_DATE.match(record.cells[0]) for record in records):
-        raise FormatError("", f"the first column holds times such as {records[0].cells[0]}, no labels: {_DROP}")
+        raise FormatError("", f"the first column holds times such as {records[0].cells[0]}, no labels: {DROP}")
     firsts = [_first(record, table) for record in records]
     numeric = [first for first in firsts if first is not None]
     lasts = [number(record.cells[-1], decimal_comma=table.decimal_comma) for record in records if record.cells[1:]]
     if records and len(numeric) == len(records):
-        if _rises(firsts, _RISING_FIRST):
-            raise FormatError("", _rising_message(1))
+        if indexes.rises_at_once(firsts):
+            raise FormatError("", indexes.rising_message(1))
         missing = any(is_missing(record.cells[-1]) for record in records)
         if lasts and len(lasts) == len(records) and not missing and all(last is None for last in lasts):
             return Layout(records, -1, [])
@@ -213,13 +159,16 @@ def _numbers_are_labels(records: list[Record], firsts: list[float], usual: str, 
     whole = all(first.is_integer() for first in firsts)
     repeated = len(set(firsts)) <= len(firsts) * _DISTINCT_SHARE
     if required:
-        if not whole and not repeated and len(firsts) >= _RISING_FIRST:
+        distinct = len(set(firsts)) == len(firsts) >= _LEAST_DISTINCT
+        if distinct or (not whole and not repeated and len(firsts) >= _LEAST_FRACTIONS):
             message = f"the first column holds numbers such as {records[0].cells[0]}, which are no labels"
             raise FormatError("", f"{message}: put the label first in each line, or {_NAME_LABELS}")
         return True
     if not whole:
         return False
-    if usual == "\t":  # the UCR archive's files, whose label is always first
+    if usual == "\t" and (
+        repeated or len(firsts) < _LEAST_DISTINCT
+    ):  # the UCR archive's files, whose label is always first
         return True
     # Labels are written without a point, and there are several; samples may all begin with 0.
     spelled = not any("." in record.cells[0] or "," in record.cells[0] for record in records)
@@ -235,29 +184,9 @@ def _is_whole(cell: str) -> bool:
     return value is None or value.is_integer()
 
 
-def _refuse_index(found: Layout, table: Table) -> None:
-    at = 1 if found.label_at == 0 else 0
-    column = [
-        number(record.cells[at], decimal_comma=table.decimal_comma) if len(record.cells) > at else None
-        for record in found.records
-    ]
-    if _rises(column, _RISING_LATER if at else _RISING_FIRST):
-        raise FormatError("", _rising_message(at + 1))
-
-
-def _rising_message(column: int) -> str:
-    return (
-        f"column {column} rises from line to line, as the number of a line or a time does: {_DROP}; if it is "
-        "part of the signals, put the lines in another order; if it is the label, name it in a header line"
-    )
-
-
-def _rises(column: Sequence[float | None], least: int) -> bool:
-    values = [value for value in column if value is not None]
-    return least <= len(values) == len(column) and all(low < high for low, high in pairwise(values))
-
-
 def _refuse_column(names: Sequence[str], records: Sequence[Record]) -> None:
-    single = len(records) > 1 and all(len(record.cells) == 1 and _is_number(record.cells[0]) for record in records)
+    single = len(records) > 1 and all(
+        len(record.cells) == 1 and headers.is_number(record.cells[0]) for record in records
+    )
     if single and len(names) <= 1 and not any(is_label_name(name) for name in names):
         raise FormatError("", "the file has one column: a signal is a line of the file, so write it along a line")

@@ -19,6 +19,11 @@ NAMES: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ":
 #: Cells that say "no value here" in the words of common programs.
 MISSING: Final = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-", "<na>"})
 
+#: Beginnings of lines that hold no data: of most programs, of MATLAB, of C, and of what Excel has put into quotes.
+_COMMENTS: Final = ("#", "%", "//", '"#', '"%')
+#: The remedy for a list in one cell.
+ONE_CELL_EACH: Final = "write each sample into a cell of its own"
+
 _SAMPLED_LINES: Final = 200
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _DECIMAL_POINT: Final = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
@@ -54,14 +59,14 @@ def parse(text: str, usual: str) -> Table:
     named = re.fullmatch(r"sep=(.)", lines[0].text.strip(" \r\n\"'")) if lines else None  # Excel's own
     if named:
         lines = lines[1:]
-    data = [line for line in lines if not line.text.lstrip().startswith("#")]
+    data = [line for line in lines if not line.text.lstrip().startswith(_COMMENTS)]
     delimiter = named[1] if named else _delimiter_of(data[:_SAMPLED_LINES], usual)
     records = [Record(line.place, _cells(line, delimiter)) for line in data]
     records = [record for record in records if record.cells]  # a line may hold separators alone
     comment: list[str] = []
     if data:
         before = [line for line in lines if line.number < data[0].number]
-        comment = [_bare(cell) for cell in before[-1].text.lstrip("# \t").split(delimiter)] if before else []
+        comment = [_bare(cell) for cell in before[-1].text.lstrip('#%/" \t').split(delimiter)] if before else []
     return Table(records, delimiter, _decimal_comma(records, delimiter), len(lines) - len(data), comment)
 
 
@@ -78,6 +83,11 @@ def number(cell: str, *, decimal_comma: bool) -> float | None:
 def is_missing(cell: str) -> bool:
     """Return whether a cell says that there is no value."""
     return cell.lower() in MISSING
+
+
+def is_list(cell: str) -> bool:
+    """Return whether a cell holds a list of samples, as pandas writes one."""
+    return cell.startswith(("[", "(", "array("))
 
 
 def looks_like_thousands(cell: str) -> bool:

@@ -20,6 +20,12 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_PACKED: Final = (
+    (b"\x1f\x8b", "gzip data: unpack it with gunzip"),
+    (b"PK\x03\x04", "a ZIP archive, as a spreadsheet's .xlsx is: unpack it, or save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet (.xls): save the sheet as CSV"),
+    (b"PAR1", "a Parquet file: save it as CSV (pandas: to_csv(..., index=False))"),
+)
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -69,6 +75,9 @@ def text_of(content: bytes) -> tuple[str, str]:
     Raises:
         FormatError: it is not Unicode text.
     """
+    for beginning, kind in _PACKED:
+        if content.startswith(beginning):
+            raise FormatError("", f"this is {kind}")
     encoding = _encoding_of(content)
     try:
         text = content.decode(encoding).removeprefix("\ufeff")

@@ -7,7 +7,9 @@ data set. The figures of an evaluation always come from signals that were not tr
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -145,4 +147,13 @@ def _splits(data: DataSet, times: int, size: float) -> list[tuple[list[int], lis
     try:
         return [(some.tolist(), rest.tolist()) for some, rest in splitter.split(labels, labels)]
     except ValueError as too_small:
+        if targets := _fractions(data.labels):
+            example = f"labels such as {targets[0]} are numbers, not classes, as for a regression"
+            raise DataError(f"{example}: give each signal a class, such as low or high") from None
         raise DataError(f"cannot divide the signals class by class: {too_small}; give --test a file") from None
+
+
+def _fractions(labels: Sequence[str]) -> list[str]:
+    """Return the labels that are fractions, if most are."""
+    found = [label for label in labels if re.fullmatch(r"[+-]?\d*[.,]\d*[1-9]\d*([eE][+-]?\d+)?", label)]
+    return found if 2 * len(found) > len(labels) else []

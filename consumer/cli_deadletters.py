@@ -37,7 +37,7 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         _add_selection(made[name], is_named=name != "list")
     made["show"].add_argument("id", metavar="ID", help="the job's id, as `list` shows it")
     made["show"].add_argument(
-        "--body", action="store_true", help="only its body, byte for byte, on standard output"
+        "--body", action="store_true", help="only its body on standard output, byte for byte, but gzip unpacked"
     )
     group = made["replay"].add_mutually_exclusive_group()
     group.add_argument("--reply-to", metavar="QUEUE", help="send the replies to this queue instead")

@@ -17,7 +17,7 @@ from consumer.deadletters import scan_error_records
 from consumer.deadqueue import Place
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.escaped import escaped, escaped_lines
-from consumer.letterfacts import SHOWN_CHARACTERS, portrait, write_json
+from consumer.letterfacts import SHOWN_CHARACTERS, portrait, unpacked, write_json
 from consumer.letters import Entry, Letter, Reasons, Selection
 from consumer.lettertable import CELL_CHARACTERS, ROWS, print_table
 from consumer.messages import ErrorRecord, Message
@@ -123,6 +123,6 @@ async def show_letter(arguments: argparse.Namespace, place: Place) -> int:
 def _write_body(found: Sequence[tuple[Letter, Message]]) -> int:
     if len(found) > 1:
         say(f"{len(found)} dead letters have this id; this is the body of the oldest")
-    sys.stdout.buffer.write(found[0][1].body)
+    sys.stdout.buffer.write(unpacked(found[0][1]))
     sys.stdout.buffer.flush()
     return os.EX_OK

@@ -31,6 +31,8 @@ MAX_MEMBERS = 100
 CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 #: Of a dead letter's body, when somebody looks at it: the default limit of a job's.
 MOST_SHOWN_BYTES = 4 * 1024 * 1024
+#: Of a dead letter's body, when somebody asks for nothing else: as much as a gzip of 4 MiB is likely to hold.
+MOST_UNPACKED_BYTES = 64 * 1024 * 1024
 REMEDY = "send JSON as UTF-8, plain or with content_encoding gzip"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.encoded import MOST_SHOWN_BYTES, decoded
+from consumer.encoded import GZIP, MOST_SHOWN_BYTES, MOST_UNPACKED_BYTES, decoded
 from consumer.escaped import escaped, escaped_lines
 from consumer.letters import Entry, Letter
 from consumer.messages import ErrorRecord, Message
@@ -82,6 +82,14 @@ def _text(message: Message) -> str:
     """Return the body as the classifier would read it, as it came where it would not."""
     body = decoded(message.body, MOST_SHOWN_BYTES, message.content_encoding, message.content_type)
     return (message.body if isinstance(body, str) else body).decode(errors="backslashreplace")
+
+
+def unpacked(message: Message) -> bytes:
+    """Return the body byte for byte, but one that is gzip unpacked, for who wants to run it again."""
+    if (message.content_encoding or "").strip().lower() not in GZIP:
+        return message.body
+    body = decoded(message.body, MOST_UNPACKED_BYTES, message.content_encoding, message.content_type)
+    return message.body if isinstance(body, str) else body
 
 
 def moment(seconds: float) -> str:

@@ -10,6 +10,7 @@ import codecs
 import glob
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +31,14 @@ LINE_SUFFIXES = (".jsonl", ".ndjson")
 #: What else is taken from a folder; a file that is named may be called as it likes.
 JOB_SUFFIXES = (".json", *LINE_SUFFIXES)
 _LONGEST_NOTE = 1000
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# The longer mark first: UTF-32's begins with UTF-16's.
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,15 @@ def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
 def _read(name: str, stdin: TextIO) -> bytes:
     if name == "-":
         return stdin.buffer.read()
+    content = _read_file(name)
+    if content.startswith(_GZIP):
+        raise ConfigurationError(
+            f"{name} is gzip data: unpack it, for example zcat {shlex.quote(name)} | ... submit -"
+        )
+    return content
+
+
+def _read_file(name: str) -> bytes:
     path = Path(name)
     try:
         # Reading a named pipe without a writer would never end; the shell's <(command) has one.
@@ -121,7 +138,7 @@ def split_jobs(name: str, content: bytes) -> Iterator[Source]:
     """
     by_line = Path(name).suffix.lower() in LINE_SUFFIXES
     content = _utf8(content, by_line=by_line)
-    lines = content.split(b"\n")
+    lines = content.split(b"\n" if b"\n" in content else b"\r")
     filled = [line for line in lines if line.strip()]
     if by_line or (len(filled) > 1 and _are_jobs(content, filled)):
         yield from _numbered(name, lines)
@@ -130,14 +147,15 @@ def split_jobs(name: str, content: bytes) -> Iterator[Source]:
 
 
 def _utf8(content: bytes, *, by_line: bool) -> bytes:
-    """Drop a byte-order mark. UTF-16, whose line feeds are two bytes, is recoded where it looks like jobs."""
-    if content.startswith(_UTF_16):
-        try:
-            text = content.decode("utf-16")
-        except UnicodeDecodeError:
-            return content
-        return text.encode() if by_line or text.lstrip().startswith(("{", "[")) else content
-    return content.removeprefix(codecs.BOM_UTF8)
+    """Drop a byte-order mark. UTF-16 and UTF-32, with wide line feeds, are recoded where they look like jobs."""
+    encoding = next((encoding for mark, encoding in _WIDE if content.startswith(mark)), None)
+    if encoding is None:
+        return content.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        return content
+    return text.encode() if by_line or text.lstrip().startswith(("{", "[")) else content
 
 
 def _are_jobs(content: bytes, lines: Sequence[bytes]) -> bool:
@@ -150,7 +168,9 @@ def _are_jobs(content: bytes, lines: Sequence[bytes]) -> bool:
 
 
 def _numbered(name: str, lines: Iterable[bytes]) -> Iterator[Source]:
-    return (Source(f"{name}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip())
+    # A mark stands before a line where files were put together.
+    unmarked = (line.removeprefix(codecs.BOM_UTF8) for line in lines)
+    return (Source(f"{name}:{number}", line) for number, line in enumerate(unmarked, start=1) if line.strip())
 
 
 def _is_json(content: bytes) -> bool:

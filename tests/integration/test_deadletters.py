@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import json
 import os
@@ -241,6 +242,28 @@ def test_a_job_that_dies_again_says_how_often_it_was_replayed(
     assert [reply.json["status"] for reply in replies] == ["failed"] * 3 + ["succeeded"]
     assert {reply.json["job_id"] for reply in replies} == {"a"}
     assert producer.depth(TOPOLOGY.dead) == 0
+
+
+def test_a_compressed_job_is_unpacked_at_each_attempt_after_its_replay_and_when_it_comes_again(
+    url: str, producer: Producer, tmp_path: Path
+) -> None:
+    flag, runs = tmp_path / "mended", tmp_path / "runs"
+    answer = f'if [ -e {flag} ]; then printf "OUTPUT: "; cat "$1"; echo; else exit 1; fi'
+    command = script(tmp_path, f"echo >>{runs}", answer)
+    packed = gzip.compress(b'{"n": 7}')
+    with consumer(url, command=command, max_attempts=2) as running:
+        producer.publish(TOPOLOGY.jobs, packed, message_id="a", content_encoding="gzip")
+        running.wait_for("dead-letter")
+        wait_until(lambda: producer.depth(TOPOLOGY.dead) == 1, "the dead letter")
+        assert json.loads(dead_letters(url, "show", "a", "--body").stdout) == {"n": 7}
+        flag.touch()
+        assert dead_letters(url, "replay", "--all").returncode == os.EX_OK
+        wait_until(lambda: producer.depth(TOPOLOGY.results) == 2, "the reply to the replayed job")
+        assert len(runs.read_text()) == 3
+    failed, succeeded = (producer.take(TOPOLOGY.results) for _ in range(2))
+    assert (failed.json["status"], failed.json["attempt"]) == ("failed", 2)
+    assert succeeded.json["output"] == {"n": 7}
+    assert succeeded.properties.content_encoding in (None, "utf-8")
 
 
 def test_a_dry_run_changes_nothing_and_nothing_is_done_without_saying_to_which(

@@ -132,7 +132,8 @@ def test_the_digest_tells_labels_samples_and_their_division_apart() -> None:
         ("x.csv", "\n", "holds no signal"),
         ("x.csv", b"a,\xff\n", "not UTF-8 text"),
         ("x.npz", "PK", "not a readable .npz"),
-        ("x.npz", "", "not a readable .npz"),
+        ("x.npz", "", "this is no .npz file, which begins as a ZIP archive does"),
+        ("x.npz", "label,1,2", "this is no .npz file, which begins as a ZIP archive does"),
         ("x.wav", "", "the name must end in one of .ts, .tsv, .csv, .npz"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ DIALECTS: dict[str, str | bytes] = {
     "decimal_commas_and_tabs": UP_AND_DOWN.replace(",", "\t").replace(".", ","),
     "decimal_commas_in_quotes": 'up,"1,5","2,25",3\ndown,"-0,5","0,5",9\nup,"0,25","7,5",8\n',
     "excels_sep_line": "sep=;\n" + UP_AND_DOWN.replace(",", ";"),
+    "comments_of_matlab": "% made by us\n" + UP_AND_DOWN,
+    "comments_of_c": "// made by us\n" + UP_AND_DOWN,
+    "comments_of_excel": '"# made by us, and them"\n' + UP_AND_DOWN,
     "comments": "# made by us\n\n" + UP_AND_DOWN + "# the end\n",
     "quotes": '"up","1.5","2.25","3"\n"down","-0.5","0.5","9"\n"up",0.25,7.5,8\n',
     "trailing_separators": UP_AND_DOWN.replace("\n", ",,\n"),
@@ -94,6 +98,14 @@ def test_signals_without_labels_keep_their_first_sample(tmp_path: Path, text: st
     [
         (UNLABELLED, "first column holds numbers such as 1.5, which are no labels"),
         ("a,b,c\n" + UNLABELLED, "no column of the header is called 'label'"),
+        (
+            "up,down,up\n" + UNLABELLED,
+            "the header repeats names: if signals are columns of this file, make them lines",
+        ),
+        (
+            "".join(f"{at * 7 % 9},0.5\n" for at in range(9)),
+            "first column holds numbers such as 0, which are no labels",
+        ),
     ],
 )
 def test_signals_without_labels_cannot_be_trained_on(tmp_path: Path, text: str, message: str) -> None:
@@ -107,6 +119,8 @@ def test_signals_without_labels_cannot_be_trained_on(tmp_path: Path, text: str, 
         ("x.csv", "1,0.5,3\n2,0.25,4\n1,0.5,7\n2,1.5,8\n", ("1", "2", "1", "2")),
         ("x.tsv", "1\t5\t3\n-1\t2\t4\n", ("1", "-1")),
         ("x.csv", "label,samples\n1,5,3\n2,6,4\n3,1,4\n", ("1", "2", "3")),
+        ("x.csv", "class_id,a,b\n1,0.5,3\n2,0.25,4\n", ("1", "2")),
+        ("x.tsv", "1\t5\t3\n2\t2\t4\n1\t2\t8\n2\t2\t6\n1\t3\t4\n", ("1", "2", "1", "2", "1")),
     ],
 )
 def test_numbers_are_labels_where_that_is_certain(
@@ -116,13 +130,34 @@ def test_numbers_are_labels_where_that_is_certain(
 
 
 @pytest.mark.parametrize(
-    "text", ["1,5,3\n2,6,4\n1,7,4\n", "0,0.5,3\n0,0.25,4\n", "0.0,0.5\n1.0,0.5\n1.0,0.1\n0.0,0.7"]
+    "text",
+    [
+        "4\t5\n9\t6\n7\t7\n1\t9\n2\t6\n",
+        "1,5,3\n2,6,4\n1,7,4\n",
+        "0,0.5,3\n0,0.25,4\n",
+        "0.0,0.5\n1.0,0.5\n1.0,0.1\n0.0,0.7",
+    ],
 )
 def test_numbers_that_may_be_labels_or_samples_need_a_header(tmp_path: Path, text: str) -> None:
     if text.startswith("0.0"):
         text = text.replace("0.1", "0.2")
     with pytest.raises(DataError, match="may be labels or samples: give the file a header line"):
-        read(tmp_path, text, required=False)
+        read(tmp_path, text, "x.tsv" if "\t" in text else "x.csv", required=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "samples\n" + "".join(f"{at * 7 % 9}.0,0.5,0.25\n" for at in range(9)),  # spelled as a sample
+        "a,b,c\n" + "".join(f"{at * 7 % 9},{at % 4},{at * 3 % 7}\n" for at in range(9)),  # all are whole
+        "a,b,c\n" + "".join(f"{at % 2},{at // 2 % 2}.5,{at % 7}.5\n" for at in range(9)),  # digital
+        "label,record\n" + "".join(f"up,{at % 5}.5,{at % 3}\n" for at in range(9)),
+    ],
+)
+def test_a_first_sample_is_not_taken_for_an_index(tmp_path: Path, text: str) -> None:
+    rows = read(tmp_path, text, required=False)
+    assert len(rows.signals) == 9
+    assert len({signal.size for signal in rows.signals}) == 1
 
 
 @pytest.mark.parametrize("required", [True, False])
@@ -145,12 +180,13 @@ def test_numbers_that_may_be_labels_or_samples_need_a_header(tmp_path: Path, tex
         ("12:30:01;1,5;2\n12:30:02;2,5;3\n", "the first column holds times such as 12:30:01, no labels"),
         ("file,a,label\nx.wav,1,up\ny.wav,3,down\n", "column 1, 'file', holds text such as 'x.wav'.*: remove it"),
         ("a,state\n1,up\n3,down\n", "column 2, 'state', holds text such as 'up'.*: call it 'label'"),
-        ("label,class,a\nup,up,1\n", "column 2, 'class', holds text"),
+        ("label,class,a\nup,up,1\n", "2 columns of labels, 'label', 'class': keep one"),
         ("class,target,a\n1,2,1\n", "2 columns of labels"),
         ("0,1,2\n0.5,0.25,7\n0.1,0.2,0.3\n", "line 1: 0, 1, 2, ... look like the numbers of columns"),
         ("a,b,label\n1,5,2,5,up\n3,5,4,5,down\n", "line 2: 5 cells under a header of 3: if numbers have decimal"),
         ("up,1,50,2,25\ndown,0,05,3,75\n", "line 1: these integers look like numbers with decimal commas"),
         ("up,-0,5,2,25\ndown,1,5,3,75\n", "look like numbers with decimal commas"),
+        ("label,samples\nup,-0,5,2,25\ndown,1,5,3,75\n", "line 2: these integers look like numbers with decimal"),
         ('up,"1,500","2,250"\n', "line 1: '1,500' may be a thousand or a fraction"),
         ('up,"1,500.5"\ndown,7.5\n', "sample 0 is '1,500.5', which is not a number: write it without separators"),
         ("up;1.500,5\ndown;7,5\n", "sample 0 is '1.500,5', which is not a number: write it without separators"),
@@ -163,8 +199,25 @@ def test_numbers_that_may_be_labels_or_samples_need_a_header(tmp_path: Path, tex
         ("label,a\nnan,1\n", "the label is 'nan', which says that it is missing"),
         ("label,a\n?,1\n", "the label is '\\?'"),
         ('up,"1,2\nup,3\n', "line 1: this is not a line of a table"),
+        ("".join(f"up,0.5,{at % 3},{at}\n" for at in range(6)), "column 4 counts the lines"),
+        ("".join(f"{9 - at},0.5,{at % 3},up\n" for at in range(6)), "column 1 counts the lines"),
+        ("".join(f"up,{at % 5},0.5,0.25\n" for at in range(10)), "column 2 counts lines, and begins again"),
+        ("".join(f"{at // 5},{at % 5},0.5,up\n" for at in range(10)), "column 2 counts lines, and begins again"),
+        ("".join(f"{at * 7 % 9},0.5,0.25,up\n" for at in range(9)), "column 1 holds another whole number in each"),
+        ("nr2,a,b,label\n" + "".join(f"{at * 7 % 9},0.5,0.25,up\n" for at in range(9)), "column 1 holds another"),
+        ("label,label_code,a\nup,1,2.5\ndown,0,3.5\n", "2 columns of labels, 'label', 'label_code': keep one"),
+        ("label,target,a\nup,1,2.5\ndown,0,3.5\n", "2 columns of labels, 'label', 'target'"),
+        ("subject,label,a\n1,up,2.5\n1,down,3.5\n", "column 1, 'subject', describes the signals and is no sample"),
+        ("Rig: 7\nDate: 1.1.2024\nlabel,a,b\nup,1,2\n", "line 3: this looks like the header: remove the 2 lines"),
+        ("Rate,1000\nvolts,amps,state\n1,2,up\n", "line 2: this looks like the header: remove the line above it"),
+        ("label,a,b,c\n,mV,mV,mV\nup,1,2,3\n", "line 2: a second header line, such as one of units"),
+        ("label,samples\nup,1,2\nlabel,samples\ndown,1,2\n", "line 3: the header line again"),
+        ('label,signal\nup,"[1.5, 2.5]"\n', "column 2, 'signal', holds lists: write each sample into a cell"),
+        ('up,"[1.5, 2.5]"\n', r"sample 0 is '\[1.5, 2.5\]', which is not a number: write each sample into a cell"),
         (b"f\xfcr,1\n", r"line 1: not UTF-8 text \(.* at byte 1\): save the file as UTF-8"),
         (b"a,1\n\0\1\2\n", "binary data"),
+        (gzip.compress(b"a,1\n"), "this is gzip data: unpack it with gunzip"),
+        (b"PK\x03\x04\xff", r"a ZIP archive, as a spreadsheet's .xlsx is"),
     ],
 )
 def test_a_table_that_would_be_misread_is_refused_with_the_remedy(

@@ -77,6 +77,8 @@ def test_a_hold_out_keeps_every_signal_and_the_shares_of_classes() -> None:
 
 
 def test_classes_too_small_to_divide_are_refused_with_the_remedy() -> None:
+    with pytest.raises(DataError, match=r"labels such as 0.37 are numbers, not classes, as for a regression"):
+        train.hold_out(labelled("0.37", "0.74", "1.11", "1.48"))
     with pytest.raises(DataError, match=r"class by class: .*; give --test a file"):
         train.hold_out(labelled("a", "a", "a", "b"))
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.job import Crashed, ErrorCode
-from consumer.letterfacts import portrait
+from consumer.letterfacts import portrait, unpacked
 from consumer.letters import Chosen, Entry, Letter, Reasons, Selection, Why, read_age, read_letter, show_age
 from consumer.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
 from consumer.topology import Topology
@@ -197,3 +197,18 @@ def test_a_letter_in_gzip_is_read_and_shown_as_its_job() -> None:
     cut = Message(body=b"\x1f\x8b", content_encoding="gzip")
     assert read_letter(cut).model is None
     assert portrait(read_letter(cut), cut, [])[-1] == "    \\x1f\\x8b"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "written"),
+    [
+        (gzip.compress(b"\xef\xbb\xbf{}"), "GZIP", b"{}"),
+        (b"\xef\xbb\xbf{}", None, b"\xef\xbb\xbf{}"),
+        (b"\x1f\x8b", "gzip", b"\x1f\x8b"),
+        (b"\0", "zstd", b"\0"),
+    ],
+)
+def test_a_body_is_written_byte_for_byte_but_gzip_unpacked(
+    body: bytes, encoding: str | None, written: bytes
+) -> None:
+    assert unpacked(Message(body=body, content_encoding=encoding)) == written

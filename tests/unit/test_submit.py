@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import io
 import itertools
 import json
@@ -78,6 +79,10 @@ def test_a_first_line_that_is_nested_too_deep_is_sent_like_any_other() -> None:
         (b'{"a": "\xff"}\n{}', {1: b'{"a": "\xff"}', 2: b"{}"}),
         ("x\n{}\n".encode("utf-16"), {1: b"x", 2: b"{}"}),
         (b"\xef\xbb\xbf\n", {}),
+        ("x\n{}\n".encode("utf-32"), {1: b"x", 2: b"{}"}),
+        (b"\0\0\xfe\xff" + "x\n{}\n".encode("utf-32-be"), {1: b"x", 2: b"{}"}),
+        (b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}\n", {1: b"{}", 2: b"{}"}),
+        (b"{}\r[]\r", {1: b"{}", 2: b"[]"}),
     ],
 )
 def test_a_file_of_json_lines_holds_a_job_per_line_whatever_is_in_it(
@@ -85,6 +90,12 @@ def test_a_file_of_json_lines_holds_a_job_per_line_whatever_is_in_it(
 ) -> None:
     expected = [Source(f"{name}:{number}", line) for number, line in jobs.items()]
     assert list(split_jobs(name, content)) == expected
+
+
+def test_a_file_that_is_packed_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl.gz").write_bytes(gzip.compress(b"{}\n"))
+    with pytest.raises(ConfigurationError, match=r"f.jsonl.gz is gzip data: unpack it, for example zcat "):
+        list(read_sources([str(tmp_path / "f.jsonl.gz")], sys.stdin))
 
 
 def test_a_named_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:

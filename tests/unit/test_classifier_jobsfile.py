@@ -1,0 +1,43 @@
+"""Files of jobs for `classifier predict`: how they become jobs, each with its place."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from classifier.errors import RefusedError
+from classifier.jobsfile import read
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'x\n{"a": 1}\n{"a": 2}\n',
+        b'x\r\n{"a": 1}\r\n{"a": 2}\r\n',
+        b'x\r{"a": 1}\r{"a": 2}\r',
+        MARK + b'x\n{"a": 1}\n' + MARK + b'{"a": 2}\n',  # files that were put together
+        'x\n{"a": 1}\n{"a": 2}\n'.encode("utf-16"),
+        'x\n{"a": 1}\n{"a": 2}\n'.encode("utf-32"),
+        b"\0\0\xfe\xff" + 'x\n{"a": 1}\n{"a": 2}\n'.encode("utf-32-be"),
+    ],
+)
+def test_lines_are_the_same_in_every_encoding(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(content)
+    broken, *good = read(path)
+    assert broken.fault.startswith("is neither JSON")
+    assert [(entry.place, entry.job, entry.fault) for entry in good] == [
+        (f"{path}, line 2", {"a": 1}, ""),
+        (f"{path}, line 3", {"a": 2}, ""),
+    ]
+
+
+def test_a_file_that_is_packed_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(b"{}\n"))
+    with pytest.raises(RefusedError, match=r"x.jsonl.gz: it is gzip data: unpack it with gunzip"):
+        read(path)
