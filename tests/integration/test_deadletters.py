@@ -244,7 +244,7 @@ def test_a_job_that_dies_again_says_how_often_it_was_replayed(
     assert producer.depth(TOPOLOGY.dead) == 0
 
 
-def test_a_compressed_job_is_unpacked_at_each_attempt_after_its_replay_and_when_it_comes_again(
+def test_a_compressed_job_is_unpacked_at_each_attempt_and_after_its_replay(
     url: str, producer: Producer, tmp_path: Path
 ) -> None:
     flag, runs = tmp_path / "mended", tmp_path / "runs"
