@@ -3,8 +3,8 @@
 `python -m classifier.forkserver package.module:function [--batch]`, with a socket as stdin, as
 `classifier/forking.py` describes it; with `--batch` the function must have declared that it takes one.
 `{"ready": threads, "opened": [...]}` says that the import is done, how many threads it has left, and which
-descriptors (`descriptors.py`), each as `[what, is_reopened]`. An order is `{"max_growth", "bounds"}`, its pipes
-are stdin, stdout and stderr.
+descriptors and what else workers share (`descriptors.py`, `sharedstate.py`), each as `[what, is_reopened]`. An
+order is `{"max_growth", "bounds"}`, its pipes are stdin, stdout and stderr.
 
 It never calls the function: threads of OpenMP and BLAS that a computation starts do not survive a fork.
 """
@@ -15,9 +15,18 @@ import gc
 import sys
 from typing import Final, NoReturn
 
-from classifier import contract, descriptors, ending, forking, loading, worker
+from classifier import (
+    contract,
+    descriptors,
+    ending,
+    forking,
+    loading,
+    randomness,
+    sharedstate,
+    worker,
+)
 
-#: As many as a message to the consumer can hold, and more than anybody reads.
+#: Of either kind: as many as a message to the consumer can hold, and more than anybody reads.
 _MOST_OPENED: Final = 20
 
 
@@ -41,13 +50,22 @@ def main(target: str, *, batch: bool) -> None:
     ending.prepare()
     opened = descriptors.opened_since(before)
     reopened = [one for one in opened if one.is_reopened]
+    shared = [*(one.what for one in opened if not one.is_reopened), *sharedstate.found(opened)]
+    inherited = worker.Inherited(reopened, randomness.generators(target.partition(":")[0]))
     gc.freeze()  # a collection in a worker would write to every page that holds an object, and so copy it
 
     def become(order: forking.Order, pipes: list[int]) -> NoReturn:
-        worker.serve(loaded, reopened, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
+        worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
 
-    report = [(one.what, one.is_reopened) for one in opened[:_MOST_OPENED]]
+    report = [*_first(shared, is_reopened=False), *_first([one.what for one in reopened], is_reopened=True)]
     forking.serve(forking.Server(channel, become), opened=report)
+
+
+def _first(whats: list[str], *, is_reopened: bool) -> list[tuple[str, bool]]:
+    """Report the first, and how many more there are."""
+    rest = len(whats) - _MOST_OPENED
+    more = [(f"{rest} more", is_reopened)] if rest > 0 else []
+    return [*((what, is_reopened) for what in whats[:_MOST_OPENED]), *more]
 
 
 if __name__ == "__main__":

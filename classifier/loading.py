@@ -7,7 +7,9 @@ Standard library only around the user's import. Never calls the function.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from classifier import contract, usermodule
@@ -43,10 +45,18 @@ def find(target: str) -> Loaded:
     module = usermodule.imported(module_name, name)
     function = getattr(module, name)
     refuse_unfit(target, function)
-    hook = getattr(module, "on_worker_start", None)
+    home, hook = _hook(module, function)
     if hook is not None:
-        refuse_unfit(f"{module_name}.on_worker_start", hook, takes=())
+        refuse_unfit(f"{home}.on_worker_start", hook, takes=())
     return Loaded(function, hook, vars(module))
+
+
+def _hook(module: ModuleType, function: object) -> tuple[str, Callable[[], object] | None]:
+    """Find `on_worker_start` in the target's module, or else in the one that its function comes from."""
+    for place in (module, sys.modules.get(getattr(function, "__module__", None) or "")):
+        if (hook := getattr(place, "on_worker_start", None)) is not None and place is not None:
+            return place.__name__, hook
+    return module.__name__, None
 
 
 def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({},)) -> None:
@@ -64,7 +74,7 @@ def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({}
         if form is not None:
             refuse_coroutine(name, form)
     try:
-        inspect.signature(function).bind(*takes)
+        _bind(function, takes)
     except TypeError as mismatch:
         wanted = "one argument, the job" if takes else "no argument"
         raise contract.LoadError(
@@ -72,6 +82,14 @@ def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({}
         ) from None
     except ValueError:  # some built-in functions do not tell; they may well be right
         pass
+
+
+def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
+    """Raise TypeError unless the arguments fit; a decorator may add some to what the decorated function takes."""
+    try:
+        inspect.signature(function, follow_wrapped=False).bind(*takes)
+    except TypeError:
+        inspect.signature(function).bind(*takes)
 
 
 def refuse_coroutine(name: str, function: Callable[..., object]) -> None:

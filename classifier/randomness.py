@@ -1,34 +1,83 @@
 """Give a forked worker random numbers of its own: a fork copies the state of every generator.
 
-Seeds Python's and numpy's global generators, and those that the classifier's module holds. What other modules
-hold, and what libraries keep in native code, is theirs to seed, in `on_worker_start()`. Standard library only.
+Seeds Python's and numpy's global generators, and those that the user's modules can reach: in variables,
+containers, defaults and closures of functions, classes, and objects of these. What a library keeps in its own
+objects or in native code is to be seeded in `on_worker_start()`. Standard library only.
 """
 
 from __future__ import annotations
 
+import functools
+import gc
+import os
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
-from types import BuiltinMethodType, MethodType
-from typing import Any
+from pathlib import Path
+from types import (
+    BuiltinMethodType,
+    CellType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+)
+from typing import Any, Final
+
+_CONTAINERS: Final[Mapping[type, Callable[[Any], int]]] = {
+    kind: kind.__len__ for kind in (dict, list, tuple, set, frozenset, deque)
+}
+#: Types of Python's own that may hold a generator for a function of the user's.
+_HOLDERS: Final = (
+    BuiltinMethodType,  # such as `draw = default_rng().random`
+    MethodType,
+    CellType,
+    GeneratorType,
+    functools.partial,
+    staticmethod,
+    classmethod,
+    property,
+)
+#: Data, and not a few generators. To walk through a table of a million numbers would delay each start.
+_LONGEST_CONTAINER: Final = 10_000
+#: A tree of the user's own objects may be larger than anybody wants to wait for.
+_MOST_VISITED: Final = 100_000
 
 
-def reseed(namespace: Mapping[str, Any]) -> None:
-    """Seed anew all generators that a module with this `namespace` uses, those in its containers included."""
+def generators(target_module: str) -> list[Any]:
+    """Find the generators of the user's modules: the target's package, and what lies in folders of PYTHONPATH."""
+    modules = {name: vars(module) for name, module in list(sys.modules.items()) if _is_users(name, target_module)}
+    waiting: deque[object] = deque(modules.values())
+    seen: dict[int, object] = {}  # holds what it has seen, so that no number is used twice
+    found = []
+    while waiting and len(seen) < _MOST_VISITED:
+        value = waiting.popleft()
+        if value is None or type(value) in (bool, int, float, str, bytes) or id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if _is_generator(value):
+            found.append(value)
+        elif _is_opened(value, modules):
+            waiting.extend(gc.get_referents(value))  # runs no code of the user's, as getattr would
+    return found
+
+
+def reseed(found: Iterable[Any]) -> None:
+    """Seed anew the global generators, and those that were found."""
     random.seed()
     # Only where it was imported before the fork: a worker that imports it itself gets numbers of its own anyway.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random:
         numpy_random.seed()
-    for value in _values(namespace):
+    for value in found:
         if isinstance(value, random.Random):
             value.seed()
         elif numpy_random and isinstance(value, numpy_random.Generator):
             _exchange_state(value.bit_generator)
         elif numpy_random and isinstance(value, numpy_random.RandomState):
             _exchange_state(value._bit_generator)  # noqa: SLF001 - its seed() takes but one of numpy's algorithms
-        elif numpy_random and isinstance(value, numpy_random.BitGenerator):
+        else:
             _exchange_state(value)
 
 
@@ -38,15 +87,40 @@ def _exchange_state(bits: Any) -> None:  # noqa: ANN401 - a BitGenerator, which 
         bits.state = type(bits)().state
 
 
-def _values(namespace: Mapping[str, Any]) -> Iterator[Any]:
-    """Give what a module holds, and one level of what its containers and its own objects hold."""
-    for value in list(namespace.values()):
-        yield value
-        if isinstance(value, BuiltinMethodType | MethodType):  # such as `draw = default_rng().random`
-            yield value.__self__
-        elif isinstance(value, dict):
-            yield from list(value.values())
-        elif isinstance(value, list | tuple | set | frozenset):
-            yield from list(value)
-        elif type(value).__module__ == namespace.get("__name__"):
-            yield from list(getattr(value, "__dict__", {}).values())
+def _is_generator(value: object) -> bool:
+    return issubclass(type(value), tuple(_kinds()))  # by type: isinstance asks a proxy for its class
+
+
+def _kinds() -> Iterator[type]:
+    yield random.Random
+    if numpy_random := sys.modules.get("numpy.random"):
+        yield from (numpy_random.Generator, numpy_random.RandomState, numpy_random.BitGenerator)
+
+
+def _is_opened(value: object, modules: Container[str]) -> bool:
+    """Whether to look into a value: what is the user's own, and what Python puts around that."""
+    kind = type(value)
+    if issubclass(kind, tuple(_CONTAINERS)):
+        return _length(value) <= _LONGEST_CONTAINER
+    if isinstance(value, FunctionType | type):
+        return value.__module__ in modules
+    return issubclass(kind, _HOLDERS) or kind.__module__ in modules
+
+
+def _length(value: object) -> int:
+    """Count the elements as the container's own type does: a class derived from it may have another idea."""
+    return next(length(value) for base, length in _CONTAINERS.items() if issubclass(type(value), base))
+
+
+def _is_users(name: str, target_module: str) -> bool:
+    """Whether a module is the target's, of its package, or of a folder in PYTHONPATH."""
+    top = name.partition(".")[0]
+    if top == target_module.partition(".")[0]:
+        return True
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if not isinstance(file, str) or top in ("classifier", "consumer"):  # ours: what runs here
+        return False
+    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    path = Path(file)
+    home = path.parent.parent if path.stem == "__init__" else path.parent
+    return str(home.absolute()) in {str(Path(folder).absolute()) for folder in folders}

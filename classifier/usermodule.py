@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from importlib.machinery import PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -35,6 +36,7 @@ def imported(module_name: str, function_name: str) -> ModuleType:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        hidden = hidden or _folder_without_init(module_name)
         if hidden and (error.name or "").partition(".")[0] == top:
             raise LoadError(_clash(hidden, top)) from None
         raise
@@ -55,11 +57,21 @@ def _hidden(top: str) -> str | None:
     return users.origin
 
 
+def _folder_without_init(module_name: str) -> str | None:
+    """Find the user's folder that holds the module: a package without `__init__.py` loses to any other module."""
+    top, _, rest = module_name.partition(".")
+    for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        inside = Path(folder).absolute() / top
+        if rest and inside.joinpath(*rest.split(".")).with_suffix(".py").is_file() and top in sys.modules:
+            return None if str(inside) in getattr(sys.modules[top], "__path__", ()) else str(inside)
+    return None
+
+
 def _clash(hidden: str, top: str) -> str:
     owner = "this service" if top in _OURS else "the standard library"
     if owner != "this service" and top not in sys.stdlib_module_names:
         owner = "an installed package"
     return (
         f"{hidden} cannot be imported as {top!r}: {owner} has a module of that name, which comes first; rename "
-        f"the file, for example to my_{top}, and name the function as my_{top}:..."
+        f"it, for example to my_{top}, and name the function as my_{top}:..."
     )

@@ -22,7 +22,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import Any, BinaryIO, Final, NamedTuple, NoReturn
 
 from classifier import contract, descriptors, ending, process, randomness
 from classifier.descriptors import Opened
@@ -34,9 +34,16 @@ EXIT_BUG: Final = 70
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
+class Inherited(NamedTuple):
+    """What the import has left that each worker makes its own: open files, and generators of random numbers."""
+
+    files: Sequence[Opened]
+    generators: Sequence[Any]
+
+
 def serve(
     loaded: Loaded,
-    files: Sequence[Opened],
+    inherited: Inherited,
     pipes: Sequence[int],
     *,
     max_growth: int,
@@ -44,15 +51,15 @@ def serve(
 ) -> NoReturn:
     """Run jobs until the pipe of jobs ends.
 
-    `files` are those that the import has left open, to be opened anew; `max_growth`, in bytes, is what the process
+    `max_growth`, in bytes, is what the process
     may grow in memory; `bounds` as `process.confine` has them.
     """
     code = EXIT_BUG
     try:
         jobs = _become(pipes, bounds)
         ending.leave_to_parent()
-        descriptors.reopen(files)
-        randomness.reseed(loaded.namespace)
+        descriptors.reopen(inherited.files)
+        randomness.reseed(inherited.generators)
         hook = _Hook(loaded.on_worker_start)
         hook.try_now()
         retirement = Retirement(Memory(max_growth))

@@ -92,6 +92,13 @@ def check_jobs(jobs: object, model: object) -> None:
     Raises:
         ArgumentError
     """
+    if isinstance(jobs, str | bytes | Mapping) or hasattr(jobs, "columns"):
+        remedy = (
+            "frame.to_numpy() for its rows as signals" if hasattr(jobs, "columns") else "a list, [job] for one"
+        )
+        raise ArgumentError(
+            f"jobs must be an iterable of jobs or signals, not a {type(jobs).__name__}; pass {remedy}"
+        )
     if not isinstance(jobs, Iterable):
         raise ArgumentError(f"jobs must be an iterable of jobs or signals, not {type(jobs).__name__}")
     if model is not None and not isinstance(model, str):

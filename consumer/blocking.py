@@ -7,6 +7,7 @@ Nothing is decided here; see client.py. May be used from several threads at once
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ class BlockingClient:
             try:
                 yield cls(loop, client)
             finally:
-                if owner.is_here:
+                if _can_wait(owner):
                     _wait_for(opening.__aexit__(None, None, None), loop)
 
     def classify(
@@ -104,7 +105,7 @@ class BlockingClient:
             while (done := self._wait(lambda: _next(coming))) is not None:
                 yield done
         finally:
-            if self._owner.is_here and not self._loop.is_closed():
+            if _can_wait(self._owner) and not self._loop.is_closed():
                 self._wait(coming.aclose)
 
     def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -128,6 +129,14 @@ class BlockingClient:
             )
 
 
+def _can_wait(owner: Owner) -> bool:
+    """Whether the thread runs: a fork has none, and shares the loop's epoll set with its parent.
+
+    While Python ends it stands still. Who has never left the block comes here then, as Python clears modules.
+    """
+    return owner.is_here and not sys.is_finalizing()
+
+
 async def _next(coming: AsyncGenerator[Done, None]) -> Done | None:
     return await anext(coming, None)
 
@@ -140,7 +149,7 @@ def _loop_in_a_thread(owner: Owner) -> Iterator[asyncio.AbstractEventLoop]:
     try:
         yield loop
     finally:
-        if owner.is_here:  # a fork has no such thread, and shares the loop's epoll set with its parent
+        if _can_wait(owner):
             _wait_for(_end_calls(), loop)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()

@@ -203,6 +203,12 @@ class EnclosedRun(Run):
         self._id = job_id.encode().strip()  # as the parser strips what follows a prefix
         self._begun = False
 
+    def almost(self) -> str:
+        """Say also where the worker has not come to the job, which is not the function's fault."""
+        if self._begun:
+            return super().almost()
+        return "; the worker had not begun with it: on_worker_start() may still be at work"
+
     def take(self, line: Line) -> None:
         """Take one line of stdout."""
         if not self._begun or self.ended.done():

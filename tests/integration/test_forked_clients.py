@@ -1,4 +1,4 @@
-"""Clients of a process that forks: the child is refused at once, and takes nothing from its parent as it ends."""
+"""Clients of a process that forks, or ends without closing them: nobody hangs, and a parent loses nothing."""
 
 from __future__ import annotations
 
@@ -98,4 +98,27 @@ def test_a_fork_is_refused_and_its_parent_goes_on(
     )
     assert (done.stdout.splitlines(), done.stderr) == (printed, "")
     assert done.returncode == 0
+    echo.stop()
+
+
+NEVER_CLOSED = """
+import sys
+from consumer.blocking import BlockingClient
+opened = BlockingClient.open(sys.argv[1])
+client = opened.__enter__()
+print(client.run({"n": 1}, timeout_s=60).output["n"])
+coming = client.as_completed([{"n": 2}, {"n": 3}])
+print(next(coming).result().output["n"] in (2, 3))
+"""
+
+
+def test_a_program_that_never_closes_its_client_ends(echo: ConsumerProcess, vhost_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER_CLOSED, vhost_url],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.stdout.splitlines(), done.stderr, done.returncode) == (["1", "True"], "", 0)
     echo.stop()

@@ -21,7 +21,7 @@ from fakes import never, runs_async
 
 from consumer.configuration import load
 from consumer.errors import ConfigurationError
-from consumer.job import Crashed, Job, Outcome, Request, Succeeded
+from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
 from consumer.warm import WarmRunner
 
@@ -46,10 +46,10 @@ class Folder:
                 yield runner
 
 
-async def run(runner: WarmRunner, slot: int = 0, **body: object) -> Outcome:
+async def run(runner: WarmRunner, slot: int = 0, *, timeout_s: float = 60.0, **body: object) -> Outcome:
     request = Request(id="id-1", correlation_id="c")
     return await runner.slots[slot].run(
-        Job(request=request, body=json.dumps(body).encode(), timeout_s=60.0), never()
+        Job(request=request, body=json.dumps(body).encode(), timeout_s=timeout_s), never()
     )
 
 
@@ -137,6 +137,10 @@ SHARED = {
     "os.pipe()": "pipe pipe:",
     "select.epoll()": "anon_inode:[eventpoll]",
     "os.eventfd(0)": "anon_inode:[eventfd]",
+    "mmap.mmap(-1, 8192)": "memory of 8,192 bytes that is mapped for writing",
+    "subprocess.Popen(['sleep', '100'])": " (sleep)",
+    "[open(FILE) for _ in range(50)], os.eventfd(0)": "anon_inode:[eventfd]",
+    "[os.eventfd(0) for _ in range(25)]": "5 more",
 }
 
 
@@ -148,7 +152,8 @@ async def test_what_workers_share_is_named_with_its_path_or_peer_and_the_remedy(
     port, file = listener.getsockname()[1], folder.path / "table"
     file.touch()
     text = (
-        f"import os, select, socket, sqlite3, tempfile\nPORT, FILE = {port}, {str(file)!r}\nX = {opened}\n"
+        "import mmap, os, select, socket, sqlite3, subprocess, tempfile\n"
+        f"PORT, FILE = {port}, {str(file)!r}\nX = {opened}\n"
         "def classify(job): return 1"
     )
     async with folder.serving(text, size=1) as runner:
@@ -165,6 +170,7 @@ HARMLESS = (
     "open('/dev/null', 'w')",
     "mmap.mmap(os.open(FILE, os.O_RDONLY), 0, prot=mmap.PROT_READ)",
     "os.open(FILE, os.O_PATH)",
+    "mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE)",
 )
 
 
@@ -225,6 +231,29 @@ async def test_a_hook_that_fails_at_first_is_called_again_for_the_first_job(fold
 
 
 @runs_async
+async def test_a_hook_that_does_not_return_is_named_where_its_job_times_out(folder: Folder) -> None:
+    text = "import threading\ndef on_worker_start(): threading.Event().wait()\ndef classify(job): return 1"
+    async with folder.serving(text, size=1) as runner:
+        outcome = await run(runner, timeout_s=0.2)
+    assert isinstance(outcome, TimedOut)
+    assert outcome.message == (
+        "killed after 0.2 s without an answer (job_timeout_s); the worker had not begun with it: "
+        "on_worker_start() may still be at work"
+    )
+
+
+@runs_async
+async def test_a_function_that_was_imported_brings_its_hook(folder: Folder) -> None:
+    (folder.path / "inner.py").write_text(
+        "is_started = False\n"
+        "def on_worker_start():\n    global is_started\n    is_started = True\n"
+        "def classify(job): return is_started"
+    )
+    async with folder.serving("from inner import classify", size=1) as runner:
+        assert await results(runner, 1) == [True]
+
+
+@runs_async
 async def test_threads_of_the_hook_do_not_retire_the_worker(folder: Folder) -> None:
     text = (
         "import os, threading\n"
@@ -276,6 +305,7 @@ FIT = (
     "import functools\nclassify = functools.partial(lambda a, job: a, 1)",
     "class C:\n    def __call__(self, job): return 1\nclassify = C()",
     "class C:\n    def run(self, job): return 1\nclassify = C().run",
+    "import functools\ndef f(job, model): return model\n@functools.wraps(f)\ndef classify(job): return f(job, 1)",
 )
 
 
@@ -302,6 +332,13 @@ GENERATORS = {
     "in an object": "class A:\n    def __init__(self): self.g = np.random.default_rng(1)\nG = A()\n"
     "def draw(): return G.g.integers(2**60)",
     "a method": "draw = np.random.default_rng(1).random",
+    "a default": "def draw(g=np.random.default_rng(1)): return g.random()",
+    "a closure": "def made():\n    g = np.random.default_rng(1)\n    return lambda: g.random()\ndraw = made()",
+    "in a class": "class A:\n    g = np.random.default_rng(1)\ndef draw(): return A.g.random()",
+    "deep in an object": "class A:\n    def __init__(self): self.g = {'g': [np.random.default_rng(1)]}\nG = A()\n"
+    "def draw(): return G.g['g'][0].random()",
+    "in a partial": "import functools\ndraw = functools.partial(np.random.default_rng(1).random)",
+    "in another module": "import other\ndef draw(): return other.G.random()",
 }
 
 
@@ -309,6 +346,7 @@ GENERATORS = {
 @runs_async
 async def test_no_two_workers_draw_the_same_numbers(folder: Folder, generator: str) -> None:
     folder.settings["jobs_per_worker"] = 1
+    (folder.path / "other.py").write_text("import numpy as np\nG = np.random.default_rng(1)\n")
     text = f"import numpy as np\n{generator}\ndef classify(job): return float(draw())"
     async with folder.serving(text, size=1) as runner:
         assert len(set(await results(runner, 4))) == 4

@@ -55,6 +55,17 @@ def add(folder: Path, names: Sequence[str]) -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["classifier", "numpy", "email"])
+def test_a_module_in_a_folder_without_init_that_loses_to_a_package_is_told_so(folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+    (folder / name / "own.py").write_text("def classify(job): return 1\n")
+    done = run(
+        folder, BIN / "consumer", "try", "job.json", variables={"CONSUMER_CLASSIFIER": f"{name}.own:classify"}
+    )
+    assert done.returncode == os.EX_CONFIG
+    assert f"{folder / name} cannot be imported as '{name}'" in done.stderr
+
+
 def run(
     folder: Path, *command: str | Path, variables: Mapping[str, str] = INNOCENT
 ) -> subprocess.CompletedProcess[str]:
@@ -128,7 +139,7 @@ def test_a_users_module_whose_name_is_taken_is_named_with_the_remedy(name: str, 
         assert done.returncode != os.EX_OK
         said = done.stderr + done.stdout
         assert f"{folder}/{name}.py cannot be imported as '{name}': {owner} has a module of that name" in said
-        assert f"rename the file, for example to my_{name}" in said
+        assert f"rename it, for example to my_{name}" in said
         assert MARK not in said
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import runs_async
 from pydantic_core import from_json
@@ -443,5 +444,7 @@ async def test_a_body_of_text_and_jobs_that_are_none_are_refused() -> None:
     async with connected() as client:
         with pytest.raises(ArgumentError, match="body must be bytes, not str"):
             await client.request("{}")  # type: ignore[arg-type]
-        with pytest.raises(ArgumentError, match="jobs must be an iterable"):
-            await anext(client.as_completed(5))  # type: ignore[arg-type]
+        for one in (5, "1,2", {"n": 1}, pd.DataFrame({"a": [1.0]})):
+            jobs: Any = one
+            with pytest.raises(ArgumentError, match="jobs must be an iterable"):
+                await anext(client.as_completed(jobs))
