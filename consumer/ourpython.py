@@ -7,6 +7,7 @@ installed packages, ours among them. So a file with one of their names is never 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
@@ -39,6 +40,15 @@ def started_as_ours(
         return argv, dict(environment)
     start = (*argv[: runs.program + 1], *runs.options, "-P", str(START), environment.get(PATH_VARIABLE, ""))
     return (*start, "classifier", *argv[runs.rest :]), without_path(environment)
+
+
+def unbuffered(argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Add `-u` for a Python that is told to ignore PYTHONUNBUFFERED (`-I`, `-E`), where that is set."""
+    runs = interpreter.read(argv)
+    ignores = any(re.match(r"-[a-zA-Z]*[IE]", option) for option in runs.options)
+    if not ignores or interpreter.kind(argv[runs.program]) != "python" or not environment.get("PYTHONUNBUFFERED"):
+        return argv
+    return (*argv[: runs.program + 1], "-u", *argv[runs.program + 1 :])
 
 
 def without_path(environment: Mapping[str, str]) -> dict[str, str]:

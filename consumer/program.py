@@ -55,7 +55,7 @@ class Program:
         passed = base_environment(settings, environment)
         refuse_what_cannot_start(argv, passed)
         sandbox = Sandbox.of(settings, passed, argv)
-        started, passed = ourpython.started_as_ours(argv, passed)
+        started, passed = ourpython.started_as_ours(ourpython.unbuffered(argv, passed), passed)
         return cls(argv=started, shown=" ".join(argv), environment=passed, settings=settings, sandbox=sandbox)
 
     def command_line(self, path: Path) -> tuple[str, ...]:

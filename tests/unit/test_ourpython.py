@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consumer import ourpython
-from consumer.ourpython import START, hidden_files, started_as_ours, user_path
+from consumer.ourpython import START, hidden_files, started_as_ours, unbuffered, user_path
 
 
 def test_a_module_of_ours_is_started_by_the_file_that_orders_the_path() -> None:
@@ -75,3 +75,18 @@ def test_a_command_that_runs_our_classifier_is_started_as_ours(
 @pytest.mark.parametrize("argv", [("/bin/python3", "-m", "mine"), ("/bin/sh", "classifier"), ("/bin/classifier",)])
 def test_other_commands_are_the_users_own(argv: tuple[str, ...]) -> None:
     assert started_as_ours(argv, {"PYTHONPATH": "/a"}) == (argv, {"PYTHONPATH": "/a"})
+
+
+@pytest.mark.parametrize(
+    ("argv", "value", "started"),
+    [
+        ("python3 -I a.py", "1", "python3 -u -I a.py"),
+        ("nice /bin/python3.11 -sE a.py -x", "1", "nice /bin/python3.11 -u -sE a.py -x"),
+        ("python3 a.py -I", "1", "python3 a.py -I"),
+        ("python3 -W Ignore a.py", "1", "python3 -W Ignore a.py"),
+        ("python3 -I a.py", "", "python3 -I a.py"),
+        ("perl -I lib/ a.pl", "1", "perl -I lib/ a.pl"),
+    ],
+)
+def test_a_python_that_ignores_the_environment_is_told_not_to_buffer(argv: str, value: str, started: str) -> None:
+    assert unbuffered(tuple(argv.split()), {"PYTHONUNBUFFERED": value}) == tuple(started.split())
