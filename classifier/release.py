@@ -1,4 +1,4 @@
-"""The version of this package, as consumer/release.py finds it; `classifier/` imports nothing of `consumer/`.
+"""The version of this package, as consumer/_version.py finds it; `classifier/` imports nothing of `consumer/`.
 
 In a checkout that was never installed there is none; then the version stands in its pyproject.toml.
 """

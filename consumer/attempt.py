@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from consumer.disposition import decide
-from consumer.escaped import escaped_lines
+from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.logformat import MAX_CHARACTERS

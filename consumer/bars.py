@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.text import Text
 
 from consumer import job
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 
 #: More would push each other off the screen.
 MAX_BARS = 8

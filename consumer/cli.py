@@ -32,15 +32,15 @@ from consumer import (
     secrecy,
     status,
 )
+from consumer._version import VERSION
 from consumer.amqp_url import split_urls, vhost_of
 from consumer.console import Console
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
-from consumer.escaped import escaped_lines
+from consumer.escaping import escaped_lines
 from consumer.jobfiles import JobFiles
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
-from consumer.release import VERSION
 from consumer.service import serve
 from consumer.settings import Settings
 from consumer.topology import SHARDING_PLUGIN

@@ -16,7 +16,7 @@ from consumer import deadqueue
 from consumer.deadletters import scan_error_records
 from consumer.deadqueue import Place
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
-from consumer.escaped import escaped, escaped_lines
+from consumer.escaping import escaped, escaped_lines
 from consumer.letterfacts import SHOWN_CHARACTERS, portrait, unpacked, write_json
 from consumer.letters import Entry, Letter, Reasons, Selection
 from consumer.lettertable import CELL_CHARACTERS, ROWS, print_table

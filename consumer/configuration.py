@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from consumer.amqp_url import holds_password
 from consumer.errors import ConfigurationError
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.settings import Settings
 
 ENV_PREFIX = "CONSUMER_"

@@ -20,11 +20,11 @@ from aiormq.abc import FieldTable
 from yarl import URL
 
 from consumer import tlsfault, tolerant
+from consumer._version import PRODUCT, VERSION
 from consumer.amqp_url import logs_in_by_certificate, redacted, split_urls
 from consumer.credentials import Credentials
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.forked import ForkSafeConnection
-from consumer.release import PRODUCT, VERSION
 
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0

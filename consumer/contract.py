@@ -13,7 +13,7 @@ from enum import Enum
 
 from pydantic_core import from_json
 
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.job import Progress
 
 #: What fits beside a bar.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from consumer import ourpython
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.forker import Forked, Forker, NotForkedError
 
 log = logging.getLogger(__name__)

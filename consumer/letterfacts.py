@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consumer.encoded import GZIP, MOST_SHOWN_BYTES, MOST_UNPACKED_BYTES, decoded
-from consumer.escaped import escaped, escaped_lines
+from consumer.escaping import escaped, escaped_lines
 from consumer.letters import Entry, Letter
 from consumer.messages import ErrorRecord, Message
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pydantic_core import SchemaValidator, core_schema
 
 from consumer.encoded import MOST_SHOWN_BYTES, decoded
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.messages import ATTEMPT_HEADER, JOB_ID_HEADER, ErrorRecord, Message, replayed
 from consumer.replyaddress import CALLERS_OWN_PREFIXES
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.letters import Entry, show_age
 
 #: Rows of a table that a person still reads; JSON has all.

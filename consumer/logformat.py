@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pythonjsonlogger.json import JsonFormatter
 
 from consumer import jobcontext
-from consumer.escaped import escaped, escaped_lines
+from consumer.escaping import escaped, escaped_lines
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 #: No message of ours comes near; a LOG: line may have 8192 characters, and each become ten when it is escaped.

@@ -18,7 +18,7 @@ from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from consumer import replyaddress
 from consumer.encoded import decoded, foreign
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.job import ErrorCode, Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.topology import Topology
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.fetchahead import USUAL_PREFETCH
 from consumer.plan import SHARES, Load, Plan, Row, Target
 from consumer.planner import Planner

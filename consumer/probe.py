@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from consumer import configuration
 from consumer.errors import ConfigurationError
-from consumer.escaped import escaped_lines
+from consumer.escaping import escaped_lines
 
 EXIT_NOT_HEALTHY = 1
 #: Less than the second that a Kubernetes probe waits by default would leave nothing for starting Python.

@@ -16,8 +16,8 @@ from aio_pika import DeliveryMode
 from aio_pika.exceptions import ChannelPreconditionFailed
 from pamqp.commands import Basic
 
+from consumer._version import PRODUCT, VERSION
 from consumer.messages import Message
-from consumer.release import PRODUCT, VERSION
 from consumer.tolerant import Undecodable
 from consumer.unreachable import Unreachable
 

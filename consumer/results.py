@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from consumer.errors import ConfigurationError
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.messages import Reply
 from consumer.sources import Source
 

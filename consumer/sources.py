@@ -22,7 +22,7 @@ from pydantic_core import from_json
 
 from consumer import ourpython
 from consumer.errors import ConfigurationError
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 
 #: What `classifier jobs` reads.
 DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")

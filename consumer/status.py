@@ -33,7 +33,7 @@ from consumer.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost
 from consumer.console import Console
 from consumer.deadqueue import Place
 from consumer.errors import BrokerRefusedError, ConsumerError
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.letters import show_age
 from consumer.management import RefusedError, api
 from consumer.numbers import decimal

@@ -28,12 +28,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from consumer._version import PRODUCT, VERSION
 from consumer.disposition import Disposition, Settlement
 from consumer.errors import ConfigurationError
-from consumer.escaped import escaped
+from consumer.escaping import escaped
 from consumer.job import ErrorCode, Job, Outcome, Request, Unsuccessful
 from consumer.messages import TRACEPARENT_HEADER
-from consumer.release import PRODUCT, VERSION
 from consumer.replyaddress import CALLERS_OWN_PREFIXES
 
 log = logging.getLogger(__name__)

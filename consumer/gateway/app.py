@@ -17,13 +17,13 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from consumer._version import VERSION
 from consumer.gateway import openapi
 from consumer.gateway.bodies import Room, reading
 from consumer.gateway.jobs import Jobs, wish
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.tokens import Tokens
 from consumer.httppages import Pages
-from consumer.release import VERSION
 from consumer.settings import Settings
 
 #: Both get the same headers; the server leaves out the body of the answer to a HEAD.

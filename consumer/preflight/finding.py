@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.errors import ConfigurationError, ConnectionLostError, ConsumerError
-from consumer.escaped import escaped, escaped_lines
+from consumer.escaping import escaped, escaped_lines
 from consumer.logformat import MAX_CHARACTERS
 
 #: Before the text of a finding: its level and what was looked at.

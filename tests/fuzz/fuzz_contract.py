@@ -15,7 +15,7 @@ from consumer.job import Request, Succeeded
 from consumer.messages import reply
 from consumer.surrogates import lone_surrogate
 
-MODULES = ("consumer.contract", "consumer.escaped", "consumer.surrogates")
+MODULES = ("consumer.contract", "consumer.escaping", "consumer.surrogates")
 REQUEST = Request(id="id", correlation_id="id")
 #: pydantic's limit for nesting, less the reply's own level, is not what is looked for here.
 DEEPEST = 100

@@ -26,7 +26,7 @@ MODULES = (
     "consumer.properties",
     "consumer.replyaddress",
     "consumer.tolerant",
-    "consumer.escaped",
+    "consumer.escaping",
     "consumer.logformat",
 )
 TOPOLOGY = Topology("ours", max_attempts=3)

@@ -18,7 +18,7 @@ from consumer.configuration import ENV_PREFIX, load, unknown_variables
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
-MODULES = ("consumer.configuration", "consumer.settings", "consumer.amqp_url", "consumer.escaped")
+MODULES = ("consumer.configuration", "consumer.settings", "consumer.amqp_url", "consumer.escaping")
 NAMES = tuple(Settings.model_fields)
 URL = ENV_PREFIX + "AMQP_URL"
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.escaped import escaped, escaped_lines
+from consumer.escaping import escaped, escaped_lines
 from consumer.logformat import MAX_CHARACTERS, TEXT, SafeFormatter
 
 #: What ends a line for one program or another, moves a cursor, or turns text around.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from classifier import cli as classifier_cli
-from consumer import cli, passing, release
+from consumer import _version, cli, passing
 from consumer.configuration import load
 from consumer.errors import ConfigurationError
 from consumer.target import complaint
@@ -81,8 +81,8 @@ def test_variables_that_are_not_set_are_named() -> None:
 
 
 def test_the_version_is_that_of_the_project_where_nothing_is_installed(tmp_path: Path) -> None:
-    assert release.in_checkout(ROOT) == release.VERSION
-    assert release.in_checkout(tmp_path) == release.UNKNOWN
+    assert _version.in_checkout(ROOT) == _version.VERSION
+    assert _version.in_checkout(tmp_path) == _version.UNKNOWN
 
 
 def test_no_text_of_the_product_points_to_a_file_that_is_not_installed() -> None:
@@ -121,4 +121,4 @@ def test_each_command_tells_the_version(
     with pytest.raises(SystemExit) as ended:
         parse().parse_args(["--version"])
     assert not ended.value.code
-    assert capsys.readouterr().out == f"{name} {release.VERSION}\n"
+    assert capsys.readouterr().out == f"{name} {_version.VERSION}\n"
