@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from consumer.clientjobs import OnProgress
 from consumer.failures import UnreadableReplyError
 from consumer.job import Progress
-from consumer.messages import PROGRESS_TYPE, Message, ProgressReport, Reply
+from consumer.wire.messages import PROGRESS_TYPE, Message, ProgressReport, Reply
 
 log = logging.getLogger(__name__)
 

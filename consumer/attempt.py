@@ -18,9 +18,9 @@ from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.logformat import MAX_CHARACTERS
-from consumer.messages import Message, read_job, read_request, reply
 from consumer.runner import open_runner
 from consumer.settings import Settings
+from consumer.wire.messages import Message, read_job, read_request, reply
 
 
 async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) -> bool:

@@ -41,11 +41,11 @@ from consumer.connection import (
 from consumer.credentials import Credentials
 from consumer.holding import Holding
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import Message
 from consumer.properties import Limits, received
 from consumer.publisher import Publisher
-from consumer.replyaddress import DIRECT_REPLY_PREFIX
-from consumer.topology import Queue, Topology
+from consumer.wire.messages import Message
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
+from consumer.wire.topology import Queue, Topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.failures import JobTooLargeError
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import Message
 from consumer.properties import Limits, properties, received
+from consumer.wire.messages import Message
 
 #: The name that RabbitMQ turns into an address of the channel that consumes from it.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"

@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import uvloop
 
 from consumer import (
-    asyncapi,
     cli_deadletters,
     cli_plan,
     cli_submit,
@@ -43,7 +42,8 @@ from consumer.preflight.finding import Finding, as_json, shown, summary, would_r
 from consumer.preflight.table import examine
 from consumer.service import serve
 from consumer.settings import Settings
-from consumer.topology import SHARDING_PLUGIN
+from consumer.wire import asyncapi
+from consumer.wire.topology import SHARDING_PLUGIN
 
 log = logging.getLogger("consumer")
 

@@ -17,15 +17,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from consumer import deadqueue, replyaddress
+from consumer import deadqueue
 from consumer.cli_deadletters_look import EXIT_NOT_DONE, asked_for, dead_letters, say
 from consumer.deadqueue import Place
 from consumer.errors import ConfigurationError
 from consumer.letterfacts import write_json
 from consumer.letters import Chosen, Entry, Letter, show_age
 from consumer.lettertable import ROWS, print_table
-from consumer.messages import Message
-from consumer.topology import Topology
+from consumer.wire import reply_address
+from consumer.wire.messages import Message
+from consumer.wire.topology import Topology
 
 
 async def replay(arguments: argparse.Namespace, place: Place) -> int:
@@ -70,7 +71,7 @@ def _change(arguments: argparse.Namespace, topology: Topology) -> Callable[[Mess
     """Make the change that sends replies elsewhere. An address that the service would refuse is refused here."""
     if not (arguments.reply_to or arguments.no_reply_to):
         return _unchanged
-    if arguments.reply_to and (complaint := replyaddress.refusal(arguments.reply_to, topology, None)):
+    if arguments.reply_to and (complaint := reply_address.refusal(arguments.reply_to, topology, None)):
         raise ConfigurationError(complaint)
     return lambda message: replace(message, reply_to=arguments.reply_to)
 

@@ -20,7 +20,7 @@ from consumer.escaping import escaped, escaped_lines
 from consumer.letterfacts import SHOWN_CHARACTERS, portrait, unpacked, write_json
 from consumer.letters import Entry, Letter, Reasons, Selection
 from consumer.lettertable import CELL_CHARACTERS, ROWS, print_table
-from consumer.messages import ErrorRecord, Message
+from consumer.wire.messages import ErrorRecord, Message
 
 #: A script wants to know that there is no such letter, that some were left, or that nobody said yes.
 EXIT_NOT_DONE = 1

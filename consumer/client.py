@@ -33,9 +33,9 @@ from consumer.failures import (
     failure,
 )
 from consumer.link import Link
-from consumer.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
 from consumer.ownership import Owner, check_loop
 from consumer.windowed import windowed
+from consumer.wire.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
 
 #: What a caller needs, with the nouns that it hands in and gets back.
 __all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]

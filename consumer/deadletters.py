@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
 from consumer.credentials import Credentials
 from consumer.errors import ConnectionLostError
-from consumer.messages import ErrorRecord
-from consumer.topology import Topology
+from consumer.wire.messages import ErrorRecord
+from consumer.wire.topology import Topology
 
 #: Unacked records that RabbitMQ sends ahead; streams are not read without a prefetch.
 PREFETCH = 1000

@@ -24,9 +24,9 @@ from aiormq.abc import DeliveredMessage
 from consumer.connection import CALL_TIMEOUT_S, may_be_lost, refusal_explained
 from consumer.errors import BrokerRefusedError, ConnectionLostError
 from consumer.letters import Letter, read_letter
-from consumer.messages import Message
 from consumer.properties import received
-from consumer.topology import Topology
+from consumer.wire.messages import Message
+from consumer.wire.topology import Topology
 
 #: What AMQP's prefetch can say, in 16 bits. For more letters there are more consumers, one after the other.
 MOST_PER_CONSUMER = 65_535

@@ -22,9 +22,9 @@ from consumer.credentials import Credentials
 from consumer.deadlook import Look, Wanted, letters_held, refusal_told
 from consumer.errors import TryLaterError
 from consumer.letters import Chosen, Letter
-from consumer.messages import Message, replay_copy
 from consumer.replaywriter import Writer
-from consumer.topology import Topology
+from consumer.wire.messages import Message, replay_copy
+from consumer.wire.topology import Topology
 
 #: Copies on their way at once: most of what can be gained is gained below a hundred.
 WINDOW = 64

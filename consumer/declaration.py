@@ -13,7 +13,7 @@ from aiormq.exceptions import ChannelPreconditionFailed, ConnectionCommandInvali
 
 from consumer.connection import CALL_TIMEOUT_S
 from consumer.errors import BrokerRefusedError
-from consumer.topology import SHARDING_PLUGIN, Exchange, Topology
+from consumer.wire.topology import SHARDING_PLUGIN, Exchange, Topology
 
 #: What RabbitMQ says of an exchange's type that comes with a plugin: not enabled, or not any more.
 UNKNOWN_TYPE: Final = re.compile("(unknown|invalid) exchange type")

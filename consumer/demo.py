@@ -24,11 +24,11 @@ from consumer.client import Client
 from consumer.deadletters import read_error_records
 from consumer.errors import ConsumerError
 from consumer.jobfiles import JobFiles
-from consumer.messages import ErrorRecord
 from consumer.results import InOrder, Lines, Result
 from consumer.settings import Settings
 from consumer.sources import Source
-from consumer.topology import Topology
+from consumer.wire.messages import ErrorRecord
+from consumer.wire.topology import Topology
 
 TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.encoded import GZIP, MOST_SHOWN_BYTES, MOST_UNPACKED_BYTES, decoded
 from consumer.escaping import escaped, escaped_lines
 from consumer.letters import Entry, Letter
-from consumer.messages import ErrorRecord, Message
+from consumer.wire.encoding import GZIP, MOST_SHOWN_BYTES, MOST_UNPACKED_BYTES, decoded
+from consumer.wire.messages import ErrorRecord, Message
 
 SHOWN_CHARACTERS = 100_000
 _PROPERTIES = (

@@ -34,7 +34,14 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.jobcontext import JobContext
-from consumer.messages import (
+from consumer.metrics import Metrics
+from consumer.pool import Pool
+from consumer.progress import reporting
+from consumer.remembered import Identity, Remembered, Sent
+from consumer.runner import Slot
+from consumer.settings import Settings
+from consumer.spans import UNTRACED, Tracer
+from consumer.wire.messages import (
     Message,
     MessageTooLargeError,
     error_record,
@@ -44,15 +51,8 @@ from consumer.messages import (
     reply,
     retry_copy,
 )
-from consumer.metrics import Metrics
-from consumer.pool import Pool
-from consumer.progress import reporting
-from consumer.remembered import Identity, Remembered, Sent
-from consumer.replyaddress import CALLERS_OWN_PREFIXES
-from consumer.runner import Slot
-from consumer.settings import Settings
-from consumer.spans import UNTRACED, Tracer
-from consumer.topology import Topology
+from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
+from consumer.wire.topology import Topology
 
 log = logging.getLogger(__name__)
 

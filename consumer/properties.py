@@ -17,9 +17,9 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 from pamqp.commands import Basic
 
 from consumer._version import PRODUCT, VERSION
-from consumer.messages import Message
 from consumer.tolerant import Undecodable
 from consumer.unreachable import Unreachable
+from consumer.wire.messages import Message
 
 APP_ID = f"{PRODUCT} {VERSION}"
 

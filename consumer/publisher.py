@@ -19,9 +19,9 @@ from aiormq import Channel as UnderlayChannel
 
 from consumer.connection import CONFIRM_TIMEOUT_S
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import Message, MessageTooLargeError
 from consumer.properties import Limits, properties
-from consumer.replyaddress import DIRECT_REPLY_PREFIX
+from consumer.wire.messages import Message, MessageTooLargeError
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 
 from consumer.connection import CONFIRM_TIMEOUT_S, may_be_lost
 from consumer.errors import ConfigurationError, TryLaterError
-from consumer.messages import Message
 from consumer.properties import properties
-from consumer.topology import Topology
+from consumer.wire.messages import Message
+from consumer.wire.topology import Topology
 
 
 class Writer:

@@ -16,8 +16,8 @@ from typing import Any, TextIO
 
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
-from consumer.messages import Reply
 from consumer.sources import Source
+from consumer.wire.messages import Reply
 
 NO_REPLY = "no_reply"
 #: What a cell of a spreadsheet holds.

@@ -37,7 +37,7 @@ from consumer.limits import (
     Limits,
 )
 from consumer.logformat import LogFormat
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0

@@ -38,7 +38,7 @@ from consumer.letters import show_age
 from consumer.management import RefusedError, api
 from consumer.numbers import decimal
 from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 WATCH_S = 2.0
 #: Each time a connection is made and RabbitMQ is asked for every queue: more often would be a load.

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
 from consumer.lifetime import Lifetime
-from consumer.replyaddress import DIRECT_REPLY_PREFIX
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 STRIKES = 2
 #: What is known is tried again after this, alone, at the cost of a connection: a node may be back.

@@ -28,7 +28,7 @@ from consumer.errors import BrokerRefusedError, BrokerUnreachableError
 from consumer.localbroker import Node
 from consumer.management import api, create_vhost
 from consumer.nodefolder import HOST, Member
-from consumer.topology import SHARDING_PLUGIN
+from consumer.wire.topology import SHARDING_PLUGIN
 
 NAMES = ("first", "second", "third")
 CONFIG = {

@@ -15,8 +15,8 @@ from harness import BIN, PATIENCE_S, Producer, environment, wait_until
 
 from consumer.broker import Broker
 from consumer.job import Failed
-from consumer.messages import Message, error_record, read_request
-from consumer.topology import Topology
+from consumer.wire.messages import Message, error_record, read_request
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 

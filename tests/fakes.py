@@ -21,7 +21,7 @@ from consumer import jobcontext
 from consumer.cli import run_async
 from consumer.job import Job, Outcome
 from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import Message
+from consumer.wire.messages import Message
 
 P = ParamSpec("P")
 NOBODY = 65534

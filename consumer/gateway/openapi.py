@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from consumer import asyncapi, messages
 from consumer.gateway import preferences
 from consumer.gateway.jobs import PASSED_ON, Pending
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem, Reason
 from consumer.health import LIVE, METRICS, READY
+from consumer.wire import asyncapi, messages
 
 Json = dict[str, Any]
 

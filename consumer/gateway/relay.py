@@ -26,10 +26,10 @@ from consumer.gateway import ids
 from consumer.gateway.problems import Reason
 from consumer.gateway.replies import Replies
 from consumer.link import Link
-from consumer.messages import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError, Reply
 from consumer.properties import Limits
 from consumer.settings import Settings
-from consumer.topology import GATEWAY_KEPT_S
+from consumer.wire.messages import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError, Reply
+from consumer.wire.topology import GATEWAY_KEPT_S
 
 log = logging.getLogger(__name__)
 

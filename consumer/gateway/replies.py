@@ -11,7 +11,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Any
 
-from consumer.topology import GATEWAY_MAX_BYTES
+from consumer.wire.topology import GATEWAY_MAX_BYTES
 
 #: About 100 MB of ids and Python's objects around small replies, beside the bytes of the replies.
 MAX_COUNT = 100_000

@@ -25,7 +25,7 @@ from consumer.errors import ConnectionLostError
 from consumer.preflight.asking import CREATED, Ask, granted, rabbitmqctl, reason, refusal
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
 from consumer.preflight.site import Site, aside
-from consumer.topology import SHARDING_PLUGIN, SHARDING_TYPE, Exchange, Queue
+from consumer.wire.topology import SHARDING_PLUGIN, SHARDING_TYPE, Exchange, Queue
 
 Value: TypeAlias = str | int | bool | None
 

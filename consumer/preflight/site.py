@@ -19,7 +19,7 @@ from aio_pika.abc import AbstractConnection
 from consumer.console import Console
 from consumer.runner import Runner
 from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ from consumer import localbroker
 from consumer.broker import Broker
 from consumer.localbroker import Node
 from consumer.management import create_vhost
-from consumer.topology import SHARDING_PLUGIN, Topology
+from consumer.wire.topology import SHARDING_PLUGIN, Topology
 
 IS_QUICK = os.environ.get("BENCH_QUICK") == "1"
 SLOTS, SLEEP_S = 8, 0.2

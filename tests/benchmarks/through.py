@@ -15,7 +15,7 @@ from multiprocessing.synchronize import Barrier
 from amqp_socket import ID_PLACEHOLDER, Connection, encode
 from pamqp.commands import Basic
 
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 TIMEOUT_S = 60.0
 PREFETCH = 500

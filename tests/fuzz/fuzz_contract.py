@@ -12,8 +12,8 @@ from pydantic_core import from_json
 
 from consumer.contract import Kind, Line, LineParser, json_fault, parse
 from consumer.job import Request, Succeeded
-from consumer.messages import reply
 from consumer.surrogates import lone_surrogate
+from consumer.wire.messages import reply
 
 MODULES = ("consumer.contract", "consumer.escaping", "consumer.surrogates")
 REQUEST = Request(id="id", correlation_id="id")

@@ -16,15 +16,15 @@ from pydantic_core import from_json
 from consumer import tolerant
 from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
 from consumer.logformat import formatter
-from consumer.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
 from consumer.properties import properties, received
-from consumer.topology import Topology
+from consumer.wire.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
+from consumer.wire.topology import Topology
 
 MODULES = (
-    "consumer.messages",
-    "consumer.encoded",
+    "consumer.wire.messages",
+    "consumer.wire.encoding",
     "consumer.properties",
-    "consumer.replyaddress",
+    "consumer.wire.reply_address",
     "consumer.tolerant",
     "consumer.escaping",
     "consumer.logformat",

@@ -23,7 +23,7 @@ from consumer.nodefolder import free_ports
 from consumer.preflight import rights
 from consumer.preflight.finding import Level
 from consumer.preflight.queues import LOSES
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 OK, WARNING, FAILURE, SKIPPED = Level
 TOPOLOGY = Topology("classifier", 3)

@@ -20,7 +20,7 @@ from cluster_storm import TOPOLOGY, storm
 from harness import HELD, Producer, Tell, consumer, script
 
 from consumer.broker import Broker
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 LOST = "no jobs since"

@@ -27,7 +27,7 @@ from consumer.deadqueue import Place
 from consumer.errors import ConnectionLostError
 from consumer.letters import Chosen, Letter
 from consumer.localbroker import Node
-from consumer.messages import Message
+from consumer.wire.messages import Message
 
 LOOKS = 30
 MANY = 5_000

@@ -67,7 +67,7 @@ from consumer import localbroker
 from consumer.client import Client
 from consumer.errors import ConfigurationError
 from consumer.management import api, create_vhost, delete_vhost
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead

@@ -19,7 +19,7 @@ from management import Management
 
 from consumer.gateway.problems import CONTENT_TYPE, Reason
 from consumer.management import api
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 

@@ -10,7 +10,7 @@ import pytest
 from harness import Producer, consumer, script
 
 from consumer.deadletters import read_error_records
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 #: The form is RabbitMQ's own, but no node has this number; up to 4.1 it fails over it, and ends our connection.

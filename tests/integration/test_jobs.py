@@ -12,8 +12,8 @@ import pytest
 from harness import ConsumerProcess, Producer, consumer, script, wait_until
 
 from consumer.deadletters import read_error_records
-from consumer.messages import ErrorRecord
-from consumer.topology import Topology
+from consumer.wire.messages import ErrorRecord
+from consumer.wire.topology import Topology
 
 ECHO = "printf 'OUTPUT: '; cat \"$1\"; echo"
 TOPOLOGY = Topology("classifier", 3)

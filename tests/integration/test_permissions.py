@@ -22,7 +22,7 @@ from plugins import switch_plugins
 from consumer.deadletters import read_error_records
 from consumer.localbroker import Node
 from consumer.management import api, create_vhost, delete_vhost
-from consumer.topology import SHARDING_PLUGIN, Topology
+from consumer.wire.topology import SHARDING_PLUGIN, Topology
 
 TOPOLOGY = Topology("classifier", 2)
 PASSWORD = "set by the operator"  # noqa: S105 - a private node's

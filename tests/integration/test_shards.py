@@ -23,7 +23,7 @@ from plugins import switch_plugins
 
 from consumer.localbroker import Node, api, ctl
 from consumer.preflight.finding import Level
-from consumer.topology import SHARDING_PLUGIN, Topology
+from consumer.wire.topology import SHARDING_PLUGIN, Topology
 
 SHARDS = 3
 TOPOLOGY = Topology("classifier", 2, SHARDS)

@@ -32,7 +32,7 @@ from consumer.deadletters import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.localbroker import Node
 from consumer.management import api
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 PERMISSIONS = {"configure": ".*", "write": ".*", "read": ".*"}

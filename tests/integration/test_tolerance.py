@@ -16,7 +16,7 @@ from harness import PATIENCE_S, ConsumerProcess, Producer, consumer, script
 from rawproducer import publish, short, table
 
 from consumer.deadletters import read_error_records
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 2)
 TEXT = struct.pack(">I", 1) + b"x"

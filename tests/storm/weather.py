@@ -22,7 +22,7 @@ from harness import Producer, environment, wait_until
 
 from consumer import localbroker
 from consumer.management import api
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 from storm import jobs
 from storm.faults import Lane, Network, Processes, Rabbit
 from storm.jobs import ANSWERS, RESULTS, Sent

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from consumer import asyncapi, cli, messages
+from consumer import cli
 from consumer.job import (
     Crashed,
     ErrorCode,
@@ -28,7 +28,8 @@ from consumer.job import (
     Usage,
 )
 from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.wire import asyncapi, messages
+from consumer.wire.topology import Topology
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -20,8 +20,8 @@ from consumer.connection import refusal_explained
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.holding import Holding
 from consumer.lifetime import Lifetime
-from consumer.messages import Message
 from consumer.properties import APP_ID, properties, received
+from consumer.wire.messages import Message
 
 FULL = Message(
     body=b'{"a": 1}',

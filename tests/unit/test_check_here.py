@@ -36,7 +36,7 @@ from consumer.preflight.queues import Difference, difference_in
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS, Check, examine
 from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 OK, WARNING, FAILURE, SKIPPED = Level
 MIB = 2**20

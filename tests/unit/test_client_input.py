@@ -34,7 +34,7 @@ from consumer.failures import (
     UnsendableJobError,
     WrongLoopError,
 )
-from consumer.messages import Message
+from consumer.wire.messages import Message
 
 URL = "amqp://nowhere"
 

@@ -18,7 +18,7 @@ from consumer.client import Client, as_job
 from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
 from consumer.failures import ERRORS, JobFailedError, UnreadableReplyError, failure
 from consumer.job import ErrorCode, Progress
-from consumer.messages import Message, Reply
+from consumer.wire.messages import Message, Reply
 
 URL = "amqp://nowhere"
 

@@ -8,7 +8,7 @@ import pytest
 from definitions import DEFINITIONS, USERS, VHOST
 
 from consumer.settings import Settings
-from consumer.topology import Queue, Topology
+from consumer.wire.topology import Queue, Topology
 
 #: With the most attempts that the settings allow: then all retry queues are there.
 TOPOLOGY = Topology(Settings().prefix, max_attempts=50)

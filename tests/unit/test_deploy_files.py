@@ -29,7 +29,7 @@ from consumer.forker import START_TIMEOUT_S
 from consumer.health import LIVE, READY
 from consumer.service import INTERRUPT_S
 from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -17,7 +17,7 @@ from consumer.gateway.tokens import MIN_CHARACTERS
 from consumer.metrics import GATEWAY_NAMES
 from consumer.registry import prometheus_name
 from consumer.settings import Settings
-from consumer.topology import GATEWAY_KEPT_S, GATEWAY_MAX_BYTES
+from consumer.wire.topology import GATEWAY_KEPT_S, GATEWAY_MAX_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
 TEXT = " ".join(PAGE.split())

@@ -20,13 +20,23 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pydantic_core import from_json
 
-from consumer import encoded, tolerant
+from consumer import tolerant
 from consumer.contract import parse
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.limits import STDERR_TAIL_BYTES
-from consumer.messages import ErrorRecord, Message, Reply, error_record, read_job, read_request, reply, retry_copy
 from consumer.settings import MAX_LINE_BYTES
-from consumer.topology import Topology
+from consumer.wire import encoding
+from consumer.wire.messages import (
+    ErrorRecord,
+    Message,
+    Reply,
+    error_record,
+    read_job,
+    read_request,
+    reply,
+    retry_copy,
+)
+from consumer.wire.topology import Topology
 
 #: Without the time, which would be another in each process and in the names of its tests.
 gzipped = partial(gzip.compress, mtime=0)
@@ -567,4 +577,4 @@ def test_a_body_in_another_encoding_is_refused_by_its_name(
 
 
 def test_a_body_of_many_empty_gzip_members_is_refused_soon() -> None:
-    assert "more than 100 members" in str(encoded.decoded(gzipped(b"") * 200_000, 1 << 23, "gzip", None))
+    assert "more than 100 members" in str(encoding.decoded(gzipped(b"") * 200_000, 1 << 23, "gzip", None))

@@ -14,8 +14,8 @@ from pages import PAGES, assert_shows, block, blocks, code_of, text_of
 
 import classifier.cli
 import consumer.cli
-from consumer import asyncapi
 from consumer.settings import Settings
+from consumer.wire import asyncapi
 
 TESTS = Path(__file__).parents[1]
 #: By page and the words that lead to a block: the file whose test takes it from the page by these words. "": all

@@ -27,13 +27,13 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.messages import Message, MessageTooLargeError
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.remembered import Remembered
 from consumer.runner import Slot
-from consumer.topology import Topology
+from consumer.wire.messages import Message, MessageTooLargeError
+from consumer.wire.topology import Topology
 
 SUCCEEDED = Succeeded(output=b'{"label": "idle"}', run_s=0.5)
 FAILED = Failed(message="no such model", stderr_tail="tail")

@@ -14,7 +14,6 @@ from consumer.contract import Kind, parse, read_progress
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.limits import Limits
-from consumer.messages import Message, progress_report, read_request
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
@@ -22,7 +21,8 @@ from consumer.progress import Reporter
 from consumer.remembered import Remembered
 from consumer.run import Run
 from consumer.runner import Slot
-from consumer.topology import Topology
+from consumer.wire.messages import Message, progress_report, read_request
+from consumer.wire.topology import Topology
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 

@@ -15,9 +15,9 @@ from pamqp.commands import Basic
 from consumer import publisher
 from consumer.errors import ConnectionLostError
 from consumer.lifetime import Lifetime
-from consumer.messages import Message
 from consumer.properties import Limits
 from consumer.publisher import Publisher
+from consumer.wire.messages import Message
 
 
 class RefusingChannel(Channel):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.topology import SHARDING_PLUGIN, SHARDING_TYPE, Topology
+from consumer.wire.topology import SHARDING_PLUGIN, SHARDING_TYPE, Topology
 
 PAGE = (Path(__file__).parents[2] / "deploy" / "SCALING.md").read_text()
 SHARDED = Topology("classifier", max_attempts=3, shards=3)

@@ -26,12 +26,12 @@ from consumer.configuration import load
 from consumer.errors import ConnectionLostError
 from consumer.health import Health
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
-from consumer.messages import Message, reply
 from consumer.metrics import Metrics
 from consumer.properties import Limits
 from consumer.runner import Slot
 from consumer.service import Service, Signals
 from consumer.systemd import Systemd
+from consumer.wire.messages import Message, reply
 
 SUCCEEDED = Succeeded(output=b"1")
 

@@ -24,10 +24,10 @@ from consumer.client import Client
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.failures import JobTooLargeError
 from consumer.job import Progress
-from consumer.messages import Reply
 from consumer.results import CSV, FORMATS, Format, InOrder, Lines, Result, done_before
 from consumer.sources import Source, expand, read_sources, split_jobs
 from consumer.submit import submit
+from consumer.wire.messages import Reply
 
 PRETTY = b'{\n  "signal": [\n    1\n  ]\n}\n'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.topology import Queue, Topology
+from consumer.wire.topology import Queue, Topology
 
 TOPOLOGY = Topology("classifier", max_attempts=3)
 AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}

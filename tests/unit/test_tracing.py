@@ -26,15 +26,15 @@ from consumer.configuration import load
 from consumer.environment import job_environment
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Succeeded
-from consumer.messages import Message
 from consumer.metrics import Metrics
 from consumer.nodefolder import free_ports
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.remembered import Remembered
 from consumer.spans import UNTRACED, tracing
-from consumer.topology import Topology
 from consumer.tracing import FLUSH_S, OpenTelemetry, Told, exporter
+from consumer.wire.messages import Message
+from consumer.wire.topology import Topology
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

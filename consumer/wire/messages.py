@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
-from consumer import replyaddress
-from consumer.encoded import decoded, foreign
 from consumer.escaping import escaped
 from consumer.job import ErrorCode, Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
-from consumer.topology import Topology
+from consumer.wire import reply_address
+from consumer.wire.encoding import decoded, foreign
+from consumer.wire.topology import Topology
 
 SUCCEEDED_TYPE = "job.succeeded"
 FAILED_TYPE = "job.failed"
@@ -157,7 +157,7 @@ def read_request(message: Message, topology: Topology, *, reply_to_allowed: str 
         complaints.append(f"message_id must be printable, at most {MAX_ID_BYTES} bytes; leave it out to get one")
         job_id = str(uuid.uuid4())
     reply_to = message.reply_to or topology.results
-    if complaint := replyaddress.refusal(reply_to, topology, reply_to_allowed):
+    if complaint := reply_address.refusal(reply_to, topology, reply_to_allowed):
         complaints.append(complaint)
     is_trusted = not complaint and not _is_address_damaged(message)
     attempt = message.headers.get(ATTEMPT_HEADER, 1)

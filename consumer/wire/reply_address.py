@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 #: A direct reply-to caller's address: not a queue but a name that RabbitMQ routes to one channel.
 DIRECT_REPLY_PREFIX = "amq.rabbitmq.reply-to."

@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from consumer import messages
 from consumer.job import ErrorCode, Failed, Outcome, Progress, Request, Succeeded, Usage
-from consumer.messages import ErrorRecord, ProgressReport, Reply
-from consumer.replyaddress import DIRECT_REPLY_PREFIX
-from consumer.topology import Queue, Topology
+from consumer.wire import messages
+from consumer.wire.messages import ErrorRecord, ProgressReport, Reply
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
+from consumer.wire.topology import Queue, Topology
 
 Json = dict[str, Any]
 
