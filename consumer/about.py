@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.settings import Settings
+from consumer.config.settings import Settings
 from consumer.warm import OWN_CLASSIFIER
 
 #: The console shows all of it in one cell of a table.

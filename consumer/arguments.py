@@ -13,7 +13,7 @@ from numbers import Real
 
 from pamqp import encode
 
-from consumer.amqp_url import check_url, split_urls
+from consumer.config.amqp_url import check_url, split_urls
 from consumer.errors import ConfigurationError
 from consumer.failures import ArgumentError
 

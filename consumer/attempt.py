@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from consumer.config.settings import Settings
 from consumer.disposition import decide
 from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.logformat import MAX_CHARACTERS
 from consumer.runner import open_runner
-from consumer.settings import Settings
 from consumer.wire.messages import Message, read_job, read_request, reply
 
 

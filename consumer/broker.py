@@ -29,6 +29,7 @@ from pamqp.commands import Queue as QueueCommands
 from pamqp.common import FieldValue
 
 from consumer import declaration
+from consumer.config.credentials import Credentials
 from consumer.connection import (
     CALL_TIMEOUT_S,
     NO_FILES,
@@ -38,7 +39,6 @@ from consumer.connection import (
     may_be_lost,
     refusal_explained,
 )
-from consumer.credentials import Credentials
 from consumer.holding import Holding
 from consumer.lifetime import Lifetime, Waiting
 from consumer.properties import Limits, received

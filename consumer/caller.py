@@ -21,6 +21,7 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldValue
 
+from consumer.config.credentials import Credentials
 from consumer.connection import (
     CALL_TIMEOUT_S,
     CLOSE_TIMEOUT_S,
@@ -30,7 +31,6 @@ from consumer.connection import (
     may_be_lost,
     refusal_explained,
 )
-from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.failures import JobTooLargeError
 from consumer.lifetime import Lifetime, Waiting

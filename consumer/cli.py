@@ -23,7 +23,6 @@ from consumer import (
     cli_plan,
     cli_submit,
     cli_try,
-    configuration,
     demo,
     localbroker,
     logformat,
@@ -32,7 +31,9 @@ from consumer import (
     status,
 )
 from consumer._version import VERSION
-from consumer.amqp_url import split_urls, vhost_of
+from consumer.config import loader
+from consumer.config.amqp_url import split_urls, vhost_of
+from consumer.config.settings import Settings
 from consumer.console import Console
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
 from consumer.escaping import escaped_lines
@@ -41,7 +42,6 @@ from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
 from consumer.service import serve
-from consumer.settings import Settings
 from consumer.wire import asyncapi
 from consumer.wire.topology import SHARDING_PLUGIN
 
@@ -185,7 +185,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     try:
         return _load(arguments)
     finally:  # in the format that was chosen
-        for warning in configuration.unknown_variables(os.environ):
+        for warning in loader.unknown_variables(os.environ):
             log.warning(warning)
 
 
@@ -194,7 +194,7 @@ def _load(arguments: argparse.Namespace) -> Settings:
     given = {
         name.removeprefix(prefix): value for name, value in vars(arguments).items() if name.startswith(prefix)
     }
-    chosen = configuration.load(given, os.environ, arguments.config)
+    chosen = loader.load(given, os.environ, arguments.config)
     logformat.choose(chosen.log_format)
     return chosen
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from consumer import submit
 from consumer.client import WINDOW, Client
+from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.numbers import MAX_SECONDS, decimal, whole
 from consumer.results import FORMATS, Format, InOrder, Lines, Result, done_before
-from consumer.settings import Settings
 from consumer.sources import Source, read_sources
 
 #: Each is a request in memory, here and in the queue; more at once make nothing faster.

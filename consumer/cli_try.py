@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from consumer.attempt import attempt
+from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.numbers import whole
-from consumer.settings import Settings
 from consumer.sources import read_sources
 
 #: Of each job; more is a slip of the finger.

@@ -16,13 +16,13 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from functools import partial
 from typing import Any
 
-from consumer.amqp_url import split_urls
 from consumer.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
 from consumer.asked import Asked
 from consumer.caller import Address, Caller, Line, OnMessage
 from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_body, as_job
+from consumer.config.amqp_url import split_urls
+from consumer.config.credentials import Credentials
 from consumer.connection import NO_FILES
-from consumer.credentials import Credentials
 from consumer.errors import ConnectionLostError, ConsumerError
 from consumer.failures import (
     ClosedClientError,

@@ -21,8 +21,8 @@ from yarl import URL
 
 from consumer import tlsfault, tolerant
 from consumer._version import PRODUCT, VERSION
-from consumer.amqp_url import logs_in_by_certificate, redacted, split_urls
-from consumer.credentials import Credentials
+from consumer.config.amqp_url import logs_in_by_certificate, redacted, split_urls
+from consumer.config.credentials import Credentials
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.forked import ForkSafeConnection
 

@@ -11,11 +11,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from consumer.amqp_url import vhost_of
-from consumer.credentials import Credentials
+from consumer.config.amqp_url import vhost_of
+from consumer.config.credentials import Credentials
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.management import RefusedError, api
-from consumer.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

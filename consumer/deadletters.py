@@ -13,8 +13,8 @@ from contextlib import suppress
 from aiormq.abc import DeliveredMessage
 from pydantic import ValidationError
 
+from consumer.config.credentials import Credentials
 from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
-from consumer.credentials import Credentials
 from consumer.errors import ConnectionLostError
 from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology

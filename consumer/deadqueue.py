@@ -17,8 +17,8 @@ from typing import Any
 import aiormq.exceptions
 from aio_pika.abc import AbstractConnection
 
+from consumer.config.credentials import Credentials
 from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
-from consumer.credentials import Credentials
 from consumer.deadlook import Look, Wanted, letters_held, refusal_told
 from consumer.errors import TryLaterError
 from consumer.letters import Chosen, Letter

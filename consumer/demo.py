@@ -21,11 +21,11 @@ from rich.table import Table
 
 from consumer import ourpython, submit
 from consumer.client import Client
+from consumer.config.settings import Settings
 from consumer.deadletters import read_error_records
 from consumer.errors import ConsumerError
 from consumer.jobfiles import JobFiles
 from consumer.results import InOrder, Lines, Result
-from consumer.settings import Settings
 from consumer.sources import Source
 from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology

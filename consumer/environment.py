@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from consumer.configuration import ENV_PREFIX
+from consumer.config.loader import ENV_PREFIX
+from consumer.config.settings import Settings
 from consumer.job import Job
-from consumer.settings import Settings
 
 #: What programs need to start and to speak the operator's language; none of these carries a secret.
 ALLOWED_VARIABLES = (

@@ -18,10 +18,10 @@ from types import MappingProxyType
 from statsd import StatsClient
 from statsd.client.udp import Pipeline
 
+from consumer.config.settings import Settings
 from consumer.disposition import Settlement
 from consumer.job import Abandoned, Outcome, Request, Succeeded, Unsuccessful
 from consumer.registry import STATUSES, Registry
-from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from consumer import jobcontext
 from consumer.batchpool import BatchPool
+from consumer.config.settings import Settings
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
 from consumer.due import Due
 from consumer.errors import ConnectionLostError
@@ -39,7 +40,6 @@ from consumer.pool import Pool
 from consumer.progress import reporting
 from consumer.remembered import Identity, Remembered, Sent
 from consumer.runner import Slot
-from consumer.settings import Settings
 from consumer.spans import UNTRACED, Tracer
 from consumer.wire.messages import (
     Message,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from consumer import configuration
+from consumer.config import loader
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped_lines
 
@@ -62,7 +62,7 @@ def address(arguments: argparse.Namespace, environment: Mapping[str, str]) -> tu
     """
     given: dict[str, Any] = {"http_port": arguments.http_port, "http_host": arguments.http_host}
     flags = {name: value for name, value in given.items() if value is not None}
-    chosen = configuration.load(flags, environment, arguments.config)
+    chosen = loader.load(flags, environment, arguments.config)
     if not chosen.http_port:
         raise ConfigurationError("http_port is not set, or 0: give the consumer a port, and this command the same")
     return LOOPBACK.get(chosen.http_host, chosen.http_host), chosen.http_port

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from consumer import executable
 from consumer.child import Child
+from consumer.config.job_limits import Limits
 from consumer.forker import NotForkedError
 from consumer.job import Crashed, Outcome
 from consumer.launcher import Launcher
-from consumer.limits import Limits
 from consumer.run import Cause, OnProgress, Run, conclude
 from consumer.watch import Folder, Watch
 

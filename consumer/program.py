@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from consumer import executable, interpreter, ourpython
+from consumer.config.settings import Settings
 from consumer.environment import base_environment, job_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
@@ -26,7 +27,6 @@ from consumer.launcher import Launcher
 from consumer.process import run_program
 from consumer.room import file_of
 from consumer.sandbox import Sandbox, returncode_inside
-from consumer.settings import Settings
 from consumer.startable import refuse_what_cannot_start
 from consumer.watch import Watch
 

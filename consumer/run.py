@@ -17,6 +17,7 @@ from enum import Enum, auto
 from typing import Any
 
 from consumer.answered import describe_exit, judged, signal_name, what_followed
+from consumer.config.job_limits import Limits, excess_at_end
 from consumer.contract import Kind, Line, LineParser, read_progress
 from consumer.job import (
     Crashed,
@@ -28,7 +29,6 @@ from consumer.job import (
     TimedOut,
     Usage,
 )
-from consumer.limits import Limits, excess_at_end
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from consumer.config.passed_variables import missing
+from consumer.config.settings import Settings
 from consumer.job import Job, Outcome
 from consumer.jobfiles import JobFiles
 from consumer.metrics import Metrics
-from consumer.passing import missing
 from consumer.program import ExecRunner, Program
-from consumer.settings import Settings
 from consumer.warm import WarmRunner
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Self
 
 from consumer import ourpython
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.settings import Settings
 
 #: What programs need of the system; of /etc only what the loader, the clock and font and certificate users read.
 SYSTEM = (

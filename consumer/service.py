@@ -21,10 +21,11 @@ from typing import Any
 
 from consumer import lanes, vitals
 from consumer.about import about
-from consumer.amqp_url import redacted
 from consumer.batchpool import BatchPool
 from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
+from consumer.config.amqp_url import redacted
+from consumer.config.settings import Settings
 from consumer.due import Due
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.health import Facts, Health
@@ -37,7 +38,6 @@ from consumer.properties import Limits
 from consumer.remembered import Remembered
 from consumer.room import opened_aside
 from consumer.runner import Runner, Slot, open_runner
-from consumer.settings import Settings
 from consumer.spans import UNTRACED, Tracer, tracing
 from consumer.systemd import Systemd
 from consumer.warm import WarmRunner

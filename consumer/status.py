@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer import deadqueue
+from consumer.config.settings import Settings
 from consumer.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
 from consumer.console import Console
 from consumer.deadqueue import Place
@@ -37,7 +38,6 @@ from consumer.escaping import escaped
 from consumer.letters import show_age
 from consumer.management import RefusedError, api
 from consumer.numbers import decimal
-from consumer.settings import Settings
 from consumer.wire.topology import Topology
 
 WATCH_S = 2.0

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from consumer.attempt import read
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
 from consumer.jobfiles import JobFiles
@@ -23,7 +24,6 @@ from consumer.procfs import Process, descendants, look, private_bytes, proportio
 from consumer.queueing import quantile
 from consumer.runner import Runner, Slot, open_runner
 from consumer.servicetimes import Memory, Times
-from consumer.settings import Settings
 from consumer.sources import Source
 from consumer.warm import WarmRunner
 

@@ -16,6 +16,7 @@ from typing import Self
 
 from consumer import ourpython
 from consumer.batchrun import Told, together
+from consumer.config.settings import Settings
 from consumer.environment import base_environment
 from consumer.errors import ConfigurationError
 from consumer.forkserver import NoWorkerError
@@ -23,7 +24,6 @@ from consumer.job import Crashed, Interrupted, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder, batch_files
 from consumer.metrics import Metrics
 from consumer.room import emptied, file_of
-from consumer.settings import Settings
 from consumer.watch import Watch
 from consumer.workers import Workers
 

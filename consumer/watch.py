@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from consumer.child import Child
-from consumer.limits import Taken, excess, too_little_room
+from consumer.config.job_limits import Taken, excess, too_little_room
 from consumer.procfs import Process, proportional_bytes, sizes, unlinked_bytes
 from consumer.run import Run
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from pydantic_core import to_json
 
 from consumer.batchrun import BatchRun, Told, conclude_batch, name_of, why_not
+from consumer.config.job_limits import Limits, excess_at_end
 from consumer.environment import batch_environment, job_environment
 from consumer.forker import Forked, Reaped
 from consumer.forkserver import ForkServer
 from consumer.job import Job, Outcome, Unsuccessful, Usage
 from consumer.joblog import job_log
-from consumer.limits import Limits, excess_at_end
 from consumer.process import LINGER_S
 from consumer.procfs import Meter, Process, descendants, look, peak_bytes
 from consumer.run import Cause, EnclosedRun, conclude

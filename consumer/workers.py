@@ -15,10 +15,10 @@ from collections.abc import Coroutine, Mapping
 from contextvars import Context
 from typing import Any
 
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.forkserver import ForkServer, NoWorkerError
 from consumer.metrics import Metrics
-from consumer.settings import Settings
 from consumer.worker import Worker
 
 log = logging.getLogger(__name__)

@@ -17,13 +17,13 @@ from pydantic.fields import FieldInfo
 
 import classifier.cli
 import consumer.cli
-from consumer.configuration import ENV_PREFIX
+from consumer.config.loader import ENV_PREFIX
+from consumer.config.settings import Settings
 from consumer.job import ErrorCode, Unsuccessful
 from consumer.metrics import GATEWAY_NAMES, NAMES
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS
 from consumer.registry import prometheus_name
-from consumer.settings import Settings
 
 PAGE = Path(__file__).with_name("reference.md")
 #: The group that `consumer.cli` gives every command that takes settings: told once, not for each command.

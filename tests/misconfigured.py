@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.cli import run_async
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.preflight.finding import Finding, Level
 from consumer.preflight.table import CHECKS, examine
 

@@ -18,13 +18,13 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from consumer._version import VERSION
+from consumer.config.settings import Settings
 from consumer.gateway import openapi
 from consumer.gateway.bodies import Room, reading
 from consumer.gateway.jobs import Jobs, wish
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.tokens import Tokens
 from consumer.httppages import Pages
-from consumer.settings import Settings
 
 #: Both get the same headers; the server leaves out the body of the answer to a HEAD.
 READING = ["GET", "HEAD"]

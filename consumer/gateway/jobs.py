@@ -17,13 +17,13 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
+from consumer.config.settings import Settings
 from consumer.gateway import ids, preferences
 from consumer.gateway.bodies import JSON_TYPE
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.replies import Replies
 from consumer.job import Invalid
 from consumer.metrics import Metrics
-from consumer.settings import Settings
 from consumer.wire import messages
 from consumer.wire.messages import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology

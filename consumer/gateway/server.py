@@ -18,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.gateway.app import application
 from consumer.gateway.door import Door
@@ -31,7 +32,6 @@ from consumer.httppages import Answer, Pages
 from consumer.metrics import GATEWAY_NAMES, Metrics
 from consumer.registry import CONTENT_TYPE
 from consumer.service import Signals, consumer_name
-from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 

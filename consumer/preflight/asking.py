@@ -19,7 +19,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.exceptions import ChannelClosed
 
-from consumer.amqp_url import vhost_of
+from consumer.config.amqp_url import vhost_of
 from consumer.connection import CALL_TIMEOUT_S, may_be_lost
 from consumer.preflight.site import Site
 

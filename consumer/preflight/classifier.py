@@ -10,6 +10,7 @@ import asyncio
 
 from consumer import ourpython
 from consumer.attempt import read
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.forkserver import SHARED_REMEDY
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
@@ -17,7 +18,6 @@ from consumer.jobfiles import JobFiles
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
 from consumer.preflight.site import Site, aside
 from consumer.runner import Runner, open_runner
-from consumer.settings import Settings
 from consumer.warm import OWN_CLASSIFIER, WarmRunner
 
 #: Written by classifier.preload before each model, so that of one that hangs it is known which.

@@ -16,14 +16,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from consumer import probe
-from consumer.cpus import usable_cpus
+from consumer.config.cpu_count import usable_cpus
+from consumer.config.settings import Settings
 from consumer.environment import THREAD_VARIABLES
 from consumer.errors import ConfigurationError
 from consumer.httppages import serving
 from consumer.jobfiles import JobFiles
 from consumer.preflight.finding import Finding, blamed, failure, ok, warning
 from consumer.preflight.site import Site, aside
-from consumer.settings import Settings
 from consumer.spans import collector, see_installed
 from consumer.warm import OWN_CLASSIFIER
 

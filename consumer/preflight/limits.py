@@ -11,10 +11,10 @@ import resource
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.cpus import cgroup_folders, usable_cpus
+from consumer.config.cpu_count import cgroup_folders, usable_cpus
+from consumer.config.settings import Settings
 from consumer.preflight.finding import Finding, failure, ok, warning
 from consumer.preflight.site import Site, aside
-from consumer.settings import Settings
 
 #: bubblewrap is two processes around the program, and counted with it.
 SANDBOX_PROCESSES = 2

@@ -8,14 +8,14 @@ from typing import Any, Final
 from aio_pika.abc import AbstractConnection
 
 from consumer import localbroker
-from consumer.amqp_url import redacted
+from consumer.config.amqp_url import redacted
+from consumer.config.settings import Settings
 from consumer.connection import connection
 from consumer.console import Console
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site, aside
-from consumer.settings import Settings
 
 #: Quorum queues with a message TTL and at-least-once dead-lettering.
 OLDEST: Final = (3, 10)

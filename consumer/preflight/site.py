@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from aio_pika.abc import AbstractConnection
 
+from consumer.config.settings import Settings
 from consumer.console import Console
 from consumer.runner import Runner
-from consumer.settings import Settings
 from consumer.wire.topology import Topology
 
 T = TypeVar("T")

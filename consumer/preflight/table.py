@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from consumer.configuration import unknown_variables
+from consumer.config.loader import unknown_variables
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.forker import START_TIMEOUT_S
 from consumer.preflight import classifier, here, limits, queues, rabbitmq, rights, shards
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site
-from consumer.settings import Settings
 
 SETTINGS: Final = "settings"
 #: Beyond a limit of its own, for what a check does around it.

@@ -19,7 +19,7 @@ import uvloop
 from fakes import never
 from results import quantile
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Job, Outcome, OverLimit, Request, Succeeded
 from consumer.jobfiles import JobFiles
 from consumer.pool import Pool

@@ -19,7 +19,7 @@ from fakes import never
 from results import Results, quantile
 from workload import Workload
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Crashed, Job, Request, Succeeded
 from consumer.jobfiles import JobFiles
 from consumer.warm import WarmRunner

@@ -26,8 +26,8 @@ from proxy import Proxy
 
 from consumer import localbroker
 from consumer.client import Client
+from consumer.config.credentials import Credentials
 from consumer.connection import connection
-from consumer.credentials import Credentials
 from consumer.deadletters import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.localbroker import Node

@@ -19,7 +19,7 @@ from typing import Any
 from fakes import never
 from watched import Watched
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Job, Outcome, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
 from consumer.runner import Slot, open_runner

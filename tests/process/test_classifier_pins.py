@@ -22,7 +22,7 @@ from standins import STANDINS_FIRST
 
 from classifier import model, trust
 from consumer import forker
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Failed, Job, Request, Succeeded
 from consumer.jobfiles import JobFiles

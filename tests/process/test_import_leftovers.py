@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from fakes import never, runs_async
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles

@@ -16,6 +16,7 @@ from fakes import PATIENCE_S, never, runs_async
 from watched import Watched, children, descriptors
 
 from consumer.child import KILL_GRACE_S
+from consumer.config.job_limits import STDERR_TAIL_BYTES, Limits
 from consumer.job import (
     Crashed,
     Failed,
@@ -28,7 +29,6 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.launcher import Launcher
-from consumer.limits import STDERR_TAIL_BYTES, Limits
 from consumer.process import LINGER_S, run_program
 from consumer.watch import Watch
 
@@ -475,7 +475,7 @@ CONSUMER = """
 import asyncio, sys
 from pathlib import Path
 from consumer.launcher import Launcher
-from consumer.limits import Limits
+from consumer.config.job_limits import Limits
 from consumer.process import run_program
 from consumer.watch import Watch
 

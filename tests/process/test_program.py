@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fakes import never, runs_async, unprivileged_folder
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut

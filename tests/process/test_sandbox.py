@@ -15,7 +15,7 @@ from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
 from consumer import sandbox
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, OverLimit, TimedOut
 from consumer.program import Program

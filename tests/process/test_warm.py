@@ -21,7 +21,7 @@ from fakes import PATIENCE_S, never, runs_async
 from watched import Watched, children, descriptors
 
 from consumer import forker
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.jobfiles import JobFiles
@@ -346,7 +346,7 @@ import asyncio, os, sys
 from pathlib import Path
 from consumer.job import Job, Request
 from consumer.jobfiles import JobFiles
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.warm import WarmRunner
 
 async def main():

@@ -18,7 +18,7 @@ from fakes import PATIENCE_S, never, runs_async
 from watched import children
 
 from consumer import vitals
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
 from consumer.metrics import NAMES, Metrics

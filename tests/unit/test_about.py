@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.about import about
-from consumer.configuration import load
+from consumer.config.loader import load
 
 
 @pytest.mark.parametrize(

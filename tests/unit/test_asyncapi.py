@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from consumer import cli
+from consumer.config.settings import Settings
 from consumer.job import (
     Crashed,
     ErrorCode,
@@ -27,7 +28,6 @@ from consumer.job import (
     Unsuccessful,
     Usage,
 )
-from consumer.settings import Settings
 from consumer.wire import asyncapi, messages
 from consumer.wire.topology import Topology
 

@@ -23,9 +23,10 @@ from pamqp.base import Frame
 from pamqp.commands import Basic, Queue
 from scriptedpeer import ScriptedPeer
 
-from consumer.configuration import load
+from consumer.config.cpu_count import usable_cpus
+from consumer.config.loader import load
+from consumer.config.settings import Settings
 from consumer.console import Console
-from consumer.cpus import usable_cpus
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.forker import START_TIMEOUT_S
 from consumer.httppages import Answer, serving
@@ -35,7 +36,6 @@ from consumer.preflight.finding import Finding, Level, as_json, blamed, refused,
 from consumer.preflight.queues import Difference, difference_in
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS, Check, examine
-from consumer.settings import Settings
 from consumer.wire.topology import Topology
 
 OK, WARNING, FAILURE, SKIPPED = Level

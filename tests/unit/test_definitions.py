@@ -7,7 +7,7 @@ import re
 import pytest
 from definitions import DEFINITIONS, USERS, VHOST
 
-from consumer.settings import Settings
+from consumer.config.settings import Settings
 from consumer.wire.topology import Queue, Topology
 
 #: With the most attempts that the settings allow: then all retry queues are there.

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from consumer.configuration import load
+from consumer.config.loader import load
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text()

@@ -11,6 +11,7 @@ import pytest
 from asgi import Request, Said, ask
 from fakes import runs_async
 
+from consumer.config.settings import Settings
 from consumer.gateway import ids
 from consumer.gateway.app import application
 from consumer.gateway.door import Door
@@ -19,7 +20,6 @@ from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.gateway.replies import Replies
 from consumer.gateway.tokens import Tokens
 from consumer.metrics import GATEWAY_NAMES, Metrics
-from consumer.settings import Settings
 from consumer.wire.messages import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.config.settings import Settings
 from consumer.gateway import preferences
 from consumer.gateway.bodies import BODY_S, MAX_HELD_BYTES, SILENCE_S
 from consumer.gateway.door import MAX_INSIDE
@@ -16,7 +17,6 @@ from consumer.gateway.replies import MAX_COUNT
 from consumer.gateway.tokens import MIN_CHARACTERS
 from consumer.metrics import GATEWAY_NAMES
 from consumer.registry import prometheus_name
-from consumer.settings import Settings
 from consumer.wire.topology import GATEWAY_KEPT_S, GATEWAY_MAX_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from test_escaped import DANGEROUS
 
 from consumer import jobcontext
+from consumer.config.job_limits import Limits
 from consumer.job import Request
 from consumer.joblog import JobLog
-from consumer.limits import Limits
 from consumer.logformat import MAX_CHARACTERS, formatter
 from consumer.run import Run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.console import Console
 from consumer.errors import BrokerUnreachableError
 from consumer.management import api

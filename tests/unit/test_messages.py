@@ -21,10 +21,10 @@ from pamqp.commands import Basic
 from pydantic_core import from_json
 
 from consumer import tolerant
+from consumer.config.job_limits import STDERR_TAIL_BYTES
+from consumer.config.settings import MAX_LINE_BYTES
 from consumer.contract import parse
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
-from consumer.limits import STDERR_TAIL_BYTES
-from consumer.settings import MAX_LINE_BYTES
 from consumer.wire import encoding
 from consumer.wire.messages import (
     ErrorRecord,

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from fakes import runs_async
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.disposition import Settlement
 from consumer.job import (
     Abandoned,

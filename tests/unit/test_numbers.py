@@ -8,7 +8,7 @@ import pytest
 
 from classifier import cli as classifier_cli
 from consumer import cli
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 
 WHOLE = "a whole number from 1 to "

@@ -14,7 +14,7 @@ from pages import PAGES, assert_shows, block, blocks, code_of, text_of
 
 import classifier.cli
 import consumer.cli
-from consumer.settings import Settings
+from consumer.config.settings import Settings
 from consumer.wire import asyncapi
 
 TESTS = Path(__file__).parents[1]

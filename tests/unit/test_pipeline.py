@@ -12,7 +12,7 @@ import pytest
 from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 
 from consumer import jobcontext
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.due import GRACE_S, Due
 from consumer.errors import ConnectionLostError
 from consumer.job import (

@@ -9,11 +9,11 @@ import pytest
 from fakes import FakeDelivery, FakePublisher, runs_async
 
 from classifier import contract
-from consumer.configuration import load
+from consumer.config.job_limits import Limits
+from consumer.config.loader import load
 from consumer.contract import Kind, parse, read_progress
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
-from consumer.limits import Limits
 from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool

@@ -7,9 +7,9 @@ import reference
 from pages import text_of
 
 from consumer import cli, cli_deadletters, errors, probe
+from consumer.config.settings import Settings
 from consumer.job import ErrorCode
 from consumer.metrics import NAMES
-from consumer.settings import Settings
 
 PAGE = text_of("docs/reference.md")
 

@@ -8,6 +8,7 @@ import pytest
 from fakes import never, runs_async
 
 from consumer.answered import describe_exit
+from consumer.config.job_limits import Limits
 from consumer.job import (
     Crashed,
     Failed,
@@ -18,7 +19,6 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.limits import Limits
 from consumer.run import Cause, EnclosedRun, Run, conclude
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)

@@ -22,7 +22,7 @@ from scriptedpeer import ACCEPTS_CANCEL_OK, Heard, ScriptedPeer
 
 from consumer import connection, publisher
 from consumer.broker import Broker
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.health import Health
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded

@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 
 from consumer import systemd
+from consumer.config.settings import Settings
 from consumer.environment import base_environment
 from consumer.health import Facts, Health
-from consumer.settings import Settings
 from consumer.systemd import Systemd
 
 LOADING = Facts()

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from classifier import cli as classifier_cli
-from consumer import _version, cli, passing
-from consumer.configuration import load
+from consumer import _version, cli
+from consumer.config import passed_variables
+from consumer.config.function_name import complaint
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
-from consumer.target import complaint
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,9 +61,9 @@ def test_package_module_function_is_taken(target: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        *((name, "set anew for each job") for name in passing.OF_THE_JOB),
-        *((name, "always reaches the classifier") for name in passing.OF_THE_SETTINGS),
-        *((name, "own login") for name in passing.LOGINS),
+        *((name, "set anew for each job") for name in passed_variables.OF_THE_JOB),
+        *((name, "always reaches the classifier") for name in passed_variables.OF_THE_SETTINGS),
+        *((name, "own login") for name in passed_variables.LOGINS),
         ("CONSUMER_AMQP_PASSWORD_FILE", "is a setting of this service"),
         ("CONSUMER_PREFIX", "is a setting of this service"),
         ("MY_REGION=eu", "give the name alone"),
@@ -77,7 +78,7 @@ def test_a_variable_that_would_not_reach_the_classifier_is_refused(name: str, sa
 
 
 def test_variables_that_are_not_set_are_named() -> None:
-    assert passing.missing(["A", "B", "C"], {"B": ""}) == ["A", "C"]
+    assert passed_variables.missing(["A", "B", "C"], {"B": ""}) == ["A", "C"]
 
 
 def test_the_version_is_that_of_the_project_where_nothing_is_installed(tmp_path: Path) -> None:

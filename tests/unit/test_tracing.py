@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.environment import job_environment
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Succeeded

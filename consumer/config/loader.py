@@ -15,10 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from consumer.amqp_url import holds_password
+from consumer.config.amqp_url import holds_password
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
-from consumer.settings import Settings
 
 ENV_PREFIX = "CONSUMER_"
 #: Named in the environment or by the flag --config, never looked for: a file in the working directory that

@@ -24,11 +24,11 @@ from pydantic import (
     model_validator,
 )
 
-from consumer import passing, target
-from consumer.amqp_url import check_host, check_http_url, check_url, split_urls
-from consumer.cpus import usable_cpus
-from consumer.credentials import Credentials
-from consumer.limits import (
+from consumer.config import function_name, passed_variables
+from consumer.config.amqp_url import check_host, check_http_url, check_url, split_urls
+from consumer.config.cpu_count import usable_cpus
+from consumer.config.credentials import Credentials
+from consumer.config.job_limits import (
     MAX_FOLDER_BYTES,
     MAX_MEMORY_BYTES,
     MAX_PROCESSES,
@@ -352,7 +352,7 @@ class Settings(BaseModel):
     @field_validator("classifier")
     @classmethod
     def _classifier_is_a_target(cls, value: str | None) -> str | None:
-        if value is not None and (fault := target.complaint(value)):
+        if value is not None and (fault := function_name.complaint(value)):
             raise ValueError(fault)
         return value
 
@@ -360,7 +360,7 @@ class Settings(BaseModel):
     @classmethod
     def _passes_what_can_be_passed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for variable in value:
-            if fault := passing.complaint(variable):
+            if fault := passed_variables.complaint(variable):
                 raise ValueError(fault)
         return value
 
