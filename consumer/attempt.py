@@ -18,8 +18,8 @@ from consumer.disposition import decide
 from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.jobfiles import JobFiles
-from consumer.logformat import MAX_CHARACTERS
 from consumer.runner import open_runner
+from consumer.telemetry.log_format import MAX_CHARACTERS
 from consumer.wire.messages import Message, read_job, read_request, reply
 
 

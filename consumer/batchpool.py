@@ -17,9 +17,9 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consumer import jobcontext
 from consumer.job import Job, Outcome
 from consumer.runner import Slot
+from consumer.telemetry import log_context
 
 #: Hears how many jobs a batch had, and how many of them are run again alone.
 OnBatch = Callable[[int, int], None]
@@ -145,7 +145,7 @@ class Place:
         self.leave()
         self._batch = alone = await self._pool.wait(alone=True)
         self.number = alone.number
-        jobcontext.move(alone.number)
+        log_context.move(alone.number)
         return await alone.slot.run(job, interrupt)
 
     def leave(self) -> None:
@@ -204,7 +204,7 @@ class Batch:
 
     async def _run(self) -> Sequence[Outcome | None]:
         jobs = [brought.job for brought in self._brought]
-        jobcontext.begin_batch([job.request for job in jobs], self.number)
+        log_context.begin_batch([job.request for job in jobs], self.number)
         outcomes = await self.slot.run_together(jobs, self._brought[0].interrupt)  # which is everybody's
         self._pool.on_batch(len(jobs), sum(outcome is None for outcome in outcomes))
         return outcomes

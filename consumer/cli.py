@@ -18,18 +18,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from consumer import (
-    cli_deadletters,
-    cli_plan,
-    cli_submit,
-    cli_try,
-    demo,
-    localbroker,
-    logformat,
-    probe,
-    secrecy,
-    status,
-)
+from consumer import cli_deadletters, cli_plan, cli_submit, cli_try, demo, localbroker, secrecy, status
 from consumer._version import VERSION
 from consumer.config import loader
 from consumer.config.amqp_url import split_urls, vhost_of
@@ -42,6 +31,7 @@ from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
 from consumer.service import serve
+from consumer.telemetry import health_client, log_format
 from consumer.wire import asyncapi
 from consumer.wire.topology import SHARDING_PLUGIN
 
@@ -62,7 +52,7 @@ EXIT_NOT_READ = 141
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = parser().parse_args(argv)
-    logformat.install(arguments.log_level)
+    log_format.install(arguments.log_level)
     secrecy.hide_process()
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat what we say in our own words
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))
@@ -85,10 +75,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _complain(fault: str) -> None:
     """A sentence for people; a record where nothing but records is expected."""
-    if logformat.is_for_machines():
+    if log_format.is_for_machines():
         log.critical("%s", fault)
     else:
-        print("consumer: " + "\n".join(escaped_lines(fault, logformat.MAX_CHARACTERS)), file=sys.stderr)
+        print("consumer: " + "\n".join(escaped_lines(fault, log_format.MAX_CHARACTERS)), file=sys.stderr)
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
@@ -115,8 +105,8 @@ def parser() -> argparse.ArgumentParser:
     _add_settings(command)
 
     command = commands.add_parser("health", help="ask the consumer that runs here how it is, for probes")
-    command.set_defaults(command=probe.health)
-    probe.add_arguments(command)
+    command.set_defaults(command=health_client.health)
+    health_client.add_arguments(command)
 
     command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
     command.set_defaults(command=try_job)
@@ -195,7 +185,7 @@ def _load(arguments: argparse.Namespace) -> Settings:
         name.removeprefix(prefix): value for name, value in vars(arguments).items() if name.startswith(prefix)
     }
     chosen = loader.load(given, os.environ, arguments.config)
-    logformat.choose(chosen.log_format)
+    log_format.choose(chosen.log_format)
     return chosen
 
 

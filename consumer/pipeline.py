@@ -17,7 +17,6 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, null
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consumer import jobcontext
 from consumer.batchpool import BatchPool
 from consumer.config.settings import Settings
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
@@ -34,13 +33,14 @@ from consumer.job import (
     Unroutable,
     Unsuccessful,
 )
-from consumer.jobcontext import JobContext
-from consumer.metrics import Metrics
 from consumer.pool import Pool
 from consumer.progress import reporting
 from consumer.remembered import Identity, Remembered, Sent
 from consumer.runner import Slot
-from consumer.spans import UNTRACED, Tracer
+from consumer.telemetry import log_context
+from consumer.telemetry.log_context import JobContext
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.tracing import UNTRACED, Tracer
 from consumer.wire.messages import (
     Message,
     MessageTooLargeError,
@@ -145,7 +145,7 @@ class Pipeline:
         """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
         request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
-        context = jobcontext.begin(request)
+        context = log_context.begin(request)
         self.metrics.received(request)
         with self.tracer.receiving(request, len(delivery.message.body)) as context.trace:
             try:

@@ -22,12 +22,12 @@ from consumer.environment import base_environment, job_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder
-from consumer.joblog import job_log
 from consumer.launcher import Launcher
 from consumer.process import run_program
 from consumer.room import file_of
 from consumer.sandbox import Sandbox, returncode_inside
 from consumer.startable import refuse_what_cannot_start
+from consumer.telemetry.job_log import job_log
 from consumer.watch import Watch
 
 log = logging.getLogger(__name__)

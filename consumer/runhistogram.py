@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from consumer.errors import ConfigurationError
-from consumer.registry import prometheus_name
 from consumer.servicetimes import Service
+from consumer.telemetry.prometheus import prometheus_name
 
 RUN = prometheus_name("jobs.run", "timer")
 #: Beyond the last bound a bucket has no end; it is taken to reach to so many times that bound, or further.

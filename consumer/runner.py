@@ -16,8 +16,8 @@ from consumer.config.passed_variables import missing
 from consumer.config.settings import Settings
 from consumer.job import Job, Outcome
 from consumer.jobfiles import JobFiles
-from consumer.metrics import Metrics
 from consumer.program import ExecRunner, Program
+from consumer.telemetry.metrics import Metrics
 from consumer.warm import WarmRunner
 
 log = logging.getLogger(__name__)

@@ -28,18 +28,18 @@ from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.due import Due
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.health import Facts, Health
-from consumer.httppages import serving
 from consumer.link import Link
-from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.properties import Limits
 from consumer.remembered import Remembered
 from consumer.room import opened_aside
 from consumer.runner import Runner, Slot, open_runner
-from consumer.spans import UNTRACED, Tracer, tracing
-from consumer.systemd import Systemd
+from consumer.telemetry.health import Facts, Health
+from consumer.telemetry.http_server import serving
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.systemd import Systemd
+from consumer.telemetry.tracing import UNTRACED, Tracer, tracing
 from consumer.warm import WarmRunner
 
 log = logging.getLogger(__name__)

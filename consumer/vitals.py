@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from consumer.metrics import Metrics
 from consumer.procfs import descendants, look, proportional_bytes
+from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from consumer.errors import ConfigurationError
 from consumer.forkserver import NoWorkerError
 from consumer.job import Crashed, Interrupted, Job, Outcome
 from consumer.jobfiles import JobFiles, JobFolder, batch_files
-from consumer.metrics import Metrics
 from consumer.room import emptied, file_of
+from consumer.telemetry.metrics import Metrics
 from consumer.watch import Watch
 from consumer.workers import Workers
 

@@ -23,10 +23,10 @@ from consumer.environment import batch_environment, job_environment
 from consumer.forker import Forked, Reaped
 from consumer.forkserver import ForkServer
 from consumer.job import Job, Outcome, Unsuccessful, Usage
-from consumer.joblog import job_log
 from consumer.process import LINGER_S
 from consumer.procfs import Meter, Process, descendants, look, peak_bytes
 from consumer.run import Cause, EnclosedRun, conclude
+from consumer.telemetry.job_log import job_log
 from consumer.watch import Folder, Watch
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from typing import Any
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.forkserver import ForkServer, NoWorkerError
-from consumer.metrics import Metrics
+from consumer.telemetry.metrics import Metrics
 from consumer.worker import Worker
 
 log = logging.getLogger(__name__)

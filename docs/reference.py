@@ -20,10 +20,10 @@ import consumer.cli
 from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
 from consumer.job import ErrorCode, Unsuccessful
-from consumer.metrics import GATEWAY_NAMES, NAMES
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS
-from consumer.registry import prometheus_name
+from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES
+from consumer.telemetry.prometheus import prometheus_name
 
 PAGE = Path(__file__).with_name("reference.md")
 #: The group that `consumer.cli` gives every command that takes settings: told once, not for each command.

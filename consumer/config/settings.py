@@ -36,7 +36,7 @@ from consumer.config.job_limits import (
     STDERR_TAIL_BYTES,
     Limits,
 )
-from consumer.logformat import LogFormat
+from consumer.telemetry.log_format import LogFormat
 from consumer.wire.topology import Topology
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.

@@ -24,7 +24,7 @@ from consumer.gateway.bodies import Room, reading
 from consumer.gateway.jobs import Jobs, wish
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.tokens import Tokens
-from consumer.httppages import Pages
+from consumer.telemetry.http_server import Pages
 
 #: Both get the same headers; the server leaves out the body of the answer to a HEAD.
 READING = ["GET", "HEAD"]

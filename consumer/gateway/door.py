@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from consumer.gateway.problems import Answer, Reason, answer
-from consumer.metrics import Metrics
+from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from consumer.gateway.bodies import JSON_TYPE
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.replies import Replies
 from consumer.job import Invalid
-from consumer.metrics import Metrics
+from consumer.telemetry.metrics import Metrics
 from consumer.wire import messages
 from consumer.wire.messages import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology

@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 from consumer.gateway import preferences
 from consumer.gateway.jobs import PASSED_ON, Pending
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem, Reason
-from consumer.health import LIVE, METRICS, READY
+from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.wire import asyncapi, messages
 
 Json = dict[str, Any]

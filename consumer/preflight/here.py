@@ -15,16 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from consumer import probe
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.settings import Settings
 from consumer.environment import THREAD_VARIABLES
 from consumer.errors import ConfigurationError
-from consumer.httppages import serving
 from consumer.jobfiles import JobFiles
 from consumer.preflight.finding import Finding, blamed, failure, ok, warning
 from consumer.preflight.site import Site, aside
-from consumer.spans import collector, see_installed
+from consumer.telemetry import health_client
+from consumer.telemetry.http_server import serving
+from consumer.telemetry.tracing import collector, see_installed
 from consumer.warm import OWN_CLASSIFIER
 
 #: Of a worker: three pipes and a pidfd; of its job: the file and the folder. As many again while it is replaced.
@@ -170,8 +170,8 @@ async def http(site: Site) -> list[Finding]:
         async with serving({}, settings.http_host, settings.http_port):
             return [ok(f"{settings.http_host}:{settings.http_port} can be listened on")]
     except ConfigurationError as error:
-        host = probe.LOOPBACK.get(settings.http_host, settings.http_host)
-        is_ours, _ = await aside(lambda: probe.ask(host, settings.http_port or 0, "/live"))
+        host = health_client.LOOPBACK.get(settings.http_host, settings.http_host)
+        is_ours, _ = await aside(lambda: health_client.ask(host, settings.http_port or 0, "/live"))
         if is_ours:
             return [
                 warning(

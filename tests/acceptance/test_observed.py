@@ -21,7 +21,7 @@ from panels import ALERTS, Alert
 
 from consumer import localbroker
 from consumer.management import create_vhost, delete_vhost
-from consumer.metrics import GAUGES, NAMES
+from consumer.telemetry.metrics import GAUGES, NAMES
 
 Panel = Mapping[str, Any]
 

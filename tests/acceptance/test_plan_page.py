@@ -14,8 +14,8 @@ from pathlib import Path
 from harness import BIN, PATIENCE_S
 from pages import blocks
 
-from consumer.metrics import BOUNDS, NAMES
-from consumer.registry import Registry
+from consumer.telemetry.metrics import BOUNDS, NAMES
+from consumer.telemetry.prometheus import Registry
 
 PAGE = "docs/plan.md"
 #: What the page has in place of a consumer's address.

@@ -15,8 +15,8 @@ from pydantic_core import from_json
 
 from consumer import tolerant
 from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
-from consumer.logformat import formatter
 from consumer.properties import properties, received
+from consumer.telemetry.log_format import formatter
 from consumer.wire.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
 from consumer.wire.topology import Topology
 
@@ -27,7 +27,7 @@ MODULES = (
     "consumer.wire.reply_address",
     "consumer.tolerant",
     "consumer.escaping",
-    "consumer.logformat",
+    "consumer.telemetry.log_format",
 )
 TOPOLOGY = Topology("ours", max_attempts=3)
 ALLOWED = r"answers|replies\..*|amq\.gen-.*"

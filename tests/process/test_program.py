@@ -113,7 +113,7 @@ async def test_the_jobs_path_is_the_last_argument_after_the_commands_own(bench: 
 
 @runs_async
 async def test_log_lines_are_logged_with_the_jobs_id(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="consumer.joblog"):
+    with caplog.at_level(logging.INFO, logger="consumer.telemetry.job_log"):
         await bench.shell("echo 'LOG: half way'; echo 'OUTPUT: 1'")
     assert caplog.messages == ["job id-1: half way"]
 

@@ -21,7 +21,7 @@ from consumer import vitals
 from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.jobfiles import JobFiles
-from consumer.metrics import NAMES, Metrics
+from consumer.telemetry.metrics import NAMES, Metrics
 from consumer.warm import WarmRunner
 
 HERE = Path(__file__).parent

@@ -29,13 +29,13 @@ from consumer.config.settings import Settings
 from consumer.console import Console
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.forker import START_TIMEOUT_S
-from consumer.httppages import Answer, serving
 from consumer.nodefolder import free_ports
 from consumer.preflight import classifier, here, limits, queues, rabbitmq
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
 from consumer.preflight.queues import Difference, difference_in
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS, Check, examine
+from consumer.telemetry.http_server import Answer, serving
 from consumer.wire.topology import Topology
 
 OK, WARNING, FAILURE, SKIPPED = Level
@@ -61,7 +61,7 @@ class Place:
 
     def taken_port(self) -> int:
         """A port that somebody listens at who is no consumer."""
-        self.patch.setattr("consumer.probe.TIMEOUT_S", 0.1)
+        self.patch.setattr("consumer.telemetry.health_client.TIMEOUT_S", 0.1)
         listening = socket.create_server(("127.0.0.1", 0))
         self.opened.append(listening)
         return int(listening.getsockname()[1])
@@ -100,7 +100,7 @@ def open_to_all(place: Place) -> Mapping[str, object]:
 
 
 def without_opentelemetry(place: Place) -> Mapping[str, object]:
-    place.patch.delitem(sys.modules, "consumer.tracing", raising=False)
+    place.patch.delitem(sys.modules, "consumer.telemetry.otel", raising=False)
     place.patch.setitem(sys.modules, "opentelemetry", None)
     return {"tracing": "true"}
 

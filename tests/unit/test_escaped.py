@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.escaping import escaped, escaped_lines
-from consumer.logformat import MAX_CHARACTERS, TEXT, SafeFormatter
+from consumer.telemetry.log_format import MAX_CHARACTERS, TEXT, SafeFormatter
 
 #: What ends a line for one program or another, moves a cursor, or turns text around.
 DANGEROUS = [

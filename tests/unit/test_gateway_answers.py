@@ -19,7 +19,7 @@ from consumer.gateway.jobs import Jobs, Pending, retry_after_s
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.gateway.replies import Replies
 from consumer.gateway.tokens import Tokens
-from consumer.metrics import GATEWAY_NAMES, Metrics
+from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 from consumer.wire.messages import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 

@@ -15,8 +15,8 @@ from consumer.gateway.problems import KINDS, Reason
 from consumer.gateway.protocol import HEAD_S
 from consumer.gateway.replies import MAX_COUNT
 from consumer.gateway.tokens import MIN_CHARACTERS
-from consumer.metrics import GATEWAY_NAMES
-from consumer.registry import prometheus_name
+from consumer.telemetry.metrics import GATEWAY_NAMES
+from consumer.telemetry.prometheus import prometheus_name
 from consumer.wire.topology import GATEWAY_KEPT_S, GATEWAY_MAX_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()

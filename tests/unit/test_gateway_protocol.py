@@ -15,7 +15,7 @@ from consumer.errors import ConfigurationError
 from consumer.gateway import protocol
 from consumer.gateway.door import Door, Receive, Scope, Send
 from consumer.gateway.server import answering, listening
-from consumer.metrics import GATEWAY_NAMES, Metrics
+from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 
 
 async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -14,9 +14,9 @@ from consumer import cli
 from consumer.gateway import openapi
 from consumer.gateway.jobs import Pending
 from consumer.gateway.problems import KINDS, Reason, answer
-from consumer.health import LIVE, METRICS, READY
 from consumer.job import ErrorCode, Failed, Request, Succeeded, Usage
-from consumer.registry import STATUSES
+from consumer.telemetry.health import LIVE, METRICS, READY
+from consumer.telemetry.prometheus import STATUSES
 from consumer.wire import messages
 
 ROOT = Path(__file__).parents[2]

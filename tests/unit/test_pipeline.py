@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 
-from consumer import jobcontext
 from consumer.config.loader import load
 from consumer.due import GRACE_S, Due
 from consumer.errors import ConnectionLostError
@@ -27,11 +26,12 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.remembered import Remembered
 from consumer.runner import Slot
+from consumer.telemetry import log_context
+from consumer.telemetry.metrics import Metrics
 from consumer.wire.messages import Message, MessageTooLargeError
 from consumer.wire.topology import Topology
 
@@ -522,7 +522,7 @@ async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog:
         {"job": "m", "attempt": 1},
         {"job": "m1", "attempt": 2, "model": "pumps", "slot": 0},
     ]
-    assert jobcontext.fields() == {}
+    assert log_context.fields() == {}
 
 
 @runs_async

@@ -14,13 +14,13 @@ from consumer.config.loader import load
 from consumer.contract import Kind, parse, read_progress
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
-from consumer.metrics import Metrics
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.progress import Reporter
 from consumer.remembered import Remembered
 from consumer.run import Run
 from consumer.runner import Slot
+from consumer.telemetry.metrics import Metrics
 from consumer.wire.messages import Message, progress_report, read_request
 from consumer.wire.topology import Topology
 

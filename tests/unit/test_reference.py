@@ -6,10 +6,11 @@ import pytest
 import reference
 from pages import text_of
 
-from consumer import cli, cli_deadletters, errors, probe
+from consumer import cli, cli_deadletters, errors
 from consumer.config.settings import Settings
 from consumer.job import ErrorCode
-from consumer.metrics import NAMES
+from consumer.telemetry import health_client
+from consumer.telemetry.metrics import NAMES
 
 PAGE = text_of("docs/reference.md")
 
@@ -26,7 +27,7 @@ def test_every_name_has_its_row(name: str) -> None:
 def test_every_exit_code_has_its_meaning() -> None:
     own = {
         value
-        for module in (cli, cli_deadletters, probe)
+        for module in (cli, cli_deadletters, health_client)
         for name, value in vars(module).items()
         if name.startswith("EXIT_")
     }

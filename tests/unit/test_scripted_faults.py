@@ -24,13 +24,13 @@ from consumer import connection, publisher
 from consumer.broker import Broker
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
-from consumer.health import Health
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
-from consumer.metrics import Metrics
 from consumer.properties import Limits
 from consumer.runner import Slot
 from consumer.service import Service, Signals
-from consumer.systemd import Systemd
+from consumer.telemetry.health import Health
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.systemd import Systemd
 from consumer.wire.messages import Message, reply
 
 SUCCEEDED = Succeeded(output=b"1")

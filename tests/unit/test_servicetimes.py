@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from consumer import runhistogram, servicetimes
 from consumer.errors import ConfigurationError
-from consumer.metrics import BOUNDS, NAMES
-from consumer.registry import Registry
 from consumer.servicetimes import Service
+from consumer.telemetry.metrics import BOUNDS, NAMES
+from consumer.telemetry.prometheus import Registry
 
 #: The middle of each of so many equal shares.
 SHARES = [(place + 0.5) / 10_000 for place in range(10_000)]

@@ -26,13 +26,13 @@ from consumer.config.loader import load
 from consumer.environment import job_environment
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Succeeded
-from consumer.metrics import Metrics
 from consumer.nodefolder import free_ports
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
 from consumer.remembered import Remembered
-from consumer.spans import UNTRACED, tracing
-from consumer.tracing import FLUSH_S, OpenTelemetry, Told, exporter
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.otel import FLUSH_S, OpenTelemetry, Told, exporter
+from consumer.telemetry.tracing import UNTRACED, tracing
 from consumer.wire.messages import Message
 from consumer.wire.topology import Topology
 
@@ -333,7 +333,7 @@ def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_imported
 
 
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "consumer.tracing")
+    monkeypatch.delitem(sys.modules, "consumer.telemetry.otel")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'rabbitmq-classifier\[otel\]'"):
         tracing("q", "c", is_on=True).__enter__()
@@ -361,7 +361,7 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
-    monkeypatch.setattr("consumer.tracing.FLUSH_S", 0.1)
+    monkeypatch.setattr("consumer.telemetry.otel.FLUSH_S", 0.1)
     bench = Bench()
     with OpenTelemetry.opened("ours.jobs", "host:1") as tracer:
         bench.pipeline = replace(bench.pipeline, tracer=tracer)

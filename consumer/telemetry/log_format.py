@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
-from consumer import jobcontext
 from consumer.escaping import escaped, escaped_lines
+from consumer.telemetry import log_context
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 #: No message of ours comes near; a LOG: line may have 8192 characters, and each become ten when it is escaped.
@@ -55,7 +55,7 @@ class SafeJsonFormatter(JsonFormatter):
         log_data["level"] = record.levelname
         log_data["logger"] = record.name
         log_data["message"] = escaped(record.message, MAX_CHARACTERS)
-        log_data |= jobcontext.fields()
+        log_data |= log_context.fields()
         if traceback := message_dict.get("exc_info"):
             log_data["exception"] = "\n".join(escaped_lines(traceback, MAX_CHARACTERS))
 

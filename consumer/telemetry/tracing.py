@@ -96,7 +96,7 @@ def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
         yield UNTRACED
         return
     see_installed()
-    from consumer.tracing import OpenTelemetry  # noqa: PLC0415 - half a second that only who traces pays
+    from consumer.telemetry.otel import OpenTelemetry  # noqa: PLC0415 - half a second that only who traces pays
 
     with OpenTelemetry.opened(queue, consumer) as tracer:
         yield tracer
@@ -115,7 +115,7 @@ def see_installed() -> None:
         ConfigurationError: naming the extra.
     """
     try:
-        import consumer.tracing  # noqa: F401, PLC0415 - as above
+        import consumer.telemetry.otel  # noqa: F401, PLC0415 - as above
     except ImportError as error:
         raise ConfigurationError(
             f"`tracing` is on, but OpenTelemetry is not there ({error}); `pip install '{EXTRA}'`, or set "

@@ -21,7 +21,7 @@ from statsd.client.udp import Pipeline
 from consumer.config.settings import Settings
 from consumer.disposition import Settlement
 from consumer.job import Abandoned, Outcome, Request, Succeeded, Unsuccessful
-from consumer.registry import STATUSES, Registry
+from consumer.telemetry.prometheus import STATUSES, Registry
 
 log = logging.getLogger(__name__)
 

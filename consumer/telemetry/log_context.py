@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consumer.job import Request
-from consumer.spans import UNTRACED, Trace
+from consumer.telemetry.tracing import UNTRACED, Trace
 
 Field: TypeAlias = str | int | list[str]
 

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
-from consumer.health import NOT_LIVE, NOT_READY, Facts, Health, judged
+from consumer.telemetry.health import NOT_LIVE, NOT_READY, Facts, Health, judged
 
 log = logging.getLogger(__name__)
 

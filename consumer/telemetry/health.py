@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
-from consumer.httppages import Answer, Pages
-from consumer.metrics import Metrics
-from consumer.registry import CONTENT_TYPE
+from consumer.telemetry.http_server import Answer, Pages
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.prometheus import CONTENT_TYPE
 
 LIVE, READY, METRICS = "/live", "/ready", "/metrics"
 
