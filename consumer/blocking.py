@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from consumer.arguments import check_urls
 from consumer.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
 from consumer.config.credentials import Credentials
-from consumer.connection import CLOSE_TIMEOUT_S, NO_FILES
 from consumer.failures import ClosedClientError, WrongLoopError
 from consumer.ownership import Owner, running_loop
+from consumer.rabbitmq.connection import CLOSE_TIMEOUT_S, NO_FILES
 
 T = TypeVar("T")
 

@@ -22,7 +22,10 @@ from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldValue
 
 from consumer.config.credentials import Credentials
-from consumer.connection import (
+from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.failures import JobTooLargeError
+from consumer.rabbitmq.codec import Limits, properties, received
+from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     CLOSE_TIMEOUT_S,
     CONFIRM_TIMEOUT_S,
@@ -31,10 +34,7 @@ from consumer.connection import (
     may_be_lost,
     refusal_explained,
 )
-from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.failures import JobTooLargeError
-from consumer.lifetime import Lifetime, Waiting
-from consumer.properties import Limits, properties, received
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.messages import Message
 
 #: The name that RabbitMQ turns into an address of the channel that consumes from it.

@@ -22,7 +22,6 @@ from consumer.caller import Address, Caller, Line, OnMessage
 from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_body, as_job
 from consumer.config.amqp_url import split_urls
 from consumer.config.credentials import Credentials
-from consumer.connection import NO_FILES
 from consumer.errors import ConnectionLostError, ConsumerError
 from consumer.failures import (
     ClosedClientError,
@@ -32,8 +31,9 @@ from consumer.failures import (
     UnsendableJobError,
     failure,
 )
-from consumer.link import Link
 from consumer.ownership import Owner, check_loop
+from consumer.rabbitmq.connection import NO_FILES
+from consumer.rabbitmq.supervisor import Link
 from consumer.windowed import windowed
 from consumer.wire.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
 

@@ -14,8 +14,8 @@ from aiormq.abc import DeliveredMessage
 from pydantic import ValidationError
 
 from consumer.config.credentials import Credentials
-from consumer.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
 from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
 from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology
 

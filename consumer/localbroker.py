@@ -25,8 +25,8 @@ from pathlib import Path
 
 from consumer import nodefolder
 from consumer.errors import BrokerUnreachableError
-from consumer.management import RefusedError, api
 from consumer.nodefolder import HOST, LocalBrokerError, Member, Node
+from consumer.rabbitmq.management import RefusedError, api
 
 __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
 

@@ -8,9 +8,9 @@ from collections import defaultdict
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed, DeliveryError, PublishError
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 
-from consumer.connection import CONFIRM_TIMEOUT_S, may_be_lost
 from consumer.errors import ConfigurationError, TryLaterError
-from consumer.properties import properties
+from consumer.rabbitmq.codec import properties
+from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S, may_be_lost
 from consumer.wire.messages import Message
 from consumer.wire.topology import Topology
 

@@ -19,19 +19,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from functools import partial
 from typing import Any
 
-from consumer import lanes, vitals
+from consumer import vitals
 from consumer.about import about
 from consumer.batchpool import BatchPool
-from consumer.broker import Broker, Delivery
 from consumer.child import DRAIN_S, KILL_GRACE_S
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.due import Due
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.link import Link
 from consumer.pipeline import Pipeline
 from consumer.pool import Pool
-from consumer.properties import Limits
+from consumer.rabbitmq import lanes
+from consumer.rabbitmq.codec import Limits
+from consumer.rabbitmq.session import Broker, Delivery
+from consumer.rabbitmq.supervisor import Link
 from consumer.remembered import Remembered
 from consumer.room import opened_aside
 from consumer.runner import Runner, Slot, open_runner

@@ -30,14 +30,14 @@ from rich.text import Text
 
 from consumer import deadqueue
 from consumer.config.settings import Settings
-from consumer.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
-from consumer.console import Console
 from consumer.deadqueue import Place
 from consumer.errors import BrokerRefusedError, ConsumerError
 from consumer.escaping import escaped
 from consumer.letters import show_age
-from consumer.management import RefusedError, api
 from consumer.numbers import decimal
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
+from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import RefusedError, api
 from consumer.wire.topology import Topology
 
 WATCH_S = 2.0

@@ -26,8 +26,8 @@ from harness import PATIENCE_S, Producer, wait_until
 from consumer import localbroker, nodefolder
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
 from consumer.localbroker import Node
-from consumer.management import api, create_vhost
 from consumer.nodefolder import HOST, Member
+from consumer.rabbitmq.management import api, create_vhost
 from consumer.wire.topology import SHARDING_PLUGIN
 
 NAMES = ("first", "second", "third")

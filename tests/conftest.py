@@ -18,7 +18,7 @@ from harness import Producer, Tell
 from management import Management
 
 from consumer import localbroker
-from consumer.management import create_vhost, delete_vhost
+from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 # The same examples in every run: what fails here fails for the change, not by chance. New ones are found by
 # `make fuzz`. Without a deadline, as the machine may be busy.

@@ -13,8 +13,8 @@ from typing import Any
 import pika
 from harness import BIN, PATIENCE_S, Producer, environment, wait_until
 
-from consumer.broker import Broker
 from consumer.job import Failed
+from consumer.rabbitmq.session import Broker
 from consumer.wire.messages import Message, error_record, read_request
 from consumer.wire.topology import Topology
 

@@ -19,7 +19,7 @@ from typing import ParamSpec
 
 from consumer.cli import run_async
 from consumer.job import Job, Outcome
-from consumer.lifetime import Lifetime, Waiting
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.telemetry import log_context
 from consumer.wire.messages import Message
 

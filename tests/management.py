@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from consumer.localbroker import Node
-from consumer.management import api
+from consumer.rabbitmq.management import api
 
 
 @dataclass(frozen=True)

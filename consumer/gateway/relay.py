@@ -19,15 +19,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from consumer.broker import Broker
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConnectionLostError
 from consumer.gateway import ids
 from consumer.gateway.problems import Reason
 from consumer.gateway.replies import Replies
-from consumer.link import Link
-from consumer.properties import Limits
+from consumer.rabbitmq.codec import Limits
+from consumer.rabbitmq.session import Broker
+from consumer.rabbitmq.supervisor import Link
 from consumer.wire.messages import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError, Reply
 from consumer.wire.topology import GATEWAY_KEPT_S
 

@@ -20,8 +20,8 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.exceptions import ChannelClosed
 
 from consumer.config.amqp_url import vhost_of
-from consumer.connection import CALL_TIMEOUT_S, may_be_lost
 from consumer.preflight.site import Site
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost
 
 #: Not `import_definitions`, which a second time takes the users' passwords away.
 CREATED: Final = "let a user who may configure create it (`consumer run --declare true`, once)"

@@ -10,12 +10,12 @@ from aio_pika.abc import AbstractConnection
 from consumer import localbroker
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
-from consumer.connection import connection
-from consumer.console import Console
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site, aside
+from consumer.rabbitmq.connection import connection
+from consumer.rabbitmq.console import Console
 
 #: Quorum queues with a message TTL and at-least-once dead-lettering.
 OLDEST: Final = (3, 10)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from consumer import lanes
-from consumer.connection import CALL_TIMEOUT_S
 from consumer.preflight.asking import CREATED, Ask, refusal
 from consumer.preflight.finding import Finding, failure, ok, warning
 from consumer.preflight.site import Site, aside
+from consumer.rabbitmq import lanes
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S
 
 
 async def shards(site: Site) -> list[Finding]:

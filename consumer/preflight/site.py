@@ -17,7 +17,7 @@ from typing import TypeVar
 from aio_pika.abc import AbstractConnection
 
 from consumer.config.settings import Settings
-from consumer.console import Console
+from consumer.rabbitmq.console import Console
 from consumer.runner import Runner
 from consumer.wire.topology import Topology
 

@@ -20,7 +20,7 @@ from observed.load import Load, bad_day, load
 from panels import ALERTS, Alert
 
 from consumer import localbroker
-from consumer.management import create_vhost, delete_vhost
+from consumer.rabbitmq.management import create_vhost, delete_vhost
 from consumer.telemetry.metrics import GAUGES, NAMES
 
 Panel = Mapping[str, Any]

@@ -26,9 +26,9 @@ from pamqp.commands import Basic
 from scale_report import MESSAGES, SLEEPING, TINY, Point
 
 from consumer import localbroker
-from consumer.broker import Broker
 from consumer.localbroker import Node
-from consumer.management import create_vhost
+from consumer.rabbitmq.management import create_vhost
+from consumer.rabbitmq.session import Broker
 from consumer.wire.topology import SHARDING_PLUGIN, Topology
 
 IS_QUICK = os.environ.get("BENCH_QUICK") == "1"

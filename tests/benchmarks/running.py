@@ -24,7 +24,7 @@ from results import Row, Sample
 from workload import Workload
 
 from consumer.localbroker import Node
-from consumer.management import create_vhost, delete_vhost
+from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 #: Longest wait for any reply; a start under load included.
 PATIENCE_S = 60.0

@@ -13,9 +13,9 @@ from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 from pydantic_core import from_json
 
-from consumer import tolerant
 from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
-from consumer.properties import properties, received
+from consumer.rabbitmq import pamqp_patch
+from consumer.rabbitmq.codec import properties, received
 from consumer.telemetry.log_format import formatter
 from consumer.wire.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
 from consumer.wire.topology import Topology
@@ -23,9 +23,9 @@ from consumer.wire.topology import Topology
 MODULES = (
     "consumer.wire.messages",
     "consumer.wire.encoding",
-    "consumer.properties",
+    "consumer.rabbitmq.codec",
     "consumer.wire.reply_address",
-    "consumer.tolerant",
+    "consumer.rabbitmq.pamqp_patch",
     "consumer.escaping",
     "consumer.telemetry.log_format",
 )
@@ -37,7 +37,7 @@ LAST = TimedOut(message="too late", stderr_tail="\x1b\ufffd")
 
 
 def one(data: bytes) -> None:
-    tolerant.install()
+    pamqp_patch.install()
     length = data[-1] if data else 0
     place = max(len(data) - 1 - length, 0)
     message = _message(data[:place], data[place:-1])

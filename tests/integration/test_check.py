@@ -18,11 +18,11 @@ from management import Management
 from misconfigured import Row, assert_told, checked
 
 from consumer import localbroker
-from consumer.management import api
 from consumer.nodefolder import free_ports
 from consumer.preflight import rights
 from consumer.preflight.finding import Level
 from consumer.preflight.queues import LOSES
+from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
 
 OK, WARNING, FAILURE, SKIPPED = Level

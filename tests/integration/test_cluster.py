@@ -19,7 +19,7 @@ from cluster import NAMES, Cluster
 from cluster_storm import TOPOLOGY, storm
 from harness import HELD, Producer, Tell, consumer, script
 
-from consumer.broker import Broker
+from consumer.rabbitmq.session import Broker
 from consumer.wire.topology import Topology
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead

@@ -13,7 +13,7 @@ import pytest
 from harness import ConsumerProcess, Producer, consumer, script, wait_until
 from management import Management
 
-from consumer.management import api
+from consumer.rabbitmq.management import api
 
 
 @pytest.fixture

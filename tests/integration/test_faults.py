@@ -66,7 +66,7 @@ from proxy import Proxy
 from consumer import localbroker
 from consumer.client import Client
 from consumer.errors import ConfigurationError
-from consumer.management import api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import api, create_vhost, delete_vhost
 from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)

@@ -18,7 +18,7 @@ from harness import HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, envir
 from management import Management
 
 from consumer.gateway.problems import CONTENT_TYPE, Reason
-from consumer.management import api
+from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)

@@ -19,7 +19,7 @@ from management import Management
 
 from consumer import localbroker, nodefolder
 from consumer.localbroker import LocalBrokerError, Node
-from consumer.management import RefusedError, api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import RefusedError, api, create_vhost, delete_vhost
 
 UP = "import sys, pathlib; from consumer import localbroker; localbroker.up(pathlib.Path(sys.argv[1]))"
 

@@ -21,7 +21,7 @@ from plugins import switch_plugins
 
 from consumer.deadletters import read_error_records
 from consumer.localbroker import Node
-from consumer.management import api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import api, create_vhost, delete_vhost
 from consumer.wire.topology import SHARDING_PLUGIN, Topology
 
 TOPOLOGY = Topology("classifier", 2)

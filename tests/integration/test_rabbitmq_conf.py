@@ -12,7 +12,7 @@ from harness import PATIENCE_S, Producer, consumer, script, wait_until
 
 from consumer import localbroker, nodefolder
 from consumer.localbroker import Node, ctl
-from consumer.management import RefusedError, api
+from consumer.rabbitmq.management import RefusedError, api
 
 FILES = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 #: What a private node has ports and folders of its own for, or no room.

@@ -27,11 +27,11 @@ from proxy import Proxy
 from consumer import localbroker
 from consumer.client import Client
 from consumer.config.credentials import Credentials
-from consumer.connection import connection
 from consumer.deadletters import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.localbroker import Node
-from consumer.management import api
+from consumer.rabbitmq.connection import connection
+from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)

@@ -11,7 +11,7 @@ from management import Management
 from PIL import Image
 
 from consumer import localbroker
-from consumer.management import create_vhost, delete_vhost
+from consumer.rabbitmq.management import create_vhost, delete_vhost
 from pictures import FOLDER, MAX_BYTES, consolepages, graphs, matrix, terminal
 
 COLOURS = 96

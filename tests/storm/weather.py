@@ -21,7 +21,7 @@ from amqpproxy import AmqpProxy
 from harness import Producer, environment, wait_until
 
 from consumer import localbroker
-from consumer.management import api
+from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
 from storm import jobs
 from storm.faults import Lane, Network, Processes, Rabbit

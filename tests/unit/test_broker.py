@@ -14,13 +14,13 @@ from pamqp import frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from consumer import broker
-from consumer.broker import Broker, Delivery
-from consumer.connection import refusal_explained
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
-from consumer.holding import Holding
-from consumer.lifetime import Lifetime
-from consumer.properties import APP_ID, properties, received
+from consumer.rabbitmq import session
+from consumer.rabbitmq.codec import APP_ID, properties, received
+from consumer.rabbitmq.connection import refusal_explained
+from consumer.rabbitmq.connection_scope import Lifetime
+from consumer.rabbitmq.holding import Holding
+from consumer.rabbitmq.session import Broker, Delivery
 from consumer.wire.messages import Message
 
 FULL = Message(
@@ -129,7 +129,7 @@ async def test_a_settlement_on_a_channel_that_is_gone_ends_all_that_came_by_it(f
 
 @runs_async
 async def test_a_settlement_that_nobody_takes_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "CALL_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(session, "CALL_TIMEOUT_S", 0.01)
     with pytest.raises(ConnectionLostError, match="RabbitMQ did not answer in time"):
         await DeafChannel().delivery().ack()
 

@@ -26,7 +26,6 @@ from scriptedpeer import ScriptedPeer
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.loader import load
 from consumer.config.settings import Settings
-from consumer.console import Console
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.forker import START_TIMEOUT_S
 from consumer.nodefolder import free_ports
@@ -35,6 +34,7 @@ from consumer.preflight.finding import Finding, Level, as_json, blamed, refused,
 from consumer.preflight.queues import Difference, difference_in
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS, Check, examine
+from consumer.rabbitmq.console import Console
 from consumer.telemetry.http_server import Answer, serving
 from consumer.wire.topology import Topology
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 from fakes import runs_async
 
-from consumer import lanes
 from consumer.errors import ConnectionLostError
-from consumer.holding import Holding
-from consumer.lanes import Lane, best_place, complaint
+from consumer.rabbitmq import lanes
+from consumer.rabbitmq.holding import Holding
+from consumer.rabbitmq.lanes import Lane, best_place, complaint
 
 SHARDS = ("a", "b", "c")
 NOTHING = {"a": 0, "b": 0, "c": 0}

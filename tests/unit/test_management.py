@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from consumer.config.loader import load
-from consumer.console import Console
 from consumer.errors import BrokerUnreachableError
-from consumer.management import api
+from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import api
 
 
 class Answers(BaseHTTPRequestHandler):

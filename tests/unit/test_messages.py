@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pydantic_core import from_json
 
-from consumer import tolerant
 from consumer.config.job_limits import STDERR_TAIL_BYTES
 from consumer.config.settings import MAX_LINE_BYTES
 from consumer.contract import parse
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
+from consumer.rabbitmq import pamqp_patch
 from consumer.wire import encoding
 from consumer.wire.messages import (
     ErrorRecord,
@@ -360,7 +360,7 @@ WIRE_VALUES = st.recursive(
 def test_any_properties_on_the_wire_are_answered_and_sent_again(
     sent: Basic.Properties, body: bytes, damage: bytes, place: int
 ) -> None:
-    tolerant.install()
+    pamqp_patch.install()
     wire = sent.marshal()
     fuzz_messages.one(wire + body + bytes([len(body)]))
     fuzz_messages.one(wire[:place] + damage + wire[place + len(damage) :] + body + bytes([len(body)]))

@@ -12,11 +12,11 @@ from aiormq import Channel
 from fakes import runs_async
 from pamqp.commands import Basic
 
-from consumer import publisher
 from consumer.errors import ConnectionLostError
-from consumer.lifetime import Lifetime
-from consumer.properties import Limits
-from consumer.publisher import Publisher
+from consumer.rabbitmq import publisher
+from consumer.rabbitmq.codec import Limits
+from consumer.rabbitmq.connection_scope import Lifetime
+from consumer.rabbitmq.publisher import Publisher
 from consumer.wire.messages import Message
 
 

@@ -1,7 +1,7 @@
 """Faults that no RabbitMQ makes on request, by a peer that does: every job is answered, and runs once.
 
 The service is the whole one, in this process; only the slot is the test's. Timeouts are shortened in
-`consumer.publisher`, and nothing waits for time.
+`consumer.rabbitmq.publisher`, and nothing waits for time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pamqp.commands import Basic, Channel, Confirm, Connection
 from pamqp.header import ContentHeader
 from scriptedpeer import ACCEPTS_CANCEL_OK, Heard, ScriptedPeer
 
-from consumer import connection, publisher
-from consumer.broker import Broker
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
-from consumer.properties import Limits
+from consumer.rabbitmq import connection, publisher
+from consumer.rabbitmq.codec import Limits
+from consumer.rabbitmq.session import Broker
 from consumer.runner import Slot
 from consumer.service import Service, Signals
 from consumer.telemetry.health import Health

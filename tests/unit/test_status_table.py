@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console as Terminal
 
 from consumer.config.settings import Settings
-from consumer.console import Console
+from consumer.rabbitmq.console import Console
 from consumer.status import QueueState, Status, more_of, rendered
 
 AMQP = "amqp://me:p%40ss@rabbit/jobs"

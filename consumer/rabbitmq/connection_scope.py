@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from consumer.connection import may_be_lost
 from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.connection import may_be_lost
 
 
 class Lifetime:

@@ -17,8 +17,8 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 from pamqp.commands import Basic
 
 from consumer._version import PRODUCT, VERSION
-from consumer.tolerant import Undecodable
-from consumer.unreachable import Unreachable
+from consumer.rabbitmq.address_breaker import Unreachable
+from consumer.rabbitmq.pamqp_patch import Undecodable
 from consumer.wire.messages import Message
 
 APP_ID = f"{PRODUCT} {VERSION}"

@@ -17,9 +17,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 
-from consumer.connection import CONFIRM_TIMEOUT_S
-from consumer.lifetime import Lifetime, Waiting
-from consumer.properties import Limits, properties
+from consumer.rabbitmq.codec import Limits, properties
+from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.messages import Message, MessageTooLargeError
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
-from consumer.lifetime import Lifetime
+from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 STRIKES = 2

@@ -16,8 +16,6 @@ from contextlib import AbstractAsyncContextManager
 from itertools import cycle
 from typing import Generic, Protocol, TypeVar
 
-from consumer.backoff import STABLE_S, Trouble
-from consumer.connection import raise_if_cancelled
 from consumer.errors import (
     BrokerRefusedError,
     BrokerUnreachableError,
@@ -25,6 +23,8 @@ from consumer.errors import (
     ConnectionLostError,
     ConsumerError,
 )
+from consumer.rabbitmq.backoff import STABLE_S, Trouble
+from consumer.rabbitmq.connection import raise_if_cancelled
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from consumer.connection import raise_if_cancelled
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
+from consumer.rabbitmq.connection import raise_if_cancelled
 
 #: How often what waits is asked for, by a question per shard; no slot is idle for longer while jobs wait.
 LOOK_S = 1.0

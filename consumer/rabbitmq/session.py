@@ -28,9 +28,10 @@ from pamqp.commands import Basic
 from pamqp.commands import Queue as QueueCommands
 from pamqp.common import FieldValue
 
-from consumer import declaration
 from consumer.config.credentials import Credentials
-from consumer.connection import (
+from consumer.rabbitmq import declare as declaration
+from consumer.rabbitmq.codec import Limits, received
+from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     NO_FILES,
     NOTHING_MORE,
@@ -39,10 +40,9 @@ from consumer.connection import (
     may_be_lost,
     refusal_explained,
 )
-from consumer.holding import Holding
-from consumer.lifetime import Lifetime, Waiting
-from consumer.properties import Limits, received
-from consumer.publisher import Publisher
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
+from consumer.rabbitmq.holding import Holding
+from consumer.rabbitmq.publisher import Publisher
 from consumer.wire.messages import Message
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 from consumer.wire.topology import Queue, Topology

@@ -11,8 +11,8 @@ from typing import Final
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelPreconditionFailed, ConnectionCommandInvalid
 
-from consumer.connection import CALL_TIMEOUT_S
 from consumer.errors import BrokerRefusedError
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S
 from consumer.wire.topology import SHARDING_PLUGIN, Exchange, Topology
 
 #: What RabbitMQ says of an exchange's type that comes with a plugin: not enabled, or not any more.

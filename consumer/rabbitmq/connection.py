@@ -19,12 +19,12 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 from aiormq.abc import FieldTable
 from yarl import URL
 
-from consumer import tlsfault, tolerant
 from consumer._version import PRODUCT, VERSION
 from consumer.config.amqp_url import logs_in_by_certificate, redacted, split_urls
 from consumer.config.credentials import Credentials
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
-from consumer.forked import ForkSafeConnection
+from consumer.rabbitmq import pamqp_patch, tls_errors
+from consumer.rabbitmq.fork_guard import ForkSafeConnection
 
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
@@ -59,7 +59,7 @@ async def connection(
         BrokerUnreachableError: nobody answers at any address.
         BrokerRefusedError: the login or the virtual host is refused, or RabbitMQ's certificate or ours.
     """
-    tolerant.install()
+    pamqp_patch.install()
     opened = await _opened(split_urls(urls), name, credentials, about)
     try:
         yield opened
@@ -134,11 +134,11 @@ def _explained(url: str, credentials: Credentials) -> Iterator[None]:
         ) from None
     except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
         has_certificate = credentials.cert_file is not None
-        if fault := tlsfault.explain(error, shown, has_certificate=has_certificate):
+        if fault := tls_errors.explain(error, shown, has_certificate=has_certificate):
             raise BrokerRefusedError(fault) from None
         raise BrokerUnreachableError(
             f"no RabbitMQ answered at {shown}: {str(error) or type(error).__name__}; is it running, "
-            "and are host and port right?" + tlsfault.hint(error, shown, has_certificate=has_certificate)
+            "and are host and port right?" + tls_errors.hint(error, shown, has_certificate=has_certificate)
         ) from None
 
 

@@ -15,7 +15,7 @@ from consumer.config.amqp_url import vhost_of
 from consumer.config.credentials import Credentials
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.management import RefusedError, api
+from consumer.rabbitmq.management import RefusedError, api
 
 
 @dataclass(frozen=True, slots=True)
