@@ -24,7 +24,7 @@ from classifier import process
 Order: TypeAlias = dict[str, Any]
 Become: TypeAlias = Callable[[Order, list[int]], NoReturn]
 
-#: A command line and an environment of the usual size; the consumer sends no more (consumer/forker.py).
+#: A command line and an environment of the usual size; the consumer sends no more (consumer/runners/fork_client.py).
 _LONGEST_REQUEST: Final = 131_072
 _PIPES: Final = 3
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consumer.config.settings import Settings
-from consumer.warm import OWN_CLASSIFIER
+from consumer.runners.warm_runner import OWN_CLASSIFIER
 
 #: The console shows all of it in one cell of a table.
 SHOWN_CHARACTERS = 200

@@ -17,8 +17,8 @@ from consumer.config.settings import Settings
 from consumer.disposition import decide
 from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
-from consumer.jobfiles import JobFiles
-from consumer.runner import open_runner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.runner import open_runner
 from consumer.telemetry.log_format import MAX_CHARACTERS
 from consumer.wire.messages import Message, read_job, read_request, reply
 

@@ -25,11 +25,11 @@ from consumer.config.amqp_url import split_urls, vhost_of
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
 from consumer.escaping import escaped_lines
-from consumer.jobfiles import JobFiles
 from consumer.nodefolder import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
 from consumer.rabbitmq.console import Console
+from consumer.runners.files.job_files import JobFiles
 from consumer.service import serve
 from consumer.telemetry import health_client, log_format
 from consumer.wire import asyncapi

@@ -19,13 +19,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from consumer import ourpython, submit
+from consumer import submit
 from consumer.client import Client
 from consumer.config.settings import Settings
 from consumer.deadletters import read_error_records
 from consumer.errors import ConsumerError
-from consumer.jobfiles import JobFiles
 from consumer.results import InOrder, Lines, Result
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.programs import own_python
 from consumer.sources import Source
 from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology
@@ -77,7 +78,7 @@ class Demo:
     def _environment(self) -> dict[str, str]:
         """Models and pins of the demo: none of it belongs among those that the user trusts."""
         return {
-            **ourpython.without_path(os.environ),
+            **own_python.without_path(os.environ),
             "CONSUMER_MODELS_DIR": str(self.folder / "models"),
             "CONSUMER_TRUSTED_MODELS": str(self.folder / "models.trusted"),
         }
@@ -87,7 +88,7 @@ class Demo:
 
     def _classifier(self, *arguments: str | Path) -> bytes:
         """Run a command of the classifier; what it says goes to the user."""
-        command = ourpython.command("classifier", *map(str, arguments), path=os.environ.get("PYTHONPATH", ""))
+        command = own_python.command("classifier", *map(str, arguments), path=os.environ.get("PYTHONPATH", ""))
         done = subprocess.run(command, env=self._environment, check=True, stdout=subprocess.PIPE)  # noqa: S603 - ours
         return done.stdout
 
@@ -114,7 +115,7 @@ class Demo:
             "CONSUMER_JOB_DIR": str(self.settings.job_dir),
             **{f"CONSUMER_{name.upper()}": str(path) for name, path in self._files()},
         }
-        command = ourpython.command("consumer", "run", path=os.environ.get("PYTHONPATH", ""))
+        command = own_python.command("consumer", "run", path=os.environ.get("PYTHONPATH", ""))
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)  # noqa: S603 - our own command
         log: list[str] = []
         ready = threading.Event()

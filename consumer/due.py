@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from consumer.child import DRAIN_S, KILL_GRACE_S
-from consumer.forker import ANSWER_TIMEOUT_S, START_TIMEOUT_S
-from consumer.process import LINGER_S
-from consumer.room import PATIENCE_S
+from consumer.runners.child import DRAIN_S, KILL_GRACE_S
+from consumer.runners.exec_run import LINGER_S
+from consumer.runners.files.room import PATIENCE_S
+from consumer.runners.fork_client import ANSWER_TIMEOUT_S, START_TIMEOUT_S
 
 #: Before the run: room for its file, and a worker, for which a fork server may have to load. After it: its end.
 GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRACE_S + DRAIN_S

@@ -17,7 +17,6 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, null
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consumer.batchpool import BatchPool
 from consumer.config.settings import Settings
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
 from consumer.due import Due
@@ -33,10 +32,11 @@ from consumer.job import (
     Unroutable,
     Unsuccessful,
 )
-from consumer.pool import Pool
 from consumer.progress import reporting
 from consumer.remembered import Identity, Remembered, Sent
-from consumer.runner import Slot
+from consumer.runners.batch_pool import BatchPool
+from consumer.runners.pool import Pool
+from consumer.runners.runner import Slot
 from consumer.telemetry import log_context
 from consumer.telemetry.log_context import JobContext
 from consumer.telemetry.metrics import Metrics

@@ -21,27 +21,27 @@ from typing import Any
 
 from consumer import vitals
 from consumer.about import about
-from consumer.batchpool import BatchPool
-from consumer.child import DRAIN_S, KILL_GRACE_S
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.due import Due
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.pipeline import Pipeline
-from consumer.pool import Pool
 from consumer.rabbitmq import lanes
 from consumer.rabbitmq.codec import Limits
 from consumer.rabbitmq.session import Broker, Delivery
 from consumer.rabbitmq.supervisor import Link
 from consumer.remembered import Remembered
-from consumer.room import opened_aside
-from consumer.runner import Runner, Slot, open_runner
+from consumer.runners.batch_pool import BatchPool
+from consumer.runners.child import DRAIN_S, KILL_GRACE_S
+from consumer.runners.files.room import opened_aside
+from consumer.runners.pool import Pool
+from consumer.runners.runner import Runner, Slot, open_runner
+from consumer.runners.warm_runner import WarmRunner
 from consumer.telemetry.health import Facts, Health
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.systemd import Systemd
 from consumer.telemetry.tracing import UNTRACED, Tracer, tracing
-from consumer.warm import WarmRunner
 
 log = logging.getLogger(__name__)
 

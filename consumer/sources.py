@@ -20,9 +20,9 @@ from typing import TextIO
 
 from pydantic_core import from_json
 
-from consumer import ourpython
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
+from consumer.runners.programs import own_python
 
 #: What `classifier jobs` reads.
 DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")
@@ -119,8 +119,8 @@ def _converted(name: str, model: str | None) -> bytes:
     # Neither a file's name nor a model's is taken for a flag.
     chosen = [f"--model={model}"] if model else []
     arguments = ("jobs", "--describe", *chosen, "--", name)
-    command = ourpython.command("classifier", *arguments, path=os.environ.get("PYTHONPATH", ""))
-    environment = ourpython.without_path(os.environ)
+    command = own_python.command("classifier", *arguments, path=os.environ.get("PYTHONPATH", ""))
+    environment = own_python.without_path(os.environ)
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours
     said = done.stderr.decode(errors="replace").strip().splitlines()
     if done.returncode:

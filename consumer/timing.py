@@ -17,15 +17,15 @@ from consumer.attempt import read
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
-from consumer.jobfiles import JobFiles
 from consumer.plan import SHARES
 from consumer.planreport import show_bytes, show_s
-from consumer.procfs import Process, descendants, look, private_bytes, proportional_bytes
 from consumer.queueing import quantile
-from consumer.runner import Runner, Slot, open_runner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.procfs import Process, descendants, look, private_bytes, proportional_bytes
+from consumer.runners.runner import Runner, Slot, open_runner
+from consumer.runners.warm_runner import WarmRunner
 from consumer.servicetimes import Memory, Times
 from consumer.sources import Source
-from consumer.warm import WarmRunner
 
 
 async def measure(

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from consumer.procfs import descendants, look, proportional_bytes
+from consumer.runners.procfs import descendants, look, proportional_bytes
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.settings import Settings
-from consumer.environment import THREAD_VARIABLES
 from consumer.errors import ConfigurationError
-from consumer.jobfiles import JobFiles
 from consumer.preflight.finding import Finding, blamed, failure, ok, warning
 from consumer.preflight.site import Site, aside
+from consumer.runners.environment import THREAD_VARIABLES
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import OWN_CLASSIFIER
 from consumer.telemetry import health_client
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.tracing import collector, see_installed
-from consumer.warm import OWN_CLASSIFIER
 
 #: Of a worker: three pipes and a pidfd; of its job: the file and the folder. As many again while it is replaced.
 FILES_PER_SLOT = 12

@@ -18,7 +18,7 @@ from aio_pika.abc import AbstractConnection
 
 from consumer.config.settings import Settings
 from consumer.rabbitmq.console import Console
-from consumer.runner import Runner
+from consumer.runners.runner import Runner
 from consumer.wire.topology import Topology
 
 T = TypeVar("T")

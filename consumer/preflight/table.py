@@ -15,10 +15,10 @@ from typing import Final
 from consumer.config.loader import unknown_variables
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConsumerError
-from consumer.forker import START_TIMEOUT_S
 from consumer.preflight import classifier, here, limits, queues, rabbitmq, rights, shards
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site
+from consumer.runners.fork_client import START_TIMEOUT_S
 
 SETTINGS: Final = "settings"
 #: Beyond a limit of its own, for what a check does around it.

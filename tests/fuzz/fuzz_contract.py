@@ -10,12 +10,12 @@ from random import Random
 
 from pydantic_core import from_json
 
-from consumer.contract import Kind, Line, LineParser, json_fault, parse
 from consumer.job import Request, Succeeded
-from consumer.surrogates import lone_surrogate
+from consumer.runners.output_parser import Kind, Line, LineParser, json_fault, parse
+from consumer.runners.surrogates import lone_surrogate
 from consumer.wire.messages import reply
 
-MODULES = ("consumer.contract", "consumer.escaping", "consumer.surrogates")
+MODULES = ("consumer.runners.output_parser", "consumer.escaping", "consumer.runners.surrogates")
 REQUEST = Request(id="id", correlation_id="id")
 #: pydantic's limit for nesting, less the reply's own level, is not what is looked for here.
 DEEPEST = 100

@@ -17,10 +17,10 @@ from pages import block
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
-from consumer import child, worker
-from consumer.batchpool import BatchPool
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Interrupted, Job, Outcome, OverLimit, Progress, Succeeded, TimedOut
+from consumer.runners import child, worker
+from consumer.runners.batch_pool import BatchPool
 
 SIZE = 16
 MIB = 1024**2

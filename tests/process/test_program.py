@@ -16,11 +16,11 @@ import pytest
 from fakes import never, runs_async, unprivileged_folder
 
 from consumer.config.loader import load
-from consumer.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
-from consumer.jobfiles import JobFiles
-from consumer.program import ExecRunner, Program
+from consumer.runners.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
+from consumer.runners.exec_runner import ExecRunner, Program
+from consumer.runners.files.job_files import JobFiles
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #: What a service may find in its own environment.

@@ -20,9 +20,9 @@ from watched import children
 from consumer import vitals
 from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
-from consumer.jobfiles import JobFiles
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import WarmRunner
 from consumer.telemetry.metrics import NAMES, Metrics
-from consumer.warm import WarmRunner
 
 HERE = Path(__file__).parent
 COUNTED = [name for name in NAMES if name.startswith(("workers.", "forkserver.", "reloads."))]

@@ -27,7 +27,6 @@ from consumer.config.cpu_count import usable_cpus
 from consumer.config.loader import load
 from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
-from consumer.forker import START_TIMEOUT_S
 from consumer.nodefolder import free_ports
 from consumer.preflight import classifier, here, limits, queues, rabbitmq
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
@@ -35,6 +34,7 @@ from consumer.preflight.queues import Difference, difference_in
 from consumer.preflight.site import Site
 from consumer.preflight.table import CHECKS, Check, examine
 from consumer.rabbitmq.console import Console
+from consumer.runners.fork_client import START_TIMEOUT_S
 from consumer.telemetry.http_server import Answer, serving
 from consumer.wire.topology import Topology
 
@@ -106,7 +106,7 @@ def without_opentelemetry(place: Place) -> Mapping[str, object]:
 
 
 def without_bubblewrap(place: Place) -> Mapping[str, object]:
-    place.patch.setattr("consumer.sandbox.PLACES", str(place.folder))
+    place.patch.setattr("consumer.runners.sandbox.PLACES", str(place.folder))
     return {"command": '["/bin/true"]', "sandbox": "true"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.contract import Kind, Line, LineParser, json_fault, parse, printable
+from consumer.runners.output_parser import Kind, Line, LineParser, json_fault, parse, printable
 
 PIECES = (b"LOG:", b"OUTPUT:", b"ERROR:", b"\n", b"\r\n", b" ", b"{}", b"\xff", b"\x00", b"text")
 STREAMS = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=20)), max_size=30)

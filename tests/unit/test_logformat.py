@@ -19,7 +19,7 @@ from test_escaped import DANGEROUS
 
 from consumer.config.job_limits import Limits
 from consumer.job import Request
-from consumer.run import Run
+from consumer.runners.run import Run
 from consumer.telemetry import log_context
 from consumer.telemetry.job_log import JobLog
 from consumer.telemetry.log_format import MAX_CHARACTERS, formatter

@@ -27,9 +27,9 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.pipeline import Pipeline
-from consumer.pool import Pool
 from consumer.remembered import Remembered
-from consumer.runner import Slot
+from consumer.runners.pool import Pool
+from consumer.runners.runner import Slot
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.messages import Message, MessageTooLargeError

@@ -11,15 +11,15 @@ from fakes import FakeDelivery, FakePublisher, runs_async
 from classifier import contract
 from consumer.config.job_limits import Limits
 from consumer.config.loader import load
-from consumer.contract import Kind, parse, read_progress
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.pipeline import Pipeline
-from consumer.pool import Pool
 from consumer.progress import Reporter
 from consumer.remembered import Remembered
-from consumer.run import Run
-from consumer.runner import Slot
+from consumer.runners.output_parser import Kind, parse, read_progress
+from consumer.runners.pool import Pool
+from consumer.runners.run import Run
+from consumer.runners.runner import Slot
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.messages import Message, progress_report, read_request
 from consumer.wire.topology import Topology

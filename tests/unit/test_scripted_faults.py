@@ -26,7 +26,7 @@ from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
 from consumer.rabbitmq import connection, publisher
 from consumer.rabbitmq.codec import Limits
 from consumer.rabbitmq.session import Broker
-from consumer.runner import Slot
+from consumer.runners.runner import Slot
 from consumer.service import Service, Signals
 from consumer.telemetry.health import Health
 from consumer.telemetry.metrics import Metrics

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from consumer.config.settings import Settings
-from consumer.environment import base_environment
+from consumer.runners.environment import base_environment
 from consumer.telemetry import systemd
 from consumer.telemetry.health import Facts, Health
 from consumer.telemetry.systemd import Systemd

@@ -23,13 +23,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from consumer.config.loader import load
-from consumer.environment import job_environment
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Succeeded
 from consumer.nodefolder import free_ports
 from consumer.pipeline import Pipeline
-from consumer.pool import Pool
 from consumer.remembered import Remembered
+from consumer.runners.environment import job_environment
+from consumer.runners.pool import Pool
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.otel import FLUSH_S, OpenTelemetry, Told, exporter
 from consumer.telemetry.tracing import UNTRACED, tracing

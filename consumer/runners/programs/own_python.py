@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from consumer import interpreter
+from consumer.runners.programs import interpreter
 
 #: The file that every process of ours runs first.
 START = Path(__file__).absolute().parents[1] / "rabbitmq_classifier.py"

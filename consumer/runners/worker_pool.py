@@ -17,9 +17,9 @@ from typing import Any
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.forkserver import ForkServer, NoWorkerError
+from consumer.runners.fork_server import ForkServer, NoWorkerError
+from consumer.runners.worker import Worker
 from consumer.telemetry.metrics import Metrics
-from consumer.worker import Worker
 
 log = logging.getLogger(__name__)
 

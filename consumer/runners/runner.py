@@ -15,10 +15,10 @@ from typing import Protocol
 from consumer.config.passed_variables import missing
 from consumer.config.settings import Settings
 from consumer.job import Job, Outcome
-from consumer.jobfiles import JobFiles
-from consumer.program import ExecRunner, Program
+from consumer.runners.exec_runner import ExecRunner, Program
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import WarmRunner
 from consumer.telemetry.metrics import Metrics
-from consumer.warm import WarmRunner
 
 log = logging.getLogger(__name__)
 

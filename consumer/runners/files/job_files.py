@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from consumer.errors import ConfigurationError
-from consumer.removal import removal, remove_tree
+from consumer.runners.files.removal import removal, remove_tree
 
 FOLDER_PREFIX = "rabbitmq-classifier-"
 JOB_FILE = "job.json"

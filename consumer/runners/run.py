@@ -16,9 +16,7 @@ from contextvars import copy_context
 from enum import Enum, auto
 from typing import Any
 
-from consumer.answered import describe_exit, judged, signal_name, what_followed
 from consumer.config.job_limits import Limits, excess_at_end
-from consumer.contract import Kind, Line, LineParser, read_progress
 from consumer.job import (
     Crashed,
     Interrupted,
@@ -29,6 +27,8 @@ from consumer.job import (
     TimedOut,
     Usage,
 )
+from consumer.runners.answer import describe_exit, judged, signal_name, what_followed
+from consumer.runners.output_parser import Kind, Line, LineParser, read_progress
 
 log = logging.getLogger(__name__)
 

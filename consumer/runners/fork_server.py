@@ -11,9 +11,9 @@ import logging
 from collections.abc import Mapping
 from typing import Self
 
-from consumer import ourpython
 from consumer.escaping import escaped
-from consumer.forker import Forked, Forker, NotForkedError
+from consumer.runners.fork_client import Forked, Forker, NotForkedError
+from consumer.runners.programs import own_python
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,10 @@ class ForkServer(Forker):
                 it takes one job at a time.
         """
         batched = ["--batch"] if batch else []
-        argv = ourpython.command("classifier.forkserver", target, *batched, path=ourpython.user_path(environment))
-        passed = ourpython.without_path(environment)
+        argv = own_python.command(
+            "classifier.forkserver", target, *batched, path=own_python.user_path(environment)
+        )
+        passed = own_python.without_path(environment)
         server = await cls.started(argv, passed, complaint=f"the classifier {target} cannot be loaded")
         if server.threads > 1:
             log.warning(

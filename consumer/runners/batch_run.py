@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from consumer.answered import judged
 from consumer.config.job_limits import Limits
-from consumer.contract import Kind, Line
 from consumer.job import Interrupted, Job, Outcome, Progress, Unsuccessful
-from consumer.run import Cause, EnclosedRun, conclude
+from consumer.runners.answer import judged
+from consumer.runners.output_parser import Kind, Line
+from consumer.runners.run import Cause, EnclosedRun, conclude
 
 #: None: the batch does not tell how the job ended.
 Told = Outcome | None

@@ -18,10 +18,10 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
-from consumer.child import Child
 from consumer.config.job_limits import Taken, excess, too_little_room
-from consumer.procfs import Process, proportional_bytes, sizes, unlinked_bytes
-from consumer.run import Run
+from consumer.runners.child import Child
+from consumer.runners.procfs import Process, proportional_bytes, sizes, unlinked_bytes
+from consumer.runners.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from consumer.jobfiles import FULL, JOB_FILE, JobFiles, JobFolder
+from consumer.runners.files.job_files import FULL, JOB_FILE, JobFiles, JobFolder
 
 log = logging.getLogger(__name__)
 

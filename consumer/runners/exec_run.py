@@ -15,14 +15,14 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from consumer import executable
-from consumer.child import Child
 from consumer.config.job_limits import Limits
-from consumer.forker import NotForkedError
 from consumer.job import Crashed, Outcome
-from consumer.launcher import Launcher
-from consumer.run import Cause, OnProgress, Run, conclude
-from consumer.watch import Folder, Watch
+from consumer.runners.child import Child
+from consumer.runners.fork_client import NotForkedError
+from consumer.runners.launcher import Launcher
+from consumer.runners.programs import executable
+from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.run import Cause, OnProgress, Run, conclude
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from consumer import executable, interpreter
 from consumer.errors import ConfigurationError
-from consumer.interpreter import Runs
+from consumer.runners.programs import executable, interpreter
+from consumer.runners.programs.interpreter import Runs
 
 #: Of a shell script: its first lines tell how it was saved.
 _SCRIPT_BYTES: Final = 4096

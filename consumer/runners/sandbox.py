@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from consumer import ourpython
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
+from consumer.runners.programs import own_python
 
 #: What programs need of the system; of /etc only what the loader, the clock and font and certificate users read.
 SYSTEM = (
@@ -117,7 +117,7 @@ def _needed(argv: Sequence[str], environment: Mapping[str, str]) -> Iterator[Pat
     yield from (Path(word) for word in argv[1:] if word.startswith("/") and Path(word).is_file())
     for name in FOLDER_VARIABLES:
         yield from map(Path, filter(None, environment.get(name, "").split(os.pathsep)))
-    yield from (ourpython.START, ourpython.START.with_name("classifier"))
+    yield from (own_python.START, own_python.START.with_name("classifier"))
 
 
 def _python_of(program: Path) -> Iterator[Path]:

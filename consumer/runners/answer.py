@@ -9,9 +9,9 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from consumer.contract import Kind, Line, json_fault
 from consumer.job import Failed, InvalidOutput, Outcome, Succeeded
-from consumer.surrogates import lone_surrogate
+from consumer.runners.output_parser import Kind, Line, json_fault
+from consumer.runners.surrogates import lone_surrogate
 
 
 def judged(answer: Line, *, run_s: float, afterwards: str = "", **how: Any) -> Outcome:  # noqa: ANN401 - the fields of Unsuccessful

@@ -17,17 +17,17 @@ from pathlib import Path
 
 from pydantic_core import to_json
 
-from consumer.batchrun import BatchRun, Told, conclude_batch, name_of, why_not
 from consumer.config.job_limits import Limits, excess_at_end
-from consumer.environment import batch_environment, job_environment
-from consumer.forker import Forked, Reaped
-from consumer.forkserver import ForkServer
 from consumer.job import Job, Outcome, Unsuccessful, Usage
-from consumer.process import LINGER_S
-from consumer.procfs import Meter, Process, descendants, look, peak_bytes
-from consumer.run import Cause, EnclosedRun, conclude
+from consumer.runners.batch_run import BatchRun, Told, conclude_batch, name_of, why_not
+from consumer.runners.environment import batch_environment, job_environment
+from consumer.runners.exec_run import LINGER_S
+from consumer.runners.fork_client import Forked, Reaped
+from consumer.runners.fork_server import ForkServer
+from consumer.runners.procfs import Meter, Process, descendants, look, peak_bytes
+from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.run import Cause, EnclosedRun, conclude
 from consumer.telemetry.job_log import job_log
-from consumer.watch import Folder, Watch
 
 log = logging.getLogger(__name__)
 

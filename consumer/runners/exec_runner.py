@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from consumer import executable, interpreter, ourpython
 from consumer.config.settings import Settings
-from consumer.environment import base_environment, job_environment
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
-from consumer.jobfiles import JobFiles, JobFolder
-from consumer.launcher import Launcher
-from consumer.process import run_program
-from consumer.room import file_of
-from consumer.sandbox import Sandbox, returncode_inside
-from consumer.startable import refuse_what_cannot_start
+from consumer.runners.environment import base_environment, job_environment
+from consumer.runners.exec_run import run_program
+from consumer.runners.files.job_files import JobFiles, JobFolder
+from consumer.runners.files.room import file_of
+from consumer.runners.launcher import Launcher
+from consumer.runners.programs import executable, interpreter, own_python
+from consumer.runners.programs.startable import refuse_what_cannot_start
+from consumer.runners.resource_monitor import Watch
+from consumer.runners.sandbox import Sandbox, returncode_inside
 from consumer.telemetry.job_log import job_log
-from consumer.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Program:
         passed = base_environment(settings, environment)
         refuse_what_cannot_start(argv, passed)
         sandbox = Sandbox.of(settings, passed, argv)
-        started, passed = ourpython.started_as_ours(ourpython.unbuffered(argv, passed), passed)
+        started, passed = own_python.started_as_ours(own_python.unbuffered(argv, passed), passed)
         return cls(argv=started, shown=" ".join(argv), environment=passed, settings=settings, sandbox=sandbox)
 
     def command_line(self, path: Path) -> tuple[str, ...]:

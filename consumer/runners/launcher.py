@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
-from consumer import ourpython
-from consumer.child import Child
 from consumer.errors import ConfigurationError
-from consumer.forker import Forker, NotForkedError, Reaped
-from consumer.procfs import Process, descendants
+from consumer.runners.child import Child
+from consumer.runners.fork_client import Forker, NotForkedError, Reaped
+from consumer.runners.procfs import Process, descendants
+from consumer.runners.programs import own_python
 
 #: Neither the user's folders nor what `site` would add.
-_ARGV = ourpython.command("classifier.launcher", flags=("-I", "-S"))
+_ARGV = own_python.command("classifier.launcher", flags=("-I", "-S"))
 
 
 class Launcher:

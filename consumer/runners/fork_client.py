@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from consumer.answered import describe_exit
-from consumer.child import Child, Pipe, pipes
 from consumer.errors import ConfigurationError
+from consumer.runners.answer import describe_exit
+from consumer.runners.child import Child, Pipe, pipes
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consumer.job import Job, Outcome
-from consumer.runner import Slot
+from consumer.runners.runner import Slot
 from consumer.telemetry import log_context
 
 #: Hears how many jobs a batch had, and how many of them are run again alone.

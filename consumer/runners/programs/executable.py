@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from consumer import elf
+from consumer.runners.programs import elf
 
 #: As much of a `#!` line as the kernel reads (BINPRM_BUF_SIZE).
 _LINE_BYTES: Final = 256

@@ -14,18 +14,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from consumer import ourpython
-from consumer.batchrun import Told, together
 from consumer.config.settings import Settings
-from consumer.environment import base_environment
 from consumer.errors import ConfigurationError
-from consumer.forkserver import NoWorkerError
 from consumer.job import Crashed, Interrupted, Job, Outcome
-from consumer.jobfiles import JobFiles, JobFolder, batch_files
-from consumer.room import emptied, file_of
+from consumer.runners.batch_run import Told, together
+from consumer.runners.environment import base_environment
+from consumer.runners.files.job_files import JobFiles, JobFolder, batch_files
+from consumer.runners.files.room import emptied, file_of
+from consumer.runners.fork_server import NoWorkerError
+from consumer.runners.programs import own_python
+from consumer.runners.resource_monitor import Watch
+from consumer.runners.worker_pool import Workers
 from consumer.telemetry.metrics import Metrics
-from consumer.watch import Watch
-from consumer.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class WarmRunner:
         slots = [WarmSlot(workers, files.folder_of_slot(), settings, watch) for _ in range(size)]
         try:
             if settings.classifier:
-                for words in ourpython.hidden_files(child_environment[ourpython.PATH_VARIABLE]):
+                for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
                     log.warning("%s", words)
             await workers.start()
             at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
