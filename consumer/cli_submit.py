@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from consumer import submit
-from consumer.client import WINDOW, Client
+from consumer.client.client import WINDOW, Client
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.numbers import MAX_SECONDS, decimal, whole

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer import submit
-from consumer.client import Client
+from consumer.client.client import Client
 from consumer.config.settings import Settings
 from consumer.deadletters import read_error_records
 from consumer.errors import ConsumerError

@@ -21,10 +21,9 @@ from management import Management
 from pages import block
 from proxy import Proxy
 
-from consumer.blocking import BlockingClient
-from consumer.client import Client, Result
-from consumer.errors import BrokerUnreachableError
-from consumer.failures import (
+from consumer.client.blocking import BlockingClient
+from consumer.client.client import Client, Result
+from consumer.client.exceptions import (
     ClassifierError,
     CrashedError,
     InvalidJobError,
@@ -33,6 +32,7 @@ from consumer.failures import (
     OverLimitError,
     TimedOutError,
 )
+from consumer.errors import BrokerUnreachableError
 from consumer.job import Progress
 
 MODES = pytest.mark.parametrize("direct", [False, True], ids=["own queue", "direct reply-to"])
@@ -278,7 +278,7 @@ def test_progress_of_a_function_reaches_who_asks_for_it(warm: ConsumerProcess, v
 
 BLOCKING = """
 import sys
-from consumer.blocking import BlockingClient
+from consumer.client.blocking import BlockingClient
 
 with BlockingClient.open(sys.argv[1], window=5) as client:
     print(client.classify([1, 2, 3]).label)

@@ -64,7 +64,7 @@ from management import Management
 from proxy import Proxy
 
 from consumer import localbroker
-from consumer.client import Client
+from consumer.client.client import Client
 from consumer.errors import ConfigurationError
 from consumer.rabbitmq.management import api, create_vhost, delete_vhost
 from consumer.wire.topology import Topology

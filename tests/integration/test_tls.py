@@ -25,7 +25,7 @@ from harness import BIN, PATIENCE_S, ConsumerProcess, consumer, environment, scr
 from proxy import Proxy
 
 from consumer import localbroker
-from consumer.client import Client
+from consumer.client.client import Client
 from consumer.config.credentials import Credentials
 from consumer.deadletters import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError

@@ -20,13 +20,10 @@ import pytest
 from fakes import runs_async
 from pydantic_core import from_json
 
-from consumer.arguments import check_client, check_urls, seconds
-from consumer.blocking import BlockingClient
-from consumer.caller import Line, OnMessage
-from consumer.client import Client, as_job
-from consumer.clientjobs import as_body
-from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.failures import (
+from consumer.client.arguments import check_client, check_urls, seconds
+from consumer.client.blocking import BlockingClient
+from consumer.client.client import Client, as_job
+from consumer.client.exceptions import (
     ArgumentError,
     ClosedClientError,
     ForkedClientError,
@@ -34,6 +31,9 @@ from consumer.failures import (
     UnsendableJobError,
     WrongLoopError,
 )
+from consumer.client.rpc_channel import Line, OnMessage
+from consumer.client.types import as_body
+from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.wire.messages import Message
 
 URL = "amqp://nowhere"

@@ -20,9 +20,9 @@ from fakes import runs_async
 from rich.console import Console
 
 from consumer.bars import MAX_BARS, Bars
-from consumer.client import Client
+from consumer.client.client import Client
+from consumer.client.exceptions import JobTooLargeError
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.failures import JobTooLargeError
 from consumer.job import Progress
 from consumer.results import CSV, FORMATS, Format, InOrder, Lines, Result, done_before
 from consumer.sources import Source, expand, read_sources, split_jobs

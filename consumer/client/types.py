@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from consumer.failures import UnsendableJobError
+from consumer.client.exceptions import UnsendableJobError
+from consumer.client.plain_json import plain, samples
 from consumer.job import Progress
-from consumer.plain import plain, samples
 
 OnProgress = Callable[[Progress], None] | None
 

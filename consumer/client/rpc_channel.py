@@ -21,9 +21,9 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldValue
 
+from consumer.client.exceptions import JobTooLargeError
 from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.failures import JobTooLargeError
 from consumer.rabbitmq.codec import Limits, properties, received
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,

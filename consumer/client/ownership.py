@@ -11,7 +11,7 @@ import asyncio
 import os
 from dataclasses import dataclass, field
 
-from consumer.failures import ForkedClientError, WrongLoopError
+from consumer.client.exceptions import ForkedClientError, WrongLoopError
 
 
 @dataclass(frozen=True, slots=True)

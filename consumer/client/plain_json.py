@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from consumer.failures import UnsendableJobError
+from consumer.client.exceptions import UnsendableJobError
 
 #: The service's JSON reader goes no deeper.
 MAX_DEPTH = 200

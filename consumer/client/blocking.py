@@ -13,11 +13,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from consumer.arguments import check_urls
-from consumer.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
+from consumer.client.arguments import check_urls
+from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
+from consumer.client.exceptions import ClosedClientError, WrongLoopError
+from consumer.client.ownership import Owner, running_loop
 from consumer.config.credentials import Credentials
-from consumer.failures import ClosedClientError, WrongLoopError
-from consumer.ownership import Owner, running_loop
 from consumer.rabbitmq.connection import CLOSE_TIMEOUT_S, NO_FILES
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from consumer.clientjobs import OnProgress
-from consumer.failures import UnreadableReplyError
+from consumer.client.exceptions import UnreadableReplyError
+from consumer.client.types import OnProgress
 from consumer.job import Progress
 from consumer.wire.messages import PROGRESS_TYPE, Message, ProgressReport, Reply
 

@@ -13,9 +13,9 @@ from numbers import Real
 
 from pamqp import encode
 
+from consumer.client.exceptions import ArgumentError
 from consumer.config.amqp_url import check_url, split_urls
 from consumer.errors import ConfigurationError
-from consumer.failures import ArgumentError
 
 #: AMQP's short string, which a queue's name is.
 MAX_NAME_BYTES = 255

@@ -16,14 +16,9 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from functools import partial
 from typing import Any
 
-from consumer.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
-from consumer.asked import Asked
-from consumer.caller import Address, Caller, Line, OnMessage
-from consumer.clientjobs import Done, Job, OnProgress, Result, Signal, as_body, as_job
-from consumer.config.amqp_url import split_urls
-from consumer.config.credentials import Credentials
-from consumer.errors import ConnectionLostError, ConsumerError
-from consumer.failures import (
+from consumer.client.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
+from consumer.client.bounded import windowed
+from consumer.client.exceptions import (
     ClosedClientError,
     JobFailedError,
     JobTooLargeError,
@@ -31,10 +26,15 @@ from consumer.failures import (
     UnsendableJobError,
     failure,
 )
-from consumer.ownership import Owner, check_loop
+from consumer.client.ownership import Owner, check_loop
+from consumer.client.pending_request import Asked
+from consumer.client.rpc_channel import Address, Caller, Line, OnMessage
+from consumer.client.types import Done, Job, OnProgress, Result, Signal, as_body, as_job
+from consumer.config.amqp_url import split_urls
+from consumer.config.credentials import Credentials
+from consumer.errors import ConnectionLostError, ConsumerError
 from consumer.rabbitmq.connection import NO_FILES
 from consumer.rabbitmq.supervisor import Link
-from consumer.windowed import windowed
 from consumer.wire.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
 
 #: What a caller needs, with the nouns that it hands in and gets back.
