@@ -18,14 +18,15 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from consumer import cli_deadletters, cli_plan, cli_submit, cli_try, demo, localbroker, secrecy, status
+from consumer import cli_deadletters, cli_plan, cli_submit, cli_try, demo, secrecy, status
 from consumer._version import VERSION
 from consumer.config import loader
 from consumer.config.amqp_url import split_urls, vhost_of
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
 from consumer.escaping import escaped_lines
-from consumer.nodefolder import DEFAULT_DIR
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import DEFAULT_DIR
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 from consumer.preflight.table import examine
 from consumer.rabbitmq.console import Console
@@ -235,9 +236,9 @@ def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
         yield chosen.amqp_urls
         return
     log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)
-    was_up = localbroker.status(DEFAULT_DIR) is not None
+    was_up = local_broker.status(DEFAULT_DIR) is not None
     plugins = (SHARDING_PLUGIN,) if chosen.shards > 1 else ()
-    node = localbroker.up(DEFAULT_DIR, plugins=plugins, report=log.info)
+    node = local_broker.up(DEFAULT_DIR, plugins=plugins, report=log.info)
     # No log record, as it shows the password; the node is private, and these lines are what it is for.
     print(f"{node.describe()}\n{_example(node.amqp_url, chosen)}", file=sys.stderr)
     try:
@@ -245,7 +246,7 @@ def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
     finally:
         if not was_up:
             log.info("stopping the private RabbitMQ node")
-            localbroker.down(DEFAULT_DIR)
+            local_broker.down(DEFAULT_DIR)
 
 
 def _example(url: str, chosen: Settings) -> str:
@@ -288,7 +289,7 @@ def _known_url(chosen: Settings) -> str:
     """The configured URLs, or that of the private node that `consumer run` has started in this folder."""
     if chosen.amqp_urls:
         return " ".join(chosen.amqp_urls)
-    node = localbroker.status(DEFAULT_DIR)
+    node = local_broker.status(DEFAULT_DIR)
     if node is None:
         raise ConfigurationError(
             f"no RabbitMQ to go to: set CONSUMER_AMQP_URL, or start one with `consumer run` "
@@ -308,7 +309,7 @@ def show_status(arguments: argparse.Namespace) -> int:
     chosen = _settings(arguments)
     url = _known_url(chosen)
     console = Console.of(chosen, split_urls(url)[0])  # nodes of one cluster have one login
-    if console is None and not chosen.amqp_urls and (node := localbroker.status(DEFAULT_DIR)):
+    if console is None and not chosen.amqp_urls and (node := local_broker.status(DEFAULT_DIR)):
         console = Console(node.management_url, node.user, node.password, vhost=vhost_of(url), tls=None)
     return run_async(status.run(arguments, chosen, url, console))
 
@@ -342,11 +343,11 @@ def local_broker(arguments: argparse.Namespace) -> int:
     """`consumer local-broker`."""
     match arguments.action:
         case "up":
-            print(localbroker.up(arguments.data, report=log.info).describe())
+            print(local_broker.up(arguments.data, report=log.info).describe())
         case "down":
-            print("stopped" if localbroker.down(arguments.data) else "no node was running")
+            print("stopped" if local_broker.down(arguments.data) else "no node was running")
         case _:
-            node = localbroker.status(arguments.data)
+            node = local_broker.status(arguments.data)
             print(node.describe() if node else f"no node runs in {arguments.data}")
             return os.EX_OK if node else EXIT_NOT_RUNNING
     return os.EX_OK

@@ -23,10 +23,11 @@ from urllib.parse import quote
 import pika.exceptions
 from harness import PATIENCE_S, Producer, wait_until
 
-from consumer import localbroker, nodefolder
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
-from consumer.localbroker import Node
-from consumer.nodefolder import HOST, Member
+from consumer.local_broker import files
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import HOST, Member
+from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api, create_vhost
 from consumer.wire.topology import SHARDING_PLUGIN
 
@@ -51,7 +52,7 @@ class Cluster:
         self._member = partial(
             Member,
             password=secrets.token_hex(16),
-            cookie=nodefolder.new_cookie(),
+            cookie=files.new_cookie(),
             epmd_port=epmd_port,
         )
         self._down = set(NAMES)
@@ -60,7 +61,7 @@ class Cluster:
     @contextmanager
     def open(cls, folder: Path) -> Iterator[Cluster]:
         """Run all three for the block."""
-        [epmd_port] = nodefolder.free_ports(1)
+        [epmd_port] = files.free_ports(1)
         with _epmd(epmd_port):
             cluster = cls(folder, epmd_port)
             try:
@@ -68,7 +69,7 @@ class Cluster:
                 yield cluster
             finally:
                 with ThreadPoolExecutor(len(NAMES)) as threads:
-                    list(threads.map(partial(localbroker.down, timeout_s=0), map(cluster._data_dir, NAMES)))
+                    list(threads.map(partial(local_broker.down, timeout_s=0), map(cluster._data_dir, NAMES)))
 
     @property
     def living(self) -> list[str]:
@@ -131,7 +132,7 @@ class Cluster:
 
     def _up(self, name: str) -> Node:
         member = self._member(f"{name}@localhost")
-        return localbroker.up(
+        return local_broker.up(
             self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member, plugins=PLUGINS
         )
 

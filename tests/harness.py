@@ -25,7 +25,7 @@ from typing import Any, Self
 import pika
 import pika.exceptions
 
-from consumer.localbroker import Node, api
+from consumer.local_broker.node import Node, api
 
 #: No test waits this long unless something hangs.
 PATIENCE_S = 60.0

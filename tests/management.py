@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from consumer.localbroker import Node
+from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api
 
 

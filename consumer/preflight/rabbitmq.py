@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from aio_pika.abc import AbstractConnection
 
-from consumer import localbroker
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
-from consumer.nodefolder import DEFAULT_DIR
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import DEFAULT_DIR
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
 from consumer.preflight.site import Site, aside
 from consumer.rabbitmq.connection import connection
@@ -38,7 +38,7 @@ async def _connect_to_private_node(site: Site) -> list[Finding]:
         "amqp_url is not set: `consumer run` uses a private node, which is for development",
         "set CONSUMER_AMQP_URL=amqp://user:password@host:5672/vhost",
     )
-    node = await aside(lambda: localbroker.status(DEFAULT_DIR))
+    node = await aside(lambda: local_broker.status(DEFAULT_DIR))
     if node is None:
         return [told, skipped(f"no private node runs in {DEFAULT_DIR}; `consumer run` starts one")]
     tried = await _connect(site, node.amqp_url)

@@ -21,7 +21,7 @@ import pytest
 from harness import BIN, PATIENCE_S, Producer, Tell
 from imagebuild import Image
 
-from consumer.nodefolder import free_ports
+from consumer.local_broker.files import free_ports
 
 JOB = b'{"signal": [0, 1, 0, -1]}'
 #: Bytes that the image adds to its base; with this bound we learn of what somebody brings in.

@@ -20,8 +20,8 @@ import pytest
 from harness import BIN, PATIENCE_S, environment
 from pages import Block, assert_shows, blocks
 
-from consumer import localbroker
-from consumer.nodefolder import DEFAULT_DIR
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import DEFAULT_DIR
 
 PAGE = "docs/walk.md"
 FILES = {"python", "javascript"}
@@ -146,7 +146,9 @@ def test_the_walk_goes_as_the_page_says(clone: Path, tmp_path: Path) -> None:
                 told += said
         finally:
             second.interrupt()
-            localbroker.down(clone / "walk" / DEFAULT_DIR, timeout_s=0)  # which the page has done if all went well
+            local_broker.down(
+                clone / "walk" / DEFAULT_DIR, timeout_s=0
+            )  # which the page has done if all went well
     assert "{ succeeded: 500, failed: 0, right: " in told
     assert "{ succeeded: 490, failed: 10, right: " in told
     assert "replayed 10 dead letters" in told

@@ -25,8 +25,8 @@ from load import Load
 from pamqp.commands import Basic
 from scale_report import MESSAGES, SLEEPING, TINY, Point
 
-from consumer import localbroker
-from consumer.localbroker import Node
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import create_vhost
 from consumer.rabbitmq.session import Broker
 from consumer.wire.topology import SHARDING_PLUGIN, Topology
@@ -69,9 +69,9 @@ def points() -> Iterator[list[Point]]:
 def sharding_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:  # noqa: ARG001
     data_dir = tmp_path_factory.mktemp("rabbitmq")
     try:
-        yield localbroker.up(data_dir, plugins=(SHARDING_PLUGIN,))
+        yield local_broker.up(data_dir, plugins=(SHARDING_PLUGIN,))
     finally:
-        localbroker.down(data_dir, timeout_s=0)
+        local_broker.down(data_dir, timeout_s=0)
 
 
 @pytest.fixture

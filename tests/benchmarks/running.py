@@ -23,7 +23,7 @@ from plan import Plan
 from results import Row, Sample
 from workload import Workload
 
-from consumer.localbroker import Node
+from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 #: Longest wait for any reply; a start under load included.

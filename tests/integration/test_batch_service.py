@@ -14,7 +14,7 @@ import pytest
 from harness import ConsumerProcess, Probe, Producer, consumer, environment, wait_until
 from proxy import Proxy
 
-from consumer.localbroker import Node
+from consumer.local_broker.node import Node
 
 JOBS, DEAD = "classifier.jobs", "classifier.dead"
 #: Waits for the test's go where a job says so: meanwhile the others gather.

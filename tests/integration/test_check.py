@@ -17,8 +17,8 @@ from harness import BIN, PATIENCE_S, Producer, environment, script
 from management import Management
 from misconfigured import Row, assert_told, checked
 
-from consumer import localbroker
-from consumer.nodefolder import free_ports
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import free_ports
 from consumer.preflight import rights
 from consumer.preflight.finding import Level
 from consumer.preflight.queues import LOSES
@@ -366,10 +366,10 @@ def test_all_that_differs_in_a_queue_is_told_with_and_without_the_management_api
 def test_an_alarm_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rights, "CONFIRM_S", 1.0)
     try:
-        localbroker.ctl(place.node, "set_vm_memory_high_watermark", "0.000001")
+        local_broker.ctl(place.node, "set_vm_memory_high_watermark", "0.000001")
         [found] = [one for one in checked({"amqp_url": place.url}, *BROKER) if one.what == "publishing"]
     finally:
-        localbroker.ctl(place.node, "set_vm_memory_high_watermark", "0.4")
+        local_broker.ctl(place.node, "set_vm_memory_high_watermark", "0.4")
     assert (found.level, "memory or disk alarm" in found.detail) == (FAILURE, True)
     assert found.remedy.startswith("`rabbitmq-diagnostics alarms`")
 

@@ -26,7 +26,7 @@ from consumer import deadlook, deadqueue
 from consumer.deadqueue import Place
 from consumer.errors import ConnectionLostError
 from consumer.letters import Chosen, Letter
-from consumer.localbroker import Node
+from consumer.local_broker.node import Node
 from consumer.wire.messages import Message
 
 LOOKS = 30

@@ -63,9 +63,9 @@ from harness import consumer as started
 from management import Management
 from proxy import Proxy
 
-from consumer import localbroker
 from consumer.client.client import Client
 from consumer.errors import ConfigurationError
+from consumer.local_broker import node as local_broker
 from consumer.rabbitmq.management import api, create_vhost, delete_vhost
 from consumer.wire.topology import Topology
 
@@ -83,20 +83,20 @@ ADVANCED = "[{rabbit, [{channel_tick_interval, 1000}, {quorum_tick_interval, 100
 
 
 @pytest.fixture(scope="module")
-def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[localbroker.Node]:  # noqa: ARG001
+def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_broker.Node]:  # noqa: ARG001
     data_dir = tmp_path_factory.mktemp("rabbitmq-faults")
     try:
         config = {"max_message_size": str(MAX_MESSAGE_BYTES)}
-        yield localbroker.up(data_dir, config=config, advanced=ADVANCED)
+        yield local_broker.up(data_dir, config=config, advanced=ADVANCED)
     finally:
-        localbroker.down(data_dir, timeout_s=0)
+        local_broker.down(data_dir, timeout_s=0)
 
 
 @dataclass(frozen=True)
 class Site:
     """A vhost of the test's own, a way to it that can be broken, and a classifier that waits for `go`."""
 
-    node: localbroker.Node
+    node: local_broker.Node
     vhost: Management
     proxy: Proxy
     producer: Producer
@@ -148,7 +148,7 @@ def says(running: ConsumerProcess, ready: str) -> None:
 
 
 @pytest.fixture
-def site(own_node: localbroker.Node, tmp_path: Path, tell: Tell) -> Iterator[Site]:
+def site(own_node: local_broker.Node, tmp_path: Path, tell: Tell) -> Iterator[Site]:
     name = f"test-{uuid4().hex[:12]}"
     create_vhost(own_node, name)
     with Proxy.open(own_node.amqp_port) as proxy, Producer(own_node.vhost_url(name)) as producer:
@@ -224,9 +224,9 @@ def test_channel_closed_by_the_broker_for_a_consumer_timeout(site: Site) -> None
     assert site.runs() == 1
 
 
-def set_consumer_timeout(node: localbroker.Node, ms: int) -> None:
+def set_consumer_timeout(node: local_broker.Node, ms: int) -> None:
     """For channels that are opened from now on."""
-    localbroker.ctl(node, "eval", f"application:set_env(rabbit, consumer_timeout, {ms}).")
+    local_broker.ctl(node, "eval", f"application:set_env(rabbit, consumer_timeout, {ms}).")
 
 
 def test_queue_deleted(site: Site) -> None:
@@ -250,14 +250,14 @@ def test_memory_alarm(site: Site) -> None:
     with consumer(site.url, command=site.held, pool_size=1) as running:
         site.publish("m1")
         running.wait_for("begun")
-        localbroker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
+        local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
         try:
             site.go()
             running.wait_for("replies wait, unacked")
             says(running, READY)
             assert "unacknowledged=1" in unacknowledged(site.node, site.url)
         finally:
-            localbroker.ctl(site.node, "set_vm_memory_high_watermark", "0.4")
+            local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.4")
         running.wait_for("ack after")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
@@ -266,9 +266,9 @@ def test_memory_alarm(site: Site) -> None:
     assert site.runs() == 1
 
 
-def unacknowledged(node: localbroker.Node, url: str) -> str:
+def unacknowledged(node: local_broker.Node, url: str) -> str:
     vhost = url.rpartition("/")[2]
-    listed = localbroker.ctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
+    listed = local_broker.ctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
     return " ".join(f"{name}:unacknowledged={count}" for name, count in map(str.split, listed.splitlines()[1:]))
 
 
@@ -455,9 +455,9 @@ def test_broker_restart(site: Site) -> None:
     with consumer(site.url, command=site.held, pool_size=2) as running:
         site.publish("m1")
         running.wait_for("begun")
-        localbroker.ctl(site.node, "stop_app")
+        local_broker.ctl(site.node, "stop_app")
         running.wait_for(LOST)
-        localbroker.ctl(site.node, "start_app")
+        local_broker.ctl(site.node, "start_app")
         is_back = time.monotonic()
         site.recovers(running, "broker restart")
         site.tell(f"broker restart: {time.monotonic() - is_back:.2f} s of that after RabbitMQ was back")

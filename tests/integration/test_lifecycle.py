@@ -15,7 +15,7 @@ import pytest
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script
 from management import Management
 
-from consumer import localbroker
+from consumer.local_broker import node as local_broker
 
 JOBS, RESULTS, DEAD = "classifier.jobs", "classifier.results", "classifier.dead"
 #: Says that it runs, then waits until the test says go, by a file beside the script.
@@ -177,9 +177,9 @@ def test_a_user_who_may_not_read_the_jobs_is_told_so_at_the_start(
     with consumer(vhost_url, command=command) as running:
         running.stop()
     user = f"blind-{management.vhost}"
-    localbroker.api(management.node, "PUT", f"users/{user}", {"password": "secret", "tags": ""})
+    local_broker.api(management.node, "PUT", f"users/{user}", {"password": "secret", "tags": ""})
     nothing_to_read = {"configure": ".*", "write": ".*", "read": "^$"}
-    localbroker.api(management.node, "PUT", f"permissions/{management.vhost}/{user}", nothing_to_read)
+    local_broker.api(management.node, "PUT", f"permissions/{management.vhost}/{user}", nothing_to_read)
     parts = urlsplit(vhost_url)
     url = f"amqp://{user}:secret@127.0.0.1:{parts.port}{parts.path}"
     ended = run_to_its_end(url, command=command, declare="false")

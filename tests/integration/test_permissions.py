@@ -20,7 +20,7 @@ from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, enviro
 from plugins import switch_plugins
 
 from consumer.deadletters import read_error_records
-from consumer.localbroker import Node
+from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api, create_vhost, delete_vhost
 from consumer.wire.topology import SHARDING_PLUGIN, Topology
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from harness import PATIENCE_S, Producer, consumer, script, wait_until
 
-from consumer import localbroker, nodefolder
-from consumer.localbroker import Node, ctl
+from consumer.local_broker import files
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.node import Node, ctl
 from consumer.rabbitmq.management import RefusedError, api
 
 FILES = Path(__file__).parents[2] / "deploy" / "rabbitmq"
@@ -48,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def deployed(server: None, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:  # noqa: ARG001
     """A private node with rabbitmq.conf."""
-    [metrics_port] = nodefolder.free_ports(1)
+    [metrics_port] = files.free_ports(1)
     kept = {key: value for key, value in CONF.items() if key not in OWN}
     config = {**kept, "definitions.local.path": str(folder), "prometheus.tcp.port": str(metrics_port)}
     config["prometheus.tcp.ip"] = "127.0.0.1"
@@ -57,11 +58,11 @@ def deployed(server: None, folder: Path, tmp_path_factory: pytest.TempPathFactor
     (data / "lock").touch()
     (data / "rabbitmq.conf").write_text("default_pass = classifier\n")
     try:
-        node = localbroker.up(data, config=config, plugins=["rabbitmq_prometheus"], advanced=COUNTED_SOONER)
+        node = local_broker.up(data, config=config, plugins=["rabbitmq_prometheus"], advanced=COUNTED_SOONER)
         (data / "metrics.port").write_text(str(metrics_port))
         yield node
     finally:
-        localbroker.down(data, timeout_s=0)
+        local_broker.down(data, timeout_s=0)
 
 
 def url(node: Node, user: str) -> str:

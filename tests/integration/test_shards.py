@@ -21,7 +21,7 @@ from management import Management
 from misconfigured import checked
 from plugins import switch_plugins
 
-from consumer.localbroker import Node, api, ctl
+from consumer.local_broker.node import Node, api, ctl
 from consumer.preflight.finding import Level
 from consumer.wire.topology import SHARDING_PLUGIN, Topology
 

@@ -12,7 +12,7 @@ from deaths import TOPOLOGY, bury, declare
 from harness import BIN, HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
 from management import Management
 
-from consumer.nodefolder import free_ports
+from consumer.local_broker.files import free_ports
 
 
 def status(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -24,12 +24,12 @@ from fakes import runs_async
 from harness import BIN, PATIENCE_S, ConsumerProcess, consumer, environment, script
 from proxy import Proxy
 
-from consumer import localbroker
 from consumer.client.client import Client
 from consumer.config.credentials import Credentials
 from consumer.deadletters import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
-from consumer.localbroker import Node
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.node import Node
 from consumer.rabbitmq.connection import connection
 from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
@@ -116,14 +116,14 @@ def secured(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "max_message_size": str(MAX_MESSAGE_BYTES),
     }
     try:
-        node = localbroker.up(folder / "node", config=config, plugins=["rabbitmq_auth_mechanism_ssl"])
-        localbroker.ctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
+        node = local_broker.up(folder / "node", config=config, plugins=["rabbitmq_auth_mechanism_ssl"])
+        local_broker.ctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
         for user in ("consumer", "submitter"):
             api(node, "PUT", f"users/{user}", {"password_hash": "", "tags": ""})
             api(node, "PUT", f"permissions/%2F/{user}", PERMISSIONS)
         yield Secured(node, port, own, foreign)
     finally:
-        localbroker.down(folder / "node", timeout_s=0)
+        local_broker.down(folder / "node", timeout_s=0)
 
 
 async def opens(url: str, credentials: Credentials) -> str:

@@ -9,7 +9,7 @@ from collector import Collector, attributes
 from harness import Producer, consumer, script
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from consumer.nodefolder import free_ports
+from consumer.local_broker.files import free_ports
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADERS = {"traceparent": f"00-{TRACE}-{PARENT}-01"}

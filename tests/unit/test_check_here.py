@@ -27,7 +27,7 @@ from consumer.config.cpu_count import usable_cpus
 from consumer.config.loader import load
 from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
-from consumer.nodefolder import free_ports
+from consumer.local_broker.files import free_ports
 from consumer.preflight import classifier, here, limits, queues, rabbitmq
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
 from consumer.preflight.queues import Difference, difference_in

@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Succeeded
-from consumer.nodefolder import free_ports
+from consumer.local_broker.files import free_ports
 from consumer.pipeline import Pipeline
 from consumer.remembered import Remembered
 from consumer.runners.environment import job_environment

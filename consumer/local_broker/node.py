@@ -23,9 +23,9 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
-from consumer import nodefolder
 from consumer.errors import BrokerUnreachableError
-from consumer.nodefolder import HOST, LocalBrokerError, Member, Node
+from consumer.local_broker import files
+from consumer.local_broker.files import HOST, LocalBrokerError, Member, Node
 from consumer.rabbitmq.management import RefusedError, api
 
 __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
@@ -80,7 +80,7 @@ def up(  # noqa: PLR0913 - keywords, each with a default
     """
     data_dir = data_dir.resolve()
     deadline = time.monotonic() + timeout_s
-    with nodefolder.locked(data_dir, report):
+    with files.locked(data_dir, report):
         node = _running(data_dir)
         # A node that is found may also be one that is about to end: then a new one is started.
         if node:
@@ -90,9 +90,9 @@ def up(  # noqa: PLR0913 - keywords, each with a default
         server = find_server(os.environ)
         if _stop(data_dir, grace_s=10):
             report(f"ended what a previous node left running in {data_dir}")
-        node = nodefolder.choose(data_dir, member)
+        node = files.choose(data_dir, member)
         cookie = member.cookie if member else None
-        nodefolder.write_files(node, server, config or {}, advanced or "[].", cookie=cookie, plugins=plugins)
+        files.write_files(node, server, config or {}, advanced or "[].", cookie=cookie, plugins=plugins)
         return _start(node, server, deadline, report)
 
 
@@ -105,7 +105,7 @@ def down(data_dir: Path, timeout_s: float = 30) -> bool:
     data_dir = data_dir.resolve()
     if not data_dir.is_dir():
         return False
-    with nodefolder.locked(data_dir, lambda _line: None):
+    with files.locked(data_dir, lambda _line: None):
         return _stop(data_dir, timeout_s)
 
 
@@ -175,7 +175,7 @@ def _environ(process: Path) -> bytes:
 
 def _running(data_dir: Path) -> Node | None:
     """The node whose server lives in this folder, ready or not. None as well when its state file is lost."""
-    node = nodefolder.load(data_dir)
+    node = files.load(data_dir)
     try:
         pid = int((data_dir / "node.pid").read_text())
     except (OSError, ValueError):
@@ -199,9 +199,9 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
         raise
     if not ready:
         _stop(node.data_dir, grace_s=0)  # its epmd
-        raise LocalBrokerError(f"RabbitMQ ended while it started. {nodefolder.complaint(node)}")
+        raise LocalBrokerError(f"RabbitMQ ended while it started. {files.complaint(node)}")
     node = _with_epmd(node)
-    nodefolder.save(node)
+    files.save(node)
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node
 
@@ -211,7 +211,7 @@ def _spawn(node: Node, server: Path) -> int:
     with suppress(FileNotFoundError):
         node.log.replace(node.log.with_suffix(".log.1"))
     # As under systemd: the script then becomes the server instead of waiting for it and passing signals on.
-    env = {**nodefolder.environment(node), MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
+    env = {**files.environment(node), MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     # Not subprocess.Popen, which complains about a child that is meant to outlive it.
     return os.posix_spawn(
@@ -236,7 +236,7 @@ def _becomes_ready(node: Node, deadline: float) -> bool:
         if time.monotonic() > deadline:
             raise LocalBrokerError(
                 "RabbitMQ did not become ready in time. On a slow machine allow it longer; "
-                f"`{node.stop_command}` ends one that hangs. {nodefolder.complaint(node)}"
+                f"`{node.stop_command}` ends one that hangs. {files.complaint(node)}"
             )
         time.sleep(POLL_S)
     return False
