@@ -31,7 +31,7 @@ from consumer.preflight.finding import Finding, as_json, shown, summary, would_r
 from consumer.preflight.table import examine
 from consumer.rabbitmq.console import Console
 from consumer.runners.files.job_files import JobFiles
-from consumer.service import serve
+from consumer.service.service import serve
 from consumer.telemetry import health_client, log_format
 from consumer.wire import asyncapi
 from consumer.wire.topology import SHARDING_PLUGIN

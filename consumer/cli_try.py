@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from consumer.attempt import attempt
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.numbers import whole
+from consumer.service.dry_run import attempt
 from consumer.sources import read_sources
 
 #: Of each job; more is a slip of the finger.

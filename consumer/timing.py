@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumer.attempt import read
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
@@ -24,6 +23,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.procfs import Process, descendants, look, private_bytes, proportional_bytes
 from consumer.runners.runner import Runner, Slot, open_runner
 from consumer.runners.warm_runner import WarmRunner
+from consumer.service.dry_run import read
 from consumer.servicetimes import Memory, Times
 from consumer.sources import Source
 

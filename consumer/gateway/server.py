@@ -27,7 +27,7 @@ from consumer.gateway.protocol import PatientH11
 from consumer.gateway.relay import Relay
 from consumer.gateway.replies import Replies
 from consumer.gateway.tokens import Tokens
-from consumer.service import Signals, consumer_name
+from consumer.service.service import Signals, consumer_name
 from consumer.telemetry.health import LIVE, METRICS, READY, Complaints, judged
 from consumer.telemetry.http_server import Answer, Pages
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-from consumer.attempt import read
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
@@ -19,6 +18,7 @@ from consumer.runners.fork_server import SHARED_REMEDY
 from consumer.runners.programs import own_python
 from consumer.runners.runner import Runner, open_runner
 from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
+from consumer.service.dry_run import read
 
 #: Written by classifier.preload before each model, so that of one that hangs it is known which.
 LOADING = "loading "

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.due import GRACE_S, Due
+from consumer.service.stuck_slots import GRACE_S, Due
 from consumer.telemetry.health import LIVE, METRICS, NOT_LIVE, NOT_READY, READY, Facts, Health, judged
 from consumer.telemetry.metrics import Metrics
 

@@ -12,7 +12,6 @@ import pytest
 from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 
 from consumer.config.loader import load
-from consumer.due import GRACE_S, Due
 from consumer.errors import ConnectionLostError
 from consumer.job import (
     Crashed,
@@ -26,10 +25,11 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.pipeline import Pipeline
-from consumer.remembered import Remembered
 from consumer.runners.pool import Pool
 from consumer.runners.runner import Slot
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
+from consumer.service.stuck_slots import GRACE_S, Due
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.messages import Message, MessageTooLargeError

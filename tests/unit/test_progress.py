@@ -13,13 +13,13 @@ from consumer.config.job_limits import Limits
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
-from consumer.pipeline import Pipeline
-from consumer.progress import Reporter
-from consumer.remembered import Remembered
 from consumer.runners.output_parser import Kind, parse, read_progress
 from consumer.runners.pool import Pool
 from consumer.runners.run import Run
 from consumer.runners.runner import Slot
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
+from consumer.service.progress import Reporter
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.messages import Message, progress_report, read_request
 from consumer.wire.topology import Topology

@@ -27,7 +27,7 @@ from consumer.rabbitmq import connection, publisher
 from consumer.rabbitmq.codec import Limits
 from consumer.rabbitmq.session import Broker
 from consumer.runners.runner import Slot
-from consumer.service import Service, Signals
+from consumer.service.service import Service, Signals
 from consumer.telemetry.health import Health
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.systemd import Systemd

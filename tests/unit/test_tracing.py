@@ -26,10 +26,10 @@ from consumer.config.loader import load
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Succeeded
 from consumer.local_broker.files import free_ports
-from consumer.pipeline import Pipeline
-from consumer.remembered import Remembered
 from consumer.runners.environment import job_environment
 from consumer.runners.pool import Pool
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.otel import FLUSH_S, OpenTelemetry, Told, exporter
 from consumer.telemetry.tracing import UNTRACED, tracing

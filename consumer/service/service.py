@@ -19,24 +19,24 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from functools import partial
 from typing import Any
 
-from consumer import vitals
-from consumer.about import about
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
-from consumer.due import Due
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.pipeline import Pipeline
 from consumer.rabbitmq import lanes
 from consumer.rabbitmq.codec import Limits
 from consumer.rabbitmq.session import Broker, Delivery
 from consumer.rabbitmq.supervisor import Link
-from consumer.remembered import Remembered
 from consumer.runners.batch_pool import BatchPool
 from consumer.runners.child import DRAIN_S, KILL_GRACE_S
 from consumer.runners.files.room import opened_aside
 from consumer.runners.pool import Pool
 from consumer.runners.runner import Runner, Slot, open_runner
 from consumer.runners.warm_runner import WarmRunner
+from consumer.service import resource_gauges
+from consumer.service.consumer_info import about
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
+from consumer.service.stuck_slots import Due
 from consumer.telemetry.health import Facts, Health
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.metrics import Metrics
@@ -126,7 +126,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
             # After the pages, and before them at the end: what was left to remove may take a while.
             files = await stack.enter_async_context(opened_aside(settings.job_dir))
             if settings.statsd_host is not None or settings.http_port is not None:
-                await stack.enter_async_context(vitals.told(metrics, files.folder))
+                await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
             opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
             if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
                 service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)

@@ -19,7 +19,6 @@ from typing import Protocol
 
 from consumer.config.settings import Settings
 from consumer.disposition import BURY, Disposition, Settlement, decide, decide_unroutable
-from consumer.due import Due
 from consumer.errors import ConnectionLostError
 from consumer.job import (
     Abandoned,
@@ -32,11 +31,12 @@ from consumer.job import (
     Unroutable,
     Unsuccessful,
 )
-from consumer.progress import reporting
-from consumer.remembered import Identity, Remembered, Sent
 from consumer.runners.batch_pool import BatchPool
 from consumer.runners.pool import Pool
 from consumer.runners.runner import Slot
+from consumer.service.outcome_cache import Identity, Remembered, Sent
+from consumer.service.progress import reporting
+from consumer.service.stuck_slots import Due
 from consumer.telemetry import log_context
 from consumer.telemetry.log_context import JobContext
 from consumer.telemetry.metrics import Metrics
