@@ -12,9 +12,9 @@ from collections.abc import Callable
 from consumer.cli_deadletters_act import purge, replay
 from consumer.cli_deadletters_look import list_letters, say, show_letter
 from consumer.config.settings import Settings
-from consumer.deadqueue import Place
+from consumer.dead_letters.model import read_age
+from consumer.dead_letters.operations import Place
 from consumer.job import ErrorCode
-from consumer.letters import read_age
 from consumer.numbers import refusal, whole
 
 #: RabbitMQ's words; `maxlen` does not occur with our own queues.

@@ -17,13 +17,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from consumer import deadqueue
 from consumer.cli_deadletters_look import EXIT_NOT_DONE, asked_for, dead_letters, say
-from consumer.deadqueue import Place
+from consumer.dead_letters import operations
+from consumer.dead_letters.format import write_json
+from consumer.dead_letters.model import Chosen, Entry, Letter, show_age
+from consumer.dead_letters.operations import Place
+from consumer.dead_letters.table import ROWS, print_table
 from consumer.errors import ConfigurationError
-from consumer.letterfacts import write_json
-from consumer.letters import Chosen, Entry, Letter, show_age
-from consumer.lettertable import ROWS, print_table
 from consumer.wire import reply_address
 from consumer.wire.messages import Message
 from consumer.wire.topology import Topology
@@ -38,7 +38,7 @@ async def replay(arguments: argparse.Namespace, place: Place) -> int:
     _tell_left(entries)
     if arguments.dry_run:
         return _would("be replayed", whole, there, now, is_json=arguments.json)
-    act = partial(deadqueue.replay, place, change=change)
+    act = partial(operations.replay, place, change=change)
     code = await _act("replayed", act, whole, arguments)
     if change is _unchanged:
         _tell_callers(whole)
@@ -85,7 +85,7 @@ async def purge(arguments: argparse.Namespace, place: Place) -> int:
     if entries and not arguments.yes and not _is_agreed(entries, there, now):
         say("nothing was deleted")
         return EXIT_NOT_DONE
-    return await _act("deleted", partial(deadqueue.purge, place), entries, arguments)
+    return await _act("deleted", partial(operations.purge, place), entries, arguments)
 
 
 def _is_agreed(entries: Sequence[Entry], there: int, now: float) -> bool:

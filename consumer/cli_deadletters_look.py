@@ -12,14 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from consumer import deadqueue
-from consumer.deadletters import scan_error_records
-from consumer.deadqueue import Place
+from consumer.dead_letters import operations
+from consumer.dead_letters.error_records import scan_error_records
+from consumer.dead_letters.format import SHOWN_CHARACTERS, portrait, unpacked, write_json
+from consumer.dead_letters.model import Entry, Letter, Reasons, Selection
+from consumer.dead_letters.operations import Place
+from consumer.dead_letters.table import CELL_CHARACTERS, ROWS, print_table
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.escaping import escaped, escaped_lines
-from consumer.letterfacts import SHOWN_CHARACTERS, portrait, unpacked, write_json
-from consumer.letters import Entry, Letter, Reasons, Selection
-from consumer.lettertable import CELL_CHARACTERS, ROWS, print_table
 from consumer.wire.messages import ErrorRecord, Message
 
 #: A script wants to know that there is no such letter, that some were left, or that nobody said yes.
@@ -54,7 +54,7 @@ async def asked_for(
     Without need of a `why` the records are not read: the end of a stream takes a second to be sure of.
     """
     selection = _selection(arguments)
-    seen = await deadqueue.look(place)
+    seen = await operations.look(place)
     letters = sorted(seen.letters, key=lambda letter: letter.died_at or now)
     reasons = Reasons(letters)
     if letters and (why or selection.codes):
@@ -104,7 +104,7 @@ def dead_letters(count: int) -> str:
 
 async def show_letter(arguments: argparse.Namespace, place: Place) -> int:
     """Show all that is known of one, or its body alone; return the exit code."""
-    found = await deadqueue.find(place, lambda letter: letter.has_id(arguments.id))
+    found = await operations.find(place, lambda letter: letter.has_id(arguments.id))
     if not found:
         say(
             f"no dead letter has the id {escaped(arguments.id, CELL_CHARACTERS)}; "

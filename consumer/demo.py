@@ -22,7 +22,7 @@ from rich.table import Table
 from consumer import submit
 from consumer.client.client import Client
 from consumer.config.settings import Settings
-from consumer.deadletters import read_error_records
+from consumer.dead_letters.error_records import read_error_records
 from consumer.errors import ConsumerError
 from consumer.results import InOrder, Lines, Result
 from consumer.runners.files.job_files import JobFiles

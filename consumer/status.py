@@ -28,12 +28,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from consumer import deadqueue
 from consumer.config.settings import Settings
-from consumer.deadqueue import Place
+from consumer.dead_letters import operations
+from consumer.dead_letters.model import show_age
+from consumer.dead_letters.operations import Place
 from consumer.errors import BrokerRefusedError, ConsumerError
 from consumer.escaping import escaped
-from consumer.letters import show_age
 from consumer.numbers import decimal
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
 from consumer.rabbitmq.console import Console
@@ -170,7 +170,7 @@ class Asking:
 
     async def _dead_letters(self, topology: Topology) -> tuple[dict[str, int], float | None]:
         place = Place(self.url, topology, self.settings.credentials)
-        letters = (await deadqueue.look(place)).letters
+        letters = (await operations.look(place)).letters
         counts = Counter(escaped(letter.model or "-", NAME_CHARACTERS) for letter in letters).most_common()
         models = dict(counts[:MODELS])
         if others := sum(count for _, count in counts[MODELS:]):

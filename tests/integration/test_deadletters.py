@@ -22,10 +22,10 @@ from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reje
 from harness import BIN, PATIENCE_S, Producer, Tell, consumer, environment, script, wait_until
 from proxy import Proxy
 
-from consumer import deadlook, deadqueue
-from consumer.deadqueue import Place
+from consumer.dead_letters import browse, operations
+from consumer.dead_letters.model import Chosen, Letter
+from consumer.dead_letters.operations import Place
 from consumer.errors import ConnectionLostError
-from consumer.letters import Chosen, Letter
 from consumer.local_broker.node import Node
 from consumer.wire.messages import Message
 
@@ -56,7 +56,7 @@ def in_place(producer: Producer) -> list[str]:
 
 
 def look(url: str) -> list[str]:
-    return [letter.id for letter in asyncio.run(deadqueue.look(Place(url, TOPOLOGY))).letters]
+    return [letter.id for letter in asyncio.run(operations.look(Place(url, TOPOLOGY))).letters]
 
 
 def test_thirty_looks_lose_nothing_and_leave_the_order_as_it_was(url: str, producer: Producer) -> None:
@@ -75,7 +75,7 @@ def test_two_who_look_at_once_see_all_and_leave_the_order_as_it_was(url: str, pr
 
     async def together() -> list[list[str]]:
         said: list[str] = []
-        seen = await asyncio.gather(*(deadqueue.look(Place(url, TOPOLOGY, say=said.append)) for _ in range(3)))
+        seen = await asyncio.gather(*(operations.look(Place(url, TOPOLOGY, say=said.append)) for _ in range(3)))
         assert any("another command is at the dead letters" in line for line in said)
         return [[letter.id for letter in one.letters] for one in seen]
 
@@ -88,9 +88,9 @@ def test_more_letters_than_a_consumer_can_hold_keep_their_order(
 ) -> None:
     bury(producer, names(55))
     before = look(url)
-    monkeypatch.setattr(deadlook, "MOST_PER_CONSUMER", 10)
+    monkeypatch.setattr(browse, "MOST_PER_CONSUMER", 10)
     assert look(url) == before
-    monkeypatch.setattr(deadlook, "MOST_READ", 20)
+    monkeypatch.setattr(browse, "MOST_READ", 20)
     assert look(url) == before[:20]
     assert in_place(producer) == before
 
@@ -109,7 +109,7 @@ def test_a_look_that_is_cut_off_says_so_and_leaves_all_in_their_place(
             return True
 
         with pytest.raises(ConnectionLostError, match="was lost"):
-            asyncio.run(deadqueue.replay(place, Watched(cut_at_the_fiftieth), as_it_is, lambda _: None))
+            asyncio.run(operations.replay(place, Watched(cut_at_the_fiftieth), as_it_is, lambda _: None))
     wait_until(lambda: len(look(url)) + producer.depth(TOPOLOGY.jobs) >= len(before), "all to be back")
     left = look(url)
     assert left == [name for name in before if name in left]
@@ -293,13 +293,13 @@ def test_letters_beyond_the_budget_for_bodies_take_another_look(
     url: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(producer, names(300))
-    monkeypatch.setattr(deadlook, "BUDGET_BYTES", 20 * len(job(0)))
+    monkeypatch.setattr(browse, "BUDGET_BYTES", 20 * len(job(0)))
     done: list[str] = []
 
     async def replay() -> None:
         place = Place(url, TOPOLOGY)
-        chosen = Chosen.of((await deadqueue.look(place)).letters[:250])
-        await deadqueue.replay(place, chosen, as_it_is, lambda letter: done.append(letter.id))
+        chosen = Chosen.of((await operations.look(place)).letters[:250])
+        await operations.replay(place, chosen, as_it_is, lambda letter: done.append(letter.id))
 
     before = look(url)
     asyncio.run(replay())

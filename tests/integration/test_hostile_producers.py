@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import Producer, consumer, script
 
-from consumer.deadletters import read_error_records
+from consumer.dead_letters.error_records import read_error_records
 from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from harness import ConsumerProcess, Producer, consumer, script, wait_until
 
-from consumer.deadletters import read_error_records
+from consumer.dead_letters.error_records import read_error_records
 from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology
 

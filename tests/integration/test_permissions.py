@@ -19,7 +19,7 @@ from gateways import gateway
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
 from plugins import switch_plugins
 
-from consumer.deadletters import read_error_records
+from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api, create_vhost, delete_vhost
 from consumer.wire.topology import SHARDING_PLUGIN, Topology

@@ -26,7 +26,7 @@ from proxy import Proxy
 
 from consumer.client.client import Client
 from consumer.config.credentials import Credentials
-from consumer.deadletters import read_error_records
+from consumer.dead_letters.error_records import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import Node

@@ -15,7 +15,7 @@ import pytest
 from harness import PATIENCE_S, ConsumerProcess, Producer, consumer, script
 from rawproducer import publish, short, table
 
-from consumer.deadletters import read_error_records
+from consumer.dead_letters.error_records import read_error_records
 from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 2)

@@ -10,9 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.dead_letters.format import portrait, unpacked
+from consumer.dead_letters.model import (
+    Chosen,
+    Entry,
+    Letter,
+    Reasons,
+    Selection,
+    Why,
+    read_age,
+    read_letter,
+    show_age,
+)
 from consumer.job import Crashed, ErrorCode
-from consumer.letterfacts import portrait, unpacked
-from consumer.letters import Chosen, Entry, Letter, Reasons, Selection, Why, read_age, read_letter, show_age
 from consumer.wire.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
 from consumer.wire.topology import Topology
 

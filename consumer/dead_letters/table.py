@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from consumer.dead_letters.model import Entry, show_age
 from consumer.escaping import escaped
-from consumer.letters import Entry, show_age
 
 #: Rows of a table that a person still reads; JSON has all.
 ROWS = 100

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from consumer.dead_letters.model import Entry, Letter
 from consumer.escaping import escaped, escaped_lines
-from consumer.letters import Entry, Letter
 from consumer.wire.encoding import GZIP, MOST_SHOWN_BYTES, MOST_UNPACKED_BYTES, decoded
 from consumer.wire.messages import ErrorRecord, Message
 

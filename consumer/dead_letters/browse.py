@@ -21,8 +21,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
 
+from consumer.dead_letters.model import Letter, read_letter
 from consumer.errors import BrokerRefusedError, ConnectionLostError
-from consumer.letters import Letter, read_letter
 from consumer.rabbitmq.codec import received
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_explained
 from consumer.wire.messages import Message

@@ -18,11 +18,11 @@ import aiormq.exceptions
 from aio_pika.abc import AbstractConnection
 
 from consumer.config.credentials import Credentials
-from consumer.deadlook import Look, Wanted, letters_held, refusal_told
+from consumer.dead_letters.browse import Look, Wanted, letters_held, refusal_told
+from consumer.dead_letters.model import Chosen, Letter
+from consumer.dead_letters.replay import Writer
 from consumer.errors import TryLaterError
-from consumer.letters import Chosen, Letter
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
-from consumer.replaywriter import Writer
 from consumer.wire.messages import Message, replay_copy
 from consumer.wire.topology import Topology
 
