@@ -23,8 +23,8 @@ from consumer.errors import ConfigurationError
 from consumer.numbers import DECIMAL, MAX_SECONDS, decimal, is_written_as, refusal, whole
 
 if TYPE_CHECKING:
-    from consumer.plan import Target
-    from consumer.servicetimes import Memory, Service
+    from consumer.capacity.plan import Target
+    from consumer.capacity.service_times import Memory, Service
 
 #: Of what is counted on the command line; more is a slip of the finger.
 MOST = 1_000_000
@@ -105,7 +105,7 @@ def _rate(text: str) -> float:
 
 
 def _target(text: str) -> Target:
-    from consumer.plan import Target  # noqa: PLC0415 - see above
+    from consumer.capacity.plan import Target  # noqa: PLC0415 - see above
 
     try:
         return Target.read(text)
@@ -122,20 +122,20 @@ def _bytes(text: str) -> int:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Plan, show, and say whether the target is met."""
-    from consumer import planreport  # noqa: PLC0415 - see above
-    from consumer.plan import OVERHEAD_S, Load  # noqa: PLC0415
-    from consumer.planner import Planner  # noqa: PLC0415
+    from consumer.capacity import report  # noqa: PLC0415 - see above
+    from consumer.capacity.plan import OVERHEAD_S, Load  # noqa: PLC0415
+    from consumer.capacity.planner import Planner  # noqa: PLC0415
 
     save = _drawing() if arguments.png else None
     service, memory = _service(arguments)
     overhead_s = OVERHEAD_S if arguments.overhead_ms is None else arguments.overhead_ms / 1000
     load = Load(arguments.rate, service, arguments.burst, overhead_s)
     planner = Planner(load, arguments.target, seed=arguments.seed)
-    sizing = planreport.size(planner, arguments.slots, settings.pool_size, _memory(arguments, memory))
+    sizing = report.size(planner, arguments.slots, settings.pool_size, _memory(arguments, memory))
     if arguments.json:
-        print(json.dumps(planreport.as_json(load, sizing), indent=1))
+        print(json.dumps(report.as_json(load, sizing), indent=1))
     else:
-        planreport.show(load, sizing, sys.stdout)
+        report.show(load, sizing, sys.stdout)
     if save:
         save(arguments.png, planner, sizing)
     return os.EX_OK if sizing.is_met else EXIT_NOT_MET
@@ -144,7 +144,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _drawing() -> Callable[..., None]:
     """Before anything is computed: what is missing shall not be told after a minute."""
     try:
-        from consumer.plandrawing import save  # noqa: PLC0415 - matplotlib is optional
+        from consumer.capacity.drawing import save  # noqa: PLC0415 - matplotlib is optional
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
@@ -153,7 +153,7 @@ def _drawing() -> Callable[..., None]:
 
 
 def _memory(arguments: argparse.Namespace, measured: Memory | None) -> Memory | None:
-    from consumer.servicetimes import Memory  # noqa: PLC0415 - see above
+    from consumer.capacity.service_times import Memory  # noqa: PLC0415 - see above
 
     if arguments.slot_memory is None:
         return measured
@@ -161,16 +161,16 @@ def _memory(arguments: argparse.Namespace, measured: Memory | None) -> Memory | 
 
 
 def _service(arguments: argparse.Namespace) -> tuple[Service, Memory | None]:
-    from consumer import runhistogram, servicetimes  # noqa: PLC0415 - see above
+    from consumer.capacity import run_times, service_times  # noqa: PLC0415 - see above
 
     if arguments.service:
-        return servicetimes.given(arguments.service), None
+        return service_times.given(arguments.service), None
     if arguments.metrics:
-        page = runhistogram.read_page(_page(arguments.metrics))
-        return runhistogram.from_buckets(page, f"{page.count:,} runs in the metrics of {arguments.metrics}"), None
-    times = servicetimes.read_times(str(arguments.times), _read(arguments.times))
+        page = run_times.read_page(_page(arguments.metrics))
+        return run_times.from_buckets(page, f"{page.count:,} runs in the metrics of {arguments.metrics}"), None
+    times = service_times.read_times(str(arguments.times), _read(arguments.times))
     told = f"{len(times.run_s):,} runs in {arguments.times}"
-    return servicetimes.measured(times.run_s, told), times.memory
+    return service_times.measured(times.run_s, told), times.memory
 
 
 def _read(path: Path) -> bytes:

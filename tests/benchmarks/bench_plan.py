@@ -34,8 +34,8 @@ from plan import Plan, tell
 from planresults import Found
 from running import PATIENCE_S, Host, vhost
 
-from consumer.plan import OVERHEAD_S
-from consumer.queueing import Slots, estimate, quantile, warmed_up
+from consumer.capacity.plan import OVERHEAD_S
+from consumer.capacity.queueing import Slots, estimate, quantile, warmed_up
 
 pytest_plugins = ["shared_fixtures"]
 

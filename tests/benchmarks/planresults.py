@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from consumer.plan import OVERHEAD_S
-from consumer.queueing import quantile
+from consumer.capacity.plan import OVERHEAD_S
+from consumer.capacity.queueing import quantile
 
 BOUND = 0.25
 #: A generator that is later than this measures the machine, not the service.

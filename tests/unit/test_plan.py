@@ -11,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from consumer import cli, planreport, servicetimes
+from consumer import cli
+from consumer.capacity import report, service_times
+from consumer.capacity.plan import Load, Plan, Row, Target
+from consumer.capacity.planner import FEWEST_JOBS, PRECISION, Planner
+from consumer.capacity.report import WIDE
+from consumer.capacity.service_times import Memory
 from consumer.errors import ConfigurationError
-from consumer.plan import Load, Plan, Row, Target
-from consumer.planner import FEWEST_JOBS, PRECISION, Planner
-from consumer.planreport import WIDE
-from consumer.servicetimes import Memory
 
 FEW = 30_000
 
 
 def load(figures: str = "mean=0.1,cv=0", rate: float = 34.0, *, burst: int = 1) -> Load:
     """Of the figures given; with an overhead of its own, for the numbers below are made with it."""
-    return Load(rate, servicetimes.given(figures), burst, overhead_s=0.002)
+    return Load(rate, service_times.given(figures), burst, overhead_s=0.002)
 
 
 def planner(of: Load, target: str) -> Planner:
@@ -139,7 +140,7 @@ def test_a_heavy_tail_says_how_little_is_known() -> None:
     assert row.decides.half > WIDE * row.decides.value
     out = io.StringIO()
     plan = Plan(Target.read("p99-wait=1"), [row], row.slots)
-    planreport.show(load(), planreport.Sizing(plan, row.slots, 2, 1, None, None, None, is_met=row.meets), out)
+    report.show(load(), report.Sizing(plan, row.slots, 2, 1, None, None, None, is_met=row.meets), out)
     assert "the interval is wide" in out.getvalue()
 
 
@@ -161,27 +162,25 @@ def test_an_interval_across_the_target_does_not_meet_it() -> None:
 def shown_of(row: Row, target: Target) -> str:
     out = io.StringIO()
     plan = Plan(target, [row], None)
-    planreport.show(load(), planreport.Sizing(plan, None, 1, None, None, None, None, is_met=False), out)
+    report.show(load(), report.Sizing(plan, None, 1, None, None, None, None, is_met=False), out)
     return out.getvalue()
 
 
-def sized(
-    target: str, pool_size: int, memory: Memory | None = None, given: int | None = None
-) -> planreport.Sizing:
-    return planreport.size(planner(load(), target), given, pool_size, memory)
+def sized(target: str, pool_size: int, memory: Memory | None = None, given: int | None = None) -> report.Sizing:
+    return report.size(planner(load(), target), given, pool_size, memory)
 
 
 def test_consumers_and_memory_follow_from_the_slots() -> None:
     sizing = sized("p95-wait=0.05", 4, Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
     assert (sizing.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
-    assert planreport.pools(6, 4) == [4, 2]
+    assert report.pools(6, 4) == [4, 2]
     assert sizing.ahead_s is not None
     assert sizing.ahead_s > 0.05
 
 
 def shown(target: str, pool_size: int = 4, memory: Memory | None = None, given: int | None = None) -> str:
     out = io.StringIO()
-    planreport.show(load(), sized(target, pool_size, memory, given), out)
+    report.show(load(), sized(target, pool_size, memory, given), out)
     return out.getvalue()
 
 
@@ -215,7 +214,7 @@ def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
     ],
 )
 def test_a_time_is_shown_in_its_unit(seconds: float, expected: str) -> None:
-    assert planreport.show_s(seconds) == expected
+    assert report.show_s(seconds) == expected
 
 
 def run(*arguments: str) -> int:
@@ -303,7 +302,7 @@ def test_a_picture_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_without_matplotlib_the_extra_is_named_before_anything_is_computed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "consumer.plandrawing", raising=False)
+    monkeypatch.delitem(sys.modules, "consumer.capacity.drawing", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
     assert run(*FIXED, "--png", str(tmp_path / "plan.png")) == ConfigurationError.exit_code
     told = capsys.readouterr()

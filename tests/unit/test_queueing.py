@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.fetchahead import Consumers
-from consumer.queueing import (
+from consumer.capacity.fetch_ahead import Consumers
+from consumer.capacity.queueing import (
     Estimate,
     Slots,
     Trace,

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from consumer.capacity.planner import Planner
+from consumer.capacity.report import Sizing, show_s
 from consumer.errors import ConfigurationError
-from consumer.planner import Planner
-from consumer.planreport import Sizing, show_s
 
 #: Denser where the curve is steep.
 UTILISATIONS: Final = (0.1, 0.25, 0.35, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96)

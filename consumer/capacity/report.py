@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from consumer.capacity.fetch_ahead import USUAL_PREFETCH
+from consumer.capacity.plan import SHARES, Load, Plan, Row, Target
+from consumer.capacity.planner import Planner
+from consumer.capacity.service_times import Memory
 from consumer.escaping import escaped
-from consumer.fetchahead import USUAL_PREFETCH
-from consumer.plan import SHARES, Load, Plan, Row, Target
-from consumer.planner import Planner
-from consumer.servicetimes import Memory
 
 #: Where no terminal says how wide it is.
 PIPE_WIDTH = 110

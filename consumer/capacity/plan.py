@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from consumer.queueing import Estimate
-from consumer.servicetimes import Service
+from consumer.capacity.queueing import Estimate
+from consumer.capacity.service_times import Service
 
 Kind = Literal["wait", "total"]
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from consumer.capacity.service_times import Service
 from consumer.errors import ConfigurationError
-from consumer.servicetimes import Service
 from consumer.telemetry.prometheus import prometheus_name
 
 RUN = prometheus_name("jobs.run", "timer")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from consumer.capacity.fetch_ahead import Consumers
+from consumer.capacity.plan import SHARES, Load, Plan, Row, Target
+from consumer.capacity.queueing import Estimate, Slots, Trace, estimate, quantile, wait_estimate_s, warmed_up
 from consumer.errors import ConfigurationError
-from consumer.fetchahead import Consumers
-from consumer.plan import SHARES, Load, Plan, Row, Target
-from consumer.queueing import Estimate, Slots, Trace, estimate, quantile, wait_estimate_s, warmed_up
 
 #: Half of the 95 % interval, as a share of the figure that decides ...
 PRECISION = 0.05

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from consumer.capacity.plan import SHARES
+from consumer.capacity.queueing import quantile
+from consumer.capacity.report import show_bytes, show_s
+from consumer.capacity.service_times import Memory, Times
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
-from consumer.plan import SHARES
-from consumer.planreport import show_bytes, show_s
-from consumer.queueing import quantile
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.procfs import Process, descendants, look, private_bytes, proportional_bytes
 from consumer.runners.runner import Runner, Slot, open_runner
 from consumer.runners.warm_runner import WarmRunner
 from consumer.service.dry_run import read
-from consumer.servicetimes import Memory, Times
 from consumer.sources import Source
 
 

@@ -13,8 +13,8 @@ from statistics import NormalDist
 
 from pydantic import BaseModel, Field, ValidationError
 
+from consumer.capacity.queueing import quantile
 from consumer.errors import ConfigurationError
-from consumer.queueing import quantile
 
 _NORMAL = NormalDist()
 #: A random number may be 0 or next to 1, where a lognormal has no quantile.
