@@ -20,9 +20,9 @@ from starlette.exceptions import HTTPException
 from consumer._version import VERSION
 from consumer.config.settings import Settings
 from consumer.gateway import openapi
-from consumer.gateway.bodies import Room, reading
 from consumer.gateway.jobs import Jobs, wish
 from consumer.gateway.problems import Answer, Reason, answer
+from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
 from consumer.telemetry.http_server import Pages
 

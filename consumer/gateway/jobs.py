@@ -18,10 +18,11 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from consumer.config.settings import Settings
-from consumer.gateway import ids, preferences
-from consumer.gateway.bodies import JSON_TYPE
+from consumer.gateway import ids
+from consumer.gateway import prefer as preferences
 from consumer.gateway.problems import Answer, Reason, answer
-from consumer.gateway.replies import Replies
+from consumer.gateway.reply_cache import Replies
+from consumer.gateway.request_body import JSON_TYPE
 from consumer.job import Invalid
 from consumer.telemetry.metrics import Metrics
 from consumer.wire import messages

@@ -20,12 +20,12 @@ import uvicorn
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
+from consumer.gateway.admission import Door
+from consumer.gateway.amqp_bridge import Relay
 from consumer.gateway.app import application
-from consumer.gateway.door import Door
 from consumer.gateway.jobs import Jobs
 from consumer.gateway.protocol import PatientH11
-from consumer.gateway.relay import Relay
-from consumer.gateway.replies import Replies
+from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
 from consumer.service.service import Signals, consumer_name
 from consumer.telemetry.health import LIVE, METRICS, READY, Complaints, judged

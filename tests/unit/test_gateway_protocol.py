@@ -13,7 +13,7 @@ from fakes import runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.gateway import protocol
-from consumer.gateway.door import Door, Receive, Scope, Send
+from consumer.gateway.admission import Door, Receive, Scope, Send
 from consumer.gateway.server import answering, listening
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 

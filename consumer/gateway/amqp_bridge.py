@@ -24,7 +24,7 @@ from consumer.config.settings import Settings
 from consumer.errors import ConnectionLostError
 from consumer.gateway import ids
 from consumer.gateway.problems import Reason
-from consumer.gateway.replies import Replies
+from consumer.gateway.reply_cache import Replies
 from consumer.rabbitmq.codec import Limits
 from consumer.rabbitmq.session import Broker
 from consumer.rabbitmq.supervisor import Link
