@@ -27,8 +27,8 @@ from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, ConsumerError
 from consumer.escaping import escaped_lines
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR
+from consumer.preflight.checks import examine
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
-from consumer.preflight.table import examine
 from consumer.rabbitmq.console import Console
 from consumer.runners.files.job_files import JobFiles
 from consumer.service.service import serve

@@ -20,8 +20,8 @@ import consumer.cli
 from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
 from consumer.job import ErrorCode, Unsuccessful
-from consumer.preflight.site import Site
-from consumer.preflight.table import CHECKS
+from consumer.preflight.checks import CHECKS
+from consumer.preflight.context import Site
 from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES
 from consumer.telemetry.prometheus import prometheus_name
 

@@ -11,8 +11,8 @@ import asyncio
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
-from consumer.preflight.site import Site, aside
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import SHARED_REMEDY
 from consumer.runners.programs import own_python

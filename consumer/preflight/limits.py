@@ -13,8 +13,8 @@ from pathlib import Path
 
 from consumer.config.cpu_count import cgroup_folders, usable_cpus
 from consumer.config.settings import Settings
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, failure, ok, warning
-from consumer.preflight.site import Site, aside
 
 #: bubblewrap is two processes around the program, and counted with it.
 SANDBOX_PROCESSES = 2

@@ -19,9 +19,9 @@ from typing import Any, Final, TypeAlias
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from consumer.errors import ConnectionLostError
-from consumer.preflight.asking import CREATED, Ask, granted, rabbitmqctl, reason, refusal
+from consumer.preflight.amqp_probe import CREATED, Ask, granted, rabbitmqctl, reason, refusal
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
-from consumer.preflight.site import Site, aside
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away
 from consumer.rabbitmq.console import Console
 from consumer.rabbitmq.declare import UNKNOWN_TYPE

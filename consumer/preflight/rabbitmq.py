@@ -12,8 +12,8 @@ from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
-from consumer.preflight.site import Site, aside
 from consumer.rabbitmq.connection import connection
 from consumer.rabbitmq.console import Console
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from consumer.preflight.asking import CREATED, Ask, refusal
+from consumer.preflight.amqp_probe import CREATED, Ask, refusal
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, failure, ok, warning
-from consumer.preflight.site import Site, aside
 from consumer.rabbitmq import lanes
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S
 

@@ -19,7 +19,7 @@ from misconfigured import Row, assert_told, checked
 
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import free_ports
-from consumer.preflight import rights
+from consumer.preflight import permissions as rights
 from consumer.preflight.finding import Level
 from consumer.preflight.queues import LOSES
 from consumer.rabbitmq.management import api

@@ -28,11 +28,11 @@ from consumer.config.loader import load
 from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.local_broker.files import free_ports
-from consumer.preflight import classifier, here, limits, queues, rabbitmq
+from consumer.preflight import classifier, limits, machine, queues, rabbitmq
+from consumer.preflight.checks import CHECKS, Check, examine
+from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
 from consumer.preflight.queues import Difference, difference_in
-from consumer.preflight.site import Site
-from consumer.preflight.table import CHECKS, Check, examine
 from consumer.rabbitmq.console import Console
 from consumer.runners.fork_client import START_TIMEOUT_S
 from consumer.telemetry.http_server import Answer, serving
@@ -447,7 +447,7 @@ async def test_a_check_that_takes_too_long_is_a_failure_and_the_next_goes_on() -
         await asyncio.Event().wait()
         return []
 
-    checks = [Check("slow", hangs, within_s=0.01), Check("threads", here.threads)]
+    checks = [Check("slow", hangs, within_s=0.01), Check("threads", machine.threads)]
     findings = [one async for one in examine(Settings, {}, None, checks)]
     assert [(one.what, one.level) for one in findings[1:]] == [("slow", Level.FAILURE), ("threads", Level.OK)]
     assert findings[1].detail == "no answer within 0.01 s"
@@ -594,13 +594,13 @@ async def test_a_consumer_that_listens_already_is_told_from_a_stranger() -> None
     async with serving({"/live": lambda: Answer(HTTPStatus.OK, "yes")}, "127.0.0.1", 0) as port:
         settings = load({"http_port": port}, {})
         async with AsyncExitStack() as opened:
-            [found] = await here.http(Site(settings, {}, None, opened))
+            [found] = await machine.http(Site(settings, {}, None, opened))
     assert (found.level, found.detail) == (WARNING, f"http_port {port}: a consumer listens there already")
 
 
 @pytest.mark.parametrize(("files", "level"), [(None, OK), (4, OK), (3, FAILURE)])
 def test_a_file_system_without_room_for_files(files: int | None, level: Level) -> None:
-    assert here.judged_room(Settings.model_validate({"pool_size": 2}), 10**9, files).level == level
+    assert machine.judged_room(Settings.model_validate({"pool_size": 2}), 10**9, files).level == level
 
 
 @pytest.mark.parametrize(
@@ -739,7 +739,7 @@ def test_the_longest_check_has_the_time_that_loading_has() -> None:
 def test_a_name_server_that_does_not_answer_costs_its_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     held = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: held.wait(60) and [])
-    slow = [Check("statsd", here.statsd, within_s=0.05)]
+    slow = [Check("statsd", machine.statsd, within_s=0.05)]
     settings = load({}, {"CONSUMER_STATSD_HOST": "slow"})
 
     @runs_async

@@ -20,7 +20,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.exceptions import ChannelClosed
 
 from consumer.config.amqp_url import vhost_of
-from consumer.preflight.site import Site
+from consumer.preflight.context import Site
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost
 
 #: Not `import_definitions`, which a second time takes the users' passwords away.

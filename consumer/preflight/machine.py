@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, blamed, failure, ok, warning
-from consumer.preflight.site import Site, aside
 from consumer.runners.environment import THREAD_VARIABLES
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.warm_runner import OWN_CLASSIFIER

@@ -15,9 +15,9 @@ from typing import Final
 from consumer.config.loader import unknown_variables
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConsumerError
-from consumer.preflight import classifier, here, limits, queues, rabbitmq, rights, shards
+from consumer.preflight import classifier, limits, machine, permissions, queues, rabbitmq, shards
+from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
-from consumer.preflight.site import Site
 from consumer.runners.fork_client import START_TIMEOUT_S
 
 SETTINGS: Final = "settings"
@@ -39,16 +39,16 @@ class Check:
 _TAKEN: Final = ("RabbitMQ", "version")
 
 CHECKS: Final = (
-    Check("threads", here.threads),
-    Check("open files", here.open_files),
+    Check("threads", machine.threads),
+    Check("open files", machine.open_files),
     Check("limits", limits.contradictions),
     Check("memory", limits.memory),
     Check("processes", limits.processes),
-    Check("job folder", here.job_folder),
-    Check("statsd", here.statsd),
-    Check("http", here.http),
-    Check("tracing", here.tracing),
-    Check("models", here.models),
+    Check("job folder", machine.job_folder),
+    Check("statsd", machine.statsd),
+    Check("http", machine.http),
+    Check("tracing", machine.tracing),
+    Check("models", machine.models),
     Check("classifier", classifier.load, ("job folder",), START_TIMEOUT_S + AROUND_S),
     Check("sample job", classifier.sample, ("classifier",), None),
     Check("RabbitMQ", rabbitmq.connect, within_s=60.0),
@@ -57,8 +57,8 @@ CHECKS: Final = (
     Check("queues", queues.topology, _TAKEN, within_s=60.0),
     Check("dead letters", queues.dead_letters, _TAKEN),
     Check("shards", shards.shards, _TAKEN),
-    Check("permissions", rights.permissions, _TAKEN),
-    Check("publishing", rights.publishing, _TAKEN, within_s=30.0),
+    Check("permissions", permissions.permissions, _TAKEN),
+    Check("publishing", permissions.publishing, _TAKEN, within_s=30.0),
     Check("time limits", rabbitmq.time_limits),
 )
 

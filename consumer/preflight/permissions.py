@@ -12,9 +12,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused
 
-from consumer.preflight.asking import Ask, granted, reason, refusal
+from consumer.preflight.amqp_probe import Ask, granted, reason, refusal
+from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, failure, ok
-from consumer.preflight.site import Site
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, may_be_lost
 
 #: A confirm takes milliseconds; only an alarm takes longer.
