@@ -20,7 +20,7 @@ def main() -> None:
         from consumer.telemetry import health_client  # noqa: PLC0415 - see above
 
         health_client.main(sys.argv[2:])
-    from consumer import cli  # noqa: PLC0415 - see above
+    from consumer.cli import main as cli  # noqa: PLC0415 - see above
 
     cli.main()
 

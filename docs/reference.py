@@ -16,7 +16,7 @@ from types import MappingProxyType
 from pydantic.fields import FieldInfo
 
 import classifier.cli
-import consumer.cli
+import consumer.cli.main
 from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
 from consumer.job import ErrorCode, Unsuccessful
@@ -26,7 +26,7 @@ from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES
 from consumer.telemetry.prometheus import prometheus_name
 
 PAGE = Path(__file__).with_name("reference.md")
-#: The group that `consumer.cli` gives every command that takes settings: told once, not for each command.
+#: The group that `consumer.cli.main` gives every command that takes settings: told once, not for each command.
 SETTINGS_GROUP = "settings"
 EXIT_CODES = MappingProxyType(
     {
@@ -124,7 +124,7 @@ def _plain(default: object) -> str:
 
 def _commands() -> Iterator[str]:
     yield COMMANDS
-    yield from _of(consumer.cli.parser())
+    yield from _of(consumer.cli.main.parser())
     yield from _of(classifier.cli.parser())
 
 

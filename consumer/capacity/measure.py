@@ -17,6 +17,7 @@ from consumer.capacity.plan import SHARES
 from consumer.capacity.queueing import quantile
 from consumer.capacity.report import show_bytes, show_s
 from consumer.capacity.service_times import Memory, Times
+from consumer.cli.submit_input import Source
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
@@ -25,7 +26,6 @@ from consumer.runners.procfs import Process, descendants, look, private_bytes, p
 from consumer.runners.runner import Runner, Slot, open_runner
 from consumer.runners.warm_runner import WarmRunner
 from consumer.service.dry_run import read
-from consumer.sources import Source
 
 
 async def measure(

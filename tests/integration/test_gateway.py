@@ -142,7 +142,7 @@ def test_a_gateway_that_may_not_declare_its_stream_says_who_may(vhost_url: str) 
 
 
 def test_without_its_extra_the_command_says_what_to_install() -> None:
-    code = "import sys; sys.modules['fastapi'] = None; from consumer.cli import main; main(['gateway'])"
+    code = "import sys; sys.modules['fastapi'] = None; from consumer.cli.main import main; main(['gateway'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment("amqp://localhost"),

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from consumer import cli
+from consumer.cli import main
 from consumer.config.settings import Settings
 from consumer.job import (
     Crashed,
@@ -73,7 +73,7 @@ def test_the_committed_contract_is_what_the_command_makes(
 ) -> None:
     for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
         monkeypatch.delenv(name)
-    arguments = cli.parser().parse_args(["asyncapi", "--schemas", str(tmp_path)])
+    arguments = main.parser().parse_args(["asyncapi", "--schemas", str(tmp_path)])
     assert arguments.command(arguments) == 0
     assert capsys.readouterr().out == (DEPLOY / "asyncapi.json").read_text(), RENEW
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from consumer import cli
+from consumer.cli import main
 from consumer.gateway import openapi
 from consumer.gateway.jobs import Pending
 from consumer.gateway.problems import KINDS, Reason, answer
@@ -42,7 +42,7 @@ def test_the_committed_contract_is_what_the_command_makes(
 ) -> None:
     for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
         monkeypatch.delenv(name)
-    arguments = cli.parser().parse_args(["gateway", "--openapi"])
+    arguments = main.parser().parse_args(["gateway", "--openapi"])
     assert arguments.command(arguments) == 0
     renew = "outdated; renew: consumer gateway --openapi > deploy/openapi.json"
     assert capsys.readouterr().out == (ROOT / "deploy" / "openapi.json").read_text(), renew

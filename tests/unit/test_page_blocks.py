@@ -13,7 +13,7 @@ import reference
 from pages import PAGES, assert_shows, block, blocks, code_of, text_of
 
 import classifier.cli
-import consumer.cli
+import consumer.cli.main
 from consumer.config.settings import Settings
 from consumer.wire import asyncapi
 
@@ -126,7 +126,7 @@ NOT_RUN = {
 #: Each command with its flags.
 TAKEN = {
     command.prog: {flag for action in command._actions for flag in action.option_strings}  # noqa: SLF001 - no public way
-    for top in (consumer.cli.parser(), classifier.cli.parser())
+    for top in (consumer.cli.main.parser(), classifier.cli.parser())
     for command in reference.commands(top)
 }
 _COMMAND = re.compile(

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from consumer import cli
 from consumer.capacity import report, service_times
 from consumer.capacity.plan import Load, Plan, Row, Target
 from consumer.capacity.planner import FEWEST_JOBS, PRECISION, Planner
 from consumer.capacity.report import WIDE
 from consumer.capacity.service_times import Memory
+from consumer.cli import main
 from consumer.errors import ConfigurationError
 
 FEW = 30_000
@@ -219,7 +219,7 @@ def test_a_time_is_shown_in_its_unit(seconds: float, expected: str) -> None:
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["plan", *arguments])
+        main.main(["plan", *arguments])
     return int(ended.value.code or 0)
 
 

@@ -19,14 +19,14 @@ import pytest
 from fakes import runs_async
 from rich.console import Console
 
-from consumer.bars import MAX_BARS, Bars
+from consumer.cli.submission import submit
+from consumer.cli.submit_input import Source, expand, read_sources, split_jobs
+from consumer.cli.submit_output import CSV, FORMATS, Format, InOrder, Lines, Result, done_before
+from consumer.cli.submit_progress import MAX_BARS, Bars
 from consumer.client.client import Client
 from consumer.client.exceptions import JobTooLargeError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
-from consumer.results import CSV, FORMATS, Format, InOrder, Lines, Result, done_before
-from consumer.sources import Source, expand, read_sources, split_jobs
-from consumer.submit import submit
 from consumer.wire.messages import Reply
 
 PRETTY = b'{\n  "signal": [\n    1\n  ]\n}\n'

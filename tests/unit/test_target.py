@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from classifier import cli as classifier_cli
-from consumer import _version, cli
+from consumer import _version
+from consumer.cli import main
 from consumer.config import passed_variables
 from consumer.config.function_name import complaint
 from consumer.config.loader import load
@@ -115,7 +116,7 @@ def strings(path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("parse", "name"), [(cli.parser, "consumer"), (classifier_cli.parser, "classifier")])
+@pytest.mark.parametrize(("parse", "name"), [(main.parser, "consumer"), (classifier_cli.parser, "classifier")])
 def test_each_command_tells_the_version(
     parse: Callable[[], argparse.ArgumentParser], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

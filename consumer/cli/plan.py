@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from consumer.cli.arguments import DECIMAL, MAX_SECONDS, decimal, is_written_as, refusal, whole
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.numbers import DECIMAL, MAX_SECONDS, decimal, is_written_as, refusal, whole
 
 if TYPE_CHECKING:
     from consumer.capacity.plan import Target

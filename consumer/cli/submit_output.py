@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from consumer.cli.submit_input import Source
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
-from consumer.sources import Source
 from consumer.wire.messages import Reply
 
 NO_REPLY = "no_reply"

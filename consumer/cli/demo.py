@@ -19,15 +19,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from consumer import submit
+from consumer.cli import submission
+from consumer.cli.submit_input import Source
+from consumer.cli.submit_output import InOrder, Lines, Result
 from consumer.client.client import Client
 from consumer.config.settings import Settings
 from consumer.dead_letters.error_records import read_error_records
 from consumer.errors import ConsumerError
-from consumer.results import InOrder, Lines, Result
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.programs import own_python
-from consumer.sources import Source
 from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology
 
@@ -146,7 +146,7 @@ class Demo:
         )
         async with opening as client:
             with (self.folder / "results.jsonl").open("w") as out:
-                results = await submit.run(client, sources, InOrder(Lines(out)), timeout_s=STOP_TIMEOUT_S * 5)
+                results = await submission.run(client, sources, InOrder(Lines(out)), timeout_s=STOP_TIMEOUT_S * 5)
         place = {source: index for index, source in enumerate(sources)}
         return sorted(results, key=lambda result: place[result.source])
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumer import submit
+from consumer.cli import submission
+from consumer.cli.arguments import MAX_SECONDS, decimal, whole
+from consumer.cli.submit_input import Source, read_sources
+from consumer.cli.submit_output import FORMATS, Format, InOrder, Lines, Result, done_before
 from consumer.client.client import WINDOW, Client
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
-from consumer.numbers import MAX_SECONDS, decimal, whole
-from consumer.results import FORMATS, Format, InOrder, Lines, Result, done_before
-from consumer.sources import Source, read_sources
 
 #: Each is a request in memory, here and in the queue; more at once make nothing faster.
 MAX_WINDOW = 100_000
@@ -87,7 +87,7 @@ def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Sour
 
 
 @contextmanager
-def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submit.Writer]:
+def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submission.Writer]:
     """In the order of the jobs; but what is resumed as it comes: what is held back would be lost to a kill."""
     if name is None:
         yield InOrder(Lines(sys.stdout, form))
@@ -102,7 +102,7 @@ def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submit.
 
 
 async def _submit(
-    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: submit.Writer
+    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: submission.Writer
 ) -> list[Result]:
     opening = Client.open(
         url,
@@ -113,4 +113,4 @@ async def _submit(
         window=arguments.window,
     )
     async with opening as client:
-        return await submit.run(client, sources, out, timeout_s=arguments.timeout, window=arguments.window)
+        return await submission.run(client, sources, out, timeout_s=arguments.timeout, window=arguments.window)

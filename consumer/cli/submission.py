@@ -13,13 +13,13 @@ from typing import Protocol
 
 from rich.console import Console
 
-from consumer.bars import Bars
+from consumer.cli.submit_input import Source
+from consumer.cli.submit_output import Result
+from consumer.cli.submit_progress import Bars
 from consumer.client.bounded import windowed
 from consumer.client.client import WINDOW, Client
 from consumer.client.exceptions import JobTooLargeError, UnreadableReplyError
 from consumer.job import Progress
-from consumer.results import Result
-from consumer.sources import Source
 
 #: Is told a job's index, its source's name, and how far it is.
 OnProgress = Callable[[int, str, Progress], None]

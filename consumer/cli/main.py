@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from consumer import cli_deadletters, cli_plan, cli_submit, cli_try, demo, secrecy, status
 from consumer._version import VERSION
+from consumer.cli import dead_letters as dead_letters_command
+from consumer.cli import demo, plan, process_hardening, status, submit, try_
 from consumer.config import loader
 from consumer.config.amqp_url import split_urls, vhost_of
 from consumer.config.settings import Settings
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = parser().parse_args(argv)
     log_format.install(arguments.log_level)
-    secrecy.hide_process()
+    process_hardening.hide_process()
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat what we say in our own words
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))
     # Each attempt to connect that fails is an error there; of ours the log tells some (link.py).
@@ -111,11 +112,11 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("try", help="run one job here, without RabbitMQ, and tell what happens")
     command.set_defaults(command=try_job)
-    cli_try.describe(command, _add_settings)
+    try_.describe(command, _add_settings)
 
     command = commands.add_parser("plan", help="how many slots and consumers a latency target needs")
     command.set_defaults(command=plan_slots)
-    cli_plan.describe(command, _add_settings)
+    plan.describe(command, _add_settings)
 
     command = commands.add_parser("check", help="find what would fail later, without changing anything")
     command.set_defaults(command=check)
@@ -125,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("submit", help="publish jobs and wait for their replies")
     command.set_defaults(command=submit_jobs)
-    cli_submit.describe(command, _add_settings)
+    submit.describe(command, _add_settings)
 
     _describe_gateway(commands)
 
@@ -135,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("dead-letters", help="look at what failed, try it again, or delete it")
     command.set_defaults(command=dead_letters)
-    cli_deadletters.describe(command, _add_settings)
+    dead_letters_command.describe(command, _add_settings)
 
     command = commands.add_parser("asyncapi", help="print the contract with producers as an AsyncAPI 3 document")
     command.set_defaults(command=publish_contract)
@@ -261,12 +262,12 @@ def _example(url: str, chosen: Settings) -> str:
 
 def try_job(arguments: argparse.Namespace) -> int:
     """`consumer try`."""
-    return run_async(cli_try.run(arguments, _settings(arguments)))
+    return run_async(try_.run(arguments, _settings(arguments)))
 
 
 def plan_slots(arguments: argparse.Namespace) -> int:
     """`consumer plan`."""
-    return cli_plan.run(arguments, _settings(arguments))
+    return plan.run(arguments, _settings(arguments))
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -301,7 +302,7 @@ def _known_url(chosen: Settings) -> str:
 def submit_jobs(arguments: argparse.Namespace) -> int:
     """`consumer submit`."""
     chosen = _settings(arguments)
-    return run_async(cli_submit.run(arguments, chosen, lambda: _known_url(chosen)))
+    return run_async(submit.run(arguments, chosen, lambda: _known_url(chosen)))
 
 
 def show_status(arguments: argparse.Namespace) -> int:
@@ -317,7 +318,7 @@ def show_status(arguments: argparse.Namespace) -> int:
 def dead_letters(arguments: argparse.Namespace) -> int:
     """`consumer dead-letters`."""
     chosen = _settings(arguments)
-    return run_async(cli_deadletters.run(arguments, chosen, _known_url(chosen)))
+    return run_async(dead_letters_command.run(arguments, chosen, _known_url(chosen)))
 
 
 def publish_contract(arguments: argparse.Namespace) -> int:

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from consumer.cli.arguments import whole
+from consumer.cli.submit_input import read_sources
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
-from consumer.numbers import whole
 from consumer.service.dry_run import attempt
-from consumer.sources import read_sources
 
 #: Of each job; more is a slip of the finger.
 MAX_REPEAT = 1_000_000

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from consumer.cli_deadletters_act import purge, replay
-from consumer.cli_deadletters_look import list_letters, say, show_letter
+from consumer.cli.arguments import refusal, whole
+from consumer.cli.dead_letters_change import purge, replay
+from consumer.cli.dead_letters_show import list_letters, say, show_letter
 from consumer.config.settings import Settings
 from consumer.dead_letters.model import read_age
 from consumer.dead_letters.operations import Place
 from consumer.job import ErrorCode
-from consumer.numbers import refusal, whole
 
 #: RabbitMQ's words; `maxlen` does not occur with our own queues.
 REASONS = ("rejected", "expired", "delivery_limit", "maxlen")

@@ -28,13 +28,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from consumer.cli.arguments import decimal
 from consumer.config.settings import Settings
 from consumer.dead_letters import operations
 from consumer.dead_letters.model import show_age
 from consumer.dead_letters.operations import Place
 from consumer.errors import BrokerRefusedError, ConsumerError
 from consumer.escaping import escaped
-from consumer.numbers import decimal
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
 from consumer.rabbitmq.console import Console
 from consumer.rabbitmq.management import RefusedError, api
