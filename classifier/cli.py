@@ -17,7 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from classifier import datasets, jobsfile, model, trust
+from classifier import datasets, jobs_file, model, trust
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.folder import is_name, models_folder
@@ -88,7 +88,7 @@ def _predict(given: argparse.Namespace) -> None:
         _describe(given.file, data)
         _say(*map(json.dumps, answers))
         return
-    entries = jobsfile.read(given.file)
+    entries = jobs_file.read(given.file)
     faults = 0
     for place, job, fault in entries:
         wrong = f"{place} {fault}"
@@ -216,7 +216,7 @@ class _Version(argparse.Action):
     """Prints the version and ends; it is looked up only then, as reading it costs milliseconds."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from classifier.release import found  # noqa: PLC0415 - see above
+        from classifier._version import found  # noqa: PLC0415 - see above
 
         _say(f"{parser.prog} {found()}")
         parser.exit()

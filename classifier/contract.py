@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from io import FileIO
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from classifier.resultjson import encoded
+from classifier.result_json import encoded
 
 _STDOUT = 1
 #: Where a function keeps its form for many jobs; of one that `batch` declares it is the function itself.

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier import datasets, jobsfile, report
+from classifier import datasets, jobs_file, report
 from classifier.errors import RefusedError
 
 MODULES = (
     "classifier.arrays",
     "classifier.datasets",
     "classifier.formats",
-    "classifier.jobsfile",
+    "classifier.jobs_file",
     "classifier.layout",
     "classifier.tables",
     "classifier.textfile",
@@ -56,7 +56,7 @@ def _signals(path: Path, *, required: bool) -> str:
 
 def _jobs(path: Path) -> str:
     try:
-        entries = jobsfile.read(path)
+        entries = jobs_file.read(path)
     except RefusedError as refused:
         return _refused(str(refused))
     assert all((entry.job is None) == bool(entry.fault) for entry in entries)

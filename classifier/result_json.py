@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-from classifier.jsontypes import NotJsonError, Pairs, converted
+from classifier.json_types import NotJsonError, Pairs, converted
 
 #: Levels of lists and dicts. The consumer's parser reads 201; the reply is one of them, and a leaf another.
 MAX_DEPTH: Final = 199
