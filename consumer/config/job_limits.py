@@ -52,7 +52,7 @@ class Limits:
         return self.max_cpu_s or CPU_PER_RUN_TIME * self.timeout_s
 
     def bounds(self, *, jobs: int = 1) -> dict[str, int | None]:
-        """What the kernel is to enforce on each process, as classifier/process.py takes it.
+        """What the kernel is to enforce on each process, as classifier/child/confinement.py takes it.
 
         CPU time only where the process runs one job and ends: the kernel counts from its birth.
         """

@@ -2,7 +2,7 @@
 
 `start` returns once the import is done, or raises with what Python said: a classifier that does not load stops
 the service, and not job by job. What it can do beyond that is forker.py's. The other side is
-`classifier/forkserver.py`.
+`classifier/child/fork_server.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ForkServer(Forker):
         """
         batched = ["--batch"] if batch else []
         argv = own_python.command(
-            "classifier.forkserver", target, *batched, path=own_python.user_path(environment)
+            "classifier.child.fork_server", target, *batched, path=own_python.user_path(environment)
         )
         passed = own_python.without_path(environment)
         server = await cls.started(argv, passed, complaint=f"the classifier {target} cannot be loaded")

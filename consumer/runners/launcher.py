@@ -1,7 +1,7 @@
 """One slot's launcher: the process that starts the slot's programs, and with each ends all that it left behind.
 
 Started with the slot's first job, and anew if a job has killed it. The other side, and why the consumer does not
-start programs itself, is `classifier/launcher.py`.
+start programs itself, is `classifier/child/launcher.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from consumer.runners.procfs import Process, descendants
 from consumer.runners.programs import own_python
 
 #: Neither the user's folders nor what `site` would add.
-_ARGV = own_python.command("classifier.launcher", flags=("-I", "-S"))
+_ARGV = own_python.command("classifier.child.launcher", flags=("-I", "-S"))
 
 
 class Launcher:

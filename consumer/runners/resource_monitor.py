@@ -1,6 +1,6 @@
 """Looks at what each running job takes, several times a second, and kills the job that takes too much.
 
-What a process may take for itself the kernel bounds (classifier/process.py); what all processes of a job take
+What a process may take for itself the kernel bounds (classifier/child/confinement.py); what all processes of a job take
 together, and what a warm worker takes for one of its jobs, is only seen from outside. A job that is over before we
 look costs nothing. How much is too much is decided in limits.py.
 """

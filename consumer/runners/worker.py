@@ -1,7 +1,7 @@
 """One warm worker as the consumer sees it: a forked process that is handed one job at a time, or one batch.
 
 It is fit for another job after a run that it has ended itself; after any other it is brought to an end. The
-worker's own side is `classifier/worker.py`.
+worker's own side is `classifier/child/worker.py`.
 """
 
 from __future__ import annotations

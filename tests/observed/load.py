@@ -91,7 +91,9 @@ class Load:
     def _fork_server(self) -> int:
         """Find the youngest: after a reload the one before it ends with its last job."""
         children = _children(self.running.process.pid)
-        return [pid for pid in children if "classifier.forkserver" in Path(f"/proc/{pid}/cmdline").read_text()][-1]
+        return [
+            pid for pid in children if "classifier.child.fork_server" in Path(f"/proc/{pid}/cmdline").read_text()
+        ][-1]
 
     def kill_fork_server(self) -> None:
         os.kill(self._fork_server(), signal.SIGKILL)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from classifier import contract, usermodule
+from classifier import contract
+from classifier.child import user_module
 
 
 class Loaded(NamedTuple):
@@ -42,7 +43,7 @@ def load(target: str) -> Loaded:
 def find(target: str) -> Loaded:
     """Do as `load`, without `preload()`: for a process that runs one job."""
     module_name, _, name = target.partition(":")
-    module = usermodule.imported(module_name, name)
+    module = user_module.imported(module_name, name)
     function = getattr(module, name)
     refuse_unfit(target, function)
     home, hook = _hook(module, function)

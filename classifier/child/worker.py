@@ -24,9 +24,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, NamedTuple, NoReturn
 
-from classifier import contract, descriptors, ending, process, randomness
-from classifier.descriptors import Opened
-from classifier.loading import Loaded
+from classifier import contract
+from classifier.child import confinement, descriptors, ending, randomness
+from classifier.child.descriptors import Opened
+from classifier.child.loading import Loaded
 
 #: os.EX_SOFTWARE: an exception in this file, never one of the user's.
 EXIT_BUG: Final = 70
@@ -115,10 +116,10 @@ def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
     """Turn the fork into a process that looks started by itself; return the pipe that jobs come by."""
     server = os.getppid()
     os.setsid()
-    process.die_with(server)
-    process.adopt_orphans()
+    confinement.die_with(server)
+    confinement.adopt_orphans()
     _be_another_process()
-    process.confine(bounds)
+    confinement.confine(bounds)
     return _take_pipes(pipes)
 
 
@@ -135,7 +136,7 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # gone, closed by the user, or never there
             stream.flush()
-    process.flush_c_stdio()
+    confinement.flush_c_stdio()
 
 
 def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
@@ -163,7 +164,7 @@ def _run(function: contract.Function, job: dict[str, Any], retirement: Retiremen
     _enter(os.path.dirname(path), job["environment"])  # noqa: PTH120 - a Path would cost more than chdir
     contract.write(f"BEGIN: {job_id}")
     last = contract.answer(function, path)
-    process.flush_c_stdio()
+    confinement.flush_c_stdio()
     reason = retirement.reason()
     retire = [f"RETIRE: {reason}"] if reason else []
     contract.write(*last, *retire, f"END: {job_id}")
@@ -176,7 +177,7 @@ def _run_batch(function: contract.BatchFunction, order: dict[str, Any], retireme
     _enter(folder, order["environment"])
     contract.write(f"BEGIN: {token}")
     last = contract.answers(function, paths, [contract.Context(*job) for job in order["jobs"]])
-    process.flush_c_stdio()
+    confinement.flush_c_stdio()
     reason = retirement.reason()
     retire = [f"RETIRE: {reason}"] if reason else []
     contract.write(f"ANSWERS: {token}", *last, *retire, f"END: {token}")
@@ -199,7 +200,7 @@ class Retirement:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._threads = set(threading.enumerate())  # those of `on_worker_start` stay
-        self._has_children = process.has_children()
+        self._has_children = confinement.has_children()
 
     def begin(self) -> None:
         """A job begins."""
@@ -209,9 +210,9 @@ class Retirement:
         """Why not: what the run left behind may print, compute or hold memory while the next one runs."""
         if threads := [thread.name for thread in threading.enumerate() if thread not in self._threads]:
             return f"the classifier left a thread running: {', '.join(threads)}"
-        if process.has_children() and not self._has_children:
+        if confinement.has_children() and not self._has_children:
             return "the classifier left a process running"
-        if not process.has_room_for_descriptors():
+        if not confinement.has_room_for_descriptors():
             return "the classifier left too many descriptors open"
         return self._memory.excess()
 

@@ -1,6 +1,6 @@
 """Start programs for one slot, one after another, and end all that a program left behind. Standard library only.
 
-`python -m classifier.launcher` with a socket as stdin, as `classifier/forking.py` describes it. An order is
+`python -m classifier.child.launcher` with a socket as stdin, as `classifier/child/forking.py` describes it. An order is
 `{"argv", "cwd", "environment", "bounds"}`. Why a process of its own, not the consumer: a program's child may leave
 its group and its session, and then only its nearest living subreaper gets it when its parent ends. The consumer
 runs many jobs and could not tell whose it was; here everybody belongs to the one job.
@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import Final, NoReturn
 
-from classifier import forking, process
+from classifier.child import confinement, forking
 
 #: As a shell has it where a program cannot be started; nobody sees it, the reason goes another way.
 _EXIT_NOT_STARTED: Final = 127
@@ -55,13 +55,13 @@ class Launcher(forking.Server):
 def _become(order: forking.Order, pipes: list[int]) -> NoReturn:
     launcher = os.getppid()
     os.setsid()
-    process.die_with(launcher)
+    confinement.die_with(launcher)
     for number, pipe in enumerate(pipes, start=1):
         os.dup2(pipe, number)
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and exec would pass it on
         signal.signal(ignored, signal.SIG_DFL)
     os.chdir(order["cwd"])
-    process.confine(order["bounds"])
+    confinement.confine(order["bounds"])
     os.execve(order["argv"][0], order["argv"], order["environment"])  # noqa: S606 - no shell, on purpose
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from classifier import process
-from classifier.descriptors import Opened
+from classifier.child import confinement
+from classifier.child.descriptors import Opened
 
 #: Of /proc/self/maps: from, to, rights, offset, device, inode, path. Only what is shared and can be written to.
 _SHARED: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) .w.s [0-9a-f]+ \S+ \d+ *(.*)")
@@ -24,7 +24,7 @@ _NAMELESS: Final = "/dev/zero (deleted)"
 
 def found(opened: Sequence[Opened]) -> list[str]:
     """Describe what workers share, but for what is `opened` already, by its path."""
-    return [*_memory(opened), *map(_process, sorted(process.children()))]
+    return [*_memory(opened), *map(_process, sorted(confinement.children()))]
 
 
 def _memory(opened: Sequence[Opened]) -> list[str]:

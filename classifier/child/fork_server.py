@@ -1,7 +1,7 @@
 """Import the classifier once, then fork workers on request. Standard library only around the user's import.
 
-`python -m classifier.forkserver package.module:function [--batch]`, with a socket as stdin, as
-`classifier/forking.py` describes it; with `--batch` the function must have declared that it takes one.
+`python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin, as
+`classifier/child/forking.py` describes it; with `--batch` the function must have declared that it takes one.
 `{"ready": threads, "opened": [...]}` says that the import is done, how many threads it has left, and which
 descriptors and what else workers share (`descriptors.py`, `sharedstate.py`), each as `[what, is_reopened]`. An
 order is `{"max_growth", "bounds"}`, its pipes are stdin, stdout and stderr.
@@ -15,16 +15,8 @@ import gc
 import sys
 from typing import Final, NoReturn
 
-from classifier import (
-    contract,
-    descriptors,
-    ending,
-    forking,
-    loading,
-    randomness,
-    sharedstate,
-    worker,
-)
+from classifier import contract
+from classifier.child import descriptors, ending, forking, loading, randomness, shared_state, worker
 
 #: Of either kind: as many as a message to the consumer can hold, and more than anybody reads.
 _MOST_OPENED: Final = 20
@@ -50,7 +42,7 @@ def main(target: str, *, batch: bool) -> None:
     ending.prepare()
     opened = descriptors.opened_since(before)
     reopened = [one for one in opened if one.is_reopened]
-    shared = [*(one.what for one in opened if not one.is_reopened), *sharedstate.found(opened)]
+    shared = [*(one.what for one in opened if not one.is_reopened), *shared_state.found(opened)]
     inherited = worker.Inherited(reopened, randomness.generators(target.partition(":")[0]))
     gc.freeze()  # a collection in a worker would write to every page that holds an object, and so copy it
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
-from classifier import process
+from classifier.child import confinement
 
 Order: TypeAlias = dict[str, Any]
 Become: TypeAlias = Callable[[Order, list[int]], NoReturn]
@@ -99,7 +99,7 @@ class Server:
         win. Returns their CPU seconds.
         """
         cpu_s = 0.0
-        while strangers := process.children() - self._forked:
+        while strangers := confinement.children() - self._forked:
             for pid in strangers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -124,10 +124,10 @@ def serve(server: Server, **facts: object) -> None:
 
     `facts` go with the word that we are ready.
     """
-    process.outlive_parent()  # from here on the socket's end tells us, and the children's children end with them
-    process.adopt_orphans()
+    confinement.outlive_parent()  # from here on the socket's end tells us, and the children's children end with them
+    confinement.adopt_orphans()
     try:
-        server.send({"ready": process.threads(), **facts})
+        server.send({"ready": confinement.threads(), **facts})
         server.serve()
     finally:
         server.end_all()
