@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from classifier.errors import RefusedError
-from classifier.textfile import FormatError, content_of, text_of
+from classifier.signals.text_file import FormatError, content_of, text_of
 
 LINE_SUFFIXES: Final = (".jsonl", ".ndjson")
 STDIN: Final = Path("-")

@@ -11,17 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier import datasets, jobs_file, report
+from classifier import jobs_file
 from classifier.errors import RefusedError
+from classifier.signals import datasets
+from classifier.training import report
 
 MODULES = (
-    "classifier.arrays",
-    "classifier.datasets",
-    "classifier.formats",
+    "classifier.signals.arrays",
+    "classifier.signals.datasets",
+    "classifier.signals.formats",
     "classifier.jobs_file",
-    "classifier.layout",
-    "classifier.tables",
-    "classifier.textfile",
+    "classifier.signals.layout",
+    "classifier.signals.tables",
+    "classifier.signals.text_file",
 )
 SUFFIXES = (".csv", ".tsv", ".ts", ".npz", ".json", ".jsonl")
 

@@ -20,7 +20,7 @@ import pytest
 from fakes import never, runs_async
 from standins import STANDINS_FIRST
 
-from classifier import model, trust
+from classifier.models import model, trust
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Failed, Job, Request, Succeeded

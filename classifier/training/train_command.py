@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from classifier import datasets, estimators, model, report, train, trust
-from classifier.datasets import DataSet
 from classifier.errors import RefusedError
-from classifier.features import extract_all
-from classifier.model import Manifest, Training
-from classifier.train import Evaluation, Fitted
+from classifier.models import estimators, model, trust
+from classifier.models.model import Manifest, Training
+from classifier.signals import datasets
+from classifier.signals.datasets import DataSet
+from classifier.signals.features import extract_all
+from classifier.training import report, train
+from classifier.training.train import Evaluation, Fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def _trusted(wanted: Wanted) -> str:
 
 
 def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
-    from classifier import plot  # noqa: PLC0415 - matplotlib is optional
+    from classifier.training import plot  # noqa: PLC0415 - matplotlib is optional
 
     try:
         plot.save(path, evaluation, test)
@@ -159,7 +161,7 @@ def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
 
 
 def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
-    from classifier import conversion  # noqa: PLC0415 - skl2onnx is optional
+    from classifier.models import conversion  # noqa: PLC0415 - skl2onnx is optional
 
     path = model.onnx_beside(wanted.out)
     try:
@@ -176,12 +178,12 @@ def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest)
 
 
 def _save_skops(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
-    from classifier import skopsfile  # noqa: PLC0415 - skops is optional
+    from classifier.models import skops_file  # noqa: PLC0415 - skops is optional
 
     path = model.skops_beside(wanted.out)
     try:
-        body = skopsfile.proven(fitted.estimator, extract_all(test.signals))
-    except skopsfile.SkopsError as impossible:
+        body = skops_file.proven(fitted.estimator, extract_all(test.signals))
+    except skops_file.SkopsError as impossible:
         raise RefusedError(f"no skops, {wanted.out} is kept and will be served: the model {impossible}") from None
     with _written(path):
         manifest = estimators.save_form(path, estimators.SKOPS, body, pickled, wanted.pins)

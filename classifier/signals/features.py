@@ -16,7 +16,7 @@ import numpy as np
 from numpy import fft  # by name: numpy would import it at its first use, in every forked worker again
 from numpy.typing import NDArray
 
-from classifier.waveform import BANDS, FLOOR, FRACTIONS, SEGMENTS, Part, Vector, Waveform, waveform
+from classifier.signals.waveform import BANDS, FLOOR, FRACTIONS, SEGMENTS, Part, Vector, Waveform, waveform
 
 Features: TypeAlias = NDArray[np.float32]
 

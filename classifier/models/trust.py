@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from classifier import wholefile
-from classifier.model import ModelError
+from classifier.models import whole_file
+from classifier.models.model import ModelError
 
 VARIABLE: Final = "CONSUMER_TRUSTED_MODELS"
 SUFFIX: Final = ".trusted"
@@ -154,7 +154,7 @@ def _change(pins: Path, *, forgotten: Collection[str] = (), added: Collection[st
         pins.parent.mkdir(parents=True, exist_ok=True)
         with _locked(pins.parent):
             kept = [line for line in _lines(pins) if line not in added and not _is_of(line, forgotten)]
-            wholefile.write(pins, "".join(f"{line}\n" for line in [*kept, *added]).encode())
+            whole_file.write(pins, "".join(f"{line}\n" for line in [*kept, *added]).encode())
     except OSError as unwritable:
         raise ModelError(f"cannot write the pins of trusted models, {pins}: {unwritable.strerror}") from None
 

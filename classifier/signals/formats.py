@@ -17,9 +17,18 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.layout import Layout, layout
-from classifier.tables import NAMES, ONE_CELL_EACH, Table, is_list, is_missing, looks_like_thousands, number, parse
-from classifier.textfile import FormatError, Line, content_of, lines_of, text_of
+from classifier.signals.layout import Layout, layout
+from classifier.signals.tables import (
+    NAMES,
+    ONE_CELL_EACH,
+    Table,
+    is_list,
+    is_missing,
+    looks_like_thousands,
+    number,
+    parse,
+)
+from classifier.signals.text_file import FormatError, Line, content_of, lines_of, text_of
 
 # A guess at what is missing would be a guess at the label.
 _FILL_GAPS: Final = "fill missing samples before, or leave the signal out"

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from classifier import headers, indexes
-from classifier.headers import LABEL, is_label_name
-from classifier.indexes import DROP
-from classifier.tables import (
+from classifier.signals import headers, indexes
+from classifier.signals.headers import LABEL, is_label_name
+from classifier.signals.indexes import DROP
+from classifier.signals.tables import (
     ONE_CELL_EACH,
     Record,
     Table,
@@ -25,7 +25,7 @@ from classifier.tables import (
     number,
     paired_integers,
 )
-from classifier.textfile import FormatError
+from classifier.signals.text_file import FormatError
 
 _LABEL_CODES: Final = re.compile(
     r"(labels?|class|target|category)[ _.-]?(ids?|codes?|idx|index|num|number|no|enc|encoded|int|names?|str|text)"

@@ -19,9 +19,9 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from classifier.datasets import DataError, DataSet, in_order
-from classifier.estimators import Estimator
-from classifier.features import Features, extract_all
+from classifier.models.estimators import Estimator
+from classifier.signals.datasets import DataError, DataSet, in_order
+from classifier.signals.features import Features, extract_all
 
 HOLD_OUT: Final = 0.25
 SEED: Final = 0

@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.datasets import DataSet
+from classifier.signals.datasets import DataSet
 
 SAMPLING_HZ: Final = 1000.0
 MAINS_HZ: Final = 50.0

@@ -14,9 +14,9 @@ from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
-from classifier import arrays, formats
-from classifier.signals import Signal, SignalError, checked_array
-from classifier.textfile import FormatError
+from classifier.signals import arrays, formats
+from classifier.signals.signals import Signal, SignalError, checked_array
+from classifier.signals.text_file import FormatError
 
 _Function = TypeVar("_Function")
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
-from classifier.datasets import DataSet
-from classifier.signals import Signal
-from classifier.train import Evaluation
+from classifier.signals.datasets import DataSet
+from classifier.signals.signals import Signal
+from classifier.training.train import Evaluation
 
 _DARK_FROM: Final = 0.55  # of the row's signals: from here on the colour map is too dark for black digits
 _SHORT_NAME: Final = 3

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from classifier.textfile import FormatError, Line, lines_of
+from classifier.signals.text_file import FormatError, Line, lines_of
 
 NAMES: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "blanks"}
 #: Cells that say "no value here" in the words of common programs.

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from classifier.tables import Record, number
-from classifier.textfile import FormatError
+from classifier.signals.tables import Record, number
+from classifier.signals.text_file import FormatError
 
 _INDEXES: Final = frozenset(
     {"", "id", "ids", "idx", "index", "row", "rows", "rowid", "row number", "row_number", "rownames", "nr", "nr."}

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from classifier import model
 from classifier.contract import JobError
+from classifier.models import model
 
 DEFAULT: Final = "default"
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.formats import Reading, Row, Samples, without_padding
-from classifier.textfile import FormatError, content_of
+from classifier.signals.formats import Reading, Row, Samples, without_padding
+from classifier.signals.text_file import FormatError, content_of
 
 _SAVE: Final = "save `labels` with `signals` (2-D, NaN-padded), or with `values` and `lengths`; no objects"
 _NPY: Final = b"\x93NUMPY"

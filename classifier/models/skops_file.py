@@ -17,8 +17,8 @@ from typing import Final, cast
 import numpy as np
 import skops.io
 
-from classifier.estimators import Estimator
-from classifier.features import Features
+from classifier.models.estimators import Estimator
+from classifier.signals.features import Features
 
 #: What a forest is made of, each in the form ("loader") that skops writes it in. To serve other estimators, add
 #: what `UntrustedTypesError` names for them, once you know that constructing it runs nothing but itself.

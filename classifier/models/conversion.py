@@ -13,8 +13,8 @@ import numpy as np
 import skl2onnx
 from skl2onnx.common.data_types import FloatTensorType
 
-from classifier.estimators import INPUT, Estimator, OnnxEstimator, Probabilities
-from classifier.features import Features
+from classifier.models.estimators import INPUT, Estimator, OnnxEstimator, Probabilities
+from classifier.signals.features import Features
 
 # Of 2021: any ONNX Runtime that runs beside numpy 2 knows it.
 _OPERATOR_SET: Final = 15

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from classifier import indexes
-from classifier.tables import Record, Table, is_list, is_missing, looks_like_thousands, number
-from classifier.textfile import FormatError
+from classifier.signals import indexes
+from classifier.signals.tables import Record, Table, is_list, is_missing, looks_like_thousands, number
+from classifier.signals.text_file import FormatError
 
 LABEL: Final = "label"
 _LABELS: Final = frozenset(

@@ -23,9 +23,9 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import model, trust, wholefile
-from classifier.features import Features
-from classifier.model import Manifest, ModelError, Training
+from classifier.models import model, trust, whole_file
+from classifier.models.model import Manifest, ModelError, Training
+from classifier.signals.features import Features
 
 PICKLE: Final = "pickle"
 ONNX: Final = "onnx"
@@ -155,7 +155,7 @@ def _content(path: Path, manifest: Manifest, body: bytes) -> bytes:
 
 def _write(path: Path, content: bytes, pins: Path | None) -> None:
     with trust.replacing(path, content, pins) if pins else nullcontext():
-        wholefile.write(path, content)
+        whole_file.write(path, content)
 
 
 def _remove(outdated: list[Path], pins: Path | None) -> None:
@@ -209,15 +209,15 @@ def _from_skops(path: Path, manifest: Manifest, body: bytes) -> Estimator:
     _check_origin(path, manifest)
     _check_scikit_learn(path, manifest)
     try:
-        from classifier import skopsfile  # noqa: PLC0415 - optional, and only where a model is skops
+        from classifier.models import skops_file  # noqa: PLC0415 - optional, and only where a model is skops
 
-        return skopsfile.load(body, most=model.largest())
+        return skops_file.load(body, most=model.largest())
     except ImportError:
         raise ModelError(
             f"{path} is of the kind skops, which needs skops: pip install 'rabbitmq-classifier[skops]', "
             "or remove the file to have the pickle served"
         ) from None
-    except skopsfile.SkopsError as refused:
+    except skops_file.SkopsError as refused:
         raise ModelError(f"{path} {refused}") from refused
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from classifier.datasets import DataSet
-from classifier.model import Manifest
+from classifier.models.model import Manifest
+from classifier.signals.datasets import DataSet
 
 if TYPE_CHECKING:
     # Only the types: train imports scikit-learn, which describing a model does not need.
-    from classifier.train import ClassFigures, Evaluation, Fitted
+    from classifier.training.train import ClassFigures, Evaluation, Fitted
 
 _SHORT_NAME: Final = 3
 _FIGURE_WIDTH: Final = 11

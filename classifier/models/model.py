@@ -21,9 +21,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from classifier import wholefile
 from classifier.contract import LoadError
-from classifier.features import FEATURE_NAMES
+from classifier.models import whole_file
+from classifier.signals.features import FEATURE_NAMES
 
 SUFFIX: Final = ".model"
 ONNX_SUFFIX: Final = ".onnx.model"
@@ -120,7 +120,7 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ModelError: there is no such file, or it is not a model of this format.
     """
-    with _readable(path), wholefile.opened(path) as file:
+    with _readable(path), whole_file.opened(path) as file:
         return _read_head(path, file)
 
 
@@ -131,7 +131,7 @@ def content_of(path: Path) -> bytes:
         ModelError: there is no such file in the folder, or it is too large.
     """
     with _readable(path):
-        return wholefile.read(path, most=largest())
+        return whole_file.read(path, most=largest())
 
 
 def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
@@ -180,9 +180,9 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as unreadable:
         raise ModelError(f"cannot read the model {path}: {unreadable.strerror}") from None
-    except wholefile.TooLargeError as large:
+    except whole_file.TooLargeError as large:
         raise _too_large(path, str(large)) from None
-    except wholefile.UnfitError as unfit:
+    except whole_file.UnfitError as unfit:
         raise ModelError(f"{path} {unfit}") from None
 
 
