@@ -26,10 +26,11 @@ run: $(VENV)/.installed broker ## a consumer in the foreground, with a private R
 test: $(VENV)/.installed-test test-packages ## all tests, on private RabbitMQ nodes
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.installed-test ## lint, format, types
+check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a change of settings, commands, metrics or codes
 	$(BIN)/python docs/reference.py

@@ -1,8 +1,8 @@
 """Jobs in a JSON file (one job) or a JSON lines file (a job per line), each with its place.
 
 `.jsonl` and `.ndjson` always hold a job per line; so does anything else that is not one JSON value but has such
-values in its lines. Lines end with a line feed alone: U+2028 and its like may stand in a text. consumer/cli/submit_input.py
-follows the same rules without looking into the jobs, which it sends as they stand.
+values in its lines. Lines end with a line feed alone: U+2028 and its like may stand in a text.
+consumer/cli/submit_input.py follows the same rules without looking into the jobs, which it sends as they stand.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from classifier.child import confinement
 Order: TypeAlias = dict[str, Any]
 Become: TypeAlias = Callable[[Order, list[int]], NoReturn]
 
-#: A command line and an environment of the usual size; the consumer sends no more (consumer/runners/fork_client.py).
+#: A command line and an environment of the usual size; consumer/runners/fork_client.py sends no more.
 _LONGEST_REQUEST: Final = 131_072
 _PIPES: Final = 3
 
@@ -124,7 +124,7 @@ def serve(server: Server, **facts: object) -> None:
 
     `facts` go with the word that we are ready.
     """
-    confinement.outlive_parent()  # from here on the socket's end tells us, and the children's children end with them
+    confinement.outlive_parent()  # from here on the socket's end ends us, and the children's children with them
     confinement.adopt_orphans()
     try:
         server.send({"ready": confinement.threads(), **facts})

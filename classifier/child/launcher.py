@@ -1,7 +1,9 @@
 """Start programs for one slot, one after another, and end all that a program left behind. Standard library only.
 
-`python -m classifier.child.launcher` with a socket as stdin, as `classifier/child/forking.py` describes it. An order is
-`{"argv", "cwd", "environment", "bounds"}`. Why a process of its own, not the consumer: a program's child may leave
+`python -m classifier.child.launcher` with a socket as stdin (`classifier/child/forking.py` describes it). An
+order is `{"argv", "cwd", "environment", "bounds"}`.
+
+Why a process of its own, not the consumer: a program's child may leave
 its group and its session, and then only its nearest living subreaper gets it when its parent ends. The consumer
 runs many jobs and could not tell whose it was; here everybody belongs to the one job.
 

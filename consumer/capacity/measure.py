@@ -17,7 +17,6 @@ from consumer.capacity.plan import SHARES
 from consumer.capacity.queueing import quantile
 from consumer.capacity.report import show_bytes, show_s
 from consumer.capacity.service_times import Memory, Times
-from consumer.cli.submit_input import Source
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
@@ -29,14 +28,14 @@ from consumer.service.dry_run import read
 
 
 async def measure(
-    sources: Sequence[Source], repeat: int, settings: Settings, tell: Callable[[str], None]
+    bodies: Sequence[bytes], repeat: int, settings: Settings, tell: Callable[[str], None]
 ) -> tuple[Times, int]:
     """Run every job so many times; return the times of the runs that succeeded, and how many did not.
 
     Raises:
         ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.
     """
-    jobs = [read(source.body, settings)[1] for source in sources]
+    jobs = [read(body, settings)[1] for body in bodies]
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
             tell(f"runs         {runner.description}")

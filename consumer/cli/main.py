@@ -146,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
     _add_settings(command)
 
     command = commands.add_parser("local-broker", help="a private RabbitMQ node in this folder")
-    command.set_defaults(command=local_broker)
+    command.set_defaults(command=private_node)
     command.add_argument("action", choices=("up", "down", "status"), help="start it, stop it, say where it is")
     command.add_argument("--data", type=Path, default=DEFAULT_DIR, help="its folder; default: .local-broker")
 
@@ -340,7 +340,7 @@ def _write_schemas(folder: Path) -> None:
         raise ConfigurationError(f"{error.filename} cannot be written: {error.strerror}") from None
 
 
-def local_broker(arguments: argparse.Namespace) -> int:
+def private_node(arguments: argparse.Namespace) -> int:
     """`consumer local-broker`."""
     match arguments.action:
         case "up":

@@ -62,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What a run's processes have at one moment, or have taken until then, measured by consumer/runners/resource_monitor.py."""
+    """What a run's processes have at one moment, or have taken until then (runners/resource_monitor.py)."""
 
     memory_bytes: int = 0
     cpu_s: float = 0.0

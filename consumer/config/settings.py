@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -36,7 +36,6 @@ from consumer.config.job_limits import (
     STDERR_TAIL_BYTES,
     Limits,
 )
-from consumer.telemetry.log_format import LogFormat
 from consumer.wire.topology import Topology
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
@@ -49,6 +48,9 @@ SETTLING_S = 60.0
 RUNS_OF_A_BATCH = 4
 #: An exbibyte: the sum of several still fits into the kernel's 64 bits.
 MAX_NUMBER = 2**60
+
+
+LogFormat = Literal["text", "json"]
 
 
 def _list_from_json(value: object) -> object:

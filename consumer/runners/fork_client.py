@@ -1,8 +1,8 @@
 """Our side of a process that forks others for us: `fork`, `reap`, and the end of all that it has forked.
 
 What is forked is a `Child` like any other, but that another process is its parent. When the socket to that one is
-closed, or it dies, all its children end with it. The other side is `classifier/child/forking.py`, where the messages are
-described.
+closed, or it dies, all its children end with it. `classifier/child/forking.py` is the other side and
+describes the messages.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Forker:
 
     @classmethod
     async def started(cls, argv: Sequence[str], environment: Mapping[str, str], *, complaint: str) -> Self:
-        """Start a program that serves as classifier/child/forking.py does, and wait until it says that it is ready.
+        """Start a program that serves as classifier/child/forking.py does, and wait until it is ready.
 
         Raises:
             ConfigurationError: it cannot be started, or ends before; `complaint`, why, and what it printed.

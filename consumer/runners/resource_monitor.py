@@ -1,8 +1,8 @@
 """Looks at what each running job takes, several times a second, and kills the job that takes too much.
 
-What a process may take for itself the kernel bounds (classifier/child/confinement.py); what all processes of a job take
-together, and what a warm worker takes for one of its jobs, is only seen from outside. A job that is over before we
-look costs nothing. How much is too much is decided in limits.py.
+The kernel bounds what a process takes for itself (classifier/child/confinement.py). What all processes of a job
+take together, and what a warm worker takes for one of its jobs, can only be measured from outside. A job that ends
+before the first sample costs nothing. The limits are in config/job_limits.py.
 """
 
 from __future__ import annotations

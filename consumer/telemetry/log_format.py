@@ -11,10 +11,11 @@ import logging
 import sys
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
+from consumer.config.settings import LogFormat
 from consumer.escaping import escaped, escaped_lines
 from consumer.telemetry import log_context
 
@@ -22,7 +23,6 @@ TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 #: No message of ours comes near; a LOG: line may have 8192 characters, and each become ten when it is escaped.
 MAX_CHARACTERS = 10_000
 
-LogFormat = Literal["text", "json"]
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 

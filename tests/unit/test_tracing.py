@@ -322,7 +322,7 @@ async def test_the_service_is_who_the_environment_says(monkeypatch: pytest.Monke
 
 def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_imported() -> None:
     program = (
-        "import sys; from consumer import cli, spans\n"
+        "import sys; from consumer.cli import main; from consumer.telemetry import tracing as spans\n"
         "with spans.tracing('q', 'c', is_on=False) as tracer: assert tracer is spans.UNTRACED\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from consumer.runners.programs import interpreter
 
 #: The file that every process of ours runs first.
-START = Path(__file__).absolute().parents[1] / "rabbitmq_classifier.py"
+START = Path(__file__).absolute().parents[3] / "rabbitmq_classifier.py"
 PATH_VARIABLE = "PYTHONPATH"
 #: Of one folder: enough to recognise it, and to start renaming.
 NAMES_SHOWN = 5
