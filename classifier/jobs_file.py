@@ -22,7 +22,7 @@ STDIN: Final = Path("-")
 Job = dict[str, object]
 
 
-class Entry(NamedTuple):
+class JobEntry(NamedTuple):
     """A job, or what is wrong with it, and its place."""
 
     place: str
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     fault: str
 
 
-def read(path: Path) -> list[Entry]:
+def read(path: Path) -> list[JobEntry]:
     """Read all jobs of a file, or of standard input if it is called `-`.
 
     Raises:
@@ -67,7 +67,7 @@ def _file(path: Path) -> bytes:
     return path.read_bytes() if path.is_relative_to("/dev/fd") else content_of(path)
 
 
-def _one_or_lines(path: Path, content: bytes) -> Iterator[Entry]:
+def _one_or_lines(path: Path, content: bytes) -> Iterator[JobEntry]:
     if not content.strip():
         return
     whole = _entry(str(path), content)
@@ -78,22 +78,22 @@ def _one_or_lines(path: Path, content: bytes) -> Iterator[Entry]:
         yield whole
 
 
-def _lines(path: Path, content: bytes) -> Iterator[Entry]:
+def _lines(path: Path, content: bytes) -> Iterator[JobEntry]:
     for number, marked in enumerate(content.split(b"\n" if b"\n" in content else b"\r"), start=1):
         line = marked.removeprefix(b"\xef\xbb\xbf")  # where files were put together
         if line.strip():
             yield _entry(f"{path}, line {number}", line)
 
 
-def _entry(place: str, body: bytes) -> Entry:
+def _entry(place: str, body: bytes) -> JobEntry:
     try:
         job = json.loads(body.decode())
     except UnicodeDecodeError as wrong:
-        return Entry(place, None, f"is not UTF-8 text ({wrong.reason} at byte {wrong.start})")
+        return JobEntry(place, None, f"is not UTF-8 text ({wrong.reason} at byte {wrong.start})")
     except RecursionError:
-        return Entry(place, None, "is JSON nested too deeply: a job is an object of a few levels")
+        return JobEntry(place, None, "is JSON nested too deeply: a job is an object of a few levels")
     except ValueError as malformed:
-        return Entry(place, None, f"is neither JSON nor a data set by its name: {malformed}")
+        return JobEntry(place, None, f"is neither JSON nor a data set by its name: {malformed}")
     if not isinstance(job, dict):
-        return Entry(place, None, 'is not a job: {"signal": [numbers]} is one')
-    return Entry(place, job, "")
+        return JobEntry(place, None, 'is not a job: {"signal": [numbers]} is one')
+    return JobEntry(place, job, "")

@@ -24,7 +24,7 @@ from classifier.child import confinement, forking
 _EXIT_NOT_STARTED: Final = 127
 
 
-class Launcher(forking.Server):
+class ProgramForker(forking.Server):
     """Forks children that become programs. Mutable state besides: the pipe by which a child says it could not."""
 
     def __init__(self, channel: socket.socket) -> None:
@@ -69,7 +69,7 @@ def _become(order: forking.Order, pipes: list[int]) -> NoReturn:
 
 def main() -> None:
     """Serve."""
-    forking.serve(Launcher(forking.take_socket()))
+    forking.serve(ProgramForker(forking.take_socket()))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def serve(
         randomness.reseed(inherited.generators)
         hook = _Hook(loaded.on_worker_start)
         hook.try_now()
-        retirement = Retirement(Memory(max_growth))
+        retirement = Retirement(MemoryWatch(max_growth))
         function = loaded.function
         one, many = contract.form_for_one(function), contract.form_for_many(function)
         while line := jobs.readline():
@@ -197,7 +197,7 @@ def _enter(folder: str, environment: dict[str, str | None]) -> None:
 class Retirement:
     """Decides whether this process may run another job, by what it was before its first."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: MemoryWatch) -> None:
         self._memory = memory
         self._threads = set(threading.enumerate())  # those of `on_worker_start` stay
         self._has_children = confinement.has_children()
@@ -217,7 +217,7 @@ class Retirement:
         return self._memory.excess()
 
 
-class Memory:
+class MemoryWatch:
     """Watches the resident memory of this process against what it was at birth."""
 
     def __init__(self, max_growth: int) -> None:

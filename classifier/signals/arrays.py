@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.signals.formats import Reading, Row, Samples, without_padding
+from classifier.signals.formats import Reading, Samples, SignalRow, without_padding
 from classifier.signals.text_file import FormatError, content_of
 
 _SAVE: Final = "save `labels` with `signals` (2-D, NaN-padded), or with `values` and `lengths`; no objects"
@@ -29,12 +29,12 @@ def read_npz(path: Path, *, required: bool) -> Reading:
     arrays = _arrays(content_of(path))
     signals = _padded(arrays) if "signals" in arrays else _flat(arrays)
     if "labels" not in arrays and not required:
-        return Reading([Row(f"signal {at}", None, samples) for at, samples in enumerate(signals)], ())
+        return Reading([SignalRow(f"signal {at}", None, samples) for at, samples in enumerate(signals)], ())
     labels = _labels(_array(arrays, "labels"))
     if len(labels) != len(signals):
         raise FormatError("labels", f"{len(labels)} labels for {len(signals)} signals: one for each is needed")
     pairs = enumerate(zip(labels, signals, strict=True))
-    return Reading([Row(f"signal {at}", label, samples) for at, (label, samples) in pairs], ())
+    return Reading([SignalRow(f"signal {at}", label, samples) for at, (label, samples) in pairs], ())
 
 
 def write_npz(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:

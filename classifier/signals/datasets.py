@@ -144,7 +144,7 @@ def _for_suffix(path: Path, functions: dict[str, _Function]) -> _Function:
         raise DataError(f"{path}: the name must end in one of {', '.join(functions)}") from None
 
 
-def _labelled(row: formats.Row, label: str) -> str:
+def _labelled(row: formats.SignalRow, label: str) -> str:
     if not label:
         raise FormatError(row.place, "the label is empty: every signal needs one")
     if label.lower() in _NO_LABELS:
@@ -154,7 +154,7 @@ def _labelled(row: formats.Row, label: str) -> str:
     return label
 
 
-def _checked(row: formats.Row) -> Signal:
+def _checked(row: formats.SignalRow) -> Signal:
     try:
         return checked_array(row.samples)
     except SignalError as bad:

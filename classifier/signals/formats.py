@@ -28,7 +28,7 @@ from classifier.signals.tables import (
     number,
     parse,
 )
-from classifier.signals.text_file import FormatError, Line, content_of, lines_of, text_of
+from classifier.signals.text_file import FormatError, TextLine, content_of, lines_of, text_of
 
 # A guess at what is missing would be a guess at the label.
 _FILL_GAPS: Final = "fill missing samples before, or leave the signal out"
@@ -37,7 +37,7 @@ _LONGEST_SHOWN: Final = 60
 Samples: TypeAlias = NDArray[np.float64]
 
 
-class Row(NamedTuple):
+class SignalRow(NamedTuple):
     """One signal, not yet checked, and where in the file it is. Its label is None if the file has no labels."""
 
     place: str
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 class Reading(NamedTuple):
     """The rows of a file, and what had to be assumed about it."""
 
-    rows: list[Row]
+    rows: list[SignalRow]
     assumed: tuple[str, ...]
 
 
@@ -106,7 +106,7 @@ def write_csv(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> 
         writer.writerows([label, *_texts(signal)] for signal, label in zip(signals, labels, strict=True))
 
 
-def _directive(line: Line, *, required: bool) -> bool:
+def _directive(line: TextLine, *, required: bool) -> bool:
     """Return whether signals may still have labels after this line of a `.ts` header; refuse what is not read."""
     refused = {
         "@univariate false": "only univariate signals are read: choose one dimension",
@@ -126,7 +126,7 @@ def _directive(line: Line, *, required: bool) -> bool:
     return directive != "@classlabel false"
 
 
-def _ts_row(line: Line, *, labelled: bool) -> Row:
+def _ts_row(line: TextLine, *, labelled: bool) -> SignalRow:
     *dimensions, label = line.text.split(":") if labelled else (line.text, "")
     if len(dimensions) != 1:
         message = "one ':' is needed, between samples and label"
@@ -140,7 +140,7 @@ def _ts_row(line: Line, *, labelled: bool) -> Row:
             line.place, "time stamps are not read: resample the signals evenly and leave the stamps out"
         )
     samples = _numbers(line.place, dimensions[0].split(","), decimal_comma=False)
-    return Row(line.place, label.strip() if labelled else None, samples)
+    return SignalRow(line.place, label.strip() if labelled else None, samples)
 
 
 def _table(path: Path, usual: str, *, required: bool) -> Reading:
@@ -151,7 +151,7 @@ def _table(path: Path, usual: str, *, required: bool) -> Reading:
     return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 
 
-def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) -> Row:
+def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) -> SignalRow:
     samples = list(cells)
     label = None
     if found.label_at is not None:
@@ -162,7 +162,7 @@ def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) ->
         label = samples.pop(found.label_at)
     while samples and not samples[-1]:
         samples.pop()
-    return Row(place, label, without_padding(_numbers(place, samples, decimal_comma=table.decimal_comma)))
+    return SignalRow(place, label, without_padding(_numbers(place, samples, decimal_comma=table.decimal_comma)))
 
 
 def _assumed(table: Table, found: Layout, usual: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from classifier.signals.text_file import FormatError, Line, lines_of
+from classifier.signals.text_file import FormatError, TextLine, lines_of
 
 NAMES: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "blanks"}
 #: Cells that say "no value here" in the words of common programs.
@@ -126,7 +126,7 @@ def _bare(cell: str) -> str:
     return cell.strip().strip("\"'")
 
 
-def _cells(line: Line, delimiter: str) -> list[str]:
+def _cells(line: TextLine, delimiter: str) -> list[str]:
     text = line.text.strip().replace("\t", " ") if delimiter == " " else line.text
     try:
         (cells,) = csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -138,12 +138,12 @@ def _cells(line: Line, delimiter: str) -> list[str]:
     return cells
 
 
-def _delimiter_of(lines: Sequence[Line], usual: str) -> str:
+def _delimiter_of(lines: Sequence[TextLine], usual: str) -> str:
     others = [delimiter for delimiter in NAMES if delimiter != usual]
     return max([usual, *others], key=lambda delimiter: _score(lines, delimiter))  # the first of equals
 
 
-def _score(lines: Sequence[Line], delimiter: str) -> float:
+def _score(lines: Sequence[TextLine], delimiter: str) -> float:
     """Return the share of numbers among the cells; a cell that holds another separator counts twice."""
     numbers = cells = 0
     for line in lines:

@@ -43,7 +43,7 @@ class FormatError(ValueError):
         self.place = place
 
 
-class Line(NamedTuple):
+class TextLine(NamedTuple):
     """A line that is not blank, and its number in the file, from 1."""
 
     number: int
@@ -90,10 +90,10 @@ def text_of(content: bytes) -> tuple[str, str]:
     return text, encoding
 
 
-def lines_of(text: str) -> list[Line]:
+def lines_of(text: str) -> list[TextLine]:
     """Return the lines that hold something, with their numbers."""
     numbered = enumerate(re.split(r"\r\n|\n|\r", text), start=1)
-    return [Line(number, line) for number, line in numbered if line.strip()]
+    return [TextLine(number, line) for number, line in numbered if line.strip()]
 
 
 def _encoding_of(content: bytes) -> str:

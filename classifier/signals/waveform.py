@@ -1,7 +1,7 @@
 """A signal prepared once for all its features: scaled, cut, sorted. Nothing here loops over points.
 
 The arithmetic of some hundred points takes a microsecond, so what costs is calls. Whatever several features
-need is computed here once; what depends on the number of points alone is remembered (`Plan`); and of numpy
+need is computed here once; what depends on the number of points alone is remembered (`LengthPlan`); and of numpy
 only plain functions are used: `mean`, `std`, `median`, `quantile`, `pad` spend several times the work itself
 on their options. That makes a vector of features in a quarter of the time.
 """
@@ -36,7 +36,7 @@ _REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class LengthPlan:
     """What depends on the number of points alone.
 
     A quantile is at the sorted value `below` it, and `rest` of the way from there to the one `above`.
@@ -62,7 +62,7 @@ class Plan:
 class Part:
     """A stretch of a signal; `quantiles[0]` are those of its values, `quantiles[1]` those of its steps."""
 
-    plan: Plan
+    plan: LengthPlan
     values: Vector
     shape: Vector  # with mean 0 and deviation 1, or all 0 where there is none
     mean: float
@@ -120,7 +120,7 @@ def _part(values: Vector, steps: Vector) -> Part:
     return Part(plan, values, shape, mean, std, _quantiles(plan, values, steps))
 
 
-def _quantiles(plan: Plan, values: Vector, steps: Vector) -> Vector:
+def _quantiles(plan: LengthPlan, values: Vector, steps: Vector) -> Vector:
     """Linear quantiles at `FRACTIONS`, shape (2, 17): sorted once for all of them."""
     ordered = np.empty((2, values.size))
     ordered[0], ordered[1] = values, steps
@@ -145,18 +145,18 @@ def _segments(whole: Part) -> Vector:
     return segments
 
 
-def _plan(points: int) -> Plan:
+def _plan(points: int) -> LengthPlan:
     return _remembered_plan(points) if points <= _LONGEST_REMEMBERED else _new_plan(points)
 
 
-def _new_plan(points: int) -> Plan:
+def _new_plan(points: int) -> LengthPlan:
     place = FRACTIONS * (points - 1)
     below = place.astype(np.intp)
     repeats = 1 if points >= SEGMENTS else SEGMENTS
     starts = _equal_parts(points * repeats, SEGMENTS)
     transform = max(_SHORTEST_TRANSFORM, points)
     lines = transform // 2 + 1
-    return Plan(
+    return LengthPlan(
         below=below,
         above=np.minimum(below + 1, points - 1),
         rest=place - below,

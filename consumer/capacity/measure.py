@@ -16,7 +16,7 @@ from pathlib import Path
 from consumer.capacity.plan import SHARES
 from consumer.capacity.queueing import quantile
 from consumer.capacity.report import show_bytes, show_s
-from consumer.capacity.service_times import Memory, Times
+from consumer.capacity.service_times import MemoryUse, Times
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
@@ -60,7 +60,7 @@ async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> li
     return [await run(job) for _ in range(repeat) for job in jobs]
 
 
-def _memory(runner: Runner) -> Memory | None:
+def _memory(runner: Runner) -> MemoryUse | None:
     """Of warm workers: what one more would take is what it shares with nobody. A program has ended by now."""
     if not isinstance(runner, WarmRunner):
         return None
@@ -72,7 +72,7 @@ def _memory(runner: Runner) -> Memory | None:
     if not private:
         return None
     together = sum(map(proportional_bytes, everyone))
-    return Memory(base_bytes=max(0, together - sum(private)), slot_bytes=max(private))
+    return MemoryUse(base_bytes=max(0, together - sum(private)), slot_bytes=max(private))
 
 
 def summary(times: Times, failed: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from consumer.capacity.queueing import Estimate
-from consumer.capacity.service_times import Service
+from consumer.capacity.service_times import ServiceTime
 
 Kind = Literal["wait", "total"]
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -52,7 +52,7 @@ class Load:
     """What comes, and how long it runs. `rate` in jobs per second; `burst` of them come at once."""
 
     rate: float
-    service: Service
+    service: ServiceTime
     burst: int = 1
     overhead_s: float = OVERHEAD_S
 
@@ -73,7 +73,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlanRow:
     """One number of slots. Times in seconds by p50, p95 and p99; empty, and no `decides`, where it cannot keep up.
 
     `wait` is all that is not the run: in the queue, and the overhead. `total` is from publishing to reply.
@@ -99,7 +99,7 @@ class Plan:
     """Rows by slots, and which of them is the first that meets the target; None where no number does."""
 
     target: Target
-    rows: list[Row]
+    rows: list[PlanRow]
     enough: int | None
     #: Why no number of slots meets it.
     impossible: str = ""

@@ -11,8 +11,16 @@ import math
 from collections.abc import Sequence
 
 from consumer.capacity.fetch_ahead import Consumers
-from consumer.capacity.plan import SHARES, Load, Plan, Row, Target
-from consumer.capacity.queueing import Estimate, Slots, Trace, estimate, quantile, wait_estimate_s, warmed_up
+from consumer.capacity.plan import SHARES, Load, Plan, PlanRow, Target
+from consumer.capacity.queueing import (
+    ArrivalTrace,
+    Estimate,
+    Slots,
+    estimate,
+    quantile,
+    wait_estimate_s,
+    warmed_up,
+)
 from consumer.errors import ConfigurationError
 
 #: Half of the 95 % interval, as a share of the figure that decides ...
@@ -47,8 +55,8 @@ class Planner:
             )
         self.load, self.target = load, target
         self._most_jobs = most_jobs
-        self._trace = Trace(load.service.quantile, burst=load.burst, seed=seed)
-        self._rows: dict[int, Row] = {}
+        self._trace = ArrivalTrace(load.service.quantile, burst=load.burst, seed=seed)
+        self._rows: dict[int, PlanRow] = {}
 
     def plan(self, given: int | None = None) -> Plan:
         """Find the fewest slots that meet the target, and the rows around them; `given` is tried in any case."""
@@ -63,7 +71,7 @@ class Planner:
         }
         return Plan(self.target, [self.row(slots) for slots in sorted(shown)], enough, impossible)
 
-    def row(self, slots: int) -> Row:
+    def row(self, slots: int) -> PlanRow:
         """Simulate a number of slots, once."""
         if slots not in self._rows:
             self._rows[slots] = self._simulated(slots)
@@ -132,10 +140,10 @@ class Planner:
             slots, load.rate, load.hold_s, share=self.target.share, variability=load.variability
         )
 
-    def _simulated(self, slots: int) -> Row:
+    def _simulated(self, slots: int) -> PlanRow:
         utilisation = self.load.offered / slots
         if utilisation >= 1:
-            return Row(slots, utilisation, math.inf, {}, {}, None, 0, meets=False)
+            return PlanRow(slots, utilisation, math.inf, {}, {}, None, 0, meets=False)
         serving, waits = Slots(slots), list[float]()
         jobs = min(max(FEWEST_JOBS, JOBS_PER_SLOT * slots), self._most_jobs)
         while True:
@@ -156,12 +164,12 @@ class Planner:
         precision = PRECISION * (2 if is_far else 1)
         return max(precision * found.value, LEAST_PRECISION * self.load.service.mean_s)
 
-    def _row(self, slots: int, waits: Sequence[float], runs: Sequence[float], decides: Estimate) -> Row:
+    def _row(self, slots: int, waits: Sequence[float], runs: Sequence[float], decides: Estimate) -> PlanRow:
         """The upper end of the interval decides: a row that only may be enough is not."""
         overhead_s = self.load.overhead_s
         waited = sorted(warmed_up(waits))
         totals = sorted(wait + run for wait, run in zip(warmed_up(waits), warmed_up(runs), strict=True))
-        return Row(
+        return PlanRow(
             slots=slots,
             utilisation=self.load.offered / slots,
             first_estimate_s=self._estimated_s(slots) + overhead_s,

@@ -61,7 +61,7 @@ def wait_estimate_s(slots: int, rate: float, mean_s: float, *, share: float, var
     return max(0.0, math.log(excess)) * mean_s / (slots - offered) * variability if excess > 0 else 0.0
 
 
-class Trace:
+class ArrivalTrace:
     """Jobs that come, the same ones for every number of slots: so a difference between two is that of the slots.
 
     `gaps` are the times between arrivals with a mean of 1, `runs` the run times in seconds. Mutable state: both

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.capacity.fetch_ahead import USUAL_PREFETCH
-from consumer.capacity.plan import SHARES, Load, Plan, Row, Target
+from consumer.capacity.plan import SHARES, Load, Plan, PlanRow, Target
 from consumer.capacity.planner import Planner
-from consumer.capacity.service_times import Memory
+from consumer.capacity.service_times import MemoryUse
 from consumer.escaping import escaped
 
 #: Where no terminal says how wide it is.
@@ -41,13 +41,13 @@ class Sizing:
     slots: int | None
     pool_size: int
     consumers: int | None
-    memory: Memory | None
+    memory: MemoryUse | None
     memory_bytes: int | None
     ahead_s: float | None
     is_met: bool
 
 
-def size(planner: Planner, given: int | None, pool_size: int, memory: Memory | None) -> Sizing:
+def size(planner: Planner, given: int | None, pool_size: int, memory: MemoryUse | None) -> Sizing:
     """Make a plan, and say what the fewest slots that are enough need; or the given ones."""
     plan = planner.plan(given)
     slots = given or plan.enough
@@ -99,7 +99,7 @@ def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
     }
 
 
-def _row_as_json(row: Row) -> dict[str, Any]:
+def _row_as_json(row: PlanRow) -> dict[str, Any]:
     return {
         "slots": row.slots,
         "utilisation": row.utilisation,
@@ -149,7 +149,7 @@ def _table(sizing: Sizing) -> Table:
     return table
 
 
-def _cells(row: Row, sizing: Sizing) -> list[str]:
+def _cells(row: PlanRow, sizing: Sizing) -> list[str]:
     if row.decides is None:
         return [str(row.slots), f"{row.utilisation:.0%}", *["∞"] * (1 + 2 * len(SHARES)), "no: unstable"]
     times = [*row.wait.values(), *row.total.values()]
@@ -180,7 +180,7 @@ def _verdict(load: Load, sizing: Sizing) -> Iterator[str]:
     yield from _prefetch(sizing)
 
 
-def _answer(row: Row, sizing: Sizing) -> Iterator[str]:
+def _answer(row: PlanRow, sizing: Sizing) -> Iterator[str]:
     plan = sizing.plan
     found = row.decides
     figure = f"{plan.target.name} {plan.target.kind}"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from consumer.capacity.service_times import Service
+from consumer.capacity.service_times import ServiceTime
 from consumer.errors import ConfigurationError
 from consumer.telemetry.prometheus import prometheus_name
 
@@ -66,7 +66,7 @@ def _differences(sums: Sequence[int]) -> list[int]:
     return [sums[0], *(after - before for before, after in pairwise(sums))] if sums else []
 
 
-def from_buckets(found: Buckets, description: str) -> Service:
+def from_buckets(found: Buckets, description: str) -> ServiceTime:
     """Put each value into its bucket, all in the same way, so that the mean is the one that was measured.
 
     In a bucket from `low` to `high` a value is low + (high - low) u^k with u uniform: its mean lies at the share
@@ -92,7 +92,7 @@ def from_buckets(found: Buckets, description: str) -> Service:
         inside = min(max((u - sums[at]) / shares[at] + 1, 0.0), 1.0)
         return float(lows[at] + (highs[at] - lows[at]) * inside**k)
 
-    return Service(description, quantile, mean, max(0.0, second / mean**2 - 1))
+    return ServiceTime(description, quantile, mean, max(0.0, second / mean**2 - 1))
 
 
 def _highs(bounds: list[float], shares: list[float], lows: list[float], above_lows: float) -> list[float]:

@@ -1,6 +1,6 @@
 """How long jobs run, as a distribution: measured by `consumer try`, or given as figures.
 
-A `Service` is its quantile function, which is all that a simulation needs. What cannot be used is a
+A `ServiceTime` is its quantile function, which is all that a simulation needs. What cannot be used is a
 ConfigurationError with the remedy. Parses text; reads no file. Metrics pages are read in runhistogram.py.
 """
 
@@ -22,7 +22,7 @@ _LEAST_CHANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceTime:
     """Run times in seconds: the share u of them is at most `quantile(u)`; `scv` is variance / mean squared."""
 
     description: str
@@ -31,7 +31,7 @@ class Service:
     scv: float
 
 
-class Memory(BaseModel):
+class MemoryUse(BaseModel):
     """What a consumer takes: `base_bytes` once, and `slot_bytes` for each slot."""
 
     base_bytes: int = Field(ge=0)
@@ -43,7 +43,7 @@ class Times(BaseModel):
 
     runs: str
     run_s: list[float] = Field(min_length=1)
-    memory: Memory | None = None
+    memory: MemoryUse | None = None
 
 
 def read_times(name: str, content: bytes) -> Times:
@@ -66,15 +66,15 @@ def read_times(name: str, content: bytes) -> Times:
     return times
 
 
-def measured(values: Sequence[float], description: str) -> Service:
+def measured(values: Sequence[float], description: str) -> ServiceTime:
     """The values themselves, each as likely as any other."""
     ordered = sorted(values)
     mean = math.fsum(ordered) / len(ordered)
     variance = math.fsum((value - mean) ** 2 for value in ordered) / len(ordered)
-    return Service(description, lambda u: quantile(ordered, u), mean, variance / mean**2)
+    return ServiceTime(description, lambda u: quantile(ordered, u), mean, variance / mean**2)
 
 
-def given(text: str) -> Service:
+def given(text: str) -> ServiceTime:
     """Make it of figures: `mean=0.1` (exponential), `mean=0.1,cv=0.5`, `p50=0.1,p95=0.4` or `p99` (lognormal).
 
     `cv` is standard deviation / mean; 0 is a job that always takes as long.
@@ -111,18 +111,18 @@ def _figures(text: str) -> Mapping[str, float]:
     return figures
 
 
-def _exponential(mean: float) -> Service:
-    return Service("exponential", lambda u: -mean * math.log1p(-min(u, 1 - _LEAST_CHANCE)), mean, 1.0)
+def _exponential(mean: float) -> ServiceTime:
+    return ServiceTime("exponential", lambda u: -mean * math.log1p(-min(u, 1 - _LEAST_CHANCE)), mean, 1.0)
 
 
-def _of_mean(mean: float, cv: float) -> Service:
+def _of_mean(mean: float, cv: float) -> ServiceTime:
     if cv == 0:
-        return Service("always the same", lambda _: mean, mean, 0.0)
+        return ServiceTime("always the same", lambda _: mean, mean, 0.0)
     sigma = math.sqrt(math.log1p(cv * cv))
     return _lognormal(math.log(mean) - sigma**2 / 2, sigma)
 
 
-def _of_percentiles(figures: Mapping[str, float]) -> Service:
+def _of_percentiles(figures: Mapping[str, float]) -> ServiceTime:
     name = "p95" if "p95" in figures else "p99"
     if figures[name] < figures["p50"]:
         raise ConfigurationError(f"--service: {name} cannot be below p50")
@@ -132,9 +132,9 @@ def _of_percentiles(figures: Mapping[str, float]) -> Service:
     return _lognormal(math.log(figures["p50"]), sigma)
 
 
-def _lognormal(mu: float, sigma: float) -> Service:
+def _lognormal(mu: float, sigma: float) -> ServiceTime:
     inverse = _NORMAL.inv_cdf
-    return Service(
+    return ServiceTime(
         "lognormal",
         lambda u: math.exp(mu + sigma * inverse(min(max(u, _LEAST_CHANCE), 1 - _LEAST_CHANCE))),
         math.exp(mu + sigma**2 / 2),

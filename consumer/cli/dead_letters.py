@@ -14,7 +14,7 @@ from consumer.cli.dead_letters_change import purge, replay
 from consumer.cli.dead_letters_show import list_letters, say, show_letter
 from consumer.config.settings import Settings
 from consumer.dead_letters.model import read_age
-from consumer.dead_letters.operations import Place
+from consumer.dead_letters.operations import LetterQueue
 from consumer.job import ErrorCode
 
 #: RabbitMQ's words; `maxlen` does not occur with our own queues.
@@ -74,6 +74,6 @@ def _age(text: str) -> float:
 async def run(arguments: argparse.Namespace, settings: Settings, url: str) -> int:
     """Do what was asked; return the exit code."""
     topology = settings.topology
-    place = Place(url, topology, settings.credentials, say)
+    place = LetterQueue(url, topology, settings.credentials, say)
     actions = {"list": list_letters, "show": show_letter, "replay": replay, "purge": purge}
     return await actions[arguments.action](arguments, place)

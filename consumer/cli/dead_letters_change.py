@@ -21,7 +21,7 @@ from consumer.cli.dead_letters_show import EXIT_NOT_DONE, asked_for, dead_letter
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
 from consumer.dead_letters.model import Chosen, Entry, Letter, show_age
-from consumer.dead_letters.operations import Place
+from consumer.dead_letters.operations import LetterQueue
 from consumer.dead_letters.table import ROWS, print_table
 from consumer.errors import ConfigurationError
 from consumer.wire import reply_address
@@ -29,7 +29,7 @@ from consumer.wire.messages import Message
 from consumer.wire.topology import Topology
 
 
-async def replay(arguments: argparse.Namespace, place: Place) -> int:
+async def replay(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Make jobs again of those that were asked for; return the exit code."""
     change = _change(arguments, place.topology)
     now = time.time()
@@ -76,7 +76,7 @@ def _change(arguments: argparse.Namespace, topology: Topology) -> Callable[[Mess
     return lambda message: replace(message, reply_to=arguments.reply_to)
 
 
-async def purge(arguments: argparse.Namespace, place: Place) -> int:
+async def purge(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Delete those that were asked for, once somebody has agreed; return the exit code."""
     now = time.time()
     entries, there = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)

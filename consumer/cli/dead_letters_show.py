@@ -16,7 +16,7 @@ from consumer.dead_letters import operations
 from consumer.dead_letters.error_records import scan_error_records
 from consumer.dead_letters.format import SHOWN_CHARACTERS, portrait, unpacked, write_json
 from consumer.dead_letters.model import Entry, Letter, Reasons, Selection
-from consumer.dead_letters.operations import Place
+from consumer.dead_letters.operations import LetterQueue
 from consumer.dead_letters.table import CELL_CHARACTERS, ROWS, print_table
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.escaping import escaped, escaped_lines
@@ -47,7 +47,7 @@ def _selection(arguments: argparse.Namespace) -> Selection:
 
 
 async def asked_for(
-    arguments: argparse.Namespace, place: Place, now: float, *, why: bool
+    arguments: argparse.Namespace, place: LetterQueue, now: float, *, why: bool
 ) -> tuple[list[Entry], int]:
     """Look, and join with the error records; return what was asked for, and how many letters there are.
 
@@ -64,7 +64,7 @@ async def asked_for(
     return list(selection.of((Entry(letter, reasons.of(letter)) for letter in letters), now)), seen.there
 
 
-async def read_reasons(place: Place, see: Callable[[ErrorRecord], None]) -> None:
+async def read_reasons(place: LetterQueue, see: Callable[[ErrorRecord], None]) -> None:
     """Letters are worth a look without their records, too: those may have lost their node, or be forbidden."""
     try:
         await scan_error_records(place.url, place.topology, see, place.credentials)
@@ -72,7 +72,7 @@ async def read_reasons(place: Place, see: Callable[[ErrorRecord], None]) -> None
         say("no error records: " + "\n".join(escaped_lines(str(error), SHOWN_CHARACTERS)))
 
 
-async def list_letters(arguments: argparse.Namespace, place: Place) -> int:
+async def list_letters(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Show those that were asked for; return the exit code."""
     now = time.time()
     entries, there = await asked_for(arguments, place, now, why=True)
@@ -102,7 +102,7 @@ def dead_letters(count: int) -> str:
     return f"{count} dead letter" + ("s" if count != 1 else "")
 
 
-async def show_letter(arguments: argparse.Namespace, place: Place) -> int:
+async def show_letter(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Show all that is known of one, or its body alone; return the exit code."""
     found = await operations.find(place, lambda letter: letter.has_id(arguments.id))
     if not found:

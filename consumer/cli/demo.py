@@ -21,7 +21,7 @@ from rich.table import Table
 
 from consumer.cli import submission
 from consumer.cli.submit_input import Source
-from consumer.cli.submit_output import InOrder, Lines, Result
+from consumer.cli.submit_output import InOrder, Lines, SourceResult
 from consumer.client.client import Client
 from consumer.config.settings import Settings
 from consumer.dead_letters.error_records import read_error_records
@@ -138,7 +138,7 @@ class Demo:
         names = ("amqp_password_file", "amqp_ca_file", "amqp_cert_file", "amqp_key_file")
         return [(name, path) for name in names if (path := getattr(self.settings, name))]
 
-    async def _submit(self, sources: list[Source]) -> list[Result]:
+    async def _submit(self, sources: list[Source]) -> list[SourceResult]:
         """The results in the order of the sources."""
         topology, credentials = self._topology, self.settings.credentials
         opening = Client.open(
@@ -150,7 +150,7 @@ class Demo:
         place = {source: index for index, source in enumerate(sources)}
         return sorted(results, key=lambda result: place[result.source])
 
-    def _show_answers(self, jobs: list[Source], results: list[Result]) -> bool:
+    def _show_answers(self, jobs: list[Source], results: list[SourceResult]) -> bool:
         """A row for each good job; true when all were answered."""
         table = Table("job", "truth", "answer", "probability", "", title="Answers")
         right = 0
@@ -165,7 +165,7 @@ class Demo:
         self.console.print(f"accuracy {right / len(jobs):.2f} ({right} of {len(jobs)})", highlight=False)
         return all(result.succeeded for result in results[: len(jobs)])
 
-    def _show_dead_letters(self, results: list[Result], records: list[ErrorRecord]) -> bool:
+    def _show_dead_letters(self, results: list[SourceResult], records: list[ErrorRecord]) -> bool:
         """A row for each bad job; true when each has its reply and its record, with one and the same reason."""
         table = Table("job", "code", "reason", title=f"Dead letters in {self._topology.dead}")
         found = {record.job_id: record for record in records}

@@ -24,7 +24,7 @@ from consumer.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from consumer.capacity.plan import Target
-    from consumer.capacity.service_times import Memory, Service
+    from consumer.capacity.service_times import MemoryUse, ServiceTime
 
 #: Of what is counted on the command line; more is a slip of the finger.
 MOST = 1_000_000
@@ -152,15 +152,15 @@ def _drawing() -> Callable[..., None]:
     return save
 
 
-def _memory(arguments: argparse.Namespace, measured: Memory | None) -> Memory | None:
-    from consumer.capacity.service_times import Memory  # noqa: PLC0415 - see above
+def _memory(arguments: argparse.Namespace, measured: MemoryUse | None) -> MemoryUse | None:
+    from consumer.capacity.service_times import MemoryUse  # noqa: PLC0415 - see above
 
     if arguments.slot_memory is None:
         return measured
-    return Memory(base_bytes=measured.base_bytes if measured else 0, slot_bytes=arguments.slot_memory)
+    return MemoryUse(base_bytes=measured.base_bytes if measured else 0, slot_bytes=arguments.slot_memory)
 
 
-def _service(arguments: argparse.Namespace) -> tuple[Service, Memory | None]:
+def _service(arguments: argparse.Namespace) -> tuple[ServiceTime, MemoryUse | None]:
     from consumer.capacity import run_times, service_times  # noqa: PLC0415 - see above
 
     if arguments.service:

@@ -32,12 +32,12 @@ from consumer.cli.arguments import decimal
 from consumer.config.settings import Settings
 from consumer.dead_letters import operations
 from consumer.dead_letters.model import show_age
-from consumer.dead_letters.operations import Place
+from consumer.dead_letters.operations import LetterQueue
 from consumer.errors import BrokerRefusedError, ConsumerError
 from consumer.escaping import escaped
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
 from consumer.rabbitmq.console import Console
-from consumer.rabbitmq.management import RefusedError, api
+from consumer.rabbitmq.management import ManagementRefusedError, api
 from consumer.wire.topology import Topology
 
 WATCH_S = 2.0
@@ -169,7 +169,7 @@ class Asking:
             return [await _queue(opened, name, is_stream=name == names[-1]) for name in names]
 
     async def _dead_letters(self, topology: Topology) -> tuple[dict[str, int], float | None]:
-        place = Place(self.url, topology, self.settings.credentials)
+        place = LetterQueue(self.url, topology, self.settings.credentials)
         letters = (await operations.look(place)).letters
         counts = Counter(escaped(letter.model or "-", NAME_CHARACTERS) for letter in letters).most_common()
         models = dict(counts[:MODELS])
@@ -206,7 +206,7 @@ def _told(console: Console, name: str) -> _Told:
     try:
         queues = api(console, "GET", f"queues/{where}", tls=console.tls)
         consumers = api(console, "GET", f"consumers/{where}", tls=console.tls)
-    except RefusedError as error:
+    except ManagementRefusedError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise BrokerRefusedError(
                 f"the management API at {console.management_url} refused the user {console.user!r}: give it the "

@@ -14,7 +14,7 @@ from typing import Protocol
 from rich.console import Console
 
 from consumer.cli.submit_input import Source
-from consumer.cli.submit_output import Result
+from consumer.cli.submit_output import SourceResult
 from consumer.cli.submit_progress import Bars
 from consumer.client.bounded import windowed
 from consumer.client.client import WINDOW, Client
@@ -25,10 +25,10 @@ from consumer.job import Progress
 OnProgress = Callable[[int, str, Progress], None]
 
 
-class Writer(Protocol):
+class ResultSink(Protocol):
     """Where results go."""
 
-    def add(self, index: int, result: Result) -> None:
+    def add(self, index: int, result: SourceResult) -> None:
         """Take the result of the source with this index."""
 
     def flush(self) -> None:
@@ -42,7 +42,7 @@ async def submit(
     timeout_s: float,
     window: int = WINDOW,
     on_progress: OnProgress | None = None,
-) -> AsyncGenerator[tuple[int, Result], None]:
+) -> AsyncGenerator[tuple[int, SourceResult], None]:
     """Send the jobs, `window` at once; yield each result with its source's index, as they come.
 
     A job whose reply does not come within `timeout_s` seconds gets a result that says so.
@@ -58,23 +58,23 @@ async def submit(
 
 async def _ask(
     client: Client, timeout_s: float, on_progress: OnProgress | None, numbered: tuple[int, Source]
-) -> tuple[int, Result]:
+) -> tuple[int, SourceResult]:
     index, source = numbered
     told = partial(on_progress, index, source.name) if on_progress else None
     try:
         reply = await client.request(source.body, timeout_s=timeout_s, on_progress=told)
     except TimeoutError:
-        return index, Result(source, None, f"no reply within {timeout_s:g} s; is a consumer running?")
+        return index, SourceResult(source, None, f"no reply within {timeout_s:g} s; is a consumer running?")
     except (JobTooLargeError, UnreadableReplyError) as error:  # the fault of this job alone
-        return index, Result(source, None, str(error))
-    return index, Result(source, reply)
+        return index, SourceResult(source, None, str(error))
+    return index, SourceResult(source, reply)
 
 
 async def run(
-    client: Client, sources: list[Source], out: Writer, *, timeout_s: float, window: int = WINDOW
-) -> list[Result]:
+    client: Client, sources: list[Source], out: ResultSink, *, timeout_s: float, window: int = WINDOW
+) -> list[SourceResult]:
     """Submit all with bars on stderr, write the results; return them in order of arrival."""
-    results: list[Result] = []
+    results: list[SourceResult] = []
     console = Console(stderr=True)
     with Bars.shown(len(sources), console) as bars:
         # Each report is a message: asked for only where somebody sees it.

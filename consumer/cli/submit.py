@@ -16,7 +16,7 @@ from pathlib import Path
 from consumer.cli import submission
 from consumer.cli.arguments import MAX_SECONDS, decimal, whole
 from consumer.cli.submit_input import Source, read_sources
-from consumer.cli.submit_output import FORMATS, Format, InOrder, Lines, Result, done_before
+from consumer.cli.submit_output import FORMATS, Format, InOrder, Lines, SourceResult, done_before
 from consumer.client.client import WINDOW, Client
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
@@ -87,7 +87,7 @@ def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Sour
 
 
 @contextmanager
-def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submission.Writer]:
+def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submission.ResultSink]:
     """In the order of the jobs; but what is resumed as it comes: what is held back would be lost to a kill."""
     if name is None:
         yield InOrder(Lines(sys.stdout, form))
@@ -102,8 +102,8 @@ def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submiss
 
 
 async def _submit(
-    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: submission.Writer
-) -> list[Result]:
+    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: submission.ResultSink
+) -> list[SourceResult]:
     opening = Client.open(
         url,
         queue=settings.topology.jobs,

@@ -25,7 +25,7 @@ MAX_CELL_CHARACTERS = 32_000
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SourceResult:
     """What became of one source: the reply, or None and the reason why none came."""
 
     source: Source
@@ -58,14 +58,14 @@ class Format:
     """How results stand in a file: one line each, after a `head` or none. `read` takes a line apart again."""
 
     head: str
-    line: Callable[[Result], str]
+    line: Callable[[SourceResult], str]
     read: Callable[[str], dict[str, Any]]
 
 
 COLUMNS = ("source", "digest", "job_id", "status", "label", "output", "code", "message", "attempt", "run_ms")
 
 
-def _csv_line(result: Result) -> str:
+def _csv_line(result: SourceResult) -> str:
     fields = result.fields
     output, error = fields.get("output"), fields.get("error", {})
     label = output.get("label", "") if isinstance(output, dict) else ""
@@ -89,7 +89,7 @@ def _read_csv(line: str) -> dict[str, Any]:
     return dict(zip(COLUMNS, next(csv.reader([line])), strict=True))
 
 
-JSON_LINES = Format("", Result.line, json.loads)
+JSON_LINES = Format("", SourceResult.line, json.loads)
 CSV = Format(_csv_row(list(COLUMNS)), _csv_line, _read_csv)
 FORMATS = {"jsonl": JSON_LINES, "csv": CSV}
 
@@ -140,7 +140,7 @@ class Lines:
         if head and form.head:
             self._write(form.head)
 
-    def add(self, _index: int, result: Result) -> None:
+    def add(self, _index: int, result: SourceResult) -> None:
         """Write one result."""
         self._write(self._form.line(result))
 
@@ -161,9 +161,9 @@ class InOrder:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._next = 0
-        self._early: dict[int, Result] = {}
+        self._early: dict[int, SourceResult] = {}
 
-    def add(self, index: int, result: Result) -> None:
+    def add(self, index: int, result: SourceResult) -> None:
         """Take one result; write what can be written."""
         self._early[index] = result
         while self._next in self._early:

@@ -28,7 +28,7 @@ from consumer.client.exceptions import (
 )
 from consumer.client.ownership import Owner, check_loop
 from consumer.client.pending_request import Asked
-from consumer.client.rpc_channel import Address, Caller, Line, OnMessage
+from consumer.client.rpc_channel import Address, Caller, OnMessage, RpcConnection
 from consumer.client.types import Done, Job, OnProgress, Result, Signal, as_body, as_job
 from consumer.config.amqp_url import split_urls
 from consumer.config.credentials import Credentials
@@ -49,7 +49,7 @@ WINDOW = 64
 OUTAGE_S = 300.0
 CLOSED = "the client is closed; open another one"
 
-OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[Line]]
+OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]]
 
 
 class Client:
@@ -69,7 +69,7 @@ class Client:
         self._outage_s = outage_s
         self._places = asyncio.Semaphore(window)
         self._asked: dict[str, Asked] = {}
-        self._line: asyncio.Future[Line] = self._loop.create_future()
+        self._line: asyncio.Future[RpcConnection] = self._loop.create_future()
         self._giving_up: asyncio.TimerHandle | None = None
         self._gone: str | None = None
 
@@ -142,7 +142,7 @@ class Client:
             raise ClosedClientError(CLOSED)
 
     @asynccontextmanager
-    async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[Line]:
+    async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[RpcConnection]:
         if not self._owner.is_here:  # another line would take the parent's replies
             raise asyncio.CancelledError
         async with open_line(url, self._on_message) as line:
@@ -323,7 +323,7 @@ class Client:
 @asynccontextmanager
 async def _open_caller(
     address: Address, credentials: Credentials, url: str, on_message: OnMessage
-) -> AsyncIterator[Line]:
+) -> AsyncIterator[RpcConnection]:
     owner = Owner()
     async with Caller.open(url, address, on_message, credentials) as caller:
         try:

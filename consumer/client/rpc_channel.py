@@ -24,7 +24,7 @@ from pamqp.common import FieldValue
 from consumer.client.exceptions import JobTooLargeError
 from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.rabbitmq.codec import Limits, properties, received
+from consumer.rabbitmq.codec import BrokerLimits, properties, received
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     CLOSE_TIMEOUT_S,
@@ -47,7 +47,7 @@ FULL_PAUSE_S = 0.2
 OnMessage = Callable[[Message], None]
 
 
-class Line(Protocol):
+class RpcConnection(Protocol):
     """What a client needs of a connection.
 
     `reply_to` is where replies reach it. `mailbox` is the same for two lines if a reply to what was published by
@@ -80,7 +80,7 @@ class Address:
     exchange: str = ""
     callers: int = 0
     queue: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
 
 
 class Caller:

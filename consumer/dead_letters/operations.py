@@ -20,7 +20,7 @@ from aio_pika.abc import AbstractConnection
 from consumer.config.credentials import Credentials
 from consumer.dead_letters.browse import Look, Wanted, letters_held, refusal_told
 from consumer.dead_letters.model import Chosen, Letter
-from consumer.dead_letters.replay import Writer
+from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
 from consumer.wire.messages import Message, replay_copy
@@ -39,7 +39,7 @@ Done = Callable[[Letter], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LetterQueue:
     """Where the dead letters are, and how to get there."""
 
     url: str
@@ -49,7 +49,7 @@ class Place:
 
 
 @asynccontextmanager
-async def _locked(place: Place) -> AsyncIterator[AbstractConnection]:
+async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
     """Connect, alone. The lock goes with the connection, however it ends.
 
     Raises:
@@ -91,7 +91,7 @@ class Seen:
     there: int
 
 
-async def look(place: Place) -> Seen:
+async def look(place: LetterQueue) -> Seen:
     """Look at the letters, the oldest first, keeping no body.
 
     Raises:
@@ -104,7 +104,7 @@ async def look(place: Place) -> Seen:
     return Seen(letters, looking.there)
 
 
-async def find(place: Place, wanted: Wanted) -> list[tuple[Letter, Message]]:
+async def find(place: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message]]:
     """Look for some letters, and keep them with their bodies: no more than the budget has room for.
 
     Raises:
@@ -118,7 +118,7 @@ async def find(place: Place, wanted: Wanted) -> list[tuple[Letter, Message]]:
     return found
 
 
-async def purge(place: Place, chosen: Chosen, done: Done) -> None:
+async def purge(place: LetterQueue, chosen: Chosen, done: Done) -> None:
     """Remove the chosen letters.
 
     Raises:
@@ -136,7 +136,7 @@ async def purge(place: Place, chosen: Chosen, done: Done) -> None:
             is_more = looking.is_full
 
 
-async def replay(place: Place, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
+async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
     """Publish the chosen letters as jobs, and remove each when RabbitMQ has confirmed its copy.
 
     Interrupted anywhere, a letter is a dead letter still, or a job again, or both: then the next replay makes a
@@ -155,7 +155,7 @@ async def replay(place: Place, chosen: Chosen, change: Callable[[Message], Messa
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 channel = await publishing.channel(publisher_confirms=True, on_return_raises=True)
-                writer = Writer(await channel.get_underlay_channel(), place.topology)
+                writer = ReplayWriter(await channel.get_underlay_channel(), place.topology)
         is_more = True
         while is_more:
             async with letters_held(opened, place.topology, chosen.take) as looking:
@@ -174,7 +174,9 @@ async def _together(doing: list[Any]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _replay_some(looking: Look, writer: Writer, change: Callable[[Message], Message], done: Done) -> None:
+async def _replay_some(
+    looking: Look, writer: ReplayWriter, change: Callable[[Message], Message], done: Done
+) -> None:
     while held := await looking.next():
         if held.message:
             await writer.publish(change(replay_copy(held.message)))

@@ -15,7 +15,7 @@ from consumer.wire.messages import Message
 from consumer.wire.topology import Topology
 
 
-class Writer:
+class ReplayWriter:
     """Publishes jobs: who returns from here knows that RabbitMQ has the message.
 
     Mutable state: `_turns`, one for each message id, as of two on their way with one id, what is said of the one

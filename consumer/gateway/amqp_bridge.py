@@ -25,8 +25,8 @@ from consumer.errors import ConnectionLostError
 from consumer.gateway import ids
 from consumer.gateway.problems import Reason
 from consumer.gateway.reply_cache import Replies
-from consumer.rabbitmq.codec import Limits
-from consumer.rabbitmq.session import Broker
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.session import Session
 from consumer.rabbitmq.supervisor import Link
 from consumer.wire.messages import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError, Reply
 from consumer.wire.topology import GATEWAY_KEPT_S
@@ -61,7 +61,7 @@ class Relay:
         self.broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._settings = settings
         self._name = name
-        self._limits = Limits()
+        self._limits = BrokerLimits()
         self._link = Link(urls, self._life, what="replies")
         self._is_declared = False
         self._seen_at = time.time() - GATEWAY_KEPT_S
@@ -87,8 +87,8 @@ class Relay:
                 task.cancel()
 
     @asynccontextmanager
-    async def _life(self, url: str) -> AsyncIterator[Broker]:
-        opening = Broker.open(url, name=self._name, limits=self._limits, credentials=self._settings.credentials)
+    async def _life(self, url: str) -> AsyncIterator[Session]:
+        opening = Session.open(url, name=self._name, limits=self._limits, credentials=self._settings.credentials)
         async with opening as broker:
             await self._prepare(broker)
             take = self._started(self._take(broker), "take replies")
@@ -104,7 +104,7 @@ class Relay:
                     task.cancel()
                 await asyncio.wait({take, fence})
 
-    async def _prepare(self, broker: Broker) -> None:
+    async def _prepare(self, broker: Session) -> None:
         """Make sure of the stream, and read it; later lives create nothing, as those of the service."""
         create = self._settings.declare and not self._is_declared
         await broker.declare_queue(self.topology.gateway_queue(), create=create)
@@ -127,7 +127,7 @@ class Relay:
         if not task.cancelled() and (error := task.exception()) and not self.broken.done():
             self.broken.set_result(error)
 
-    async def _set_fence(self, broker: Broker) -> None:
+    async def _set_fence(self, broker: Session) -> None:
         async with asyncio.TaskGroup() as writing:
             while not self.caught_up.is_set():
                 if not await broker.is_blocked():  # in an alarm one is enough: it comes after it
@@ -136,13 +136,13 @@ class Relay:
                     async with asyncio.timeout(FENCE_S):
                         await self.caught_up.wait()
 
-    async def _write_fence(self, broker: Broker) -> None:
+    async def _write_fence(self, broker: Session) -> None:
         fence = Message(body=b"", type=FENCE_TYPE, message_id=secrets.token_hex(16), correlation_id=self._fence)
         with suppress(ConnectionLostError):
             if refusal := await broker.publish(fence, self.topology.gateway):
                 broker.lifetime.end(refusal)
 
-    async def _take(self, broker: Broker) -> None:
+    async def _take(self, broker: Session) -> None:
         with suppress(ConnectionLostError):
             while True:
                 delivery = await broker.inbox.get()
@@ -185,7 +185,7 @@ class Relay:
                 break
         return Reason.CONFIRM_LATE
 
-    async def _publish(self, broker: Broker, job: Message) -> Reason | None:
+    async def _publish(self, broker: Session, job: Message) -> Reason | None:
         jobs, exchange = self.topology.jobs, self.topology.jobs_exchange
         try:
             if await broker.publish(job, jobs, exchange=exchange, is_patient=False) is None:

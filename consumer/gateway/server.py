@@ -29,7 +29,7 @@ from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
 from consumer.service.service import Signals, consumer_name
 from consumer.telemetry.health import LIVE, METRICS, READY, Complaints, judged
-from consumer.telemetry.http_server import Answer, Pages
+from consumer.telemetry.http_server import Page, Pages
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 from consumer.telemetry.prometheus import CONTENT_TYPE
 
@@ -42,7 +42,7 @@ LAST_ANSWERS_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class GatewayFacts:
     """What the gateway's health is judged by."""
 
     is_there: bool
@@ -50,8 +50,8 @@ class Facts:
     is_stopping: bool
 
 
-NOT_LIVE: Complaints[Facts] = {}
-NOT_READY: Complaints[Facts] = {
+NOT_LIVE: Complaints[GatewayFacts] = {}
+NOT_READY: Complaints[GatewayFacts] = {
     "no connection to RabbitMQ": lambda facts: not facts.is_there,
     "the replies so far are being read": lambda facts: facts.is_there and not facts.is_caught_up,
     "stopping": lambda facts: facts.is_stopping,
@@ -96,14 +96,14 @@ def _raise(ended: asyncio.Future[Any]) -> None:
 
 
 def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
-    def facts() -> Facts:
-        return Facts(
+    def facts() -> GatewayFacts:
+        return GatewayFacts(
             is_there=relay.is_there, is_caught_up=relay.caught_up.is_set(), is_stopping=signals.asked.is_set()
         )
 
-    def numbers() -> Answer:
+    def numbers() -> Page:
         metrics.kept(len(relay.replies))
-        return Answer(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE)
+        return Page(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE)
 
     return {
         LIVE: lambda: judged(NOT_LIVE, facts()),

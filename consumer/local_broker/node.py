@@ -26,7 +26,7 @@ from pathlib import Path
 from consumer.errors import BrokerUnreachableError
 from consumer.local_broker import files
 from consumer.local_broker.files import HOST, LocalBrokerError, Member, Node
-from consumer.rabbitmq.management import RefusedError, api
+from consumer.rabbitmq.management import ManagementRefusedError, api
 
 __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
 
@@ -259,7 +259,7 @@ def _serves_console(node: Node) -> bool:
         return bool(api(node, "GET", "overview"))
     except BrokerUnreachableError:
         return False
-    except RefusedError as error:
+    except ManagementRefusedError as error:
         if error.status != HTTPStatus.UNAUTHORIZED:
             return False
         raise LocalBrokerError(

@@ -80,7 +80,7 @@ def properties(message: Message) -> Basic.Properties:
 
 
 @dataclass
-class Limits:
+class BrokerLimits:
     """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
 
     Mutable state: `max_message_bytes`, None until a message was refused; `unreachable`, addresses that it fails

@@ -15,7 +15,7 @@ from consumer.config.amqp_url import vhost_of
 from consumer.config.credentials import Credentials
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.rabbitmq.management import RefusedError, api
+from consumer.rabbitmq.management import ManagementRefusedError, api
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Console:
     def _found(self, path: str) -> Any:  # noqa: ANN401 - JSON
         try:
             return api(self, "GET", path, tls=self.tls)
-        except RefusedError as refusal:
+        except ManagementRefusedError as refusal:
             if refusal.status == HTTPStatus.NOT_FOUND:
                 return None
             raise

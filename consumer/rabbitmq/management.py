@@ -21,7 +21,7 @@ TIMEOUT_S = 10
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-class RefusedError(BrokerRefusedError):
+class ManagementRefusedError(BrokerRefusedError):
     """The management API refused a request; `status` is HTTP's: 401 the login, 404 the name."""
 
     def __init__(self, request: str, status: int, answer: str) -> None:
@@ -54,7 +54,7 @@ def api(node: Managed, method: str, path: str, body: object = None, *, tls: ssl.
     with closing(_connection(urlsplit(node.management_url), tls)) as connection:
         status, answer = _exchange(connection, node, method, path, json.dumps({} if body is None else body))
     if status >= HTTPStatus.BAD_REQUEST:
-        raise RefusedError(f"{method} /api/{path}", status, answer.decode(errors="replace"))
+        raise ManagementRefusedError(f"{method} /api/{path}", status, answer.decode(errors="replace"))
     return json.loads(answer) if answer else None
 
 

@@ -17,7 +17,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 
-from consumer.rabbitmq.codec import Limits, properties
+from consumer.rabbitmq.codec import BrokerLimits, properties
 from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.messages import Message, MessageTooLargeError
@@ -48,7 +48,7 @@ class Publisher:
     """
 
     def __init__(
-        self, connection: AbstractConnection, channel: AbstractChannel, limits: Limits, broker: Lifetime
+        self, connection: AbstractConnection, channel: AbstractChannel, limits: BrokerLimits, broker: Lifetime
     ) -> None:
         self._connection = connection
         self._channel = channel

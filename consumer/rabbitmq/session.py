@@ -2,7 +2,7 @@
 
 Two connections: one reads and acks, one publishes (publisher.py), because a RabbitMQ with an alarm stops reading
 every connection that has published, acks included. Nothing is repaired here: whatever breaks a connection ends
-the whole `Broker`, with all deliveries that came by it, and RabbitMQ delivers again what was not settled. No call
+the whole `Session`, with all deliveries that came by it, and RabbitMQ delivers again what was not settled. No call
 waits longer than its timeout, but for a confirm that an alarm holds back.
 
 What is done once goes through aio-pika, what is done for each job through the channel of aiormq below it: of
@@ -30,7 +30,7 @@ from pamqp.common import FieldValue
 
 from consumer.config.credentials import Credentials
 from consumer.rabbitmq import declare as declaration
-from consumer.rabbitmq.codec import Limits, received
+from consumer.rabbitmq.codec import BrokerLimits, received
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     NO_FILES,
@@ -58,7 +58,7 @@ class Delivery:
     """
 
     message: Message
-    broker: Broker
+    broker: Session
     channel: AbstractUnderlayChannel
     tag: int
     redelivered: bool
@@ -100,7 +100,7 @@ class Delivery:
         self.broker.holding.less(self.consumer)
 
 
-class Broker:
+class Session:
     """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet.
 
     `lifetime` ends with the first sign that this Broker is of no use any more; `holding` is what is not settled.
@@ -113,7 +113,7 @@ class Broker:
         writer: AbstractConnection,
         read: AbstractChannel,
         write: AbstractChannel,
-        limits: Limits,
+        limits: BrokerLimits,
     ) -> None:
         self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
         self._reader = reader
@@ -135,7 +135,7 @@ class Broker:
         url: str,
         *,
         name: str,
-        limits: Limits | None = None,
+        limits: BrokerLimits | None = None,
         credentials: Credentials = NO_FILES,
         about: Mapping[str, str] = NOTHING_MORE,
     ) -> AsyncIterator[Self]:
@@ -159,7 +159,7 @@ class Broker:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     read = await reader.channel(publisher_confirms=False)
                     write = await writer.channel(publisher_confirms=True, on_return_raises=True)
-            broker = cls(reader, writer, read, write, limits or Limits())
+            broker = cls(reader, writer, read, write, limits or BrokerLimits())
             try:
                 yield broker
             finally:

@@ -10,13 +10,13 @@ import signal
 from typing import Any
 
 from consumer.job import Failed, InvalidOutput, Outcome, Succeeded
-from consumer.runners.output_parser import Kind, Line, json_fault
+from consumer.runners.output_parser import ContractLine, LineKind, json_fault
 from consumer.runners.surrogates import lone_surrogate
 
 
-def judged(answer: Line, *, run_s: float, afterwards: str = "", **how: Any) -> Outcome:  # noqa: ANN401 - the fields of Unsuccessful
+def judged(answer: ContractLine, *, run_s: float, afterwards: str = "", **how: Any) -> Outcome:  # noqa: ANN401 - the fields of Unsuccessful
     """Say what an `OUTPUT:` or an `ERROR:` line comes to; `afterwards`, what the classifier did after it."""
-    if answer.kind is Kind.ERROR:
+    if answer.kind is LineKind.ERROR:
         return Failed(message=_reason(answer, afterwards), run_s=run_s, **how)
     fault = json_fault(answer.content)
     if fault is None:
@@ -28,14 +28,14 @@ def judged(answer: Line, *, run_s: float, afterwards: str = "", **how: Any) -> O
     return InvalidOutput(message="; ".join(filter(None, (message, afterwards))), run_s=run_s, **how)
 
 
-def what_followed(discarded: Line | None, *, was_stopped: bool) -> str:
+def what_followed(discarded: ContractLine | None, *, was_stopped: bool) -> str:
     """Say what became of the classifier after its answer, if that speaks against its being meant as one."""
     if discarded:
         return f"the line {discarded.quoted} after it was discarded"
     return "the classifier went on after it and was terminated" if was_stopped else ""
 
 
-def _reason(error: Line, afterwards: str) -> str:
+def _reason(error: ContractLine, afterwards: str) -> str:
     """Give the reason of an `ERROR:` line, and where it may be just a log record, say so."""
     reason = error.text or "the classifier gave no reason"
     if not (afterwards or error.is_of_logging):

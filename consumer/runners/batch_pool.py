@@ -59,14 +59,14 @@ class BatchPool:
 
     def number(self, place: Slot) -> int:
         """Say which slot a place is at, from 0."""
-        if not isinstance(place, Place):
+        if not isinstance(place, BatchPlace):
             raise TypeError(f"{place!r} is no place of this pool")
         return place.number
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Place]:
+    async def slot(self) -> AsyncIterator[BatchPlace]:
         """Hold a place for the block; wait in line for it."""
-        place = Place(self, await self.wait(alone=False))
+        place = BatchPlace(self, await self.wait(alone=False))
         try:
             yield place
         finally:
@@ -127,7 +127,7 @@ class Brought:
     )
 
 
-class Place:
+class BatchPlace:
     """One job's place, in a batch first and then, if need be, alone. Mutable state: the batch that it is in."""
 
     def __init__(self, pool: BatchPool, batch: Batch) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from consumer.config.job_limits import Limits
 from consumer.job import Interrupted, Job, Outcome, Progress, Unsuccessful
 from consumer.runners.answer import judged
-from consumer.runners.output_parser import Kind, Line
+from consumer.runners.output_parser import ContractLine, LineKind
 from consumer.runners.run import Cause, EnclosedRun, conclude
 
 #: None: the batch does not tell how the job ended.
@@ -41,15 +41,15 @@ class BatchRun(EnclosedRun):
         super().__init__(self.token, limits, on_log, self._tell_all)
         self.jobs = jobs
         self.name = name_of(jobs)
-        self.told: list[Line] = []
+        self.told: list[ContractLine] = []
         self._is_answering = False
 
-    def take(self, line: Line) -> None:
+    def take(self, line: ContractLine) -> None:
         """Take one line of stdout."""
         is_ours = self._begun and not self.ended.done() and not self._was_told_to_stop
-        if is_ours and self._is_answering and line.kind in (Kind.OUTPUT, Kind.ERROR, Kind.ALONE):
+        if is_ours and self._is_answering and line.kind in (LineKind.OUTPUT, LineKind.ERROR, LineKind.ALONE):
             self.told.append(line)
-        elif line.kind is Kind.ANSWERS and line.content == self._id:
+        elif line.kind is LineKind.ANSWERS and line.content == self._id:
             self._is_answering = is_ours
         elif not line.kind.answers:
             super().take(line)
@@ -79,14 +79,14 @@ def name_of(jobs: Sequence[Job]) -> str:
 def conclude_batch(cause: Cause, run: BatchRun) -> list[Told]:
     """Say how each job ended, as far as the batch tells."""
     unanswered: Told = Interrupted(run_s=run.age_s) if cause is Cause.INTERRUPTED else None
-    told = [None if line.kind is Kind.ALONE else judged(line, run_s=run.age_s) for line in run.told]
+    told = [None if line.kind is LineKind.ALONE else judged(line, run_s=run.age_s) for line in run.told]
     return [*told, *[unanswered] * (len(run.jobs) - len(told))][: len(run.jobs)]
 
 
 def why_not(cause: Cause, run: BatchRun, *, returncode: int | None) -> str:
     """Say why a batch, or some of it, was not answered: for the log, as it is no job's outcome."""
     for line in run.told:
-        if line.kind is Kind.ALONE:
+        if line.kind is LineKind.ALONE:
             return line.text
     outcome = conclude(cause, run, returncode=returncode)
     return outcome.message if isinstance(outcome, Unsuccessful) else "interrupted"

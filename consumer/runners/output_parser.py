@@ -30,7 +30,7 @@ _LOGGER_NAME = re.compile(rb"[^\s:]+:")
 _ALMOST_AN_ANSWER = re.compile(rb"OUTPUT:|ERROR:|\A\W*(?i:output)\s*:")
 
 
-class Kind(Enum):
+class LineKind(Enum):
     """What a line is; the value is the prefix it starts with. The last five are a warm worker's own."""
 
     LOG = b"LOG:"
@@ -53,20 +53,20 @@ class Kind(Enum):
     @property
     def answers(self) -> bool:
         """Whether a line of this kind ends the job."""
-        return self in (Kind.OUTPUT, Kind.ERROR)
+        return self in (LineKind.OUTPUT, LineKind.ERROR)
 
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in LineKind}
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ContractLine:
     """One line of stdout: its kind, and what follows the prefix without surrounding white space.
 
     `is_spaced`: white space stood between the two, or there was no prefix.
     """
 
-    kind: Kind
+    kind: LineKind
     content: bytes
     is_spaced: bool = field(default=True, compare=False)
 
@@ -88,12 +88,12 @@ class Line:
     @property
     def is_almost_an_answer(self) -> bool:
         """Whether its author has meant it to be one: a prefix stands elsewhere than at the start of the line."""
-        return self.kind is Kind.OTHER and _ALMOST_AN_ANSWER.search(self.content) is not None
+        return self.kind is LineKind.OTHER and _ALMOST_AN_ANSWER.search(self.content) is not None
 
     @property
     def is_of_logging(self) -> bool:
         """Whether it is a record of Python's logging, `ERROR:name:text`, that nobody has meant to be an answer."""
-        return self.kind is Kind.ERROR and not self.is_spaced and _LOGGER_NAME.match(self.content) is not None
+        return self.kind is LineKind.ERROR and not self.is_spaced and _LOGGER_NAME.match(self.content) is not None
 
 
 class LineParser:
@@ -109,7 +109,7 @@ class LineParser:
         self._unfinished = bytearray()
         self.excess: str | None = None
 
-    def feed(self, chunk: bytes) -> list[Line]:
+    def feed(self, chunk: bytes) -> list[ContractLine]:
         """Take the next bytes; return the lines that they complete, but for empty ones."""
         if self.excess:
             return []
@@ -120,13 +120,13 @@ class LineParser:
             self.excess = f"more than {self._max_total} bytes on stdout (max_stdout_bytes)"
         return lines
 
-    def finish(self) -> Line | None:
+    def finish(self) -> ContractLine | None:
         """At the end of the stream: the last line, if the program did not end it with a newline."""
         rest, self._unfinished = bytes(self._unfinished), bytearray()
         return parse(rest) if rest and not self.excess else None
 
-    def _split(self, chunk: bytes) -> list[Line]:
-        lines: list[Line] = []
+    def _split(self, chunk: bytes) -> list[ContractLine]:
+        lines: list[ContractLine] = []
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             if not self._append(piece):
@@ -146,13 +146,13 @@ class LineParser:
         return True
 
 
-def parse(line: bytes) -> Line:
+def parse(line: bytes) -> ContractLine:
     """Tell what one line, without its newline, is."""
     prefix, colon, content = line.partition(b":")
-    kind = _KINDS.get(prefix + colon, Kind.OTHER)
-    if kind is Kind.OTHER:
-        return Line(kind, line.strip())
-    return Line(kind, content.strip(), is_spaced=content[:1].isspace())
+    kind = _KINDS.get(prefix + colon, LineKind.OTHER)
+    if kind is LineKind.OTHER:
+        return ContractLine(kind, line.strip())
+    return ContractLine(kind, content.strip(), is_spaced=content[:1].isspace())
 
 
 def read_progress(content: bytes) -> Progress | None:

@@ -28,7 +28,7 @@ from consumer.job import (
     Usage,
 )
 from consumer.runners.answer import describe_exit, judged, signal_name, what_followed
-from consumer.runners.output_parser import Kind, Line, LineParser, read_progress
+from consumer.runners.output_parser import ContractLine, LineKind, LineParser, read_progress
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,10 @@ class Run:
 
     def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
         self.limits = limits
-        self.answer: Line | None = None
-        self.discarded: Line | None = None
-        self._last: Line | None = None
-        self._almost: Line | None = None
+        self.answer: ContractLine | None = None
+        self.discarded: ContractLine | None = None
+        self._last: ContractLine | None = None
+        self._almost: ContractLine | None = None
         self._is_cut = False
         self._loop = asyncio.get_running_loop()
         self._started = time.monotonic()  # a loop's own clock may stand still within a turn
@@ -148,20 +148,20 @@ class Run:
         elif self.answer is None:
             self._last, self._is_cut = line, True
 
-    def take(self, line: Line) -> None:
+    def take(self, line: ContractLine) -> None:
         """Take one line of stdout."""
-        if self.answer is None and (line.kind is not Kind.OTHER or line.content):
+        if self.answer is None and (line.kind is not LineKind.OTHER or line.content):
             self._last = line
             if line.is_almost_an_answer:
                 self._almost = line
-        if line.kind is Kind.LOG:
+        if line.kind is LineKind.LOG:
             self._on_log(line.text)
         elif line.kind.answers and self.answer is None:
             self.answer = line
             self.settle(Cause.ANSWERED)
         elif line.kind.answers and self.discarded is None:
             self.discarded = line
-        elif line.kind is Kind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
+        elif line.kind is LineKind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
             if self.answer is None:
                 self._on_progress(progress)
         elif line.content and log.isEnabledFor(logging.DEBUG):  # to make 16 MiB printable takes seconds
@@ -209,13 +209,13 @@ class EnclosedRun(Run):
             return super().almost()
         return "; the worker had not begun with it: on_worker_start() may still be at work"
 
-    def take(self, line: Line) -> None:
+    def take(self, line: ContractLine) -> None:
         """Take one line of stdout."""
         if not self._begun or self.ended.done():
-            self._begun = self._begun or (line.kind is Kind.BEGIN and line.content == self._id)
-        elif line.kind is Kind.END and line.content == self._id:
+            self._begun = self._begun or (line.kind is LineKind.BEGIN and line.content == self._id)
+        elif line.kind is LineKind.END and line.content == self._id:
             self.ended.set_result(None)
-        elif line.kind is Kind.RETIRE:
+        elif line.kind is LineKind.RETIRE:
             self.retirement = line.text
         else:
             super().take(line)

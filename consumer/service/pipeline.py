@@ -57,14 +57,14 @@ from consumer.wire.topology import Topology
 log = logging.getLogger(__name__)
 
 
-class Waiting(Protocol):
+class BoundedWait(Protocol):
     """A wait that ends with the connection, unless it is over before."""
 
     def over(self) -> None:
         """What was waited for is there."""
 
 
-class Delivery(Protocol):
+class Settleable(Protocol):
     """A message that wants to be answered and settled once, while its connection is there.
 
     Afterwards everything here raises ConnectionLostError.
@@ -87,7 +87,7 @@ class Delivery(Protocol):
     async def has_queue(self, name: str) -> bool:
         """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
 
-    def while_alive(self) -> AbstractContextManager[Waiting]:
+    def while_alive(self) -> AbstractContextManager[BoundedWait]:
         """Let the block wait no longer than the message can be settled."""
 
     async def ack(self) -> None:
@@ -107,7 +107,7 @@ class Answers:
     `identity` is None for what was no job, and is always published.
     """
 
-    delivery: Delivery
+    delivery: Settleable
     identity: Identity | None
     remembered: Remembered
 
@@ -141,7 +141,7 @@ class Pipeline:
     due: Due = field(default_factory=Due)
     interrupt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    async def handle(self, delivery: Delivery) -> None:
+    async def handle(self, delivery: Settleable) -> None:
         """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
         request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
@@ -161,7 +161,7 @@ class Pipeline:
         _report(request, outcome, settlement)
 
     async def _handled(
-        self, delivery: Delivery, request: Request, context: JobContext
+        self, delivery: Settleable, request: Request, context: JobContext
     ) -> tuple[Outcome, Settlement]:
         """Run it, decide, answer; return what was settled."""
         job = self._read_job(delivery, request)
@@ -177,7 +177,7 @@ class Pipeline:
         answers = Answers(delivery, identity, self.remembered)
         return await self._settle(answers, context.trace.answers(request, outcome, decided), outcome, decided)
 
-    def _read_job(self, delivery: Delivery, request: Request) -> Job | Invalid:
+    def _read_job(self, delivery: Settleable, request: Request) -> Job | Invalid:
         return read_job(
             delivery.message,
             request,
@@ -186,7 +186,7 @@ class Pipeline:
             longest_timeout_s=self.settings.longest_timeout_s,
         )
 
-    async def _outcome(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
+    async def _outcome(self, delivery: Settleable, job: Job, identity: Identity, context: JobContext) -> Outcome:
         """Run the job, but one that comes again only if it neither runs here now nor did so lately.
 
         Who waits for a run holds no slot, and a run waits for nobody: redeliveries may fill the whole prefetch
@@ -206,13 +206,13 @@ class Pipeline:
             return Abandoned()
         return await self._run(delivery, job, identity, context)
 
-    async def _is_abandoned(self, delivery: Delivery, reply_to: str | None) -> bool:
+    async def _is_abandoned(self, delivery: Settleable, reply_to: str | None) -> bool:
         """Ask before a run only: afterwards the reply itself finds out. Who asks holds no slot."""
         if not (self.settings.drop_if_caller_gone and reply_to and reply_to.startswith(CALLERS_OWN_PREFIXES)):
             return False
         return not await delivery.has_queue(reply_to)
 
-    async def _run(self, delivery: Delivery, job: Job, identity: Identity, context: JobContext) -> Outcome:
+    async def _run(self, delivery: Settleable, job: Job, identity: Identity, context: JobContext) -> Outcome:
         """Without batches prefetch is the size of the pool: then only runs without a connection are waited for."""
         context.trace.waits()
         with delivery.while_alive() as waiting:
@@ -227,7 +227,7 @@ class Pipeline:
         self.metrics.slots(busy=self.pool.busy, size=self.pool.size)
         return outcome
 
-    def _told(self, delivery: Delivery, job: Job) -> AbstractAsyncContextManager[Job]:
+    def _told(self, delivery: Settleable, job: Job) -> AbstractAsyncContextManager[Job]:
         """Publish the progress of a job that asks for it and names a reply queue: the results are for replies."""
         request = job.request
         address = request.reply_to

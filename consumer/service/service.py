@@ -23,8 +23,8 @@ from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.rabbitmq import lanes
-from consumer.rabbitmq.codec import Limits
-from consumer.rabbitmq.session import Broker, Delivery
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.session import Delivery, Session
 from consumer.rabbitmq.supervisor import Link
 from consumer.runners.batch_pool import BatchPool
 from consumer.runners.child import DRAIN_S, KILL_GRACE_S
@@ -189,7 +189,7 @@ class Service:
             due=Due(wait_s=settings.longest_wait_s),
             tracer=tracer,
         )
-        self._limits = Limits()
+        self._limits = BrokerLimits()
         self._link = Link(urls, self._life, changed=self._consuming_changed)
         self._is_declared = False
         self._take: asyncio.Task[None] | None = None
@@ -237,9 +237,9 @@ class Service:
             raise self._broken.result()
 
     @asynccontextmanager
-    async def _life(self, url: str) -> AsyncIterator[Broker]:
+    async def _life(self, url: str) -> AsyncIterator[Session]:
         """Open one life of the link: connections, queues, deliveries that come."""
-        opening = Broker.open(
+        opening = Session.open(
             url,
             name=consumer_name(),
             limits=self._limits,
@@ -255,7 +255,7 @@ class Service:
                 self._take.cancel()
 
     @asynccontextmanager
-    async def _consuming(self, broker: Broker, url: str) -> AsyncIterator[None]:
+    async def _consuming(self, broker: Session, url: str) -> AsyncIterator[None]:
         """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come for the block.
 
         Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
@@ -283,7 +283,7 @@ class Service:
             self._is_declared = True
             yield
 
-    async def _tell_of_other_shards(self, broker: Broker) -> None:
+    async def _tell_of_other_shards(self, broker: Session) -> None:
         """Not an error: while the setting is changed, consumers with the old and the new one run side by side."""
         if await broker.has_queue(beyond := self._topology.shard(self._settings.shards)):
             log.warning(
@@ -292,7 +292,7 @@ class Service:
                 self._settings.shards,
             )
 
-    async def _take_deliveries(self, broker: Broker) -> None:
+    async def _take_deliveries(self, broker: Session) -> None:
         while True:
             self._start(await broker.inbox.get())
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
-from consumer.telemetry.http_server import Answer, Pages
+from consumer.telemetry.http_server import Page, Pages
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.prometheus import CONTENT_TYPE
 
@@ -51,11 +51,11 @@ NOT_READY: Complaints[Facts] = {
 }
 
 
-def judged(complaints: Complaints[F], facts: F) -> Answer:
+def judged(complaints: Complaints[F], facts: F) -> Page:
     """Say all that is wrong, a line each, or that nothing is."""
     wrong = [complaint for complaint, holds in complaints.items() if holds(facts)]
     status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
-    return Answer(status, "".join(f"{line}\n" for line in wrong or ["ok"]))
+    return Page(status, "".join(f"{line}\n" for line in wrong or ["ok"]))
 
 
 class Health:
@@ -69,5 +69,5 @@ class Health:
         return {
             LIVE: lambda: judged(NOT_LIVE, self.facts()),
             READY: lambda: judged(NOT_READY, self.facts()),
-            METRICS: lambda: Answer(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE),
+            METRICS: lambda: Page(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE),
         }

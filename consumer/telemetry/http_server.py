@@ -24,7 +24,7 @@ METHODS = "GET, HEAD, OPTIONS"
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 
-class Answer(NamedTuple):
+class Page(NamedTuple):
     """What a page says."""
 
     status: HTTPStatus
@@ -33,28 +33,28 @@ class Answer(NamedTuple):
 
 
 #: Path -> what it says now.
-Pages = Mapping[str, Callable[[], Answer]]
+Pages = Mapping[str, Callable[[], Page]]
 
 
-def answer(request: bytes, pages: Pages) -> Answer:
+def answer(request: bytes, pages: Pages) -> Page:
     """Answer a request, of which the first line alone counts."""
     match request.partition(b"\r\n")[0].split(b" "):
         case [b"GET" | b"HEAD", target, version] if version in VERSIONS:
             page = pages.get(target.partition(b"?")[0].decode("latin-1"))
             return page() if page else _refusal(HTTPStatus.NOT_FOUND, f"the pages are {', '.join(pages)}")
         case [b"OPTIONS", _, version] if version in VERSIONS:
-            return Answer(HTTPStatus.NO_CONTENT, "")
+            return Page(HTTPStatus.NO_CONTENT, "")
         case [_, _, version] if version in VERSIONS:
             return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"the methods are {METHODS}")
         case _:
             return _refusal(HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request")
 
 
-def _refusal(status: HTTPStatus, why: str) -> Answer:
-    return Answer(status, f"{status.phrase}: {why}\n")
+def _refusal(status: HTTPStatus, why: str) -> Page:
+    return Page(status, f"{status.phrase}: {why}\n")
 
 
-def written(said: Answer, request: bytes = b"") -> bytes:
+def written(said: Page, request: bytes = b"") -> bytes:
     """Put the answer to a request into HTTP: to a HEAD all but the body, as RFC 9110 has it."""
     body = said.text.encode()
     is_empty = said.status is HTTPStatus.NO_CONTENT
@@ -108,7 +108,7 @@ class _Exchange(asyncio.Protocol):
         self._others.pop(self, None)
         self._transport.abort()
 
-    def _answer(self, said: Answer) -> None:
+    def _answer(self, said: Page) -> None:
         self._is_answered = True
         self._transport.write(written(said, self._request))
         self._transport.close()  # once it is written; the timer goes on for a peer that does not read

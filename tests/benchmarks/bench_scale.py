@@ -28,7 +28,7 @@ from scale_report import MESSAGES, SLEEPING, TINY, Point
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import create_vhost
-from consumer.rabbitmq.session import Broker
+from consumer.rabbitmq.session import Session
 from consumer.wire.topology import SHARDING_PLUGIN, Topology
 
 IS_QUICK = os.environ.get("BENCH_QUICK") == "1"
@@ -181,5 +181,5 @@ def _raw(place: Place, shards: int) -> Point:
 
 
 async def _declare(urls: Sequence[str], topology: Topology) -> None:
-    async with Broker.open(urls[0], name="scale") as broker:
+    async with Session.open(urls[0], name="scale") as broker:
         await broker.declare(topology)

@@ -19,7 +19,7 @@ from cluster import NAMES, Cluster
 from cluster_storm import TOPOLOGY, storm
 from harness import HELD, Producer, Tell, consumer, script
 
-from consumer.rabbitmq.session import Broker
+from consumer.rabbitmq.session import Session
 from consumer.wire.topology import Topology
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
@@ -60,7 +60,7 @@ def test_shards_are_led_by_different_nodes(cluster: Cluster, vhost: str) -> None
     topology = Topology("classifier", 3, shards=len(NAMES))
 
     async def declare() -> None:
-        async with Broker.open(cluster.urls(vhost)[0], name="test") as broker:
+        async with Session.open(cluster.urls(vhost)[0], name="test") as broker:
             await broker.declare(topology)
 
     asyncio.run(declare())

@@ -24,7 +24,7 @@ from proxy import Proxy
 
 from consumer.dead_letters import browse, operations
 from consumer.dead_letters.model import Chosen, Letter
-from consumer.dead_letters.operations import Place
+from consumer.dead_letters.operations import LetterQueue
 from consumer.errors import ConnectionLostError
 from consumer.local_broker.node import Node
 from consumer.wire.messages import Message
@@ -56,7 +56,7 @@ def in_place(producer: Producer) -> list[str]:
 
 
 def look(url: str) -> list[str]:
-    return [letter.id for letter in asyncio.run(operations.look(Place(url, TOPOLOGY))).letters]
+    return [letter.id for letter in asyncio.run(operations.look(LetterQueue(url, TOPOLOGY))).letters]
 
 
 def test_thirty_looks_lose_nothing_and_leave_the_order_as_it_was(url: str, producer: Producer) -> None:
@@ -75,7 +75,9 @@ def test_two_who_look_at_once_see_all_and_leave_the_order_as_it_was(url: str, pr
 
     async def together() -> list[list[str]]:
         said: list[str] = []
-        seen = await asyncio.gather(*(operations.look(Place(url, TOPOLOGY, say=said.append)) for _ in range(3)))
+        seen = await asyncio.gather(
+            *(operations.look(LetterQueue(url, TOPOLOGY, say=said.append)) for _ in range(3))
+        )
         assert any("another command is at the dead letters" in line for line in said)
         return [[letter.id for letter in one.letters] for one in seen]
 
@@ -101,7 +103,7 @@ def test_a_look_that_is_cut_off_says_so_and_leaves_all_in_their_place(
     bury(producer, names(100))
     before = look(url)
     with Proxy.open(node.amqp_port) as proxy:
-        place = Place(proxy.url(url), TOPOLOGY)
+        place = LetterQueue(proxy.url(url), TOPOLOGY)
 
         def cut_at_the_fiftieth(letter: Letter) -> bool:
             if letter.id == before[50]:
@@ -297,7 +299,7 @@ def test_letters_beyond_the_budget_for_bodies_take_another_look(
     done: list[str] = []
 
     async def replay() -> None:
-        place = Place(url, TOPOLOGY)
+        place = LetterQueue(url, TOPOLOGY)
         chosen = Chosen.of((await operations.look(place)).letters[:250])
         await operations.replay(place, chosen, as_it_is, lambda letter: done.append(letter.id))
 

@@ -20,7 +20,7 @@ from management import Management
 from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import LocalBrokerError, Node
-from consumer.rabbitmq.management import RefusedError, api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import ManagementRefusedError, api, create_vhost, delete_vhost
 
 UP = "import sys, pathlib; from consumer import localbroker; localbroker.up(pathlib.Path(sys.argv[1]))"
 
@@ -71,7 +71,7 @@ def test_the_node_takes_and_gives_a_message_in_a_vhost_of_the_tests_own(
 def test_a_deleted_vhost_refuses_and_the_refusal_carries_its_status(node: Node) -> None:
     create_vhost(node, "short/lived")
     delete_vhost(node, "short/lived")
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ManagementRefusedError) as caught:
         api(node, "GET", "vhosts/short%2Flived")
     assert caught.value.status == 404
 

@@ -13,7 +13,7 @@ from harness import PATIENCE_S, Producer, consumer, script, wait_until
 from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import Node, ctl
-from consumer.rabbitmq.management import RefusedError, api
+from consumer.rabbitmq.management import ManagementRefusedError, api
 
 FILES = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 #: What a private node has ports and folders of its own for, or no room.
@@ -87,7 +87,7 @@ def test_the_user_of_keda_sees_ready_and_unacked_jobs_and_nothing_else(deployed:
     asked = replace(deployed, user="scaler", password="scaler")  # noqa: S106 - for a laptop
     counted = {"messages", "messages_ready", "messages_unacknowledged"}
     wait_until(lambda: counted <= api(asked, "GET", "queues/classifier/classifier.jobs").keys(), "the counts")
-    with pytest.raises(RefusedError):
+    with pytest.raises(ManagementRefusedError):
         api(asked, "DELETE", "queues/classifier/classifier.results")
 
 

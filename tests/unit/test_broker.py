@@ -20,7 +20,7 @@ from consumer.rabbitmq.codec import APP_ID, properties, received
 from consumer.rabbitmq.connection import refusal_explained
 from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.rabbitmq.holding import Holding
-from consumer.rabbitmq.session import Broker, Delivery
+from consumer.rabbitmq.session import Delivery, Session
 from consumer.wire.messages import Message
 
 FULL = Message(
@@ -66,7 +66,7 @@ class FakeChannel:
 
     def delivery(self) -> Delivery:
         return Delivery(
-            FULL, cast("Broker", FakeBroker()), cast("Channel", self), 5, redelivered=False, consumer="tag"
+            FULL, cast("Session", FakeBroker()), cast("Channel", self), 5, redelivered=False, consumer="tag"
         )
 
 

@@ -35,7 +35,7 @@ from consumer.preflight.finding import Finding, Level, as_json, blamed, refused,
 from consumer.preflight.queues import Difference, difference_in
 from consumer.rabbitmq.console import Console
 from consumer.runners.fork_client import START_TIMEOUT_S
-from consumer.telemetry.http_server import Answer, serving
+from consumer.telemetry.http_server import Page, serving
 from consumer.wire.topology import Topology
 
 OK, WARNING, FAILURE, SKIPPED = Level
@@ -591,7 +591,7 @@ def test_a_version_that_does_not_tell_that_a_caller_has_gone(
 
 @runs_async
 async def test_a_consumer_that_listens_already_is_told_from_a_stranger() -> None:
-    async with serving({"/live": lambda: Answer(HTTPStatus.OK, "yes")}, "127.0.0.1", 0) as port:
+    async with serving({"/live": lambda: Page(HTTPStatus.OK, "yes")}, "127.0.0.1", 0) as port:
         settings = load({"http_port": port}, {})
         async with AsyncExitStack() as opened:
             [found] = await machine.http(Site(settings, {}, None, opened))

@@ -31,7 +31,7 @@ from consumer.client.exceptions import (
     UnsendableJobError,
     WrongLoopError,
 )
-from consumer.client.rpc_channel import Line, OnMessage
+from consumer.client.rpc_channel import OnMessage, RpcConnection
 from consumer.client.types import as_body
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.wire.messages import Message
@@ -69,7 +69,7 @@ class Echo:
 
 
 @asynccontextmanager
-async def echo(_url: str, on_message: OnMessage) -> AsyncIterator[Line]:
+async def echo(_url: str, on_message: OnMessage) -> AsyncIterator[RpcConnection]:
     yield Echo(on_message)
 
 
@@ -83,7 +83,7 @@ def opening(*, silent: bool = False) -> Callable[..., Any]:
     """Make what stands for `Client.open`."""
 
     @asynccontextmanager
-    async def line(_url: str, on_message: OnMessage) -> AsyncIterator[Line]:
+    async def line(_url: str, on_message: OnMessage) -> AsyncIterator[RpcConnection]:
         yield Echo(on_message, silent=silent)
 
     @asynccontextmanager

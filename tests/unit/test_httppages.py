@@ -13,11 +13,11 @@ from fakes import runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.telemetry import http_server
-from consumer.telemetry.http_server import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Answer, answer, serving
+from consumer.telemetry.http_server import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Page, answer, serving
 
 PAGES = {
-    "/yes": lambda: Answer(HTTPStatus.OK, "ok\n"),
-    "/no": lambda: Answer(HTTPStatus.SERVICE_UNAVAILABLE, "größer\n"),
+    "/yes": lambda: Page(HTTPStatus.OK, "ok\n"),
+    "/no": lambda: Page(HTTPStatus.SERVICE_UNAVAILABLE, "größer\n"),
 }
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from consumer.capacity import report, service_times
-from consumer.capacity.plan import Load, Plan, Row, Target
+from consumer.capacity.plan import Load, Plan, PlanRow, Target
 from consumer.capacity.planner import FEWEST_JOBS, PRECISION, Planner
 from consumer.capacity.report import WIDE
-from consumer.capacity.service_times import Memory
+from consumer.capacity.service_times import MemoryUse
 from consumer.cli import main
 from consumer.errors import ConfigurationError
 
@@ -159,33 +159,33 @@ def test_an_interval_across_the_target_does_not_meet_it() -> None:
     assert "perhaps" in shown_of(row, on_the_edge)
 
 
-def shown_of(row: Row, target: Target) -> str:
+def shown_of(row: PlanRow, target: Target) -> str:
     out = io.StringIO()
     plan = Plan(target, [row], None)
     report.show(load(), report.Sizing(plan, None, 1, None, None, None, None, is_met=False), out)
     return out.getvalue()
 
 
-def sized(target: str, pool_size: int, memory: Memory | None = None, given: int | None = None) -> report.Sizing:
+def sized(target: str, pool_size: int, memory: MemoryUse | None = None, given: int | None = None) -> report.Sizing:
     return report.size(planner(load(), target), given, pool_size, memory)
 
 
 def test_consumers_and_memory_follow_from_the_slots() -> None:
-    sizing = sized("p95-wait=0.05", 4, Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
+    sizing = sized("p95-wait=0.05", 4, MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000))
     assert (sizing.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
     assert report.pools(6, 4) == [4, 2]
     assert sizing.ahead_s is not None
     assert sizing.ahead_s > 0.05
 
 
-def shown(target: str, pool_size: int = 4, memory: Memory | None = None, given: int | None = None) -> str:
+def shown(target: str, pool_size: int = 4, memory: MemoryUse | None = None, given: int | None = None) -> str:
     out = io.StringIO()
     report.show(load(), sized(target, pool_size, memory, given), out)
     return out.getvalue()
 
 
 def test_a_person_is_shown_the_table_and_the_answer() -> None:
-    text = shown("p95-wait=0.05", memory=Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
+    text = shown("p95-wait=0.05", memory=MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000))
     assert "target     p95 wait of 50.0 ms" in text
     assert "3.47 slots are busy on average" in text
     assert "yes, fewest" in text

@@ -13,7 +13,7 @@ from consumer.config.job_limits import Limits
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
-from consumer.runners.output_parser import Kind, parse, read_progress
+from consumer.runners.output_parser import LineKind, parse, read_progress
 from consumer.runners.pool import Pool
 from consumer.runners.run import Run
 from consumer.runners.runner import Slot
@@ -56,7 +56,7 @@ def test_a_long_text_is_cut() -> None:
 
 def test_a_line_of_progress_is_one_of_the_contracts() -> None:
     line = parse(b"PROGRESS: 0.4 fitting")
-    assert (line.kind, line.content, line.kind.answers) == (Kind.PROGRESS, b"0.4 fitting", False)
+    assert (line.kind, line.content, line.kind.answers) == (LineKind.PROGRESS, b"0.4 fitting", False)
 
 
 @runs_async

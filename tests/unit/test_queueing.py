@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from consumer.capacity.fetch_ahead import Consumers
 from consumer.capacity.queueing import (
+    ArrivalTrace,
     Estimate,
     Slots,
-    Trace,
     erlang_b,
     erlang_c,
     estimate,
@@ -69,7 +69,7 @@ def _lognormal(sigma: float) -> Callable[[float], float]:
 
 
 def simulated(service: Callable[[float], float], *, slots: int, rate: float, seed: int = 1) -> list[float]:
-    trace = Trace(service, seed=seed)
+    trace = ArrivalTrace(service, seed=seed)
     trace.extend(JOBS)
     return list(warmed_up(Slots(slots).serve([gap / rate for gap in trace.gaps], trace.runs)))
 
@@ -106,7 +106,7 @@ def test_the_interval_holds_the_exact_value_nineteen_times_of_twenty() -> None:
     exact = wait_estimate_s(1, 0.6, 1.0, share=0.95)
     held = 0
     for seed in range(40):
-        trace = Trace(_exponential(1.0), seed=seed)
+        trace = ArrivalTrace(_exponential(1.0), seed=seed)
         trace.extend(20_000)
         waits = warmed_up(Slots(1).serve([gap / 0.6 for gap in trace.gaps], trace.runs))
         found = estimate(waits, 0.95)
@@ -157,7 +157,7 @@ def test_who_fetches_ahead_lets_a_short_job_wait_behind_a_long_one() -> None:
 
 
 def test_jobs_that_come_at_once_wait_for_each_other() -> None:
-    trace = Trace(lambda _: 1.0, burst=3)
+    trace = ArrivalTrace(lambda _: 1.0, burst=3)
     trace.extend(3000)
     waits = Slots(1).serve([gap * 1e6 for gap in trace.gaps], trace.runs)
     assert waits == pytest.approx([0.0, 1.0, 2.0] * 1000)
@@ -165,12 +165,12 @@ def test_jobs_that_come_at_once_wait_for_each_other() -> None:
 
 
 def test_a_trace_is_the_same_however_it_grows() -> None:
-    at_once, bit_by_bit = Trace(_exponential(1.0), seed=7), Trace(_exponential(1.0), seed=7)
+    at_once, bit_by_bit = ArrivalTrace(_exponential(1.0), seed=7), ArrivalTrace(_exponential(1.0), seed=7)
     at_once.extend(300)
     for jobs in (1, 100, 300):
         bit_by_bit.extend(jobs)
     assert (at_once.gaps, at_once.runs) == (bit_by_bit.gaps, bit_by_bit.runs)
-    other = Trace(_exponential(1.0), seed=8)
+    other = ArrivalTrace(_exponential(1.0), seed=8)
     other.extend(300)
     assert other.gaps != at_once.gaps
 

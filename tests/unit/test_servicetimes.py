@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.capacity import run_times, service_times
-from consumer.capacity.service_times import Service
+from consumer.capacity.service_times import ServiceTime
 from consumer.errors import ConfigurationError
 from consumer.telemetry.metrics import BOUNDS, NAMES
 from consumer.telemetry.prometheus import Registry
@@ -19,7 +19,7 @@ from consumer.telemetry.prometheus import Registry
 SHARES = [(place + 0.5) / 10_000 for place in range(10_000)]
 
 
-def mean_and_scv(service: Service) -> tuple[float, float]:
+def mean_and_scv(service: ServiceTime) -> tuple[float, float]:
     """What the quantile function itself comes to."""
     values = [service.quantile(share) for share in SHARES]
     mean = fmean(values)
@@ -115,7 +115,7 @@ def page_of(runs: list[float], totals: list[float] | None = None) -> str:
     return registry.text()
 
 
-def from_page(text: str) -> Service:
+def from_page(text: str) -> ServiceTime:
     return run_times.from_buckets(run_times.read_page(text), "a page")
 
 
