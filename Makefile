@@ -38,7 +38,7 @@ reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a chan
 bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStream and others (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py
 
-scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, shards, a cluster (BENCH_QUICK=1: a look)
+scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, a cluster (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks/bench_scale.py -o python_files='bench_*.py' -s
 
 # Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise.

@@ -29,7 +29,6 @@ from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import HOST, Member
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api, create_vhost
-from consumer.wire.topology import SHARDING_PLUGIN
 
 NAMES = ("first", "second", "third")
 CONFIG = {
@@ -39,7 +38,6 @@ CONFIG = {
 #: Who leads, and who follows, is told every second instead of every five. What was on its way from the retry or to
 #: the dead-letter queue when a leader died is sent again after two seconds instead of three minutes.
 ADVANCED = "[{rabbit, [{quorum_tick_interval, 1000}, {dead_letter_worker_publisher_confirm_timeout, 2000}]}]."
-PLUGINS = (SHARDING_PLUGIN,)
 EPMD_NAMES = b"\x00\x01n"
 
 
@@ -132,9 +130,7 @@ class Cluster:
 
     def _up(self, name: str) -> Node:
         member = self._member(f"{name}@localhost")
-        return local_broker.up(
-            self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member, plugins=PLUGINS
-        )
+        return local_broker.up(self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member)
 
     def _data_dir(self, name: str) -> Path:
         return self._folder / name

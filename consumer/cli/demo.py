@@ -141,9 +141,7 @@ class Demo:
     async def _submit(self, sources: list[Source]) -> list[SourceResult]:
         """The results in the order of the sources."""
         topology, credentials = self._topology, self.settings.credentials
-        opening = Client.open(
-            self.url, queue=topology.jobs, exchange=topology.jobs_exchange, credentials=credentials
-        )
+        opening = Client.open(self.url, queue=topology.jobs, credentials=credentials)
         async with opening as client:
             with (self.folder / "results.jsonl").open("w") as out:
                 results = await submission.run(client, sources, InOrder(Lines(out)), timeout_s=STOP_TIMEOUT_S * 5)

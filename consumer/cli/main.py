@@ -35,7 +35,6 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.service.service import serve
 from consumer.telemetry import health_client, log_format
 from consumer.wire import asyncapi
-from consumer.wire.topology import SHARDING_PLUGIN
 
 log = logging.getLogger("consumer")
 
@@ -238,8 +237,7 @@ def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
         return
     log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)
     was_up = local_broker.status(DEFAULT_DIR) is not None
-    plugins = (SHARDING_PLUGIN,) if chosen.shards > 1 else ()
-    node = local_broker.up(DEFAULT_DIR, plugins=plugins, report=log.info)
+    node = local_broker.up(DEFAULT_DIR, report=log.info)
     # No log record, as it shows the password; the node is private, and these lines are what it is for.
     print(f"{node.describe()}\n{_example(node.amqp_url, chosen)}", file=sys.stderr)
     try:

@@ -82,7 +82,7 @@ class Status:
 def own_queues(topology: Topology) -> list[str]:
     """Every queue of the service, in the order in which a job meets them."""
     retries = [queue.name for queue in topology.queues() if queue.name.startswith(f"{topology.prefix}.retry.")]
-    return [*topology.shard_names, *retries, topology.dead, topology.results, topology.errors]
+    return [topology.jobs, *retries, topology.dead, topology.results, topology.errors]
 
 
 def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -158,9 +158,8 @@ class Asking:
         if self.console:
             told = await asyncio.to_thread(_told, self.console, self.console.vhost)
             queues = [more_of(queue, told.queues.get(queue.name), time.time()) for queue in queues]
-            slots = sum(told.prefetches[name] for name in topology.shard_names)
-            held = [queue.unacked for queue in queues if queue.name in topology.shard_names]
-            busy = None if None in held else sum(count or 0 for count in held)
+            slots = told.prefetches[topology.jobs]
+            busy = next(queue.unacked for queue in queues if queue.name == topology.jobs)
         models, oldest = await self._dead_letters(topology) if self.with_dead_letters else (None, None)
         return Status(queues, slots, busy, models, oldest, self.settings.batch_size)
 

@@ -107,7 +107,6 @@ async def _submit(
     opening = Client.open(
         url,
         queue=settings.topology.jobs,
-        exchange=settings.topology.jobs_exchange,
         direct=arguments.direct,
         credentials=settings.credentials,
         window=arguments.window,

@@ -94,7 +94,7 @@ class Client:
         Args:
             url: an AMQP URL, or several of one cluster with spaces between them.
             queue: the jobs queue, `<prefix>.jobs`.
-            exchange: where there are shards, `<prefix>.shards`: jobs go to all of them. By default to `queue`.
+            exchange: jobs go to this exchange with `queue` as routing key; by default straight to `queue`.
             direct: reply through RabbitMQ's direct reply-to instead of a reply queue: none is made, and after
                 an outage all that was not answered runs once more.
             credentials: files for TLS and the login; by default there are none.

@@ -227,8 +227,7 @@ async def _see_exchange(opened: AbstractConnection, name: str) -> None:
                 await channel.get_exchange(name, ensure=True)
             except ChannelNotFoundEntity:
                 raise ConfigurationError(
-                    f"there is no exchange {name!r}; start a consumer with the same prefix and shards first, or "
-                    "set shards to 1"
+                    f"there is no exchange {name!r}; declare it before clients use it"
                 ) from None
             except ChannelAccessRefused:  # 4.2.6 and 4.3.0 want the right to configure for a mere look
                 return

@@ -127,14 +127,6 @@ class Settings(BaseModel):
         description="1 to 1024 jobs at once, also the prefetch where batch_size is 1; default: the CPUs this "
         "process may use",
     )
-    # One queue is enough for thousands of jobs a second (deploy/SCALING.md).
-    shards: int = Field(
-        1,
-        ge=1,
-        le=64,
-        description="1 to 64 queues that share the jobs, at most pool_size; above 1 producers publish to the "
-        "exchange `<prefix>.shards`, which needs RabbitMQ's plugin rabbitmq_consistent_hash_exchange",
-    )
     command: Annotated[tuple[str, ...], BeforeValidator(_list_from_json)] | None = Field(
         None,
         min_length=1,
@@ -475,7 +467,7 @@ class Settings(BaseModel):
     @property
     def topology(self) -> Topology:
         """The names in RabbitMQ that these settings mean."""
-        return Topology(self.prefix, self.max_attempts, self.shards)
+        return Topology(self.prefix, self.max_attempts)
 
     @property
     def longest_timeout_s(self) -> float:

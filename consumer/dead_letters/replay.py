@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
-from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed, DeliveryError, PublishError
+from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError, PublishError
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 
 from consumer.errors import ConfigurationError, TryLaterError
@@ -25,7 +25,6 @@ class ReplayWriter:
     def __init__(self, channel: AbstractUnderlayChannel, topology: Topology) -> None:
         self._channel = channel
         self._queue = topology.jobs
-        self._exchange = topology.jobs_exchange
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def publish(self, message: Message) -> None:
@@ -46,17 +45,11 @@ class ReplayWriter:
         try:
             await self._channel.basic_publish(
                 message.body,
-                exchange=self._exchange,
                 routing_key=self._queue,
                 properties=properties(message),
                 mandatory=True,
                 timeout=CONFIRM_TIMEOUT_S,
             )
-        except ChannelNotFoundEntity:
-            raise ConfigurationError(
-                f"there is no exchange {self._exchange!r}; start a consumer with the same prefix and shards "
-                "first. What was not replayed is a dead letter still"
-            ) from None
         except ChannelPreconditionFailed as error:
             raise ConfigurationError(
                 f"RabbitMQ takes no job of this size ({error}); raise its max_message_size, or choose other "

@@ -108,8 +108,6 @@ class Relay:
         """Make sure of the stream, and read it; later lives create nothing, as those of the service."""
         create = self._settings.declare and not self._is_declared
         await broker.declare_queue(self.topology.gateway_queue(), create=create)
-        if exchange := self.topology.jobs_exchange:
-            await broker.find_exchange(exchange)
         self._fence = secrets.token_hex(16)
         since = datetime.fromtimestamp(max(self._seen_at - OVERLAP_S, 0), UTC)
         tag = f"{self.topology.prefix}.gateway.{secrets.token_hex(6)}"
@@ -186,9 +184,9 @@ class Relay:
         return Reason.CONFIRM_LATE
 
     async def _publish(self, broker: Session, job: Message) -> Reason | None:
-        jobs, exchange = self.topology.jobs, self.topology.jobs_exchange
+        jobs = self.topology.jobs
         try:
-            if await broker.publish(job, jobs, exchange=exchange, is_patient=False) is None:
+            if await broker.publish(job, jobs, is_patient=False) is None:
                 return None
         except MessageTooLargeError:
             return Reason.TOO_LARGE

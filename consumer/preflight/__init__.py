@@ -10,5 +10,4 @@ rabbitmq.py    whether RabbitMQ accepts the connection, and its version
 amqp_probe.py  questions to RabbitMQ that change nothing
 queues.py      whether exchanges and queues exist as expected
 permissions.py what this user may do, and whether RabbitMQ accepts messages
-shards.py      whether every shard has a consumer
 """

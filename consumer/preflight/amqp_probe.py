@@ -62,10 +62,9 @@ def granted(site: Site) -> str:
     if site.settings.declare:
         rights = (ours, f"^(amq[.]default|{ours[1:]})$", ours)
         return f"{rabbitmqctl(site, 'set_permissions', user, *rights)}; or set `declare` to false, and {CREATED}"
-    others = (queue.name for queue in topology.queues() if queue.name not in topology.shard_names)
+    others = (queue.name for queue in topology.queues() if queue.name != topology.jobs)
     written = "|".join(map(_pattern, ("amq.default", topology.dead_letter_exchange, *others)))
-    read = "|".join(map(_pattern, topology.shard_names))
-    rights = ("^$", f"^({written})$", f"^({read})$" if topology.shards > 1 else f"^{read}$")
+    rights = ("^$", f"^({written})$", f"^{_pattern(topology.jobs)}$")
     return rabbitmqctl(site, "set_permissions", user, *rights)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from consumer.config.loader import unknown_variables
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConsumerError
-from consumer.preflight import classifier, limits, machine, permissions, queues, rabbitmq, shards
+from consumer.preflight import classifier, limits, machine, permissions, queues, rabbitmq
 from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
 from consumer.runners.fork_client import START_TIMEOUT_S
@@ -56,7 +56,6 @@ CHECKS: Final = (
     Check("management", rabbitmq.management, ("RabbitMQ",)),
     Check("queues", queues.topology, _TAKEN, within_s=60.0),
     Check("dead letters", queues.dead_letters, _TAKEN),
-    Check("shards", shards.shards, _TAKEN),
     Check("permissions", permissions.permissions, _TAKEN),
     Check("publishing", permissions.publishing, _TAKEN, within_s=30.0),
     Check("time limits", rabbitmq.time_limits),

@@ -26,7 +26,7 @@ NO_PRIORITY: Final = {"x-priority": "none: only asks for the permission"}
 async def permissions(site: Site) -> list[Finding]:
     """Ask for what the service does all day, in such a way that nothing comes of it."""
     topology, found = site.topology, []
-    wanted: list[tuple[str, Ask]] = [(f"read {name}", _consuming(name)) for name in topology.shard_names]
+    wanted: list[tuple[str, Ask]] = [(f"read {topology.jobs}", _consuming(topology.jobs))]
     if site.settings.declare:
         wanted += [
             (f"bind {queue} to {exchange.name}", _unbinding(queue, exchange.name))
@@ -37,7 +37,7 @@ async def permissions(site: Site) -> list[Finding]:
         if isinstance(closed := await refusal(site.connected(), ask), ChannelAccessRefused):
             found.append(failure(f"this user may not {what}: {reason(closed)}", granted(site)))
     binds = [f"bind {', '.join(one.queues)} to {one.name}" for one in topology.exchanges()]
-    rights = [f"read {', '.join(topology.shard_names)}", *(binds if site.settings.declare else ())]
+    rights = [f"read {topology.jobs}", *(binds if site.settings.declare else ())]
     return found or [ok(f"this user may {' and '.join(rights)}")]
 
 

@@ -9,8 +9,6 @@ publisher.py         publishes and waits for the confirm
 codec.py             AMQP properties to a `Message` and back; limits that RabbitMQ has reported
 declare.py           declares exchanges and queues, or checks that they exist
 address_breaker.py   circuit breaker for reply addresses that make RabbitMQ close the connection
-holding.py           which deliveries are not settled yet, by consumer
-lanes.py             which shard each slot takes its jobs from
 management.py        the management API's client
 console.py           what only the management API knows: bindings and policies
 pamqp_patch.py       property values that pamqp cannot decode become values instead of exceptions

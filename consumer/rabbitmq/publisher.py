@@ -59,16 +59,12 @@ class Publisher:
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    async def publish(
-        self, message: Message, queue: str, *, exchange: str = "", is_patient: bool = True
-    ) -> str | None:
+    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
         """Publish to a queue and wait until RabbitMQ has it.
 
         Args:
             message: what to publish.
             queue: where to.
-            exchange: for what several queues share, with the queue's name as routing key; one that is not there
-                closes the channel.
             is_patient: False: do not wait for room in a queue that is known to refuse.
 
         Returns:
@@ -88,7 +84,7 @@ class Publisher:
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
             try:
-                await self._publish_once(message, queue, exchange, mandatory=not is_direct)
+                await self._publish_once(message, queue, mandatory=not is_direct)
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
@@ -114,15 +110,15 @@ class Publisher:
         if self._limits.refuses(message) or queue in self._limits.unreachable:
             return
         with suppress(DeliveryError):
-            await self._publish_once(message, queue, "", mandatory=False)
+            await self._publish_once(message, queue, mandatory=False)
 
-    async def _publish_once(self, message: Message, queue: str, exchange: str, *, mandatory: bool) -> None:
+    async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
         """Return when RabbitMQ confirms; begin while the broker lives, wait for as long as this connection."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
             async with self._limits.unreachable.noted(queue, self._broker):
-                await self._confirmed(message, queue, exchange, mandatory=mandatory)
+                await self._confirmed(message, queue, mandatory=mandatory)
 
-    async def _confirmed(self, message: Message, queue: str, exchange: str, *, mandatory: bool) -> None:
+    async def _confirmed(self, message: Message, queue: str, *, mandatory: bool) -> None:
         """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
 
         `watch_confirms` bounds the wait.
@@ -136,7 +132,7 @@ class Publisher:
         try:
             await channel.basic_publish(
                 message.body,
-                exchange=exchange,
+                exchange="",
                 routing_key=queue,
                 properties=properties(message),
                 mandatory=mandatory,

@@ -12,7 +12,7 @@ the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +41,6 @@ from consumer.rabbitmq.connection import (
     refusal_explained,
 )
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
-from consumer.rabbitmq.holding import Holding
 from consumer.rabbitmq.publisher import Publisher
 from consumer.wire.messages import Message
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
@@ -54,7 +53,6 @@ class Delivery:
 
     When that is lost, all here raise ConnectionLostError, and RabbitMQ delivers the message again.
     `tag` means nothing on any other channel: they all count from 1. `redelivered`: somebody had it before.
-    `consumer`: the tag of the consumer of ours that it came to.
     """
 
     message: Message
@@ -62,7 +60,6 @@ class Delivery:
     channel: AbstractUnderlayChannel
     tag: int
     redelivered: bool
-    consumer: str
 
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish what answers the message: see `Publisher.publish`."""
@@ -97,13 +94,12 @@ class Delivery:
         with self.broker.lifetime.ends_if_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await settle(self.tag, **how, wait=False)
-        self.broker.holding.less(self.consumer)
 
 
 class Session:
     """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet.
 
-    `lifetime` ends with the first sign that this Broker is of no use any more; `holding` is what is not settled.
+    `lifetime` ends with the first sign that this Session is of no use any more.
     Mutable state: `_consumers`, the tags of those that there are; `_is_stopping`, set when no more may be added.
     """
 
@@ -121,7 +117,6 @@ class Session:
         self._write = write
         self._limits = limits
         self.lifetime = Lifetime()
-        self.holding = Holding()
         self._publisher = Publisher(writer, write, limits, self.lifetime)
         self._consumers: dict[str, str] = {}
         self._is_stopping = False
@@ -185,20 +180,6 @@ class Session:
         async with self._throw_away_channel("find all queues") as channel:
             await declaration.find(channel, topology)
 
-    async def ready(self, queues: Iterable[str]) -> dict[str, int]:
-        """Count the messages of each queue that nobody holds.
-
-        Raises:
-            BrokerRefusedError: one is not there.
-            ConnectionLostError
-        """
-        counts = {}
-        async with self._throw_away_channel("find the shards") as channel:
-            for name in queues:
-                declared = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
-                counts[name] = declared.declaration_result.message_count or 0
-        return counts
-
     async def declare_queue(self, queue: Queue, *, create: bool) -> None:
         """Create one queue, or find it as it should be; without `create` find one of that name.
 
@@ -260,12 +241,8 @@ class Session:
     async def _on_message(self, delivered: DeliveredMessage) -> None:
         """Nothing else here: this task dies with the channel, a job must not."""
         tag = delivered.delivery_tag or 0  # a delivery has one; only what was returned to a publisher has none
-        consumer = delivered.consumer_tag or ""
         message = received(delivered.header.properties, delivered.body)
-        self.holding.more(consumer)
-        self.inbox.put_nowait(
-            Delivery(message, self, delivered.channel, tag, bool(delivered.redelivered), consumer)
-        )
+        self.inbox.put_nowait(Delivery(message, self, delivered.channel, tag, bool(delivered.redelivered)))
 
     async def cancel(self, tag: str) -> None:
         """End one consumer. What has come to it by the time that this returns can still be settled.
@@ -307,11 +284,9 @@ class Session:
             watch.result()  # raises: it ends by a bug only
         return await self.lifetime.ended
 
-    async def publish(
-        self, message: Message, queue: str, *, exchange: str = "", is_patient: bool = True
-    ) -> str | None:
+    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
         """Publish by the other connection: see `Publisher.publish`."""
-        return await self._publisher.publish(message, queue, exchange=exchange, is_patient=is_patient)
+        return await self._publisher.publish(message, queue, is_patient=is_patient)
 
     async def is_blocked(self) -> bool:
         """Whether an alarm is known to hold back what we publish: see `Publisher.is_blocked`."""

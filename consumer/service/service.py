@@ -16,13 +16,11 @@ import socket
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from functools import partial
 from typing import Any
 
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
-from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.rabbitmq import lanes
+from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Delivery, Session
 from consumer.rabbitmq.supervisor import Link
@@ -107,8 +105,6 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         ConfigurationError: something of ours cannot work; nothing was consumed.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
-    if complaint := lanes.complaint(settings.shards, settings.pool_size):
-        raise ConfigurationError(complaint)
     if warning := too_powerful(os.geteuid()):
         log.warning("%s", warning)
     with (
@@ -264,33 +260,14 @@ class Service:
             await broker.declare(self._topology)
         else:
             await broker.check(self._topology)
-        shards, slots, prefetch = self._topology.shard_names, self._settings.pool_size, self._settings.prefetch
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
-        facts = about(self._settings)
-        async with AsyncExitStack() as stack:
-            if len(shards) == 1:
-                await broker.consume(self._topology.jobs, prefetch=prefetch, tag=tag, arguments=facts)
-            else:
-                each = -(-prefetch // slots)  # rounded up: without batches one
-                consume = partial(broker.consume, prefetch=each, arguments=facts)
-                opening = lanes.opened(broker, consume, shards, slots, tag)
-                for task in await stack.enter_async_context(opening):
-                    task.add_done_callback(self._ended)
-            if not self._is_declared:
-                await self._tell_of_other_shards(broker)
-                log.info("runs %s", self._runner.description)
-                log.info("ready: %d slots, jobs from %s at %s", slots, ", ".join(shards), redacted(url))
-            self._is_declared = True
-            yield
-
-    async def _tell_of_other_shards(self, broker: Session) -> None:
-        """Not an error: while the setting is changed, consumers with the old and the new one run side by side."""
-        if await broker.has_queue(beyond := self._topology.shard(self._settings.shards)):
-            log.warning(
-                "the queue %s is a shard beyond `shards` = %d: its jobs are not taken here; raise `shards`",
-                beyond,
-                self._settings.shards,
-            )
+        jobs = self._topology.jobs
+        await broker.consume(jobs, prefetch=self._settings.prefetch, tag=tag, arguments=about(self._settings))
+        if not self._is_declared:
+            log.info("runs %s", self._runner.description)
+            log.info("ready: %d slots, jobs from %s at %s", self._settings.pool_size, jobs, redacted(url))
+        self._is_declared = True
+        yield
 
     async def _take_deliveries(self, broker: Session) -> None:
         while True:

@@ -291,9 +291,7 @@ def _channels(topology: Topology) -> Json:
     told = {**replies, "progress": _to("#/components/messages/{model}", "progress")}
     job = {"job": _to("#/components/messages/{model}", "job")}
     record = {"errorRecord": _to("#/components/messages/{model}", "errorRecord")}
-    shard = (job, "A part of what is published to the exchange of the jobs. Not to be published to.")
     known = {
-        **dict.fromkeys(topology.shard_names, shard),
         topology.jobs: (job, "Publish jobs here, by the default exchange."),
         topology.results: (replies, "The replies of jobs without reply_to."),
         topology.errors: (record, "A stream: read without taking, with a record of each dead-lettered job."),
@@ -308,7 +306,6 @@ def _channels(topology: Topology) -> Json:
     }
     return {
         **queues,
-        **_sharding(topology, job),
         "dlx": {
             "address": topology.dead_letter_exchange,
             "description": "Where RabbitMQ sends a job that was rejected or expired: on to the dead-letter queue.",
@@ -330,17 +327,6 @@ def _channels(topology: Topology) -> Json:
             "messages": told,
         },
     }
-
-
-def _sharding(topology: Topology, job: Mapping[str, Json]) -> dict[str, Json]:
-    """Describe the exchange that leads to all shards. AsyncAPI has no name for its type."""
-    if not topology.jobs_exchange:
-        return {}
-    description = (
-        f"An exchange: publish here with the routing key {topology.jobs} and a message_id for each job, by which "
-        "the jobs are spread over all shards. Published by the default exchange they are in the first shard."
-    )
-    return {"shards": {"address": topology.jobs_exchange, "description": description, "messages": dict(job)}}
 
 
 def _key(topology: Topology, name: str) -> str:

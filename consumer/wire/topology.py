@@ -8,7 +8,7 @@ Evidence for each argument: quorum queues and at-least-once dead-lettering exist
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 #: Every connection that is lost while it holds a message counts as a return up to RabbitMQ 4.2, and 4.x ends
 #: a message after 20 by default. Far above any number of restarts, it still ends a job that kills its consumer.
@@ -25,9 +25,6 @@ ERRORS_MAX_BYTES = 100_000_000
 #: A reply that nobody has fetched within a day is wanted no more. A gateway keeps in memory what the stream holds.
 GATEWAY_KEPT_S = 86_400
 GATEWAY_MAX_BYTES = 100_000_000
-#: Comes with RabbitMQ, and is enabled on each node by hand.
-SHARDING_PLUGIN = "rabbitmq_consistent_hash_exchange"
-SHARDING_TYPE = "x-consistent-hash"
 
 Arguments = Mapping[str, str | int]
 
@@ -42,44 +39,24 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A durable exchange to declare. `queues`: those that it leads to, each bound with `routing_key`."""
+    """A durable exchange to declare. `queues`: those that are bound to it."""
 
     name: str
     type: str
     queues: tuple[str, ...]
-    routing_key: str = ""
-    arguments: Arguments = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All names under one prefix. `shards`: how many queues share the jobs."""
+    """All names under one prefix."""
 
     prefix: str
     max_attempts: int
-    shards: int = 1
 
     @property
     def jobs(self) -> str:
-        """The queue that producers know: the only one, or the first shard. Retries come back here."""
-        return self.shard(0)
-
-    @property
-    def jobs_exchange(self) -> str:
-        """Where jobs are published with the routing key `jobs`: the default exchange, or the one that shards.
-
-        Not of the queue's name: RabbitMQ's permissions do not tell a queue from an exchange.
-        """
-        return f"{self.prefix}.shards" if self.shards > 1 else ""
-
-    @property
-    def shard_names(self) -> tuple[str, ...]:
-        """The queues we consume."""
-        return tuple(map(self.shard, range(self.shards)))
-
-    def shard(self, number: int) -> str:
-        """Name a shard. The first has the name that the queue has without shards: who publishes there may stay."""
-        return f"{self.prefix}.jobs.{number}" if number else f"{self.prefix}.jobs"
+        """The queue that producers publish to, on the default exchange. Retries come back here."""
+        return f"{self.prefix}.jobs"
 
     @property
     def dead_letter_exchange(self) -> str:
@@ -122,7 +99,6 @@ class Topology:
             Queue(self.results, _LOOKED_AT),
             Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES)),
             Queue(self.jobs, self._jobs_arguments()),
-            *(Queue(name, {**self._jobs_arguments(), **_SPREAD}) for name in self.shard_names[1:]),
             *self._retry_queues(),
         ]
 
@@ -132,13 +108,7 @@ class Topology:
 
     def exchanges(self) -> list[Exchange]:
         """List all exchanges, each to be declared before the queues, and bound after them."""
-        dead = Exchange(self.dead_letter_exchange, "fanout", (self.dead,))
-        return [dead, self._sharding()] if self.shards > 1 else [dead]
-
-    def _sharding(self) -> Exchange:
-        # By id, not by routing key: a producer's key is always the same. The binding's key is its weight.
-        by_id = {"hash-property": "message_id"}
-        return Exchange(self.jobs_exchange, SHARDING_TYPE, self.shard_names, "1", by_id)
+        return [Exchange(self.dead_letter_exchange, "fanout", (self.dead,))]
 
     def _jobs_arguments(self) -> Arguments:
         return {
@@ -165,9 +135,6 @@ class Topology:
 _LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
 #: All three are needed together: with overflow drop-head RabbitMQ falls back to at-most-once without a word.
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-#: Each at the node that leads the fewest queues: a leader takes all publishes and acks of its queue. The first
-#: shard has no such argument, as RabbitMQ would refuse it for a queue that is there without.
-_SPREAD: Arguments = {"x-queue-leader-locator": "balanced"}
 
 
 def _stream(max_age: str, max_bytes: int) -> Arguments:

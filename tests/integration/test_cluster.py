@@ -6,7 +6,6 @@ leader more often (CLUSTER_KILLS); CLUSTER_SEED repeats the load between the kil
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import secrets
@@ -18,9 +17,6 @@ import pytest
 from cluster import NAMES, Cluster
 from cluster_storm import TOPOLOGY, storm
 from harness import HELD, Producer, Tell, consumer, script
-
-from consumer.rabbitmq.session import Session
-from consumer.wire.topology import Topology
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 LOST = "no jobs since"
@@ -50,22 +46,6 @@ def is_answered_once(producer: Producer, job_id: str) -> None:
     reply = producer.take(RESULTS).json
     assert (reply["job_id"], reply["status"], reply["attempt"]) == (job_id, "succeeded", 1)
     assert [producer.depth(queue) for queue in (RESULTS, DEAD, JOBS)] == [0, 0, 0]
-
-
-def test_shards_are_led_by_different_nodes(cluster: Cluster, vhost: str) -> None:
-    """All are declared at one node, which leads whatever is not told otherwise.
-
-    The first test here: RabbitMQ counts the queues of all virtual hosts, and the later tests leave some.
-    """
-    topology = Topology("classifier", 3, shards=len(NAMES))
-
-    async def declare() -> None:
-        async with Session.open(cluster.urls(vhost)[0], name="test") as broker:
-            await broker.declare(topology)
-
-    asyncio.run(declare())
-    leaders = {shard: cluster.leader(vhost, shard) for shard in topology.shard_names}
-    assert set(leaders.values()) == set(NAMES), leaders
 
 
 def test_quorum_leader_lost_and_then_the_majority(

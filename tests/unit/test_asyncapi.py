@@ -172,11 +172,3 @@ def test_another_prefix_is_another_contract() -> None:
     other = asyncapi.text(asyncapi.document(Topology("pumps", 3), "1.2.3"))
     assert '"pumps.jobs"' in other
     assert "classifier.jobs" not in other
-
-
-def test_with_shards_it_has_each_of_them_and_the_exchange() -> None:
-    channels = asyncapi.document(Topology("classifier", 3, shards=2), "1.2.3")["channels"]
-    assert channels["jobs-1"]["address"] == "classifier.jobs.1"
-    assert channels["shards"]["address"] == "classifier.shards"
-    assert "message_id" in channels["shards"]["description"]
-    assert "shards" not in DOCUMENT["channels"]

@@ -19,7 +19,6 @@ from consumer.rabbitmq import session
 from consumer.rabbitmq.codec import APP_ID, properties, received
 from consumer.rabbitmq.connection import refusal_explained
 from consumer.rabbitmq.connection_scope import Lifetime
-from consumer.rabbitmq.holding import Holding
 from consumer.rabbitmq.session import Delivery, Session
 from consumer.wire.messages import Message
 
@@ -43,7 +42,6 @@ class FakeBroker:
     """As much of a broker as a settlement needs."""
 
     lifetime: Lifetime = field(default_factory=Lifetime)
-    holding: Holding = field(default_factory=Holding)
 
 
 @dataclass
@@ -65,9 +63,7 @@ class FakeChannel:
             raise self.fault
 
     def delivery(self) -> Delivery:
-        return Delivery(
-            FULL, cast("Session", FakeBroker()), cast("Channel", self), 5, redelivered=False, consumer="tag"
-        )
+        return Delivery(FULL, cast("Session", FakeBroker()), cast("Channel", self), 5, redelivered=False)
 
 
 class DeafChannel(FakeChannel):

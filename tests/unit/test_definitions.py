@@ -78,11 +78,10 @@ def test_the_gateway_publishes_by_queue_name_and_reads_its_stream_alone() -> Non
         TOPOLOGY.dead_letter_exchange,
         TOPOLOGY.gateway,
         "amq.default",
-        "classifier.shards",
         *(queue.name for queue in TOPOLOGY.queues()),
     ]
     assert [name for name in names if may("gateway", "configure", name)] == []
-    assert [name for name in names if may("gateway", "write", name)] == ["amq.default", "classifier.shards"]
+    assert [name for name in names if may("gateway", "write", name)] == ["amq.default"]
     assert [name for name in names if may("gateway", "read", name)] == [TOPOLOGY.gateway]
 
 
