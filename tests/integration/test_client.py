@@ -21,15 +21,16 @@ from management import Management
 from pages import block
 from proxy import Proxy
 
-from consumer.client.blocking import BlockingClient
-from consumer.client.client import Client, Result
-from consumer.client.exceptions import (
+from consumer.client import (
+    BlockingClient,
     ClassifierError,
+    Client,
     CrashedError,
     InvalidJobError,
     InvalidOutputError,
     JobFailedError,
     OverLimitError,
+    Result,
     TimedOutError,
 )
 from consumer.errors import BrokerUnreachableError
@@ -278,7 +279,7 @@ def test_progress_of_a_function_reaches_who_asks_for_it(warm: ConsumerProcess, v
 
 BLOCKING = """
 import sys
-from consumer.client.blocking import BlockingClient
+from consumer.client import BlockingClient
 
 with BlockingClient.open(sys.argv[1], window=5) as client:
     print(client.classify([1, 2, 3]).label)

@@ -63,7 +63,7 @@ from harness import consumer as started
 from management import Management
 from proxy import Proxy
 
-from consumer.client.client import Client
+from consumer.client import Client
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
 from consumer.rabbitmq.management import api, create_vhost, delete_vhost

@@ -24,7 +24,7 @@ from fakes import runs_async
 from harness import BIN, PATIENCE_S, ConsumerProcess, consumer, environment, script
 from proxy import Proxy
 
-from consumer.client.client import Client
+from consumer.client import Client
 from consumer.config.credentials import Credentials
 from consumer.dead_letters.error_records import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError

@@ -20,17 +20,17 @@ import pytest
 from fakes import runs_async
 from pydantic_core import from_json
 
-from consumer.client.arguments import check_client, check_urls, seconds
-from consumer.client.blocking import BlockingClient
-from consumer.client.client import Client, as_job
-from consumer.client.exceptions import (
+from consumer.client import (
     ArgumentError,
+    BlockingClient,
     ClosedClientError,
     ForkedClientError,
     JobTooLargeError,
     UnsendableJobError,
     WrongLoopError,
 )
+from consumer.client.arguments import check_client, check_urls, seconds
+from consumer.client.client import Client, as_job
 from consumer.client.rpc_channel import OnMessage, RpcConnection
 from consumer.client.types import as_body
 from consumer.errors import ConfigurationError, ConnectionLostError

@@ -23,8 +23,7 @@ from consumer.cli.submission import submit
 from consumer.cli.submit_input import Source, expand, read_sources, split_jobs
 from consumer.cli.submit_output import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit_progress import MAX_BARS, Bars
-from consumer.client.client import Client
-from consumer.client.exceptions import JobTooLargeError
+from consumer.client import Client, JobTooLargeError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
 from consumer.wire.messages import Reply
