@@ -36,6 +36,7 @@ from consumer.config.job_limits import (
     STDERR_TAIL_BYTES,
     Limits,
 )
+from consumer.wire.messages import JobRules
 from consumer.wire.topology import Topology
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
@@ -468,6 +469,15 @@ class Settings(BaseModel):
     def topology(self) -> Topology:
         """The names in RabbitMQ that these settings mean."""
         return Topology(self.prefix, self.max_attempts)
+
+    @property
+    def job_rules(self) -> JobRules:
+        """What a message must keep to be a job."""
+        return JobRules(
+            max_body_bytes=self.max_body_bytes,
+            timeout_s=self.job_timeout_s,
+            longest_timeout_s=self.longest_timeout_s,
+        )
 
     @property
     def longest_timeout_s(self) -> float:

@@ -96,13 +96,8 @@ class Jobs:
             reply_to=self._relay.topology.gateway,
             timestamp=time.time(),
         )
-        found = messages.read_job(
-            message,
-            messages.read_request(message, self._relay.topology),
-            max_body_bytes=self._settings.max_body_bytes,
-            timeout_s=self._settings.job_timeout_s,
-            longest_timeout_s=self._settings.longest_timeout_s,
-        )
+        request = messages.read_request(message, self._relay.topology)
+        found = messages.read_job(message, request, self._settings.job_rules)
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
     async def submit(self, message: Message) -> Answer | None:

@@ -1,7 +1,9 @@
 """The path of one message, and the life of one process.
 
 service.py          start, consume, drain, stop
-pipeline.py         one message from delivery to settlement
+pipeline.py         one message: read, look up, run in a slot, decide, settle
+settle.py           publishes what was decided, settles last
+delivery.py         a delivery as this path needs it
 outcome_cache.py    recent outcomes, so that a redelivered job is answered without a second run
 progress.py         `PROGRESS:` lines to the producer, a few a second
 stuck_slots.py      which slots are held for longer than their run can last: for health

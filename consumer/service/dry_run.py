@@ -46,14 +46,7 @@ def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
     """Read a body as the service reads that of a message."""
     message = Message(body=body, message_id="try")
     request = read_request(message, settings.topology)
-    job = read_job(
-        message,
-        request,
-        max_body_bytes=settings.max_body_bytes,
-        timeout_s=settings.job_timeout_s,
-        longest_timeout_s=settings.longest_timeout_s,
-    )
-    return request, job
+    return request, read_job(message, request, settings.job_rules)
 
 
 def _tell_progress(tell: Callable[[str], None], progress: Progress) -> None:
@@ -70,8 +63,10 @@ def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable
             tell("stderr       " + "\n             ".join(lines))
     tell(f"run time     {outcome.run_s * 1000:.0f} ms")
     decided = decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts)
-    tell(f"disposition  {decided.settlement.value}" + (" after the reply" if decided.reply else ", no reply yet"))
-    if decided.reply:
+    tell(
+        f"disposition  {decided.settlement.value}" + (" after the reply" if decided.replies else ", no reply yet")
+    )
+    if decided.replies:
         tell(
             "reply        "
             + json.dumps(json.loads(reply(request, outcome).body), indent=2).replace("\n", "\n             ")

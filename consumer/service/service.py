@@ -34,6 +34,7 @@ from consumer.service import resource_gauges
 from consumer.service.consumer_info import about
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
+from consumer.service.settle import Settler
 from consumer.service.stuck_slots import Due
 from consumer.telemetry.health import Facts, Health
 from consumer.telemetry.http_server import serving
@@ -179,8 +180,8 @@ class Service:
             settings=settings,
             topology=self._topology,
             pool=_pool(runner, settings, metrics),
-            metrics=self._metrics,
-            consumer=consumer_name(),
+            metrics=metrics,
+            settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
             remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * settings.prefetch)),
             due=Due(wait_s=settings.longest_wait_s),
             tracer=tracer,

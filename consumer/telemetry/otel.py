@@ -80,7 +80,7 @@ class Spans:
         """End what was done until now with its outcome; begin to publish and to settle."""
         if self._step:
             _conclude(self._step, outcome)
-        if decided.reply and request.reply_to:
+        if decided.replies and request.reply_to:
             name, answering = _addressed(request.reply_to)
             self._begin(name, SpanKind.PRODUCER, answering)
         else:

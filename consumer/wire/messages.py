@@ -177,21 +177,25 @@ def read_request(message: Message, topology: Topology, *, reply_to_allowed: str 
     )
 
 
-def read_job(
-    message: Message,
-    request: Request,
-    *,
-    max_body_bytes: int,
-    timeout_s: float,
-    longest_timeout_s: float,
-) -> Job | Invalid:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRules:
+    """What a message must keep to be a job: bytes of its body, seconds of its run time, by default and at most."""
+
+    max_body_bytes: int
+    timeout_s: float
+    longest_timeout_s: float
+
+
+def read_job(message: Message, request: Request, rules: JobRules) -> Job | Invalid:
     """Check that the message is a job: a JSON object within the size, asking for a run time we may give."""
-    asked = _seconds(message.headers.get(TIMEOUT_HEADER, timeout_s))
-    body = _text(message, max_body_bytes)
+    asked = _seconds(message.headers.get(TIMEOUT_HEADER, rules.timeout_s))
+    body = _text(message, rules.max_body_bytes)
     found = body if isinstance(body, str) else _object(body)
     fault = request.refusal or (found if isinstance(found, str) else None)
-    if asked is None or not 0 < asked <= longest_timeout_s:
-        fault = fault or f"header {TIMEOUT_HEADER} must be a number of seconds, at most {longest_timeout_s:g}"
+    if asked is None or not 0 < asked <= rules.longest_timeout_s:
+        fault = (
+            fault or f"header {TIMEOUT_HEADER} must be a number of seconds, at most {rules.longest_timeout_s:g}"
+        )
     if fault or asked is None or isinstance(found, str) or isinstance(body, str):
         return Invalid(message=str(fault))
     return Job(request=request, body=body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))

@@ -17,7 +17,16 @@ from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
 from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.codec import properties, received
 from consumer.telemetry.log_format import formatter
-from consumer.wire.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
+from consumer.wire.messages import (
+    MAX_ID_BYTES,
+    JobRules,
+    Message,
+    error_record,
+    read_job,
+    read_request,
+    reply,
+    retry_copy,
+)
 from consumer.wire.topology import Topology
 
 MODULES = (
@@ -64,7 +73,9 @@ def _handle(message: Message, request: Request) -> None:
     assert request.id.isprintable()
     assert len(request.id.encode()) <= MAX_ID_BYTES
     assert request.attempt >= 1
-    outcome = read_job(message, request, max_body_bytes=MAX_BODY_BYTES, timeout_s=1.0, longest_timeout_s=9.0)
+    outcome = read_job(
+        message, request, JobRules(max_body_bytes=MAX_BODY_BYTES, timeout_s=1.0, longest_timeout_s=9.0)
+    )
     _see_one_line(f"{request.correlation_id}: {request.refusal} {getattr(outcome, 'message', outcome)}")
     _see_sent(error_record(request, outcome if isinstance(outcome, Invalid) else LAST, consumer="ours"))
     if isinstance(outcome, Invalid):

@@ -28,6 +28,7 @@ from consumer.runners.output_parser import parse
 from consumer.wire import encoding
 from consumer.wire.messages import (
     ErrorRecord,
+    JobRules,
     Message,
     Reply,
     error_record,
@@ -80,7 +81,7 @@ def request_of(**fields: Any) -> Request:  # noqa: ANN401 - a message's own
 def job_of(body: bytes = b"{}", **headers: object) -> Job | Invalid:
     message = Message(body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
     request = read_request(message, TOPOLOGY)
-    return read_job(message, request, max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0)
+    return read_job(message, request, JobRules(max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_a_body_is_judged_as_a_strict_parser_does(value: object, piece: bytes, p
         good = False
     message = Message(body=body)
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=len(body), timeout_s=1.0, longest_timeout_s=1.0)
+    job = read_job(message, request, JobRules(max_body_bytes=len(body), timeout_s=1.0, longest_timeout_s=1.0))
     assert isinstance(job, Job) == good
 
 
@@ -305,14 +306,14 @@ def test_a_body_over_the_limit_is_invalid(size: int, *, fits: bool) -> None:
 def test_a_refused_request_is_invalid_whatever_its_body() -> None:
     message = Message(body=b"{}", reply_to="amq.x")
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=9, timeout_s=1.0, longest_timeout_s=1.0)
+    job = read_job(message, request, JobRules(max_body_bytes=9, timeout_s=1.0, longest_timeout_s=1.0))
     assert job == Invalid(message=str(request.refusal))
 
 
 @given(MESSAGES)
 def test_reading_never_raises_and_what_comes_of_it_can_be_answered(message: Message) -> None:
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=40, timeout_s=1.0, longest_timeout_s=9.0)
+    job = read_job(message, request, JobRules(max_body_bytes=40, timeout_s=1.0, longest_timeout_s=9.0))
     assert request.id.isprintable()
     assert request.attempt >= 1
     outcome = job if isinstance(job, Invalid) else Succeeded(output=b"1")
@@ -515,7 +516,7 @@ def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:
 def decoded_job(body: bytes, **properties: str) -> bytes | str:
     message = Message(body=body, **properties)  # type: ignore[arg-type]
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0)
+    job = read_job(message, request, JobRules(max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0))
     return job.body if isinstance(job, Job) else job.message
 
 

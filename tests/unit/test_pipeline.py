@@ -29,6 +29,7 @@ from consumer.runners.pool import Pool
 from consumer.runners.runner import Slot
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
+from consumer.service.settle import Settler
 from consumer.service.stuck_slots import GRACE_S, Due
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
@@ -71,7 +72,7 @@ class Bench:
             topology=Topology("ours", 3),
             pool=self.pool,
             metrics=Metrics(),
-            consumer="host:1",
+            settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),
         )
 

@@ -20,6 +20,7 @@ from consumer.runners.runner import Slot
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
+from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.messages import Message, progress_report, read_request
 from consumer.wire.topology import Topology
@@ -206,7 +207,7 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
         topology=Topology("classifier", 3),
         pool=Pool(slots),
         metrics=Metrics(),
-        consumer="host:1",
+        settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
         remembered=Remembered(capacity=10),
     )
 

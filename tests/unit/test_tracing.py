@@ -30,6 +30,7 @@ from consumer.runners.environment import job_environment
 from consumer.runners.pool import Pool
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
+from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.otel import FLUSH_S, OpenTelemetry, Told, exporter
 from consumer.telemetry.tracing import UNTRACED, tracing
@@ -70,7 +71,7 @@ class Bench:
             topology=Topology("ours", 3),
             pool=Pool([self.slot]),
             metrics=Metrics(),
-            consumer="host:1",
+            settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),
             tracer=OpenTelemetry(SimpleSpanProcessor(self.memory), "ours.jobs", "host:1"),
         )
