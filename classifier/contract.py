@@ -141,7 +141,7 @@ def output(value: object) -> None:
     """Give `value` as the job's result, and end the job.
 
     `value` is anything that has a natural JSON: numbers, text, lists, dicts, dataclasses, and values and keys of
-    numpy and pandas (jsontypes.py).
+    numpy and pandas (json_types.py).
 
     Raises:
         ValueError: some part of `value` is NaN, an infinity, half a character, or contains itself; the message

@@ -1,6 +1,6 @@
 """The JSON text of what a function returns, or an error that names the place and the cause. Standard library only.
 
-`encoded` walks the value once, converts what is not JSON yet (jsontypes.py), and has `json` write the rest. Lists
+`encoded` walks the value once, converts what is not JSON yet (json_types.py), and has `json` write the rest. Lists
 and dicts that hold only JSON's own values are passed on as they are, so large ones cost little. A fault is raised
 at its place; each container on the way out adds its step, so that the error reads `output["a"][3] is NaN, ...`.
 """

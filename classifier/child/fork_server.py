@@ -3,7 +3,7 @@
 `python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin, as
 `classifier/child/forking.py` describes it; with `--batch` the function must have declared that it takes one.
 `{"ready": threads, "opened": [...]}` says that the import is done, how many threads it has left, and which
-descriptors and what else workers share (`descriptors.py`, `sharedstate.py`), each as `[what, is_reopened]`. An
+descriptors and what else workers share (`descriptors.py`, `shared_state.py`), each as `[what, is_reopened]`. An
 order is `{"max_growth", "bounds"}`, its pipes are stdin, stdout and stderr.
 
 It never calls the function: threads of OpenMP and BLAS that a computation starts do not survive a fork.

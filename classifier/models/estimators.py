@@ -1,7 +1,7 @@
 """The three kinds of model: what each body is, and how it becomes an estimator again.
 
 A pickle is whatever scikit-learn fitted; loading it runs its code. skops is the same estimator as data, made of
-the types of our own list alone (`skopsfile.py`). ONNX is data too, a graph of known operations; it needs ONNX
+the types of our own list alone (`skops_file.py`). ONNX is data too, a graph of known operations; it needs ONNX
 Runtime alone, of any version that knows them, where the other two want the very scikit-learn that made them.
 The manifest's kind decides, not the file's name, and each library is imported only for a model of its kind.
 

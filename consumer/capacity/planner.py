@@ -78,7 +78,7 @@ class Planner:
         return self._rows[slots]
 
     def fetching_ahead(self, pools: Sequence[int]) -> float:
-        """The figure that decides, if consumers with so many slots each fetched ahead: see fetchahead.py."""
+        """The figure that decides, if consumers with so many slots each fetched ahead: see fetch_ahead.py."""
         self._trace.extend(FEWEST_JOBS)
         gaps, runs = self._trace.gaps[:FEWEST_JOBS], self._trace.runs[:FEWEST_JOBS]
         waits = Consumers(pools).serve(self._gaps(gaps), self._holds(runs))

@@ -1,7 +1,7 @@
 """`consumer dead-letters`: its arguments, and which action they ask for.
 
-What is done is in cli_deadletters_look.py and cli_deadletters_act.py, how it looks in lettertable.py and
-letterfacts.py, and what happens to the queue in deadqueue.py.
+What is done is in dead_letters_show.py and dead_letters_change.py, how it looks in table.py and
+format.py, and what happens to the queue in operations.py.
 """
 
 from __future__ import annotations

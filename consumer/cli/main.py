@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     process_hardening.hide_process()
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat what we say in our own words
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))
-    # Each attempt to connect that fails is an error there; of ours the log tells some (link.py).
+    # Each attempt to connect that fails is an error there; of ours the log tells some (supervisor.py).
     logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
     try:
         sys.exit(arguments.command(arguments))

@@ -1,7 +1,7 @@
 """`consumer submit`: jobs out, results in, bars while they are on their way. Built on the client (client.py).
 
-Where jobs come from is sources.py, where results go results.py. What stands in a file of results already is not
-asked again; what was asked and not written is: a job killed between the two runs twice.
+Where jobs come from is submit_input.py, where results go submit_output.py. What stands in a file of results
+already is not asked again; what was asked and not written is: a job killed between the two runs twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`consumer submit`: arguments in; jobs out of files, results into a file or onto standard output.
 
-What becomes of the jobs is the client's business (client.py), how they are sent submit.py's. A result is written
-where it belongs, whatever happens to the others.
+What becomes of the jobs is the client's business (client.py), how they are sent submission.py's. A result is
+written where it belongs, whatever happens to the others.
 """
 
 from __future__ import annotations

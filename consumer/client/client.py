@@ -1,7 +1,8 @@
 """Request and reply for Python producers: publish jobs, get the result of each, through outages as well.
 
 Plain AMQP as any producer would use it: the job is the body, `correlation_id` finds the reply. Knows the wire,
-nothing of how the service works, and no connection either: caller.py is one, link.py opens one after the other.
+nothing of how the service works, and no connection either: rpc_channel.py is one, supervisor.py opens one after
+the other.
 
 A job is published under one id until RabbitMQ has confirmed it for an address that its reply can still reach. So
 an outage costs time, with direct reply-to perhaps a second run, and never an answer; a second one is dropped.
@@ -190,7 +191,7 @@ class Client:
             on_progress: is told how far the job is, where the classifier says so.
 
         Raises:
-            JobFailedError: one of its kinds (failures.py), by the reply's error code.
+            JobFailedError: one of its kinds (exceptions.py), by the reply's error code.
             TimeoutError: no reply in time; the job may still be waiting or running.
             UnsendableJobError: the job has no form in JSON; the message names the place.
             ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError, UnreadableReplyError: as

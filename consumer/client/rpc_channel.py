@@ -2,7 +2,7 @@
 
 A reply queue of one's own outlives the connection: RabbitMQ names it, keeps it for some minutes after its caller
 went, and what comes meanwhile is there for the next connection. A direct reply-to dies with its channel. Nothing
-is repaired: whatever breaks the channel ends the `Caller`, and link.py opens another.
+is repaired: whatever breaks the channel ends the `Caller`, and supervisor.py opens another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an operator can choose: frozen, read once at the start (configuration.py), valid from then on.
+"""What an operator can choose: frozen, read once at the start (loader.py), valid from then on.
 
 Each field's description is the remedy that a complaint about its value names, and its line in docs/reference.md.
 Nothing is read here, neither files nor the environment.

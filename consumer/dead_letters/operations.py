@@ -1,8 +1,8 @@
 """The dead-letter queue: looked at, published again, emptied. Nothing is lost, whatever happens at what moment.
 
-How to look without putting letters out of order is known to deadlook.py. Two who look at once would see a part of
+How to look without putting letters out of order is known to browse.py. Two who look at once would see a part of
 the letters each: so there is a lock, which RabbitMQ drops with its holder's connection. A letter is removed by an
-ack, and a replayed one not before RabbitMQ has confirmed its copy (replaywriter.py).
+ack, and a replayed one not before RabbitMQ has confirmed its copy (replay.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A gateway's side of RabbitMQ: jobs out, confirmed; replies in, from the stream that all gateways read.
 
-The connections are those of the service (broker.py), kept coming by the same link. Nothing is published twice
+The connections are those of the service (session.py), kept coming by the same link. Nothing is published twice
 here: who sent a job hears whether RabbitMQ has it, has it not, or may have it. With each life of the connections
 the stream is read from a little before where the last one ended, at first from as far back as replies are kept;
 a message of our own behind all that is there, the fence, tells that we have caught up.

@@ -1,7 +1,7 @@
 """The pages of the gateway as a FastAPI application: paths and methods, and what each is handed.
 
 Thin on purpose: what is answered is decided in jobs.py, problems.py and health.py. Bodies are read by ourselves
-(bodies.py), as the framework would read them without a bound.
+(request_body.py), as the framework would read them without a bound.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A private node's folder: what was chosen for the node, and every file that the server and rabbitmqctl read.
 
 One rule: a file here remembers a choice (password, ports) and never says what runs; that is asked of /proc
-(localbroker.py). Whatever is written is complete before a process reads it, replaces its predecessor in one
+(node.py). Whatever is written is complete before a process reads it, replaces its predecessor in one
 step, and is readable by its owner only. A folder with somebody's other files is refused and left as it was.
 """
 

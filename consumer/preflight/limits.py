@@ -1,7 +1,7 @@
 """Whether what a job may take fits what there is, and whether the limits fit each other.
 
-As in here.py: one function asks the system, a pure one judges. A limit that can never be reached is a warning, as
-it may be meant; one that ends every job, or every large one, is a failure.
+As in machine.py: one function asks the system, a pure one judges. A limit that can never be reached is a warning,
+as it may be meant; one that ends every job, or every large one, is a failure.
 """
 
 from __future__ import annotations

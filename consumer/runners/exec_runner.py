@@ -1,7 +1,7 @@
 """The exec runner: a new program per job, in any language.
 
 Puts together what one run needs: the job's file, the command line, the environment and the limits. What the
-program then does is process.py's business.
+program then does is exec_run.py's business.
 """
 
 from __future__ import annotations

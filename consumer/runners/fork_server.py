@@ -1,7 +1,7 @@
 """The fork server: one process that has imported the classifier and forks workers from it.
 
 `start` returns once the import is done, or raises with what Python said: a classifier that does not load stops
-the service, and not job by job. What it can do beyond that is forker.py's. The other side is
+the service, and not job by job. What it can do beyond that is fork_client.py's. The other side is
 `classifier/child/fork_server.py`.
 """
 

@@ -2,7 +2,7 @@
 
 Whoever reads the pipes feeds a `Run`; whoever watches the clock and the process settles it. The first cause
 counts, and `conclude` turns it into an `Outcome`. No I/O, no process: the same for a program per job and for a
-warm worker, whose lines count only between its `BEGIN` and `END`. Of several jobs at once: batchrun.py.
+warm worker, whose lines count only between its `BEGIN` and `END`. Of several jobs at once: batch_run.py.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Run:
         del self._stderr[: -self.limits.stderr_tail_bytes]
 
     def exceed(self, words: str) -> None:
-        """Another limit than those on stdout was passed, in the words of limits.py; the first counts."""
+        """Another limit than those on stdout was passed, in the words of job_limits.py; the first counts."""
         self._taken_too_much = self._taken_too_much or words
         self.settle(Cause.OVER_LIMIT)
 

@@ -1,7 +1,7 @@
 """How slots run jobs: which of the two runners the settings ask for, opened and closed.
 
-`exec` (program.py) starts a new program per job, whatever its language; `warm` (warm.py) hands jobs to workers
-that are forked from a process which has imported the classifier. Both keep one and the same contract.
+`exec` (exec_runner.py) starts a new program per job, whatever its language; `warm` (warm_runner.py) hands jobs to
+workers that are forked from a process which has imported the classifier. Both keep one and the same contract.
 """
 
 from __future__ import annotations

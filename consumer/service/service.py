@@ -2,7 +2,7 @@
 
 Start: what can be wrong with our own side is found before RabbitMQ hears of us. Stop, after a signal: cancel the
 consumer, hand back what has not begun, wait for what runs, end what does not finish, close. Between the two the
-connections may come and go (link.py); the jobs that run do not notice.
+connections may come and go (supervisor.py); the jobs that run do not notice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`consumer health`: asks the consumer on this machine, as a probe that runs a command (exec) wants it.
 
 Exit code 0 for yes, 1 for no, and for no answer, which is what a loop that hangs gives. Imports as little as it
-can, for it runs every few seconds: neither cli.py nor anything of AMQP.
+can, for it runs every few seconds: neither main.py nor anything of AMQP.
 """
 
 from __future__ import annotations

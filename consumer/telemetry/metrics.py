@@ -1,4 +1,4 @@
-"""Every metric's name, in one place; each is counted here (registry.py) and sent to statsd, if there is one.
+"""Every metric's name, in one place; each is counted here (prometheus.py) and sent to statsd, if there is one.
 
 Sending never raises and never waits. statsd's names are `<prefix>.<host>.<name>`, so that counters can be summed
 over hosts and gauges told apart. While jobs run, lines are collected for a moment and sent many to a datagram: a

@@ -1,6 +1,6 @@
 """What is told about a delivery to whoever traces it: the steps of its life, each when it begins.
 
-Steps follow each other, so beginning one ends the one before. Knows nothing of OpenTelemetry: tracing.py alone
+Steps follow each other, so beginning one ends the one before. Knows nothing of OpenTelemetry: otel.py alone
 does, and is imported only where `tracing` is on. Otherwise there is `UNTRACED`, which does nothing.
 """
 

@@ -2,7 +2,7 @@
 
 Never into this service's own queues, but for the results and the stream of the gateways; never to a name of
 RabbitMQ's own, but for those that it gives to a caller's queue or channel; which of those it has made nobody can
-tell (unreachable.py). An operator narrows it down further with a pattern. Pure.
+tell (address_breaker.py). An operator narrows it down further with a pattern. Pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The name and the arguments of every exchange and queue: nothing else in the code spells one.
 
-Pure: says what there is to declare, in the order to declare it in; broker.py does it. RabbitMQ refuses to
+Pure: says what there is to declare, in the order to declare it in; session.py does it. RabbitMQ refuses to
 declare a queue again with other arguments, so a change here is a breaking change for running installations.
 Evidence for each argument: quorum queues and at-least-once dead-lettering exist from RabbitMQ 3.10 on.
 """
