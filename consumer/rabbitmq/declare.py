@@ -5,16 +5,10 @@ Consumes and settles nothing. What RabbitMQ refuses closes the channel, so it is
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from aio_pika.abc import AbstractChannel
 
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S
 from consumer.wire.topology import Topology
-
-#: What RabbitMQ says of an exchange's type that comes with a plugin: not enabled, or not any more.
-UNKNOWN_TYPE: Final = re.compile("(unknown|invalid) exchange type")
 
 
 async def declare(channel: AbstractChannel, topology: Topology) -> None:
