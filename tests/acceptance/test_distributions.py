@@ -1,12 +1,14 @@
-"""The wheel, made of the sdist, works where nothing else of the repository is."""
+"""The sdist is the whole repository, and the wheel made of it works where nothing else of the repository is."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
 import venv
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import distributions
@@ -22,6 +24,8 @@ def longest(job):
     log("asked")
     return {"longest": max(job["words"], key=len), "by": __file__}
 """
+#: What setuptools adds to the tree's files.
+ADDED = re.compile(r"PKG-INFO|setup\.cfg|[^/]+\.egg-info/.*")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,15 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sdist_files(unpacked: Path) -> set[str]:
+    """Give the names in the sdist before anything is built from it."""
+    names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    return {name for name in names if not ADDED.fullmatch(name)}
+
+
+@pytest.fixture(scope="module")
+def wheel(unpacked: Path, sdist_files: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    assert sdist_files
     return distributions.build("wheel", unpacked, tmp_path_factory.mktemp("wheel"))
 
 
@@ -69,12 +81,32 @@ def run(*argv: str | Path, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.skipif(not distributions.in_git(), reason="git knows which files the repository has")
+def test_the_sdist_holds_every_file_of_the_repository_and_nothing_else(sdist_files: set[str]) -> None:
+    assert sorted(distributions.tracked() - sdist_files) == []  # MANIFEST.in says what is in it
+    assert sorted(sdist_files - distributions.tree_files()) == []
+
+
+def test_what_a_script_may_do_it_may_do_in_the_sdist(unpacked: Path) -> None:
+    executable = {name for name in distributions.tree_files() if os.access(distributions.ROOT / name, os.X_OK)}
+    assert executable
+    assert [name for name in executable if not os.access(unpacked / name, os.X_OK)] == []
+
+
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path) -> None:
     packages = {name for name in distributions.tree_files() if name.startswith(("consumer/", "classifier/"))}
     with zipfile.ZipFile(wheel) as opened:
         held = {name for name in opened.namelist() if ".dist-info/" not in name}
     assert held == packages | {"rabbitmq_classifier.py"}
     assert {"consumer/py.typed", "classifier/py.typed", "consumer/gateway/page.html"} <= held
+
+
+def test_what_an_index_shows_of_it_links_to_no_file_of_the_repository(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        [name] = [name for name in opened.namelist() if name.endswith(".dist-info/METADATA")]
+        shown = str(message_from_bytes(opened.read(name)).get_payload())
+    assert "README.md" in shown  # where to read on
+    assert [link for link in re.findall(r"\]\(([^)\s]+)\)", shown) if not link.startswith("https://")] == []
 
 
 def test_an_installed_consumer_runs_a_job_with_a_function_of_another_folder(
