@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check reference bench scale soak fuzz pictures clean broker test-packages
+.PHONY: help demo run unit test check reference bench scale soak fuzz pictures clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ run: $(VENV)/.installed broker ## a consumer in the foreground, with a private R
 	  $(BIN)/classifier generate --out models/machines.csv && \
 	  $(BIN)/classifier train models/machines.csv --out models/machines; }
 	$(BIN)/consumer run
+
+# For another Python beside it: make PYTHON=python3.13 VENV=.venv-3.13 unit
+unit: $(VENV)/.installed-test ## the tests that need only Python, in under a minute
+	$(BIN)/pytest tests/unit --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Three files at a time, for two processors: most of what tests do is wait. Each process has a RabbitMQ node of its own.
 # In alphabetical order: the long files come first, so that no process works on alone at the end.
