@@ -51,7 +51,7 @@ def test_the_consoles_own_form_publishes_a_job_as_the_readme_fills_it_in(
     command = script(tmp_path, "printf 'OUTPUT: '", 'cat "$1"', "echo")
     with consumer(vhost_url, command=command):
         console.shows(f"queues/{vhost}/classifier.jobs", "before", "Publish message")
-        console.publish(rows("docs/producers.md", "**The management console**"))
+        console.publish(rows("docs/producers.md", "console-fields"))
         console.shows(f"queues/{vhost}/classifier.results", "results", "Ready\n1")
         console.press("Get messages")
         console.press("Get Message(s)")

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from harness import BIN, PATIENCE_S
-from pages import blocks
+from pages import block
 
 from consumer.telemetry.metrics import BOUNDS, NAMES
 from consumer.telemetry.prometheus import Registry
@@ -20,20 +20,8 @@ from consumer.telemetry.prometheus import Registry
 PAGE = "docs/plan.md"
 #: What the page has in place of a consumer's address.
 ANY_CONSUMER = "http://127.0.0.1:8081"
-#: By the words that lead to each command.
-LEADS = (
-    "**1. Measure how long your jobs run.**",
-    "**2. Ask for the fewest slots**",
-    "**3. Judge a number of slots**",
-    "**4. Take the run times from a consumer",
-    "**5. Guess**",
-)
+COMMANDS = ("measure", "fewest-slots", "judge-slots", "from-metrics", "guess")
 SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    return job['s']\n"
-
-
-def command_after(lead: str) -> str:
-    """The first block; the second of the same lead is what it prints."""
-    return next(found for found in blocks(PAGE) if found.lead.startswith(lead)).text
 
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -77,7 +65,7 @@ def a_consumers_metrics() -> Iterator[str]:
 def test_the_five_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     (tmp_path / "jobs.jsonl").write_text('{"s": 0.02}\n{"s": 0.03}\n{"s": 0.04}\n')
-    measure, fewest, judge, metrics, guess = map(command_after, LEADS)
+    measure, fewest, judge, metrics, guess = (block(PAGE, command).text for command in COMMANDS)
     assert "15 succeeded" in run(measure, tmp_path).stdout
     assert "yes, fewest" in run(fewest, tmp_path).stdout
     assert "slots      2, enough" in run(judge, tmp_path).stdout
@@ -89,11 +77,11 @@ def test_the_five_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
 
 
 def test_the_output_shown_has_the_lines_that_the_command_prints(tmp_path: Path) -> None:
-    [shown] = [found.text for found in blocks(PAGE) if found.language == "text"]
+    shown = block(PAGE, "fewest-slots-prints").text
     (tmp_path / "times.json").write_text(
         '{"runs": "x", "run_s": [0.03, 0.04], "memory": {"base_bytes": 163000000, "slot_bytes": 13200000}}'
     )
-    printed = run(command_after(LEADS[1]), tmp_path).stdout
+    printed = run(block(PAGE, "fewest-slots").text, tmp_path).stdout
 
     def heads(text: str) -> list[str]:
         """The first word of each line, and the columns' names; rows and figures differ."""

@@ -312,10 +312,10 @@ def test_a_plain_script_hears_that_nobody_answers(vhost_url: str, proxy: Proxy) 
         pass
 
 
-@pytest.mark.parametrize("lead", ["## The Python client", "or, without asyncio"])
-def test_the_lines_on_the_page_work(warm: ConsumerProcess, vhost_url: str, lead: str) -> None:
+@pytest.mark.parametrize("block_id", ["client", "blocking-client"])
+def test_the_lines_on_the_page_work(warm: ConsumerProcess, vhost_url: str, block_id: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", block("docs/producers.md", lead).at(vhost_url)],
+        [sys.executable, "-c", block("docs/producers.md", block_id).at(vhost_url)],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
