@@ -61,6 +61,9 @@ class Producer:
         self._connection = pika.BlockingConnection(pika.URLParameters(url))
         self.channel = self._connection.channel()
         self.channel.confirm_delivery()
+        # One message at a time: several that go back to their queue may go back in another order.
+        self._taking = self._connection.channel()
+        self._taking.basic_qos(prefetch_count=1)
 
     def __enter__(self) -> Self:
         return self
@@ -80,11 +83,11 @@ class Producer:
 
     def take(self, queue: str) -> Received:
         """Wait for the next message of a queue and ack it."""
-        for method, properties, body in self.channel.consume(queue, inactivity_timeout=PATIENCE_S):
+        for method, properties, body in self._taking.consume(queue, inactivity_timeout=PATIENCE_S):
             if method is None:
                 break
-            self.channel.basic_ack(method.delivery_tag)
-            self.channel.cancel()
+            self._taking.cancel()  # before the ack, which would bring the next one
+            self._taking.basic_ack(method.delivery_tag)
             return Received(properties, body)
         raise AssertionError(f"no message in {queue} within {PATIENCE_S:g} s")
 
