@@ -43,7 +43,9 @@ def folder(tmp_path: Path) -> Path:
     )
     (tmp_path / "helper.py").write_text("TEXT = '42'\n")
     (tmp_path / "job.json").write_text("{}")
-    lines = [f"{'ab'[number % 2]},{number % 2 + 0.5},{number % 3 + 0.25},{number % 5 + 0.125}" for number in range(40)]
+    lines = [
+        f"{'ab'[number % 2]},{number % 2 + 0.5},{number % 3 + 0.25},{number % 5 + 0.125}" for number in range(40)
+    ]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     return tmp_path
 
