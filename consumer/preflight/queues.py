@@ -148,7 +148,7 @@ async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> l
         return [
             failure(
                 f"{what} is missing, and with `declare` = false `run` does not create it",
-                f"set `declare` to true, or {CREATED}, once",
+                f"set `declare` to true, or {CREATED}",
             )
         ]
     refused = await refusal(site.connected(), make)
