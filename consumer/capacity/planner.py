@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from consumer.capacity.fetch_ahead import Consumers
 from consumer.capacity.plan import SHARES, Load, Plan, PlanRow, Target
 from consumer.capacity.queueing import (
     ArrivalTrace,
@@ -76,26 +75,6 @@ class Planner:
         if slots not in self._rows:
             self._rows[slots] = self._simulated(slots)
         return self._rows[slots]
-
-    def fetching_ahead(self, pools: Sequence[int]) -> float:
-        """The figure that decides, if consumers with so many slots each fetched ahead: see fetch_ahead.py."""
-        self._trace.extend(FEWEST_JOBS)
-        gaps, runs = self._trace.gaps[:FEWEST_JOBS], self._trace.runs[:FEWEST_JOBS]
-        waits = Consumers(pools).serve(self._gaps(gaps), self._holds(runs))
-        return quantile(sorted(warmed_up(self._deciding(waits, runs))), self.target.share)
-
-    def curve(self, slots: int, utilisations: Sequence[float]) -> list[tuple[float, dict[str, float]]]:
-        """For a picture: arrival rates, and the percentiles of wait or total there, from the fewest jobs."""
-        jobs = FEWEST_JOBS // 3
-        self._trace.extend(jobs)
-        gaps, runs = self._trace.gaps[:jobs], self._trace.runs[:jobs]
-        holds, points = self._holds(runs), []
-        for utilisation in utilisations:
-            rate = utilisation * slots / self.load.hold_s
-            waits = Slots(slots).serve([gap / rate for gap in gaps], holds)
-            found = sorted(warmed_up(self._deciding(waits, runs)))
-            points.append((rate, {name: quantile(found, share) for name, share in SHARES.items()}))
-        return points
 
     def _impossible(self) -> str:
         """Say why no number of slots can meet the target, if so."""

@@ -1,4 +1,4 @@
-"""What a plan comes to, for people and programs: consumers, memory, the price of fetching ahead; table and JSON.
+"""What a plan comes to, for people and programs: consumers and memory; table and JSON.
 
 Nothing is decided here that planner.py decides. Times are shown in the unit that suits them, with three digits.
 """
@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.capacity.fetch_ahead import USUAL_PREFETCH
 from consumer.capacity.plan import SHARES, Load, Plan, PlanRow, Target
 from consumer.capacity.planner import Planner
 from consumer.capacity.service_times import MemoryUse
@@ -33,8 +32,7 @@ _MINUTE_S, _HOUR_S = 60.0, 3600.0
 class Sizing:
     """A plan, and what it takes to run it. `slots` are those that were asked about, or the fewest that are enough.
 
-    `memory_bytes` is None where nobody knows it; `ahead_s` is what the deciding figure would be with a prefetch of
-    four per slot, None where there is but one consumer, which it makes no difference to.
+    `memory_bytes` is None where nobody knows it.
     """
 
     plan: Plan
@@ -43,7 +41,6 @@ class Sizing:
     consumers: int | None
     memory: MemoryUse | None
     memory_bytes: int | None
-    ahead_s: float | None
     is_met: bool
 
 
@@ -56,20 +53,12 @@ def size(planner: Planner, given: int | None, pool_size: int, memory: MemoryUse 
     needs = None
     if memory and slots and consumers:
         needs = memory.base_bytes * consumers + memory.slot_bytes * started(slots, pool_size)
-    ahead_s = None
-    if row and row.is_stable and consumers and consumers > 1:
-        ahead_s = planner.fetching_ahead(pools(row.slots, pool_size))
-    return Sizing(plan, slots, pool_size, consumers, memory, needs, ahead_s, is_met=bool(row and row.meets))
+    return Sizing(plan, slots, pool_size, consumers, memory, needs, is_met=bool(row and row.meets))
 
 
 def started(slots: int, pool_size: int) -> int:
     """The slots that there will be: consumers are alike, but a single one is made to fit."""
     return math.ceil(slots / pool_size) * pool_size if slots > pool_size else slots
-
-
-def pools(slots: int, pool_size: int) -> list[int]:
-    """The slots of each consumer; the last one has what is left."""
-    return [min(pool_size, slots - begun) for begun in range(0, slots, pool_size)]
 
 
 def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
@@ -94,7 +83,6 @@ def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
         "pool_size": sizing.pool_size,
         "consumers": sizing.consumers,
         "memory_bytes": sizing.memory_bytes,
-        "fetching_ahead_s": sizing.ahead_s,
         "met": sizing.is_met,
     }
 
@@ -177,7 +165,6 @@ def _verdict(load: Load, sizing: Sizing) -> Iterator[str]:
     if row.decides is None:
         return
     yield from _means(slots, sizing)
-    yield from _prefetch(sizing)
 
 
 def _answer(row: PlanRow, sizing: Sizing) -> Iterator[str]:
@@ -211,17 +198,6 @@ def _means(slots: int, sizing: Sizing) -> Iterator[str]:
         f", {sizing.consumers} consumers of {show_bytes(base)}" if base else ""
     )
     yield f"memory     {show_bytes(sizing.memory_bytes)}: {parts}"
-
-
-def _prefetch(sizing: Sizing) -> Iterator[str]:
-    target = sizing.plan.target
-    if sizing.ahead_s is None:
-        yield "prefetch   equals the slots; with one consumer, fetching ahead would change no wait"
-        return
-    yield (
-        f"prefetch   equals the slots, so no job waits while a slot is free; with {USUAL_PREFETCH} per slot "
-        f"{target.name} {target.kind} {show_s(sizing.ahead_s)}"
-    )
 
 
 def show_s(seconds: float) -> str:

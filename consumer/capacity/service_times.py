@@ -1,7 +1,7 @@
 """How long jobs run, as a distribution: measured by `consumer try`, or given as figures.
 
 A `ServiceTime` is its quantile function, which is all that a simulation needs. What cannot be used is a
-ConfigurationError with the remedy. Parses text; reads no file. Metrics pages are read in run_times.py.
+ConfigurationError with the remedy. Parses text; reads no file.
 """
 
 from __future__ import annotations

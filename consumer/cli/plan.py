@@ -1,19 +1,16 @@
-"""`consumer plan`: arguments in; a table, JSON or a picture out. What is computed is in planner.py.
+"""`consumer plan`: arguments in; a table or JSON out. What is computed is in capacity/.
 
-Reads what the figures are made of: a file of `consumer try --times`, or a metrics page by its URL or from a file.
-What only this command needs is imported when it runs: the service's start shall not wait for it.
+Reads the file of run times that `consumer try --times` writes. What only this command needs is imported when it
+runs: the service's start shall not wait for it.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import re
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,8 +30,6 @@ MAX_RATE = 1e9
 #: The number of slots that was asked about is not enough, or none is.
 EXIT_NOT_MET = 1
 DEFAULT_TARGET = "p95-wait=1"
-PAGE_TIMEOUT_S = 5.0
-MAX_PAGE_BYTES = 4 * 1024 * 1024
 _PER_S = {"": 1.0, "/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600, "/d": 1 / 86400}
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -51,9 +46,6 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
     runs = command.add_mutually_exclusive_group(required=True)
     runs.add_argument(
         "--times", type=Path, metavar="FILE", help="run times that `consumer try --times` has written"
-    )
-    runs.add_argument(
-        "--metrics", metavar="URL", help="run times of a consumer that works: its /metrics, or a file of it"
     )
     runs.add_argument(
         "--service",
@@ -89,7 +81,6 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         "--seed", type=whole(-MAX_SEED, MAX_SEED), default=1, metavar="N", help="other random numbers; default: 1"
     )
     command.add_argument("--json", action="store_true", help="one JSON document instead of a table")
-    command.add_argument("--png", type=Path, metavar="FILE", help="also draw latency against load (extra `plot`)")
     add_settings(command)
 
 
@@ -126,7 +117,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from consumer.capacity.plan import OVERHEAD_S, Load  # noqa: PLC0415
     from consumer.capacity.planner import Planner  # noqa: PLC0415
 
-    save = _drawing() if arguments.png else None
     service, memory = _service(arguments)
     overhead_s = OVERHEAD_S if arguments.overhead_ms is None else arguments.overhead_ms / 1000
     load = Load(arguments.rate, service, arguments.burst, overhead_s)
@@ -136,20 +126,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(report.as_json(load, sizing), indent=1))
     else:
         report.show(load, sizing, sys.stdout)
-    if save:
-        save(arguments.png, planner, sizing)
     return os.EX_OK if sizing.is_met else EXIT_NOT_MET
-
-
-def _drawing() -> Callable[..., None]:
-    """Before anything is computed: what is missing shall not be told after a minute."""
-    try:
-        from consumer.capacity.drawing import save  # noqa: PLC0415 - matplotlib is optional
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        raise ConfigurationError("--png needs matplotlib: pip install 'rabbitmq-classifier[plot]'") from None
-    return save
 
 
 def _memory(arguments: argparse.Namespace, measured: MemoryUse | None) -> MemoryUse | None:
@@ -161,13 +138,10 @@ def _memory(arguments: argparse.Namespace, measured: MemoryUse | None) -> Memory
 
 
 def _service(arguments: argparse.Namespace) -> tuple[ServiceTime, MemoryUse | None]:
-    from consumer.capacity import run_times, service_times  # noqa: PLC0415 - see above
+    from consumer.capacity import service_times  # noqa: PLC0415 - see above
 
     if arguments.service:
         return service_times.given(arguments.service), None
-    if arguments.metrics:
-        page = run_times.read_page(_page(arguments.metrics))
-        return run_times.from_buckets(page, f"{page.count:,} runs in the metrics of {arguments.metrics}"), None
     times = service_times.read_times(str(arguments.times), _read(arguments.times))
     told = f"{len(times.run_s):,} runs in {arguments.times}"
     return service_times.measured(times.run_s, told), times.memory
@@ -178,17 +152,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _page(name: str) -> str:
-    """Get a page: a file's text, or what an address answers."""
-    if not name.startswith(("http://", "https://")):
-        return _read(Path(name)).decode("utf-8", "replace")
-    try:
-        with urllib.request.urlopen(name, timeout=PAGE_TIMEOUT_S) as response:  # noqa: S310 - http only, see above
-            return str(response.read(MAX_PAGE_BYTES).decode("utf-8", "replace"))
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise ConfigurationError(
-            f"{name} does not answer ({reason}): is it the address of a consumer's /metrics (http_port)?"
-        ) from None

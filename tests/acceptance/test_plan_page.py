@@ -5,22 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from harness import BIN, PATIENCE_S
 from pages import block
 
-from consumer.telemetry.metrics import BOUNDS, NAMES
-from consumer.telemetry.prometheus import Registry
-
 PAGE = "docs/plan.md"
-#: What the page has in place of a consumer's address.
-ANY_CONSUMER = "http://127.0.0.1:8081"
-COMMANDS = ("measure", "fewest-slots", "judge-slots", "from-metrics", "guess")
+COMMANDS = ("measure", "fewest-slots", "judge-slots", "guess")
 SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    return job['s']\n"
 
 
@@ -38,41 +29,13 @@ def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def a_consumers_metrics() -> Iterator[str]:
-    """The address of a page as a consumer serves it that has run some jobs."""
-    registry = Registry(NAMES, BOUNDS)
-    for _ in range(50):
-        registry.time("jobs.run", 0.02)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/metrics" else 404)
-            self.end_headers()
-            self.wfile.write(registry.text().encode())
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_the_five_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     (tmp_path / "jobs.jsonl").write_text('{"s": 0.02}\n{"s": 0.03}\n{"s": 0.04}\n')
-    measure, fewest, judge, metrics, guess = (block(PAGE, command).text for command in COMMANDS)
+    measure, fewest, judge, guess = (block(PAGE, command).text for command in COMMANDS)
     assert "15 succeeded" in run(measure, tmp_path).stdout
     assert "yes, fewest" in run(fewest, tmp_path).stdout
     assert "slots      2, enough" in run(judge, tmp_path).stdout
-    assert (tmp_path / "plan.png").stat().st_size > 10_000
-    with a_consumers_metrics() as address:
-        done = run(metrics.replace(ANY_CONSUMER, address), tmp_path)
-    assert "50 runs in the metrics of" in done.stdout, done.stderr
     assert json.loads(run(guess, tmp_path).stdout)["burst"] == 20
 
 

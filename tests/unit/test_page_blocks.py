@@ -46,7 +46,6 @@ RUN = {
         "fewest-slots": "acceptance/test_plan_page.py",
         "fewest-slots-prints": "acceptance/test_plan_page.py",
         "judge-slots": "acceptance/test_plan_page.py",
-        "from-metrics": "acceptance/test_plan_page.py",
         "guess": "acceptance/test_plan_page.py",
     },
     "docs/producers.md": {

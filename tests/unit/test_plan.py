@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def test_a_heavy_tail_says_how_little_is_known() -> None:
     assert row.decides.half > WIDE * row.decides.value
     out = io.StringIO()
     plan = Plan(Target.read("p99-wait=1"), [row], row.slots)
-    report.show(load(), report.Sizing(plan, row.slots, 2, 1, None, None, None, is_met=row.meets), out)
+    report.show(load(), report.Sizing(plan, row.slots, 2, 1, None, None, is_met=row.meets), out)
     assert "the interval is wide" in out.getvalue()
 
 
@@ -162,7 +161,7 @@ def test_an_interval_across_the_target_does_not_meet_it() -> None:
 def shown_of(row: PlanRow, target: Target) -> str:
     out = io.StringIO()
     plan = Plan(target, [row], None)
-    report.show(load(), report.Sizing(plan, None, 1, None, None, None, None, is_met=False), out)
+    report.show(load(), report.Sizing(plan, None, 1, None, None, None, is_met=False), out)
     return out.getvalue()
 
 
@@ -173,9 +172,6 @@ def sized(target: str, pool_size: int, memory: MemoryUse | None = None, given: i
 def test_consumers_and_memory_follow_from_the_slots() -> None:
     sizing = sized("p95-wait=0.05", 4, MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000))
     assert (sizing.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
-    assert report.pools(6, 4) == [4, 2]
-    assert sizing.ahead_s is not None
-    assert sizing.ahead_s > 0.05
 
 
 def shown(target: str, pool_size: int = 4, memory: MemoryUse | None = None, given: int | None = None) -> str:
@@ -192,7 +188,6 @@ def test_a_person_is_shown_the_table_and_the_answer() -> None:
     assert "slots      6, enough: p95 wait" in text
     assert "consumers  2, with 4 slots each (pool_size): 8 slots" in text
     assert "memory     280 MB: 8 slots of 10.0 MB, 2 consumers of 100 MB" in text
-    assert "prefetch   equals the slots, so no job waits while a slot is free; with 4 per slot p95 wait" in text
 
 
 def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
@@ -250,19 +245,10 @@ def test_run_times_and_memory_come_from_a_file(tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["memory_bytes"] == 57_000_000
 
 
-def test_run_times_come_from_a_metrics_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = tmp_path / "metrics.txt"
-    family = "classifier_jobs_run_seconds"
-    page.write_text(f'{family}_bucket{{le="0.1"}} 4\n{family}_bucket{{le="+Inf"}} 4\n{family}_sum 0.2\n')
-    assert run("--rate", "0.1", "--metrics", str(page), "--json") == 0
-    assert json.loads(capsys.readouterr().out)["runs"]["mean_s"] == pytest.approx(0.05)
-
-
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
         (["--rate", "1", "--times", "no-such-file"], "no-such-file cannot be read"),
-        (["--rate", "1", "--metrics", "http://127.0.0.1:1/metrics"], "does not answer"),
         (["--rate", "1", "--service", "mean=x"], "write mean=S"),
         (["--rate", "1000000", "--service", "mean=10"], "check --rate"),
     ],
@@ -290,21 +276,3 @@ def test_what_cannot_be_used_is_one_sentence(
 def test_a_flag_that_cannot_be_meant_is_exit_code_2(flag: str, values: list[str]) -> None:
     for value in values:
         assert run("--rate", "1", "--service", "mean=1", f"--{flag}={value}") == 2
-
-
-def test_a_picture_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "plan.png"
-    assert run(*FIXED, "--png", str(picture)) == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "slots" in capsys.readouterr().out
-
-
-def test_without_matplotlib_the_extra_is_named_before_anything_is_computed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delitem(sys.modules, "consumer.capacity.drawing", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
-    assert run(*FIXED, "--png", str(tmp_path / "plan.png")) == ConfigurationError.exit_code
-    told = capsys.readouterr()
-    assert "pip install 'rabbitmq-classifier[plot]'" in told.err
-    assert not told.out

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.capacity.fetch_ahead import Consumers
 from consumer.capacity.queueing import (
     ArrivalTrace,
     Estimate,
@@ -132,28 +131,6 @@ def test_no_job_waits_while_a_slot_is_free(jobs: list[tuple[float, float]], slot
             assert sum(end > now for end in ends) >= slots
         assert sum(end > begin for end in ends) < slots
         ends.append(begin + hold)
-
-
-@given(JOB_LISTS, st.lists(st.integers(1, 3), min_size=1, max_size=4))
-def test_a_prefetch_of_as_many_as_slots_makes_one_queue_of_all_consumers(
-    jobs: list[tuple[float, float]], pools: list[int]
-) -> None:
-    gaps, holds = [gap for gap, _ in jobs], [hold for _, hold in jobs]
-    assert Consumers(pools, prefetch_per_slot=1).serve(gaps, holds) == Slots(sum(pools)).serve(gaps, holds)
-
-
-@given(JOB_LISTS, st.integers(1, 4))
-def test_fetching_ahead_changes_nothing_where_there_is_but_one_consumer(
-    jobs: list[tuple[float, float]], slots: int
-) -> None:
-    gaps, holds = [gap for gap, _ in jobs], [hold for _, hold in jobs]
-    assert Consumers([slots]).serve(gaps, holds) == Slots(slots).serve(gaps, holds)
-
-
-def test_who_fetches_ahead_lets_a_short_job_wait_behind_a_long_one() -> None:
-    gaps, holds = [0.0, 0.0, 0.0], [10.0, 1.0, 1.0]
-    assert Slots(2).serve(gaps, holds) == [0.0, 0.0, 1.0]
-    assert Consumers([1, 1]).serve(gaps, holds) == [0.0, 0.0, 10.0]
 
 
 def test_jobs_that_come_at_once_wait_for_each_other() -> None:

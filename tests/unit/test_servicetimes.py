@@ -6,14 +6,10 @@ import math
 from statistics import fmean
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from consumer.capacity import run_times, service_times
+from consumer.capacity import service_times
 from consumer.capacity.service_times import ServiceTime
 from consumer.errors import ConfigurationError
-from consumer.telemetry.metrics import BOUNDS, NAMES
-from consumer.telemetry.prometheus import Registry
 
 #: The middle of each of so many equal shares.
 SHARES = [(place + 0.5) / 10_000 for place in range(10_000)]
@@ -103,74 +99,3 @@ def test_measured_values_come_back_each_as_likely_as_any_other() -> None:
 def test_a_file_without_run_times_is_refused_by_its_name(content: bytes) -> None:
     with pytest.raises(ConfigurationError, match=r"times\.json"):
         service_times.read_times("times.json", content)
-
-
-def page_of(runs: list[float], totals: list[float] | None = None) -> str:
-    """What a consumer serves that has run these."""
-    registry = Registry(NAMES, BOUNDS)
-    for seconds in runs:
-        registry.time("jobs.run", seconds)
-    for seconds in totals or []:
-        registry.time("jobs.total", seconds)
-    return registry.text()
-
-
-def from_page(text: str) -> ServiceTime:
-    return run_times.from_buckets(run_times.read_page(text), "a page")
-
-
-def test_a_histogram_keeps_the_mean_and_every_value_its_bucket() -> None:
-    runs = [0.004] * 10 + [0.012] * 70 + [0.03] * 15 + [0.09] * 5
-    service = from_page(page_of(runs))
-    assert service.mean_s == pytest.approx(fmean(runs))
-    mean, scv = mean_and_scv(service)
-    assert mean == pytest.approx(fmean(runs), rel=0.01)
-    assert scv == pytest.approx(service.scv, rel=0.02)
-    assert 0.0025 <= service.quantile(0.05) <= 0.005
-    assert 0.01 <= service.quantile(0.5) <= 0.025
-    assert 0.05 <= service.quantile(0.97) <= 0.1
-
-
-def test_jobs_that_are_all_at_the_bottom_of_a_wide_bucket_stay_there() -> None:
-    service = from_page(page_of([0.1005] * 100))
-    assert service.mean_s == pytest.approx(0.1005)
-    assert service.quantile(0.5) == pytest.approx(0.1, rel=0.01)
-
-
-def test_values_beyond_the_last_bound_reach_as_far_as_their_mean_asks() -> None:
-    service = from_page(page_of([700.0] * 9 + [90_000.0]))
-    assert service.mean_s == pytest.approx(9630.0)
-    assert mean_and_scv(service)[0] == pytest.approx(9630.0, rel=0.01)
-    assert service.quantile(0.0) >= 600
-
-
-@settings(max_examples=30)
-@given(st.lists(st.floats(0.0005, 2000), min_size=1, max_size=50))
-def test_whatever_was_counted_the_mean_is_the_measured_one(runs: list[float]) -> None:
-    service = from_page(page_of(runs))
-    assert service.mean_s == pytest.approx(fmean(runs))
-    assert mean_and_scv(service)[0] == pytest.approx(fmean(runs), rel=0.06)
-    values = [service.quantile(share) for share in SHARES[::500]]
-    assert values == sorted(values)
-
-
-def test_pages_of_several_consumers_are_added_up() -> None:
-    both = run_times.read_page(page_of([0.004, 0.004]) + page_of([0.3]))
-    assert both.count == 3
-    assert both.total_s == pytest.approx(0.308)
-
-
-def test_a_page_with_labels_is_read_too() -> None:
-    text = page_of([0.004]).replace('{le="', '{instance="a",le="').replace("_sum ", '_sum{instance="a"} ')
-    assert run_times.read_page(text).total_s == pytest.approx(0.004)
-
-
-@pytest.mark.parametrize("text", ["", "hello", "<html>404</html>", page_of([])])
-def test_a_page_without_runs_says_what_it_should_have_been(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="a consumer that has run jobs"):
-        run_times.read_page(text)
-
-
-def test_a_page_with_nonsense_in_a_metrics_place_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no metric"):
-        run_times.read_page('classifier_jobs_run_seconds_bucket{le="x"} 3')
