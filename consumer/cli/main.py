@@ -70,14 +70,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
         sys.exit(EXIT_NOT_READ)
     except Exception:  # a bug: Python's own exit code would be 1, which here means that jobs failed
-        log.exception("this is a bug in the consumer; please report it")
+        log.exception("this is a bug in the consumer; please report it", extra={"event": "bug"})
         sys.exit(os.EX_SOFTWARE)
 
 
 def _complain(fault: str) -> None:
     """A sentence for people; a record where nothing but records is expected."""
     if log_format.is_for_machines():
-        log.critical("%s", fault)
+        log.critical("%s", fault, extra={"event": "failed"})
     else:
         print("consumer: " + "\n".join(escaped_lines(fault, log_format.MAX_CHARACTERS)), file=sys.stderr)
 
@@ -177,7 +177,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         return _load(arguments)
     finally:  # in the format that was chosen
         for warning in loader.unknown_variables(os.environ):
-            log.warning(warning)
+            log.warning(warning, extra={"event": "setting_unknown"})
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
@@ -235,7 +235,11 @@ def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
             chosen.credentials.check(url)
         yield chosen.amqp_urls
         return
-    log.info("amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s", DEFAULT_DIR)
+    log.info(
+        "amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s",
+        DEFAULT_DIR,
+        extra={"event": "private_node_used"},
+    )
     was_up = local_broker.status(DEFAULT_DIR) is not None
     node = local_broker.up(DEFAULT_DIR, report=log.info)
     # No log record, as it shows the password; the node is private, and these lines are what it is for.
@@ -244,7 +248,7 @@ def _broker_urls(chosen: Settings) -> Iterator[Sequence[str]]:
         yield [node.amqp_url]
     finally:
         if not was_up:
-            log.info("stopping the private RabbitMQ node")
+            log.info("stopping the private RabbitMQ node", extra={"event": "private_node_stopping"})
             local_broker.down(DEFAULT_DIR)
 
 

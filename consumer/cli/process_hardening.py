@@ -22,4 +22,8 @@ def hide_process() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         reason = os.strerror(ctypes.get_errno())
-        log.warning("this process's memory cannot be hidden from its user's other processes: %s", reason)
+        log.warning(
+            "this process's memory cannot be hidden from its user's other processes: %s",
+            reason,
+            extra={"event": "memory_not_hidden"},
+        )

@@ -77,7 +77,7 @@ class Door:
         try:
             await self._app(scope, receive, sending)
         except Exception:  # a bug must not end the connection without a word
-            log.exception("this is a bug in the gateway; please report it")
+            log.exception("this is a bug in the gateway; please report it", extra={"event": "bug"})
             if not sending.status:
                 await sending.answer(answer(Reason.BUG))
         finally:

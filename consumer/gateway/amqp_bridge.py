@@ -94,7 +94,9 @@ class Relay:
             take = self._started(self._take(broker), "take replies")
             fence = self._started(self._set_fence(broker), "fence")
             if not self._is_declared:
-                log.info("jobs go to %s at %s", self.topology.jobs, redacted(url))
+                log.info(
+                    "jobs go to %s at %s", self.topology.jobs, redacted(url), extra={"event": "gateway_connected"}
+                )
             self._is_declared = True
             try:
                 yield broker
@@ -153,7 +155,12 @@ class Relay:
         if message.type == FENCE_TYPE:
             if job_id == self._fence and not self.caught_up.is_set():
                 self.caught_up.set()
-                log.info("ready: replies come by %s, %d are kept", self.topology.gateway, len(self.replies))
+                log.info(
+                    "ready: replies come by %s, %d are kept",
+                    self.topology.gateway,
+                    len(self.replies),
+                    extra={"event": "ready"},
+                )
         elif message.type in (SUCCEEDED_TYPE, FAILED_TYPE) and ids.made_at(job_id) is not None:
             with suppress(ValidationError):
                 Reply.model_validate_json(message.body)

@@ -68,7 +68,9 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
     tokens = Tokens(settings.gateway_token_file)
     if settings.gateway_token_file is None and settings.gateway_host not in ("127.0.0.1", "::1", "localhost"):
         log.warning(
-            "whoever reaches %s may send jobs; gateway_token_file would ask for a token", settings.gateway_host
+            "whoever reaches %s may send jobs; gateway_token_file would ask for a token",
+            settings.gateway_host,
+            extra={"event": "gateway_open"},
         )
     with Signals.installed() as signals, listening(settings.gateway_host, settings.gateway_port) as listener:
         metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
@@ -87,7 +89,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
             for ended in (link, server, relay.broken):
                 if ended.done():
                     _raise(ended)
-    log.info("stopped")
+    log.info("stopped", extra={"event": "stopped"})
 
 
 def _raise(ended: asyncio.Future[Any]) -> None:
@@ -169,7 +171,12 @@ async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asynci
     # Not `serve`: it would take over the signals.
     serving = asyncio.create_task(server._serve([listener]), name="uvicorn")  # noqa: SLF001
     host, port = listener.getsockname()[:2]
-    log.info("jobs by HTTP at http://%s:%d/jobs", f"[{host}]" if ":" in host else host, port)
+    log.info(
+        "jobs by HTTP at http://%s:%d/jobs",
+        f"[{host}]" if ":" in host else host,
+        port,
+        extra={"event": "gateway_listening"},
+    )
     try:
         yield serving
     finally:

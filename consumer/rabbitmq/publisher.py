@@ -162,7 +162,10 @@ class Publisher:
                 held_since = None
             elif await self.is_blocked():
                 if held_since is None:
-                    log.warning("RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked")
+                    log.warning(
+                        "RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked",
+                        extra={"event": "publishing_blocked"},
+                    )
                 held_since = now
             elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
                 reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"

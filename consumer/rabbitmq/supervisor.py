@@ -102,7 +102,7 @@ class Link(Generic[L]):
                 if not untried or not isinstance(fault, BrokerUnreachableError):
                     raise fault
                 continue
-            self._tell(str(fault), since=self._lost_at)
+            self._tell(fault, since=self._lost_at)
             await asyncio.sleep(self._trouble.pause_s(time.monotonic()))
 
     async def _live(self, url: str) -> ConsumerError:
@@ -125,7 +125,13 @@ class Link(Generic[L]):
         self._changed(True)
         if self._lost_at is not None:
             away_s, attempts = now - self._lost_at, self._trouble.failures
-            log.warning("taking %s again after %.2f s, attempts: %d", self._what, away_s, attempts)
+            log.warning(
+                "taking %s again after %.2f s, attempts: %d",
+                self._what,
+                away_s,
+                attempts,
+                extra={"event": "reconnected"},
+            )
 
     def _ended(self, began: float, reason: str) -> None:
         self.life = None
@@ -137,7 +143,11 @@ class Link(Generic[L]):
             self._trouble.pass_over(self._lost_at - began)
         self._tell(reason, since=self._lost_at)  # now: closing a peer that is silent takes seconds
 
-    def _tell(self, fault: str, since: float) -> None:
+    def _tell(self, fault: ConsumerError | str, since: float) -> None:
+        """Log what ended the life (a reason), or what prevents the next one (an error)."""
         now = time.monotonic()
-        if self._trouble.is_worth_telling(fault, now):
-            log.warning("no %s since %.1f s: %s; connecting again", self._what, now - since, fault)
+        event = {"event": "connection_lost"}
+        if isinstance(fault, ConsumerError):
+            event = {"event": "reconnect_failed", "error": type(fault).__name__}
+        if self._trouble.is_worth_telling(str(fault), now):
+            log.warning("no %s since %.1f s: %s; connecting again", self._what, now - since, fault, extra=event)

@@ -90,4 +90,4 @@ async def run_program(  # noqa: PLR0913 - all by name; each is one thing the cal
 async def _linger(child: Child) -> None:
     await asyncio.wait([child.exited], timeout=LINGER_S)
     if not child.exited.done():
-        log.warning("pid %d went on after its answer: terminated", child.pid)
+        log.warning("pid %d went on after its answer: terminated", child.pid, extra={"event": "program_lingered"})

@@ -163,4 +163,4 @@ class ExecRunner:
 
     async def reload(self) -> None:
         """Do nothing, and say why."""
-        log.info("nothing to reload: every job starts the program anew")
+        log.info("nothing to reload: every job starts the program anew", extra={"event": "reload_needless"})

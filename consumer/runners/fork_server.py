@@ -52,11 +52,23 @@ class ForkServer(Forker):
                 "importing %s has started %d threads, which workers do not inherit: compute when called",
                 target,
                 server.threads - 1,
+                extra={"event": "import_started_threads"},
             )
         for what in server.shared:
-            log.warning("importing %s has opened what all workers share: %s; %s", target, what, SHARED_REMEDY)
+            log.warning(
+                "importing %s has opened what all workers share: %s; %s",
+                target,
+                what,
+                SHARED_REMEDY,
+                extra={"event": "import_shared"},
+            )
         for what in server.reopened:
-            log.info("importing %s has opened %s: each worker opens it anew", target, what)
+            log.info(
+                "importing %s has opened %s: each worker opens it anew",
+                target,
+                what,
+                extra={"event": "import_reopened"},
+            )
         return server
 
     @property

@@ -172,6 +172,7 @@ class Watch:
                 "some space, or name another job_dir",
                 free,
                 least,
+                extra={"event": "job_dir_full"},
             )
 
 

@@ -64,7 +64,11 @@ async def open_runner(
         ConfigurationError: the program does not exist, or the classifier does not load.
     """
     if absent := missing(settings.pass_environment, environment):
-        log.warning("pass_environment names %s, not set here: the classifier does not get it", ", ".join(absent))
+        log.warning(
+            "pass_environment names %s, not set here: the classifier does not get it",
+            ", ".join(absent),
+            extra={"event": "environment_absent"},
+        )
     if settings.command:
         program = Program.from_settings(settings, environment)
         async with ExecRunner.open(program, files, size=size) as programs:

@@ -78,7 +78,7 @@ class WarmSlot:
                     finally:
                         self.workers.give_back(worker)
         except (NoWorkerError, OSError) as error:
-            log.warning("%d jobs are run each alone: %s", len(jobs), error)
+            log.warning("%d jobs are run each alone: %s", len(jobs), error, extra={"event": "batch_refused"})
             return [None] * len(jobs)
 
 
@@ -119,7 +119,7 @@ class WarmRunner:
         try:
             if settings.classifier:
                 for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
-                    log.warning("%s", words)
+                    log.warning("%s", words, extra={"event": "import_hidden"})
             await workers.start()
             at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
             description = f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
@@ -136,13 +136,15 @@ class WarmRunner:
 
     async def reload(self) -> None:
         """Load code and models anew; on a failure the old ones go on serving."""
-        log.info("reloading the classifier")
+        log.info("reloading the classifier", extra={"event": "reloading"})
         try:
             await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
             self._metrics.reloaded(succeeded=False)
             for line in str(error).splitlines():  # a traceback; a record is one line
-                log.error("not reloaded, the old classifier goes on serving: %s", line)
+                log.error(
+                    "not reloaded, the old classifier goes on serving: %s", line, extra={"event": "reload_failed"}
+                )
         else:
             self._metrics.reloaded(succeeded=True)
-            log.info("reloaded: new jobs go to new workers")
+            log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})

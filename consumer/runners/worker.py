@@ -91,14 +91,20 @@ class Worker:
         with job_log(name_of(jobs)) as on_log:
             run = BatchRun(jobs, limits, on_log)
             if len(order := _batch_order(run, folder)) > LONGEST_ORDER:
-                log.warning("%d jobs run each alone: their ids are too long for one order", len(jobs))
+                log.warning(
+                    "%d jobs run each alone: their ids are too long for one order",
+                    len(jobs),
+                    extra={"event": "batch_ids_too_long"},
+                )
                 return [None] * len(jobs)
             watched = Folder(folder, [len(job.body) for job in jobs])
             cause, returncode = await self._run(run, order, watched, watch, interrupt)
         told = conclude_batch(cause, run)
         if alone := told.count(None):
             why = why_not(cause, run, returncode=returncode)
-            log.warning("%s: %d of them run again, each alone: %s", run.name, alone, why)
+            log.warning(
+                "%s: %d of them run again, each alone: %s", run.name, alone, why, extra={"event": "batch_broken"}
+            )
         return told
 
     async def _run(
@@ -190,13 +196,20 @@ class Worker:
             ends = {run.ended, self.died}
             await asyncio.wait(ends, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
         if not run.ended.done() and not self.died.done():
-            log.warning("%s went on after its answer: worker %d terminated", run.name, self.pid)
+            log.warning(
+                "%s went on after its answer: worker %d terminated",
+                run.name,
+                self.pid,
+                extra={"event": "worker_lingered"},
+            )
 
     def _after(self, run: EnclosedRun) -> None:
         """The run has ended itself. What it wrote to stderr is its own, and not the next one's."""
         self._child.hear_what_is_there()
         if run.retirement:
-            log.warning("%s: its worker is replaced: %s", run.name, run.retirement)
+            log.warning(
+                "%s: its worker is replaced: %s", run.name, run.retirement, extra={"event": "worker_retired"}
+            )
             self.jobs_left = 0
 
 

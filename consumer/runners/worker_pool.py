@@ -186,7 +186,7 @@ class Workers:
             self.is_broken = True
             self._metrics.worker_refused()
             # No second attempt from here: the next job makes one, and so no fault becomes a loop.
-            log.error("%s", error)
+            log.error("%s", error, extra={"event": "worker_unavailable"})
             self._disappoint(NoWorkerError(str(error)))
             return
         self._arrived()
@@ -224,7 +224,7 @@ class Workers:
         if worker in self._idle:
             self._idle.remove(worker)
             worker.has_died = True
-            log.warning("worker %d died while it was idle", worker.pid)
+            log.warning("worker %d died while it was idle", worker.pid, extra={"event": "worker_died_idle"})
             has_worked = worker.jobs_left < self._jobs
             self._discard(worker)
             if has_worked:
@@ -241,7 +241,7 @@ class Workers:
         async with self._changing:
             server = self._server
             if server is None or server.ended.done():
-                log.error("the fork server has died; starting another")
+                log.error("the fork server has died; starting another", extra={"event": "fork_server_died"})
                 server = await self._new_server()
                 self._serve_from(server)
                 self._metrics.fork_server_restarted()

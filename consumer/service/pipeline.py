@@ -68,7 +68,12 @@ class Pipeline:
                 # The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again.
                 self.metrics.lost()
                 context.trace.lost(error)
-                log.warning("job %s is not settled and will be delivered again: %s", request.id, error)
+                log.warning(
+                    "job %s is not settled and will be delivered again: %s",
+                    request.id,
+                    error,
+                    extra={"event": "job_not_settled"},
+                )
                 return
             context.trace.settled(outcome, settlement)
         self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
@@ -102,14 +107,18 @@ class Pipeline:
         if delivery.redelivered:
             known = self.remembered.find(identity)
             if known is None and (run := self.running.get(identity)):
-                log.info("job %s came again while it runs: waiting for its outcome", job.request.id)
+                log.info(
+                    "job %s came again while it runs: waiting for its outcome",
+                    job.request.id,
+                    extra={"event": "job_redelivered"},
+                )
                 with delivery.while_alive():
                     known = await asyncio.shield(run)
             if known is not None:
                 self.metrics.remembered()
                 return known
         if await self._is_abandoned(delivery, job.request.reply_to):
-            log.info("job %s does not run: its caller has gone", job.request.id)
+            log.info("job %s does not run: its caller has gone", job.request.id, extra={"event": "job_abandoned"})
             return Abandoned()
         return None
 
@@ -159,7 +168,10 @@ class Pipeline:
 
 def _report(request: Request, outcome: Outcome, settlement: Settlement) -> None:
     ending = type(outcome).__name__
+    told = {"event": "job_settled", "outcome": ending, "settlement": settlement.value}
     if isinstance(outcome, Unsuccessful):
-        log.warning("job %s: %s, %s: %s", request.id, ending, settlement.value, outcome.message)
+        log.warning("job %s: %s, %s: %s", request.id, ending, settlement.value, outcome.message, extra=told)
     else:
-        log.info("job %s: %s, %s after %.0f ms", request.id, ending, settlement.value, outcome.run_s * 1000)
+        log.info(
+            "job %s: %s, %s after %.0f ms", request.id, ending, settlement.value, outcome.run_s * 1000, extra=told
+        )

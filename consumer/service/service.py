@@ -63,10 +63,10 @@ class Signals:
     def receive(self, number: signal.Signals) -> None:
         """Take one signal."""
         if self.asked.is_set():
-            log.warning("%s again: stopping at once", number.name)
+            log.warning("%s again: stopping at once", number.name, extra={"event": "stopping_at_once"})
             self.forced.set()
         else:
-            log.info("%s: stopping; once more to stop at once", number.name)
+            log.info("%s: stopping; once more to stop at once", number.name, extra={"event": "stopping"})
             self.asked.set()
 
     @classmethod
@@ -107,7 +107,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
     if warning := too_powerful(os.geteuid()):
-        log.warning("%s", warning)
+        log.warning("%s", warning, extra={"event": "runs_as_root"})
     with (
         Signals.installed() as signals,
         tracing(settings.topology.jobs, consumer_name(), is_on=settings.tracing) as tracer,
@@ -119,7 +119,12 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
             if settings.http_port is not None:
                 pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
                 port = await stack.enter_async_context(pages)
-                log.info("health and metrics at http://%s:%d", settings.http_host, port)
+                log.info(
+                    "health and metrics at http://%s:%d",
+                    settings.http_host,
+                    port,
+                    extra={"event": "http_listening"},
+                )
             # After the pages, and before them at the end: what was left to remove may take a while.
             files = await stack.enter_async_context(opened_aside(settings.job_dir))
             if settings.statsd_host is not None or settings.http_port is not None:
@@ -129,7 +134,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                 service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
                 health.facts = service.facts
                 await service.run()
-    log.info("stopped")
+    log.info("stopped", extra={"event": "stopped"})
 
 
 async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
@@ -265,8 +270,14 @@ class Service:
         jobs = self._topology.jobs
         await broker.consume(jobs, prefetch=self._settings.prefetch, tag=tag, arguments=about(self._settings))
         if not self._is_declared:
-            log.info("runs %s", self._runner.description)
-            log.info("ready: %d slots, jobs from %s at %s", self._settings.pool_size, jobs, redacted(url))
+            log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
+            log.info(
+                "ready: %d slots, jobs from %s at %s",
+                self._settings.pool_size,
+                jobs,
+                redacted(url),
+                extra={"event": "ready"},
+            )
         self._is_declared = True
         yield
 
@@ -311,7 +322,10 @@ class Service:
         else:
             link.cancel()
             if self._running:
-                log.warning("no connection to RabbitMQ: what runs may end, but it will be delivered again")
+                log.warning(
+                    "no connection to RabbitMQ: what runs may end, but it will be delivered again",
+                    extra={"event": "draining_unconnected"},
+                )
         forced = asyncio.create_task(self._signals.forced.wait(), name="forced")
         give_up = time.monotonic() + self._settings.drain_grace_s
         while self._running and not (forced.done() or self._broken.done()):
@@ -328,12 +342,22 @@ class Service:
     def _tell_whom_we_wait_for(self, left_s: float) -> None:
         now = time.monotonic()
         names = ", ".join(f"{task.get_name()} since {now - began:.1f} s" for task, began in self._running.items())
-        log.info("waiting up to %.3g s for %d running: %s", left_s, len(self._running), names)
+        log.info(
+            "waiting up to %.3g s for %d running: %s",
+            left_s,
+            len(self._running),
+            names,
+            extra={"event": "draining"},
+        )
 
     async def _interrupt(self) -> None:
         """End what still runs; its jobs go back to the queue."""
         if self._running:
-            log.warning("ending %d running; RabbitMQ will deliver them again", len(self._running))
+            log.warning(
+                "ending %d running; RabbitMQ will deliver them again",
+                len(self._running),
+                extra={"event": "drain_interrupted"},
+            )
             self._pipeline.interrupt.set_result(None)
             await asyncio.wait(self._running, timeout=INTERRUPT_S)
         for task in self._running:

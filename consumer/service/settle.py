@@ -75,12 +75,17 @@ class Settler:
             fault, why = problem
             decided = decide_again(decided, publish, fault)
             if publish is not Publish.REPLY:
-                log.error(_LOST[publish], request.id, why)
+                log.error(_LOST[publish], request.id, why, extra={"event": "copy_undeliverable"})
             elif fault is Fault.TOO_LARGE:
                 outcome = reason = OverLimit(message=why, run_s=outcome.run_s)
             else:
                 self.metrics.unroutable()
-                log.warning("job %s: the reply was not delivered: %s", request.id, why)
+                log.warning(
+                    "job %s: the reply was not delivered: %s",
+                    request.id,
+                    why,
+                    extra={"event": "reply_undeliverable"},
+                )
                 reason = _with_fault(outcome, why)
         await _settle(answers.delivery, decided.settlement)
         return outcome, decided.settlement

@@ -6,6 +6,7 @@ tracing.py        the steps of a delivery, for whoever traces them; nothing whil
 otel.py           those steps as OpenTelemetry spans
 log_context.py    the job that the running code works on, for every log record
 job_log.py        `LOG:` lines on their way to the log, at a bounded rate
+log_events.py     the name of every event in the log
 log_format.py     text for people or JSON for machines, one line per record
 health.py         whether the process is alive and ready
 http_server.py    serves the pages of health and metrics

@@ -44,12 +44,17 @@ class JobLog:
             return
         self._allowance -= 1
         self.close()
-        log.info("%s: %s", self._name, text)
+        log.info("%s: %s", self._name, text, extra={"event": "job_log"})
 
     def close(self) -> None:
         """Tell what was dropped since the last line that was not."""
         if self._dropped:
-            log.warning("%s: ... and %d more LOG lines were dropped", self._name, self._dropped)
+            log.warning(
+                "%s: ... and %d more LOG lines were dropped",
+                self._name,
+                self._dropped,
+                extra={"event": "job_log_dropped"},
+            )
             self._dropped = 0
 
 

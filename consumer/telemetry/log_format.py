@@ -18,6 +18,7 @@ from pythonjsonlogger.json import JsonFormatter
 from consumer.config.settings import LogFormat
 from consumer.escaping import escaped, escaped_lines
 from consumer.telemetry import log_context
+from consumer.telemetry.log_events import FIELDS
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 #: No message of ours comes near; a LOG: line may have 8192 characters, and each become ten when it is escaped.
@@ -41,7 +42,7 @@ class SafeFormatter(logging.Formatter):
 
 
 class SafeJsonFormatter(JsonFormatter):
-    """Writes an object per record, with the job that it is about.
+    """Writes an object per record, with its event (`log_events`) and the job that it is about.
 
     All but ASCII is written as JSON's own escapes, so the line is JSON whatever the encoding of stderr is. Foreign
     text is escaped before that: who prints a message with `jq -r` has a terminal, too.
@@ -55,6 +56,8 @@ class SafeJsonFormatter(JsonFormatter):
         log_data["level"] = record.levelname
         log_data["logger"] = record.name
         log_data["message"] = escaped(record.message, MAX_CHARACTERS)
+        if record.name.partition(".")[0] == "consumer":
+            log_data |= {name: record.__dict__[name] for name in FIELDS if name in record.__dict__}
         log_data |= log_context.fields()
         if traceback := message_dict.get("exc_info"):
             log_data["exception"] = "\n".join(escaped_lines(traceback, MAX_CHARACTERS))

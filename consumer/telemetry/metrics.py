@@ -139,7 +139,12 @@ class Metrics:
         try:
             client = StatsClient(settings.statsd_host, settings.statsd_port, prefix, MAX_DATAGRAM_BYTES)
         except (OSError, UnicodeError) as error:  # the second for what is no host name at all
-            log.error("no metrics: statsd_host %r cannot be resolved: %s", settings.statsd_host, error)
+            log.error(
+                "no metrics: statsd_host %r cannot be resolved: %s",
+                settings.statsd_host,
+                error,
+                extra={"event": "statsd_unresolved"},
+            )
             return cls(names=names)
         client._sock.setblocking(False)  # noqa: SLF001 - no public way; a full socket buffer must not stop the loop
         return cls(client, names)

@@ -133,10 +133,11 @@ class Told(SpanExporter):
         if self._is_taking and not is_taking:
             log.warning(
                 "spans are lost: no collector takes them; is it running, and does OTEL_EXPORTER_OTLP_ENDPOINT "
-                "(else http://localhost:4318) name it? With --log-level DEBUG each try is told"
+                "(else http://localhost:4318) name it? With --log-level DEBUG each try is told",
+                extra={"event": "spans_lost"},
             )
         elif is_taking and not self._is_taking:
-            log.info("spans are taken again")
+            log.info("spans are taken again", extra={"event": "spans_taken"})
         self._is_taking = is_taking
         return result
 

@@ -44,7 +44,7 @@ def serving(command: str, url: str, folder: Path) -> Iterator[ConsumerProcess]:
     settings = dict(assignment.split("=", 1) for assignment in assignments)
     running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder)
     try:
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         yield running
     finally:
         if running.process.poll() is None:
@@ -92,7 +92,7 @@ def test_the_python_function_classifies_and_says_what_is_wrong(
     with serving(served.text, vhost_url, tmp_path) as running:
         good = answer(producer, b'{"signal": [1, 2, 3]}')
         bad = answer(producer, b'{"noise": 1}')
-        running.wait_for("3 points")
+        running.wait_for_event("job_log", "3 points")
     assert isinstance(good, dict)
     assert isinstance(bad, dict)
     assert good["output"] == {"label": "short"}
@@ -103,7 +103,7 @@ def test_the_shell_script_counts_the_points(vhost_url: str, producer: Producer, 
     save(block("docs/classifiers.md", "shell-script"), tmp_path / "classify.sh")
     with serving(block("docs/classifiers.md", "serve-script").text, vhost_url, tmp_path) as running:
         reply = answer(producer, b'{"signal": [1, 2, 3]}')
-        running.wait_for("2 commas")
+        running.wait_for_event("job_log", "2 commas")
     assert isinstance(reply, dict)
     assert reply["output"] == {"points": 3}
 

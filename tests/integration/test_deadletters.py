@@ -233,13 +233,13 @@ def test_a_job_that_dies_again_says_how_often_it_was_replayed(
     with consumer(url, command=command) as running:
         producer.publish(TOPOLOGY.jobs, b"{}", message_id="a")
         for count in (0, 1, 2):
-            running.wait_for("dead-letter")
+            running.wait_for_event("job_settled", settlement="dead-letter")
             wait_until(lambda: producer.depth(TOPOLOGY.dead) == 1, "the dead letter")
             assert [letter["replayed"] for letter in listed(url)] == [count]
             if count == 2:
                 flag.touch()
             assert dead_letters(url, "replay", "--all").returncode == os.EX_OK
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
     replies = [producer.take(TOPOLOGY.results) for _ in range(4)]
     assert [reply.json["status"] for reply in replies] == ["failed"] * 3 + ["succeeded"]
     assert {reply.json["job_id"] for reply in replies} == {"a"}
@@ -255,7 +255,7 @@ def test_a_compressed_job_is_unpacked_at_each_attempt_and_after_its_replay(
     packed = gzip.compress(b'{"n": 7}')
     with consumer(url, command=command, max_attempts=2) as running:
         producer.publish(TOPOLOGY.jobs, packed, message_id="a", content_encoding="gzip")
-        running.wait_for("dead-letter")
+        running.wait_for_event("job_settled", settlement="dead-letter")
         wait_until(lambda: producer.depth(TOPOLOGY.dead) == 1, "the dead letter")
         assert json.loads(dead_letters(url, "show", "a", "--body").stdout) == {"n": 7}
         flag.touch()

@@ -47,7 +47,7 @@ def removal(folder: Path) -> Iterator[int]:
     except FileNotFoundError:
         pass  # a job may clean up after itself
     except OSError as error:
-        log.error("could not remove %s: %s", folder, error)
+        log.error("could not remove %s: %s", folder, error, extra={"event": "job_dir_not_emptied"})
 
 
 @dataclass

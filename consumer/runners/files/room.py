@@ -93,7 +93,12 @@ async def _written(
                 if error.errno not in FULL or asyncio.get_running_loop().time() >= give_up:
                     raise
                 if not is_told:
-                    log.warning("job %s waits for room in job_dir: %s", job_id, error.strerror)
+                    log.warning(
+                        "job %s waits for room in job_dir: %s",
+                        job_id,
+                        error.strerror,
+                        extra={"event": "job_waiting_for_room"},
+                    )
                 is_told = True
                 await asyncio.wait([interrupt], timeout=AGAIN_S)
         yield path
