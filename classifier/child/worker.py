@@ -53,7 +53,7 @@ def serve(
     """Run jobs until the pipe of jobs ends.
 
     `max_growth`, in bytes, is what the process
-    may grow in memory; `bounds` as `process.confine` has them.
+    may grow in memory; `bounds` as `confinement.confine` has them.
     """
     code = EXIT_BUG
     try:

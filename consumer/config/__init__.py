@@ -1,8 +1,8 @@
 """What an operator can choose. No other package reads the environment or the settings file.
 
-settings.py          all settings, validated; frozen after the start
+settings.py          all settings, validated; frozen; what follows from them for a job, and names
 loader.py            reads them: flags over variables over the TOML file over defaults
-job_limits.py        limits of a job, their defaults and reasons
+job_limits.py        which limits a job has, their defaults and reasons, and the words for what was exceeded
 credentials.py       how the service authenticates to RabbitMQ and verifies it: files beside the URL
 amqp_url.py          parses and checks AMQP URLs, hides their passwords
 cpu_count.py         how many CPUs this process may use: the default pool size

@@ -2,7 +2,7 @@
 
 connection.py        opens one connection, closes it, puts its faults into words
 supervisor.py        one connection session after another, until the service stops
-backoff.py           how long to wait before the next attempt, and which faults are logged
+backoff.py           how long to wait before connecting again, and which faults are logged
 connection_scope.py  a session's end, with its reason, for all that depend on it
 session.py           a session: queues declared, deliveries in, publishes confirmed, messages settled
 publisher.py         publishes and waits for the confirm

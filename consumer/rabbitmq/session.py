@@ -70,7 +70,7 @@ class Delivery:
         await self.broker.tell(message, queue)
 
     async def has_queue(self, name: str) -> bool:
-        """Ask whether who reads there has gone: see `Broker.has_queue`."""
+        """Ask whether who reads there has gone: see `Session.has_queue`."""
         return await self.broker.has_queue(name)
 
     def while_alive(self) -> Waiting:
@@ -139,7 +139,7 @@ class Session:
         Args:
             url: an AMQP URL.
             name: shown in the management console behind what each connection is for.
-            limits: what a Broker before this one has learned, and a later one shall know.
+            limits: what a session before this one has learned, and a later one shall know.
             credentials: files that go with the URL.
             about: what the management console shows of us.
 

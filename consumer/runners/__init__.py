@@ -13,17 +13,17 @@ Which process starts, reads and ends which:
       the job ends.
     * A launcher and a fork server end with the consumer's socket, and all their children with them.
 
-runner.py            opens the runner that the settings choose
-exec_runner.py       the exec runner: a new program per job
+runner.py            opens the runner that the settings choose (service/consumer_info.py and preflight/ name it)
+exec_runner.py       the exec runner: a job's file and limits; a new program per job
 exec_run.py          one program from start to outcome
 launcher.py          the consumer's side of a slot's launcher
-warm_runner.py       the warm runner: jobs go to workers forked from a process that has imported the classifier
+warm_runner.py       the warm runner: a job's file, limits and worker; workers are forked from a preloaded process
 worker_pool.py       keeps a worker ready for each slot, replaces those that ended
 worker.py            the consumer's side of one worker
 fork_server.py       the consumer's side of the fork server
 fork_client.py       requests to a process that forks for the consumer: fork, reap, end
-child.py             a child process at the head of its own group: output, end, kill
-run.py               one run: what decides it, and its outcome
+child.py             a child process at the head of its own group: reads its output, notices its end, kills it
+run.py               one run: the first cause that ends it, and its outcome; is given its limits
 batch_run.py         one run of several jobs
 answer.py            an answer's outcome, and how an exit is described
 surrogates.py        finds half a character in a result

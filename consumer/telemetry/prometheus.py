@@ -17,9 +17,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NAMESPACE = "classifier_"
 SUFFIXES = {"counter": "_total", "gauge": "", "timer": "_seconds"}
 TYPES = {"counter": "counter", "gauge": "gauge", "timer": "histogram"}
-#: A part of a name that stands for several -> its label, and what it stands for.
-#: What a gateway answers with.
+#: The statuses that a gateway answers with.
 STATUSES = ("200", "202", "400", "401", "404", "405", "408", "410", "413", "415", "500", "503", "504")
+#: A part of a name that stands for several -> its label, and what it stands for.
 LABELS = {".<code>": ("code", tuple(ErrorCode)), ".<status>": ("status", STATUSES)}
 
 

@@ -27,9 +27,11 @@ from consumer.config.cpu_count import usable_cpus
 from consumer.config.loader import load
 from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
+from consumer.job import ErrorCode
 from consumer.local_broker.files import free_ports
 from consumer.preflight import classifier, limits, machine, queues, rabbitmq
 from consumer.preflight.checks import CHECKS, Check, examine
+from consumer.preflight.classifier import SAMPLE_REMEDIES
 from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
 from consumer.preflight.queues import Difference, difference_in
@@ -749,3 +751,7 @@ def test_a_name_server_that_does_not_answer_costs_its_time_and_no_more(monkeypat
 
     examined()
     held.set()
+
+
+def test_every_error_code_that_a_sample_can_end_with_has_its_remedy() -> None:
+    assert set(SAMPLE_REMEDIES) == set(ErrorCode) - {ErrorCode.UNROUTABLE_REPLY}
