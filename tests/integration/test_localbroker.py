@@ -22,7 +22,7 @@ from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import LocalBrokerError, Node
 from consumer.rabbitmq.management import ManagementRefusedError, api, create_vhost, delete_vhost
 
-UP = "import sys, pathlib; from consumer import localbroker; localbroker.up(pathlib.Path(sys.argv[1]))"
+UP = "import sys, pathlib; from consumer.local_broker import node; node.up(pathlib.Path(sys.argv[1]))"
 
 
 @pytest.fixture
