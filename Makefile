@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check reference bench scale soak fuzz pictures clean broker test-packages
+.PHONY: help demo run unit test check reference bench scale soak fuzz pictures clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,15 +21,20 @@ run: $(VENV)/.installed broker ## a consumer in the foreground, with a private R
 	  $(BIN)/classifier train models/machines.csv --out models/machines; }
 	$(BIN)/consumer run
 
+# For another Python beside it: make PYTHON=python3.13 VENV=.venv-3.13 unit
+unit: $(VENV)/.installed-test ## the tests that need only Python, in under a minute
+	$(BIN)/pytest tests/unit --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 # Three files at a time, for two processors: most of what tests do is wait. Each process has a RabbitMQ node of its own.
 # In alphabetical order: the long files come first, so that no process works on alone at the end.
 test: $(VENV)/.installed-test test-packages ## all tests, on private RabbitMQ nodes
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.installed-test ## lint, format, types
+check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a change of settings, commands, metrics or codes
 	$(BIN)/python docs/reference.py
@@ -37,7 +42,7 @@ reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a chan
 bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStream and others (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py
 
-scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, shards, a cluster (BENCH_QUICK=1: a look)
+scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, a cluster (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks/bench_scale.py -o python_files='bench_*.py' -s
 
 # Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise.

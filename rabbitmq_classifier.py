@@ -3,7 +3,8 @@
 Python searches the working directory and the folders in PYTHONPATH before the standard library. A user's
 `classifier.py`, `signal.py` or `numpy.py` there would replace ours, the standard library's or an installed one. So
 every program of ours begins here: the commands call `consumer` or `classifier`; processes that we start run this
-file (consumer/ourpython.py). It uses only modules that Python has loaded before it searches any folder.
+file (consumer/runners/programs/own_python.py). It uses only modules that Python has loaded before it searches any
+folder.
 """
 
 import os

@@ -54,7 +54,7 @@ def _call(target: str, job: str) -> int:
     if module.endswith(".py") or "/" in module:
         sys.stderr.write(f"--call needs package.module:function, and {target!r} is a file: drop .py, use dots\n")
         return EXIT_USAGE
-    from classifier import loading  # noqa: PLC0415 - see the module's docstring
+    from classifier.child import loading  # noqa: PLC0415 - see the module's docstring
 
     try:
         found = loading.find(target)

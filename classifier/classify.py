@@ -13,12 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from classifier import estimators, signals
 from classifier.contract import JobError, batch_of
-from classifier.estimators import Model
-from classifier.features import Features, extract, extract_all
-from classifier.folder import choose, every, freeze, models_folder, nothing_in
-from classifier.model import ModelError
+from classifier.models import estimators
+from classifier.models.estimators import Model
+from classifier.models.folder import choose, every, freeze, models_folder, nothing_in
+from classifier.models.model import ModelError
+from classifier.signals import signals
+from classifier.signals.features import Features, extract, extract_all
 
 
 def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, object]:

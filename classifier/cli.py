@@ -17,10 +17,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from classifier import datasets, jobsfile, model, trust
+from classifier import jobs_file
 from classifier.contract import JobError
 from classifier.errors import RefusedError
-from classifier.folder import is_name, models_folder
+from classifier.models import model, trust
+from classifier.models.folder import is_name, models_folder
+from classifier.signals import datasets
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(given: argparse.Namespace) -> None:
-    from classifier.train_command import Wanted, run  # noqa: PLC0415 - see the module's docstring
+    from classifier.training.train_command import Wanted, run  # noqa: PLC0415 - see the module's docstring
 
     out = _new_model(given.out)
     pins = trust.pins_of(out.parent) if given.trust else None
@@ -88,7 +90,7 @@ def _predict(given: argparse.Namespace) -> None:
         _describe(given.file, data)
         _say(*map(json.dumps, answers))
         return
-    entries = jobsfile.read(given.file)
+    entries = jobs_file.read(given.file)
     faults = 0
     for place, job, fault in entries:
         wrong = f"{place} {fault}"
@@ -108,13 +110,13 @@ def _predict(given: argparse.Namespace) -> None:
 
 def _describe(path: Path, data: datasets.DataSet) -> None:
     """Report what was read on stderr: stdout is for answers and jobs."""
-    from classifier import report  # noqa: PLC0415 - see the module's docstring
+    from classifier.training import report  # noqa: PLC0415 - see the module's docstring
 
     sys.stderr.write(f"{report.read_line(path, data)}\n")
 
 
 def _info(given: argparse.Namespace) -> None:
-    from classifier import report  # noqa: PLC0415 - see the module's docstring
+    from classifier.training import report  # noqa: PLC0415 - see the module's docstring
 
     path = _files_of(given.file)[0]  # what is called by its name alone is what is served
     name, manifest = model.name_of(path.name), model.read_manifest(path)
@@ -163,7 +165,8 @@ def _jobs(given: argparse.Namespace) -> None:
 
 
 def _generate(given: argparse.Namespace) -> None:
-    from classifier import machines, report  # noqa: PLC0415 - see the module's docstring
+    from classifier.signals import machines  # noqa: PLC0415 - see the module's docstring
+    from classifier.training import report  # noqa: PLC0415 - see the module's docstring
 
     data = machines.generate(given.per_class, given.seed, given.mains)
     datasets.write(given.out, data)
@@ -216,7 +219,7 @@ class _Version(argparse.Action):
     """Prints the version and ends; it is looked up only then, as reading it costs milliseconds."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from classifier.release import found  # noqa: PLC0415 - see above
+        from classifier._version import found  # noqa: PLC0415 - see above
 
         _say(f"{parser.prog} {found()}")
         parser.exit()

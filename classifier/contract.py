@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from io import FileIO
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from classifier.resultjson import encoded
+from classifier.result_json import encoded
 
 _STDOUT = 1
 #: Where a function keeps its form for many jobs; of one that `batch` declares it is the function itself.
@@ -141,7 +141,7 @@ def output(value: object) -> None:
     """Give `value` as the job's result, and end the job.
 
     `value` is anything that has a natural JSON: numbers, text, lists, dicts, dataclasses, and values and keys of
-    numpy and pandas (jsontypes.py).
+    numpy and pandas (json_types.py).
 
     Raises:
         ValueError: some part of `value` is NaN, an infinity, half a character, or contains itself; the message

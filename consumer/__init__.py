@@ -1,1 +1,25 @@
-"""The service: takes classification jobs from RabbitMQ and runs each in a classifier subprocess."""
+"""The service: takes classification jobs from RabbitMQ and runs each in a classifier subprocess.
+
+The root holds the nouns and the decision, and imports no package of ours. A package imports only from packages on
+lower floors; packages on one floor do not import each other. `lint-imports` (in `make check`) enforces both.
+
+floor 7   cli            arguments in, exit code out: one file per command
+floor 6   gateway        HTTP front end; optional
+          preflight      `consumer check`: finds faults before the service starts; changes nothing
+          capacity       `consumer plan`: how many slots a load needs
+floor 5   service        the path of one message; the life of one process
+          dead_letters   jobs that failed for good: list, show, replay, purge
+floor 4   runners        Job in, Outcome out; knows nothing about RabbitMQ
+          client         for producers; works without the service
+          local_broker   a private RabbitMQ node, for development and tests only
+floor 3   rabbitmq       connections, publishing, consuming; knows nothing about jobs
+          telemetry      logs, metrics, traces, health; decides nothing
+floor 2   config         what an operator can choose
+floor 1   wire           the contract with producers; pure
+floor 0   job.py         what is asked (`Job`) and how it ended (`Outcome`)
+          disposition.py which reply and which settlement an outcome gets: one table
+          errors.py      errors of the service itself, by who has to act
+          escaping.py    makes foreign text safe to show
+          _version.py    the version of this service
+          __main__.py    the command `consumer` (above all floors)
+"""

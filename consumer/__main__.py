@@ -17,10 +17,10 @@ if __name__ == "__main__":  # before anything else is imported: `python -m` sear
 def main() -> None:
     """Run the command and exit with its code."""
     if sys.argv[1:2] == ["health"]:
-        from consumer import probe  # noqa: PLC0415 - see above
+        from consumer.telemetry import health_client  # noqa: PLC0415 - see above
 
-        probe.main(sys.argv[2:])
-    from consumer import cli  # noqa: PLC0415 - see above
+        health_client.main(sys.argv[2:])
+    from consumer.cli import main as cli  # noqa: PLC0415 - see above
 
     cli.main()
 

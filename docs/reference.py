@@ -16,17 +16,17 @@ from types import MappingProxyType
 from pydantic.fields import FieldInfo
 
 import classifier.cli
-import consumer.cli
-from consumer.configuration import ENV_PREFIX
+import consumer.cli.main
+from consumer.config.loader import ENV_PREFIX
+from consumer.config.settings import Settings
 from consumer.job import ErrorCode, Unsuccessful
-from consumer.metrics import GATEWAY_NAMES, NAMES
-from consumer.preflight.site import Site
-from consumer.preflight.table import CHECKS
-from consumer.registry import prometheus_name
-from consumer.settings import Settings
+from consumer.preflight.checks import CHECKS
+from consumer.preflight.context import Site
+from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES
+from consumer.telemetry.prometheus import prometheus_name
 
 PAGE = Path(__file__).with_name("reference.md")
-#: The group that `consumer.cli` gives every command that takes settings: told once, not for each command.
+#: The group that `consumer.cli.main` gives every command that takes settings: told once, not for each command.
 SETTINGS_GROUP = "settings"
 EXIT_CODES = MappingProxyType(
     {
@@ -124,7 +124,7 @@ def _plain(default: object) -> str:
 
 def _commands() -> Iterator[str]:
     yield COMMANDS
-    yield from _of(consumer.cli.parser())
+    yield from _of(consumer.cli.main.parser())
     yield from _of(classifier.cli.parser())
 
 

@@ -23,12 +23,12 @@ from urllib.parse import quote
 import pika.exceptions
 from harness import PATIENCE_S, Producer, wait_until
 
-from consumer import localbroker, nodefolder
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
-from consumer.localbroker import Node
-from consumer.management import api, create_vhost
-from consumer.nodefolder import HOST, Member
-from consumer.topology import SHARDING_PLUGIN
+from consumer.local_broker import files
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import HOST, Member
+from consumer.local_broker.node import Node
+from consumer.rabbitmq.management import api, create_vhost
 
 NAMES = ("first", "second", "third")
 CONFIG = {
@@ -38,7 +38,6 @@ CONFIG = {
 #: Who leads, and who follows, is told every second instead of every five. What was on its way from the retry or to
 #: the dead-letter queue when a leader died is sent again after two seconds instead of three minutes.
 ADVANCED = "[{rabbit, [{quorum_tick_interval, 1000}, {dead_letter_worker_publisher_confirm_timeout, 2000}]}]."
-PLUGINS = (SHARDING_PLUGIN,)
 EPMD_NAMES = b"\x00\x01n"
 
 
@@ -51,7 +50,7 @@ class Cluster:
         self._member = partial(
             Member,
             password=secrets.token_hex(16),
-            cookie=nodefolder.new_cookie(),
+            cookie=files.new_cookie(),
             epmd_port=epmd_port,
         )
         self._down = set(NAMES)
@@ -60,7 +59,7 @@ class Cluster:
     @contextmanager
     def open(cls, folder: Path) -> Iterator[Cluster]:
         """Run all three for the block."""
-        [epmd_port] = nodefolder.free_ports(1)
+        [epmd_port] = files.free_ports(1)
         with _epmd(epmd_port):
             cluster = cls(folder, epmd_port)
             try:
@@ -68,7 +67,7 @@ class Cluster:
                 yield cluster
             finally:
                 with ThreadPoolExecutor(len(NAMES)) as threads:
-                    list(threads.map(partial(localbroker.down, timeout_s=0), map(cluster._data_dir, NAMES)))
+                    list(threads.map(partial(local_broker.down, timeout_s=0), map(cluster._data_dir, NAMES)))
 
     @property
     def living(self) -> list[str]:
@@ -131,9 +130,7 @@ class Cluster:
 
     def _up(self, name: str) -> Node:
         member = self._member(f"{name}@localhost")
-        return localbroker.up(
-            self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member, plugins=PLUGINS
-        )
+        return local_broker.up(self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member)
 
     def _data_dir(self, name: str) -> Path:
         return self._folder / name

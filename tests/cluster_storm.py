@@ -22,7 +22,7 @@ from cluster import Cluster
 from cluster_ledger import CLASSIFY, Ledger, Verdict, job
 from harness import PATIENCE_S, ConsumerProcess, Producer, Tell, consumer, script, wait_until
 
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 QUEUES = [queue.name for queue in TOPOLOGY.queues() if queue.name != TOPOLOGY.errors]

@@ -17,8 +17,8 @@ from cluster import Cluster
 from harness import Producer, Tell
 from management import Management
 
-from consumer import localbroker
-from consumer.management import create_vhost, delete_vhost
+from consumer.local_broker import node as local_broker
+from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 # The same examples in every run: what fails here fails for the change, not by chance. New ones are found by
 # `make fuzz`. Without a deadline, as the machine may be busy.
@@ -56,8 +56,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def server() -> None:
     """Skip, or fail in CI, where no RabbitMQ server can be started."""
     try:
-        localbroker.find_server(os.environ)
-    except localbroker.RabbitMQMissing as missing:
+        local_broker.find_server(os.environ)
+    except local_broker.RabbitMQMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
@@ -83,16 +83,16 @@ def node(
     server: None,  # noqa: ARG001 - wanted for its skip
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[localbroker.Node]:
+) -> Iterator[local_broker.Node]:
     """A node that lives as long as the test run."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
     # Not print, which would show the line only when a test fails: a start takes seconds.
     report = reporter.write_line if reporter else print
     data_dir = tmp_path_factory.mktemp("rabbitmq")
     try:
-        yield localbroker.up(data_dir, report=report)
+        yield local_broker.up(data_dir, report=report)
     finally:
-        localbroker.down(data_dir, timeout_s=0)
+        local_broker.down(data_dir, timeout_s=0)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def cluster(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def management(node: localbroker.Node) -> Iterator[Management]:
+def management(node: local_broker.Node) -> Iterator[Management]:
     """The management API of this test's vhost, which is made for the test and deleted after it."""
     vhost = f"test-{uuid4().hex[:12]}"
     create_vhost(node, vhost)

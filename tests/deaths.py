@@ -13,10 +13,10 @@ from typing import Any
 import pika
 from harness import BIN, PATIENCE_S, Producer, environment, wait_until
 
-from consumer.broker import Broker
 from consumer.job import Failed
-from consumer.messages import Message, error_record, read_request
-from consumer.topology import Topology
+from consumer.rabbitmq.session import Session
+from consumer.wire.messages import Message, error_record, read_request
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 
@@ -25,7 +25,7 @@ def declare(url: str) -> None:
     """Make all queues, as a consumer would."""
 
     async def do() -> None:
-        async with Broker.open(url, name="test") as broker:
+        async with Session.open(url, name="test") as broker:
             await broker.declare(TOPOLOGY)
 
     asyncio.run(do())

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec
 
-from consumer import jobcontext
-from consumer.cli import run_async
+from consumer.cli.main import run_async
 from consumer.job import Job, Outcome
-from consumer.lifetime import Lifetime, Waiting
-from consumer.messages import Message
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
+from consumer.telemetry import log_context
+from consumer.wire.messages import Message
 
 P = ParamSpec("P")
 NOBODY = 65534
@@ -79,13 +79,13 @@ def unprivileged_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def jobs_told() -> Iterator[list[dict[str, jobcontext.Field]]]:
+def jobs_told() -> Iterator[list[dict[str, log_context.Field]]]:
     """Collect, of each record that is logged in the block, what it knows of its job."""
-    told: list[dict[str, jobcontext.Field]] = []
+    told: list[dict[str, log_context.Field]] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's signature
-            told.append(jobcontext.fields())
+            told.append(log_context.fields())
 
     listener, root = Listener(), logging.getLogger()
     root.addHandler(listener)

@@ -12,7 +12,6 @@ from typing import Any, Self
 from harness import PATIENCE_S, ConsumerProcess, environment, gone_afterwards
 
 JSON = {"Content-Type": "application/json"}
-LISTENS = "jobs by HTTP at"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def gateway(url: str, *, is_ready: bool = True, **settings: object) -> Iterator[
     """Run a gateway at a free port; whatever the test does, it is gone afterwards."""
     variables = environment(url, **{"gateway_port": 0, **settings})
     with gone_afterwards(ConsumerProcess(variables, command="gateway")) as running:
-        port = int(running.wait_for(LISTENS).rsplit("/", 1)[0].rpartition(":")[2])
+        port = int(running.wait_for_event("gateway_listening").text.rsplit("/", 1)[0].rpartition(":")[2])
         if is_ready:
-            running.wait_for("ready: replies come by")
+            running.wait_for_event("ready")
         yield Gateway(running, port)

@@ -1,7 +1,8 @@
 """What tests against a real RabbitMQ share: a producer that is not ours (pika), and `consumer run` as a process.
 
-Waiting is always for something that happens (a log line, a message, an exit), with a bound that only a hang
-reaches.
+A consumer logs JSON here, so that a test waits for an event (`consumer.telemetry.log_events`) and not for the
+wording of a line; what a test prints or searches is the text that people would read. Waiting is always for
+something that happens (an event, a message, an exit), with a bound that only a hang reaches.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import Any, Self
 import pika
 import pika.exceptions
 
-from consumer.localbroker import Node, api
+from consumer.local_broker.node import Node, api
+from consumer.telemetry.log_events import EVENTS
 
 #: No test waits this long unless something hangs.
 PATIENCE_S = 60.0
@@ -96,8 +98,35 @@ class Producer:
         return int(self.channel.queue_declare(queue, passive=True).method.message_count)
 
 
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a consumer's log: the text that people read, and the fields of the JSON record that it was."""
+
+    text: str
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """Take a line as it was written; one that is no record (an early complaint) has no fields."""
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            fields = None
+        if not isinstance(fields, dict):
+            return cls(line, {})
+        trace = "".join(f"    {more}\n" for more in fields.get("exception", "").splitlines())
+        return cls(f"{fields['time']} {fields['level']:<7} {fields['message']}\n{trace}", fields)
+
+    def tells(self, event: str, text: str, fields: Mapping[str, object]) -> bool:
+        """Whether it is of this event, has this text in it and these fields."""
+        return {"event": event, **fields}.items() <= self.fields.items() and text in self.text
+
+
 class ConsumerProcess:
-    """`consumer run` with its log, from ready to gone."""
+    """`consumer run` with its log, from ready to gone.
+
+    Mutable state: `lines`, the log as far as it was read.
+    """
 
     def __init__(
         self,
@@ -110,8 +139,9 @@ class ConsumerProcess:
     ) -> None:
         """Start it; `through` is a program that starts it in turn."""
         argv: list[str | Path] = [*through, BIN / "consumer", "--log-level", log_level, command]
-        self.process = subprocess.Popen(argv, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
-        self.log: list[str] = []
+        logs_json = {"CONSUMER_LOG_FORMAT": "json", **environment}
+        self.process = subprocess.Popen(argv, env=logs_json, cwd=cwd, stderr=subprocess.PIPE, text=True)
+        self.lines: list[LogLine] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -123,17 +153,39 @@ class ConsumerProcess:
                 self._lines.put(line)
         self._lines.put(None)
 
+    @property
+    def log(self) -> list[str]:
+        """The log as text, as far as it was read."""
+        return [line.text for line in self.lines]
+
+    def events(self, event: str, text: str = "", **fields: object) -> list[LogLine]:
+        """Find the records of an event in the log, as far as it was read."""
+        assert event in EVENTS, f"no such event: {event}"
+        return [line for line in self.lines if line.tells(event, text, fields)]
+
+    def wait_for_event(self, event: str, text: str = "", **fields: object) -> LogLine:
+        """Read the log up to a record of this event with these fields.
+
+        `text` is for what the test itself brought about: what its classifier logs, a reason that RabbitMQ gives.
+        """
+        assert event in EVENTS, f"no such event: {event}"
+        what = " ".join((event, *([repr(text)] if text else []), *(f"{key}={fields[key]!r}" for key in fields)))
+        return self._read_up_to(lambda line: line.tells(event, text, fields), what)
+
     def wait_for(self, text: str) -> str:
-        """Read the log up to a line with `text`."""
-        what = "ended without"
+        """Read the log up to a line with `text`: for tests whose subject is the wording."""
+        return self._read_up_to(lambda line: text in line.text, repr(text)).text
+
+    def _read_up_to(self, is_it: Callable[[LogLine], bool], what: str) -> LogLine:
+        how = "ended without"
         try:
             while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
-                self.log.append(line)
-                if text in line:
-                    return line
+                self.lines.append(LogLine.read(line))
+                if is_it(self.lines[-1]):
+                    return self.lines[-1]
         except queue.Empty:
-            what = f"has not logged anything for {PATIENCE_S:g} s, nor"
-        raise AssertionError(f"the consumer {what} {text!r}:\n{''.join(self.log)}")
+            how = f"has not logged anything for {PATIENCE_S:g} s, nor"
+        raise AssertionError(f"the consumer {how} {what}:\n{''.join(self.log)}")
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -143,7 +195,7 @@ class ConsumerProcess:
         code = self.process.wait(PATIENCE_S)
         self._reader.join()
         while (line := self._lines.get()) is not None:
-            self.log.append(line)
+            self.lines.append(LogLine.read(line))
         return code
 
     def stop(self) -> int:
@@ -161,9 +213,9 @@ class Probe:
     @classmethod
     def of(cls, running: ConsumerProcess) -> Self:
         """Find its port in its log, which may have been read up to a later line."""
-        told = "health and metrics at "
-        line = next((line for line in running.log if told in line), "") or running.wait_for(told)
-        return cls(int(line.rpartition(":")[2]))
+        told = "http_listening"
+        line = next(iter(running.events(told)), None) or running.wait_for_event(told)
+        return cls(int(line.text.rpartition(":")[2]))
 
     def ask(self, page: str, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
         """Return status and text of a page."""
@@ -192,7 +244,7 @@ def environment(url: str, **settings: object) -> dict[str, str]:
 def consumer(url: str, **settings: object) -> Iterator[ConsumerProcess]:
     """Run a consumer that is ready for jobs; whatever the test does, it is gone afterwards."""
     with gone_afterwards(ConsumerProcess(environment(url, **settings))) as running:
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         yield running
 
 

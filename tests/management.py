@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from consumer.localbroker import Node
-from consumer.management import api
+from consumer.local_broker.node import Node
+from consumer.rabbitmq.management import api
 
 
 @dataclass(frozen=True)

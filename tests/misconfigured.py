@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consumer.cli import run_async
-from consumer.configuration import load
+from consumer.cli.main import run_async
+from consumer.config.loader import load
+from consumer.preflight.checks import CHECKS, examine
 from consumer.preflight.finding import Finding, Level
-from consumer.preflight.table import CHECKS, examine
 
 #: What is not named by any row's settings.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("CONSUMER_", "OMP_"))}

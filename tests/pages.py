@@ -1,7 +1,8 @@
 """README.md and docs/*.md as tests read them: blocks of code, fenced or indented, tables, headings and links.
 
-A block is found by its page and by the words that lead to it. What is run is what stands there and nothing else,
-but for the address of a RabbitMQ, which is filled in as a reader would do.
+A block is found by its page and its id, which stands in a comment before it: `<!-- block: ID -->`. So the words on
+a page may change. What is run is what stands there and nothing else, but for the address of a RabbitMQ, which is
+filled in as a reader would do.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "d
 #: What the examples have in place of an address.
 ANY_URL = "amqp://localhost"
 _FENCED = r"^```(?P<language>\w*)\n(?P<fenced>.*?)^```$"
-_INDENTED = r"(?<=\n\n)(?P<indented>(?:    [^\n]*\n)+)"
+#: Blank lines between indented ones are part of a block.
+_INDENTED = r"(?<=\n\n)(?P<indented>(?:    [^\n]*\n|\n+(?=    ))+)"
+_ID = r"<!-- {kind}: (?P<id>[a-z0-9-]+) -->\n\s*"
 _BLOCK = re.compile(f"{_FENCED}|{_INDENTED}", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code, and the paragraph that leads to it."""
+    """A block of code; its id is "" where it has none."""
 
     page: str
-    lead: str
+    id: str
     language: str
     text: str
 
@@ -48,21 +51,19 @@ def prose_of(page: str) -> str:
 
 
 def blocks(page: str) -> Iterator[Block]:
-    """Take all blocks of a page, from the top. Of several in a row, the same words lead to each."""
-    text, end, lead = text_of(page), 0, ""
+    """Take all blocks of a page, from the top."""
+    text, end = text_of(page), 0
     for found in _BLOCK.finditer(text):
-        before = text[end : found.start()].rstrip()
-        lead = " ".join(before.rpartition("\n\n")[2].split()) or lead
+        named = re.search(_ID.format(kind="block") + r"\Z", text[end : found.start()])
         code = found["fenced"] if found["indented"] is None else dedent(found["indented"])
-        yield Block(page, lead, found["language"] or "", code)
+        yield Block(page, named["id"] if named else "", found["language"] or "", code)
         end = found.end()
 
 
-def block(page: str, lead: str, language: str | None = None) -> Block:
-    """Take the one block that these words lead to; of several, that in the language, "" if it is indented."""
-    found = [block for block in blocks(page) if block.lead.startswith(lead) and language in (None, block.language)]
-    assert len(found) == 1, f"{len(found)} blocks in {page} after {lead!r}"
-    return found[0]
+def block(page: str, block_id: str) -> Block:
+    """Take the block with this id."""
+    [found] = [block for block in blocks(page) if block.id == block_id]
+    return found
 
 
 def code_of(page: str) -> list[str]:
@@ -72,10 +73,10 @@ def code_of(page: str) -> list[str]:
     return [*(line for text in typed for line in text.splitlines()), *(" ".join(span.split()) for span in spans)]
 
 
-def rows(page: str, lead: str) -> list[list[str]]:
-    """Take the table that these words lead to: its cells, without the backquotes."""
-    _, _, rest = text_of(page).partition(lead)
-    [table] = re.findall(r"\n\n((?:\|.*\n)+)", rest)[:1]
+def rows(page: str, table_id: str) -> list[list[str]]:
+    """Take the table with this id, `<!-- table: ID -->`: its cells, without the backquotes."""
+    tables = re.finditer(_ID.format(kind="table") + r"(?P<table>(?:\|.*\n)+)", text_of(page))
+    [table] = [found["table"] for found in tables if found["id"] == table_id]
     return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.localbroker import Node, ctl
+from consumer.local_broker.node import Node, ctl
 
 
 def switch_plugins(node: Node, *names: str) -> None:

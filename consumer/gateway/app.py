@@ -1,7 +1,7 @@
 """The pages of the gateway as a FastAPI application: paths and methods, and what each is handed.
 
 Thin on purpose: what is answered is decided in jobs.py, problems.py and health.py. Bodies are read by ourselves
-(bodies.py), as the framework would read them without a bound.
+(request_body.py), as the framework would read them without a bound.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from consumer._version import VERSION
+from consumer.config.settings import Settings
 from consumer.gateway import openapi
-from consumer.gateway.bodies import Room, reading
 from consumer.gateway.jobs import Jobs, wish
 from consumer.gateway.problems import Answer, Reason, answer
+from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
-from consumer.httppages import Pages
-from consumer.release import VERSION
-from consumer.settings import Settings
+from consumer.telemetry.http_server import Pages
 
 #: Both get the same headers; the server leaves out the body of the answer to a HEAD.
 READING = ["GET", "HEAD"]

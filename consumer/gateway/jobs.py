@@ -17,16 +17,17 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
-from consumer import messages
-from consumer.gateway import ids, preferences
-from consumer.gateway.bodies import JSON_TYPE
+from consumer.config.settings import Settings
+from consumer.gateway import ids
+from consumer.gateway import prefer as preferences
 from consumer.gateway.problems import Answer, Reason, answer
-from consumer.gateway.replies import Replies
+from consumer.gateway.reply_cache import Replies
+from consumer.gateway.request_body import JSON_TYPE
 from consumer.job import Invalid
-from consumer.messages import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
-from consumer.metrics import Metrics
-from consumer.settings import Settings
-from consumer.topology import GATEWAY_KEPT_S, Topology
+from consumer.telemetry.metrics import Metrics
+from consumer.wire import messages
+from consumer.wire.messages import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
+from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
 #: What may be passed on of the request's headers, under the same names.
 PASSED_ON = (TIMEOUT_HEADER, TRACEPARENT_HEADER)
@@ -95,13 +96,8 @@ class Jobs:
             reply_to=self._relay.topology.gateway,
             timestamp=time.time(),
         )
-        found = messages.read_job(
-            message,
-            messages.read_request(message, self._relay.topology),
-            max_body_bytes=self._settings.max_body_bytes,
-            timeout_s=self._settings.job_timeout_s,
-            longest_timeout_s=self._settings.longest_timeout_s,
-        )
+        request = messages.read_request(message, self._relay.topology)
+        found = messages.read_job(message, request, self._settings.job_rules)
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
     async def submit(self, message: Message) -> Answer | None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from consumer import asyncapi, messages
-from consumer.gateway import preferences
+from consumer.gateway import prefer
 from consumer.gateway.jobs import PASSED_ON, Pending
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem, Reason
-from consumer.health import LIVE, METRICS, READY
+from consumer.telemetry.health import LIVE, METRICS, READY
+from consumer.wire import asyncapi, messages
 
 Json = dict[str, Any]
 
@@ -59,7 +59,7 @@ _PREFER: Json = {
     "name": "Prefer",
     "in": "header",
     "description": (
-        f"`wait=10`: answer with the reply if it comes within 10 seconds, at most {preferences.MAX_WAIT_S} "
+        f"`wait=10`: answer with the reply if it comes within 10 seconds, at most {prefer.MAX_WAIT_S} "
         "(RFC 7240). What cannot be read is ignored."
     ),
     "schema": {"type": "string"},

@@ -43,7 +43,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """How a reason is told; `retry_after_s`: 0 where coming again changes nothing."""
 
     status: HTTPStatus
@@ -53,43 +53,49 @@ class Kind:
 
 _MAYBE = "it may have the job or not: GET the job, or send it again, with the chance that it runs twice"
 KINDS = {
-    Reason.NOT_HTTP: Kind(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1"),
-    Reason.NOT_A_JOB: Kind(HTTPStatus.BAD_REQUEST, "the body is not a job"),
-    Reason.NO_TOKEN: Kind(
+    Reason.NOT_HTTP: ProblemKind(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1"),
+    Reason.NOT_A_JOB: ProblemKind(HTTPStatus.BAD_REQUEST, "the body is not a job"),
+    Reason.NO_TOKEN: ProblemKind(
         HTTPStatus.UNAUTHORIZED, "send a token that this gateway knows: Authorization: Bearer ..."
     ),
-    Reason.NO_PAGE: Kind(
+    Reason.NO_PAGE: ProblemKind(
         HTTPStatus.NOT_FOUND, "there is no such page; jobs are at /jobs, the contract at /openapi.json"
     ),
-    Reason.NO_JOB: Kind(HTTPStatus.NOT_FOUND, "no gateway has ever given a job this id"),
-    Reason.METHOD: Kind(HTTPStatus.METHOD_NOT_ALLOWED, "this page does not take that method; Allow says which"),
-    Reason.SLOW_BODY: Kind(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time"),
-    Reason.REPLY_GONE: Kind(
+    Reason.NO_JOB: ProblemKind(HTTPStatus.NOT_FOUND, "no gateway has ever given a job this id"),
+    Reason.METHOD: ProblemKind(
+        HTTPStatus.METHOD_NOT_ALLOWED, "this page does not take that method; Allow says which"
+    ),
+    Reason.SLOW_BODY: ProblemKind(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time"),
+    Reason.REPLY_GONE: ProblemKind(
         HTTPStatus.GONE, "the job is too old: its reply is no longer kept, or it never got one"
     ),
-    Reason.TOO_LARGE: Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large"),
-    Reason.MEDIA_TYPE: Kind(
+    Reason.TOO_LARGE: ProblemKind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large"),
+    Reason.MEDIA_TYPE: ProblemKind(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "send the job as Content-Type: application/json, in UTF-8, not compressed",
     ),
-    Reason.BUG: Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug of the gateway's; its log has the traceback"),
-    Reason.AWAY: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has no connection to RabbitMQ", 2),
-    Reason.MAYBE_TAKEN: Kind(
+    Reason.BUG: ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug of the gateway's; its log has the traceback"),
+    Reason.AWAY: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has no connection to RabbitMQ", 2),
+    Reason.MAYBE_TAKEN: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, f"the connection was lost before RabbitMQ had confirmed; {_MAYBE}", 2
     ),
-    Reason.ALARM: Kind(
+    Reason.ALARM: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "RabbitMQ takes nothing at the moment (memory or disk alarm)", 10
     ),
-    Reason.QUEUE_FULL: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the jobs queue is full", 5),
-    Reason.NO_QUEUE: Kind(
+    Reason.QUEUE_FULL: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the jobs queue is full", 5),
+    Reason.NO_QUEUE: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "there is no jobs queue; start a consumer with the same prefix", 10
     ),
-    Reason.READING: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is still reading the replies so far", 1),
-    Reason.BUSY: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has as many requests as it can hold", 1),
-    Reason.STOPPING: Kind(
+    Reason.READING: ProblemKind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is still reading the replies so far", 1
+    ),
+    Reason.BUSY: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has as many requests as it can hold", 1),
+    Reason.STOPPING: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is stopping; ask another, or this one again", 1
     ),
-    Reason.CONFIRM_LATE: Kind(HTTPStatus.GATEWAY_TIMEOUT, f"RabbitMQ has not confirmed in time; {_MAYBE}", 2),
+    Reason.CONFIRM_LATE: ProblemKind(
+        HTTPStatus.GATEWAY_TIMEOUT, f"RabbitMQ has not confirmed in time; {_MAYBE}", 2
+    ),
 }
 
 

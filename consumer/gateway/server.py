@@ -18,20 +18,20 @@ from typing import Any
 
 import uvicorn
 
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
+from consumer.gateway.admission import Door
+from consumer.gateway.amqp_bridge import Relay
 from consumer.gateway.app import application
-from consumer.gateway.door import Door
 from consumer.gateway.jobs import Jobs
 from consumer.gateway.protocol import PatientH11
-from consumer.gateway.relay import Relay
-from consumer.gateway.replies import Replies
+from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
-from consumer.health import LIVE, METRICS, READY, Complaints, judged
-from consumer.httppages import Answer, Pages
-from consumer.metrics import GATEWAY_NAMES, Metrics
-from consumer.registry import CONTENT_TYPE
-from consumer.service import Signals, consumer_name
-from consumer.settings import Settings
+from consumer.service.service import Signals, consumer_name
+from consumer.telemetry.health import LIVE, METRICS, READY, Complaints, judged
+from consumer.telemetry.http_server import Page, Pages
+from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
+from consumer.telemetry.prometheus import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ LAST_ANSWERS_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class GatewayFacts:
     """What the gateway's health is judged by."""
 
     is_there: bool
@@ -50,8 +50,8 @@ class Facts:
     is_stopping: bool
 
 
-NOT_LIVE: Complaints[Facts] = {}
-NOT_READY: Complaints[Facts] = {
+NOT_LIVE: Complaints[GatewayFacts] = {}
+NOT_READY: Complaints[GatewayFacts] = {
     "no connection to RabbitMQ": lambda facts: not facts.is_there,
     "the replies so far are being read": lambda facts: facts.is_there and not facts.is_caught_up,
     "stopping": lambda facts: facts.is_stopping,
@@ -68,7 +68,9 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
     tokens = Tokens(settings.gateway_token_file)
     if settings.gateway_token_file is None and settings.gateway_host not in ("127.0.0.1", "::1", "localhost"):
         log.warning(
-            "whoever reaches %s may send jobs; gateway_token_file would ask for a token", settings.gateway_host
+            "whoever reaches %s may send jobs; gateway_token_file would ask for a token",
+            settings.gateway_host,
+            extra={"event": "gateway_open"},
         )
     with Signals.installed() as signals, listening(settings.gateway_host, settings.gateway_port) as listener:
         metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
@@ -87,7 +89,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
             for ended in (link, server, relay.broken):
                 if ended.done():
                     _raise(ended)
-    log.info("stopped")
+    log.info("stopped", extra={"event": "stopped"})
 
 
 def _raise(ended: asyncio.Future[Any]) -> None:
@@ -96,14 +98,14 @@ def _raise(ended: asyncio.Future[Any]) -> None:
 
 
 def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
-    def facts() -> Facts:
-        return Facts(
+    def facts() -> GatewayFacts:
+        return GatewayFacts(
             is_there=relay.is_there, is_caught_up=relay.caught_up.is_set(), is_stopping=signals.asked.is_set()
         )
 
-    def numbers() -> Answer:
+    def numbers() -> Page:
         metrics.kept(len(relay.replies))
-        return Answer(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE)
+        return Page(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE)
 
     return {
         LIVE: lambda: judged(NOT_LIVE, facts()),
@@ -169,7 +171,12 @@ async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asynci
     # Not `serve`: it would take over the signals.
     serving = asyncio.create_task(server._serve([listener]), name="uvicorn")  # noqa: SLF001
     host, port = listener.getsockname()[:2]
-    log.info("jobs by HTTP at http://%s:%d/jobs", f"[{host}]" if ":" in host else host, port)
+    log.info(
+        "jobs by HTTP at http://%s:%d/jobs",
+        f"[{host}]" if ":" in host else host,
+        port,
+        extra={"event": "gateway_listening"},
+    )
     try:
         yield serving
     finally:

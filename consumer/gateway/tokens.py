@@ -55,9 +55,11 @@ class Tokens:
                 return
             self._seen = state
             self._tokens = _read(path)
-            log.info("gateway_token_file has changed: %d tokens", len(self._tokens))
+            log.info(
+                "gateway_token_file has changed: %d tokens", len(self._tokens), extra={"event": "tokens_reloaded"}
+            )
         except ConfigurationError as error:
-            log.error("%s; the tokens of before go on counting", error)
+            log.error("%s; the tokens of before go on counting", error, extra={"event": "tokens_not_reloaded"})
 
 
 def _state(path: Path) -> tuple[int, int, int]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 
-from consumer import ourpython
-from consumer.attempt import read
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.forkserver import SHARED_REMEDY
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
-from consumer.jobfiles import JobFiles
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
-from consumer.preflight.site import Site, aside
-from consumer.runner import Runner, open_runner
-from consumer.settings import Settings
-from consumer.warm import OWN_CLASSIFIER, WarmRunner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.fork_server import SHARED_REMEDY
+from consumer.runners.programs import own_python
+from consumer.runners.runner import Runner, open_runner
+from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
+from consumer.service.dry_run import read
 
 #: Written by classifier.preload before each model, so that of one that hangs it is known which.
 LOADING = "loading "
@@ -64,7 +64,7 @@ async def load(site: Site) -> list[Finding]:
 def _hidden(site: Site) -> list[Finding]:
     if not site.settings.classifier:
         return []
-    found = ourpython.hidden_files(ourpython.user_path(site.environment))
+    found = own_python.hidden_files(own_python.user_path(site.environment))
     return [warning(detail, remedy) for detail, _, remedy in (words.partition("; ") for words in found)]
 
 

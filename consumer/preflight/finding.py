@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consumer.errors import ConfigurationError, ConnectionLostError, ConsumerError
-from consumer.escaped import escaped, escaped_lines
-from consumer.logformat import MAX_CHARACTERS
+from consumer.escaping import escaped, escaped_lines
+from consumer.telemetry.log_format import MAX_CHARACTERS
 
 #: Before the text of a finding: its level and what was looked at.
 _LEVEL_WIDTH = 9

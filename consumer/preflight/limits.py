@@ -1,7 +1,7 @@
 """Whether what a job may take fits what there is, and whether the limits fit each other.
 
-As in here.py: one function asks the system, a pure one judges. A limit that can never be reached is a warning, as
-it may be meant; one that ends every job, or every large one, is a failure.
+As in machine.py: one function asks the system, a pure one judges. A limit that can never be reached is a warning,
+as it may be meant; one that ends every job, or every large one, is a failure.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import resource
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.cpus import cgroup_folders, usable_cpus
+from consumer.config.cpu_count import cgroup_folders, usable_cpus
+from consumer.config.settings import Settings
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, failure, ok, warning
-from consumer.preflight.site import Site, aside
-from consumer.settings import Settings
 
 #: bubblewrap is two processes around the program, and counted with it.
 SANDBOX_PROCESSES = 2

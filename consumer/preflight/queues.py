@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from consumer.connection import CALL_TIMEOUT_S, connection, is_away
-from consumer.console import Console
-from consumer.declaration import UNKNOWN_TYPE
-from consumer.errors import ConnectionLostError
-from consumer.preflight.asking import CREATED, Ask, granted, rabbitmqctl, reason, refusal
+from consumer.preflight.amqp_probe import CREATED, Ask, granted, rabbitmqctl, reason, refusal
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
-from consumer.preflight.site import Site, aside
-from consumer.topology import SHARDING_PLUGIN, SHARDING_TYPE, Exchange, Queue
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away
+from consumer.rabbitmq.console import Console
+from consumer.wire.topology import Exchange, Queue
 
 Value: TypeAlias = str | int | bool | None
 
@@ -34,7 +32,6 @@ NO_TTL: Final = "none: only asks for the permission"
 NO_ALTERNATE: Final = 0
 #: More than any queue has; what RabbitMQ still refuses then it will refuse for ever.
 MOST_DIFFERENCES = 20
-PLUGIN: Final = f"on each node `rabbitmq-plugins enable {SHARDING_PLUGIN}`, or set `shards` to 1"
 DURABLE = "durable"
 TYPE = "type"
 
@@ -96,15 +93,12 @@ class _ToBeMade:
 
 async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | _ToBeMade:
     what = f"exchange {exchange.name}"
-    impossible = replace(exchange, arguments={**exchange.arguments, "alternate-exchange": NO_ALTERNATE})
     if closed := await refusal(site.connected(), _making(exchange, passive=True)):
-        if isinstance(closed, ChannelNotFoundEntity) and await _lacks_plugin(site, impossible):
-            return [failure(f"{what} is missing, and RabbitMQ has none of type {exchange.type}", PLUGIN)]
-        return await _missing(site, what, closed, _making(impossible))
+        return await _missing(site, what, closed, _making(exchange, NO_ALTERNATE))
     if (console := _witness(site)) is not None:
         told: Mapping[str, Any] = await aside(lambda: console.exchange(exchange.name) or {})
         have = {**told.get("arguments", {}), TYPE: told.get(TYPE), DURABLE: told.get(DURABLE)}
-        wanted: dict[str, Value] = {**exchange.arguments, TYPE: exchange.type, DURABLE: True}
+        wanted: dict[str, Value] = {TYPE: exchange.type, DURABLE: True}
         return _judged(site, what, _differences(wanted, have))
     again = await refusal(site.connected(), _making(exchange))
     if again is None:
@@ -114,27 +108,15 @@ async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | _ToBeMade
     return _refused(site, what, again)
 
 
-def _making(exchange: Exchange, *, passive: bool = False) -> Ask:
+def _making(exchange: Exchange, alternate: int | None = None, *, passive: bool = False) -> Ask:
     return lambda channel: channel.declare_exchange(
         exchange.name,
         exchange.type,
         durable=True,
         passive=passive,
-        arguments=dict(exchange.arguments),
+        arguments={} if alternate is None else {"alternate-exchange": alternate},
         timeout=CALL_TIMEOUT_S,
     )
-
-
-async def _lacks_plugin(site: Site, impossible: Exchange) -> bool:
-    """Whether RabbitMQ does not know the type. Asked by a connection of its own, as up to 3.13 it closes that."""
-    if impossible.type != SHARDING_TYPE:
-        return False
-    async with connection(site.url, "check shards", site.settings.credentials) as opened:
-        try:
-            closed: BaseException | None = await refusal(opened, _making(impossible))
-        except ConnectionLostError as lost:
-            closed = lost.__cause__
-    return UNKNOWN_TYPE.search(str(closed)) is not None
 
 
 async def _queue(site: Site, queue: Queue) -> list[Finding] | _ToBeMade:

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from aio_pika.abc import AbstractConnection
 
-from consumer import localbroker
-from consumer.amqp_url import redacted
-from consumer.connection import connection
-from consumer.console import Console
+from consumer.config.amqp_url import redacted
+from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
-from consumer.nodefolder import DEFAULT_DIR
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import DEFAULT_DIR
+from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
-from consumer.preflight.site import Site, aside
-from consumer.settings import Settings
+from consumer.rabbitmq.connection import connection
+from consumer.rabbitmq.console import Console
 
 #: Quorum queues with a message TTL and at-least-once dead-lettering.
 OLDEST: Final = (3, 10)
@@ -38,7 +38,7 @@ async def _connect_to_private_node(site: Site) -> list[Finding]:
         "amqp_url is not set: `consumer run` uses a private node, which is for development",
         "set CONSUMER_AMQP_URL=amqp://user:password@host:5672/vhost",
     )
-    node = await aside(lambda: localbroker.status(DEFAULT_DIR))
+    node = await aside(lambda: local_broker.status(DEFAULT_DIR))
     if node is None:
         return [told, skipped(f"no private node runs in {DEFAULT_DIR}; `consumer run` starts one")]
     tried = await _connect(site, node.amqp_url)

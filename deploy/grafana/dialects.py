@@ -1,7 +1,7 @@
 """How each kind of question is put to Graphite and to Prometheus. Pure.
 
 Graphite has what statsd made of it with deploy/statsd/config.js, Prometheus what `/metrics` serves; the names
-there are derived by consumer/registry.py.
+there are derived by consumer/telemetry/prometheus.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from panels import ByCode, Count, Filled, Level, Query, Rate, Share, Time
 
-from consumer.metrics import NAMES
-from consumer.registry import prometheus_name
+from consumer.telemetry.metrics import NAMES
+from consumer.telemetry.prometheus import prometheus_name
 
 #: Grafana's variables in the dashboards.
 SELECTED = 'job=~"$job",instance=~"$instance"'

@@ -1,7 +1,7 @@
 """What the dashboards show, and what is worth waking somebody for: one table of panels, one of alerts.
 
-A row says what is asked, by the metrics' own names (consumer/metrics.py), never how a store is asked; that is
-dialects.py. Everything else in this folder is made from here by generate.py.
+A row says what is asked, by the metrics' own names (consumer/telemetry/metrics.py), never how a store is asked;
+that is dialects.py. Everything else in this folder is made from here by generate.py.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_the_demo_shows_answers_and_dead_letters_and_ends_well(vhost_url: str) -
     assert "accuracy" in done.stdout
     assert "there is no model 'toaster'" in done.stdout
     assert "exit code 0" in done.stdout
-    assert_shows(done.stdout, block("README.md", "trains a model on generated").text)
+    assert_shows(done.stdout, block("README.md", "demo-prints").text)
 
 
 def test_a_shell_script_of_a_few_lines_is_a_classifier(vhost_url: str, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_shell_script_of_a_few_lines_is_a_classifier(vhost_url: str, tmp_path:
     with consumer(vhost_url, command=command) as running:
         jobs = '{"signal": [1.5, 2]}\n{"signal": [-1, 2]}\n'
         done = run("submit", "-", stdin=jobs, CONSUMER_AMQP_URL=vhost_url)
-        running.wait_for("the signal begins with")
+        running.wait_for_event("job_log", "the signal begins with")
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["output"]["label"] for result in results] == ["positive", "negative"]
     assert [result["source"] for result in results] == ["-:1", "-:2"]

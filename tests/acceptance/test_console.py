@@ -30,7 +30,7 @@ def test_the_console_shows_queues_consumer_connections_and_a_dead_letter(
     command = script(tmp_path, "echo 'ERROR: as told'")
     with consumer(vhost_url, command=command, pool_size=3) as running, Producer(vhost_url) as producer:
         producer.publish("classifier.jobs", b'{"why": "to fail"}', message_id="the-failing-one")
-        running.wait_for("dead-letter")
+        running.wait_for_event("job_settled", settlement="dead-letter")
         pid, vhost = str(running.process.pid), quote(management.vhost, safe="")
         console.shows("connections", "connections", f"rabbitmq-classifier read {_host()}:{pid}", "write")
         console.shows(f"queues/{vhost}/classifier.jobs", "jobs", "x-dead-letter-exchange", "classifier.dlx")
@@ -51,7 +51,7 @@ def test_the_consoles_own_form_publishes_a_job_as_the_readme_fills_it_in(
     command = script(tmp_path, "printf 'OUTPUT: '", 'cat "$1"', "echo")
     with consumer(vhost_url, command=command):
         console.shows(f"queues/{vhost}/classifier.jobs", "before", "Publish message")
-        console.publish(rows("docs/producers.md", "**The management console**"))
+        console.publish(rows("docs/producers.md", "console-fields"))
         console.shows(f"queues/{vhost}/classifier.results", "results", "Ready\n1")
         console.press("Get messages")
         console.press("Get Message(s)")

@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from consumer import localbroker
+from consumer.local_broker import node as local_broker
 
 PICTURES = "GATEWAY_PICTURES"
 TOKEN = "for-tests-and-nothing-else"  # noqa: S105 - a test's own
@@ -198,7 +198,7 @@ def test_what_is_no_signal_is_told_so(
 
 
 @pytest.fixture(scope="module")
-def idle(node: localbroker.Node) -> Iterator[Gateway]:
+def idle(node: local_broker.Node) -> Iterator[Gateway]:
     """A gateway without a consumer, for what needs no answer."""
     with gateway(node.amqp_url) as running:
         yield running

@@ -27,16 +27,16 @@ def site(vhost_url: str, tmp_path: Path) -> Iterator[Gateway]:
 
 
 @pytest.mark.parametrize(
-    ("lead", "program", "sent"),
+    ("block_id", "program", "sent"),
     [
-        ("## Send a job, get the reply", ["sh", "-ec"], [[0.1, 0.5, -0.2], [0.3, 0.1]]),
-        ("In Python, with nothing but its own library", [sys.executable, "-c"], [[0.1, 0.5, -0.2]]),
+        ("send-job", ["sh", "-ec"], [[0.1, 0.5, -0.2], [0.3, 0.1]]),
+        ("python-caller", [sys.executable, "-c"], [[0.1, 0.5, -0.2]]),
     ],
 )
 def test_what_is_shown_gets_its_replies(
-    site: Gateway, lead: str, program: list[str], sent: list[list[float]]
+    site: Gateway, block_id: str, program: list[str], sent: list[list[float]]
 ) -> None:
-    shown = block(PAGE, lead).text
+    shown = block(PAGE, block_id).text
     assert ADDRESS in shown
     done = subprocess.run(
         [*program, shown.replace(ADDRESS, site.url)],
@@ -50,5 +50,5 @@ def test_what_is_shown_gets_its_replies(
 
 
 def test_the_problem_that_is_shown_is_one() -> None:
-    shown = json.loads(block(PAGE, "Every answer from 400 on is").text)
+    shown = json.loads(block(PAGE, "problem").text)
     assert f"| {shown['status']} | `{shown['reason']}` | {shown['detail']} |" in text_of(PAGE)

@@ -21,7 +21,7 @@ import pytest
 from harness import BIN, PATIENCE_S, Producer, Tell
 from imagebuild import Image
 
-from consumer.nodefolder import free_ports
+from consumer.local_broker.files import free_ports
 
 JOB = b'{"signal": [0, 1, 0, -1]}'
 #: Bytes that the image adds to its base; with this bound we learn of what somebody brings in.
@@ -167,7 +167,7 @@ def test_it_is_small(image: Image, request: pytest.FixtureRequest, tell: Tell) -
 
 
 def test_the_build_context_holds_no_more_than_what_is_copied() -> None:
-    files = {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "rabbitmq_classifier.py"}
+    files = {"pyproject.toml", "constraints.txt", "LICENSE", "rabbitmq_classifier.py"}
     assert imagebuild.context() == files | {"consumer", "classifier"}
 
 

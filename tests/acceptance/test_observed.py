@@ -19,9 +19,9 @@ from observed import stores
 from observed.load import Load, bad_day, load
 from panels import ALERTS, Alert
 
-from consumer import localbroker
-from consumer.management import create_vhost, delete_vhost
-from consumer.metrics import GAUGES, NAMES
+from consumer.local_broker import node as local_broker
+from consumer.rabbitmq.management import create_vhost, delete_vhost
+from consumer.telemetry.metrics import GAUGES, NAMES
 
 Panel = Mapping[str, Any]
 
@@ -50,7 +50,7 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def vhost(node: localbroker.Node) -> Iterator[str]:
+def vhost(node: local_broker.Node) -> Iterator[str]:
     name = f"test-{uuid4().hex[:12]}"
     create_vhost(node, name)
     yield node.vhost_url(name)

@@ -44,7 +44,7 @@ def serving(command: str, url: str, folder: Path) -> Iterator[ConsumerProcess]:
     settings = dict(assignment.split("=", 1) for assignment in assignments)
     running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder)
     try:
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         yield running
     finally:
         if running.process.poll() is None:
@@ -75,12 +75,12 @@ def save(taken: Block, path: Path) -> None:
     ("written", "served"),
     [
         (
-            block("README.md", "**Or a function of your own.**", "python"),
-            block("README.md", "**Or a function of your own.**", ""),
+            block("README.md", "function"),
+            block("README.md", "serve-function"),
         ),
         (
-            block("docs/classifiers.md", "Write a module with a function"),
-            block("docs/classifiers.md", "Serve it, from the folder"),
+            block("docs/classifiers.md", "function"),
+            block("docs/classifiers.md", "serve-function"),
         ),
     ],
     ids=["README", "classifiers"],
@@ -92,7 +92,7 @@ def test_the_python_function_classifies_and_says_what_is_wrong(
     with serving(served.text, vhost_url, tmp_path) as running:
         good = answer(producer, b'{"signal": [1, 2, 3]}')
         bad = answer(producer, b'{"noise": 1}')
-        running.wait_for("3 points")
+        running.wait_for_event("job_log", "3 points")
     assert isinstance(good, dict)
     assert isinstance(bad, dict)
     assert good["output"] == {"label": "short"}
@@ -100,24 +100,22 @@ def test_the_python_function_classifies_and_says_what_is_wrong(
 
 
 def test_the_shell_script_counts_the_points(vhost_url: str, producer: Producer, tmp_path: Path) -> None:
-    save(block("docs/classifiers.md", "In any language", "sh"), tmp_path / "classify.sh")
-    with serving(block("docs/classifiers.md", "In any language", "").text, vhost_url, tmp_path) as running:
+    save(block("docs/classifiers.md", "shell-script"), tmp_path / "classify.sh")
+    with serving(block("docs/classifiers.md", "serve-script").text, vhost_url, tmp_path) as running:
         reply = answer(producer, b'{"signal": [1, 2, 3]}')
-        running.wait_for("2 commas")
+        running.wait_for_event("job_log", "2 commas")
     assert isinstance(reply, dict)
     assert reply["output"] == {"points": 3}
 
 
 def test_the_python_function_runs_as_a_program(tmp_path: Path) -> None:
-    save(block("docs/classifiers.md", "Write a module with a function"), tmp_path / "mine.py")
-    told = sh(
-        block("docs/classifiers.md", "A Python function can be run as a program").text, tmp_path, environment("")
-    )
+    save(block("docs/classifiers.md", "function"), tmp_path / "mine.py")
+    told = sh(block("docs/classifiers.md", "function-as-program").text, tmp_path, environment(""))
     assert '"label": "short"' in told
 
 
 def test_a_model_is_trained_looked_at_and_asked(vhost_url: str, data: Path) -> None:
-    *first, submit = block("docs/train.md", "**Train, look at it, ask it:**").text.splitlines()
+    *first, submit = block("docs/train.md", "train").text.splitlines()
     assert "pumps" in sh("\n".join(first), data, environment(vhost_url))
     with serving("consumer run", vhost_url, data):
         sh(submit, data, environment(vhost_url))
@@ -127,10 +125,10 @@ def test_a_model_is_trained_looked_at_and_asked(vhost_url: str, data: Path) -> N
 
 
 def test_a_model_from_a_csv_file_is_served_and_the_client_asks_it(vhost_url: str, tmp_path: Path) -> None:
-    train, serve = block("README.md", "**A model from a CSV file**").text.splitlines()
+    train, serve = block("README.md", "model-from-csv").text.splitlines()
     sh(f"{DATA[0].replace('TRAIN.ts', 'signals.csv')}\n{train}", tmp_path, environment(""))
     with serving(serve, vhost_url, tmp_path):
-        asked = block("README.md", "**Publish, and see the reply.**").at(vhost_url)
+        asked = block("README.md", "python-client").at(vhost_url)
         done = subprocess.run(
             [BIN / "python", "-c", asked], capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
@@ -139,9 +137,9 @@ def test_a_model_from_a_csv_file_is_served_and_the_client_asks_it(vhost_url: str
 
 
 def test_a_model_is_trained_as_onnx(data: Path) -> None:
-    sh(block("docs/train.md", "**The same model as ONNX**").text, data, environment(""))
+    sh(block("docs/train.md", "onnx").text, data, environment(""))
     assert {path.name for path in (data / "models").iterdir()} >= {"pumps.model", "pumps.onnx.model"}
 
 
 def test_a_model_is_trusted_and_says_so(data: Path) -> None:
-    assert "trusted" in sh(block("docs/classifiers.md", "A pickle is code").text, data, environment(""))
+    assert "trusted" in sh(block("docs/classifiers.md", "trust").text, data, environment(""))

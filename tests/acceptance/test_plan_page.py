@@ -5,35 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from harness import BIN, PATIENCE_S
-from pages import blocks
-
-from consumer.metrics import BOUNDS, NAMES
-from consumer.registry import Registry
+from pages import block
 
 PAGE = "docs/plan.md"
-#: What the page has in place of a consumer's address.
-ANY_CONSUMER = "http://127.0.0.1:8081"
-#: By the words that lead to each command.
-LEADS = (
-    "**1. Measure how long your jobs run.**",
-    "**2. Ask for the fewest slots**",
-    "**3. Judge a number of slots**",
-    "**4. Take the run times from a consumer",
-    "**5. Guess**",
-)
+COMMANDS = ("measure", "fewest-slots", "judge-slots", "guess")
 SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    return job['s']\n"
-
-
-def command_after(lead: str) -> str:
-    """The first block; the second of the same lead is what it prints."""
-    return next(found for found in blocks(PAGE) if found.lead.startswith(lead)).text
 
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -50,50 +29,22 @@ def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def a_consumers_metrics() -> Iterator[str]:
-    """The address of a page as a consumer serves it that has run some jobs."""
-    registry = Registry(NAMES, BOUNDS)
-    for _ in range(50):
-        registry.time("jobs.run", 0.02)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/metrics" else 404)
-            self.end_headers()
-            self.wfile.write(registry.text().encode())
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_the_five_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     (tmp_path / "jobs.jsonl").write_text('{"s": 0.02}\n{"s": 0.03}\n{"s": 0.04}\n')
-    measure, fewest, judge, metrics, guess = map(command_after, LEADS)
+    measure, fewest, judge, guess = (block(PAGE, command).text for command in COMMANDS)
     assert "15 succeeded" in run(measure, tmp_path).stdout
     assert "yes, fewest" in run(fewest, tmp_path).stdout
     assert "slots      2, enough" in run(judge, tmp_path).stdout
-    assert (tmp_path / "plan.png").stat().st_size > 10_000
-    with a_consumers_metrics() as address:
-        done = run(metrics.replace(ANY_CONSUMER, address), tmp_path)
-    assert "50 runs in the metrics of" in done.stdout, done.stderr
     assert json.loads(run(guess, tmp_path).stdout)["burst"] == 20
 
 
 def test_the_output_shown_has_the_lines_that_the_command_prints(tmp_path: Path) -> None:
-    [shown] = [found.text for found in blocks(PAGE) if found.language == "text"]
+    shown = block(PAGE, "fewest-slots-prints").text
     (tmp_path / "times.json").write_text(
         '{"runs": "x", "run_s": [0.03, 0.04], "memory": {"base_bytes": 163000000, "slot_bytes": 13200000}}'
     )
-    printed = run(command_after(LEADS[1]), tmp_path).stdout
+    printed = run(block(PAGE, "fewest-slots").text, tmp_path).stdout
 
     def heads(text: str) -> list[str]:
         """The first word of each line, and the columns' names; rows and figures differ."""

@@ -20,15 +20,15 @@ import pytest
 from harness import BIN, PATIENCE_S, environment
 from pages import Block, assert_shows, blocks
 
-from consumer import localbroker
-from consumer.nodefolder import DEFAULT_DIR
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import DEFAULT_DIR
 
 PAGE = "docs/walk.md"
 FILES = {"python", "javascript"}
 #: npm's folder is shared by all who run tests, and what it says beside its work is not for them.
 NPM = {"npm_config_audit": "false", "npm_config_update_notifier": "false", "npm_config_fetch_retries": "1"}
-SECOND_TERMINAL = "In a second terminal"
-RESTARTED = "In the second terminal, end the service with Ctrl-C"
+#: By their ids: what `make demo` would do has been done; and what is typed in the second terminal.
+DONE, SECOND_TERMINAL, RESTART = "demo", "second-terminal", "restart-service"
 
 
 class Terminal:
@@ -107,12 +107,13 @@ def clone(tmp_path: Path) -> Path:
 
 
 def steps() -> Iterator[tuple[Block, str]]:
-    """Each block of commands or file after the first, `make demo`, with what the page says that it prints."""
-    _, *taken = blocks(PAGE)
+    """Each block of commands or file, with what the page says that it prints."""
+    taken = list(blocks(PAGE))
+    assert {DONE, SECOND_TERMINAL, RESTART} <= {step.id for step in taken}
     for place, step in enumerate(taken):
         following = taken[place + 1] if place + 1 < len(taken) else None
         shown = following.text if following and following.language == "text" else ""
-        if step.language != "text":
+        if step.language != "text" and step.id != DONE:
             yield step, shown
 
 
@@ -122,8 +123,8 @@ def walked(step: Block, first: Terminal, second: Terminal, folder: Path) -> str:
         name = step.text.split(maxsplit=2)[1]  # its first line is a comment with its name
         (folder / name).write_text(step.text)
         return ""
-    if step.lead.startswith((SECOND_TERMINAL, RESTARTED)):
-        if step.lead.startswith(RESTARTED):
+    if step.id in (SECOND_TERMINAL, RESTART):
+        if step.id == RESTART:
             second.interrupt()
             second.says("stopped")
         second.type(step.text)
@@ -146,7 +147,9 @@ def test_the_walk_goes_as_the_page_says(clone: Path, tmp_path: Path) -> None:
                 told += said
         finally:
             second.interrupt()
-            localbroker.down(clone / "walk" / DEFAULT_DIR, timeout_s=0)  # which the page has done if all went well
+            local_broker.down(
+                clone / "walk" / DEFAULT_DIR, timeout_s=0
+            )  # which the page has done if all went well
     assert "{ succeeded: 500, failed: 0, right: " in told
     assert "{ succeeded: 490, failed: 10, right: " in told
     assert "replayed 10 dead letters" in told

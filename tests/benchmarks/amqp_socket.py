@@ -168,12 +168,12 @@ def _content_header(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at + 1 : at + 1 + data[at]], size
 
 
-def encode(queue: str, body: bytes, properties: commands.Basic.Properties, exchange: str = "") -> bytes:
-    """Encode a message to `queue`, by default on the default exchange, as what `Connection.publish` takes."""
+def encode(queue: str, body: bytes, properties: commands.Basic.Properties) -> bytes:
+    """Encode a message to `queue`, on the default exchange, as what `Connection.publish` takes."""
     limit = FRAME_MAX - 8
     parts = [body[start : start + limit] for start in range(0, len(body), limit)]
     frames: list[frame.FrameTypes] = [
-        commands.Basic.Publish(exchange=exchange, routing_key=queue),
+        commands.Basic.Publish(exchange="", routing_key=queue),
         header.ContentHeader(body_size=len(body), properties=properties),
         *(ContentBody(part) for part in parts),
     ]

@@ -12,8 +12,9 @@ from statistics import mean, median
 import plaid
 from results import Results
 
-from classifier import datasets, train
 from classifier.classify import classify
+from classifier.signals import datasets
+from classifier.training import train
 
 pytest_plugins = ["shared_fixtures"]
 

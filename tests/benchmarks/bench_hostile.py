@@ -19,11 +19,11 @@ import uvloop
 from fakes import never
 from results import quantile
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Job, Outcome, OverLimit, Request, Succeeded
-from consumer.jobfiles import JobFiles
-from consumer.pool import Pool
-from consumer.runner import open_runner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.pool import Pool
+from consumer.runners.runner import open_runner
 
 GOOD = 200
 #: Between two jobs: two slots are busy for an eighth of the time.

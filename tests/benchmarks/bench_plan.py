@@ -13,7 +13,6 @@ import json
 import math
 import os
 import random
-import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,8 +33,8 @@ from plan import Plan, tell
 from planresults import Found
 from running import PATIENCE_S, Host, vhost
 
-from consumer.plan import OVERHEAD_S
-from consumer.queueing import Slots, estimate, quantile, warmed_up
+from consumer.capacity.plan import OVERHEAD_S
+from consumer.capacity.queueing import Slots, estimate, quantile, warmed_up
 
 pytest_plugins = ["shared_fixtures"]
 
@@ -66,8 +65,7 @@ class Site:
     def __init__(self, url: str, log: Path) -> None:
         self.connection = Connection(url, PATIENCE_S)
         self.connection.declare(OURS.queue, OURS.queue_arguments)
-        self._log = log
-        variables = environment(url, classifier="sleeping:classify", pool_size=SLOTS, http_port=0)
+        variables = environment(url, classifier="sleeping:classify", pool_size=SLOTS)
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [BIN / "consumer", "run"],
@@ -90,11 +88,6 @@ class Site:
             reply_to=self.connection.replies,
         )
         return encode(OURS.queue, json.dumps({"sleep_s": seconds}).encode(), properties)
-
-    @property
-    def metrics_url(self) -> str:
-        [port] = re.findall(r"health and metrics at \S+:(\d+)", self._log.read_text())[:1]
-        return f"http://127.0.0.1:{port}/metrics"
 
     def close(self) -> None:
         measure.stop(self.process)
@@ -132,10 +125,7 @@ def test_predicted_waits_beside_measured_ones(host: Host, plan: Plan, tmp_path: 
         streams = {load: [one.stream(*_jobs(rates[load], chance)) for one in each] for load, each in sites.items()}
         drive([stream for each in streams.values() for stream in each])
         tell("predicting")
-        found = [
-            _compared(load, streams[load], _planned(rates[load], times), _planned(rates[load], sites[load][0]))
-            for load in LOADS
-        ]
+        found = [_compared(load, streams[load], _planned(rates[load], times)) for load in LOADS]
     late_s = sorted(job.late_s for each in streams.values() for stream in each for job in stream.jobs)
     planresults.write(found, overhead, late_s)
     assert len(late_s) == sum(len(stream.messages) for each in streams.values() for stream in each)
@@ -180,9 +170,7 @@ def _overhead(one: Site) -> dict[str, float]:
     }
 
 
-def _compared(
-    load: float, streams: Sequence[Stream], planned: dict[str, Any], from_metrics: dict[str, Any]
-) -> Found:
+def _compared(load: float, streams: Sequence[Stream], planned: dict[str, Any]) -> Found:
     waits = [wait for stream in streams for wait in warmed_up([job.wait_s for job in stream.jobs])]
     same = [wait for stream in streams for wait in warmed_up(_simulated(stream))]
     measured = estimate(waits, SHARE)
@@ -194,15 +182,14 @@ def _compared(
         half_s=measured.half,
         chance=_chance(load * SLOTS / (MEAN_S + OVERHEAD_S), len(streams)),
         predicted_s=planned["wait_s"]["p95"],
-        from_metrics_s=from_metrics["wait_s"]["p95"],
         erlang_s=planned["first_estimate_s"],
         same_jobs_s=quantile(sorted(same), SHARE),
     )
 
 
-def _planned(rate: float, runs: Path | Site) -> dict[str, Any]:
-    """What the command says of so many slots: from a file of run times, or from a consumer's metrics."""
-    source = ["--metrics", runs.metrics_url] if isinstance(runs, Site) else ["--times", str(runs)]
+def _planned(rate: float, times: Path) -> dict[str, Any]:
+    """What the command says of so many slots, from a file of run times."""
+    source = ["--times", str(times)]
     command = [str(BIN / "consumer"), "plan", "--rate", str(rate), *source, "--slots", str(SLOTS), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     [row] = [row for row in json.loads(done.stdout)["rows"] if row["slots"] == SLOTS]

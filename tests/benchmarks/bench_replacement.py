@@ -19,10 +19,10 @@ from fakes import never
 from results import Results, quantile
 from workload import Workload
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Crashed, Job, Request, Succeeded
-from consumer.jobfiles import JobFiles
-from consumer.warm import WarmRunner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import WarmRunner
 
 pytest_plugins = ["shared_fixtures"]
 

@@ -1,4 +1,4 @@
-"""How the rate grows with consumers, shards and nodes, and what stands in its way: `make scale`.
+"""How the rate grows with consumers and nodes, and what stands in its way: `make scale`.
 
 Jobs that sleep cost no CPU, so that 64 slots show on two processors what 64 processors would: whether the queue,
 the connections and the sharing of jobs keep up. Jobs that do nothing show the most that consumers on this machine
@@ -25,18 +25,17 @@ from load import Load
 from pamqp.commands import Basic
 from scale_report import MESSAGES, SLEEPING, TINY, Point
 
-from consumer import localbroker
-from consumer.broker import Broker
-from consumer.localbroker import Node
-from consumer.management import create_vhost
-from consumer.topology import SHARDING_PLUGIN, Topology
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.node import Node
+from consumer.rabbitmq.management import create_vhost
+from consumer.rabbitmq.session import Session
+from consumer.wire.topology import Topology
 
 IS_QUICK = os.environ.get("BENCH_QUICK") == "1"
 SLOTS, SLEEP_S = 8, 0.2
 #: 64 slots and 200 ms: 320 jobs a second. What is below this share is lost in RabbitMQ or in ourselves.
 LEAST_SHARE = 0.85
 CONSUMERS = (1, 8) if IS_QUICK else (1, 2, 4, 8)
-SHARDS = (1, 4) if IS_QUICK else (1, 2, 4)
 #: Jobs for each slot: 25 of them are 5 s.
 ROUNDS = 10 if IS_QUICK else 25
 TINY_JOBS = 2_000 if IS_QUICK else 10_000
@@ -66,19 +65,19 @@ def points() -> Iterator[list[Point]]:
 
 
 @pytest.fixture(scope="module")
-def sharding_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:  # noqa: ARG001
+def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:  # noqa: ARG001
     data_dir = tmp_path_factory.mktemp("rabbitmq")
     try:
-        yield localbroker.up(data_dir, plugins=(SHARDING_PLUGIN,))
+        yield local_broker.up(data_dir)
     finally:
-        localbroker.down(data_dir, timeout_s=0)
+        local_broker.down(data_dir, timeout_s=0)
 
 
 @pytest.fixture
-def one_node(sharding_node: Node) -> Place:
+def one_node(own_node: Node) -> Place:
     vhost = f"scale-{uuid4().hex[:8]}"
-    create_vhost(sharding_node, vhost)
-    return Place((sharding_node.vhost_url(vhost),), (sharding_node.pid,))
+    create_vhost(own_node, vhost)
+    return Place((own_node.vhost_url(vhost),), (own_node.pid,))
 
 
 @pytest.fixture
@@ -99,26 +98,21 @@ def test_64_slots_of_8_consumers_reach_85_percent_of_the_ideal_rate(
     assert point.per_s >= LEAST_SHARE * consumers * SLOTS / SLEEP_S
 
 
-@pytest.mark.parametrize("shards", SHARDS)
-def test_jobs_that_do_nothing_through_shards(
-    shards: int, one_node: Place, points: list[Point], tmp_path: Path
-) -> None:
-    points.append(_tiny(one_node, shards, tmp_path))
+def test_jobs_that_do_nothing(one_node: Place, points: list[Point], tmp_path: Path) -> None:
+    points.append(_tiny(one_node, tmp_path))
 
 
-@pytest.mark.parametrize("shards", SHARDS)
-def test_messages_without_jobs_through_shards(shards: int, one_node: Place, points: list[Point]) -> None:
-    points.append(_raw(one_node, shards))
+def test_messages_without_jobs(one_node: Place, points: list[Point]) -> None:
+    points.append(_raw(one_node))
 
 
-@pytest.mark.parametrize("shards", [1, 3])
-def test_three_nodes(shards: int, three_nodes: Place, points: list[Point], tmp_path: Path) -> None:
-    points.append(_tiny(three_nodes, shards, tmp_path))
-    points.append(_raw(three_nodes, shards))
+def test_three_nodes(three_nodes: Place, points: list[Point], tmp_path: Path) -> None:
+    points.append(_tiny(three_nodes, tmp_path))
+    points.append(_raw(three_nodes))
 
 
-def _tiny(place: Place, shards: int, folder: Path) -> Point:
-    return _measured(place, Trial(TINY, "fleet_jobs:tiny", FEW, TINY_JOBS, shards), folder)
+def _tiny(place: Place, folder: Path) -> Point:
+    return _measured(place, Trial(TINY, "fleet_jobs:tiny", FEW, TINY_JOBS), folder)
 
 
 @dataclass(frozen=True)
@@ -129,17 +123,16 @@ class Trial:
     function: str
     consumers: int
     jobs: int
-    shards: int = 1
     ideal_per_s: float | None = None
 
     @property
     def settings(self) -> dict[str, object]:
-        return {"classifier": self.function, "pool_size": SLOTS, "shards": self.shards}
+        return {"classifier": self.function, "pool_size": SLOTS}
 
 
 def _measured(place: Place, trial: Trial, folder: Path) -> Point:
     """Take the rate of a closed loop, after a round of all slots that is not counted."""
-    topology = Topology("classifier", 3, trial.shards)
+    topology = Topology("classifier", 3)
     slots = trial.consumers * SLOTS
     with (
         running(trial.consumers, place.urls, folder, trial.settings, sleep_s=SLEEP_S) as pids,
@@ -154,7 +147,6 @@ def _measured(place: Place, trial: Trial, folder: Path) -> Point:
     return Point(
         what=trial.what,
         consumers=trial.consumers,
-        shards=trial.shards,
         nodes=len(place.pids),
         per_s=run.jobs_per_s,
         ideal_per_s=trial.ideal_per_s,
@@ -167,19 +159,19 @@ def _message(topology: Topology, replies: str) -> bytes:
     properties = Basic.Properties(
         delivery_mode=2, message_id=ID_PLACEHOLDER, correlation_id=ID_PLACEHOLDER, reply_to=replies
     )
-    return encode(topology.jobs, through.BODY, properties, topology.jobs_exchange)
+    return encode(topology.jobs, through.BODY, properties)
 
 
-def _raw(place: Place, shards: int) -> Point:
-    """Send messages through shards that are new here."""
-    topology = Topology("raw", 3, shards)
+def _raw(place: Place) -> Point:
+    """Send messages through a queue that is new here."""
+    topology = Topology("raw", 3)
     asyncio.run(_declare(place.urls, topology))
     before = broker_cpu_s(place.pids)
-    rate = through.rate(place.urls, topology, RAW_MESSAGES)
+    rate = through.rate(place.urls, topology.jobs, RAW_MESSAGES)
     cpu_ms = (broker_cpu_s(place.pids) - before) / RAW_MESSAGES * 1000
-    return Point(MESSAGES, shards, shards, len(place.pids), rate, broker_cpu_ms=cpu_ms)
+    return Point(MESSAGES, 1, len(place.pids), rate, broker_cpu_ms=cpu_ms)
 
 
 async def _declare(urls: Sequence[str], topology: Topology) -> None:
-    async with Broker.open(urls[0], name="scale") as broker:
+    async with Session.open(urls[0], name="scale") as broker:
         await broker.declare(topology)

@@ -19,7 +19,7 @@ from inside import JOBS_QUEUE, ONE_THREAD
 from pamqp.commands import Basic
 from workload import Job, Workload
 
-from consumer.topology import Arguments
+from consumer.wire.topology import Arguments
 
 HERE = Path(__file__).parent
 

@@ -9,7 +9,7 @@ from contender import Contender, Site, plain
 from harness import BIN
 from workload import Workload
 
-from consumer.topology import Topology
+from consumer.wire.topology import Topology
 
 _TOPOLOGY = Topology("classifier", max_attempts=3)
 _JOBS = next(queue for queue in _TOPOLOGY.queues() if queue.name == _TOPOLOGY.jobs)

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from consumer.plan import OVERHEAD_S
-from consumer.queueing import quantile
+from consumer.capacity.plan import OVERHEAD_S
+from consumer.capacity.queueing import quantile
 
 BOUND = 0.25
 #: A generator that is later than this measures the machine, not the service.
@@ -39,7 +39,6 @@ class Found:
     half_s: float
     chance: float
     predicted_s: float
-    from_metrics_s: float
     erlang_s: float
     same_jobs_s: float
 
@@ -62,7 +61,6 @@ def write(found: Sequence[Found], overhead: dict[str, float], late_s: Sequence[f
         f"bound {BOUND:.0%}",
         "chance",
         "same jobs simulated",
-        "from the metrics page",
         "Erlang C",
     )
     for head in heads:
@@ -78,7 +76,6 @@ def write(found: Sequence[Found], overhead: dict[str, float], late_s: Sequence[f
             "met" if abs(one.error) <= BOUND else "MISSED",
             f"± {one.chance:.0%}",
             f"{one.same_jobs_s * 1000:.1f} ({one.same_jobs_s / one.measured_s - 1:+.1%})",
-            f"{one.from_metrics_s * 1000:.1f}",
             f"{one.erlang_s * 1000:.1f}",
         )
     console = Console(width=max(Console().width, 160))

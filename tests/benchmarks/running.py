@@ -23,8 +23,8 @@ from plan import Plan
 from results import Row, Sample
 from workload import Workload
 
-from consumer.localbroker import Node
-from consumer.management import create_vhost, delete_vhost
+from consumer.local_broker.node import Node
+from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 #: Longest wait for any reply; a start under load included.
 PATIENCE_S = 60.0

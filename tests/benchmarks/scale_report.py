@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[2] / "deploy" / "SCALING.md"
 CHART = PAGE.with_name("scaling.png")
 MARKS = re.compile(r"(?<=<!-- begin: make scale -->\n).*(?=<!-- end: make scale -->)", re.DOTALL)
 SLEEPING, TINY, MESSAGES = "jobs that sleep", "jobs that do nothing", "messages without jobs"
-_HEADS = ("consumers", "shards", "nodes", "a second", "of the ideal", "consumers' CPU ms", "RabbitMQ's CPU ms")
+_HEADS = ("consumers", "nodes", "a second", "of the ideal", "consumers' CPU ms", "RabbitMQ's CPU ms")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Point:
 
     what: str
     consumers: int
-    shards: int
     nodes: int
     per_s: float
     ideal_per_s: float | None = None
@@ -68,7 +67,6 @@ def _cells(point: Point) -> list[str]:
     share = None if point.ideal_per_s is None else point.per_s / point.ideal_per_s
     return [
         str(point.consumers),
-        str(point.shards),
         str(point.nodes),
         f"{point.per_s:,.0f}",
         "-" if share is None else f"{share:.0%}",
@@ -105,7 +103,7 @@ def _curve(axes: Axes, points: Sequence[Point]) -> None:
 
 def _bars(axes: Axes, points: Sequence[Point]) -> None:
     """On a logarithmic scale, if anything was measured."""
-    names = [f"{one.what}, {_count(one.shards, 'shard')}, {_count(one.nodes, 'node')}" for one in points]
+    names = [f"{one.what}, {_count(one.nodes, 'node')}" for one in points]
     drawn = axes.barh(
         names,
         [one.per_s for one in points],

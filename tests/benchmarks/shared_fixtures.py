@@ -17,7 +17,7 @@ from plan import Plan, tell
 from results import Results
 from running import Host
 
-from consumer.localbroker import Node
+from consumer.local_broker.node import Node
 
 
 @pytest.fixture(scope="session")

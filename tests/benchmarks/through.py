@@ -15,8 +15,6 @@ from multiprocessing.synchronize import Barrier
 from amqp_socket import ID_PLACEHOLDER, Connection, encode
 from pamqp.commands import Basic
 
-from consumer.topology import Topology
-
 TIMEOUT_S = 60.0
 PREFETCH = 500
 AT_ONCE = 50
@@ -24,43 +22,34 @@ BODY = b'{"n": 1}'
 _SPAWN = multiprocessing.get_context("spawn")
 
 
-def rate(urls: Sequence[str], topology: Topology, messages: int) -> float:
-    """Send so many through all shards, which are there and empty; return messages per second.
+def rate(urls: Sequence[str], queue: str, messages: int) -> float:
+    """Send so many through a queue that is there and empty; return messages per second.
 
     Raises:
-        TimeoutError: one of the queues did not get all that was sent to it.
+        TimeoutError: the queue did not get all that was sent to it.
     """
-    names = topology.shard_names
-    each = messages // len(names)
-    barrier = _SPAWN.Barrier(len(names) + 1)
-    takers = [
-        _SPAWN.Process(target=_take, args=(urls[number % len(urls)], name, each, barrier))
-        for number, name in enumerate(names)
-    ]
-    for taker in takers:
-        taker.start()
+    barrier = _SPAWN.Barrier(2)
+    taker = _SPAWN.Process(target=_take, args=(urls[0], queue, messages, barrier))
+    taker.start()
     connection = Connection(urls[0], TIMEOUT_S)
     try:
         barrier.wait(TIMEOUT_S)
         begun = time.perf_counter()
-        _send(connection, names, each)
-        for taker in takers:
-            taker.join(TIMEOUT_S)
+        _send(connection, queue, messages)
+        taker.join(TIMEOUT_S)
         wall_s = time.perf_counter() - begun
     finally:
         connection.close()
-        for taker in takers:
-            taker.kill()
-    if any(taker.exitcode for taker in takers):
-        raise TimeoutError("a queue did not give all that it was sent; the traceback is above")
-    return each * len(names) / wall_s
+        taker.kill()
+    if taker.exitcode:
+        raise TimeoutError("the queue did not give all that it was sent; the traceback is above")
+    return messages / wall_s
 
 
-def _send(connection: Connection, names: Sequence[str], each: int) -> None:
-    """Send the same number to each queue, by name: a hash would not be so even."""
+def _send(connection: Connection, queue: str, messages: int) -> None:
     properties = Basic.Properties(delivery_mode=2, message_id=ID_PLACEHOLDER)
-    some = b"".join(encode(name, BODY, properties) * AT_ONCE for name in names)
-    for _ in range(each // AT_ONCE):
+    some = encode(queue, BODY, properties) * AT_ONCE
+    for _ in range(messages // AT_ONCE):
         connection.publish(some)
 
 

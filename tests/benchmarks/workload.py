@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from classifier import datasets, machines
+from classifier.signals import datasets, machines
 
 SIGNALS_PER_STATE = 26
 TRAINING_PER_STATE = 60

@@ -10,12 +10,12 @@ from random import Random
 
 from pydantic_core import from_json
 
-from consumer.contract import Kind, Line, LineParser, json_fault, parse
 from consumer.job import Request, Succeeded
-from consumer.messages import reply
-from consumer.surrogates import lone_surrogate
+from consumer.runners.output_parser import ContractLine, LineKind, LineParser, json_fault, parse
+from consumer.runners.surrogates import lone_surrogate
+from consumer.wire.messages import reply
 
-MODULES = ("consumer.contract", "consumer.escaped", "consumer.surrogates")
+MODULES = ("consumer.runners.output_parser", "consumer.escaping", "consumer.runners.surrogates")
 REQUEST = Request(id="id", correlation_id="id")
 #: pydantic's limit for nesting, less the reply's own level, is not what is looked for here.
 DEEPEST = 100
@@ -33,7 +33,7 @@ def one(data: bytes) -> None:
         _see_usable(line, max_line)
 
 
-def _read(chunks: list[bytes], max_line: int, max_total: int) -> tuple[list[Line], str | None]:
+def _read(chunks: list[bytes], max_line: int, max_total: int) -> tuple[list[ContractLine], str | None]:
     parser = LineParser(max_line_bytes=max_line, max_total_bytes=max_total)
     lines = list(_fed(parser, chunks, max_line))
     last = parser.finish()
@@ -41,7 +41,7 @@ def _read(chunks: list[bytes], max_line: int, max_total: int) -> tuple[list[Line
     return [*lines, *([last] if last else [])], parser.excess
 
 
-def _fed(parser: LineParser, chunks: list[bytes], max_line: int) -> Iterator[Line]:
+def _fed(parser: LineParser, chunks: list[bytes], max_line: int) -> Iterator[ContractLine]:
     for chunk in chunks:
         yield from parser.feed(chunk)
         assert len(parser._unfinished) <= max_line  # noqa: SLF001 - as above
@@ -56,12 +56,12 @@ def _cut(stream: bytes, random: Random) -> list[bytes]:
     return chunks
 
 
-def _see_usable(line: Line, max_line: int) -> None:
+def _see_usable(line: ContractLine, max_line: int) -> None:
     assert len(line.content) <= max_line
     assert line.text.replace("\t", "").isprintable()
     line.text.encode()
     assert line.quoted.replace("\t", "").isprintable()
-    if line.kind is not Kind.OUTPUT:
+    if line.kind is not LineKind.OUTPUT:
         return
     half = lone_surrogate(line.content)
     if json_fault(line.content):

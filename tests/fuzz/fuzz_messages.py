@@ -13,21 +13,30 @@ from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 from pydantic_core import from_json
 
-from consumer import tolerant
 from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
-from consumer.logformat import formatter
-from consumer.messages import MAX_ID_BYTES, Message, error_record, read_job, read_request, reply, retry_copy
-from consumer.properties import properties, received
-from consumer.topology import Topology
+from consumer.rabbitmq import pamqp_patch
+from consumer.rabbitmq.codec import properties, received
+from consumer.telemetry.log_format import formatter
+from consumer.wire.messages import (
+    MAX_ID_BYTES,
+    JobRules,
+    Message,
+    error_record,
+    read_job,
+    read_request,
+    reply,
+    retry_copy,
+)
+from consumer.wire.topology import Topology
 
 MODULES = (
-    "consumer.messages",
-    "consumer.encoded",
-    "consumer.properties",
-    "consumer.replyaddress",
-    "consumer.tolerant",
-    "consumer.escaped",
-    "consumer.logformat",
+    "consumer.wire.messages",
+    "consumer.wire.encoding",
+    "consumer.rabbitmq.codec",
+    "consumer.wire.reply_address",
+    "consumer.rabbitmq.pamqp_patch",
+    "consumer.escaping",
+    "consumer.telemetry.log_format",
 )
 TOPOLOGY = Topology("ours", max_attempts=3)
 ALLOWED = r"answers|replies\..*|amq\.gen-.*"
@@ -37,7 +46,7 @@ LAST = TimedOut(message="too late", stderr_tail="\x1b\ufffd")
 
 
 def one(data: bytes) -> None:
-    tolerant.install()
+    pamqp_patch.install()
     length = data[-1] if data else 0
     place = max(len(data) - 1 - length, 0)
     message = _message(data[:place], data[place:-1])
@@ -64,7 +73,9 @@ def _handle(message: Message, request: Request) -> None:
     assert request.id.isprintable()
     assert len(request.id.encode()) <= MAX_ID_BYTES
     assert request.attempt >= 1
-    outcome = read_job(message, request, max_body_bytes=MAX_BODY_BYTES, timeout_s=1.0, longest_timeout_s=9.0)
+    outcome = read_job(
+        message, request, JobRules(max_body_bytes=MAX_BODY_BYTES, timeout_s=1.0, longest_timeout_s=9.0)
+    )
     _see_one_line(f"{request.correlation_id}: {request.refusal} {getattr(outcome, 'message', outcome)}")
     _see_sent(error_record(request, outcome if isinstance(outcome, Invalid) else LAST, consumer="ours"))
     if isinstance(outcome, Invalid):

@@ -13,12 +13,12 @@ import warnings
 from pathlib import Path
 from typing import cast
 
-from consumer.amqp_url import redacted
-from consumer.configuration import ENV_PREFIX, load, unknown_variables
+from consumer.config.amqp_url import redacted
+from consumer.config.loader import ENV_PREFIX, load, unknown_variables
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.settings import Settings
 
-MODULES = ("consumer.configuration", "consumer.settings", "consumer.amqp_url", "consumer.escaped")
+MODULES = ("consumer.config.loader", "consumer.config.settings", "consumer.config.amqp_url", "consumer.escaping")
 NAMES = tuple(Settings.model_fields)
 URL = ENV_PREFIX + "AMQP_URL"
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found

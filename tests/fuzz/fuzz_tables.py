@@ -11,17 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier import datasets, jobsfile, report
+from classifier import jobs_file
 from classifier.errors import RefusedError
+from classifier.signals import datasets
+from classifier.training import report
 
 MODULES = (
-    "classifier.arrays",
-    "classifier.datasets",
-    "classifier.formats",
-    "classifier.jobsfile",
-    "classifier.layout",
-    "classifier.tables",
-    "classifier.textfile",
+    "classifier.signals.arrays",
+    "classifier.signals.datasets",
+    "classifier.signals.formats",
+    "classifier.jobs_file",
+    "classifier.signals.layout",
+    "classifier.signals.tables",
+    "classifier.signals.text_file",
 )
 SUFFIXES = (".csv", ".tsv", ".ts", ".npz", ".json", ".jsonl")
 
@@ -56,7 +58,7 @@ def _signals(path: Path, *, required: bool) -> str:
 
 def _jobs(path: Path) -> str:
     try:
-        entries = jobsfile.read(path)
+        entries = jobs_file.read(path)
     except RefusedError as refused:
         return _refused(str(refused))
     assert all((entry.job is None) == bool(entry.fault) for entry in entries)

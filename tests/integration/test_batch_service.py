@@ -14,7 +14,7 @@ import pytest
 from harness import ConsumerProcess, Probe, Producer, consumer, environment, wait_until
 from proxy import Proxy
 
-from consumer.localbroker import Node
+from consumer.local_broker.node import Node
 
 JOBS, DEAD = "classifier.jobs", "classifier.dead"
 #: Waits for the test's go where a job says so: meanwhile the others gather.
@@ -56,7 +56,7 @@ def holding(url: str, producer: Producer, reply_to: str, **settings: object) -> 
     """Run a consumer whose only slot is held by one job."""
     with consumer(url, http_port=0, **SETTINGS | settings) as running:
         publish(producer, reply_to, {"hold": "go", "n": -1}, message_id="first")
-        running.wait_for("holds until go")
+        running.wait_for_event("job_log", "holds until go")
         yield running
 
 
@@ -165,16 +165,16 @@ def test_the_outcomes_of_a_batch_outlive_its_connection_and_each_job_is_answered
             line = running.wait_for("")
             wanted = [text for text in wanted if text not in line]
         proxy.refuse()
-        running.wait_for("no jobs since")
+        running.wait_for_event("connection_lost")
         go.with_name("later").touch()
         for _ in range(6):
-            running.wait_for("is not settled and will be delivered again")
+            running.wait_for_event("job_not_settled")
         proxy.accept()
         outputs = [reply["output"] for reply in taken(producer, reply_to, 7)]
         assert running.stop() == os.EX_OK
     assert sorted((output["n"], output["jobs"]) for output in outputs) == [(-1, 1), *((n, 6) for n in range(6))]
     assert producer.depth(reply_to) == 0
-    assert sum("holds until later" in line for line in running.log) == 1
+    assert len(running.events("job_log", "holds until later")) == 1
     assert producer.depth(JOBS) == 0
 
 

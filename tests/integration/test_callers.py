@@ -35,7 +35,7 @@ def busy(vhost_url: str, tmp_path: Path, producer: Producer) -> Iterator[Consume
     """A consumer whose one slot is taken: what is published now waits in the queue."""
     with consumer(vhost_url, command=script(tmp_path, *HELD), pool_size=1, drop_if_caller_gone="true") as running:
         producer.publish(JOBS, b'{"n": 1}', message_id="m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         yield running
 
 
@@ -46,13 +46,13 @@ def test_a_job_whose_caller_has_gone_does_not_run(
     with Producer(vhost_url) as caller:
         caller.publish(JOBS, b'{"n": 2}', message_id="m2", reply_to=address(caller))
     (tmp_path / "go").touch()
-    busy.wait_for("job m2 does not run: its caller has gone")
-    busy.wait_for("job m2: Abandoned, ack")
+    busy.wait_for_event("job_abandoned", job="m2")
+    busy.wait_for_event("job_settled", job="m2", outcome="Abandoned", settlement="ack")
     assert busy.stop() == os.EX_OK
     assert (tmp_path / "runs").read_text().splitlines() == ['{"n": 1}']
     assert producer.take(RESULTS).json["job_id"] == "m1"
     assert (producer.depth(JOBS), producer.depth(RESULTS)) == (0, 0)
-    assert not [line for line in busy.log if "no jobs since" in line]
+    assert not busy.events("connection_lost")
 
 
 @KINDS
@@ -64,13 +64,13 @@ def test_a_job_whose_caller_waits_is_answered(
         name = address(caller)
         caller.publish(JOBS, b'{"n": 2}', message_id="m2", reply_to=name)
         (tmp_path / "go").touch()
-        busy.wait_for("job m2: Succeeded, ack")
+        busy.wait_for_event("job_settled", job="m2", outcome="Succeeded", settlement="ack")
         if name == DIRECT:
             caller.channel.start_consuming()  # up to the reply
         else:
             assert caller.take(name).json["job_id"] == "m2"
     assert busy.stop() == os.EX_OK
-    assert not [line for line in busy.log if "no jobs since" in line]
+    assert not busy.events("connection_lost")
 
 
 #: Erlang's pid of a process on a node that is not there, as RabbitMQ writes it into an address.
@@ -96,9 +96,9 @@ def test_an_address_that_cannot_be_reached_is_that_of_a_caller_who_has_gone(
     vhost_url = management.node.vhost_url(management.vhost)
     with consumer(vhost_url, command=command, drop_if_caller_gone=asks) as running:
         producer.publish(JOBS, b"{}", message_id="m1", reply_to=name)
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         producer.publish(JOBS, b"{}", message_id="m2", reply_to=name)
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         assert running.stop() == os.EX_OK
     assert (producer.depth(JOBS), producer.depth(DEAD)) == (0, 0)
-    assert len([line for line in running.log if "taking jobs again" in line]) <= lost
+    assert len(running.events("reconnected")) <= lost

@@ -21,18 +21,19 @@ from management import Management
 from pages import block
 from proxy import Proxy
 
-from consumer.blocking import BlockingClient
-from consumer.client import Client, Result
-from consumer.errors import BrokerUnreachableError
-from consumer.failures import (
+from consumer.client import (
+    BlockingClient,
     ClassifierError,
+    Client,
     CrashedError,
     InvalidJobError,
     InvalidOutputError,
     JobFailedError,
     OverLimitError,
+    Result,
     TimedOutError,
 )
+from consumer.errors import BrokerUnreachableError
 from consumer.job import Progress
 
 MODES = pytest.mark.parametrize("direct", [False, True], ids=["own queue", "direct reply-to"])
@@ -278,7 +279,7 @@ def test_progress_of_a_function_reaches_who_asks_for_it(warm: ConsumerProcess, v
 
 BLOCKING = """
 import sys
-from consumer.blocking import BlockingClient
+from consumer.client import BlockingClient
 
 with BlockingClient.open(sys.argv[1], window=5) as client:
     print(client.classify([1, 2, 3]).label)
@@ -311,10 +312,10 @@ def test_a_plain_script_hears_that_nobody_answers(vhost_url: str, proxy: Proxy) 
         pass
 
 
-@pytest.mark.parametrize("lead", ["## The Python client", "or, without asyncio"])
-def test_the_lines_on_the_page_work(warm: ConsumerProcess, vhost_url: str, lead: str) -> None:
+@pytest.mark.parametrize("block_id", ["client", "blocking-client"])
+def test_the_lines_on_the_page_work(warm: ConsumerProcess, vhost_url: str, block_id: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", block("docs/producers.md", lead).at(vhost_url)],
+        [sys.executable, "-c", block("docs/producers.md", block_id).at(vhost_url)],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

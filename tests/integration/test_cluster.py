@@ -6,7 +6,6 @@ leader more often (CLUSTER_KILLS); CLUSTER_SEED repeats the load between the kil
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import secrets
@@ -19,11 +18,7 @@ from cluster import NAMES, Cluster
 from cluster_storm import TOPOLOGY, storm
 from harness import HELD, Producer, Tell, consumer, script
 
-from consumer.broker import Broker
-from consumer.topology import Topology
-
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
-LOST = "no jobs since"
 KILLS = int(os.environ.get("CLUSTER_KILLS", "1"))
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or secrets.randbelow(1_000_000)
 #: Jobs answered between two kills: the seed chooses. More than are on their way at once.
@@ -50,22 +45,6 @@ def is_answered_once(producer: Producer, job_id: str) -> None:
     reply = producer.take(RESULTS).json
     assert (reply["job_id"], reply["status"], reply["attempt"]) == (job_id, "succeeded", 1)
     assert [producer.depth(queue) for queue in (RESULTS, DEAD, JOBS)] == [0, 0, 0]
-
-
-def test_shards_are_led_by_different_nodes(cluster: Cluster, vhost: str) -> None:
-    """All are declared at one node, which leads whatever is not told otherwise.
-
-    The first test here: RabbitMQ counts the queues of all virtual hosts, and the later tests leave some.
-    """
-    topology = Topology("classifier", 3, shards=len(NAMES))
-
-    async def declare() -> None:
-        async with Broker.open(cluster.urls(vhost)[0], name="test") as broker:
-            await broker.declare(topology)
-
-    asyncio.run(declare())
-    leaders = {shard: cluster.leader(vhost, shard) for shard in topology.shard_names}
-    assert set(leaders.values()) == set(NAMES), leaders
 
 
 def test_quorum_leader_lost_and_then_the_majority(
@@ -95,14 +74,14 @@ def test_quorum_leader_lost_at_another_node_leaves_the_consumer_where_it_is(
         is_answered_once(producer, "before")
         go.unlink()
         producer.publish(JOBS, b"{}", message_id="m1")
-        running.wait_for("job m1: begun")
+        running.wait_for_event("job_log", "begun", job="m1")
         assert cluster.leader(vhost, JOBS) == leads
         cluster.kill(leads)
         go.touch()
-        running.wait_for("job m1: Succeeded, ack after")
+        running.wait_for_event("job_settled", job="m1", outcome="Succeeded", settlement="ack")
         is_answered_once(producer, "m1")
         assert running.stop() == os.EX_OK
-        assert not [line for line in running.log if LOST in line]
+        assert not running.events("connection_lost")
     cluster.start(leads)
     assert (tmp_path / "runs").read_text() == "run\n" * 2
 
@@ -115,17 +94,17 @@ def test_no_majority(cluster: Cluster, vhost: str, tmp_path: Path, tell: Tell) -
         another, stays = (name for name in NAMES if name != ours)
         with Producer(cluster.urls(vhost, stays)[0]) as producer:
             producer.publish(JOBS, b"{}", message_id="m1")
-            running.wait_for("begun")
+            running.wait_for_event("job_log", "begun")
             cluster.kill(ours, another)
-            running.wait_for(LOST)
+            running.wait_for_event("connection_lost")
             (tmp_path / "go").touch()
-            running.wait_for("job m1 is not settled")
-            running.wait_for("no RabbitMQ answered")
+            running.wait_for_event("job_not_settled", job="m1")
+            running.wait_for_event("reconnect_failed", error="BrokerUnreachableError")
             assert running.process.poll() is None
             cluster.start(ours, another)
-            again = running.wait_for("taking jobs again").strip()
+            again = running.wait_for_event("reconnected").text.strip()
             tell(f"no majority: {again[again.index('taking') :]}")
-            running.wait_for("ack after")
+            running.wait_for_event("job_settled", settlement="ack")
             is_answered_once(producer, "m1")
         assert running.stop() == os.EX_OK
     assert (tmp_path / "runs").read_text() == "run\n"
@@ -146,14 +125,14 @@ def test_classic_queues_node_down(cluster: Cluster, vhost: str, tmp_path: Path) 
         consumer(" ".join(urls), command=command, declare="false") as running,
     ):
         producer.publish(JOBS, b"{}", message_id="m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         cluster.kill(home)
-        running.wait_for(f"RabbitMQ cancelled the consumer of {JOBS}")
+        running.wait_for_event("connection_lost", JOBS)
         (tmp_path / "go").touch()
-        running.wait_for("connecting again")  # that attempt has failed, whatever the reason
+        running.wait_for_event("reconnect_failed")  # that attempt has failed, whatever the reason
         cluster.start(home)
-        running.wait_for("taking jobs again")
-        running.wait_for("ack after")
+        running.wait_for_event("reconnected")
+        running.wait_for_event("job_settled", settlement="ack")
         is_answered_once(producer, "m1")
         assert running.stop() == os.EX_OK
     assert (tmp_path / "runs").read_text() == "run\n"

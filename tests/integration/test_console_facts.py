@@ -13,7 +13,7 @@ import pytest
 from harness import ConsumerProcess, Producer, consumer, script, wait_until
 from management import Management
 
-from consumer.management import api
+from consumer.rabbitmq.management import api
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_dead_letter_that_was_tried_before_says_what_ailed_it(
     running: ConsumerProcess, producer: Producer, management: Management
 ) -> None:
     producer.publish("classifier.jobs", b"{}", message_id="crashing")
-    running.wait_for("dead-letter")
+    running.wait_for_event("job_settled", settlement="dead-letter")
     (letter,) = got(management, "classifier.dead")
     told = letter["properties"]["headers"]
     assert (told["x-death"][0]["reason"], told["job-id"], told["attempt"]) == ("rejected", "crashing", 2)
@@ -87,7 +87,7 @@ def test_a_dead_letter_of_one_attempt_is_told_by_the_reply_in_the_results(
     running: ConsumerProcess, producer: Producer, management: Management
 ) -> None:
     producer.publish("classifier.jobs", b'{"why": "to fail"}', message_id="failing")
-    running.wait_for("dead-letter")
+    running.wait_for_event("job_settled", settlement="dead-letter")
     (letter,) = got(management, "classifier.dead")
     assert letter["properties"]["message_id"] == "failing"
     (reply,) = got(management, "classifier.results")

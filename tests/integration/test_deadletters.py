@@ -22,12 +22,12 @@ from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reje
 from harness import BIN, PATIENCE_S, Producer, Tell, consumer, environment, script, wait_until
 from proxy import Proxy
 
-from consumer import deadlook, deadqueue
-from consumer.deadqueue import Place
+from consumer.dead_letters import browse, operations
+from consumer.dead_letters.model import Chosen, Letter
+from consumer.dead_letters.operations import LetterQueue
 from consumer.errors import ConnectionLostError
-from consumer.letters import Chosen, Letter
-from consumer.localbroker import Node
-from consumer.messages import Message
+from consumer.local_broker.node import Node
+from consumer.wire.messages import Message
 
 LOOKS = 30
 MANY = 5_000
@@ -56,7 +56,7 @@ def in_place(producer: Producer) -> list[str]:
 
 
 def look(url: str) -> list[str]:
-    return [letter.id for letter in asyncio.run(deadqueue.look(Place(url, TOPOLOGY))).letters]
+    return [letter.id for letter in asyncio.run(operations.look(LetterQueue(url, TOPOLOGY))).letters]
 
 
 def test_thirty_looks_lose_nothing_and_leave_the_order_as_it_was(url: str, producer: Producer) -> None:
@@ -75,7 +75,9 @@ def test_two_who_look_at_once_see_all_and_leave_the_order_as_it_was(url: str, pr
 
     async def together() -> list[list[str]]:
         said: list[str] = []
-        seen = await asyncio.gather(*(deadqueue.look(Place(url, TOPOLOGY, say=said.append)) for _ in range(3)))
+        seen = await asyncio.gather(
+            *(operations.look(LetterQueue(url, TOPOLOGY, say=said.append)) for _ in range(3))
+        )
         assert any("another command is at the dead letters" in line for line in said)
         return [[letter.id for letter in one.letters] for one in seen]
 
@@ -88,9 +90,9 @@ def test_more_letters_than_a_consumer_can_hold_keep_their_order(
 ) -> None:
     bury(producer, names(55))
     before = look(url)
-    monkeypatch.setattr(deadlook, "MOST_PER_CONSUMER", 10)
+    monkeypatch.setattr(browse, "MOST_PER_CONSUMER", 10)
     assert look(url) == before
-    monkeypatch.setattr(deadlook, "MOST_READ", 20)
+    monkeypatch.setattr(browse, "MOST_READ", 20)
     assert look(url) == before[:20]
     assert in_place(producer) == before
 
@@ -101,7 +103,7 @@ def test_a_look_that_is_cut_off_says_so_and_leaves_all_in_their_place(
     bury(producer, names(100))
     before = look(url)
     with Proxy.open(node.amqp_port) as proxy:
-        place = Place(proxy.url(url), TOPOLOGY)
+        place = LetterQueue(proxy.url(url), TOPOLOGY)
 
         def cut_at_the_fiftieth(letter: Letter) -> bool:
             if letter.id == before[50]:
@@ -109,7 +111,7 @@ def test_a_look_that_is_cut_off_says_so_and_leaves_all_in_their_place(
             return True
 
         with pytest.raises(ConnectionLostError, match="was lost"):
-            asyncio.run(deadqueue.replay(place, Watched(cut_at_the_fiftieth), as_it_is, lambda _: None))
+            asyncio.run(operations.replay(place, Watched(cut_at_the_fiftieth), as_it_is, lambda _: None))
     wait_until(lambda: len(look(url)) + producer.depth(TOPOLOGY.jobs) >= len(before), "all to be back")
     left = look(url)
     assert left == [name for name in before if name in left]
@@ -231,13 +233,13 @@ def test_a_job_that_dies_again_says_how_often_it_was_replayed(
     with consumer(url, command=command) as running:
         producer.publish(TOPOLOGY.jobs, b"{}", message_id="a")
         for count in (0, 1, 2):
-            running.wait_for("dead-letter")
+            running.wait_for_event("job_settled", settlement="dead-letter")
             wait_until(lambda: producer.depth(TOPOLOGY.dead) == 1, "the dead letter")
             assert [letter["replayed"] for letter in listed(url)] == [count]
             if count == 2:
                 flag.touch()
             assert dead_letters(url, "replay", "--all").returncode == os.EX_OK
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
     replies = [producer.take(TOPOLOGY.results) for _ in range(4)]
     assert [reply.json["status"] for reply in replies] == ["failed"] * 3 + ["succeeded"]
     assert {reply.json["job_id"] for reply in replies} == {"a"}
@@ -253,7 +255,7 @@ def test_a_compressed_job_is_unpacked_at_each_attempt_and_after_its_replay(
     packed = gzip.compress(b'{"n": 7}')
     with consumer(url, command=command, max_attempts=2) as running:
         producer.publish(TOPOLOGY.jobs, packed, message_id="a", content_encoding="gzip")
-        running.wait_for("dead-letter")
+        running.wait_for_event("job_settled", settlement="dead-letter")
         wait_until(lambda: producer.depth(TOPOLOGY.dead) == 1, "the dead letter")
         assert json.loads(dead_letters(url, "show", "a", "--body").stdout) == {"n": 7}
         flag.touch()
@@ -293,13 +295,13 @@ def test_letters_beyond_the_budget_for_bodies_take_another_look(
     url: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(producer, names(300))
-    monkeypatch.setattr(deadlook, "BUDGET_BYTES", 20 * len(job(0)))
+    monkeypatch.setattr(browse, "BUDGET_BYTES", 20 * len(job(0)))
     done: list[str] = []
 
     async def replay() -> None:
-        place = Place(url, TOPOLOGY)
-        chosen = Chosen.of((await deadqueue.look(place)).letters[:250])
-        await deadqueue.replay(place, chosen, as_it_is, lambda letter: done.append(letter.id))
+        place = LetterQueue(url, TOPOLOGY)
+        chosen = Chosen.of((await operations.look(place)).letters[:250])
+        await operations.replay(place, chosen, as_it_is, lambda letter: done.append(letter.id))
 
     before = look(url)
     asyncio.run(replay())

@@ -63,17 +63,16 @@ from harness import consumer as started
 from management import Management
 from proxy import Proxy
 
-from consumer import localbroker
 from consumer.client import Client
 from consumer.errors import ConfigurationError
-from consumer.management import api, create_vhost, delete_vhost
-from consumer.topology import Topology
+from consumer.local_broker import node as local_broker
+from consumer.rabbitmq.management import api, create_vhost, delete_vhost
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 #: Each of them is asked how it is.
 consumer = partial(started, http_port=0)
-LOST, AGAIN = "no jobs since", "taking jobs again after"
 READY, AWAY = "ok\n", "no jobs reach this consumer\n"
 MAX_MESSAGE_BYTES = 300_000
 #: `make soak` asks for fifty.
@@ -83,20 +82,20 @@ ADVANCED = "[{rabbit, [{channel_tick_interval, 1000}, {quorum_tick_interval, 100
 
 
 @pytest.fixture(scope="module")
-def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[localbroker.Node]:  # noqa: ARG001
+def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_broker.Node]:  # noqa: ARG001
     data_dir = tmp_path_factory.mktemp("rabbitmq-faults")
     try:
         config = {"max_message_size": str(MAX_MESSAGE_BYTES)}
-        yield localbroker.up(data_dir, config=config, advanced=ADVANCED)
+        yield local_broker.up(data_dir, config=config, advanced=ADVANCED)
     finally:
-        localbroker.down(data_dir, timeout_s=0)
+        local_broker.down(data_dir, timeout_s=0)
 
 
 @dataclass(frozen=True)
 class Site:
     """A vhost of the test's own, a way to it that can be broken, and a classifier that waits for `go`."""
 
-    node: localbroker.Node
+    node: local_broker.Node
     vhost: Management
     proxy: Proxy
     producer: Producer
@@ -127,8 +126,7 @@ class Site:
 
     def recovers(self, running: ConsumerProcess, fault: str) -> None:
         """Wait until jobs are taken again, and say how long that took."""
-        line = running.wait_for(AGAIN)
-        found = re.search(AGAIN + r" ([\d.]+) s", line)
+        found = re.search(r" after ([\d.]+) s", running.wait_for_event("reconnected").text)
         assert found
         self.tell(f"{fault}: taking jobs again after {found[1]} s")
         says(running, READY)
@@ -148,7 +146,7 @@ def says(running: ConsumerProcess, ready: str) -> None:
 
 
 @pytest.fixture
-def site(own_node: localbroker.Node, tmp_path: Path, tell: Tell) -> Iterator[Site]:
+def site(own_node: local_broker.Node, tmp_path: Path, tell: Tell) -> Iterator[Site]:
     name = f"test-{uuid4().hex[:12]}"
     create_vhost(own_node, name)
     with Proxy.open(own_node.amqp_port) as proxy, Producer(own_node.vhost_url(name)) as producer:
@@ -159,12 +157,12 @@ def site(own_node: localbroker.Node, tmp_path: Path, tell: Tell) -> Iterator[Sit
 def test_tcp_cut(site: Site) -> None:
     with consumer(site.through_proxy(), command=site.held, pool_size=1) as running:
         site.publish("m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         site.proxy.cut()
         site.recovers(running, "TCP cut")
-        running.wait_for("came again while it runs")
+        running.wait_for_event("job_redelivered")
         site.go()
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
         site.publish("m2")
         site.is_answered_once("m2")
@@ -175,14 +173,14 @@ def test_tcp_cut(site: Site) -> None:
 def test_an_outcome_that_came_during_an_outage_is_remembered(site: Site) -> None:
     with consumer(site.through_proxy(), command=site.held, pool_size=1) as running:
         site.publish("m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         site.proxy.refuse()
-        running.wait_for(LOST)
+        running.wait_for_event("connection_lost")
         says(running, AWAY)
         site.go()
-        running.wait_for("job m1 is not settled")
+        running.wait_for_event("job_not_settled", job="m1")
         site.proxy.accept()
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
     assert site.runs() == 1
@@ -192,14 +190,14 @@ def test_partition_client_broker(site: Site) -> None:
     """Nothing is closed, nothing arrives: heartbeats alone tell, after three intervals."""
     with consumer(site.through_proxy("heartbeat=1"), command=site.held, pool_size=1) as running:
         site.publish("m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         site.proxy.silence()
         site.go()
-        running.wait_for(LOST)
+        running.wait_for_event("connection_lost")
         says(running, AWAY)
         site.proxy.resume()
         site.recovers(running, "partition, from its being noticed")
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
     assert site.runs() == 1
@@ -211,12 +209,12 @@ def test_channel_closed_by_the_broker_for_a_consumer_timeout(site: Site) -> None
     try:
         with consumer(site.url, command=site.held, pool_size=1) as running:
             site.publish("m1")
-            running.wait_for("begun")
-            running.wait_for(LOST)
+            running.wait_for_event("job_log", "begun")
+            running.wait_for_event("connection_lost")
             site.recovers(running, "consumer timeout")
-            running.wait_for("came again while it runs")
+            running.wait_for_event("job_redelivered")
             site.go()
-            running.wait_for("ack after")
+            running.wait_for_event("job_settled", settlement="ack")
             site.is_answered_once("m1")
             assert running.stop() == os.EX_OK
     finally:
@@ -224,9 +222,9 @@ def test_channel_closed_by_the_broker_for_a_consumer_timeout(site: Site) -> None
     assert site.runs() == 1
 
 
-def set_consumer_timeout(node: localbroker.Node, ms: int) -> None:
+def set_consumer_timeout(node: local_broker.Node, ms: int) -> None:
     """For channels that are opened from now on."""
-    localbroker.ctl(node, "eval", f"application:set_env(rabbit, consumer_timeout, {ms}).")
+    local_broker.ctl(node, "eval", f"application:set_env(rabbit, consumer_timeout, {ms}).")
 
 
 def test_queue_deleted(site: Site) -> None:
@@ -234,8 +232,8 @@ def test_queue_deleted(site: Site) -> None:
     with consumer(site.url, command=script(site.folder, *HELD), pool_size=1) as running:
         site.go()
         site.producer.channel.queue_delete(JOBS)
-        running.wait_for("RabbitMQ cancelled the consumer of classifier.jobs")
-        running.wait_for("cannot find all queues: NOT_FOUND - no queue 'classifier.jobs'")
+        running.wait_for_event("connection_lost", "classifier.jobs")
+        running.wait_for_event("reconnect_failed", "NOT_FOUND - no queue 'classifier.jobs'")
         says(running, AWAY)
         [jobs] = [queue for queue in TOPOLOGY.queues() if queue.name == JOBS]
         site.producer.channel.queue_declare(JOBS, durable=True, arguments=dict(jobs.arguments))
@@ -249,26 +247,26 @@ def test_memory_alarm(site: Site) -> None:
     """The result waits, unacked and without a second run, until the alarm is over."""
     with consumer(site.url, command=site.held, pool_size=1) as running:
         site.publish("m1")
-        running.wait_for("begun")
-        localbroker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
+        running.wait_for_event("job_log", "begun")
+        local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
         try:
             site.go()
-            running.wait_for("replies wait, unacked")
+            running.wait_for_event("publishing_blocked")
             says(running, READY)
             assert "unacknowledged=1" in unacknowledged(site.node, site.url)
         finally:
-            localbroker.ctl(site.node, "set_vm_memory_high_watermark", "0.4")
-        running.wait_for("ack after")
+            local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.4")
+        running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
-        assert not [line for line in running.log if LOST in line]
+        assert not running.events("connection_lost")
     site.tell("memory alarm: the connections stayed, the reply was confirmed when it was over")
     assert site.runs() == 1
 
 
-def unacknowledged(node: localbroker.Node, url: str) -> str:
+def unacknowledged(node: local_broker.Node, url: str) -> str:
     vhost = url.rpartition("/")[2]
-    listed = localbroker.ctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
+    listed = local_broker.ctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
     return " ".join(f"{name}:unacknowledged={count}" for name, count in map(str.split, listed.splitlines()[1:]))
 
 
@@ -276,13 +274,13 @@ def test_a_job_that_expires_in_the_queue(site: Site) -> None:
     """It never runs, and lies with the dead letters by RabbitMQ's own reason."""
     with consumer(site.url, command=site.held, pool_size=1) as running:
         site.publish("m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         site.producer.publish(JOBS, b"{}", message_id="m2", expiration="1")
         expired = site.producer.take(DEAD).properties
         assert expired.message_id == "m2"
         assert [(death["reason"], death["queue"]) for death in expired.headers["x-death"]] == [("expired", JOBS)]
         site.go()
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
     assert site.runs() == 1
@@ -292,7 +290,7 @@ def test_unroutable_reply(site: Site) -> None:
     site.go()
     with consumer(site.url, command=site.held, pool_size=1) as running:
         site.producer.publish(JOBS, b"{}", message_id="m1", reply_to="nobody.s")
-        running.wait_for("dead-letter")
+        running.wait_for_event("job_settled", settlement="dead-letter")
         assert site.producer.take(DEAD).properties.message_id == "m1"
         assert running.stop() == os.EX_OK
 
@@ -338,7 +336,8 @@ def test_message_too_large(site: Site) -> None:
         site.publish("small")
         assert site.producer.take(RESULTS).json["output"] == 1
         assert running.stop() == os.EX_OK
-    assert len([line for line in running.log if LOST in line]) == 1
+    assert len(running.events("connection_lost")) == 1
+    assert not running.events("reconnect_failed")
 
 
 def test_poison_job(site: Site) -> None:
@@ -362,7 +361,7 @@ def test_a_consumer_killed_again_and_again_loses_nothing_and_no_innocent_job(sit
         with consumer(site.url, command=site.held, pool_size=2) as running:
             for job in jobs if not killed else ():
                 site.publish(job)
-            running.wait_for("begun")
+            running.wait_for_event("job_log", "begun")
             running.process.kill()
             assert running.end() == -signal.SIGKILL
     site.go()
@@ -378,18 +377,18 @@ def test_a_consumer_killed_again_and_again_loses_nothing_and_no_innocent_job(sit
 def test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again(site: Site) -> None:
     with consumer(site.through_proxy(), command=site.held, pool_size=1) as running:
         site.publish("m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         site.proxy.refuse()
-        running.wait_for(LOST)
+        running.wait_for_event("connection_lost")
         running.signal(signal.SIGTERM)
-        running.wait_for("no connection to RabbitMQ")
+        running.wait_for_event("draining_unconnected")
         says(running, f"{AWAY}stopping\n")
-        assert "m1 since" in running.wait_for("for 1 running")
+        assert "m1 since" in running.wait_for_event("draining").text
         site.go()
-        running.wait_for("job m1 is not settled")
+        running.wait_for_event("job_not_settled", job="m1")
         assert running.end() == os.EX_OK
     with consumer(site.url, command=site.held, pool_size=1) as running:
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
     assert site.runs() == 2
@@ -398,9 +397,9 @@ def test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again(site: Site
 def test_sigterm_during_an_outage_ends_a_job_that_outlasts_the_grace(site: Site) -> None:
     with consumer(site.through_proxy(), command=site.held, pool_size=1, drain_grace_s=0.2) as running:
         site.publish("m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         site.proxy.refuse()
-        running.wait_for(LOST)
+        running.wait_for_event("connection_lost")
         assert running.stop() == os.EX_OK
     assert site.producer.depth(JOBS) == 1
 
@@ -414,7 +413,7 @@ def test_a_refusal_after_hours_of_service_is_retried_and_reported(site: Site) ->
     with consumer(own_url, command=script(site.folder, *HELD)) as running:
         api(site.vhost.node, "PUT", f"users/{name}", {"password": "second", "tags": ""})
         site.proxy.cut()
-        running.wait_for("refused the user or the password")
+        running.wait_for_event("reconnect_failed", error="BrokerRefusedError")
         api(site.vhost.node, "PUT", f"users/{name}", {"password": "first", "tags": ""})
         site.recovers(running, "password wrong for a while")
         assert running.stop() == os.EX_OK
@@ -430,7 +429,7 @@ def test_several_hosts_are_tried_in_turn(site: Site) -> None:
         with consumer(urls, command=site.held) as running:
             site.proxy.refuse()
             site.publish("m1")
-            running.wait_for("ack after")
+            running.wait_for_event("job_settled", settlement="ack")
             site.is_answered_once("m1")
             assert running.stop() == os.EX_OK
 
@@ -438,13 +437,13 @@ def test_several_hosts_are_tried_in_turn(site: Site) -> None:
 def test_a_redelivery_of_another_consumers_job_runs(site: Site) -> None:
     with consumer(site.url, command=site.held, pool_size=1) as first:
         site.publish("m1")
-        first.wait_for("begun")
+        first.wait_for_event("job_log", "begun")
         with consumer(site.url, command=site.held, pool_size=1) as second:
             first.process.kill()
             first.end()
-            second.wait_for("begun")
+            second.wait_for_event("job_log", "begun")
             site.go()
-            second.wait_for("ack after")
+            second.wait_for_event("job_settled", settlement="ack")
             site.is_answered_once("m1")
             assert second.stop() == os.EX_OK
     assert site.runs() == 2
@@ -454,16 +453,16 @@ def test_broker_restart(site: Site) -> None:
     """The last in this file: RabbitMQ 3.10 does not bear that a vhost is deleted just after a start of the app."""
     with consumer(site.url, command=site.held, pool_size=2) as running:
         site.publish("m1")
-        running.wait_for("begun")
-        localbroker.ctl(site.node, "stop_app")
-        running.wait_for(LOST)
-        localbroker.ctl(site.node, "start_app")
+        running.wait_for_event("job_log", "begun")
+        local_broker.ctl(site.node, "stop_app")
+        running.wait_for_event("connection_lost")
+        local_broker.ctl(site.node, "start_app")
         is_back = time.monotonic()
         site.recovers(running, "broker restart")
         site.tell(f"broker restart: {time.monotonic() - is_back:.2f} s of that after RabbitMQ was back")
-        running.wait_for("came again while it runs")
+        running.wait_for_event("job_redelivered")
         site.go()
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         assert running.stop() == os.EX_OK
     site.is_answered_once("m1")
     assert site.runs() == 1

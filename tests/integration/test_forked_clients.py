@@ -13,7 +13,7 @@ from harness import PATIENCE_S, ConsumerProcess, consumer
 #: What each script begins with. The child tells how its calls end, and how it ends itself.
 BLOCKING = """
 import asyncio, os, sys
-from consumer.blocking import BlockingClient
+from consumer.client import BlockingClient
 
 def ask(n):
     try:
@@ -103,7 +103,7 @@ def test_a_fork_is_refused_and_its_parent_goes_on(
 
 NEVER_CLOSED = """
 import sys
-from consumer.blocking import BlockingClient
+from consumer.client import BlockingClient
 opened = BlockingClient.open(sys.argv[1])
 client = opened.__enter__()
 print(client.run({"n": 1}, timeout_s=60).output["n"])

@@ -18,8 +18,8 @@ from harness import HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, envir
 from management import Management
 
 from consumer.gateway.problems import CONTENT_TYPE, Reason
-from consumer.management import api
-from consumer.topology import Topology
+from consumer.rabbitmq.management import api
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
 
@@ -84,9 +84,9 @@ def test_sigterm_lets_those_who_wait_be_answered_and_turns_others_away(vhost_url
         ThreadPoolExecutor() as callers,
     ):
         waits = callers.submit(door.post, {"n": 1}, Prefer="wait=50")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         door.process.signal(signal.SIGTERM)
-        door.process.wait_for("SIGTERM: stopping")
+        door.process.wait_for_event("stopping")
         refused = door.post({"n": 2})
         assert (refused.status, refused.json["reason"]) == (503, Reason.STOPPING)
         assert refused.headers["connection"] == "close"
@@ -103,7 +103,7 @@ def test_who_waits_when_the_grace_is_over_is_told_that_the_job_is_pending(vhost_
         ThreadPoolExecutor() as callers,
     ):
         waits = callers.submit(door.post, {"n": 1}, Prefer="wait=50")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         assert door.process.stop() == os.EX_OK
         assert waits.result().status == 202
         (tmp_path / "go").touch()
@@ -121,11 +121,11 @@ def test_a_full_queue_is_told_with_when_to_come_again_and_holds_nobody_up_twice(
         Caller(door.port) as caller,
     ):
         taken = [caller.post({}).json["job_id"]]
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         while (said := caller.post({})).status == 202:  # RabbitMQ takes a few more than it should
             taken.append(said.json["job_id"])
         assert (said.status, said.json["reason"]) == (503, Reason.MAYBE_TAKEN)
-        door.process.wait_for("ready: replies come by")
+        door.process.wait_for_event("ready")
         said = caller.post({})
         assert (said.status, said.json["reason"], said.headers["retry-after"]) == (503, Reason.QUEUE_FULL, "5")
         assert said.headers["content-type"] == CONTENT_TYPE
@@ -142,7 +142,7 @@ def test_a_gateway_that_may_not_declare_its_stream_says_who_may(vhost_url: str) 
 
 
 def test_without_its_extra_the_command_says_what_to_install() -> None:
-    code = "import sys; sys.modules['fastapi'] = None; from consumer.cli import main; main(['gateway'])"
+    code = "import sys; sys.modules['fastapi'] = None; from consumer.cli.main import main; main(['gateway'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment("amqp://localhost"),

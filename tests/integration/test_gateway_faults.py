@@ -21,8 +21,8 @@ import pytest
 from gateways import Answered, Caller, Gateway, gateway
 from harness import PATIENCE_S, Tell, consumer, wait_until
 
-from consumer import localbroker
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
+from consumer.local_broker import node as local_broker
 
 REQUESTS = 1000
 CALLERS = 16
@@ -43,12 +43,12 @@ def classify(job):
 
 
 @pytest.fixture(scope="module")
-def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[localbroker.Node]:  # noqa: ARG001
+def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_broker.Node]:  # noqa: ARG001
     data_dir = tmp_path_factory.mktemp("rabbitmq-gateway")
     try:
-        yield localbroker.up(data_dir)
+        yield local_broker.up(data_dir)
     finally:
-        localbroker.down(data_dir, timeout_s=0)
+        local_broker.down(data_dir, timeout_s=0)
 
 
 @dataclass
@@ -94,14 +94,14 @@ class Load:
                     time.sleep(IMPATIENT_S)
 
 
-def restart(node: localbroker.Node, load: Load) -> None:
+def restart(node: local_broker.Node, load: Load) -> None:
     """Keep RabbitMQ away until a request was refused: a gateway outwaits an outage that is short for it."""
     try:
-        localbroker.ctl(node, "stop_app")
+        local_broker.ctl(node, "stop_app")
         load.stopped.set()
         assert load.refused.wait(PATIENCE_S)
     finally:
-        localbroker.ctl(node, "start_app")
+        local_broker.ctl(node, "start_app")
 
 
 def is_ready(door: Gateway) -> bool:
@@ -126,7 +126,7 @@ def assert_is_told(answer: Answered) -> None:
 
 
 def test_a_thousand_requests_through_a_restart_of_rabbitmq(
-    own_node: localbroker.Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
+    own_node: local_broker.Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
 ) -> None:
     (tmp_path / "mine.py").write_text(CLASSIFIER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -173,13 +173,13 @@ def test_a_thousand_requests_through_a_restart_of_rabbitmq(
 
 
 def test_an_alarm_is_told_to_callers_and_the_job_that_ran_into_it_is_done_after_it(
-    own_node: localbroker.Node,
+    own_node: local_broker.Node,
 ) -> None:
     with (
         consumer(own_node.amqp_url, command='["sh", "-c", "echo OUTPUT: 1"]', pool_size=1),
         gateway(own_node.amqp_url) as door,
     ):
-        localbroker.ctl(own_node, "set_vm_memory_high_watermark", "0")
+        local_broker.ctl(own_node, "set_vm_memory_high_watermark", "0")
         try:
             while (first := door.post({"n": 1})).status == 202:  # RabbitMQ looks at its memory now and then
                 pass
@@ -190,5 +190,5 @@ def test_an_alarm_is_told_to_callers_and_the_job_that_ran_into_it_is_done_after_
             assert said.json["reason"] == Reason.ALARM
             assert door.get(first.json["job_id"]).status == 202
         finally:
-            localbroker.ctl(own_node, "set_vm_memory_high_watermark", "0.4")
+            local_broker.ctl(own_node, "set_vm_memory_high_watermark", "0.4")
         assert door.get(first.json["job_id"], Prefer="wait=50").json["output"] == 1

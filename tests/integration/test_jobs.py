@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from harness import ConsumerProcess, Producer, consumer, script, wait_until
 
-from consumer.deadletters import read_error_records
-from consumer.messages import ErrorRecord
-from consumer.topology import Topology
+from consumer.dead_letters.error_records import read_error_records
+from consumer.wire.messages import ErrorRecord
+from consumer.wire.topology import Topology
 
 ECHO = "printf 'OUTPUT: '; cat \"$1\"; echo"
 TOPOLOGY = Topology("classifier", 3)
@@ -59,7 +59,7 @@ def test_a_good_job_is_answered_where_it_asked_with_its_correlation_id(
     assert reply.properties.type == "job.succeeded"
     assert reply.properties.headers["job-id"] == "m1"
     assert reply.properties.message_id != "m1"
-    running.wait_for("ack after")
+    running.wait_for_event("job_settled", settlement="ack")
     assert producer.depth(TOPOLOGY.jobs) == 0
 
 
@@ -68,7 +68,7 @@ def test_a_job_without_reply_to_is_answered_in_the_results_queue(
 ) -> None:
     producer.publish(TOPOLOGY.jobs, b"{}", message_id="m2")
     assert producer.take(TOPOLOGY.results).properties.correlation_id == "m2"
-    running.wait_for("ack after")
+    running.wait_for_event("job_settled", settlement="ack")
 
 
 @pytest.mark.parametrize("queue", [TOPOLOGY.results, TOPOLOGY.dead])
@@ -77,7 +77,7 @@ def test_what_was_looked_at_many_times_is_still_there(
 ) -> None:
     """RabbitMQ 4 deletes what came back 20 times, unless the queue says otherwise."""
     producer.publish(TOPOLOGY.jobs, b'{"fail": 1}')
-    running.wait_for("dead-letter")
+    running.wait_for_event("job_settled", settlement="dead-letter")
     for _ in range(30):
         wait_until(lambda: producer.depth(queue) == 1, "the message to be there")
         method, _, _ = producer.channel.basic_get(queue)
@@ -98,7 +98,7 @@ def test_an_error_line_gives_an_error_reply_a_dead_letter_and_a_record(
         "retryable": False,
         "stderr_tail": "",
     }
-    running.wait_for("dead-letter")
+    running.wait_for_event("job_settled", settlement="dead-letter")
     assert dead_letter(producer) == REJECTED
     [record] = records(vhost_url)
     assert (record.job_id, record.code, record.message) == ("m3", "classifier_error", "as told")
@@ -114,7 +114,7 @@ def test_a_crash_is_tried_again_and_dead_lettered_with_its_last_words(
         2,
         "last words",
     )
-    running.wait_for("dead-letter")
+    running.wait_for_event("job_settled", settlement="dead-letter")
     headers = producer.take(TOPOLOGY.dead).properties.headers
     assert (headers["mine"], headers["job-id"], headers["attempt"]) == ("kept", "m4", 2)
     assert "x-not" not in headers
@@ -141,7 +141,7 @@ def test_a_message_that_is_no_job_is_answered_and_dead_lettered_without_a_run(
     reply = producer.take(TOPOLOGY.results).json
     assert reply["error"]["code"] == "invalid_job"
     assert complaint in reply["error"]["message"]
-    running.wait_for("Invalid, dead-letter")
+    running.wait_for_event("job_settled", outcome="Invalid", settlement="dead-letter")
     assert dead_letter(producer) == REJECTED
 
 
@@ -149,7 +149,7 @@ def test_a_reply_to_one_of_our_own_queues_is_refused(
     running: ConsumerProcess, producer: Producer, vhost_url: str
 ) -> None:
     producer.publish(TOPOLOGY.jobs, b"{}", reply_to=TOPOLOGY.jobs)
-    running.wait_for("one of this service's own queues")
+    running.wait_for_event("job_settled", outcome="Invalid", settlement="dead-letter")
     assert dead_letter(producer) == REJECTED
     assert producer.depth(TOPOLOGY.results) == 0
     assert [record.code for record in records(vhost_url)] == ["invalid_job"]
@@ -159,7 +159,7 @@ def test_a_result_for_a_queue_that_does_not_exist_is_kept_as_a_dead_letter(
     running: ConsumerProcess, producer: Producer, vhost_url: str
 ) -> None:
     producer.publish(TOPOLOGY.jobs, b"{}", message_id="m6", reply_to="no.such.queue")
-    running.wait_for("dead-letter after")
+    running.wait_for_event("job_settled", settlement="dead-letter")
     assert dead_letter(producer) == REJECTED
     [record] = records(vhost_url)
     assert (record.code, record.message) == ("unroutable_reply", "there is no queue 'no.such.queue'")
@@ -171,7 +171,7 @@ def test_a_result_for_a_caller_that_has_gone_is_dropped_and_the_job_done(
     with Producer(vhost_url) as caller:
         gone = caller.reply_queue()
     producer.publish(TOPOLOGY.jobs, b"{}", reply_to=gone)
-    running.wait_for("ack after")
+    running.wait_for_event("job_settled", settlement="ack")
     assert (producer.depth(TOPOLOGY.jobs), producer.depth(TOPOLOGY.dead)) == (0, 0)
 
 
@@ -187,7 +187,7 @@ def test_direct_reply_to_works(running: ConsumerProcess, producer: Producer) -> 
     producer.publish(TOPOLOGY.jobs, b'{"n": 7}', reply_to=name)
     producer.channel.start_consuming()
     assert json.loads(replies[0])["output"] == {"n": 7}
-    running.wait_for("ack after")
+    running.wait_for_event("job_settled", settlement="ack")
 
 
 def test_a_job_may_shorten_its_run_time(vhost_url: str, tmp_path: Path, producer: Producer) -> None:

@@ -15,7 +15,7 @@ import pytest
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script
 from management import Management
 
-from consumer import localbroker
+from consumer.local_broker import node as local_broker
 
 JOBS, RESULTS, DEAD = "classifier.jobs", "classifier.results", "classifier.dead"
 #: Says that it runs, then waits until the test says go, by a file beside the script.
@@ -62,10 +62,10 @@ def test_sigterm_lets_running_jobs_finish_and_leaves_the_rest_in_the_queue(
     with consumer(vhost_url, command=command, pool_size=2, job_dir=tmp_path / "jobs") as running:
         for number in range(5):
             producer.publish(JOBS, b"{}", message_id=f"m{number}")
-        running.wait_for("begun")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
+        running.wait_for_event("job_log", "begun")
         running.signal(signal.SIGTERM)
-        assert "m0" in running.wait_for("waiting up to 30 s for 2 running: ")
+        assert "m0" in running.wait_for_event("draining").text
         (tmp_path / "go").touch()
         assert running.end() == os.EX_OK
     assert {producer.take(RESULTS).json["job_id"] for _ in range(2)} == {"m0", "m1"}
@@ -79,9 +79,9 @@ def test_a_second_signal_hands_running_jobs_back_at_once(
 ) -> None:
     with consumer(vhost_url, command=script(tmp_path, WAIT), pool_size=1) as running:
         producer.publish(JOBS, b"{}")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         running.signal(signal.SIGTERM)
-        running.wait_for("waiting up to")
+        running.wait_for_event("draining")
         running.signal(signal.SIGINT)
         assert running.end() == os.EX_OK
     assert (producer.depth(JOBS), producer.depth(RESULTS), producer.depth(DEAD)) == (1, 0, 0)
@@ -93,7 +93,7 @@ def test_what_does_not_finish_within_the_grace_is_handed_back(
 ) -> None:
     with consumer(vhost_url, command=script(tmp_path, WAIT), pool_size=1, drain_grace_s=0.1) as running:
         producer.publish(JOBS, b"{}")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         assert running.stop() == os.EX_OK
     assert producer.depth(JOBS) == 1
 
@@ -110,13 +110,13 @@ def test_after_a_sigkill_the_job_comes_again_and_the_next_start_sweeps(
     settings = {"command": script(tmp_path, WAIT), "pool_size": 1, "job_dir": tmp_path / "jobs"}
     with consumer(vhost_url, **settings) as running:
         producer.publish(JOBS, b"{}", message_id="m1")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         [left] = (tmp_path / "jobs").iterdir()
         running.signal(signal.SIGKILL)
         running.end()
     with consumer(vhost_url, **settings) as running:
         assert not left.exists()
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         (tmp_path / "go").touch()
         assert producer.take(RESULTS).json["job_id"] == "m1"
         assert running.stop() == os.EX_OK
@@ -177,9 +177,9 @@ def test_a_user_who_may_not_read_the_jobs_is_told_so_at_the_start(
     with consumer(vhost_url, command=command) as running:
         running.stop()
     user = f"blind-{management.vhost}"
-    localbroker.api(management.node, "PUT", f"users/{user}", {"password": "secret", "tags": ""})
+    local_broker.api(management.node, "PUT", f"users/{user}", {"password": "secret", "tags": ""})
     nothing_to_read = {"configure": ".*", "write": ".*", "read": "^$"}
-    localbroker.api(management.node, "PUT", f"permissions/{management.vhost}/{user}", nothing_to_read)
+    local_broker.api(management.node, "PUT", f"permissions/{management.vhost}/{user}", nothing_to_read)
     parts = urlsplit(vhost_url)
     url = f"amqp://{user}:secret@127.0.0.1:{parts.port}{parts.path}"
     ended = run_to_its_end(url, command=command, declare="false")

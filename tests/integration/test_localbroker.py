@@ -17,11 +17,12 @@ import pika
 import pytest
 from management import Management
 
-from consumer import localbroker, nodefolder
-from consumer.localbroker import LocalBrokerError, Node
-from consumer.management import RefusedError, api, create_vhost, delete_vhost
+from consumer.local_broker import files
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.node import LocalBrokerError, Node
+from consumer.rabbitmq.management import ManagementRefusedError, api, create_vhost, delete_vhost
 
-UP = "import sys, pathlib; from consumer import localbroker; localbroker.up(pathlib.Path(sys.argv[1]))"
+UP = "import sys, pathlib; from consumer.local_broker import node; node.up(pathlib.Path(sys.argv[1]))"
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def data_dir(server: None, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001 - 
     """A folder for a node of the test's own; whatever runs there is gone after the test."""
     folder = tmp_path / "a node"
     yield folder
-    localbroker.down(folder, timeout_s=0)
-    assert localbroker.processes(folder) == {}
+    local_broker.down(folder, timeout_s=0)
+    assert local_broker.processes(folder) == {}
 
 
 def publish(url: str, body: bytes) -> None:
@@ -70,7 +71,7 @@ def test_the_node_takes_and_gives_a_message_in_a_vhost_of_the_tests_own(
 def test_a_deleted_vhost_refuses_and_the_refusal_carries_its_status(node: Node) -> None:
     create_vhost(node, "short/lived")
     delete_vhost(node, "short/lived")
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ManagementRefusedError) as caught:
         api(node, "GET", "vhosts/short%2Flived")
     assert caught.value.status == 404
 
@@ -83,30 +84,30 @@ def test_nothing_listens_beyond_the_loopback_address(node: Node) -> None:
 
 
 def test_rabbitmqctl_reaches_the_node_and_its_failure_is_told_in_its_own_words(node: Node) -> None:
-    assert "classifier" in localbroker.ctl(node, "list_users")
+    assert "classifier" in local_broker.ctl(node, "list_users")
     with pytest.raises(LocalBrokerError, match=r"(?s)rabbitmqctl .*no-such-vhost"):
-        localbroker.ctl(node, "delete_vhost", "no-such-vhost")
+        local_broker.ctl(node, "delete_vhost", "no-such-vhost")
 
 
 def test_up_again_in_the_same_folder_returns_the_node_that_runs(node: Node) -> None:
-    assert localbroker.up(node.data_dir) == node
-    assert localbroker.status(node.data_dir) == node
+    assert local_broker.up(node.data_dir) == node
+    assert local_broker.status(node.data_dir) == node
 
 
 def test_a_node_comes_back_with_its_messages_after_down_and_after_sigkill(data_dir: Path) -> None:
     lines: list[str] = []
     with ThreadPoolExecutor(2) as threads:
-        first, same = threads.map(lambda _: localbroker.up(data_dir, report=lines.append), range(2))
+        first, same = threads.map(lambda _: local_broker.up(data_dir, report=lines.append), range(2))
     assert first == same
     assert sum("ready after" in line for line in lines) == 1
     publish(first.amqp_url, b"before down")
 
-    assert localbroker.down(data_dir) is True
-    assert localbroker.processes(data_dir) == {}
-    assert localbroker.down(data_dir) is False
-    assert localbroker.status(data_dir) is None
+    assert local_broker.down(data_dir) is True
+    assert local_broker.processes(data_dir) == {}
+    assert local_broker.down(data_dir) is False
+    assert local_broker.status(data_dir) is None
 
-    second = localbroker.up(data_dir)
+    second = local_broker.up(data_dir)
     assert second.amqp_url == first.amqp_url
     assert fetch(second.amqp_url) == b"before down"
     publish(second.amqp_url, b"before SIGKILL")
@@ -114,9 +115,9 @@ def test_a_node_comes_back_with_its_messages_after_down_and_after_sigkill(data_d
     # epmd stays, the state file names a dead process, and the password's file is damaged.
     os.kill(second.pid, signal.SIGKILL)
     os.waitpid(second.pid, 0)
-    assert second.epmd_pid in localbroker.processes(data_dir)
+    assert second.epmd_pid in local_broker.processes(data_dir)
     (data_dir / "node.json").write_text("{")
-    third = localbroker.up(data_dir, report=lines.append)
+    third = local_broker.up(data_dir, report=lines.append)
     assert any("previous node" in line for line in lines)
     assert third.epmd_pid != second.epmd_pid
     assert fetch(third.amqp_url) == b"before SIGKILL"
@@ -128,26 +129,26 @@ def test_a_start_that_is_killed_leaves_a_node_that_the_next_start_takes_over(dat
             assert killed.poll() is None
         killed.kill()
     lines: list[str] = []
-    node = localbroker.up(data_dir, report=lines.append)
+    node = local_broker.up(data_dir, report=lines.append)
     assert lines == [f"found a RabbitMQ node in {data_dir}"]
     assert f"{node.pid}\n" == (data_dir / "node.pid").read_text()
 
     # Its state file lost, a running node cannot be used, but it is found, ended and replaced.
     (data_dir / "node.json").unlink()
-    other = localbroker.up(data_dir)
+    other = local_broker.up(data_dir)
     assert other.password == node.password
     assert other.pid != node.pid
-    assert node.pid not in localbroker.processes(data_dir)
+    assert node.pid not in local_broker.processes(data_dir)
 
 
 def test_a_process_number_that_belongs_to_another_program_now_is_not_touched(data_dir: Path) -> None:
     data_dir.mkdir()
     (data_dir / "lock").touch()
-    nodefolder.save(nodefolder.choose(data_dir))
+    files.save(files.choose(data_dir))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         (data_dir / "node.pid").write_text(f"{bystander.pid}\n")
-        assert localbroker.status(data_dir) is None
-        assert localbroker.down(data_dir) is False
+        assert local_broker.status(data_dir) is None
+        assert local_broker.down(data_dir) is False
         assert bystander.poll() is None
         bystander.communicate(b"\n")
     assert bystander.returncode == 0
@@ -155,15 +156,15 @@ def test_a_process_number_that_belongs_to_another_program_now_is_not_touched(dat
 
 def test_a_server_that_ends_while_it_starts_is_told_with_what_its_log_says(data_dir: Path) -> None:
     with pytest.raises(LocalBrokerError, match=re.compile(r"ended while it started.*no_such_setting", re.DOTALL)):
-        localbroker.up(data_dir, config={"no_such_setting": "1"})
-    assert localbroker.processes(data_dir) == {}
+        local_broker.up(data_dir, config={"no_such_setting": "1"})
+    assert local_broker.processes(data_dir) == {}
 
 
 def test_a_server_that_is_not_ready_in_time_is_ended(data_dir: Path) -> None:
     with pytest.raises(LocalBrokerError, match="did not become ready in time"):
-        localbroker.up(data_dir, timeout_s=0)
-    assert localbroker.processes(data_dir) == {}
-    node = nodefolder.load(data_dir)
+        local_broker.up(data_dir, timeout_s=0)
+    assert local_broker.processes(data_dir) == {}
+    node = files.load(data_dir)
     assert node
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", node.epmd_port), timeout=5)

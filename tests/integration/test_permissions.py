@@ -17,12 +17,11 @@ from deaths import dead_letters, listed
 from definitions import DEFINITIONS, USERS, VHOST
 from gateways import gateway
 from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
-from plugins import switch_plugins
 
-from consumer.deadletters import read_error_records
-from consumer.localbroker import Node
-from consumer.management import api, create_vhost, delete_vhost
-from consumer.topology import SHARDING_PLUGIN, Topology
+from consumer.dead_letters.error_records import read_error_records
+from consumer.local_broker.node import Node
+from consumer.rabbitmq.management import api, create_vhost, delete_vhost
+from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 2)
 PASSWORD = "set by the operator"  # noqa: S105 - a private node's
@@ -100,25 +99,6 @@ def test_the_producer_may_fetch_results_without_a_reply_queue_of_its_own(
 def test_the_operator_may_let_a_consumer_declare_everything(imported: Node, tmp_path: Path) -> None:
     command = script(tmp_path, "echo OUTPUT: 1")
     with consumer(url(imported, "operator"), command=command, prefix="classifier.second") as running:
-        assert running.stop() == os.EX_OK
-
-
-def test_shards_that_the_operator_has_made_need_no_more_rights(imported: Node, tmp_path: Path) -> None:
-    switch_plugins(imported, SHARDING_PLUGIN)
-    given = {"command": script(tmp_path, "echo OUTPUT: 1"), "shards": 2, "pool_size": 2}
-    with consumer(url(imported, "operator"), **given) as running:
-        assert running.stop() == os.EX_OK
-    with consumer(url(imported, "consumer"), declare="false", **given) as running:
-        done = subprocess.run(
-            [BIN / "consumer", "submit", "-"],
-            env=environment(url(imported, "producer"), shards=2),
-            input='{"n": 1}\n' * 10,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert (done.returncode, done.stdout.count('"succeeded"')) == (os.EX_OK, 10), done.stderr
         assert running.stop() == os.EX_OK
 
 

@@ -47,10 +47,10 @@ def test_ready_follows_the_connection_and_live_does_not(vhost_url: str, tmp_path
         probe = Probe.of(it)
         assert (probe.ask("live"), probe.ask("ready")) == ((200, "ok\n"), (200, "ok\n"))
         proxy.refuse()
-        it.wait_for("no jobs since")
+        it.wait_for_event("connection_lost")
         assert (probe.ask("live"), probe.ask("ready")) == ((200, "ok\n"), (503, "no jobs reach this consumer\n"))
         proxy.accept()
-        it.wait_for("taking jobs again")
+        it.wait_for_event("reconnected")
         assert probe.ask("ready") == (200, "ok\n")
         assert it.stop() == os.EX_OK
 
@@ -63,7 +63,7 @@ def test_while_the_classifier_loads_it_lives_and_is_not_ready(vhost_url: str, tm
         probe = Probe.of(running)
         assert (probe.ask("live")[0], probe.ask("ready")) == (200, (503, "the classifier is being loaded\n"))
         (tmp_path / "go").touch()
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         wait_until(lambda: probe.ask("ready")[0] == 200, "the first life to be taken note of")
         assert running.stop() == os.EX_OK
 
@@ -72,9 +72,9 @@ def test_while_it_drains_it_lives_and_is_not_ready(vhost_url: str, tmp_path: Pat
     with consumer(vhost_url, command=script(tmp_path, *HELD), pool_size=1, http_port=0) as running:
         probe = Probe.of(running)
         producer.publish(JOBS, b"{}")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         running.signal(signal.SIGTERM)
-        running.wait_for("waiting up to")
+        running.wait_for_event("draining")
         assert (probe.ask("live")[0], probe.ask("ready")) == (200, (503, "stopping\n"))
         (tmp_path / "go").touch()
         assert running.end() == os.EX_OK
@@ -93,7 +93,7 @@ def test_a_classifier_that_no_longer_loads_is_told(vhost_url: str, tmp_path: Pat
         "http_port": 0,
     }
     with gone_afterwards(ConsumerProcess(environment(vhost_url, **settings), cwd=tmp_path)) as running:
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         probe = Probe.of(running)
         (tmp_path / "mine.py").write_text("raise OSError\n")
         children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
@@ -127,7 +127,7 @@ def test_metrics_are_told_to_prometheus(vhost_url: str, tmp_path: Path, producer
     with consumer(vhost_url, command=script(tmp_path, *HELD), pool_size=3, http_port=0) as running:
         probe = Probe.of(running)
         producer.publish(JOBS, b"{}", timestamp=0)
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         status, text = probe.ask("metrics")
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         values = {sample.name: sample.value for sample in samples if not sample.labels}
@@ -197,14 +197,14 @@ def test_in_json_each_record_is_about_the_job_that_it_names(
     with gone_afterwards(
         ConsumerProcess(environment(vhost_url, **settings), cwd=tmp_path, log_level="DEBUG")
     ) as running:
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         for n in range(20):
             body = json.dumps({"mine": f"m{n}", "model": f"model{n}"}).encode()
             producer.publish(JOBS, body, message_id=f"m{n}", headers={"traceparent": trace})
         for _ in range(20):
             assert producer.take(RESULTS).properties.headers["traceparent"] == trace
         assert running.stop() == os.EX_OK
-    records = [json.loads(line) for line in running.log]
+    records = [line.fields for line in running.lines]
     said = [record for record in records if "job m" in record["message"] or "stray m" in record["message"]]
     assert len(said) == 3 * 20
     for record in said:

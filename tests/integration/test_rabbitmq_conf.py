@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from harness import PATIENCE_S, Producer, consumer, script, wait_until
 
-from consumer import localbroker, nodefolder
-from consumer.localbroker import Node, ctl
-from consumer.management import RefusedError, api
+from consumer.local_broker import files
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.node import Node, ctl
+from consumer.rabbitmq.management import ManagementRefusedError, api
 
 FILES = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 #: What a private node has ports and folders of its own for, or no room.
@@ -48,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def deployed(server: None, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:  # noqa: ARG001
     """A private node with rabbitmq.conf."""
-    [metrics_port] = nodefolder.free_ports(1)
+    [metrics_port] = files.free_ports(1)
     kept = {key: value for key, value in CONF.items() if key not in OWN}
     config = {**kept, "definitions.local.path": str(folder), "prometheus.tcp.port": str(metrics_port)}
     config["prometheus.tcp.ip"] = "127.0.0.1"
@@ -57,11 +58,11 @@ def deployed(server: None, folder: Path, tmp_path_factory: pytest.TempPathFactor
     (data / "lock").touch()
     (data / "rabbitmq.conf").write_text("default_pass = classifier\n")
     try:
-        node = localbroker.up(data, config=config, plugins=["rabbitmq_prometheus"], advanced=COUNTED_SOONER)
+        node = local_broker.up(data, config=config, plugins=["rabbitmq_prometheus"], advanced=COUNTED_SOONER)
         (data / "metrics.port").write_text(str(metrics_port))
         yield node
     finally:
-        localbroker.down(data, timeout_s=0)
+        local_broker.down(data, timeout_s=0)
 
 
 def url(node: Node, user: str) -> str:
@@ -86,7 +87,7 @@ def test_the_user_of_keda_sees_ready_and_unacked_jobs_and_nothing_else(deployed:
     asked = replace(deployed, user="scaler", password="scaler")  # noqa: S106 - for a laptop
     counted = {"messages", "messages_ready", "messages_unacknowledged"}
     wait_until(lambda: counted <= api(asked, "GET", "queues/classifier/classifier.jobs").keys(), "the counts")
-    with pytest.raises(RefusedError):
+    with pytest.raises(ManagementRefusedError):
         api(asked, "DELETE", "queues/classifier/classifier.results")
 
 

@@ -48,7 +48,7 @@ def unprivileged(variables: dict[str, str], job_dir: Path) -> Iterator[ConsumerP
         os.chown(job_dir, NOBODY, NOBODY)
     running = ConsumerProcess(variables, log_level="DEBUG", through=AS_NOBODY if is_root else ())
     try:
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         yield running
     finally:
         if running.process.poll() is None:
@@ -71,7 +71,7 @@ def test_a_classifier_finds_no_secret_in_what_it_is_given_or_may_look_at(
     with unprivileged(variables, job_dir) as running:
         producer.publish("classifier.jobs", json.dumps({"drawkcab": password[::-1]}).encode())
         output = producer.take("classifier.results").json["output"]
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
         shown = json.dumps(management.get("vhosts/{vhost}/connections"))
     assert output["found"] == []
     assert running.process.pid in output["ancestors"]

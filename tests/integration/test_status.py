@@ -12,7 +12,7 @@ from deaths import TOPOLOGY, bury, declare
 from harness import BIN, HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
 from management import Management
 
-from consumer.nodefolder import free_ports
+from consumer.local_broker.files import free_ports
 
 
 def status(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -52,7 +52,7 @@ def test_the_management_api_tells_the_slots_and_which_are_busy(
     settings = {"management_url": management.node.management_url}
     with consumer(vhost_url, command=script(tmp_path, *HELD), pool_size=3) as running:
         producer.publish(TOPOLOGY.jobs, b"{}")
-        running.wait_for("begun")
+        running.wait_for_event("job_log", "begun")
         wait_until(lambda: told(vhost_url, **settings)["slots_busy"] == 1, "RabbitMQ's statistics")
         found = told(vhost_url, **settings)
         assert found["slots"] == 3
@@ -60,7 +60,7 @@ def test_the_management_api_tells_the_slots_and_which_are_busy(
         shown = status(vhost_url, **settings).stdout
         assert "slots: 1 of 3 busy" in shown
         (tmp_path / "go").touch()
-        running.wait_for("ack after")
+        running.wait_for_event("job_settled", settlement="ack")
 
 
 def test_a_management_api_that_is_not_there_or_refuses_is_told_with_the_remedy(

@@ -24,15 +24,15 @@ from fakes import runs_async
 from harness import BIN, PATIENCE_S, ConsumerProcess, consumer, environment, script
 from proxy import Proxy
 
-from consumer import localbroker
 from consumer.client import Client
-from consumer.connection import connection
-from consumer.credentials import Credentials
-from consumer.deadletters import read_error_records
+from consumer.config.credentials import Credentials
+from consumer.dead_letters.error_records import read_error_records
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
-from consumer.localbroker import Node
-from consumer.management import api
-from consumer.topology import Topology
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.node import Node
+from consumer.rabbitmq.connection import connection
+from consumer.rabbitmq.management import api
+from consumer.wire.topology import Topology
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 PERMISSIONS = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -116,14 +116,14 @@ def secured(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "max_message_size": str(MAX_MESSAGE_BYTES),
     }
     try:
-        node = localbroker.up(folder / "node", config=config, plugins=["rabbitmq_auth_mechanism_ssl"])
-        localbroker.ctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
+        node = local_broker.up(folder / "node", config=config, plugins=["rabbitmq_auth_mechanism_ssl"])
+        local_broker.ctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
         for user in ("consumer", "submitter"):
             api(node, "PUT", f"users/{user}", {"password_hash": "", "tags": ""})
             api(node, "PUT", f"permissions/%2F/{user}", PERMISSIONS)
         yield Secured(node, port, own, foreign)
     finally:
-        localbroker.down(folder / "node", timeout_s=0)
+        local_broker.down(folder / "node", timeout_s=0)
 
 
 async def opens(url: str, credentials: Credentials) -> str:
@@ -170,7 +170,7 @@ def test_a_job_goes_round_over_tls(secured: Secured, tmp_path: Path, login: str)
     )
     running = ConsumerProcess(variables, log_level="DEBUG")
     try:
-        running.wait_for("ready:")
+        running.wait_for_event("ready")
         done = submit({**variables, "CONSUMER_AMQP_CERT_FILE": str(secured.own.client("submitter"))})
     finally:
         code = running.stop()
@@ -222,11 +222,11 @@ def test_a_renewed_certificate_is_read_at_the_next_connection(secured: Secured, 
         with consumer(url, **files, command=command, prefix="renewed") as running:
             secured.own.client("renewed", not_after=YESTERDAY)
             proxy.cut()
-            running.wait_for("amqp_cert_file is in date")
+            running.wait_for_event("reconnect_failed", "amqp_cert_file", error="BrokerRefusedError")
             own.unlink()
-            running.wait_for("cannot be read: No such file")
+            running.wait_for_event("reconnect_failed", error="ConfigurationError")
             secured.own.client("renewed")
-            running.wait_for("taking jobs again")
+            running.wait_for_event("reconnected")
             assert running.stop() == os.EX_OK
 
 
@@ -333,7 +333,7 @@ def test_external_is_refused_where_rabbitmq_does_not_offer_it(
 
 
 def test_a_start_that_tls_stops_is_one_line_without_the_password(secured: Secured, tmp_path: Path) -> None:
-    variables = environment(secured.by_password, command=script(tmp_path, "echo OUTPUT: 7"))
+    variables = environment(secured.by_password, command=script(tmp_path, "echo OUTPUT: 7"), log_format="text")
     ended = ConsumerProcess(variables)
     assert ended.end() == os.EX_NOPERM
     assert ended.log[-1].startswith("consumer: RabbitMQ at amqps://classifier:***@127.0.0.1")
@@ -342,7 +342,7 @@ def test_a_start_that_tls_stops_is_one_line_without_the_password(secured: Secure
 
 
 def test_a_file_that_is_missing_stops_the_start_before_the_classifier_is_loaded(secured: Secured) -> None:
-    files = {**settings(secured), "amqp_cert_file": "/no/such.pem"}
+    files = {**settings(secured), "amqp_cert_file": "/no/such.pem", "log_format": "text"}
     ended = ConsumerProcess(environment(secured.by_certificate, **files, classifier="no.such:function"))
     assert ended.end() == os.EX_CONFIG
     assert ended.log == ["consumer: amqp_cert_file '/no/such.pem' cannot be read: No such file or directory\n"]

@@ -67,12 +67,11 @@ def test_sighup_brings_new_code_and_keeps_the_old_where_the_new_does_not_load(
     assert version() == 1
     module.write_text(MODULE.format(version=22))
     running.signal(signal.SIGHUP)
-    running.wait_for("reloaded:")
+    running.wait_for_event("reloaded")
     assert [version() for _ in range(3)] == [22, 22, 22]
     module.write_text("1 / 0  # nobody has tried this")
     running.signal(signal.SIGHUP)
-    running.wait_for("not reloaded, the old classifier goes on serving")
-    running.wait_for("ZeroDivisionError")
+    running.wait_for_event("reload_failed", "ZeroDivisionError")
     assert version() == 22
     assert running.stop() == os.EX_OK
 
@@ -85,7 +84,7 @@ def test_a_reload_while_jobs_come_loses_none(running: ConsumerProcess, producer:
     replies = [producer.take(reply_to).json for _ in range(150)]
     assert sorted(reply["output"]["n"] for reply in replies) == list(range(150))
     assert {reply["attempt"] for reply in replies} == {1}
-    running.wait_for("reloaded:")
+    running.wait_for_event("reloaded")
     assert running.stop() == os.EX_OK
 
 
@@ -101,7 +100,7 @@ def test_a_classifier_that_does_not_load_ends_the_start_with_its_traceback(modul
 def test_a_stop_does_not_wait_for_a_classifier_that_loads(module: Path, vhost_url: str) -> None:
     module.write_text("import signal, sys\nprint('loading', file=sys.stderr, flush=True)\nsignal.pause()\n")
     loading = ConsumerProcess(environment(vhost_url, classifier="mine:classify"), log_level="DEBUG")
-    loading.wait_for("fork server: loading")
+    loading.wait_for(": loading")  # what the classifier prints
     assert loading.stop() == os.EX_OK
 
 

@@ -80,18 +80,20 @@ class Load:
     def reload(self) -> None:
         """Once well, once not, and the module is as before."""
         self.running.signal(signal.SIGHUP)
-        self.running.wait_for("reloaded:")
+        self.running.wait_for_event("reloaded")
         module = self.folder / "mine.py"
         good = module.read_text()
         module.write_text("1 / 0\n")
         self.running.signal(signal.SIGHUP)
-        self.running.wait_for("not reloaded")
+        self.running.wait_for_event("reload_failed")
         module.write_text(good)
 
     def _fork_server(self) -> int:
         """Find the youngest: after a reload the one before it ends with its last job."""
         children = _children(self.running.process.pid)
-        return [pid for pid in children if "classifier.forkserver" in Path(f"/proc/{pid}/cmdline").read_text()][-1]
+        return [
+            pid for pid in children if "classifier.child.fork_server" in Path(f"/proc/{pid}/cmdline").read_text()
+        ][-1]
 
     def kill_fork_server(self) -> None:
         os.kill(self._fork_server(), signal.SIGKILL)
@@ -101,7 +103,7 @@ class Load:
         with no_descriptor_left(self.running.process.pid):
             for worker in _children(self._fork_server()):
                 os.kill(worker, signal.SIGKILL)
-            self.running.wait_for("no worker could be forked")
+            self.running.wait_for_event("worker_unavailable")
 
     def cut(self, times: int) -> None:
         """Lose the connection while a job runs, again and again; the job's end is told to its redelivery."""
@@ -109,9 +111,9 @@ class Load:
         for _ in range(times):
             go.unlink(missing_ok=True)
             self.publish("waits_for", file=str(go))
-            self.running.wait_for(": runs")
+            self.running.wait_for_event("job_log", ": runs")
             self.proxy.cut()
-            self.running.wait_for("taking jobs again")
+            self.running.wait_for_event("reconnected")
             go.touch()
 
     def drained(self) -> None:
@@ -155,12 +157,12 @@ def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterat
         producer = stack.enter_context(Producer(url))
         with consumer(url, **chosen) as stopped:
             producer.publish(JOBS, json.dumps({"case": "waits_for", "file": str(folder / "never")}).encode())
-            stopped.wait_for(": runs")
+            stopped.wait_for_event("job_log", ": runs")
             assert stopped.stop() == 0
         for _ in range(8):
             producer.publish(JOBS, b"{}")
         with consumer(url, **{**chosen, **in_batches(folder)}) as stopped:
-            stopped.wait_for("run again, each alone")
+            stopped.wait_for_event("batch_broken")
             assert stopped.stop() == 0
         producer.channel.queue_purge(JOBS)
         proxy = stack.enter_context(Proxy.open(port))

@@ -10,8 +10,8 @@ from pathlib import Path
 from management import Management
 from PIL import Image
 
-from consumer import localbroker
-from consumer.management import create_vhost, delete_vhost
+from consumer.local_broker import node as local_broker
+from consumer.rabbitmq.management import create_vhost, delete_vhost
 from pictures import FOLDER, MAX_BYTES, consolepages, graphs, matrix, terminal
 
 COLOURS = 96
@@ -34,7 +34,7 @@ def main(places: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="pictures-") as made:
         root = Path(made)
         try:
-            node = localbroker.up(root / "rabbitmq", report=print)
+            node = local_broker.up(root / "rabbitmq", report=print)
             for place in places:
                 create_vhost(node, place)
                 (root / place).mkdir()
@@ -42,7 +42,7 @@ def main(places: list[str]) -> None:
                     _keep(root / place / f"{name}.png")
                 delete_vhost(node, place)  # or the console would show its queues
         finally:
-            localbroker.down(root / "rabbitmq", timeout_s=0)
+            local_broker.down(root / "rabbitmq", timeout_s=0)
 
 
 def _keep(picture: Path) -> None:

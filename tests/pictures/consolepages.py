@@ -41,7 +41,7 @@ def pictures(management: Management, folder: Path) -> Iterator[str]:
     ):
         bad = {"signal": [], "why": "unplugged"}
         producer.publish("classifier.jobs", json.dumps(bad).encode(), message_id="pump-7-0815", reply_to=None)
-        running.wait_for("dead-letter")
+        running.wait_for_event("job_settled", settlement="dead-letter")
         for number in range(300):
             producer.publish(
                 "classifier.jobs", json.dumps({"signal": [0.1, 0.5]}).encode(), message_id=str(number)

@@ -19,10 +19,10 @@ from typing import Any
 from fakes import never
 from watched import Watched
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Job, Outcome, Request, Succeeded, Unsuccessful
-from consumer.jobfiles import JobFiles
-from consumer.runner import Slot, open_runner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.runner import Slot, open_runner
 
 HERE = Path(__file__).parent
 

@@ -17,10 +17,10 @@ from pages import block
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
-from consumer import child, worker
-from consumer.batchpool import BatchPool
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Interrupted, Job, Outcome, OverLimit, Progress, Succeeded, TimedOut
+from consumer.runners import child, worker
+from consumer.runners.batch_pool import BatchPool
 
 SIZE = 16
 MIB = 1024**2
@@ -352,7 +352,7 @@ def test_every_hostile_case_that_is_named_is_in_the_table() -> None:
 async def test_the_function_in_the_documentation_fails_one_job_alone(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.py").write_text(block("docs/batches.md", "A function of your own declares", "python").text)
+    (tmp_path / "mine.py").write_text(block("docs/batches.md", "function").text)
     monkeypatch.chdir(tmp_path)
     bench.settings["classifier"] = "mine:classify"
     outcomes = await run_all(bench, {"signal": [1, 2]}, {}, {"signal": [1]})

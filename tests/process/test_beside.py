@@ -12,7 +12,7 @@ from runnerbench import Bench, job, with_body
 from watched import Watched
 
 from consumer.job import Outcome, OverLimit, Succeeded, Unsuccessful
-from consumer.pool import Pool
+from consumer.runners.pool import Pool
 
 MIB = 1024**2
 GOOD = 200

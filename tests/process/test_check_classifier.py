@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from misconfigured import Row, assert_told, checked
 
-from classifier import model
+from classifier.models import model
 from consumer.preflight.finding import Level
 
 OK, WARNING, FAILURE, SKIPPED = Level

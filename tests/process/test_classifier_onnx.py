@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from standins import STANDINS_FIRST
 
-from classifier import model
+from classifier.models import model
 
 #: Only a hang reaches it.
 PATIENCE_S = 60

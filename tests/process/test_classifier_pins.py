@@ -20,13 +20,13 @@ import pytest
 from fakes import never, runs_async
 from standins import STANDINS_FIRST
 
-from classifier import model, trust
-from consumer import forker
-from consumer.configuration import load
+from classifier.models import model, trust
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Failed, Job, Request, Succeeded
-from consumer.jobfiles import JobFiles
-from consumer.warm import OWN_CLASSIFIER, WarmRunner
+from consumer.runners import fork_client
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
 
 
 class Call:
@@ -302,8 +302,8 @@ async def test_a_model_that_loads_without_end_stops_the_start_and_is_named(
 ) -> None:
     swap(served, Call(time.sleep, 1000))
     trust.trust(served, model.content_of(served), home / "models.trusted")
-    monkeypatch.setattr(forker, "START_TIMEOUT_S", 5.0)
-    monkeypatch.setattr(forker, "CLOSE_GRACE_S", 0.0)
+    monkeypatch.setattr(fork_client, "START_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(fork_client, "CLOSE_GRACE_S", 0.0)
     with pytest.raises(ConfigurationError, match=rf"cannot be loaded, not done after 5 s:\nloading {served}$"):
         async with opened(home):
             pass

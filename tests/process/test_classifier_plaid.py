@@ -7,9 +7,11 @@ import json
 import plaid as plaid_data
 import pytest
 
-from classifier import conversion, datasets, train
-from classifier.datasets import DataSet
-from classifier.features import extract_all
+from classifier.models import conversion
+from classifier.signals import datasets
+from classifier.signals.datasets import DataSet
+from classifier.signals.features import extract_all
+from classifier.training import train
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from fakes import never, runs_async
 from runnerbench import Bench, job, with_body
 from watched import Watched, children, descriptors
 
-from consumer import child, process, worker
 from consumer.job import Crashed, Failed, Outcome, OverLimit, Succeeded, TimedOut, Unsuccessful
+from consumer.runners import child, exec_run, worker
 
 MIB = 1024**2
 MARK = "HOSTILE_MARK"
@@ -107,7 +107,7 @@ def bench(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Bench]:
-    for module, grace in ((child, "KILL_GRACE_S"), (process, "LINGER_S"), (worker, "LINGER_S")):
+    for module, grace in ((child, "KILL_GRACE_S"), (exec_run, "LINGER_S"), (worker, "LINGER_S")):
         monkeypatch.setattr(module, grace, 0.2)  # the suite is long
     made = Bench(request.param, tmp_path, Watched(), cases="hostile", settings=LIMITS.copy())
     made.surroundings[MARK] = uuid.uuid4().hex

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from fakes import never, runs_async
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut
-from consumer.jobfiles import JobFiles
-from consumer.warm import WarmRunner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import WarmRunner
 
 SIZE = 4
 RECORDS = 512

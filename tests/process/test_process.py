@@ -15,7 +15,7 @@ import pytest
 from fakes import PATIENCE_S, never, runs_async
 from watched import Watched, children, descriptors
 
-from consumer.child import KILL_GRACE_S
+from consumer.config.job_limits import STDERR_TAIL_BYTES, Limits
 from consumer.job import (
     Crashed,
     Failed,
@@ -27,10 +27,10 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.launcher import Launcher
-from consumer.limits import STDERR_TAIL_BYTES, Limits
-from consumer.process import LINGER_S, run_program
-from consumer.watch import Watch
+from consumer.runners.child import KILL_GRACE_S
+from consumer.runners.exec_run import LINGER_S, run_program
+from consumer.runners.launcher import Launcher
+from consumer.runners.resource_monitor import Watch
 
 LIMITS = Limits(timeout_s=PATIENCE_S / 2, max_line_bytes=1_000_000, max_stdout_bytes=10_000_000)
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c", "import fcntl, os, signal, sys, time\nexec(sys.argv[1])")
@@ -474,10 +474,10 @@ async def test_many_runs_leave_no_descriptor_and_no_zombie(run: Run, code: str) 
 CONSUMER = """
 import asyncio, sys
 from pathlib import Path
-from consumer.launcher import Launcher
-from consumer.limits import Limits
-from consumer.process import run_program
-from consumer.watch import Watch
+from consumer.runners.launcher import Launcher
+from consumer.config.job_limits import Limits
+from consumer.runners.exec_run import run_program
+from consumer.runners.resource_monitor import Watch
 
 limits = Limits(timeout_s=1000, max_line_bytes=1000, max_stdout_bytes=1000)
 argv = ["/bin/sh", "-c", "echo LOG: $$; exec sleep 1000"]

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from fakes import never, runs_async, unprivileged_folder
 
-from consumer.configuration import load
-from consumer.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
-from consumer.jobfiles import JobFiles
-from consumer.program import ExecRunner, Program
+from consumer.runners.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
+from consumer.runners.exec_runner import ExecRunner, Program
+from consumer.runners.files.job_files import JobFiles
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #: What a service may find in its own environment.
@@ -113,7 +113,7 @@ async def test_the_jobs_path_is_the_last_argument_after_the_commands_own(bench: 
 
 @runs_async
 async def test_log_lines_are_logged_with_the_jobs_id(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="consumer.joblog"):
+    with caplog.at_level(logging.INFO, logger="consumer.telemetry.job_log"):
         await bench.shell("echo 'LOG: half way'; echo 'OUTPUT: 1'")
     assert caplog.messages == ["job id-1: half way"]
 

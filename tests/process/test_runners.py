@@ -18,7 +18,7 @@ from fakes import PATIENCE_S, never, runs_async
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
-from consumer.child import KILL_GRACE_S
+from consumer.config.job_limits import STDERR_TAIL_BYTES
 from consumer.job import (
     Crashed,
     Failed,
@@ -27,8 +27,8 @@ from consumer.job import (
     OverLimit,
     TimedOut,
 )
-from consumer.limits import STDERR_TAIL_BYTES
-from consumer.process import LINGER_S
+from consumer.runners.child import KILL_GRACE_S
+from consumer.runners.exec_run import LINGER_S
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HERE = Path(__file__).parent

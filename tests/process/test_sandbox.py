@@ -14,11 +14,11 @@ from fakes import never, runs_async
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
-from consumer import sandbox
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, OverLimit, TimedOut
-from consumer.program import Program
+from consumer.runners import sandbox
+from consumer.runners.exec_runner import Program
 
 BWRAP = Path("/usr/bin/bwrap")
 MIB = 1024**2

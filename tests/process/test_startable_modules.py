@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConfigurationError
-from consumer.startable import refuse_what_cannot_start
+from consumer.runners.programs.startable import refuse_what_cannot_start
 
 PYTHON = sys.executable
 

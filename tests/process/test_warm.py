@@ -20,12 +20,12 @@ import pytest
 from fakes import PATIENCE_S, never, runs_async
 from watched import Watched, children, descriptors
 
-from consumer import forker
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Unsuccessful
-from consumer.jobfiles import JobFiles
-from consumer.warm import WarmRunner
+from consumer.runners import fork_client
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import WarmRunner
 
 HERE = Path(__file__).parent
 VERSION = """
@@ -265,8 +265,8 @@ async def test_a_classifier_that_does_not_load_stops_the_start_with_its_tracebac
 
 @runs_async
 async def test_an_import_without_end_stops_the_start(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forker, "START_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(forker, "CLOSE_GRACE_S", 0.0)
+    monkeypatch.setattr(fork_client, "START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(fork_client, "CLOSE_GRACE_S", 0.0)
     target = bench.module("mine", "import time\ntime.sleep(1000)")
     with pytest.raises(ConfigurationError, match=r"cannot be loaded, not done after 0\.5 s"):
         async with bench.open(target):
@@ -345,9 +345,9 @@ CONSUMER = """
 import asyncio, os, sys
 from pathlib import Path
 from consumer.job import Job, Request
-from consumer.jobfiles import JobFiles
-from consumer.configuration import load
-from consumer.warm import WarmRunner
+from consumer.runners.files.job_files import JobFiles
+from consumer.config.loader import load
+from consumer.runners.warm_runner import WarmRunner
 
 async def main():
     loop = asyncio.get_running_loop()

@@ -17,12 +17,12 @@ import pytest
 from fakes import PATIENCE_S, never, runs_async
 from watched import children
 
-from consumer import vitals
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
-from consumer.jobfiles import JobFiles
-from consumer.metrics import NAMES, Metrics
-from consumer.warm import WarmRunner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import WarmRunner
+from consumer.service import resource_gauges
+from consumer.telemetry.metrics import NAMES, Metrics
 
 HERE = Path(__file__).parent
 COUNTED = [name for name in NAMES if name.startswith(("workers.", "forkserver.", "reloads."))]
@@ -132,10 +132,10 @@ async def test_reloads_are_counted_by_how_they_end(tmp_path: Path) -> None:
 @runs_async
 async def test_memory_is_that_of_all_processes_and_disk_that_of_the_folder(tmp_path: Path) -> None:
     async with opened(tmp_path) as counted:
-        alone = vitals.memory_bytes(os.getpid())
+        alone = resource_gauges.memory_bytes(os.getpid())
         await counted.run("grows", bytes=50_000_000)
-        assert vitals.memory_bytes(os.getpid()) > alone + 40_000_000
-        async with vitals.told(counted.metrics, tmp_path), asyncio.timeout(PATIENCE_S):
+        assert resource_gauges.memory_bytes(os.getpid()) > alone + 40_000_000
+        async with resource_gauges.told(counted.metrics, tmp_path), asyncio.timeout(PATIENCE_S):
             while not counted.metrics.registry.value("memory.bytes"):  # noqa: ASYNC110 - a gauge sets no event
                 await asyncio.sleep(0.005)
     free = os.statvfs(tmp_path)
@@ -145,6 +145,6 @@ async def test_memory_is_that_of_all_processes_and_disk_that_of_the_folder(tmp_p
 @runs_async
 async def test_a_disk_that_has_gone_costs_nothing_but_its_number(tmp_path: Path) -> None:
     metrics = Metrics()
-    async with vitals.told(metrics, tmp_path / "gone"):
+    async with resource_gauges.told(metrics, tmp_path / "gone"):
         await asyncio.sleep(0)
     assert metrics.registry.value("memory.bytes") == 0

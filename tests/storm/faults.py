@@ -20,7 +20,7 @@ from typing import Self
 
 from amqpproxy import AmqpProxy
 
-from consumer import localbroker
+from consumer.local_broker import node as local_broker
 from storm.units import Unit
 
 NO_MEMORY, SOME_MEMORY = "0.000001", "0.4"
@@ -88,13 +88,13 @@ class Rabbit:
         self._data_dir = data_dir
         self.node = self._up()
 
-    def _up(self) -> localbroker.Node:
-        return localbroker.up(self._data_dir, advanced=ADVANCED)
+    def _up(self) -> local_broker.Node:
+        return local_broker.up(self._data_dir, advanced=ADVANCED)
 
     def restarted(self, chance: random.Random) -> bool:
-        localbroker.ctl(self.node, "stop_app")
+        local_broker.ctl(self.node, "stop_app")
         time.sleep(chance.uniform(0, 2))
-        localbroker.ctl(self.node, "start_app")
+        local_broker.ctl(self.node, "start_app")
         return True
 
     def killed(self, _: random.Random) -> bool:
@@ -111,9 +111,9 @@ class Rabbit:
         return True
 
     def out_of_memory(self, chance: random.Random) -> bool:
-        localbroker.ctl(self.node, "set_vm_memory_high_watermark", NO_MEMORY)
+        local_broker.ctl(self.node, "set_vm_memory_high_watermark", NO_MEMORY)
         time.sleep(chance.uniform(0.5, 4))
-        localbroker.ctl(self.node, "set_vm_memory_high_watermark", SOME_MEMORY)
+        local_broker.ctl(self.node, "set_vm_memory_high_watermark", SOME_MEMORY)
         return True
 
     def lane(self, seed: int) -> Lane:

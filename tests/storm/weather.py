@@ -20,9 +20,9 @@ from typing import Any
 from amqpproxy import AmqpProxy
 from harness import Producer, environment, wait_until
 
-from consumer import localbroker
-from consumer.management import api
-from consumer.topology import Topology
+from consumer.local_broker import node as local_broker
+from consumer.rabbitmq.management import api
+from consumer.wire.topology import Topology
 from storm import jobs
 from storm.faults import Lane, Network, Processes, Rabbit
 from storm.jobs import ANSWERS, RESULTS, Sent
@@ -171,7 +171,7 @@ class Storm:
 def gathered(folder: Path) -> Iterator[Storm]:
     """Start all that a storm needs; end all of it afterwards. The names of all its files begin with `folder`."""
     with ExitStack() as stack:
-        stack.callback(localbroker.down, folder / "rabbitmq", timeout_s=0)
+        stack.callback(local_broker.down, folder / "rabbitmq", timeout_s=0)
         rabbit = Rabbit(folder / "rabbitmq")
         disk = _small_disk(folder / "disk")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.about import about
-from consumer.configuration import load
+from consumer.config.loader import load
+from consumer.service.consumer_info import about
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from consumer import asyncapi, cli, messages
+from consumer.cli import main
+from consumer.config.settings import Settings
 from consumer.job import (
     Crashed,
     ErrorCode,
@@ -27,8 +28,8 @@ from consumer.job import (
     Unsuccessful,
     Usage,
 )
-from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.wire import asyncapi, messages
+from consumer.wire.topology import Topology
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -72,7 +73,7 @@ def test_the_committed_contract_is_what_the_command_makes(
 ) -> None:
     for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
         monkeypatch.delenv(name)
-    arguments = cli.parser().parse_args(["asyncapi", "--schemas", str(tmp_path)])
+    arguments = main.parser().parse_args(["asyncapi", "--schemas", str(tmp_path)])
     assert arguments.command(arguments) == 0
     assert capsys.readouterr().out == (DEPLOY / "asyncapi.json").read_text(), RENEW
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
@@ -171,11 +172,3 @@ def test_another_prefix_is_another_contract() -> None:
     other = asyncapi.text(asyncapi.document(Topology("pumps", 3), "1.2.3"))
     assert '"pumps.jobs"' in other
     assert "classifier.jobs" not in other
-
-
-def test_with_shards_it_has_each_of_them_and_the_exchange() -> None:
-    channels = asyncapi.document(Topology("classifier", 3, shards=2), "1.2.3")["channels"]
-    assert channels["jobs-1"]["address"] == "classifier.jobs.1"
-    assert channels["shards"]["address"] == "classifier.shards"
-    assert "message_id" in channels["shards"]["description"]
-    assert "shards" not in DOCUMENT["channels"]

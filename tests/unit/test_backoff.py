@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from consumer.backoff import EARLY_CAP_S, Trouble, ceiling_s
+from consumer.rabbitmq.backoff import EARLY_CAP_S, Trouble, ceiling_s
 
 
 @pytest.mark.parametrize(

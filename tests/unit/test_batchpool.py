@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 from fakes import never, runs_async
 
-from consumer.batchpool import BatchPool
 from consumer.job import Interrupted, Job, Outcome, Request, Succeeded
+from consumer.runners.batch_pool import BatchPool
 
 DONE = Succeeded(output=b"1")
 

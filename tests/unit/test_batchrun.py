@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from fakes import never, runs_async
 
-from consumer.batchrun import BatchRun, Told, conclude_batch, together, why_not
+from consumer.config.job_limits import Limits
 from consumer.job import Failed, Interrupted, InvalidOutput, Job, Progress, Request, Succeeded
-from consumer.limits import Limits
-from consumer.run import Cause
+from consumer.runners.batch_run import BatchRun, Told, conclude_batch, together, why_not
+from consumer.runners.run import Cause
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 

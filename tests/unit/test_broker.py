@@ -14,14 +14,13 @@ from pamqp import frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from consumer import broker
-from consumer.broker import Broker, Delivery
-from consumer.connection import refusal_explained
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
-from consumer.holding import Holding
-from consumer.lifetime import Lifetime
-from consumer.messages import Message
-from consumer.properties import APP_ID, properties, received
+from consumer.rabbitmq import session
+from consumer.rabbitmq.codec import APP_ID, properties, received
+from consumer.rabbitmq.connection import refusal_explained
+from consumer.rabbitmq.connection_scope import Lifetime
+from consumer.rabbitmq.session import Delivery, Session
+from consumer.wire.messages import Message
 
 FULL = Message(
     body=b'{"a": 1}',
@@ -43,7 +42,6 @@ class FakeBroker:
     """As much of a broker as a settlement needs."""
 
     lifetime: Lifetime = field(default_factory=Lifetime)
-    holding: Holding = field(default_factory=Holding)
 
 
 @dataclass
@@ -65,9 +63,7 @@ class FakeChannel:
             raise self.fault
 
     def delivery(self) -> Delivery:
-        return Delivery(
-            FULL, cast("Broker", FakeBroker()), cast("Channel", self), 5, redelivered=False, consumer="tag"
-        )
+        return Delivery(FULL, cast("Session", FakeBroker()), cast("Channel", self), 5, redelivered=False)
 
 
 class DeafChannel(FakeChannel):
@@ -129,7 +125,7 @@ async def test_a_settlement_on_a_channel_that_is_gone_ends_all_that_came_by_it(f
 
 @runs_async
 async def test_a_settlement_that_nobody_takes_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "CALL_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(session, "CALL_TIMEOUT_S", 0.01)
     with pytest.raises(ConnectionLostError, match="RabbitMQ did not answer in time"):
         await DeafChannel().delivery().ack()
 

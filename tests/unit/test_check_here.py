@@ -23,20 +23,22 @@ from pamqp.base import Frame
 from pamqp.commands import Basic, Queue
 from scriptedpeer import ScriptedPeer
 
-from consumer.configuration import load
-from consumer.console import Console
-from consumer.cpus import usable_cpus
+from consumer.config.cpu_count import usable_cpus
+from consumer.config.loader import load
+from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
-from consumer.forker import START_TIMEOUT_S
-from consumer.httppages import Answer, serving
-from consumer.nodefolder import free_ports
-from consumer.preflight import classifier, here, limits, queues, rabbitmq
+from consumer.job import ErrorCode
+from consumer.local_broker.files import free_ports
+from consumer.preflight import classifier, limits, machine, queues, rabbitmq
+from consumer.preflight.checks import CHECKS, Check, examine
+from consumer.preflight.classifier import SAMPLE_REMEDIES
+from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
 from consumer.preflight.queues import Difference, difference_in
-from consumer.preflight.site import Site
-from consumer.preflight.table import CHECKS, Check, examine
-from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.rabbitmq.console import Console
+from consumer.runners.fork_client import START_TIMEOUT_S
+from consumer.telemetry.http_server import Page, serving
+from consumer.wire.topology import Topology
 
 OK, WARNING, FAILURE, SKIPPED = Level
 MIB = 2**20
@@ -61,7 +63,7 @@ class Place:
 
     def taken_port(self) -> int:
         """A port that somebody listens at who is no consumer."""
-        self.patch.setattr("consumer.probe.TIMEOUT_S", 0.1)
+        self.patch.setattr("consumer.telemetry.health_client.TIMEOUT_S", 0.1)
         listening = socket.create_server(("127.0.0.1", 0))
         self.opened.append(listening)
         return int(listening.getsockname()[1])
@@ -100,13 +102,13 @@ def open_to_all(place: Place) -> Mapping[str, object]:
 
 
 def without_opentelemetry(place: Place) -> Mapping[str, object]:
-    place.patch.delitem(sys.modules, "consumer.tracing", raising=False)
+    place.patch.delitem(sys.modules, "consumer.telemetry.otel", raising=False)
     place.patch.setitem(sys.modules, "opentelemetry", None)
     return {"tracing": "true"}
 
 
 def without_bubblewrap(place: Place) -> Mapping[str, object]:
-    place.patch.setattr("consumer.sandbox.PLACES", str(place.folder))
+    place.patch.setattr("consumer.runners.sandbox.PLACES", str(place.folder))
     return {"command": '["/bin/true"]', "sandbox": "true"}
 
 
@@ -428,7 +430,7 @@ def test_a_check_whose_need_has_failed_is_skipped_and_says_because_of_which(plac
         "classifier": "because of job folder",
         "sample job": "because of classifier",
         **dict.fromkeys(
-            ("version", "management", "queues", "dead letters", "shards", "permissions", "publishing"),
+            ("version", "management", "queues", "dead letters", "permissions", "publishing"),
             "because of RabbitMQ",
         ),
     }
@@ -447,7 +449,7 @@ async def test_a_check_that_takes_too_long_is_a_failure_and_the_next_goes_on() -
         await asyncio.Event().wait()
         return []
 
-    checks = [Check("slow", hangs, within_s=0.01), Check("threads", here.threads)]
+    checks = [Check("slow", hangs, within_s=0.01), Check("threads", machine.threads)]
     findings = [one async for one in examine(Settings, {}, None, checks)]
     assert [(one.what, one.level) for one in findings[1:]] == [("slow", Level.FAILURE), ("threads", Level.OK)]
     assert findings[1].detail == "no answer within 0.01 s"
@@ -591,16 +593,16 @@ def test_a_version_that_does_not_tell_that_a_caller_has_gone(
 
 @runs_async
 async def test_a_consumer_that_listens_already_is_told_from_a_stranger() -> None:
-    async with serving({"/live": lambda: Answer(HTTPStatus.OK, "yes")}, "127.0.0.1", 0) as port:
+    async with serving({"/live": lambda: Page(HTTPStatus.OK, "yes")}, "127.0.0.1", 0) as port:
         settings = load({"http_port": port}, {})
         async with AsyncExitStack() as opened:
-            [found] = await here.http(Site(settings, {}, None, opened))
+            [found] = await machine.http(Site(settings, {}, None, opened))
     assert (found.level, found.detail) == (WARNING, f"http_port {port}: a consumer listens there already")
 
 
 @pytest.mark.parametrize(("files", "level"), [(None, OK), (4, OK), (3, FAILURE)])
 def test_a_file_system_without_room_for_files(files: int | None, level: Level) -> None:
-    assert here.judged_room(Settings.model_validate({"pool_size": 2}), 10**9, files).level == level
+    assert machine.judged_room(Settings.model_validate({"pool_size": 2}), 10**9, files).level == level
 
 
 @pytest.mark.parametrize(
@@ -739,7 +741,7 @@ def test_the_longest_check_has_the_time_that_loading_has() -> None:
 def test_a_name_server_that_does_not_answer_costs_its_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     held = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: held.wait(60) and [])
-    slow = [Check("statsd", here.statsd, within_s=0.05)]
+    slow = [Check("statsd", machine.statsd, within_s=0.05)]
     settings = load({}, {"CONSUMER_STATSD_HOST": "slow"})
 
     @runs_async
@@ -749,3 +751,7 @@ def test_a_name_server_that_does_not_answer_costs_its_time_and_no_more(monkeypat
 
     examined()
     held.set()
+
+
+def test_every_error_code_that_a_sample_can_end_with_has_its_remedy() -> None:
+    assert set(SAMPLE_REMEDIES) == set(ErrorCode) - {ErrorCode.UNROUTABLE_REPLY}

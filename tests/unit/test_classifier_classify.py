@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classifier import classify, estimators, model, trust
+from classifier import classify
 from classifier.contract import JobError
-from classifier.estimators import Probabilities
-from classifier.features import Features
-from classifier.folder import choose, every
-from classifier.model import ModelError, Training
+from classifier.models import estimators, model, trust
+from classifier.models.estimators import Probabilities
+from classifier.models.folder import choose, every
+from classifier.models.model import ModelError, Training
+from classifier.signals.features import Features
 
 
 class Sure:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier import datasets
-from classifier.datasets import DataError, DataSet
+from classifier.signals import datasets
+from classifier.signals.datasets import DataError, DataSet
 
 TS_HEAD = "@problemName p\n@timeStamps false\n@univariate true\n@classLabel true a b\n@data\n"
 

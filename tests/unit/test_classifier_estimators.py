@@ -16,11 +16,11 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from skops.io import dumps as skops_dumps
 
-from classifier import conversion, estimators, model, skopsfile, trust, wholefile
-from classifier.conversion import ConversionError
-from classifier.estimators import Probabilities
-from classifier.features import FEATURE_NAMES, Features
-from classifier.model import Manifest, ModelError, Training
+from classifier.models import conversion, estimators, model, skops_file, trust, whole_file
+from classifier.models.conversion import ConversionError
+from classifier.models.estimators import Probabilities
+from classifier.models.model import Manifest, ModelError, Training
+from classifier.signals.features import FEATURE_NAMES, Features
 
 ORIGIN = Training(signals=3, lengths=(2, 9), sha256="ab", metrics={"accuracy": 0.5})
 RANDOM = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def onnx(pickled: Path) -> Path:
 
 @pytest.fixture
 def skops(pickled: Path) -> Path:
-    path, body = model.skops_beside(pickled), skopsfile.proven(fitted(), FEATURES)
+    path, body = model.skops_beside(pickled), skops_file.proven(fitted(), FEATURES)
     pins = trust.pins_of(path.parent)
     estimators.save_form(path, estimators.SKOPS, body, model.read_manifest(pickled), pins)
     return path
@@ -75,7 +75,7 @@ def rewrite(path: Path, body: bytes | None = None, **changes: object) -> None:
 
 def put(path: Path, content: bytes) -> None:
     with trust.replacing(path, content, trust.pins_of(path.parent)):
-        wholefile.write(path, content)
+        whole_file.write(path, content)
 
 
 def test_a_pickle_loads_and_is_named_after_its_file(pickled: Path) -> None:
@@ -163,8 +163,8 @@ def test_a_skops_of_other_types_is_an_error_that_names_them(skops: Path) -> None
 def test_a_skops_without_the_library_is_an_error_with_the_remedy(
     skops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "classifier.skopsfile")
-    monkeypatch.delattr("classifier.skopsfile")
+    monkeypatch.delitem(sys.modules, "classifier.models.skops_file")
+    monkeypatch.delattr("classifier.models.skops_file")
     monkeypatch.setitem(sys.modules, "skops.io", None)
     with pytest.raises(ModelError, match=r"needs skops: pip install 'rabbitmq-classifier\[skops\]'"):
         estimators.load(skops)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from classifier.features import FEATURE_NAMES, extract, extract_all
-from classifier.signals import MAX_POINTS, Signal
-from classifier.waveform import waveform
+from classifier.signals.features import FEATURE_NAMES, extract, extract_all
+from classifier.signals.signals import MAX_POINTS, Signal
+from classifier.signals.waveform import waveform
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SIGNALS = arrays(np.float64, st.integers(1, 2000), elements=FINITE)

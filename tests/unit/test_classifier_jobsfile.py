@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from classifier.errors import RefusedError
-from classifier.jobsfile import read
+from classifier.jobs_file import read
 
 MARK = b"\xef\xbb\xbf"
 

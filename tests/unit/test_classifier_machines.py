@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier import machines
-from classifier.machines import LONGEST, MAINS_HZ, SAMPLING_HZ, SHORTEST, STATES, Wave
+from classifier.signals import machines
+from classifier.signals.machines import LONGEST, MAINS_HZ, SAMPLING_HZ, SHORTEST, STATES, Wave
 
 DRIVEN = ("idle", "running", "overload", "locked_rotor", "bearing_fault", "broken_bar", "phase_loss")
 

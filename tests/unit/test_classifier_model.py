@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier import estimators, model, trust
-from classifier.estimators import Probabilities
-from classifier.features import Features
-from classifier.model import ModelError, Training
+from classifier.models import estimators, model, trust
+from classifier.models.estimators import Probabilities
+from classifier.models.model import ModelError, Training
+from classifier.signals.features import Features
 
 ORIGIN = Training(signals=3, lengths=(2, 9), sha256="ab", metrics={"accuracy": 0.5})
 

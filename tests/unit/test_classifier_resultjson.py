@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from classifier.resultjson import MAX_DEPTH, encoded
+from classifier.result_json import MAX_DEPTH, encoded
 
 
 class Color(enum.Enum):

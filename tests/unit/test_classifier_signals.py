@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from classifier.signals import MAX_POINTS, SignalError, checked
+from classifier.signals.signals import MAX_POINTS, SignalError, checked
 
 
 @pytest.mark.parametrize("values", [[1], [0.5, -470.25], [1e300, -1e300], [10**300], [0] * MAX_POINTS])

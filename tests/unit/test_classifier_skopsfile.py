@@ -17,9 +17,11 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from classifier import machines, skopsfile, train
-from classifier.features import FEATURE_NAMES, Features, extract_all
-from classifier.skopsfile import SkopsError, UntrustedTypesError
+from classifier.models import skops_file
+from classifier.models.skops_file import SkopsError, UntrustedTypesError
+from classifier.signals import machines
+from classifier.signals.features import FEATURE_NAMES, Features, extract_all
+from classifier.training import train
 
 RANDOM = np.random.default_rng(0)
 FEATURES: Features = RANDOM.normal(size=(60, len(FEATURE_NAMES))).astype(np.float32)
@@ -33,7 +35,7 @@ def forest() -> Any:  # noqa: ANN401 - scikit-learn ships no types
 
 @pytest.fixture
 def body() -> bytes:
-    return skopsfile.proven(forest(), FEATURES)
+    return skops_file.proven(forest(), FEATURES)
 
 
 def altered(body: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
@@ -57,7 +59,7 @@ def node(loader: str, module: str, name: str, **more: object) -> dict[str, objec
 def test_what_train_makes_loads_and_says_the_very_same() -> None:
     data = machines.generate(4)
     fitted, features = train.fit(data), extract_all(data.signals)
-    loaded = skopsfile.load(skopsfile.proven(fitted.estimator, features), most=MOST)
+    loaded = skops_file.load(skops_file.proven(fitted.estimator, features), most=MOST)
     assert np.array_equal(loaded.predict_proba(features), fitted.estimator.predict_proba(features))
 
 
@@ -75,7 +77,7 @@ def test_types_that_are_not_on_the_list_are_refused_by_name_though_skops_would_t
     named: str,
 ) -> None:
     with pytest.raises(UntrustedTypesError) as refused:
-        skopsfile.load(skops.io.dumps(estimator), most=MOST)
+        skops_file.load(skops.io.dumps(estimator), most=MOST)
     assert str(refused.value).startswith("holds types that are not on the list of trusted ones: ")
     assert named in str(refused.value)
 
@@ -98,7 +100,7 @@ def test_a_trusted_type_in_a_form_that_it_does_not_have_is_refused(
         schema["content"]["content"]["estimators_"]["content"].append(planted)
 
     with pytest.raises(UntrustedTypesError, match=rf"\(as {planted['__loader__']}\)"):
-        skopsfile.load(altered(body, plant), most=MOST)
+        skops_file.load(altered(body, plant), most=MOST)
 
 
 def test_what_is_refused_was_not_imported(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +110,7 @@ def test_what_is_refused_was_not_imported(body: bytes, monkeypatch: pytest.Monke
         schema.update(node("ObjectNode", "antigravity", "Flight"))
 
     with pytest.raises(UntrustedTypesError, match=r"antigravity\.Flight \(as ObjectNode\)"):
-        skopsfile.load(altered(body, plant), most=MOST)
+        skops_file.load(altered(body, plant), most=MOST)
 
 
 def test_what_unpacks_to_more_than_is_allowed_is_refused_unpacked(body: bytes) -> None:
@@ -117,7 +119,7 @@ def test_what_unpacks_to_more_than_is_allowed_is_refused_unpacked(body: bytes) -
         members.writestr("zeros.npy", bytes(MOST))
     assert len(bomb.getvalue()) < MOST // 10
     with pytest.raises(SkopsError, match=r"unpacks to [\d,]+ bytes, and may to 16,777,216: train a smaller one"):
-        skopsfile.load(bomb.getvalue(), most=MOST)
+        skops_file.load(bomb.getvalue(), most=MOST)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"PK\x03\x04", b"garbage" * 100])
@@ -125,20 +127,20 @@ def test_garbage_is_an_error_with_the_remedy(damaged: bytes) -> None:
     with pytest.raises(
         SkopsError, match=r"does not load as skops .*: make it again .* `classifier train --skops`"
     ):
-        skopsfile.load(damaged, most=MOST)
+        skops_file.load(damaged, most=MOST)
 
 
 def test_a_zip_without_schema_or_arrays_is_an_error(body: bytes) -> None:
     empty = BytesIO()
     zipfile.ZipFile(empty, "w").close()
     with pytest.raises(SkopsError, match="does not load as skops"):
-        skopsfile.load(empty.getvalue(), most=MOST)
+        skops_file.load(empty.getvalue(), most=MOST)
 
     def misname(schema: dict[str, Any]) -> None:
         schema["content"]["content"]["classes_"]["file"] = "none.npy"
 
     with pytest.raises(SkopsError, match="does not load as skops"):
-        skopsfile.load(altered(body, misname), most=MOST)
+        skops_file.load(altered(body, misname), most=MOST)
 
 
 def test_a_pickle_among_the_arrays_is_not_unpickled(body: bytes) -> None:
@@ -149,9 +151,9 @@ def test_a_pickle_among_the_arrays_is_not_unpickled(body: bytes) -> None:
         for name in old.namelist():
             new.writestr(name, array.getvalue() if name.endswith(".npy") else old.read(name))
     with pytest.raises(SkopsError, match=r"does not load as skops .*allow_pickle"):
-        skopsfile.load(made.getvalue(), most=MOST)
+        skops_file.load(made.getvalue(), most=MOST)
 
 
 def test_an_estimator_of_other_types_is_not_written() -> None:
     with pytest.raises(UntrustedTypesError, match="LogisticRegression"):
-        skopsfile.proven(LogisticRegression().fit(FEATURES, LABELS), FEATURES)
+        skops_file.proven(LogisticRegression().fit(FEATURES, LABELS), FEATURES)

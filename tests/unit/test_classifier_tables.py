@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from classifier import datasets, report
-from classifier.datasets import DataError, DataSet
+from classifier.signals import datasets
+from classifier.signals.datasets import DataError, DataSet
+from classifier.training import report
 
 ROWS = [("up", [1.5, 2.25, 3.0]), ("down", [-0.5, 0.5, 9.0]), ("up", [0.25, 7.5, 8.0])]
 UP_AND_DOWN = "up,1.5,2.25,3\ndown,-0.5,0.5,9\nup,0.25,7.5,8\n"

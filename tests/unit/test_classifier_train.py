@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier import machines, report, train
-from classifier.datasets import DataError, DataSet
-from classifier.estimators import Probabilities
-from classifier.features import Features, extract_all
+from classifier.models.estimators import Probabilities
+from classifier.signals import machines
+from classifier.signals.datasets import DataError, DataSet
+from classifier.signals.features import Features, extract_all
+from classifier.training import report, train
 
 
 class Parrot:

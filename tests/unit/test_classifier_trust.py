@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from classifier import trust
 from classifier.errors import RefusedError
-from classifier.model import ModelError
-from classifier.train_command import Wanted, run
+from classifier.models import trust
+from classifier.models.model import ModelError
+from classifier.training.train_command import Wanted, run
 
 ONE, OTHER = (hashlib.sha256(content).hexdigest() for content in (b"one", b"other"))
 

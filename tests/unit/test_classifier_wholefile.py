@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier import wholefile
-from classifier.wholefile import TooLargeError, UnfitError
+from classifier.models import whole_file
+from classifier.models.whole_file import TooLargeError, UnfitError
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(path: Path) -> bytes:
-    return wholefile.read(path, most=1000)
+    return whole_file.read(path, most=1000)
 
 
 def test_what_was_written_is_read(folder: Path) -> None:
-    wholefile.write(folder / "new" / "file", b"abc")
-    wholefile.write(folder / "new" / "file", b"abcd")
+    whole_file.write(folder / "new" / "file", b"abc")
+    whole_file.write(folder / "new" / "file", b"abcd")
     assert read(folder / "new" / "file") == b"abcd"
     assert [path.name for path in (folder / "new").iterdir()] == ["file"]
 

@@ -20,21 +20,21 @@ import pytest
 from fakes import runs_async
 from pydantic_core import from_json
 
-from consumer.arguments import check_client, check_urls, seconds
-from consumer.blocking import BlockingClient
-from consumer.caller import Line, OnMessage
-from consumer.client import Client, as_job
-from consumer.clientjobs import as_body
-from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.failures import (
+from consumer.client import (
     ArgumentError,
+    BlockingClient,
     ClosedClientError,
     ForkedClientError,
     JobTooLargeError,
     UnsendableJobError,
     WrongLoopError,
 )
-from consumer.messages import Message
+from consumer.client.arguments import check_client, check_urls, seconds
+from consumer.client.client import Client, as_job
+from consumer.client.rpc_channel import OnMessage, RpcConnection
+from consumer.client.types import as_body
+from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.wire.messages import Message
 
 URL = "amqp://nowhere"
 
@@ -69,7 +69,7 @@ class Echo:
 
 
 @asynccontextmanager
-async def echo(_url: str, on_message: OnMessage) -> AsyncIterator[Line]:
+async def echo(_url: str, on_message: OnMessage) -> AsyncIterator[RpcConnection]:
     yield Echo(on_message)
 
 
@@ -83,7 +83,7 @@ def opening(*, silent: bool = False) -> Callable[..., Any]:
     """Make what stands for `Client.open`."""
 
     @asynccontextmanager
-    async def line(_url: str, on_message: OnMessage) -> AsyncIterator[Line]:
+    async def line(_url: str, on_message: OnMessage) -> AsyncIterator[RpcConnection]:
         yield Echo(on_message, silent=silent)
 
     @asynccontextmanager

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from fakes import runs_async
 
-from consumer.caller import OnMessage
-from consumer.client import Client, as_job
+from consumer.client.client import Client, as_job
+from consumer.client.exceptions import ERRORS, JobFailedError, UnreadableReplyError, failure
+from consumer.client.rpc_channel import OnMessage
 from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
-from consumer.failures import ERRORS, JobFailedError, UnreadableReplyError, failure
 from consumer.job import ErrorCode, Progress
-from consumer.messages import Message, Reply
+from consumer.wire.messages import Message, Reply
 
 URL = "amqp://nowhere"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConfigurationError
-from consumer.program import command_line
+from consumer.runners.exec_runner import command_line
 
 
 def program(folder: Path, mode: int = 0o755) -> Path:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.contract import Kind, Line, LineParser, json_fault, parse, printable
+from consumer.runners.output_parser import ContractLine, LineKind, LineParser, json_fault, parse, printable
 
 PIECES = (b"LOG:", b"OUTPUT:", b"ERROR:", b"\n", b"\r\n", b" ", b"{}", b"\xff", b"\x00", b"text")
 STREAMS = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=20)), max_size=30)
 
 
-def read(*chunks: bytes, line: int = 100, total: int = 1000) -> tuple[list[Line], str | None]:
+def read(*chunks: bytes, line: int = 100, total: int = 1000) -> tuple[list[ContractLine], str | None]:
     """Feed all chunks, finish; return the lines and the excess."""
     parser = LineParser(max_line_bytes=line, max_total_bytes=total)
     lines = [found for chunk in chunks for found in parser.feed(chunk)]
@@ -26,45 +26,50 @@ def read(*chunks: bytes, line: int = 100, total: int = 1000) -> tuple[list[Line]
 @pytest.mark.parametrize(
     ("line", "kind", "content"),
     [
-        (b"LOG: text", Kind.LOG, b"text"),
-        (b"LOG:text", Kind.LOG, b"text"),
-        (b"LOG:", Kind.LOG, b""),
-        (b'OUTPUT: {"a": 1}', Kind.OUTPUT, b'{"a": 1}'),
-        (b"OUTPUT: 1\r", Kind.OUTPUT, b"1"),
-        (b"ERROR: it broke", Kind.ERROR, b"it broke"),
-        (b"ERROR:\t it broke \t", Kind.ERROR, b"it broke"),
-        (b"", Kind.OTHER, b""),
-        (b"anything else", Kind.OTHER, b"anything else"),
-        (b" OUTPUT: 1", Kind.OTHER, b"OUTPUT: 1"),
-        (b"output: 1", Kind.OTHER, b"output: 1"),
-        (b"OUTPUT : 1", Kind.OTHER, b"OUTPUT : 1"),
-        (b"OUTPUT 1", Kind.OTHER, b"OUTPUT 1"),
-        (b"\xef\xbb\xbfOUTPUT: 1", Kind.OTHER, b"\xef\xbb\xbfOUTPUT: 1"),
-        (b"LOG: ERROR: not mine", Kind.LOG, b"ERROR: not mine"),
-        (b"OUTPUT: ERROR: 1", Kind.OUTPUT, b"ERROR: 1"),
+        (b"LOG: text", LineKind.LOG, b"text"),
+        (b"LOG:text", LineKind.LOG, b"text"),
+        (b"LOG:", LineKind.LOG, b""),
+        (b'OUTPUT: {"a": 1}', LineKind.OUTPUT, b'{"a": 1}'),
+        (b"OUTPUT: 1\r", LineKind.OUTPUT, b"1"),
+        (b"ERROR: it broke", LineKind.ERROR, b"it broke"),
+        (b"ERROR:\t it broke \t", LineKind.ERROR, b"it broke"),
+        (b"", LineKind.OTHER, b""),
+        (b"anything else", LineKind.OTHER, b"anything else"),
+        (b" OUTPUT: 1", LineKind.OTHER, b"OUTPUT: 1"),
+        (b"output: 1", LineKind.OTHER, b"output: 1"),
+        (b"OUTPUT : 1", LineKind.OTHER, b"OUTPUT : 1"),
+        (b"OUTPUT 1", LineKind.OTHER, b"OUTPUT 1"),
+        (b"\xef\xbb\xbfOUTPUT: 1", LineKind.OTHER, b"\xef\xbb\xbfOUTPUT: 1"),
+        (b"LOG: ERROR: not mine", LineKind.LOG, b"ERROR: not mine"),
+        (b"OUTPUT: ERROR: 1", LineKind.OUTPUT, b"ERROR: 1"),
     ],
 )
-def test_a_prefix_counts_at_the_start_of_a_line_only(line: bytes, kind: Kind, content: bytes) -> None:
-    assert parse(line) == Line(kind, content)
+def test_a_prefix_counts_at_the_start_of_a_line_only(line: bytes, kind: LineKind, content: bytes) -> None:
+    assert parse(line) == ContractLine(kind, content)
 
 
-@pytest.mark.parametrize(("kind", "answers"), [(Kind.LOG, 0), (Kind.OUTPUT, 1), (Kind.ERROR, 1), (Kind.OTHER, 0)])
-def test_only_output_and_error_answer(kind: Kind, answers: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "answers"), [(LineKind.LOG, 0), (LineKind.OUTPUT, 1), (LineKind.ERROR, 1), (LineKind.OTHER, 0)]
+)
+def test_only_output_and_error_answer(kind: LineKind, answers: int) -> None:
     assert kind.answers == bool(answers)
 
 
 def test_a_carriage_return_alone_ends_no_line() -> None:
-    assert read(b"LOG: 10%\rOUTPUT: 1\n") == ([Line(Kind.LOG, b"10%\rOUTPUT: 1")], None)
+    assert read(b"LOG: 10%\rOUTPUT: 1\n") == ([ContractLine(LineKind.LOG, b"10%\rOUTPUT: 1")], None)
 
 
 def test_the_last_line_counts_without_its_newline() -> None:
-    assert read(b"LOG: a\nOUTPUT: 1") == ([Line(Kind.LOG, b"a"), Line(Kind.OUTPUT, b"1")], None)
+    assert read(b"LOG: a\nOUTPUT: 1") == (
+        [ContractLine(LineKind.LOG, b"a"), ContractLine(LineKind.OUTPUT, b"1")],
+        None,
+    )
 
 
 def test_an_unfinished_line_is_told_once() -> None:
     parser = LineParser(max_line_bytes=10, max_total_bytes=10)
     assert parser.feed(b"OUTPUT: 1") == []
-    assert parser.finish() == Line(Kind.OUTPUT, b"1")
+    assert parser.finish() == ContractLine(LineKind.OUTPUT, b"1")
     assert parser.finish() is None
 
 
@@ -91,7 +96,7 @@ def test_all_of_stdout_is_limited_with_its_newlines(length: int, *, fits: bool) 
 
 def test_lines_before_the_excess_count_and_lines_after_it_do_not() -> None:
     lines, excess = read(b"OUTPUT: 1\n" + b"x" * 101 + b"\nERROR: 2\n", b"ERROR: 3\n")
-    assert lines == [Line(Kind.OUTPUT, b"1")]
+    assert lines == [ContractLine(LineKind.OUTPUT, b"1")]
     assert excess is not None
 
 
@@ -171,7 +176,7 @@ def test_printable_text_has_no_control_character(content: bytes) -> None:
 )
 def test_what_could_forge_a_log_record_is_escaped(content: bytes, text: str) -> None:
     assert printable(content) == text
-    assert Line(Kind.LOG, content).text == text
+    assert ContractLine(LineKind.LOG, content).text == text
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:

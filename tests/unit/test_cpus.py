@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.cpus import usable_cpus
+from consumer.config.cpu_count import usable_cpus
 
 
 def count(tmp_path: Path, groups: str, files: dict[str, str], affinity: int = 16) -> int:

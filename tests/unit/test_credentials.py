@@ -9,7 +9,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from consumer.credentials import Credentials
+from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError
 
 CA, CERT, KEY, PASSWORD = (Path(f"/{name}") for name in ("ca.pem", "cert.pem", "key.pem", "password"))

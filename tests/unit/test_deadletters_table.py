@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from consumer.letters import Entry, Letter, Why
-from consumer.lettertable import table
+from consumer.dead_letters.model import Entry, Letter, Why
+from consumer.dead_letters.table import table
 
 NOW = 1_000_000.0
 

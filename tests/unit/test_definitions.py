@@ -7,8 +7,8 @@ import re
 import pytest
 from definitions import DEFINITIONS, USERS, VHOST
 
-from consumer.settings import Settings
-from consumer.topology import Queue, Topology
+from consumer.config.settings import Settings
+from consumer.wire.topology import Queue, Topology
 
 #: With the most attempts that the settings allow: then all retry queues are there.
 TOPOLOGY = Topology(Settings().prefix, max_attempts=50)
@@ -78,11 +78,10 @@ def test_the_gateway_publishes_by_queue_name_and_reads_its_stream_alone() -> Non
         TOPOLOGY.dead_letter_exchange,
         TOPOLOGY.gateway,
         "amq.default",
-        "classifier.shards",
         *(queue.name for queue in TOPOLOGY.queues()),
     ]
     assert [name for name in names if may("gateway", "configure", name)] == []
-    assert [name for name in names if may("gateway", "write", name)] == ["amq.default", "classifier.shards"]
+    assert [name for name in names if may("gateway", "write", name)] == ["amq.default"]
     assert [name for name in names if may("gateway", "read", name)] == [TOPOLOGY.gateway]
 
 

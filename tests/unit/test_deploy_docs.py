@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pages import block
 
-from consumer.configuration import load
+from consumer.config.loader import load
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
@@ -26,13 +27,10 @@ KUBERNETES = "".join(path.read_text() for path in (ROOT / "deploy" / "kubernetes
 RABBITMQ = ROOT / "deploy" / "rabbitmq"
 
 
-def fenced(language: str) -> str:
-    [text] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return str(text)
-
-
 def test_the_settings_file_shown_is_one_and_its_password_comes_from_the_unit() -> None:
-    settings = load(tomllib.loads(fenced("toml")) | {"amqp_password_file": "/run/credentials/x"}, {})
+    settings = load(
+        tomllib.loads(block("docs/deploy.md", "settings").text) | {"amqp_password_file": "/run/credentials/x"}, {}
+    )
     assert (settings.declare, settings.drain_grace_s) == (False, 60)
 
 
@@ -62,7 +60,7 @@ def test_the_unit_has_the_paths_that_the_steps_make() -> None:
         "/etc/rabbitmq-classifier/amqp_password",
         "/var/lib/rabbitmq-classifier",
     ):
-        assert path in fenced("sh")
+        assert path in block("docs/deploy.md", "install").text
         assert path in unit
 
 

@@ -23,13 +23,13 @@ from dockerfile_parse import DockerfileParser
 from harness import BIN
 from imagebuild import DOCKERFILE
 
-from consumer.configuration import ENV_PREFIX, load
-from consumer.connection import CALL_TIMEOUT_S, CLOSE_TIMEOUT_S
-from consumer.forker import START_TIMEOUT_S
-from consumer.health import LIVE, READY
-from consumer.service import INTERRUPT_S
-from consumer.settings import Settings
-from consumer.topology import Topology
+from consumer.config.loader import ENV_PREFIX, load
+from consumer.config.settings import Settings
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, CLOSE_TIMEOUT_S
+from consumer.runners.fork_client import START_TIMEOUT_S
+from consumer.service.service import INTERRUPT_S
+from consumer.telemetry.health import LIVE, READY
+from consumer.wire.topology import Topology
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

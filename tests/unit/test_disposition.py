@@ -6,13 +6,15 @@ import pytest
 
 from consumer import job
 from consumer.disposition import (
-    FORGET,
-    KEEP,
+    FAULTS,
     TABLE,
     Disposition,
+    Fault,
+    Publish,
     Settlement,
     decide,
-    decide_unroutable,
+    decide_again,
+    reply_fault,
 )
 from consumer.job import (
     Abandoned,
@@ -30,11 +32,13 @@ from consumer.job import (
     Unsuccessful,
 )
 
-ACKED = Disposition(Settlement.ACK, reply=True)
-BURIED = Disposition(Settlement.DEAD_LETTER, reply=True)
-RETRIED = Disposition(Settlement.RETRY, reply=False)
-REQUEUED = Disposition(Settlement.REQUEUE, reply=False)
-DONE = Disposition(Settlement.ACK, reply=False)
+ACKED = Disposition(Settlement.ACK, (Publish.REPLY,))
+BURIED = Disposition(Settlement.DEAD_LETTER, (Publish.REPLY, Publish.ERROR_RECORD))
+RETRIED = Disposition(Settlement.RETRY, (Publish.RETRY_COPY,))
+REQUEUED = Disposition(Settlement.REQUEUE)
+DONE = Disposition(Settlement.ACK)
+KEPT = Disposition(Settlement.DEAD_LETTER, (Publish.ERROR_RECORD,))
+REJECTED = Disposition(Settlement.DEAD_LETTER)
 
 #: outcome, attempts left, last attempt
 ROWS: list[tuple[Outcome, Disposition, Disposition]] = [
@@ -110,28 +114,60 @@ def test_what_is_retried_is_what_a_producer_may_send_again(retryable_outcome: Ou
 
 
 @pytest.mark.parametrize(
-    ("decided", "reply_to", "expected"),
+    ("reply_to", "fault"),
     [
-        (ACKED, "amq.gen-abc", FORGET),
-        (ACKED, "amq.rabbitmq.reply-to.abc", FORGET),
-        (ACKED, "answers", KEEP),
-        (ACKED, "classifier.results", KEEP),
-        (ACKED, "my.amq.gen-abc", KEEP),
-        (BURIED, "amq.gen-abc", KEEP),
-        (BURIED, "answers", KEEP),
+        ("amq.gen-abc", Fault.CALLER_GONE),
+        ("amq.rabbitmq.reply-to.abc", Fault.CALLER_GONE),
+        ("answers", Fault.REFUSED),
+        ("classifier.results", Fault.REFUSED),
+        ("my.amq.gen-abc", Fault.REFUSED),
     ],
 )
-def test_an_unroutable_reply_is_the_operators_mistake_unless_the_caller_has_gone(
-    decided: Disposition, reply_to: str, expected: Disposition
+def test_a_reply_that_comes_back_is_the_operators_mistake_unless_the_caller_has_gone(
+    reply_to: str, fault: Fault
 ) -> None:
-    assert decide_unroutable(decided, reply_to) == expected
+    assert reply_fault(reply_to) is fault
 
 
-def test_nobody_is_replied_to_twice_over_an_unroutable_reply() -> None:
-    assert Disposition(Settlement.ACK, reply=False) == FORGET
-    assert Disposition(Settlement.DEAD_LETTER, reply=False) == KEEP
+#: what was decided, what failed and why, what remains
+REMAINS = [
+    (ACKED, Publish.REPLY, Fault.CALLER_GONE, DONE),
+    (ACKED, Publish.REPLY, Fault.REFUSED, KEPT),
+    (ACKED, Publish.REPLY, Fault.TOO_LARGE, BURIED),
+    (BURIED, Publish.REPLY, Fault.CALLER_GONE, KEPT),
+    (BURIED, Publish.REPLY, Fault.REFUSED, KEPT),
+    (BURIED, Publish.REPLY, Fault.TOO_LARGE, BURIED),
+    (RETRIED, Publish.RETRY_COPY, Fault.REFUSED, BURIED),
+    (RETRIED, Publish.RETRY_COPY, Fault.TOO_LARGE, BURIED),
+    (BURIED, Publish.ERROR_RECORD, Fault.REFUSED, REJECTED),
+    (BURIED, Publish.ERROR_RECORD, Fault.TOO_LARGE, REJECTED),
+]
 
 
-@pytest.mark.parametrize("settlement", Settlement)
-def test_an_error_record_goes_with_a_dead_letter_and_with_nothing_else(settlement: Settlement) -> None:
-    assert Disposition(settlement, reply=True).records == (settlement is Settlement.DEAD_LETTER)
+@pytest.mark.parametrize(("decided", "publish", "fault", "remains"), REMAINS)
+def test_what_remains_when_a_publish_fails(
+    decided: Disposition, publish: Publish, fault: Fault, remains: Disposition
+) -> None:
+    assert decide_again(decided, publish, fault) == remains
+
+
+def test_every_fault_that_a_publish_can_have_is_in_the_table() -> None:
+    assert {(publish, fault) for _, publish, fault, _ in REMAINS} == set(FAULTS)
+
+
+def test_nothing_is_published_twice_after_a_fault_but_a_shorter_reply() -> None:
+    for decided, publish, fault, remains in REMAINS:
+        done = decided.publishes[: decided.publishes.index(publish) + 1]
+        again = set(done) & set(remains.publishes)
+        assert not again or fault is Fault.TOO_LARGE
+
+
+@pytest.mark.parametrize("decided", [cell for row in ROWS for cell in row[1:]] + [row[3] for row in REMAINS])
+def test_an_error_record_goes_with_a_dead_letter_and_with_nothing_else(decided: Disposition) -> None:
+    is_recorded = Publish.ERROR_RECORD in decided.publishes
+    assert not is_recorded or decided.settlement is Settlement.DEAD_LETTER
+
+
+def test_what_remains_after_a_publish_is_what_follows_it() -> None:
+    assert BURIED.after(Publish.REPLY) == KEPT
+    assert KEPT.after(Publish.ERROR_RECORD) == REJECTED

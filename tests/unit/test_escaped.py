@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.escaped import escaped, escaped_lines
-from consumer.logformat import MAX_CHARACTERS, TEXT, SafeFormatter
+from consumer.escaping import escaped, escaped_lines
+from consumer.telemetry.log_format import MAX_CHARACTERS, TEXT, SafeFormatter
 
 #: What ends a line for one program or another, moves a cursor, or turns text around.
 DANGEROUS = [

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer import elf
-from consumer.executable import fault, is_of_format
+from consumer.runners.programs import elf
+from consumer.runners.programs.executable import fault, is_of_format
 
 AARCH64 = 183
 MUSL = b"/lib/ld-musl-nowhere.so.1"

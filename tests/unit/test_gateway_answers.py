@@ -11,17 +11,17 @@ import pytest
 from asgi import Request, Said, ask
 from fakes import runs_async
 
+from consumer.config.settings import Settings
 from consumer.gateway import ids
+from consumer.gateway.admission import Door
 from consumer.gateway.app import application
-from consumer.gateway.door import Door
 from consumer.gateway.jobs import Jobs, Pending, retry_after_s
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
-from consumer.gateway.replies import Replies
+from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
-from consumer.messages import Message
-from consumer.metrics import GATEWAY_NAMES, Metrics
-from consumer.settings import Settings
-from consumer.topology import GATEWAY_KEPT_S, Topology
+from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
+from consumer.wire.messages import Message
+from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
 SETTINGS = Settings(max_body_bytes=1000)
 JSON = {"content_type": "application/json"}

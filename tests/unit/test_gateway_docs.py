@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from consumer.gateway import preferences
-from consumer.gateway.bodies import BODY_S, MAX_HELD_BYTES, SILENCE_S
-from consumer.gateway.door import MAX_INSIDE
+from consumer.config.settings import Settings
+from consumer.gateway import prefer
+from consumer.gateway.admission import MAX_INSIDE
 from consumer.gateway.jobs import RETRY_FIRST_S, RETRY_LAST_S
 from consumer.gateway.problems import KINDS, Reason
 from consumer.gateway.protocol import HEAD_S
-from consumer.gateway.replies import MAX_COUNT
+from consumer.gateway.reply_cache import MAX_COUNT
+from consumer.gateway.request_body import BODY_S, MAX_HELD_BYTES, SILENCE_S
 from consumer.gateway.tokens import MIN_CHARACTERS
-from consumer.metrics import GATEWAY_NAMES
-from consumer.registry import prometheus_name
-from consumer.settings import Settings
-from consumer.topology import GATEWAY_KEPT_S, GATEWAY_MAX_BYTES
+from consumer.telemetry.metrics import GATEWAY_NAMES
+from consumer.telemetry.prometheus import prometheus_name
+from consumer.wire.topology import GATEWAY_KEPT_S, GATEWAY_MAX_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
 TEXT = " ".join(PAGE.split())
@@ -45,7 +45,7 @@ def test_every_setting_has_its_row(name: str) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        f"cut to {preferences.MAX_WAIT_S} s",
+        f"cut to {prefer.MAX_WAIT_S} s",
         f"from {RETRY_FIRST_S} to {RETRY_LAST_S}.",
         f"until it is {GATEWAY_KEPT_S // 3600} hours old",
         f"for {GATEWAY_KEPT_S // 3600} hours and up to {GATEWAY_MAX_BYTES // 10**6} MB",

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from consumer.errors import ConfigurationError
 from consumer.gateway import ids
-from consumer.gateway.bodies import Room, reading
-from consumer.gateway.preferences import MAX_WAIT_S, wait_s
+from consumer.gateway.prefer import MAX_WAIT_S, wait_s
 from consumer.gateway.problems import Reason
-from consumer.gateway.replies import Replies
+from consumer.gateway.reply_cache import Replies
+from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
 
 JSON = {"content-type": "application/json"}

@@ -13,9 +13,9 @@ from fakes import runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.gateway import protocol
-from consumer.gateway.door import Door, Receive, Scope, Send
+from consumer.gateway.admission import Door, Receive, Scope, Send
 from consumer.gateway.server import answering, listening
-from consumer.metrics import GATEWAY_NAMES, Metrics
+from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 
 
 async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from panels import ALERTS, ROWS, Alert
 
-from consumer.metrics import NAMES
+from consumer.telemetry.metrics import NAMES
 
 DEPLOY = ROOT / "deploy"
 STORES = pytest.mark.parametrize("store", [GRAPHITE, PROMETHEUS], ids=lambda store: store.kind)

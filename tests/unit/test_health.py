@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from consumer.due import GRACE_S, Due
-from consumer.health import LIVE, METRICS, NOT_LIVE, NOT_READY, READY, Facts, Health, judged
-from consumer.metrics import Metrics
+from consumer.service.stuck_slots import GRACE_S, Due
+from consumer.telemetry.health import LIVE, METRICS, NOT_LIVE, NOT_READY, READY, Facts, Health, judged
+from consumer.telemetry.metrics import Metrics
 
 SERVING: dict[str, Any] = {"is_loaded": True, "is_consuming": True}
 

@@ -11,13 +11,13 @@ from http import HTTPStatus
 import pytest
 from fakes import runs_async
 
-from consumer import httppages
 from consumer.errors import ConfigurationError
-from consumer.httppages import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Answer, answer, serving
+from consumer.telemetry import http_server
+from consumer.telemetry.http_server import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Page, answer, serving
 
 PAGES = {
-    "/yes": lambda: Answer(HTTPStatus.OK, "ok\n"),
-    "/no": lambda: Answer(HTTPStatus.SERVICE_UNAVAILABLE, "größer\n"),
+    "/yes": lambda: Page(HTTPStatus.OK, "ok\n"),
+    "/no": lambda: Page(HTTPStatus.SERVICE_UNAVAILABLE, "größer\n"),
 }
 
 
@@ -121,7 +121,7 @@ async def test_a_second_request_on_a_connection_is_not_answered() -> None:
 
 @runs_async
 async def test_who_says_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httppages, "MAX_EXCHANGE_S", 0.01)
+    monkeypatch.setattr(http_server, "MAX_EXCHANGE_S", 0.01)
     async with served() as peer:
         assert await peer.ask(b"GET /yes") == b""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.interpreter import Runs, kind, read
+from consumer.runners.programs.interpreter import Runs, kind, read
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ import pytest
 from fakes import unprivileged_folder
 
 from consumer.errors import ConfigurationError
-from consumer.jobfiles import FOLDER_PREFIX, JobFiles
+from consumer.runners.files.job_files import FOLDER_PREFIX, JobFiles
 
 #: A consumer that holds a job's file until it is killed, as a program of its own; says where.
 OWNER = """
 import sys
 from pathlib import Path, PosixPath
 from typing import Self
-from consumer.jobfiles import JobFiles
+from consumer.runners.files.job_files import JobFiles
 
 files = JobFiles.open(Path(sys.argv[1]))
 with files.folder_of_slot().job(b"{}") as path:

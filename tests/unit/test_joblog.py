@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from consumer.joblog import BURST_LINES, LINES_PER_S, JobLog, job_log
+from consumer.telemetry.job_log import BURST_LINES, LINES_PER_S, JobLog, job_log
 
 
 class Clock:

@@ -10,11 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.dead_letters.format import portrait, unpacked
+from consumer.dead_letters.model import (
+    Chosen,
+    Entry,
+    Letter,
+    Reasons,
+    Selection,
+    Why,
+    read_age,
+    read_letter,
+    show_age,
+)
 from consumer.job import Crashed, ErrorCode
-from consumer.letterfacts import portrait, unpacked
-from consumer.letters import Chosen, Entry, Letter, Reasons, Selection, Why, read_age, read_letter, show_age
-from consumer.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
-from consumer.topology import Topology
+from consumer.wire.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
+from consumer.wire.topology import Topology
 
 DIED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEATH = {"reason": "rejected", "time": DIED, "queue": "classifier.jobs", "count": 1}

@@ -8,7 +8,7 @@ import pytest
 from fakes import never, runs_async
 
 from consumer.errors import ConnectionLostError
-from consumer.lifetime import Lifetime, Waiting
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 
 
 async def wait(lifetime: Lifetime) -> None:

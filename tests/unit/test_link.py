@@ -12,7 +12,7 @@ import pytest
 from fakes import runs_async
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConsumerError
-from consumer.link import Link
+from consumer.rabbitmq.supervisor import Link
 
 DOWN = BrokerUnreachableError("nobody answers")
 REFUSED = BrokerRefusedError("wrong password")

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_escaped import DANGEROUS
 
-from consumer import jobcontext
+from consumer.config.job_limits import Limits
 from consumer.job import Request
-from consumer.joblog import JobLog
-from consumer.limits import Limits
-from consumer.logformat import MAX_CHARACTERS, formatter
-from consumer.run import Run
+from consumer.runners.run import Run
+from consumer.telemetry import log_context
+from consumer.telemetry.job_log import JobLog
+from consumer.telemetry.log_format import MAX_CHARACTERS, formatter
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 REQUEST = Request(id="m1", correlation_id="c", attempt=2, traceparent=TRACEPARENT)
@@ -94,7 +94,7 @@ def test_a_traceback_is_a_field_of_its_own() -> None:
 
 def test_a_record_says_which_job_it_is_about() -> None:
     def run() -> None:
-        context = jobcontext.begin(REQUEST)
+        context = log_context.begin(REQUEST)
         known = {"job": "m1", "attempt": 2, "traceparent": TRACEPARENT}
         assert logged("hello").items() >= known.items()
         context.slot, context.model = 0, "pumps"
@@ -110,7 +110,7 @@ async def test_what_a_classifier_says_is_its_jobs_whoever_hears_it(caplog: pytes
     caplog.set_level(logging.DEBUG)
 
     async def handled() -> Run:
-        jobcontext.begin(REQUEST)
+        log_context.begin(REQUEST)
         return Run(LIMITS, JobLog("job m1"))
 
     run = await asyncio.create_task(handled())

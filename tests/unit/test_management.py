@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from consumer.configuration import load
-from consumer.console import Console
+from consumer.config.loader import load
 from consumer.errors import BrokerUnreachableError
-from consumer.management import api
+from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import api
 
 
 class Answers(BaseHTTPRequestHandler):

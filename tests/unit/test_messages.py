@@ -20,13 +20,24 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pydantic_core import from_json
 
-from consumer import encoded, tolerant
-from consumer.contract import parse
+from consumer.config.job_limits import STDERR_TAIL_BYTES
+from consumer.config.settings import MAX_LINE_BYTES
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
-from consumer.limits import STDERR_TAIL_BYTES
-from consumer.messages import ErrorRecord, Message, Reply, error_record, read_job, read_request, reply, retry_copy
-from consumer.settings import MAX_LINE_BYTES
-from consumer.topology import Topology
+from consumer.rabbitmq import pamqp_patch
+from consumer.runners.output_parser import parse
+from consumer.wire import encoding
+from consumer.wire.messages import (
+    ErrorRecord,
+    JobRules,
+    Message,
+    Reply,
+    error_record,
+    read_job,
+    read_request,
+    reply,
+    retry_copy,
+)
+from consumer.wire.topology import Topology
 
 #: Without the time, which would be another in each process and in the names of its tests.
 gzipped = partial(gzip.compress, mtime=0)
@@ -70,7 +81,7 @@ def request_of(**fields: Any) -> Request:  # noqa: ANN401 - a message's own
 def job_of(body: bytes = b"{}", **headers: object) -> Job | Invalid:
     message = Message(body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
     request = read_request(message, TOPOLOGY)
-    return read_job(message, request, max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0)
+    return read_job(message, request, JobRules(max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +282,7 @@ def test_a_body_is_judged_as_a_strict_parser_does(value: object, piece: bytes, p
         good = False
     message = Message(body=body)
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=len(body), timeout_s=1.0, longest_timeout_s=1.0)
+    job = read_job(message, request, JobRules(max_body_bytes=len(body), timeout_s=1.0, longest_timeout_s=1.0))
     assert isinstance(job, Job) == good
 
 
@@ -295,14 +306,14 @@ def test_a_body_over_the_limit_is_invalid(size: int, *, fits: bool) -> None:
 def test_a_refused_request_is_invalid_whatever_its_body() -> None:
     message = Message(body=b"{}", reply_to="amq.x")
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=9, timeout_s=1.0, longest_timeout_s=1.0)
+    job = read_job(message, request, JobRules(max_body_bytes=9, timeout_s=1.0, longest_timeout_s=1.0))
     assert job == Invalid(message=str(request.refusal))
 
 
 @given(MESSAGES)
 def test_reading_never_raises_and_what_comes_of_it_can_be_answered(message: Message) -> None:
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=40, timeout_s=1.0, longest_timeout_s=9.0)
+    job = read_job(message, request, JobRules(max_body_bytes=40, timeout_s=1.0, longest_timeout_s=9.0))
     assert request.id.isprintable()
     assert request.attempt >= 1
     outcome = job if isinstance(job, Invalid) else Succeeded(output=b"1")
@@ -350,7 +361,7 @@ WIRE_VALUES = st.recursive(
 def test_any_properties_on_the_wire_are_answered_and_sent_again(
     sent: Basic.Properties, body: bytes, damage: bytes, place: int
 ) -> None:
-    tolerant.install()
+    pamqp_patch.install()
     wire = sent.marshal()
     fuzz_messages.one(wire + body + bytes([len(body)]))
     fuzz_messages.one(wire[:place] + damage + wire[place + len(damage) :] + body + bytes([len(body)]))
@@ -505,7 +516,7 @@ def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:
 def decoded_job(body: bytes, **properties: str) -> bytes | str:
     message = Message(body=body, **properties)  # type: ignore[arg-type]
     request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0)
+    job = read_job(message, request, JobRules(max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0))
     return job.body if isinstance(job, Job) else job.message
 
 
@@ -567,4 +578,4 @@ def test_a_body_in_another_encoding_is_refused_by_its_name(
 
 
 def test_a_body_of_many_empty_gzip_members_is_refused_soon() -> None:
-    assert "more than 100 members" in str(encoded.decoded(gzipped(b"") * 200_000, 1 << 23, "gzip", None))
+    assert "more than 100 members" in str(encoding.decoded(gzipped(b"") * 200_000, 1 << 23, "gzip", None))

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from fakes import runs_async
 
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.disposition import Settlement
 from consumer.job import (
     Abandoned,
@@ -29,7 +29,7 @@ from consumer.job import (
     TimedOut,
     Unroutable,
 )
-from consumer.metrics import MAX_DATAGRAM_BYTES, NAMES, Metrics, _Use
+from consumer.telemetry.metrics import MAX_DATAGRAM_BYTES, NAMES, Metrics, _Use
 
 SUCCEEDED = Succeeded(output=b"1", run_s=0.25)
 HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())

@@ -7,8 +7,8 @@ import argparse
 import pytest
 
 from classifier import cli as classifier_cli
-from consumer import cli
-from consumer.configuration import load
+from consumer.cli import main
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 
 WHOLE = "a whole number from 1 to "
@@ -37,7 +37,7 @@ WRONG = [
 
 
 def parsed(argv: list[str]) -> argparse.Namespace:
-    parser = classifier_cli.parser() if argv[0] in ("generate", "train") else cli.parser()
+    parser = classifier_cli.parser() if argv[0] in ("generate", "train") else main.parser()
     return parser.parse_args(argv)
 
 
@@ -112,10 +112,10 @@ def _types(parser: argparse.ArgumentParser) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("of", [cli, classifier_cli])
+@pytest.mark.parametrize("of", [main, classifier_cli])
 def test_no_option_has_a_type_that_argparse_would_name_in_a_refusal(of: object) -> None:
     """`invalid float value`, it would say, or the name of one of our functions."""
-    assert isinstance(of, type(cli))
+    assert isinstance(of, type(main))
     assert not {int, float} & set(_types(of.parser()))
 
 

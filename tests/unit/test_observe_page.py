@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from observed import stores
 
-from consumer.settings import Settings
+from consumer.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/observe.md").read_text()

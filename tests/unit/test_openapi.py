@@ -10,13 +10,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from consumer import cli, messages
+from consumer.cli import main
 from consumer.gateway import openapi
 from consumer.gateway.jobs import Pending
 from consumer.gateway.problems import KINDS, Reason, answer
-from consumer.health import LIVE, METRICS, READY
 from consumer.job import ErrorCode, Failed, Request, Succeeded, Usage
-from consumer.registry import STATUSES
+from consumer.telemetry.health import LIVE, METRICS, READY
+from consumer.telemetry.prometheus import STATUSES
+from consumer.wire import messages
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = openapi.document("1.2.3", 600)
@@ -41,7 +42,7 @@ def test_the_committed_contract_is_what_the_command_makes(
 ) -> None:
     for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
         monkeypatch.delenv(name)
-    arguments = cli.parser().parse_args(["gateway", "--openapi"])
+    arguments = main.parser().parse_args(["gateway", "--openapi"])
     assert arguments.command(arguments) == 0
     renew = "outdated; renew: consumer gateway --openapi > deploy/openapi.json"
     assert capsys.readouterr().out == (ROOT / "deploy" / "openapi.json").read_text(), renew

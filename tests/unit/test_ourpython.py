@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from consumer import ourpython
-from consumer.ourpython import START, hidden_files, started_as_ours, unbuffered, user_path
+from consumer.runners.programs import own_python
+from consumer.runners.programs.own_python import START, hidden_files, started_as_ours, unbuffered, user_path
 
 
 def test_a_module_of_ours_is_started_by_the_file_that_orders_the_path() -> None:
-    assert ourpython.command("classifier", "jobs", path="/a:/b") == (
+    assert own_python.command("classifier", "jobs", path="/a:/b") == (
         sys.executable,
         "-P",
         str(START),

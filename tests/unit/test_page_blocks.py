@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -13,120 +12,127 @@ import reference
 from pages import PAGES, assert_shows, block, blocks, code_of, text_of
 
 import classifier.cli
-import consumer.cli
-from consumer import asyncapi
-from consumer.settings import Settings
+import consumer.cli.main
+from consumer.config.settings import Settings
+from consumer.wire import asyncapi
 
 TESTS = Path(__file__).parents[1]
-#: By page and the words that lead to a block: the file whose test takes it from the page by these words. "": all
-#: blocks of the page, by a test that names the page alone.
+#: By page and id of a block: the file whose test takes it from the page by these.
 RUN = {
     "README.md": {
-        "trains a model on generated": "acceptance/test_commands.py",
-        "**A model from a CSV file**": "acceptance/test_page_commands.py",
-        "**Or a function of your own.**": "acceptance/test_page_commands.py",
-        "**Publish, and see the reply.**": "acceptance/test_page_commands.py",
-        "From Node.js, with amqplib": "acceptance/test_producers.py",
+        "demo-prints": "acceptance/test_commands.py",
+        "model-from-csv": "acceptance/test_page_commands.py",
+        "function": "acceptance/test_page_commands.py",
+        "serve-function": "acceptance/test_page_commands.py",
+        "python-client": "acceptance/test_page_commands.py",
+        "node-producer": "acceptance/test_producers.py",
     },
-    "docs/batches.md": {"A function of your own declares": "process/test_batches.py"},
+    "docs/batches.md": {"function": "process/test_batches.py"},
     "docs/classifiers.md": {
-        "Write a module with a function": "acceptance/test_page_commands.py",
-        "Serve it, from the folder": "acceptance/test_page_commands.py",
-        "A Python function can be run as a program": "acceptance/test_page_commands.py",
-        "In any language": "acceptance/test_page_commands.py",
-        "A pickle is code": "acceptance/test_page_commands.py",
+        "function": "acceptance/test_page_commands.py",
+        "serve-function": "acceptance/test_page_commands.py",
+        "function-as-program": "acceptance/test_page_commands.py",
+        "shell-script": "acceptance/test_page_commands.py",
+        "serve-script": "acceptance/test_page_commands.py",
+        "trust": "acceptance/test_page_commands.py",
     },
     "docs/gateway.md": {
-        "## Send a job, get the reply": "acceptance/test_gateway_shown.py",
-        "In Python, with nothing but its own library": "acceptance/test_gateway_shown.py",
-        "Every answer from 400 on is": "acceptance/test_gateway_shown.py",
+        "send-job": "acceptance/test_gateway_shown.py",
+        "python-caller": "acceptance/test_gateway_shown.py",
+        "problem": "acceptance/test_gateway_shown.py",
     },
     "docs/plan.md": {
-        "**1. Measure how long your jobs run.**": "acceptance/test_plan_page.py",
-        "**2. Ask for the fewest slots**": "acceptance/test_plan_page.py",
-        "**3. Judge a number of slots**": "acceptance/test_plan_page.py",
-        "**4. Take the run times from a consumer": "acceptance/test_plan_page.py",
-        "**5. Guess**": "acceptance/test_plan_page.py",
+        "measure": "acceptance/test_plan_page.py",
+        "fewest-slots": "acceptance/test_plan_page.py",
+        "fewest-slots-prints": "acceptance/test_plan_page.py",
+        "judge-slots": "acceptance/test_plan_page.py",
+        "guess": "acceptance/test_plan_page.py",
     },
     "docs/producers.md": {
-        "**Python**, with pika": "acceptance/test_producers.py",
-        "**Python**, with aio-pika": "acceptance/test_producers.py",
-        "**JavaScript**": "acceptance/test_producers.py",
-        "**Shell**": "acceptance/test_producers.py",
-        "## The Python client": "integration/test_client.py",
-        "or, without asyncio": "integration/test_client.py",
-        "## The reply": "unit/test_page_blocks.py",
+        "pika": "acceptance/test_producers.py",
+        "aio-pika": "acceptance/test_producers.py",
+        "javascript": "acceptance/test_producers.py",
+        "shell": "acceptance/test_producers.py",
+        "client": "integration/test_client.py",
+        "blocking-client": "integration/test_client.py",
+        "replies": "unit/test_page_blocks.py",
     },
-    "docs/rabbitmq.md": {"## TLS": "unit/test_page_blocks.py"},
+    "docs/rabbitmq.md": {"tls": "unit/test_page_blocks.py"},
     "docs/train.md": {
-        "**Train, look at it, ask it:**": "acceptance/test_page_commands.py",
-        "**The same model as ONNX**": "acceptance/test_page_commands.py",
+        "train": "acceptance/test_page_commands.py",
+        "onnx": "acceptance/test_page_commands.py",
     },
-    "docs/walk.md": {"": "acceptance/test_walk.py"},
 }
+#: Pages whose blocks are all run, in their order, by a test that names the page alone.
+RUN_AS_A_WHOLE = {"docs/walk.md": "acceptance/test_walk.py"}
 NOT_RUN = {
-    "docs/batches.md": {
-        "The models of `classifier train`": "serves; test_batches.py of integration sets the same"
-    },
     "README.md": {
-        "There is no client library": "a drawing",
-        "On Debian 12": "installs packages; `consumer demo`, all it does after that, is run by test_commands.py",
-        "The second one": "`make test` is what runs this",
-        "**Where the commands are.**": "test_walk.py does the same",
-        "**A job that failed**": "has placeholders; test_walk.py does the same",
+        "message-path": "a drawing",
+        "demo": "installs packages; `consumer demo`, all it does after that, is run by test_commands.py",
+        "test": "`make test` is what runs this",
+        "environment": "test_walk.py does the same",
+        "failed-job": "has placeholders; test_walk.py does the same",
+    },
+    "docs/batches.md": {
+        "serve-models": "serves; test_batch_service.py sets the same",
+        "serve-function": "serves; test_batch_service.py sets the same",
     },
     "docs/classifiers.md": {
-        "## Try it": "has a placeholder; test_commands.py tries jobs",
+        "try": "has a placeholder; test_commands.py tries jobs",
     },
     "docs/deploy.md": {  # all held to the files that they name by test_deploy_docs.py
-        "## On a laptop": "`make demo` is `consumer demo`, which test_commands.py runs; `make run` serves",
-        "RabbitMQ first": "root on a server; test_systemd_unit.py starts the unit",
-        "Write the password": "settings; test_deploy_docs.py loads them",
-        "Put the models into": "root on a server; test_systemd_unit.py starts the unit",
-        "## On one machine, with Compose": "needs Docker; test_deploy_files.py validates the file",
-        "starts RabbitMQ, a consumer": "needs Docker; test_deploy_files.py validates the file",
-        "**A classifier of your own**": "needs Docker; test_image.py runs the steps of the image below it",
-        "Build the image": "needs a cluster; test_deploy_files.py validates the manifests",
-        "* The pods keep": "needs a cluster; test_deploy_docs.py compares the secret with the manifest",
+        "laptop": "`make demo` is `consumer demo`, which test_commands.py runs; `make run` serves",
+        "install": "root on a server; test_systemd_unit.py starts the unit",
+        "settings": "settings; test_deploy_docs.py loads them",
+        "start-unit": "root on a server; test_systemd_unit.py starts the unit",
+        "compose": "needs Docker; test_deploy_files.py validates the file",
+        "compose-submit": "needs Docker; test_deploy_files.py validates the file",
+        "own-image": "needs Docker; test_image.py runs the steps of the image below it",
+        "apply-manifests": "needs a cluster; test_deploy_files.py validates the manifests",
+        "scaler-secret": "needs a cluster; test_deploy_docs.py compares the secret with the manifest",
     },
     "docs/gateway.md": {
-        "For callers that have no AMQP": "installs an extra, and serves; test_gateway_shown.py runs it",
+        "serve": "installs an extra, and serves; test_gateway_shown.py runs it",
     },
     "docs/observe.md": {  # all held to what test_observed.py does with the real stores by test_observe_page.py
-        "1. **Graphite**": "root on a server; test_observed.py runs Graphite with these files",
-        "2. **statsd**": "serves; test_observed.py runs it with this configuration",
-        "3. **The consumer**": "serves; test_observed.py runs one with this setting",
-        "4. **Grafana**": "root on a server with Grafana; test_grafana.py judges the files",
-        "1. **The consumer** serves": "serves; test_observed.py runs one with this setting",
-        "Panels and alerts are one table": "test_grafana.py compares what it makes with the files",
+        "graphite": "root on a server; test_observed.py runs Graphite with these files",
+        "statsd": "serves; test_observed.py runs it with this configuration",
+        "consumer-to-statsd": "serves; test_observed.py runs one with this setting",
+        "grafana": "root on a server with Grafana; test_grafana.py judges the files",
+        "consumer-to-prometheus": "serves; test_observed.py runs one with this setting",
+        "generate-dashboards": "test_grafana.py compares what it makes with the files",
     },
     "docs/operate.md": {
-        "It finds in some seconds": "the output of one machine; test_check.py asks for a healthy one",
-        "`consumer status` shows": "the output of one moment; test_status.py asks for the same",
-        "What failed for good": "the output of a day's work; test_deadletters.py does each of these",
-        "`consumer health live`": "a fragment for Kubernetes; test_probes.py asks both",
+        "check": "the output of one machine; test_check.py asks for a healthy one",
+        "status": "the output of one moment; test_status.py asks for the same",
+        "kubernetes-probes": "a fragment for Kubernetes; test_probes.py asks both",
+        "dead-letters": "the output of a day's work; test_deadletters.py does each of these",
     },
     "docs/producers.md": {
-        "## Many jobs from the shell": "has a placeholder; test_client.py resumes a submit that was killed",
-        "A classifier says how far it is": "a line of a classifier; one in test_client.py says it in both runners",
-        "Where the job has the header `progress": "a message; its schema is held to the code by test_asyncapi.py",
+        "submit": "has a placeholder; test_client.py resumes a submit that was killed",
+        "progress": "a line of a classifier; one in test_client.py says it in both runners",
+        "progress-message": "a message; its schema is held to the code by test_asyncapi.py",
     },
     "docs/rabbitmq.md": {
-        "`deploy/rabbitmq/definitions.json`": "needs a RabbitMQ of the system's; test_permissions.py imports it",
-        "**A client certificate": "RabbitMQ's settings; test_tls.py starts a node with the same",
+        "import-definitions": "needs a RabbitMQ of the system's; test_permissions.py imports it",
+        "client-certificate": "RabbitMQ's settings; test_tls.py starts a node with the same",
     },
     "docs/tracing.md": {
-        "## Switch it on": "installs an extra, serves until it is stopped; test_traces.py sets the same",
+        "install": "installs an extra, which the extra `test` includes",
+        "switch-on": "serves until it is stopped; test_traces.py sets the same",
     },
-    "docs/tune.md": {"## Measure one job": "the output of one machine; test_commands.py tries jobs"},
-    "docs/upgrade.md": {"Put the new model file": "has a placeholder; test_warm_service.py reloads"},
+    "docs/tune.md": {
+        "try": "has a placeholder; test_commands.py tries jobs",
+        "try-prints": "the output of one machine; test_commands.py tries jobs",
+    },
+    "docs/upgrade.md": {"reload": "has a placeholder; test_warm_service.py reloads"},
 }
 
 
 #: Each command with its flags.
 TAKEN = {
     command.prog: {flag for action in command._actions for flag in action.option_strings}  # noqa: SLF001 - no public way
-    for top in (consumer.cli.parser(), classifier.cli.parser())
+    for top in (consumer.cli.main.parser(), classifier.cli.parser())
     for command in reference.commands(top)
 }
 _COMMAND = re.compile(
@@ -134,31 +140,33 @@ _COMMAND = re.compile(
 )
 
 
-def on(page: str) -> Iterator[str]:
-    yield from (*RUN.get(page, {}), *NOT_RUN.get(page, {}))
+def listed(page: str) -> list[str]:
+    return [*RUN.get(page, {}), *NOT_RUN.get(page, {})]
 
 
-def listed(table: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
-    return [(page, lead) for page, leads in table.items() for lead in leads]
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_AS_A_WHOLE])
+def test_every_block_has_an_id_and_is_run_or_has_its_reason(page: str) -> None:
+    nameless = [taken.text for taken in blocks(page) if not taken.id]
+    assert nameless == []  # a comment before a block gives its id: <!-- block: ID -->
+    assert sorted(taken.id for taken in blocks(page)) == sorted(listed(page))
+
+
+@pytest.mark.parametrize(("page", "block_id"), [(page, block_id) for page, ids in RUN.items() for block_id in ids])
+def test_the_test_of_a_block_takes_it_by_its_page_and_id(page: str, block_id: str) -> None:
+    test = (TESTS / RUN[page][block_id]).read_text()
+    assert f'"{page}"' in test
+    assert f'"{block_id}"' in test
+
+
+@pytest.mark.parametrize("page", RUN_AS_A_WHOLE)
+def test_the_test_of_a_page_takes_it_as_a_whole(page: str) -> None:
+    assert f'"{page}"' in (TESTS / RUN_AS_A_WHOLE[page]).read_text()
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_is_run_or_has_its_reason(page: str) -> None:
-    for taken in blocks(page):
-        known = [lead for lead in on(page) if taken.lead.startswith(lead)]
-        assert len(known) == 1, f"list the block after {taken.lead!r} in RUN or NOT_RUN"
-
-
-@pytest.mark.parametrize(("page", "lead"), [*listed(RUN), *listed(NOT_RUN)])
-def test_what_is_listed_is_there(page: str, lead: str) -> None:
-    assert any(taken.lead.startswith(lead) for taken in blocks(page))
-
-
-@pytest.mark.parametrize(("page", "lead"), listed(RUN))
-def test_the_test_of_a_block_takes_it_by_its_page_and_lead(page: str, lead: str) -> None:
-    test = (TESTS / RUN[page][lead]).read_text()
-    assert f'"{page}"' in test
-    assert not lead or f'"{lead}"' in test
+def test_every_id_stands_before_a_block(page: str) -> None:
+    named = re.findall(r"<!-- block: (.*?) -->", text_of(page))
+    assert named == [taken.id for taken in blocks(page) if taken.id]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -181,7 +189,7 @@ def is_taken(command: str, rest: str) -> bool:
 
 
 def test_the_replies_shown_keep_their_schema() -> None:
-    text, decode, end = block("docs/producers.md", "## The reply").text.strip(), json.JSONDecoder().raw_decode, 0
+    text, decode, end = block("docs/producers.md", "replies").text.strip(), json.JSONDecoder().raw_decode, 0
     shown = []
     while end < len(text):
         reply, end = decode(text, end)
@@ -192,7 +200,7 @@ def test_the_replies_shown_keep_their_schema() -> None:
 
 
 def test_the_variables_shown_for_tls_are_settings() -> None:
-    names = [line.partition("=")[0] for line in block("docs/rabbitmq.md", "## TLS").text.splitlines()]
+    names = [line.partition("=")[0] for line in block("docs/rabbitmq.md", "tls").text.splitlines()]
     assert names
     assert {name.removeprefix("CONSUMER_").lower() for name in names} <= Settings.model_fields.keys()
 

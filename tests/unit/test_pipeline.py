@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 
-from consumer import jobcontext
-from consumer.configuration import load
-from consumer.due import GRACE_S, Due
+from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import (
     Crashed,
@@ -27,13 +25,16 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.messages import Message, MessageTooLargeError
-from consumer.metrics import Metrics
-from consumer.pipeline import Pipeline
-from consumer.pool import Pool
-from consumer.remembered import Remembered
-from consumer.runner import Slot
-from consumer.topology import Topology
+from consumer.runners.pool import Pool
+from consumer.runners.runner import Slot
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
+from consumer.service.settle import Settler
+from consumer.service.stuck_slots import GRACE_S, Due
+from consumer.telemetry import log_context
+from consumer.telemetry.metrics import Metrics
+from consumer.wire.messages import Message, MessageTooLargeError
+from consumer.wire.topology import Topology
 
 SUCCEEDED = Succeeded(output=b'{"label": "idle"}', run_s=0.5)
 FAILED = Failed(message="no such model", stderr_tail="tail")
@@ -71,7 +72,7 @@ class Bench:
             topology=Topology("ours", 3),
             pool=self.pool,
             metrics=Metrics(),
-            consumer="host:1",
+            settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),
         )
 
@@ -522,7 +523,7 @@ async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog:
         {"job": "m", "attempt": 1},
         {"job": "m1", "attempt": 2, "model": "pumps", "slot": 0},
     ]
-    assert jobcontext.fields() == {}
+    assert log_context.fields() == {}
 
 
 @runs_async

@@ -5,25 +5,25 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from consumer import cli, planreport, servicetimes
+from consumer.capacity import report, service_times
+from consumer.capacity.plan import Load, Plan, PlanRow, Target
+from consumer.capacity.planner import FEWEST_JOBS, PRECISION, Planner
+from consumer.capacity.report import WIDE
+from consumer.capacity.service_times import MemoryUse
+from consumer.cli import main
 from consumer.errors import ConfigurationError
-from consumer.plan import Load, Plan, Row, Target
-from consumer.planner import FEWEST_JOBS, PRECISION, Planner
-from consumer.planreport import WIDE
-from consumer.servicetimes import Memory
 
 FEW = 30_000
 
 
 def load(figures: str = "mean=0.1,cv=0", rate: float = 34.0, *, burst: int = 1) -> Load:
     """Of the figures given; with an overhead of its own, for the numbers below are made with it."""
-    return Load(rate, servicetimes.given(figures), burst, overhead_s=0.002)
+    return Load(rate, service_times.given(figures), burst, overhead_s=0.002)
 
 
 def planner(of: Load, target: str) -> Planner:
@@ -139,7 +139,7 @@ def test_a_heavy_tail_says_how_little_is_known() -> None:
     assert row.decides.half > WIDE * row.decides.value
     out = io.StringIO()
     plan = Plan(Target.read("p99-wait=1"), [row], row.slots)
-    planreport.show(load(), planreport.Sizing(plan, row.slots, 2, 1, None, None, None, is_met=row.meets), out)
+    report.show(load(), report.Sizing(plan, row.slots, 2, 1, None, None, is_met=row.meets), out)
     assert "the interval is wide" in out.getvalue()
 
 
@@ -158,42 +158,36 @@ def test_an_interval_across_the_target_does_not_meet_it() -> None:
     assert "perhaps" in shown_of(row, on_the_edge)
 
 
-def shown_of(row: Row, target: Target) -> str:
+def shown_of(row: PlanRow, target: Target) -> str:
     out = io.StringIO()
     plan = Plan(target, [row], None)
-    planreport.show(load(), planreport.Sizing(plan, None, 1, None, None, None, None, is_met=False), out)
+    report.show(load(), report.Sizing(plan, None, 1, None, None, None, is_met=False), out)
     return out.getvalue()
 
 
-def sized(
-    target: str, pool_size: int, memory: Memory | None = None, given: int | None = None
-) -> planreport.Sizing:
-    return planreport.size(planner(load(), target), given, pool_size, memory)
+def sized(target: str, pool_size: int, memory: MemoryUse | None = None, given: int | None = None) -> report.Sizing:
+    return report.size(planner(load(), target), given, pool_size, memory)
 
 
 def test_consumers_and_memory_follow_from_the_slots() -> None:
-    sizing = sized("p95-wait=0.05", 4, Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
+    sizing = sized("p95-wait=0.05", 4, MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000))
     assert (sizing.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
-    assert planreport.pools(6, 4) == [4, 2]
-    assert sizing.ahead_s is not None
-    assert sizing.ahead_s > 0.05
 
 
-def shown(target: str, pool_size: int = 4, memory: Memory | None = None, given: int | None = None) -> str:
+def shown(target: str, pool_size: int = 4, memory: MemoryUse | None = None, given: int | None = None) -> str:
     out = io.StringIO()
-    planreport.show(load(), sized(target, pool_size, memory, given), out)
+    report.show(load(), sized(target, pool_size, memory, given), out)
     return out.getvalue()
 
 
 def test_a_person_is_shown_the_table_and_the_answer() -> None:
-    text = shown("p95-wait=0.05", memory=Memory(base_bytes=100_000_000, slot_bytes=10_000_000))
+    text = shown("p95-wait=0.05", memory=MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000))
     assert "target     p95 wait of 50.0 ms" in text
     assert "3.47 slots are busy on average" in text
     assert "yes, fewest" in text
     assert "slots      6, enough: p95 wait" in text
     assert "consumers  2, with 4 slots each (pool_size): 8 slots" in text
     assert "memory     280 MB: 8 slots of 10.0 MB, 2 consumers of 100 MB" in text
-    assert "prefetch   equals the slots, so no job waits while a slot is free; with 4 per slot p95 wait" in text
 
 
 def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
@@ -215,12 +209,12 @@ def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
     ],
 )
 def test_a_time_is_shown_in_its_unit(seconds: float, expected: str) -> None:
-    assert planreport.show_s(seconds) == expected
+    assert report.show_s(seconds) == expected
 
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["plan", *arguments])
+        main.main(["plan", *arguments])
     return int(ended.value.code or 0)
 
 
@@ -251,19 +245,10 @@ def test_run_times_and_memory_come_from_a_file(tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["memory_bytes"] == 57_000_000
 
 
-def test_run_times_come_from_a_metrics_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = tmp_path / "metrics.txt"
-    family = "classifier_jobs_run_seconds"
-    page.write_text(f'{family}_bucket{{le="0.1"}} 4\n{family}_bucket{{le="+Inf"}} 4\n{family}_sum 0.2\n')
-    assert run("--rate", "0.1", "--metrics", str(page), "--json") == 0
-    assert json.loads(capsys.readouterr().out)["runs"]["mean_s"] == pytest.approx(0.05)
-
-
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
         (["--rate", "1", "--times", "no-such-file"], "no-such-file cannot be read"),
-        (["--rate", "1", "--metrics", "http://127.0.0.1:1/metrics"], "does not answer"),
         (["--rate", "1", "--service", "mean=x"], "write mean=S"),
         (["--rate", "1000000", "--service", "mean=10"], "check --rate"),
     ],
@@ -291,21 +276,3 @@ def test_what_cannot_be_used_is_one_sentence(
 def test_a_flag_that_cannot_be_meant_is_exit_code_2(flag: str, values: list[str]) -> None:
     for value in values:
         assert run("--rate", "1", "--service", "mean=1", f"--{flag}={value}") == 2
-
-
-def test_a_picture_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "plan.png"
-    assert run(*FIXED, "--png", str(picture)) == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "slots" in capsys.readouterr().out
-
-
-def test_without_matplotlib_the_extra_is_named_before_anything_is_computed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delitem(sys.modules, "consumer.plandrawing", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
-    assert run(*FIXED, "--png", str(tmp_path / "plan.png")) == ConfigurationError.exit_code
-    told = capsys.readouterr()
-    assert "pip install 'rabbitmq-classifier[plot]'" in told.err
-    assert not told.out

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from fakes import runs_async
 
-from consumer.pool import Pool
+from consumer.runners.pool import Pool
 
 
 @runs_async

@@ -9,20 +9,21 @@ import pytest
 from fakes import FakeDelivery, FakePublisher, runs_async
 
 from classifier import contract
-from consumer.configuration import load
-from consumer.contract import Kind, parse, read_progress
+from consumer.config.job_limits import Limits
+from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
-from consumer.limits import Limits
-from consumer.messages import Message, progress_report, read_request
-from consumer.metrics import Metrics
-from consumer.pipeline import Pipeline
-from consumer.pool import Pool
-from consumer.progress import Reporter
-from consumer.remembered import Remembered
-from consumer.run import Run
-from consumer.runner import Slot
-from consumer.topology import Topology
+from consumer.runners.output_parser import LineKind, parse, read_progress
+from consumer.runners.pool import Pool
+from consumer.runners.run import Run
+from consumer.runners.runner import Slot
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
+from consumer.service.progress import Reporter
+from consumer.service.settle import Settler
+from consumer.telemetry.metrics import Metrics
+from consumer.wire.messages import Message, progress_report, read_request
+from consumer.wire.topology import Topology
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 
@@ -56,7 +57,7 @@ def test_a_long_text_is_cut() -> None:
 
 def test_a_line_of_progress_is_one_of_the_contracts() -> None:
     line = parse(b"PROGRESS: 0.4 fitting")
-    assert (line.kind, line.content, line.kind.answers) == (Kind.PROGRESS, b"0.4 fitting", False)
+    assert (line.kind, line.content, line.kind.answers) == (LineKind.PROGRESS, b"0.4 fitting", False)
 
 
 @runs_async
@@ -206,7 +207,7 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
         topology=Topology("classifier", 3),
         pool=Pool(slots),
         metrics=Metrics(),
-        consumer="host:1",
+        settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
         remembered=Remembered(capacity=10),
     )
 

@@ -12,12 +12,12 @@ from aiormq import Channel
 from fakes import runs_async
 from pamqp.commands import Basic
 
-from consumer import publisher
 from consumer.errors import ConnectionLostError
-from consumer.lifetime import Lifetime
-from consumer.messages import Message
-from consumer.properties import Limits
-from consumer.publisher import Publisher
+from consumer.rabbitmq import publisher
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.connection_scope import Lifetime
+from consumer.rabbitmq.publisher import Publisher
+from consumer.wire.messages import Message
 
 
 class RefusingChannel(Channel):
@@ -34,7 +34,7 @@ class RefusingChannel(Channel):
             raise DeliveryError(None, Basic.Nack())
 
 
-def life(channel: RefusingChannel, limits: Limits) -> tuple[Publisher, Lifetime]:
+def life(channel: RefusingChannel, limits: BrokerLimits) -> tuple[Publisher, Lifetime]:
     """The publisher of new connections."""
     lifetime = Lifetime()
     connection = cast("AbstractConnection", None)
@@ -44,7 +44,7 @@ def life(channel: RefusingChannel, limits: Limits) -> tuple[Publisher, Lifetime]
 @runs_async
 async def test_a_queue_that_refuses_is_met_by_new_connections_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "STALE_S", -1)
-    channel, limits = RefusingChannel(), Limits()
+    channel, limits = RefusingChannel(), BrokerLimits()
     first, lifetime = life(channel, limits)
     with pytest.raises(ConnectionLostError, match="RabbitMQ refuses what we publish to results"):
         await first.publish(Message(body=b"1"), "results")
@@ -62,7 +62,7 @@ async def test_a_queue_that_has_taken_something_since_is_met_by_new_connections_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(publisher, "STALE_S", -1)
-    channel, limits = RefusingChannel(), Limits(refusing={"results"})
+    channel, limits = RefusingChannel(), BrokerLimits(refusing={"results"})
     accepted, _ = life(channel, limits)
     channel.refuses = False
     assert await accepted.publish(Message(body=b"1"), "results") is None
@@ -89,7 +89,7 @@ class LateChannel(Channel):
 async def published_late() -> tuple[LateChannel, Publisher, asyncio.Task[str | None]]:
     """A publish whose confirm is on its way when the other connection is lost."""
     channel, broker = LateChannel(), Lifetime()
-    opened = Publisher(cast("AbstractConnection", None), cast("AbstractChannel", channel), Limits(), broker)
+    opened = Publisher(cast("AbstractConnection", None), cast("AbstractChannel", channel), BrokerLimits(), broker)
     task = asyncio.create_task(opened.publish(Message(body=b"1"), "results"))
     await channel.asked.wait()
     broker.end("the connection that reads jobs was closed")

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.fetchahead import Consumers
-from consumer.queueing import (
+from consumer.capacity.queueing import (
+    ArrivalTrace,
     Estimate,
     Slots,
-    Trace,
     erlang_b,
     erlang_c,
     estimate,
@@ -69,7 +68,7 @@ def _lognormal(sigma: float) -> Callable[[float], float]:
 
 
 def simulated(service: Callable[[float], float], *, slots: int, rate: float, seed: int = 1) -> list[float]:
-    trace = Trace(service, seed=seed)
+    trace = ArrivalTrace(service, seed=seed)
     trace.extend(JOBS)
     return list(warmed_up(Slots(slots).serve([gap / rate for gap in trace.gaps], trace.runs)))
 
@@ -106,7 +105,7 @@ def test_the_interval_holds_the_exact_value_nineteen_times_of_twenty() -> None:
     exact = wait_estimate_s(1, 0.6, 1.0, share=0.95)
     held = 0
     for seed in range(40):
-        trace = Trace(_exponential(1.0), seed=seed)
+        trace = ArrivalTrace(_exponential(1.0), seed=seed)
         trace.extend(20_000)
         waits = warmed_up(Slots(1).serve([gap / 0.6 for gap in trace.gaps], trace.runs))
         found = estimate(waits, 0.95)
@@ -134,30 +133,8 @@ def test_no_job_waits_while_a_slot_is_free(jobs: list[tuple[float, float]], slot
         ends.append(begin + hold)
 
 
-@given(JOB_LISTS, st.lists(st.integers(1, 3), min_size=1, max_size=4))
-def test_a_prefetch_of_as_many_as_slots_makes_one_queue_of_all_consumers(
-    jobs: list[tuple[float, float]], pools: list[int]
-) -> None:
-    gaps, holds = [gap for gap, _ in jobs], [hold for _, hold in jobs]
-    assert Consumers(pools, prefetch_per_slot=1).serve(gaps, holds) == Slots(sum(pools)).serve(gaps, holds)
-
-
-@given(JOB_LISTS, st.integers(1, 4))
-def test_fetching_ahead_changes_nothing_where_there_is_but_one_consumer(
-    jobs: list[tuple[float, float]], slots: int
-) -> None:
-    gaps, holds = [gap for gap, _ in jobs], [hold for _, hold in jobs]
-    assert Consumers([slots]).serve(gaps, holds) == Slots(slots).serve(gaps, holds)
-
-
-def test_who_fetches_ahead_lets_a_short_job_wait_behind_a_long_one() -> None:
-    gaps, holds = [0.0, 0.0, 0.0], [10.0, 1.0, 1.0]
-    assert Slots(2).serve(gaps, holds) == [0.0, 0.0, 1.0]
-    assert Consumers([1, 1]).serve(gaps, holds) == [0.0, 0.0, 10.0]
-
-
 def test_jobs_that_come_at_once_wait_for_each_other() -> None:
-    trace = Trace(lambda _: 1.0, burst=3)
+    trace = ArrivalTrace(lambda _: 1.0, burst=3)
     trace.extend(3000)
     waits = Slots(1).serve([gap * 1e6 for gap in trace.gaps], trace.runs)
     assert waits == pytest.approx([0.0, 1.0, 2.0] * 1000)
@@ -165,12 +142,12 @@ def test_jobs_that_come_at_once_wait_for_each_other() -> None:
 
 
 def test_a_trace_is_the_same_however_it_grows() -> None:
-    at_once, bit_by_bit = Trace(_exponential(1.0), seed=7), Trace(_exponential(1.0), seed=7)
+    at_once, bit_by_bit = ArrivalTrace(_exponential(1.0), seed=7), ArrivalTrace(_exponential(1.0), seed=7)
     at_once.extend(300)
     for jobs in (1, 100, 300):
         bit_by_bit.extend(jobs)
     assert (at_once.gaps, at_once.runs) == (bit_by_bit.gaps, bit_by_bit.runs)
-    other = Trace(_exponential(1.0), seed=8)
+    other = ArrivalTrace(_exponential(1.0), seed=8)
     other.extend(300)
     assert other.gaps != at_once.gaps
 

@@ -6,10 +6,13 @@ import pytest
 import reference
 from pages import text_of
 
-from consumer import cli, cli_deadletters, errors, probe
+from consumer import errors
+from consumer.cli import dead_letters as dead_letters_command
+from consumer.cli import main
+from consumer.config.settings import Settings
 from consumer.job import ErrorCode
-from consumer.metrics import NAMES
-from consumer.settings import Settings
+from consumer.telemetry import health_client
+from consumer.telemetry.metrics import NAMES
 
 PAGE = text_of("docs/reference.md")
 
@@ -26,7 +29,7 @@ def test_every_name_has_its_row(name: str) -> None:
 def test_every_exit_code_has_its_meaning() -> None:
     own = {
         value
-        for module in (cli, cli_deadletters, probe)
+        for module in (main, dead_letters_command, health_client)
         for name, value in vars(module).items()
         if name.startswith("EXIT_")
     }

@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.disposition import Settlement
 from consumer.job import Crashed, ErrorCode, Request, Succeeded
-from consumer.metrics import BOUNDS, NAMES, Metrics
-from consumer.registry import TYPES, Histogram, prometheus_name
+from consumer.telemetry.metrics import BOUNDS, NAMES, Metrics
+from consumer.telemetry.prometheus import TYPES, Histogram, prometheus_name
 
 REQUEST = Request(id="1", correlation_id="1")
 

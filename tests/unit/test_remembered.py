@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded
-from consumer.remembered import Identity, Remembered
+from consumer.service.outcome_cache import Identity, Remembered
 
 OUTCOME = Succeeded(output=b"1")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from fakes import unprivileged_folder
 
-from consumer import watch
-from consumer.procfs import sizes
-from consumer.removal import removal, remove_tree
+from consumer.runners import resource_monitor
+from consumer.runners.files.removal import removal, remove_tree
+from consumer.runners.procfs import sizes
 
 #: More than Python recurses, a process may have descriptors, and a path may have characters.
 LEVELS = 1100
@@ -54,11 +54,11 @@ def test_what_lies_deep_down_is_measured(tmp_path: Path) -> None:
 def test_a_look_at_a_folder_is_bounded_and_the_walk_before_counts_until_the_next_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "FILES_AT_ONCE", 2)
+    monkeypatch.setattr(resource_monitor, "FILES_AT_ONCE", 2)
     for number in range(4):
         (tmp_path / f"{number}").write_bytes(b"x")
     block = (tmp_path / "0").stat().st_blocks * 512
-    folder = watch.Folder(tmp_path, ())
+    folder = resource_monitor.Folder(tmp_path, ())
     assert [(folder.look(), folder.all()) for _ in range(4)] == [
         (2 * block, 2 * block),
         (4 * block, 4 * block),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.replyaddress import DIRECT_REPLY_PREFIX, refusal
-from consumer.topology import RETRY_DELAYS_S, Topology
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX, refusal
+from consumer.wire.topology import RETRY_DELAYS_S, Topology
 
 TOPOLOGY = Topology("ours", 50)
 #: As RabbitMQ 3.10 made it for a caller.

@@ -14,10 +14,10 @@ from typing import cast
 import pytest
 from fakes import never, runs_async
 
-from consumer import room
 from consumer.errors import ConfigurationError
-from consumer.jobfiles import STEPS_AT_ONCE, JobFiles, JobFolder
-from consumer.room import emptied, file_of, opened_aside
+from consumer.runners.files import room
+from consumer.runners.files.job_files import STEPS_AT_ONCE, JobFiles, JobFolder
+from consumer.runners.files.room import emptied, file_of, opened_aside
 
 
 @dataclass

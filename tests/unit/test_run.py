@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from fakes import never, runs_async
 
-from consumer.answered import describe_exit
+from consumer.config.job_limits import Limits
 from consumer.job import (
     Crashed,
     Failed,
@@ -18,8 +18,8 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.limits import Limits
-from consumer.run import Cause, EnclosedRun, Run, conclude
+from consumer.runners.answer import describe_exit
+from consumer.runners.run import Cause, EnclosedRun, Run, conclude
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 

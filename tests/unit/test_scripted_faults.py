@@ -1,7 +1,7 @@
 """Faults that no RabbitMQ makes on request, by a peer that does: every job is answered, and runs once.
 
 The service is the whole one, in this process; only the slot is the test's. Timeouts are shortened in
-`consumer.publisher`, and nothing waits for time.
+`consumer.rabbitmq.publisher`, and nothing waits for time.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pamqp.commands import Basic, Channel, Confirm, Connection
 from pamqp.header import ContentHeader
 from scriptedpeer import ACCEPTS_CANCEL_OK, Heard, ScriptedPeer
 
-from consumer import connection, publisher
-from consumer.broker import Broker
-from consumer.configuration import load
+from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
-from consumer.health import Health
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
-from consumer.messages import Message, reply
-from consumer.metrics import Metrics
-from consumer.properties import Limits
-from consumer.runner import Slot
-from consumer.service import Service, Signals
-from consumer.systemd import Systemd
+from consumer.rabbitmq import connection, publisher
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.session import Session
+from consumer.runners.runner import Slot
+from consumer.service.service import Service, Signals
+from consumer.telemetry.health import Health
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.systemd import Systemd
+from consumer.wire.messages import Message, reply
 
 SUCCEEDED = Succeeded(output=b"1")
 
@@ -210,7 +210,7 @@ async def test_full_socket_during_an_alarm_is_no_self_disconnect(monkeypatch: py
     """aiormq ends a connection whose queue of ten frames stays full. With `wait=False` nothing stays there."""
     quick(monkeypatch, confirm_s=0)
     large = Message(body=b"x" * 1_000_000)
-    async with ScriptedPeer.open() as peer, Broker.open(peer.url, name="test") as broker:
+    async with ScriptedPeer.open() as peer, Session.open(peer.url, name="test") as broker:
         select = await peer.heard(Confirm.Select)
         select.link.stop_reading()
         select.link.say(0, Connection.Blocked("low on memory"))
@@ -235,7 +235,7 @@ async def test_a_full_socket_does_not_keep_the_next_connection_waiting(monkeypat
     monkeypatch.setattr(connection, "CLOSE_TIMEOUT_S", 0.05)
     large = Message(body=b"x" * 5_000_000)
     async with ScriptedPeer.open() as peer:
-        async with Broker.open(peer.url, name="test") as broker:
+        async with Session.open(peer.url, name="test") as broker:
             select = await peer.heard(Confirm.Select)
             select.link.stop_reading()
             publish = asyncio.create_task(broker.publish(large, "answers"))
@@ -248,7 +248,7 @@ async def test_a_full_socket_does_not_keep_the_next_connection_waiting(monkeypat
 @runs_async
 async def test_a_return_before_the_ack_is_pinned_on_its_own_message() -> None:
     """Two in flight, answers to one and the same request id; RabbitMQ confirms both with one ack."""
-    async with ScriptedPeer.open() as peer, Broker.open(peer.url, name="test") as broker:
+    async with ScriptedPeer.open() as peer, Session.open(peer.url, name="test") as broker:
         peer.instead[Basic.Publish] = unheard
         messages = [reply(Request(id="m", correlation_id="m"), SUCCEEDED) for _ in range(2)]
         publishes = [
@@ -321,7 +321,7 @@ async def test_a_direct_address_that_rabbitmq_fails_over_is_known_and_its_neighb
     """Both were in flight when RabbitMQ closed the connection: only what fails alone is to blame."""
     answer = reply(Request(id="m", correlation_id="m"), SUCCEEDED)
     guilty, innocent = (f"amq.rabbitmq.reply-to.{name}" for name in ("guilty", "innocent"))
-    limits = Limits()
+    limits = BrokerLimits()
 
     def fail(publish: Heard) -> None:
         assert isinstance(publish.method, Basic.Publish)
@@ -329,7 +329,7 @@ async def test_a_direct_address_that_rabbitmq_fails_over_is_known_and_its_neighb
             publish.link.say(0, Connection.Close(541, "INTERNAL_ERROR", 60, 40))
 
     async def life(*queues: str) -> list[str | BaseException | None]:
-        async with Broker.open(peer.url, name="test", limits=limits) as broker:
+        async with Session.open(peer.url, name="test", limits=limits) as broker:
             return await asyncio.gather(
                 *(broker.publish(answer, queue) for queue in queues), return_exceptions=True
             )

@@ -14,11 +14,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consumer.amqp_url import redacted
-from consumer.configuration import load, unknown_variables
-from consumer.credentials import Credentials
+from consumer.config.amqp_url import redacted
+from consumer.config.credentials import Credentials
+from consumer.config.loader import load, unknown_variables
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.settings import Settings
 
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found
 #: What a variable may hold: any bytes but NUL, as Python reads them; and pieces that get further than those.

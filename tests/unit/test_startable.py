@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConfigurationError
-from consumer.program import command_line
-from consumer.startable import refuse_what_cannot_start
+from consumer.runners.exec_runner import command_line
+from consumer.runners.programs.startable import refuse_what_cannot_start
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 

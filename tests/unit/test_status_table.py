@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console as Terminal
 
-from consumer.console import Console
-from consumer.settings import Settings
-from consumer.status import QueueState, Status, more_of, rendered
+from consumer.cli.status import QueueState, Status, more_of, rendered
+from consumer.config.settings import Settings
+from consumer.rabbitmq.console import Console
 
 AMQP = "amqp://me:p%40ss@rabbit/jobs"
 

@@ -19,15 +19,14 @@ import pytest
 from fakes import runs_async
 from rich.console import Console
 
-from consumer.bars import MAX_BARS, Bars
-from consumer.client import Client
+from consumer.cli.submission import submit
+from consumer.cli.submit_input import Source, expand, read_sources, split_jobs
+from consumer.cli.submit_output import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.submit_progress import MAX_BARS, Bars
+from consumer.client import Client, JobTooLargeError
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.failures import JobTooLargeError
 from consumer.job import Progress
-from consumer.messages import Reply
-from consumer.results import CSV, FORMATS, Format, InOrder, Lines, Result, done_before
-from consumer.sources import Source, expand, read_sources, split_jobs
-from consumer.submit import submit
+from consumer.wire.messages import Reply
 
 PRETTY = b'{\n  "signal": [\n    1\n  ]\n}\n'
 
@@ -134,9 +133,9 @@ def test_a_file_that_cannot_be_read_or_holds_nothing_is_told(tmp_path: Path) -> 
         list(read_sources([str(empty)], io.StringIO()))
 
 
-def result(name: str = "f", **reply: Any) -> Result:  # noqa: ANN401 - a reply's own
+def result(name: str = "f", **reply: Any) -> SourceResult:  # noqa: ANN401 - a reply's own
     fields = {"job_id": "j", "status": "succeeded", "attempt": 1, "run_ms": 2.5, **reply}
-    return Result(Source(name, b"{}"), Reply.model_validate(fields))
+    return SourceResult(Source(name, b"{}"), Reply.model_validate(fields))
 
 
 def test_a_result_is_one_line_with_its_source() -> None:
@@ -167,7 +166,7 @@ def test_a_failure_has_its_error_and_no_output() -> None:
 
 
 def test_a_job_without_a_reply_says_why() -> None:
-    lost = Result(Source("f", b"{}"), None, "no reply within 1 s")
+    lost = SourceResult(Source("f", b"{}"), None, "no reply within 1 s")
     assert not lost.succeeded
     assert json.loads(lost.line()) == {
         "source": "f",
@@ -239,14 +238,14 @@ def sources(count: int) -> list[Source]:
     return [Source(f"f:{number}", str(number).encode()) for number in range(count)]
 
 
-async def collect(client: Client, count: int, told: dict[int, Result], window: int = 64) -> None:
+async def collect(client: Client, count: int, told: dict[int, SourceResult], window: int = 64) -> None:
     async for index, one in submit(client, sources(count), timeout_s=2.5, window=window):
         told[index] = one  # noqa: PERF403 - what came before an error must be there after it
 
 
 @runs_async
 async def test_every_job_gets_its_own_reply() -> None:
-    client, told = FakeClient(), dict[int, Result]()
+    client, told = FakeClient(), dict[int, SourceResult]()
     client.gate.set()
     await collect(client, 50, told, window=8)
     replies = {index: (one.source.name, one.reply and one.reply.job_id) for index, one in told.items()}
@@ -265,7 +264,7 @@ async def test_as_many_jobs_as_the_window_are_on_the_way_at_once() -> None:
 
 @runs_async
 async def test_a_job_that_is_not_answered_in_time_gets_a_result_that_says_so() -> None:
-    client, told = FakeClient({b"1": TimeoutError()}), dict[int, Result]()
+    client, told = FakeClient({b"1": TimeoutError()}), dict[int, SourceResult]()
     client.gate.set()
     await collect(client, 3, told)
     faults = {index: one.fault for index, one in told.items()}
@@ -274,7 +273,7 @@ async def test_a_job_that_is_not_answered_in_time_gets_a_result_that_says_so() -
 
 @runs_async
 async def test_a_job_that_rabbitmq_takes_not_fails_alone() -> None:
-    client, told = FakeClient({b"1": JobTooLargeError("too large")}), dict[int, Result]()
+    client, told = FakeClient({b"1": JobTooLargeError("too large")}), dict[int, SourceResult]()
     client.gate.set()
     await collect(client, 3, told)
     assert {index: one.fault for index, one in told.items()} == {0: "", 1: "too large", 2: ""}
@@ -282,7 +281,7 @@ async def test_a_job_that_rabbitmq_takes_not_fails_alone() -> None:
 
 @runs_async
 async def test_what_came_is_told_before_a_lost_connection_is() -> None:
-    client, told = FakeClient({b"0": ConnectionLostError("gone")}), dict[int, Result]()
+    client, told = FakeClient({b"0": ConnectionLostError("gone")}), dict[int, SourceResult]()
     client.gate.set()
     with pytest.raises(ConnectionLostError):
         await collect(client, 30, told)
@@ -331,7 +330,7 @@ def test_signals_of_a_data_set_become_jobs_for_a_model(tmp_path: Path) -> None:
     assert "Traceback" not in str(refused.value)
 
 
-def written(form: Format, *results: Result) -> str:
+def written(form: Format, *results: SourceResult) -> str:
     out = io.StringIO()
     lines = Lines(out, form)
     for index, one in enumerate(results):
@@ -339,7 +338,7 @@ def written(form: Format, *results: Result) -> str:
     return out.getvalue()
 
 
-LOST = Result(Source("f:2", b"{}"), None, "no reply")
+LOST = SourceResult(Source("f:2", b"{}"), None, "no reply")
 FAILED = {"code": "crashed", "message": 'two\nlines, and "quotes"', "retryable": True, "stderr_tail": "a\nb"}
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.contract import json_fault
-from consumer.surrogates import lone_surrogate
+from consumer.runners.output_parser import json_fault
+from consumer.runners.surrogates import lone_surrogate
 
 
 @pytest.mark.parametrize(

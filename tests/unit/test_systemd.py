@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from consumer import systemd
-from consumer.environment import base_environment
-from consumer.health import Facts, Health
-from consumer.settings import Settings
-from consumer.systemd import Systemd
+from consumer.config.settings import Settings
+from consumer.runners.environment import base_environment
+from consumer.telemetry import systemd
+from consumer.telemetry.health import Facts, Health
+from consumer.telemetry.systemd import Systemd
 
 LOADING = Facts()
 SERVING = Facts(is_loaded=True, is_consuming=True, running=2, slots=4)

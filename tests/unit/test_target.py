@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from classifier import cli as classifier_cli
-from consumer import cli, passing, release
-from consumer.configuration import load
+from consumer import _version
+from consumer.cli import main
+from consumer.config import passed_variables
+from consumer.config.function_name import complaint
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError
-from consumer.target import complaint
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,9 +62,9 @@ def test_package_module_function_is_taken(target: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        *((name, "set anew for each job") for name in passing.OF_THE_JOB),
-        *((name, "always reaches the classifier") for name in passing.OF_THE_SETTINGS),
-        *((name, "own login") for name in passing.LOGINS),
+        *((name, "set anew for each job") for name in passed_variables.OF_THE_JOB),
+        *((name, "always reaches the classifier") for name in passed_variables.OF_THE_SETTINGS),
+        *((name, "own login") for name in passed_variables.LOGINS),
         ("CONSUMER_AMQP_PASSWORD_FILE", "is a setting of this service"),
         ("CONSUMER_PREFIX", "is a setting of this service"),
         ("MY_REGION=eu", "give the name alone"),
@@ -77,12 +79,12 @@ def test_a_variable_that_would_not_reach_the_classifier_is_refused(name: str, sa
 
 
 def test_variables_that_are_not_set_are_named() -> None:
-    assert passing.missing(["A", "B", "C"], {"B": ""}) == ["A", "C"]
+    assert passed_variables.missing(["A", "B", "C"], {"B": ""}) == ["A", "C"]
 
 
 def test_the_version_is_that_of_the_project_where_nothing_is_installed(tmp_path: Path) -> None:
-    assert release.in_checkout(ROOT) == release.VERSION
-    assert release.in_checkout(tmp_path) == release.UNKNOWN
+    assert _version.in_checkout(ROOT) == _version.VERSION
+    assert _version.in_checkout(tmp_path) == _version.UNKNOWN
 
 
 def test_no_text_of_the_product_points_to_a_file_that_is_not_installed() -> None:
@@ -114,11 +116,11 @@ def strings(path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("parse", "name"), [(cli.parser, "consumer"), (classifier_cli.parser, "classifier")])
+@pytest.mark.parametrize(("parse", "name"), [(main.parser, "consumer"), (classifier_cli.parser, "classifier")])
 def test_each_command_tells_the_version(
     parse: Callable[[], argparse.ArgumentParser], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         parse().parse_args(["--version"])
     assert not ended.value.code
-    assert capsys.readouterr().out == f"{name} {release.VERSION}\n"
+    assert capsys.readouterr().out == f"{name} {_version.VERSION}\n"

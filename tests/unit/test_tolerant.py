@@ -14,8 +14,8 @@ from pamqp import decode, encode, frame
 from pamqp.exceptions import PAMQPException
 from rawproducer import short, table
 
-from consumer import tolerant
-from consumer.tolerant import MAX_LEVELS, Undecodable
+from consumer.rabbitmq import pamqp_patch
+from consumer.rabbitmq.pamqp_patch import MAX_LEVELS, Undecodable
 
 AFTER = b"what follows"
 
@@ -31,8 +31,8 @@ def nested(levels: int) -> bytes:
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
     methods, encoder = dict(decode.METHODS), encode.encode_table_value
-    tolerant.install()
-    tolerant.install()
+    pamqp_patch.install()
+    pamqp_patch.install()
     yield
     decode.METHODS.update(methods)
     encode.encode_table_value = encoder

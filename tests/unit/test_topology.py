@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.topology import Queue, Topology
+from consumer.wire.topology import Queue, Topology
 
 TOPOLOGY = Topology("classifier", max_attempts=3)
 AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
@@ -91,32 +91,6 @@ def test_the_retry_queues_that_are_used_are_those_that_are_declared(max_attempts
     assert set(declared) == used
 
 
-def test_one_shard_is_what_there_was_before_there_were_shards() -> None:
-    assert (TOPOLOGY.shard_names, TOPOLOGY.jobs_exchange) == (("classifier.jobs",), "")
+def test_the_dead_letter_exchange_leads_to_the_dead_letter_queue() -> None:
     [exchange] = TOPOLOGY.exchanges()
     assert (exchange.name, exchange.type, exchange.queues) == ("classifier.dlx", "fanout", ("classifier.dead",))
-
-
-def test_shards_leave_all_queues_that_there_were_as_they_are() -> None:
-    sharded = Topology("classifier", max_attempts=3, shards=3)
-    added = [one.name for one in sharded.queues() if one not in TOPOLOGY.queues()]
-    assert [one for one in TOPOLOGY.queues() if one not in sharded.queues()] == []
-    assert added == ["classifier.jobs.1", "classifier.jobs.2"]
-    assert sharded.jobs == "classifier.jobs"
-
-
-def test_a_shard_is_a_jobs_queue_that_another_node_may_lead() -> None:
-    sharded = Topology("classifier", max_attempts=3, shards=2)
-    assert queue("classifier.jobs.1", sharded).arguments == {
-        **queue("classifier.jobs").arguments,
-        "x-queue-leader-locator": "balanced",
-    }
-
-
-def test_the_exchange_for_shards_leads_to_all_of_them_by_the_messages_id() -> None:
-    sharded = Topology("classifier", max_attempts=3, shards=3)
-    _, exchange = sharded.exchanges()
-    assert (exchange.name, exchange.type) == (sharded.jobs_exchange, "x-consistent-hash")
-    assert sharded.jobs_exchange == "classifier.shards"
-    assert exchange.queues == ("classifier.jobs", "classifier.jobs.1", "classifier.jobs.2")
-    assert (exchange.routing_key, exchange.arguments) == ("1", {"hash-property": "message_id"})

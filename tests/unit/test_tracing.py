@@ -22,19 +22,20 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from consumer.configuration import load
-from consumer.environment import job_environment
+from consumer.config.loader import load
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Succeeded
-from consumer.messages import Message
-from consumer.metrics import Metrics
-from consumer.nodefolder import free_ports
-from consumer.pipeline import Pipeline
-from consumer.pool import Pool
-from consumer.remembered import Remembered
-from consumer.spans import UNTRACED, tracing
-from consumer.topology import Topology
-from consumer.tracing import FLUSH_S, OpenTelemetry, Told, exporter
+from consumer.local_broker.files import free_ports
+from consumer.runners.environment import job_environment
+from consumer.runners.pool import Pool
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
+from consumer.service.settle import Settler
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.otel import FLUSH_S, OpenTelemetry, Told, exporter
+from consumer.telemetry.tracing import UNTRACED, tracing
+from consumer.wire.messages import Message
+from consumer.wire.topology import Topology
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -70,7 +71,7 @@ class Bench:
             topology=Topology("ours", 3),
             pool=Pool([self.slot]),
             metrics=Metrics(),
-            consumer="host:1",
+            settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),
             tracer=OpenTelemetry(SimpleSpanProcessor(self.memory), "ours.jobs", "host:1"),
         )
@@ -322,7 +323,7 @@ async def test_the_service_is_who_the_environment_says(monkeypatch: pytest.Monke
 
 def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_imported() -> None:
     program = (
-        "import sys; from consumer import cli, spans\n"
+        "import sys; from consumer.cli import main; from consumer.telemetry import tracing as spans\n"
         "with spans.tracing('q', 'c', is_on=False) as tracer: assert tracer is spans.UNTRACED\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
@@ -333,7 +334,7 @@ def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_imported
 
 
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "consumer.tracing")
+    monkeypatch.delitem(sys.modules, "consumer.telemetry.otel")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'rabbitmq-classifier\[otel\]'"):
         tracing("q", "c", is_on=True).__enter__()
@@ -361,7 +362,7 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
-    monkeypatch.setattr("consumer.tracing.FLUSH_S", 0.1)
+    monkeypatch.setattr("consumer.telemetry.otel.FLUSH_S", 0.1)
     bench = Bench()
     with OpenTelemetry.opened("ours.jobs", "host:1") as tracer:
         bench.pipeline = replace(bench.pipeline, tracer=tracer)

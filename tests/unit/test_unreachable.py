@@ -8,9 +8,9 @@ import pytest
 from aiormq.exceptions import ChannelClosed, ConnectionInternalError
 from fakes import runs_async
 
-from consumer import unreachable
-from consumer.lifetime import Lifetime
-from consumer.unreachable import Unreachable
+from consumer.rabbitmq import address_breaker
+from consumer.rabbitmq.address_breaker import Unreachable
+from consumer.rabbitmq.connection_scope import Lifetime
 
 A, B, C = (f"amq.rabbitmq.reply-to.{name}" for name in "abc")
 FAULT = ConnectionInternalError(541, "INTERNAL_ERROR")
@@ -76,7 +76,7 @@ async def test_suspects_go_one_by_one_and_others_do_not_wait() -> None:
 
 @runs_async
 async def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unreachable, "CAPACITY", 2)
+    monkeypatch.setattr(address_breaker, "CAPACITY", 2)
     known = Unreachable()
     for address in (A, B, C):
         await fails(known, address)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.watch import Folder
+from consumer.runners.resource_monitor import Folder
 
 MIB = 1024**2
 

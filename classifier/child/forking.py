@@ -1,0 +1,133 @@
+"""Fork a process on request, reap it on request, and leave nobody behind. Standard library only.
+
+The other side, a consumer, speaks over a Unix socket (SOCK_SEQPACKET): one JSON object a message. `{"fork":
+order}` comes with the pipes that the child is to have, and is answered by `{"forked": pid}` or `{"refused":
+reason}`. `{"reap": pid}`, sent once that child is dead, is answered by `{"reaped": exit code, "cpu_s",
+"peak_bytes"}`. The end of the socket ends the server and every process that descends from it.
+
+Nothing is reaped unasked, so that a dead child's number stays its own until its group has been signalled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias
+
+from classifier.child import confinement
+
+Order: TypeAlias = dict[str, Any]
+Become: TypeAlias = Callable[[Order, list[int]], NoReturn]
+
+#: A command line and an environment of the usual size; consumer/runners/fork_client.py sends no more.
+_LONGEST_REQUEST: Final = 131_072
+_PIPES: Final = 3
+
+
+class Server:
+    """Answers one request after another. Mutable state: the children that were forked and not reaped."""
+
+    def __init__(self, channel: socket.socket, become: Become) -> None:
+        """Serve `channel`; a forked child calls `become` with its order and its pipes."""
+        self._channel = channel
+        self._become = become
+        self._forked: set[int] = set()
+
+    def serve(self) -> None:
+        """Answer requests until the other side is gone."""
+        while request := self._receive():
+            match request:
+                case {"fork": dict(order), "pipes": list(pipes)}:
+                    self.send(self.fork(order, pipes))
+                case {"reap": int(pid)}:
+                    self.send(self.reap(pid))
+                case _:
+                    raise ValueError(f"not a request: {request}")
+
+    def end_all(self) -> None:
+        """Kill what was forked, and what that left behind."""
+        for pid in self._forked:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        self._forked.clear()
+        self._end_strangers()
+
+    def send(self, answer: dict[str, object]) -> None:
+        """Send one message."""
+        with suppress(BrokenPipeError, ConnectionResetError):  # then the next read finds the end
+            self._channel.send(json.dumps(answer).encode())
+
+    def fork(self, order: Order, pipes: list[int]) -> dict[str, object]:
+        """Fork a child that becomes what it was ordered to be; give the answer to the request."""
+        try:
+            pid = os.fork()
+        except OSError as refused:  # out of memory or of processes: the consumer knows what to do then
+            return {"refused": str(refused)}
+        if pid == 0:
+            self._channel.close()
+            self._become(order, pipes)
+        for pipe in pipes:
+            os.close(pipe)
+        self._forked.add(pid)
+        return {"forked": pid}
+
+    def reap(self, pid: int) -> dict[str, object]:
+        """Take what a dead child and those it left behind have come to; none of them is there afterwards."""
+        _, status, used = os.wait4(pid, 0)
+        self._forked.discard(pid)
+        cpu_s = used.ru_utime + used.ru_stime + self._end_strangers()
+        code = os.waitstatus_to_exitcode(status)
+        return {"reaped": code, "cpu_s": cpu_s, "peak_bytes": used.ru_maxrss * 1024}
+
+    def _receive(self) -> dict[str, Any] | None:
+        content, pipes, _, _ = socket.recv_fds(self._channel, _LONGEST_REQUEST, _PIPES)
+        for pipe in pipes:  # MSG_CMSG_CLOEXEC would do it, but recv_fds of Python 3.11 drops its flags
+            os.set_inheritable(pipe, False)
+        if not content:
+            return None
+        return {**json.loads(content), **({"pipes": list(pipes)} if pipes else {})}
+
+    def _end_strangers(self) -> float:
+        """End orphans of dead children: they left the child's group, and came to us since we are a subreaper.
+
+        All are killed before any is waited for, and again until none is left: one that forks meanwhile must not
+        win. Returns their CPU seconds.
+        """
+        cpu_s = 0.0
+        while strangers := confinement.children() - self._forked:
+            for pid in strangers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for pid in strangers:
+                with suppress(ChildProcessError):
+                    used = os.wait4(pid, 0)[2]
+                    cpu_s += used.ru_utime + used.ru_stime
+        return cpu_s
+
+
+def take_socket() -> socket.socket:
+    """Move the socket out of everybody's reach: stdin becomes empty, and prints go to stderr until we fork."""
+    channel = socket.socket(fileno=os.dup(0))
+    with Path(os.devnull).open("rb") as empty:
+        os.dup2(empty.fileno(), 0)
+    os.dup2(2, 1)
+    return channel
+
+
+def serve(server: Server, **facts: object) -> None:
+    """Serve to the end of the socket, as the parent of all who lose theirs; then leave nobody.
+
+    `facts` go with the word that we are ready.
+    """
+    confinement.outlive_parent()  # from here on the socket's end ends us, and the children's children with them
+    confinement.adopt_orphans()
+    try:
+        server.send({"ready": confinement.threads(), **facts})
+        server.serve()
+    finally:
+        server.end_all()

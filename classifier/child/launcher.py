@@ -1,0 +1,76 @@
+"""Start programs for one slot, one after another, and end all that a program left behind. Standard library only.
+
+`python -m classifier.child.launcher` with a socket as stdin (`classifier/child/forking.py` describes it). An
+order is `{"argv", "cwd", "environment", "bounds"}`.
+
+Why a process of its own, not the consumer: a program's child may leave
+its group and its session, and then only its nearest living subreaper gets it when its parent ends. The consumer
+runs many jobs and could not tell whose it was; here everybody belongs to the one job.
+
+Between fork and exec this process has one thread and no user code in it, so limits can be set there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import Final, NoReturn
+
+from classifier.child import confinement, forking
+
+#: As a shell has it where a program cannot be started; nobody sees it, the reason goes another way.
+_EXIT_NOT_STARTED: Final = 127
+
+
+class ProgramForker(forking.Server):
+    """Forks children that become programs. Mutable state besides: the pipe by which a child says it could not."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        super().__init__(channel, self._run)
+        self._failure = -1
+
+    def fork(self, order: forking.Order, pipes: list[int]) -> dict[str, object]:
+        """Fork, and wait until the program is there, or the reason why it is not."""
+        reading, self._failure = os.pipe()  # closed by a successful exec, as all of our descriptors are
+        answer = super().fork(order, pipes)
+        os.close(self._failure)
+        with os.fdopen(reading, "rb") as failure:
+            reason = failure.read()
+        if not reason:
+            return answer
+        self.reap(int(str(answer["forked"])))
+        return {"refused": reason.decode()}
+
+    def _run(self, order: forking.Order, pipes: list[int]) -> NoReturn:
+        try:
+            _become(order, pipes)
+        except OSError as error:
+            os.write(self._failure, str(error.strerror).encode())
+        except BaseException:  # noqa: BLE001 - nothing may get past here: this process is no second launcher
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(_EXIT_NOT_STARTED)
+
+
+def _become(order: forking.Order, pipes: list[int]) -> NoReturn:
+    launcher = os.getppid()
+    os.setsid()
+    confinement.die_with(launcher)
+    for number, pipe in enumerate(pipes, start=1):
+        os.dup2(pipe, number)
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and exec would pass it on
+        signal.signal(ignored, signal.SIG_DFL)
+    os.chdir(order["cwd"])
+    confinement.confine(order["bounds"])
+    os.execve(order["argv"][0], order["argv"], order["environment"])  # noqa: S606 - no shell, on purpose
+
+
+def main() -> None:
+    """Serve."""
+    forking.serve(ProgramForker(forking.take_socket()))
+
+
+if __name__ == "__main__":
+    main()

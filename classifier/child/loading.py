@@ -1,0 +1,109 @@
+"""Import a user's module once, for all workers: its function, `preload` and `on_worker_start`.
+
+Refuses a function that cannot take a job, such as an `async def`: otherwise every single job would fail.
+Standard library only around the user's import. Never calls the function.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from classifier import contract
+from classifier.child import user_module
+
+
+class Loaded(NamedTuple):
+    """What a target names. `namespace` is its module's; `on_worker_start`, to be called once in each worker."""
+
+    function: Callable[..., object]
+    on_worker_start: Callable[[], object] | None
+    namespace: dict[str, Any]
+
+
+def load(target: str) -> Loaded:
+    """Import `package.module:function`, and call the module's `preload()` if it has one.
+
+    `preload` is where a classifier reads its models, once for all workers; `on_worker_start` is where it opens
+    what workers cannot share, such as a connection.
+
+    Raises:
+        LoadError: what the target names is no function that takes one job.
+    """
+    loaded = find(target)
+    if callable(preload := loaded.namespace.get("preload")):
+        refuse_coroutine(f"{target.partition(':')[0]}.preload", preload)
+        preload()
+    return loaded
+
+
+def find(target: str) -> Loaded:
+    """Do as `load`, without `preload()`: for a process that runs one job."""
+    module_name, _, name = target.partition(":")
+    module = user_module.imported(module_name, name)
+    function = getattr(module, name)
+    refuse_unfit(target, function)
+    home, hook = _hook(module, function)
+    if hook is not None:
+        refuse_unfit(f"{home}.on_worker_start", hook, takes=())
+    return Loaded(function, hook, vars(module))
+
+
+def _hook(module: ModuleType, function: object) -> tuple[str, Callable[[], object] | None]:
+    """Find `on_worker_start` in the target's module, or else in the one that its function comes from."""
+    for place in (module, sys.modules.get(getattr(function, "__module__", None) or "")):
+        if (hook := getattr(place, "on_worker_start", None)) is not None and place is not None:
+            return place.__name__, hook
+    return module.__name__, None
+
+
+def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({},)) -> None:
+    """See that `function` can be called with one argument, a job; or with what it `takes`.
+
+    Raises:
+        LoadError: it cannot.
+    """
+    if not callable(function):
+        raise contract.LoadError(f"{name} is no function but a {type(function).__name__}: name a function")
+    if inspect.isclass(function):
+        raise contract.LoadError(f"{name} is a class: name a function, or an instance that can be called")
+    many = contract.form_for_many(function)
+    for form in {id(function): function, id(many): many}.values():
+        if form is not None:
+            refuse_coroutine(name, form)
+    try:
+        _bind(function, takes)
+    except TypeError as mismatch:
+        wanted = "one argument, the job" if takes else "no argument"
+        raise contract.LoadError(
+            f"{name}{inspect.signature(function)} cannot be called with {wanted}: {mismatch}"
+        ) from None
+    except ValueError:  # some built-in functions do not tell; they may well be right
+        pass
+
+
+def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
+    """Raise TypeError unless the arguments fit; a decorator may add some to what the decorated function takes."""
+    try:
+        inspect.signature(function, follow_wrapped=False).bind(*takes)
+    except TypeError:
+        inspect.signature(function).bind(*takes)
+
+
+def refuse_coroutine(name: str, function: Callable[..., object]) -> None:
+    """See that calling `function` computes its result.
+
+    Raises:
+        LoadError: it is an `async def`, or a generator.
+    """
+    for form in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is wanted
+        if inspect.iscoroutinefunction(form) or inspect.isasyncgenfunction(form):
+            raise contract.LoadError(
+                f"{name} is an `async def`, and a worker runs no event loop: make it a plain function "
+                "(which may call asyncio.run)"
+            )
+        if inspect.isgeneratorfunction(form):
+            raise contract.LoadError(f"{name} is a generator (it has `yield`): return the result instead")

@@ -1,0 +1,250 @@
+"""One warm worker: a forked process that runs job after job. Standard library only; never returns.
+
+A job arrives as one line of JSON on the pipe that was its stdin: `{"id", "path", "environment"}`. The same
+contract as a program's holds on stdout, and the worker adds three lines that no user code has to know:
+`BEGIN: id` and `END: id` enclose the run, so that what an earlier job left behind is never taken for this one's
+answer, and `RETIRE: reason` between them asks for the worker to be replaced: a run that leaves a thread or a
+child process behind, or much memory, is not to be followed by another in the same process.
+
+Several jobs at once, a batch, arrive as `{"batch": token, "folder", "jobs": [[id, attempt, traceparent], ...],
+"environment"}`, with files `0.json`, `1.json`, ... in the folder. The token, which no job can know, stands for the
+id: `BEGIN: token`, what the function prints, `ANSWERS: token`, a line for each job in their order (`OUTPUT:`,
+`ERROR:`, or `ALONE: reason` for one that is to be run again by itself), and `END: token`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO, Final, NamedTuple, NoReturn
+
+from classifier import contract
+from classifier.child import confinement, descriptors, ending, randomness
+from classifier.child.descriptors import Opened
+from classifier.child.loading import Loaded
+
+#: os.EX_SOFTWARE: an exception in this file, never one of the user's.
+EXIT_BUG: Final = 70
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Inherited(NamedTuple):
+    """What the import has left that each worker makes its own: open files, and generators of random numbers."""
+
+    files: Sequence[Opened]
+    generators: Sequence[Any]
+
+
+def serve(
+    loaded: Loaded,
+    inherited: Inherited,
+    pipes: Sequence[int],
+    *,
+    max_growth: int,
+    bounds: Mapping[str, int | None],
+) -> NoReturn:
+    """Run jobs until the pipe of jobs ends.
+
+    `max_growth`, in bytes, is what the process
+    may grow in memory; `bounds` as `confinement.confine` has them.
+    """
+    code = EXIT_BUG
+    try:
+        jobs = _become(pipes, bounds)
+        ending.leave_to_parent()
+        descriptors.reopen(inherited.files)
+        randomness.reseed(inherited.generators)
+        hook = _Hook(loaded.on_worker_start)
+        hook.try_now()
+        retirement = Retirement(MemoryWatch(max_growth))
+        function = loaded.function
+        one, many = contract.form_for_one(function), contract.form_for_many(function)
+        while line := jobs.readline():
+            order = json.loads(line)
+            hook.insist()
+            if many and "batch" in order:
+                _run_batch(many, order, retirement)
+            else:
+                _run(one, order, retirement)
+        code = 0
+    except SystemExit as ended:
+        code = _exit_code(ended)
+    except BaseException:  # noqa: BLE001 - nothing may get past here: this process is no second fork server
+        sys.excepthook(*sys.exc_info())
+    finally:
+        ending.run()
+        _flush()
+        os._exit(code)
+
+
+class _Hook:
+    """The user's `on_worker_start`, which must have succeeded once before a job is run.
+
+    Mutable state: `_call`, None once it has. The worker calls it before there is a job, so that no job waits for a
+    connection. If that fails, the first job calls it once more, as a database may be back by then. If that fails
+    too, the worker ends with the traceback on stderr: that job's attempt is `Crashed`, and it is tried again.
+    """
+
+    def __init__(self, call: Callable[[], object] | None) -> None:
+        self._call = call
+
+    def try_now(self) -> None:
+        with suppress(Exception):  # user code may raise anything; a job makes the next attempt, which is reported
+            self._succeed()
+
+    def insist(self) -> None:
+        try:
+            self._succeed()
+        except Exception:  # noqa: BLE001 - user code may raise anything, and it costs this job an attempt
+            sys.excepthook(*sys.exc_info())
+            sys.exit("on_worker_start() failed")
+
+    def _succeed(self) -> None:
+        if self._call:
+            self._call()
+            self._call = None
+
+
+def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
+    """Turn the fork into a process that looks started by itself; return the pipe that jobs come by."""
+    server = os.getppid()
+    os.setsid()
+    confinement.die_with(server)
+    confinement.adopt_orphans()
+    _be_another_process()
+    confinement.confine(bounds)
+    return _take_pipes(pipes)
+
+
+def _exit_code(ended: SystemExit) -> int:
+    """What Python itself makes of a SystemExit."""
+    if ended.code is None or isinstance(ended.code, int):
+        return ended.code or 0
+    sys.stderr.write(f"{ended.code}\n")
+    return 1
+
+
+def _flush() -> None:
+    """As at a normal end: what the user printed is not lost, even where the reader has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # gone, closed by the user, or never there
+            stream.flush()
+    confinement.flush_c_stdio()
+
+
+def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
+    """The pipes become stdout and stderr. That of the jobs stays where user code does not read by accident."""
+    jobs, stdout, stderr = pipes
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.close(stdout)
+    os.close(stderr)
+    return os.fdopen(jobs, "rb")
+
+
+def _be_another_process() -> None:
+    """Undo what a fork keeps and a start does not: signals that the import caught.
+
+    SIGXFSZ, which Python ignores, ends who writes too large a file: an exception could be anything's.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _run(function: contract.Function, job: dict[str, Any], retirement: Retirement) -> None:
+    path, job_id = job["path"], job["id"]
+    retirement.begin()
+    _enter(os.path.dirname(path), job["environment"])  # noqa: PTH120 - a Path would cost more than chdir
+    contract.write(f"BEGIN: {job_id}")
+    last = contract.answer(function, path)
+    confinement.flush_c_stdio()
+    reason = retirement.reason()
+    retire = [f"RETIRE: {reason}"] if reason else []
+    contract.write(*last, *retire, f"END: {job_id}")
+
+
+def _run_batch(function: contract.BatchFunction, order: dict[str, Any], retirement: Retirement) -> None:
+    token, folder = order["batch"], order["folder"]
+    paths = [f"{folder}/{number}.json" for number in range(len(order["jobs"]))]
+    retirement.begin()
+    _enter(folder, order["environment"])
+    contract.write(f"BEGIN: {token}")
+    last = contract.answers(function, paths, [contract.Context(*job) for job in order["jobs"]])
+    confinement.flush_c_stdio()
+    reason = retirement.reason()
+    retire = [f"RETIRE: {reason}"] if reason else []
+    contract.write(f"ANSWERS: {token}", *last, *retire, f"END: {token}")
+
+
+def _enter(folder: str, environment: dict[str, str | None]) -> None:
+    """Be where, and have what, a program of its own would: its folder, also for temporary files."""
+    os.chdir(folder)
+    tempfile.tempdir = None  # the module remembers where the last job's was
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        elif os.environ.get(name) != value:  # most are those of the last job, and to set one costs four times this
+            os.environ[name] = value
+
+
+class Retirement:
+    """Decides whether this process may run another job, by what it was before its first."""
+
+    def __init__(self, memory: MemoryWatch) -> None:
+        self._memory = memory
+        self._threads = set(threading.enumerate())  # those of `on_worker_start` stay
+        self._has_children = confinement.has_children()
+
+    def begin(self) -> None:
+        """A job begins."""
+        self._memory.begin()
+
+    def reason(self) -> str | None:
+        """Why not: what the run left behind may print, compute or hold memory while the next one runs."""
+        if threads := [thread.name for thread in threading.enumerate() if thread not in self._threads]:
+            return f"the classifier left a thread running: {', '.join(threads)}"
+        if confinement.has_children() and not self._has_children:
+            return "the classifier left a process running"
+        if not confinement.has_room_for_descriptors():
+            return "the classifier left too many descriptors open"
+        return self._memory.excess()
+
+
+class MemoryWatch:
+    """Watches the resident memory of this process against what it was at birth."""
+
+    def __init__(self, max_growth: int) -> None:
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._peak = _opened_if_possible("/proc/self/clear_refs")
+        self._at_birth = self._resident()
+        self._max_growth = max_growth
+
+    def begin(self) -> None:
+        """A job begins: its peak is counted from here (proc(5), clear_refs)."""
+        if self._peak is not None:
+            os.write(self._peak, b"5")
+
+    def excess(self) -> str | None:
+        """Why the process has grown too much; None while it has not."""
+        growth = self._resident() - self._at_birth
+        if growth <= self._max_growth:
+            return None
+        return f"its memory has grown by {growth:,} bytes (max_worker_growth_bytes)"
+
+    def _resident(self) -> int:
+        """What the kernel says now, in bytes: the file is opened once, each read asks anew."""
+        return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE
+
+
+def _opened_if_possible(path: str) -> int | None:
+    """Open a file of /proc for writing; where a container has it read-only, a peak is that of all its jobs."""
+    with suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    return None

@@ -1,0 +1,99 @@
+"""Jobs in a JSON file (one job) or a JSON lines file (a job per line), each with its place.
+
+`.jsonl` and `.ndjson` always hold a job per line; so does anything else that is not one JSON value but has such
+values in its lines. Lines end with a line feed alone: U+2028 and its like may stand in a text.
+consumer/cli/submit_input.py follows the same rules without looking into the jobs, which it sends as they stand.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from classifier.errors import RefusedError
+from classifier.signals.text_file import FormatError, content_of, text_of
+
+LINE_SUFFIXES: Final = (".jsonl", ".ndjson")
+STDIN: Final = Path("-")
+
+Job = dict[str, object]
+
+
+class JobEntry(NamedTuple):
+    """A job, or what is wrong with it, and its place."""
+
+    place: str
+    job: Job | None
+    fault: str
+
+
+def read(path: Path) -> list[JobEntry]:
+    """Read all jobs of a file, or of standard input if it is called `-`.
+
+    Raises:
+        RefusedError: the file cannot be read, is not text, or holds nothing.
+    """
+    content = _content(path)
+    if path.suffix.lower() in LINE_SUFFIXES:
+        entries = list(_lines(path, content))
+    else:
+        entries = list(_one_or_lines(path, content))
+    if not entries:
+        raise RefusedError(f'{path} holds no job: {{"signal": [numbers]}} is one')
+    return entries
+
+
+def _content(path: Path) -> bytes:
+    try:
+        content = sys.stdin.buffer.read() if path == STDIN else _file(path)
+        if content.startswith(
+            (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+        ):  # UTF-16's and -32's line feeds are wide
+            return text_of(content)[0].encode()
+    except OSError as unreadable:
+        raise RefusedError(f"cannot read {path}: {unreadable.strerror or unreadable}") from None
+    except FormatError as unfit:
+        raise RefusedError(f"cannot read {path}: {unfit}") from None
+    if content.startswith(b"\x1f\x8b"):
+        raise RefusedError(f"cannot read {path}: it is gzip data: unpack it with gunzip")
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def _file(path: Path) -> bytes:
+    # The shell's <(command) is a pipe with a writer.
+    return path.read_bytes() if path.is_relative_to("/dev/fd") else content_of(path)
+
+
+def _one_or_lines(path: Path, content: bytes) -> Iterator[JobEntry]:
+    if not content.strip():
+        return
+    whole = _entry(str(path), content)
+    lines = list(_lines(path, content))
+    if whole.fault and len(lines) > 1 and 2 * sum(line.job is not None for line in lines) >= len(lines):
+        yield from lines
+    else:
+        yield whole
+
+
+def _lines(path: Path, content: bytes) -> Iterator[JobEntry]:
+    for number, marked in enumerate(content.split(b"\n" if b"\n" in content else b"\r"), start=1):
+        line = marked.removeprefix(b"\xef\xbb\xbf")  # where files were put together
+        if line.strip():
+            yield _entry(f"{path}, line {number}", line)
+
+
+def _entry(place: str, body: bytes) -> JobEntry:
+    try:
+        job = json.loads(body.decode())
+    except UnicodeDecodeError as wrong:
+        return JobEntry(place, None, f"is not UTF-8 text ({wrong.reason} at byte {wrong.start})")
+    except RecursionError:
+        return JobEntry(place, None, "is JSON nested too deeply: a job is an object of a few levels")
+    except ValueError as malformed:
+        return JobEntry(place, None, f"is neither JSON nor a data set by its name: {malformed}")
+    if not isinstance(job, dict):
+        return JobEntry(place, None, 'is not a job: {"signal": [numbers]} is one')
+    return JobEntry(place, job, "")

@@ -1,0 +1,77 @@
+"""Fitted estimator → ONNX, and the proof that both give the same labels.
+
+A conversion is believed only after both were asked about every test signal. Probabilities may differ a
+little: ONNX Runtime adds up a forest's votes in float32. Labels may not, in a single case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import skl2onnx
+from skl2onnx.common.data_types import FloatTensorType
+
+from classifier.models.estimators import INPUT, Estimator, OnnxEstimator, Probabilities
+from classifier.signals.features import Features
+
+# Of 2021: any ONNX Runtime that runs beside numpy 2 knows it.
+_OPERATOR_SET: Final = 15
+
+
+class ConversionError(Exception):
+    """The estimator has no ONNX that can be trusted. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """An ONNX body, and the largest difference between its probabilities and the estimator's."""
+
+    body: bytes
+    difference: float
+
+
+def convert(estimator: Estimator, test: Features) -> Converted:
+    """Convert `estimator`, and compare the two on all rows of `test`, which are real signals' features.
+
+    Raises:
+        ConversionError: it cannot be converted, or a single label differs.
+    """
+    body = _body(estimator, test.shape[1])
+    wanted, got = estimator.predict_proba(test), _probabilities(body, test)
+    if got.shape != wanted.shape:
+        raise ConversionError(f"its ONNX gives {got.shape[-1]} probabilities, not {wanted.shape[-1]}")
+    difference = float(np.abs(got - wanted).max())
+    if differing := int((got.argmax(axis=1) != wanted.argmax(axis=1)).sum()):
+        raise ConversionError(
+            f"its ONNX gives {differing} of {len(test)} test signals another label; "
+            f"probabilities differ by up to {difference:.1e}"
+        )
+    return Converted(body, difference)
+
+
+def _body(estimator: Estimator, columns: int) -> bytes:
+    types = [(INPUT, FloatTensorType([None, columns]))]
+    # Without "zipmap": a matrix of probabilities, not a list of dicts.
+    options: dict[str, Any] = {"zipmap": False}
+    try:
+        graph = skl2onnx.to_onnx(estimator, initial_types=types, options=options, target_opset=_OPERATOR_SET)
+        body: bytes = graph.SerializeToString()
+    except Exception as failed:
+        # skl2onnx raises what its converters happen to raise, with advice on many lines.
+        raise ConversionError(
+            f"skl2onnx cannot convert {type(estimator).__name__} ({_first_line(failed)})"
+        ) from failed
+    return body
+
+
+def _probabilities(body: bytes, test: Features) -> Probabilities:
+    try:
+        return OnnxEstimator(body).predict_proba(test)
+    except Exception as failed:
+        raise ConversionError(f"ONNX Runtime cannot run its ONNX ({_first_line(failed)})") from failed
+
+
+def _first_line(failed: Exception) -> str:
+    return next(iter(str(failed).splitlines()), type(failed).__name__)

@@ -1,0 +1,238 @@
+"""The three kinds of model: what each body is, and how it becomes an estimator again.
+
+A pickle is whatever scikit-learn fitted; loading it runs its code. skops is the same estimator as data, made of
+the types of our own list alone (`skops_file.py`). ONNX is data too, a graph of known operations; it needs ONNX
+Runtime alone, of any version that knows them, where the other two want the very scikit-learn that made them.
+The manifest's kind decides, not the file's name, and each library is imported only for a model of its kind.
+
+Whatever the kind, only a file that is pinned is loaded (`trust.py`). Loading never computes, and an ONNX session
+has no threads: a process may load models and fork afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.models import model, trust, whole_file
+from classifier.models.model import Manifest, ModelError, Training
+from classifier.signals.features import Features
+
+PICKLE: Final = "pickle"
+ONNX: Final = "onnx"
+SKOPS: Final = "skops"
+
+#: Names inside an ONNX body: its input, shape (rows, features), and its output, shape (rows, classes).
+INPUT: Final = "features"
+OUTPUT: Final = "probabilities"
+
+#: Whose versions make a body what it is.
+_LIBRARIES: Final = {
+    PICKLE: ("scikit-learn",),
+    SKOPS: ("skops", "scikit-learn"),
+    ONNX: ("onnxruntime", "skl2onnx", "scikit-learn"),
+}
+_ERRORS_ONLY: Final = 3  # of its log, which goes to stderr
+
+Probabilities: TypeAlias = NDArray[np.float64]
+
+
+class Estimator(Protocol):
+    """What is asked of a fitted scikit-learn classifier."""
+
+    def predict_proba(self, features: Features, /) -> Probabilities: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A loaded model."""
+
+    name: str
+    manifest: Manifest
+    estimator: Estimator
+
+    def probabilities(self, features: Features) -> Probabilities:
+        """One row per row of `features`, one column per entry of `manifest.classes`; each row sums to 1."""
+        return self.estimator.predict_proba(features)
+
+
+class OnnxEstimator:
+    """An ONNX body in ONNX Runtime, asked as a scikit-learn classifier is."""
+
+    def __init__(self, body: bytes) -> None:
+        """Raise ImportError without ONNX Runtime, and what that raises for a body it cannot use."""
+        runtime = onnx_runtime()
+        options = runtime.SessionOptions()
+        # Threads would not survive a fork, and a pool of processes has one for each processor already.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = _ERRORS_ONLY
+        self._session = runtime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
+
+    def predict_proba(self, features: Features, /) -> Probabilities:
+        """One row per row of `features`, one column per class."""
+        (probabilities,) = self._session.run([OUTPUT], {INPUT: features})
+        return np.asarray(probabilities, dtype=np.float64)
+
+
+def save(
+    path: Path, estimator: Estimator, classes: tuple[str, ...], training: Training, pins: Path | None = None
+) -> Manifest:
+    """Save `estimator` as a pickle at `path`, replacing an older model of this name, and pin it in `pins`.
+
+    Without `pins` nobody trusts it yet. Its other forms go first: at no moment is one served in the name of a
+    pickle that it was not made from.
+
+    Raises:
+        OSError: the model cannot be written.
+        ModelError: the pins cannot be read or written, or the model is too large to be loaded.
+    """
+    body = pickle.dumps(estimator, protocol=5)
+    manifest = model.describe(PICKLE, body, classes, training, _versions(*_LIBRARIES[PICKLE]))
+    content = _content(path, manifest, body)
+    _remove([model.onnx_beside(path), model.skops_beside(path)], pins)
+    _write(path, content, pins)
+    return manifest
+
+
+def save_form(path: Path, kind: str, body: bytes, pickled: Manifest, pins: Path | None = None) -> Manifest:
+    """Save `body`, the estimator that `pickled` describes as ONNX or skops, at `path`. Raises as `save`."""
+    manifest = model.describe(kind, body, pickled.classes, pickled.training, _versions(*_LIBRARIES[kind]))
+    manifest = replace(manifest, converted_from=pickled.sha256)
+    _write(path, _content(path, manifest, body), pins)
+    return manifest
+
+
+def load(path: Path) -> Model:
+    """Load the model at `path`, by its kind, if it is the file that was pinned.
+
+    Raises:
+        ModelError: as `model.content_of`, `trust.check` and `model.parse`, before anything of it has run; or the
+            model was made with another version of scikit-learn, or not from the pickle beside it, is of an unknown
+            kind, or its library cannot load it.
+    """
+    manifest, body = _verified(path)
+    loaders = {PICKLE: _from_pickle, ONNX: _from_onnx, SKOPS: _from_skops}
+    if manifest.kind not in loaders:
+        raise ModelError(f"{path} is of the kind {manifest.kind!r}, which this version does not know: update it")
+    return Model(model.name_of(path.name), manifest, loaders[manifest.kind](path, manifest, body))
+
+
+def _verified(path: Path) -> tuple[Manifest, bytes]:
+    """By itself, so that the file's content has left memory when the body is loaded."""
+    content = model.content_of(path)
+    trust.check(path, content)
+    return model.parse(path, content)
+
+
+def onnx_runtime() -> Any:  # noqa: ANN401 - it ships no types
+    """ONNX Runtime, which says nothing to anybody.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    # From 1.29 on it reports its use to its makers, by a thread that starts with the import.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415 - optional, and only where a model is ONNX
+
+    return onnxruntime
+
+
+def _content(path: Path, manifest: Manifest, body: bytes) -> bytes:
+    content = model.compose(manifest, body)
+    model.check_size(path, len(content))
+    return content
+
+
+def _write(path: Path, content: bytes, pins: Path | None) -> None:
+    with trust.replacing(path, content, pins) if pins else nullcontext():
+        whole_file.write(path, content)
+
+
+def _remove(outdated: list[Path], pins: Path | None) -> None:
+    """With their pins: put back, such a file would be an older model in the name of the new one."""
+    for path in outdated:
+        path.unlink(missing_ok=True)
+    if pins:
+        trust.forget([path.name for path in outdated], pins)
+
+
+def _from_pickle(path: Path, manifest: Manifest, body: bytes) -> Estimator:
+    _check_scikit_learn(path, manifest)
+    try:
+        return cast("Estimator", pickle.loads(body))  # noqa: S301 - pinned; see the module's docstring
+    except Exception as failed:
+        # Unpickling runs whatever the estimator's classes do, so it may raise anything.
+        reason = f"{type(failed).__name__}: {failed}"
+        raise ModelError(
+            f"{path} does not load ({reason}): retrain it with the libraries installed here"
+        ) from failed
+
+
+def _check_scikit_learn(path: Path, manifest: Manifest) -> None:
+    # scikit-learn itself only warns here, and may then predict something else than was trained.
+    made, here = manifest.versions.get("scikit-learn"), metadata.version("scikit-learn")
+    if made != here:
+        raise ModelError(
+            f"{path} was made with scikit-learn {made} and this is {here}: "
+            f"retrain it, or pip install scikit-learn=={made}"
+        )
+
+
+def _from_onnx(path: Path, manifest: Manifest, body: bytes) -> Estimator:
+    _check_origin(path, manifest)
+    try:
+        return OnnxEstimator(body)
+    except ImportError:
+        raise ModelError(
+            f"{path} is ONNX, which needs onnxruntime: pip install 'rabbitmq-classifier[onnx]', "
+            "or remove the file to have the pickle served"
+        ) from None
+    except Exception as failed:
+        # ONNX Runtime's exceptions have no common class of their own.
+        raise ModelError(
+            f"ONNX Runtime {metadata.version('onnxruntime')} cannot use {path} ({failed}): "
+            "convert it again with the versions installed here, `classifier train --onnx`"
+        ) from failed
+
+
+def _from_skops(path: Path, manifest: Manifest, body: bytes) -> Estimator:
+    _check_origin(path, manifest)
+    _check_scikit_learn(path, manifest)
+    try:
+        from classifier.models import skops_file  # noqa: PLC0415 - optional, and only where a model is skops
+
+        return skops_file.load(body, most=model.largest())
+    except ImportError:
+        raise ModelError(
+            f"{path} is of the kind skops, which needs skops: pip install 'rabbitmq-classifier[skops]', "
+            "or remove the file to have the pickle served"
+        ) from None
+    except skops_file.SkopsError as refused:
+        raise ModelError(f"{path} {refused}") from refused
+
+
+def _check_origin(path: Path, manifest: Manifest) -> None:
+    """Beside a newer pickle, an older ONNX or skops file would answer in its name."""
+    pickled = model.pickle_beside(path)
+    if pickled != path and pickled.exists() and model.read_manifest(pickled).sha256 != manifest.converted_from:
+        raise ModelError(
+            f"{path} was not made from {pickled}: train again with --{manifest.kind}, "
+            "or remove the one that is outdated"
+        )
+
+
+def _versions(*libraries: str) -> dict[str, str]:
+    """The versions that make a body what it is, as they are here."""
+    return {"python": platform.python_version(), "numpy": np.__version__} | {
+        library: metadata.version(library) for library in libraries
+    }

@@ -1,0 +1,102 @@
+"""The models folder: which models there are, which one a job means, and which file it is served from.
+
+`NAME.model` is a pickle, `NAME.onnx.model` and `NAME.skops.model` the same model as ONNX and as skops. Of several,
+ONNX is served: it answers twenty times as fast, and loading it runs no code; else skops, which runs none either.
+Models are chosen by name and never by path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from classifier.contract import JobError
+from classifier.models import model
+
+DEFAULT: Final = "default"
+
+# Begins with a letter or digit and has no separator: it cannot leave the folder, or mean a hidden file.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+# What a folder held when it was frozen, by folder: the module's one piece of state, set by `freeze` alone.
+_frozen: Final[dict[Path, set[str]]] = {}
+
+
+def models_folder() -> Path:
+    """Where models are: `CONSUMER_MODELS_DIR`, or `models` under the working directory."""
+    return Path(os.environ.get("CONSUMER_MODELS_DIR") or "models")
+
+
+def is_name(text: str) -> bool:
+    """Whether a model can be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def freeze(folder: Path) -> None:
+    """Take the folder for what it is now, in this process and all that are forked from it.
+
+    So all workers serve the same models, those that were loaded for them, until a reload makes new ones.
+    """
+    _frozen[folder] = _found(folder)
+
+
+def every(folder: Path) -> list[Path]:
+    """The file of every model of the folder, in the order of names."""
+    files = _files(folder)
+    return [_served(folder, files, name) for name in _names(files)]
+
+
+def choose(folder: Path, name: object = None) -> Path:
+    """The file of the model called `name`, which is what a job says; None means the default or only one.
+
+    Raises:
+        JobError: there is no such model, or it must be named.
+    """
+    files = _files(folder)
+    available = _names(files)
+    if name is None:
+        return _served(folder, files, _without_name(folder, available))
+    if not isinstance(name, str) or not is_name(name):
+        raise JobError("model must be a model's name: up to 64 letters, digits, '.', '_' or '-', and never a path")
+    if name not in available:
+        raise JobError(f"there is no model {name!r}: {_list(available) or nothing_in(folder)}")
+    return _served(folder, files, name)
+
+
+def nothing_in(folder: Path) -> str:
+    """What to tell whose folder has no models."""
+    return f"no models in {str(folder)!r}: make one with `classifier train`, or set CONSUMER_MODELS_DIR"
+
+
+def _files(folder: Path) -> set[str]:
+    return _frozen[folder] if folder in _frozen else _found(folder)
+
+
+def _found(folder: Path) -> set[str]:
+    try:
+        return {file for file in os.listdir(folder) if file.endswith(model.SUFFIX)}  # noqa: PTH208 - three times as fast
+    except OSError:
+        return set()
+
+
+def _names(files: set[str]) -> list[str]:
+    return sorted({name for name in map(model.name_of, files) if is_name(name)})
+
+
+def _served(folder: Path, files: set[str], name: str) -> Path:
+    return folder / next(name + suffix for suffix in model.SUFFIXES if name + suffix in files)
+
+
+def _without_name(folder: Path, available: list[str]) -> str:
+    if DEFAULT in available:
+        return DEFAULT
+    if len(available) == 1:
+        return available[0]
+    raise JobError(f"name the model: {_list(available)}" if available else nothing_in(folder))
+
+
+def _list(available: list[str]) -> str:
+    return f"available are {', '.join(available)}" if available else ""

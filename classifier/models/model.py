@@ -1,0 +1,225 @@
+"""The model artifact, one file: a line that names the format, one line of JSON (the manifest), and the body.
+
+The body is an estimator of the manifest's kind (`estimators.py`), to the end of the file. Nobody gets a body whose
+SHA-256 is not the manifest's, and `read_manifest` reads no further than the manifest. That digest finds damage and
+mix-ups; it is no proof against somebody who can write both parts: that is what pins are for (`trust.py`).
+
+`NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` beside it are the same estimator in other forms:
+one model, called NAME.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+from classifier.contract import LoadError
+from classifier.models import whole_file
+from classifier.signals.features import FEATURE_NAMES
+
+SUFFIX: Final = ".model"
+ONNX_SUFFIX: Final = ".onnx.model"
+SKOPS_SUFFIX: Final = ".skops.model"
+#: In the order in which they are served: the fastest first, and what runs code when it is loaded last.
+SUFFIXES: Final = (ONNX_SUFFIX, SKOPS_SUFFIX, SUFFIX)
+
+SIZE_VARIABLE: Final = "CONSUMER_MAX_MODEL_BYTES"
+#: 512 MiB. A forest of 100 trees has 3 MiB for PLAID's 537 signals and some 120 for 20,000 noisy ones. A file is
+#: read whole before it is loaded, so it takes twice its size for a moment: more is for who has seen to the memory.
+LARGEST: Final = 512 * 1024 * 1024
+
+_FORMAT: Final = b"signal classifier, format 1\n"
+_LONGEST_MANIFEST: Final = 1 << 20  # 1 MiB; ours have some 10 KiB
+
+
+class ModelError(LoadError):
+    """A model that cannot be used as it is. The message names the file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a model was made from; `lengths` are the shortest and the longest signal, in points."""
+
+    signals: int
+    lengths: tuple[int, int]
+    sha256: str
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a model says of itself.
+
+    `sha256` and `size` are those of the body; `converted_from` is the SHA-256 of the pickle's body that an
+    ONNX body was made from. `classes` names the columns of the estimator's probabilities, in their order.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+    training: Training
+    versions: Mapping[str, str]
+    created: str
+    sha256: str
+    size: int
+    converted_from: str | None = None
+
+
+def name_of(file: str) -> str:
+    """What the model in a file of this name is called."""
+    return next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
+
+
+def pickle_beside(path: Path) -> Path:
+    """Where the pickle of the model in this file is, or would be."""
+    return path.with_name(name_of(path.name) + SUFFIX)
+
+
+def onnx_beside(path: Path) -> Path:
+    """Where the ONNX of the model in this file is, or would be."""
+    return path.with_name(name_of(path.name) + ONNX_SUFFIX)
+
+
+def skops_beside(path: Path) -> Path:
+    """Where the skops form of the model in this file is, or would be."""
+    return path.with_name(name_of(path.name) + SKOPS_SUFFIX)
+
+
+def describe(
+    kind: str, body: bytes, classes: tuple[str, ...], training: Training, versions: Mapping[str, str]
+) -> Manifest:
+    """The manifest of a new body, made now, of the features that are computed here."""
+    return Manifest(
+        kind=kind,
+        classes=classes,
+        features=FEATURE_NAMES,
+        training=training,
+        versions=versions,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sha256=hashlib.sha256(body).hexdigest(),
+        size=len(body),
+    )
+
+
+def compose(manifest: Manifest, body: bytes) -> bytes:
+    """The artifact, as the content of its file."""
+    return _FORMAT + json.dumps(asdict(manifest), allow_nan=False).encode() + b"\n" + body
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What the model at `path` says of itself. Nothing of it is run.
+
+    Raises:
+        ModelError: there is no such file, or it is not a model of this format.
+    """
+    with _readable(path), whole_file.opened(path) as file:
+        return _read_head(path, file)
+
+
+def content_of(path: Path) -> bytes:
+    """The whole file at `path`, read once, and nothing of it looked at.
+
+    Raises:
+        ModelError: there is no such file in the folder, or it is too large.
+    """
+    with _readable(path):
+        return whole_file.read(path, most=largest())
+
+
+def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
+    """The manifest in `content`, which was read from `path`, and the body, which is what the manifest says.
+
+    Raises:
+        ModelError: the content is no model, damaged or altered, or was made with other features than these.
+    """
+    file = BytesIO(content)  # shares the bytes; only the body is copied
+    manifest = _read_head(path, file)
+    body = file.read()
+    _check_body(path, manifest, body)
+    if manifest.features != FEATURE_NAMES:
+        raise ModelError(f"{path} was made with other features than are computed here: retrain it")
+    return manifest, body
+
+
+def largest() -> int:
+    """How many bytes a model file may have: `CONSUMER_MAX_MODEL_BYTES`, or 512 MiB.
+
+    Raises:
+        ModelError: the variable is no number.
+    """
+    given = os.environ.get(SIZE_VARIABLE) or str(LARGEST)
+    if not given.isdecimal():
+        raise ModelError(f"{SIZE_VARIABLE} is {given!r}; it must be a number of bytes")
+    return int(given)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise ModelError if a file of `size` bytes would not be loaded: better told before it is written."""
+    if size > (most := largest()):
+        raise _too_large(path, f"has {size:,} bytes, and may have {most:,}")
+
+
+def _too_large(path: Path, how: str) -> ModelError:
+    return ModelError(
+        f"{path} {how}: train a smaller one, or raise max_model_bytes ({SIZE_VARIABLE}) "
+        "where there is memory for twice that"
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as unreadable:
+        raise ModelError(f"cannot read the model {path}: {unreadable.strerror}") from None
+    except whole_file.TooLargeError as large:
+        raise _too_large(path, str(large)) from None
+    except whole_file.UnfitError as unfit:
+        raise ModelError(f"{path} {unfit}") from None
+
+
+def _read_head(path: Path, file: BinaryIO) -> Manifest:
+    if file.readline(len(_FORMAT)) != _FORMAT:
+        raise ModelError(
+            f"{path} is not a model of this format: make it with `classifier train DATA --out {path}`"
+        )
+    try:
+        return _manifest(json.loads(file.readline(_LONGEST_MANIFEST)))
+    except (ValueError, TypeError, KeyError, RecursionError) as malformed:
+        reason = f"{type(malformed).__name__}: {malformed}"
+        raise ModelError(
+            f"the manifest of {path} is damaged ({reason}): copy the file again, or retrain"
+        ) from None
+
+
+def _manifest(content: dict[str, object]) -> Manifest:
+    """Only the shape is checked: what a wrong value could do, the digest and the version check prevent."""
+    training = Training(**cast("dict[str, Any]", content["training"]))
+    shortest, longest = training.lengths
+    known = {
+        "training": replace(training, lengths=(int(shortest), int(longest))),
+        "classes": tuple(cast("list[str]", content["classes"])),
+        "features": tuple(cast("list[str]", content["features"])),
+        "versions": dict(cast("dict[str, str]", content["versions"])),
+    }
+    return Manifest(**cast("dict[str, Any]", content | known))
+
+
+def _check_body(path: Path, manifest: Manifest, body: bytes) -> None:
+    if len(body) != manifest.size:
+        raise ModelError(
+            f"{path} is cut or was added to: {len(body):,} bytes of estimator, not {manifest.size:,}; "
+            "copy the file again, or retrain"
+        )
+    if hashlib.sha256(body).hexdigest() != manifest.sha256:
+        raise ModelError(
+            f"{path} was altered: its SHA-256 is not the manifest's, so it was not loaded; retrain it"
+        )

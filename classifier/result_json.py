@@ -1,0 +1,225 @@
+"""The JSON text of what a function returns, or an error that names the place and the cause. Standard library only.
+
+`encoded` walks the value once, converts what is not JSON yet (json_types.py), and has `json` write the rest. Lists
+and dicts that hold only JSON's own values are passed on as they are, so large ones cost little. A fault is raised
+at its place; each container on the way out adds its step, so that the error reads `output["a"][3] is NaN, ...`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+from classifier.json_types import NotJsonError, Pairs, converted
+
+#: Levels of lists and dicts. The consumer's parser reads 201; the reply is one of them, and a leaf another.
+MAX_DEPTH: Final = 199
+#: More digits than that Python does not read back, nor do many others.
+MAX_DIGITS: Final = 4300
+#: From here on a value is JSON as it is. Exact types: a subclass may write itself differently.
+_LEAVES: Final = frozenset({type(None), bool, int, float, str})
+#: A MaskedArray in an object array in a Series: no honest value takes more steps to become JSON.
+_MOST_CONVERSIONS: Final = 10
+#: Shown of a place or a key.
+_PLACE_CHARACTERS: Final = 200
+_KEY_CHARACTERS: Final = 60
+
+# The walk looks for cycles itself, and knows where they are.
+_ENCODER: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
+
+
+def encoded(value: object) -> str:
+    """The JSON text of `value`, on one line and in ASCII.
+
+    Raises:
+        ValueError: some part has no JSON: NaN, an infinity, a lone surrogate, a cycle, too many levels or digits,
+            two keys that become the same text.
+        TypeError: some part is of a type that has no natural JSON.
+    """
+    try:
+        tree = _Walk().plain(value)
+        return _written(tree)
+    except NotJsonError as fault:
+        raise fault.kind(f"the output cannot be JSON: {place(fault.steps)} {fault.cause}") from fault.__cause__
+
+
+def place(steps: Iterable[str | int]) -> str:
+    """The place that innermost-first `steps` lead to, as Python would write it: `output["a"][3]`."""
+    text = "output" + "".join(f"[{json.dumps(step)}]" for step in reversed(list(steps)))
+    if len(text) <= _PLACE_CHARACTERS:
+        return text
+    return f"{text[: _PLACE_CHARACTERS // 2]}...{text[-_PLACE_CHARACTERS // 2 :]}"
+
+
+class _Walk:
+    """One walk through a value. Mutable state: the ids of the containers that the walk is inside of."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+
+    def plain(self, value: object) -> object:
+        """The same value made of exact lists, dicts with text keys, and leaves."""
+        found = _at_most_a_container(value)
+        kind = type(found)
+        if kind in _LEAVES:
+            return found
+        # By the id of what the author returned: a container's conversion is a new object each time.
+        if id(value) in self._open:
+            raise NotJsonError(
+                "contains itself (a circular reference); return a copy without the cycle", ValueError
+            )
+        if len(self._open) >= MAX_DEPTH:
+            raise NotJsonError(f"is nested more than {MAX_DEPTH} levels deep; return a flatter value", ValueError)
+        self._open.add(id(value))
+        try:
+            return self._list(found) if isinstance(found, list) else self._dict(found)
+        finally:
+            self._open.discard(id(value))
+
+    def _list(self, items: list[object]) -> list[object]:
+        if set(map(type, items)) <= _LEAVES:
+            return items
+        return [self._below(number, item) for number, item in enumerate(items)]
+
+    def _dict(self, given: Any) -> dict[str, object]:  # noqa: ANN401 - a dict or Pairs
+        if type(given) is dict and set(map(type, given)) <= {str} and set(map(type, given.values())) <= _LEAVES:
+            return given
+        made: dict[str, object] = {}
+        origins: dict[str, object] = {}
+        for key, item in given.items():
+            text = _key(key)
+            if text in origins:
+                raise NotJsonError(
+                    f"has two keys that become {_shown(text)}: {_shown(origins[text])} and {_shown(key)}; "
+                    "rename one of them",
+                    ValueError,
+                )
+            origins[text] = key
+            made[text] = self._below(text, item)
+        return made
+
+    def _below(self, step: str | int, item: object) -> object:
+        try:
+            return self.plain(item)
+        except NotJsonError as fault:
+            fault.steps.append(step)
+            raise
+
+
+def _at_most_a_container(value: object) -> object:
+    """Convert `value` itself, not what it contains, until it is a leaf, a list, a dict or Pairs."""
+    found = value
+    for _ in range(_MOST_CONVERSIONS):
+        kind = type(found)
+        if kind in _LEAVES or kind is list or kind is dict or kind is Pairs:
+            return found
+        found = converted(found)
+    raise NotJsonError(f"is of type {type(value).__name__}, whose conversion does not end", TypeError)
+
+
+def _key(key: object) -> str:
+    """The text of a key, as `json` writes those that it knows."""
+    if type(key) is str:
+        return key
+    try:
+        leaf = _at_most_a_container(key)
+    except NotJsonError as fault:
+        raise NotJsonError(f"has the key {_shown(key)}, which {fault.cause}", fault.kind) from fault.__cause__
+    match leaf:
+        case str():
+            return leaf
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[leaf]
+        case int() | float():
+            return _number_key(leaf)
+        case _:
+            raise NotJsonError(
+                f"has the key {_shown(key)} of type {type(key).__name__}; keys are text or numbers: "
+                "convert it, for example with str(key)",
+                TypeError,
+            )
+
+
+def _number_key(number: float) -> str:
+    if fault := _leaf_fault(number):
+        raise NotJsonError(f"has a key that {fault}", ValueError)
+    return repr(number)
+
+
+def _shown(key: object) -> str:
+    try:
+        text = repr(key)
+    except ValueError:  # an integer of too many digits
+        text = f"of type {type(key).__name__}"
+    return text if len(text) <= _KEY_CHARACTERS else f"{text[:_KEY_CHARACTERS]}..."
+
+
+def _written(tree: object) -> str:
+    """The JSON of a plain tree. Leaves are looked at only after `json` has refused one, or escaped a surrogate."""
+    try:
+        text = _ENCODER.encode(tree)
+    except ValueError as refused:
+        _find_fault(tree)
+        raise NotJsonError(f"is refused by json: {refused}", ValueError) from refused
+    # An escaped surrogate may be half of a whole pair; and who lifts Python's limit writes what nobody reads.
+    if "\\ud" in text or not 0 < sys.get_int_max_str_digits() <= MAX_DIGITS:
+        _find_fault(tree)
+    return text
+
+
+def _find_fault(tree: object) -> None:
+    """Raise for the first leaf or key that is no JSON."""
+    if isinstance(tree, list):
+        for number, item in enumerate(tree):
+            _find_fault_below(number, item)
+    elif isinstance(tree, dict):
+        for key, item in tree.items():
+            if fault := _leaf_fault(key):
+                raise NotJsonError(f"has the key {_shown(key)}, which {fault}", ValueError)
+            _find_fault_below(key, item)
+    elif fault := _leaf_fault(tree):
+        raise NotJsonError(fault, ValueError)
+
+
+def _find_fault_below(step: str | int, item: object) -> None:
+    try:
+        _find_fault(item)
+    except NotJsonError as fault:
+        fault.steps.append(step)
+        raise
+
+
+def _leaf_fault(leaf: object) -> str | None:
+    """What is wrong with a leaf, in words that follow its place; None if it is JSON."""
+    if isinstance(leaf, float) and not math.isfinite(leaf):
+        name = "NaN" if math.isnan(leaf) else "infinity" if leaf > 0 else "-infinity"
+        return f"is {name}, which JSON does not have; replace NaN and infinities, for example with None"
+    if isinstance(leaf, int) and not _is_short(leaf):
+        return (
+            f"is an integer of more than {MAX_DIGITS} digits, which most readers refuse; return it as text, hex(n)"
+        )
+    if isinstance(leaf, str) and (half := _lone_surrogate(leaf)):
+        return (
+            f"holds the lone surrogate {half}, half a character that no text can hold; "
+            'remove it, for example with text.encode(errors="replace").decode()'
+        )
+    return None
+
+
+def _is_short(number: int) -> bool:
+    try:
+        return len(str(abs(number))) <= MAX_DIGITS
+    except ValueError:  # Python's own limit
+        return False
+
+
+def _lone_surrogate(text: str) -> str | None:
+    """The escape of a surrogate that is not half of a pair; two halves next to each other are written as one."""
+    try:
+        text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError as broken:
+        return f"\\u{int.from_bytes(broken.object[broken.start : broken.start + 2], 'little'):04x}"
+    return None

@@ -1,0 +1,161 @@
+"""A data set: signals, as a rule with labels. Each was checked when it was read, and needs no second look.
+
+The format follows from the file's name; `formats.py` describes each. An error names the file, the place in
+it and the remedy, and ends the reading: a data set is read whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import numpy as np
+
+from classifier.signals import arrays, formats
+from classifier.signals.signals import Signal, SignalError, checked_array
+from classifier.signals.text_file import FormatError
+
+_Function = TypeVar("_Function")
+
+
+class DataError(Exception):
+    """Data that cannot be used. The message names the file, the place and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DataSet:
+    """Signals and their labels, as many of the one as of the other; or no labels, where none were required.
+
+    `assumed` is what the reader found out about the file by itself, in a few words each.
+    """
+
+    signals: tuple[Signal, ...]
+    labels: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def __add__(self, other: DataSet) -> DataSet:
+        return DataSet(self.signals + other.signals, self.labels + other.labels)
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels that occur, in the order people expect."""
+        return in_order(set(self.labels))
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """The least and the greatest number of points."""
+        sizes = [signal.size for signal in self.signals]
+        return min(sizes), max(sizes)
+
+    def subset(self, places: Iterable[int]) -> DataSet:
+        """The signals at these places, in this order."""
+        places = list(places)
+        return DataSet(tuple(self.signals[at] for at in places), tuple(self.labels[at] for at in places))
+
+    def sha256(self) -> str:
+        """A digest of labels and samples, the same whichever format they were read from."""
+        digest = hashlib.sha256()
+        for label, signal in zip(self.labels, self.signals, strict=True):
+            name = label.encode(errors="surrogatepass")
+            digest.update(f"{len(name)} {signal.size}\n".encode())
+            digest.update(name)
+            digest.update(np.ascontiguousarray(signal, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+
+class _Reader(Protocol):
+    def __call__(self, path: Path, *, required: bool) -> formats.Reading: ...
+
+
+_READERS: Final[dict[str, _Reader]] = {
+    ".ts": formats.read_ts,
+    ".tsv": formats.read_tsv,
+    ".csv": formats.read_csv,
+    ".npz": arrays.read_npz,
+}
+_WRITERS: Final[dict[str, Callable[[Path, Sequence[Signal], Sequence[str]], None]]] = {
+    ".ts": formats.write_ts,
+    ".csv": formats.write_csv,
+    ".npz": arrays.write_npz,
+}
+
+
+# "None" and "-" may be classes.
+_NO_LABELS: Final = frozenset({"nan", "?", "<na>"})
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels sorted, numbers by their value: class 10 stands behind class 9."""
+    return sorted(labels, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
+
+
+def read(path: Path, *, required: bool = True) -> DataSet:
+    """Read a data set, with labels unless they are not `required` and the file has none.
+
+    Raises:
+        DataError: the file cannot be read, is not of the format its name says, or holds a bad signal or no
+        signal.
+    """
+    reader = _for_suffix(path, _READERS)
+    try:
+        rows, assumed = reader(path, required=required)
+        signals = tuple(_checked(row) for row in rows)
+        labels = tuple(_labelled(row, row.label) for row in rows if row.label is not None)
+    except OSError as unreadable:
+        raise DataError(f"cannot read {path}: {unreadable.strerror or unreadable}") from None
+    except FormatError as wrong:
+        raise DataError(f"{path}{wrong.place and ', ' + wrong.place}: {wrong}") from None
+    if not rows:
+        raise DataError(f"{path} holds no signal: give at least one{', with its label' if required else ''}")
+    return DataSet(signals, labels, assumed)
+
+
+def write(path: Path, data: DataSet) -> None:
+    """Write a data set in the format that the file's name says, creating folders as needed.
+
+    Raises:
+        DataError: there is no writer for such a file, or its format cannot hold the labels.
+    """
+    writer = _for_suffix(path, _WRITERS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer(path, data.signals, data.labels)
+    except OSError as unwritable:
+        raise DataError(f"cannot write {path}: {unwritable.strerror or unwritable}") from None
+    except FormatError as wrong:
+        raise DataError(str(wrong)) from None
+
+
+def is_data(path: Path) -> bool:
+    """Whether a file of this name is read as a data set."""
+    return path.suffix.lower() in _READERS
+
+
+def _for_suffix(path: Path, functions: dict[str, _Function]) -> _Function:
+    try:
+        return functions[path.suffix.lower()]
+    except KeyError:
+        raise DataError(f"{path}: the name must end in one of {', '.join(functions)}") from None
+
+
+def _labelled(row: formats.SignalRow, label: str) -> str:
+    if not label:
+        raise FormatError(row.place, "the label is empty: every signal needs one")
+    if label.lower() in _NO_LABELS:
+        raise FormatError(
+            row.place, f"the label is {label!r}, which says that it is missing: every signal needs one"
+        )
+    return label
+
+
+def _checked(row: formats.SignalRow) -> Signal:
+    try:
+        return checked_array(row.samples)
+    except SignalError as bad:
+        raise FormatError(row.place, str(bad)) from None

@@ -1,0 +1,222 @@
+"""Signal → feature vector: one fixed list of finite numbers for any signal of 1 to 100,000 points.
+
+Two questions are asked of a signal, how large it is and what shape it has. So the signal is scaled to peak
+1 first (`waveform.py`): shape features are ratios, and size features are logarithms that carry the scale.
+Scaling first is also what keeps a signal of 1e300 from overflowing. No feature depends on another signal,
+and a batch is filled in signal by signal, so one signal and a batch give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy import fft  # by name: numpy would import it at its first use, in every forked worker again
+from numpy.typing import NDArray
+
+from classifier.signals.waveform import BANDS, FLOOR, FRACTIONS, SEGMENTS, Part, Vector, Waveform, waveform
+
+Features: TypeAlias = NDArray[np.float32]
+
+_LIMIT: Final = 1e6  # a ratio beyond it says no more than that; it keeps features inside float32
+_LAGS: Final = 24
+_SIDE_BINS: Final = 6
+# The stretch behind the steepest rise: 16 pieces of 6 samples, about a mains period each where a recording
+# has some 300 samples a second (UCR's PLAID), a fraction of one where it has more.
+_ONSET_PIECES: Final = 16
+_ONSET_PIECE: Final = 6
+
+
+def _size(wave: Waveform, out: Vector) -> None:
+    """How large: log10 of what is in the signal's own unit, and log10 of its number of points."""
+    unit = wave.whole.values
+    mean_abs, mean_step = np.add.reduce(np.abs(unit)) / unit.size, np.add.reduce(wave.steps) / unit.size
+    sizes = mean_abs, wave.whole.std, wave.level, wave.steady.std, mean_step
+    out[:2], logs = (np.log10(unit.size), wave.log_scale), out[2:]
+    np.concatenate((sizes, wave.whole.quantiles[0], wave.segments.ravel()), out=logs)
+    _to_logs(logs)
+    logs += wave.log_scale
+
+
+def _distribution(wave: Waveform, out: Vector) -> None:
+    """Moments and quantiles of values, and quantiles of steps relative to the steady level."""
+    out[:2] = _moments(wave.whole)
+    out[2] = wave.whole.mean / wave.level
+    values, steps = out[3:].reshape(2, -1)
+    values[:], steps[:] = wave.whole.quantiles
+    steps /= wave.level
+
+
+def _steady_state(wave: Waveform, out: Vector) -> None:
+    """The steady part alone: its waveform's moments, range, slope and quantiles."""
+    steady = wave.steady
+    slope = 12.0 * float(steady.plan.along @ steady.values) / steady.values.size
+    out[:2] = _moments(steady)
+    out[2:5] = steady.std, steady.quantiles[0, -1] - steady.quantiles[0, 0], slope
+    out[2:5] /= wave.level
+    values, steps = out[5:].reshape(2, -1)
+    values[:], steps[:] = steady.quantiles
+    values -= steady.median
+    out[5:] /= max(steady.std, FLOOR)
+
+
+def _moments(part: Part) -> tuple[float, float]:
+    """Skewness and kurtosis."""
+    squared = part.shape * part.shape
+    return float(squared @ part.shape) / squared.size, float(squared @ squared) / squared.size
+
+
+def _autocorrelation(part: Part, out: Vector) -> None:
+    """Lags 1 to 24, relative to lag 0."""
+    extended = np.zeros(part.shape.size + _LAGS)
+    extended[: part.shape.size] = part.shape
+    lags = np.correlate(extended, part.shape, "valid")
+    np.divide(lags[1:], max(float(lags[0]), FLOOR), out=out)
+
+
+def _spectrum(part: Part, out: Vector) -> None:
+    """log10 of the share of power in 24 equal bands up to half the sampling rate, then the strongest line.
+
+    The six bins on either side of that line are taken as well: modulation (a broken rotor bar, a beating
+    load) shows there and is lost in a band.
+    """
+    plan = part.plan
+    lines = fft.rfft(part.shape * plan.window, plan.transform)
+    # With room at both ends for the bins beside a line that stands there.
+    padded = np.zeros(lines.size + 2 * _SIDE_BINS)
+    share = padded[_SIDE_BINS:-_SIDE_BINS]
+    np.add(lines.real**2, lines.imag**2, out=share)
+    share /= max(float(np.add.reduce(share)), FLOOR)
+    top = int(share.argmax())
+    bands, line, around = out[:BANDS], out[BANDS : BANDS + 4], out[BANDS + 4 :]
+    np.add.reduceat(share, plan.bands, out=bands)
+    _to_logs(bands)
+    entropy = -float(share @ np.log(share + FLOOR))
+    line[:] = plan.frequency[top], share[top], share @ plan.frequency, entropy
+    around[:_SIDE_BINS] = padded[top : top + _SIDE_BINS]
+    around[_SIDE_BINS:] = padded[top + _SIDE_BINS + 1 : top + 2 * _SIDE_BINS + 1]
+    _to_logs(around)
+
+
+def _outline(wave: Waveform, out: Vector) -> None:
+    """The eight segments relative to the steady level."""
+    np.divide(wave.segments.ravel(), wave.level, out=out)
+
+
+def _onset(wave: Waveform, out: Vector) -> None:
+    """At the steepest rise: where it is, what was before, and the envelope of the 96 samples behind it."""
+    unit, at = wave.whole.values, int(wave.rises.argmax())
+    behind = unit[at + 1 : at + 1 + _ONSET_PIECES * _ONSET_PIECE]
+    pieces = np.full((_ONSET_PIECES, _ONSET_PIECE), unit[-1])
+    pieces.ravel()[: behind.size] = behind
+    out[:4] = at, at / unit.size, _median(unit[: at + 1]) / wave.level, wave.rises[at] / wave.level
+    greatest, least, mean, std = envelope = out[4:].reshape(4, -1)
+    np.maximum.reduce(pieces, axis=1, out=greatest)
+    np.minimum.reduce(pieces, axis=1, out=least)
+    np.divide(np.add.reduce(pieces, axis=1), _ONSET_PIECE, out=mean)
+    pieces -= mean[:, None]
+    np.sqrt(np.add.reduce(pieces * pieces, axis=1) / _ONSET_PIECE, out=std)
+    envelope /= wave.level
+
+
+def _median(values: Vector) -> float:
+    ordered = np.sort(values)
+    return 0.5 * float(ordered[(values.size - 1) // 2] + ordered[values.size // 2])
+
+
+def _to_logs(values: Vector) -> None:
+    """Turn the values into the log10 of their size, in place."""
+    np.abs(values, out=values)
+    np.maximum(values, FLOOR, out=values)
+    np.log10(values, out=values)
+
+
+def _numbered(stem: str, numbers: Iterable[int]) -> list[str]:
+    return [f"{stem}_{number:02d}" for number in numbers]
+
+
+def _at_fractions(stem: str) -> list[str]:
+    return [f"{stem}_q{100 * fraction:.0f}" for fraction in FRACTIONS]
+
+
+def _per_piece(stem: str, statistics: Sequence[str], pieces: int) -> list[str]:
+    return list(chain.from_iterable(_numbered(f"{stem}_{name}", range(pieces)) for name in statistics))
+
+
+def _line_names(stem: str) -> list[str]:
+    side = [f"{stem}_line{offset:+d}" for offset in range(-_SIDE_BINS, _SIDE_BINS + 1) if offset]
+    line = [f"{stem}_{name}" for name in ("line_frequency", "line_share", "centroid", "entropy")]
+    return [*_numbered(f"{stem}_band", range(BANDS)), *line, *side]
+
+
+_SEGMENT_STATISTICS: Final = ("mean", "std", "min", "max")
+
+# A group is its names and the function that fills their places. The order of the names is the vector's, and
+# part of every saved model.
+_GROUPS: Final[tuple[tuple[list[str], Callable[[Waveform, Vector], None]], ...]] = (
+    (
+        [
+            *("log_points", "log_peak", "log_mean_abs", "log_std", "log_level", "log_ripple", "log_step"),
+            *_at_fractions("log_value"),
+            *_per_piece("log_segment", _SEGMENT_STATISTICS, SEGMENTS),
+        ],
+        _size,
+    ),
+    (
+        [
+            *("skewness", "kurtosis", "mean"),
+            *chain.from_iterable(map(_at_fractions, ("unit", "step"))),
+        ],
+        _distribution,
+    ),
+    (
+        [
+            *("steady_skewness", "steady_kurtosis", "steady_std", "steady_range", "steady_slope"),
+            *chain.from_iterable(map(_at_fractions, ("ripple", "ripple_step"))),
+        ],
+        _steady_state,
+    ),
+    (_numbered("steady_lag", range(1, _LAGS + 1)), lambda wave, out: _autocorrelation(wave.steady, out)),
+    (_numbered("lag", range(1, _LAGS + 1)), lambda wave, out: _autocorrelation(wave.whole, out)),
+    (_line_names("steady"), lambda wave, out: _spectrum(wave.steady, out)),
+    (_line_names("whole"), lambda wave, out: _spectrum(wave.whole, out)),
+    (_per_piece("segment", _SEGMENT_STATISTICS, SEGMENTS), _outline),
+    (
+        [
+            *("onset_at", "onset_fraction", "onset_before", "onset_step"),
+            *_per_piece("onset", ("max", "min", "mean", "std"), _ONSET_PIECES),
+        ],
+        _onset,
+    ),
+)
+
+FEATURE_NAMES: Final[tuple[str, ...]] = tuple(chain.from_iterable(names for names, _ in _GROUPS))
+
+_PLACES: Final = [
+    slice(start, stop) for start, stop in pairwise(accumulate((len(names) for names, _ in _GROUPS), initial=0))
+]
+
+
+def extract(signal: Vector) -> Features:
+    """The feature vector of one signal, shape `(len(FEATURE_NAMES),)`, in the order of `FEATURE_NAMES`.
+
+    `signal` is one-dimensional, not empty and finite: whoever takes it from outside has checked that.
+    float32, because that is what trees compare in: every runtime of a model then sees the same numbers.
+    """
+    wave = waveform(signal)
+    values = np.empty(len(FEATURE_NAMES))
+    for place, (_, group) in zip(_PLACES, _GROUPS, strict=True):
+        group(wave, values[place])
+    np.maximum(values, -_LIMIT, out=values)
+    np.minimum(values, _LIMIT, out=values)
+    return values.astype(np.float32)
+
+
+def extract_all(signals: Sequence[Vector]) -> Features:
+    """The feature vectors of several signals, shape `(len(signals), len(FEATURE_NAMES))`."""
+    rows = np.empty((len(signals), len(FEATURE_NAMES)), np.float32)
+    for row, signal in zip(rows, signals, strict=True):
+        row[:] = extract(signal)
+    return rows

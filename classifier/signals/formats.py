@@ -1,0 +1,220 @@
+"""The file formats of signals, as rows of text or arrays. What a good signal is, is not known here.
+
+`.ts` (UCR/UEA archive, sktime): `#` comments, `@` directives, then after `@data` a signal a line: `v,v,...:label`.
+`.csv`, `.tsv`: a signal a line, see tables.py (separators, decimal commas) and layout.py (label, header, index).
+Shorter signals are padded with empty cells or NaN, or not at all.
+`.npz`: `labels`, with either `signals` (two-dimensional, padded with NaN) or `values` (all signals one after the
+other) and `lengths`; see arrays.py.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.signals.layout import Layout, layout
+from classifier.signals.tables import (
+    NAMES,
+    ONE_CELL_EACH,
+    Table,
+    is_list,
+    is_missing,
+    looks_like_thousands,
+    number,
+    parse,
+)
+from classifier.signals.text_file import FormatError, TextLine, content_of, lines_of, text_of
+
+# A guess at what is missing would be a guess at the label.
+_FILL_GAPS: Final = "fill missing samples before, or leave the signal out"
+_LONGEST_SHOWN: Final = 60
+
+Samples: TypeAlias = NDArray[np.float64]
+
+
+class SignalRow(NamedTuple):
+    """One signal, not yet checked, and where in the file it is. Its label is None if the file has no labels."""
+
+    place: str
+    label: str | None
+    samples: Samples
+
+
+class Reading(NamedTuple):
+    """The rows of a file, and what had to be assumed about it."""
+
+    rows: list[SignalRow]
+    assumed: tuple[str, ...]
+
+
+def read_ts(path: Path, *, required: bool) -> Reading:
+    """Read a univariate `.ts` file, labelled if `required`."""
+    text, encoding = text_of(content_of(path))
+    lines = lines_of(text)
+    labelled = True
+    for at, line in enumerate(lines):
+        if line.text.lower().split()[0] == "@data":
+            rows = [_ts_row(row, labelled=labelled) for row in lines[at + 1 :] if not row.text.startswith("#")]
+            return Reading(rows, _encoding(encoding))
+        labelled = _directive(line, required=required) and labelled
+    raise FormatError("", "no @data line: this is not a .ts file, or it was cut")
+
+
+def read_tsv(path: Path, *, required: bool) -> Reading:
+    """Read a `.tsv` file, labelled if `required`."""
+    return _table(path, "\t", required=required)
+
+
+def read_csv(path: Path, *, required: bool) -> Reading:
+    """Read a `.csv` file, labelled if `required`."""
+    return _table(path, ",", required=required)
+
+
+def write_ts(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
+    """Write a `.ts` file. Labels must hold neither blanks nor colons, which the format cannot quote."""
+    for label in labels:
+        if not label or set(label) & set(" :,\t\r\n"):
+            raise FormatError("", f"the label {label!r} cannot be written as .ts: use .csv or .npz")
+    equal = len({signal.size for signal in signals}) == 1
+    head = [
+        f"@problemName {path.stem}",
+        "@timeStamps false",
+        "@missing false",
+        "@univariate true",
+        f"@equalLength {str(equal).lower()}",
+        f"@classLabel true {' '.join(sorted(set(labels)))}",
+        "@data",
+    ]
+    rows = (f"{','.join(_texts(signal))}:{label}" for signal, label in zip(signals, labels, strict=True))
+    path.write_text("\n".join([*head, *rows, ""]), encoding="utf-8")
+
+
+def write_csv(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
+    """Write a `.csv` file, label first, rows as long as their signals."""
+    for label in labels:
+        if label.splitlines() != [label.strip()]:
+            raise FormatError("", f"the label {label!r} cannot be written as .csv: use .npz")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        # Without it, a first signal of a class called "label" would be taken for a header.
+        writer.writerow(["label", "samples"])
+        writer.writerows([label, *_texts(signal)] for signal, label in zip(signals, labels, strict=True))
+
+
+def _directive(line: TextLine, *, required: bool) -> bool:
+    """Return whether signals may still have labels after this line of a `.ts` header; refuse what is not read."""
+    refused = {
+        "@univariate false": "only univariate signals are read: choose one dimension",
+        "@timestamps true": "time stamps are not read: resample the signals evenly and leave the stamps out",
+    }
+    needless = {
+        "@classlabel false": "the signals have no labels: give each line its label after ':'",
+        "@targetlabel true": "a regression file, whose targets are no classes: give each line a class after ':'",
+    }
+    words = line.text.lstrip("\ufeff").lower().split()
+    directive = " ".join(words[:2])
+    message = refused.get(directive) or (needless.get(directive) if required else None)
+    if message:
+        raise FormatError(line.place, message)
+    if not words[0].startswith(("#", "@")):
+        raise FormatError(line.place, "a signal before @data: the header's last line must be @data")
+    return directive != "@classlabel false"
+
+
+def _ts_row(line: TextLine, *, labelled: bool) -> SignalRow:
+    *dimensions, label = line.text.split(":") if labelled else (line.text, "")
+    if len(dimensions) != 1:
+        message = "one ':' is needed, between samples and label"
+        if len(dimensions) > 1:
+            message = f"{len(dimensions)} dimensions; only univariate signals are read: choose one dimension"
+        raise FormatError(line.place, message)
+    if not labelled and ":" in line.text:
+        raise FormatError(line.place, "a ':' although the file says that it has no labels: is @classLabel wrong?")
+    if "(" in dimensions[0]:
+        raise FormatError(
+            line.place, "time stamps are not read: resample the signals evenly and leave the stamps out"
+        )
+    samples = _numbers(line.place, dimensions[0].split(","), decimal_comma=False)
+    return SignalRow(line.place, label.strip() if labelled else None, samples)
+
+
+def _table(path: Path, usual: str, *, required: bool) -> Reading:
+    text, encoding = text_of(content_of(path))
+    table = parse(text, usual)
+    found = layout(table, usual, required=required)
+    rows = [_table_row(record.place, record.cells, found, table) for record in found.records]
+    return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
+
+
+def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) -> SignalRow:
+    samples = list(cells)
+    label = None
+    if found.label_at is not None:
+        if len(cells) <= found.label_at:
+            raise FormatError(
+                place, f"{len(cells)} columns, and the label belongs into column {found.label_at + 1}"
+            )
+        label = samples.pop(found.label_at)
+    while samples and not samples[-1]:
+        samples.pop()
+    return SignalRow(place, label, without_padding(_numbers(place, samples, decimal_comma=table.decimal_comma)))
+
+
+def _assumed(table: Table, found: Layout, usual: str) -> tuple[str, ...]:
+    notes = {
+        f"separated by {NAMES.get(table.delimiter, repr(table.delimiter))}": table.delimiter != usual,
+        "decimal commas": table.decimal_comma,
+        f"labels from the column {_label_name(found)}": found.label_at is not None and found.names,
+        "labels from the end of each line": found.label_at == -1,
+        f"{table.comments} comment line{'s' if table.comments > 1 else ''} skipped": table.comments,
+    }
+    return tuple(note for note, true in notes.items() if true)
+
+
+def _label_name(found: Layout) -> str:
+    return repr(found.names[found.label_at]) if found.names and found.label_at is not None else ""
+
+
+def _encoding(encoding: str) -> tuple[str, ...]:
+    return () if encoding == "utf-8" else (encoding.upper(),)
+
+
+def _numbers(place: str, cells: Sequence[str], *, decimal_comma: bool) -> Samples:
+    values = [number(cell, decimal_comma=decimal_comma) for cell in cells]
+    if None in values:
+        at = values.index(None)
+        raise FormatError(
+            place, f"sample {at} is {_short(cells[at])}, which is not a number: {_remedy(cells[at])}"
+        )
+    return np.array(values, dtype=np.float64)
+
+
+def _short(cell: str) -> str:
+    shown = repr(cell.strip())
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+
+
+def _remedy(cell: str) -> str:
+    cell = cell.strip()
+    if is_missing(cell):
+        return _FILL_GAPS
+    if is_list(cell):
+        return ONE_CELL_EACH
+    if looks_like_thousands(cell):
+        return "write it without separators between thousands, and with a decimal point"
+    return "if this is a label, put it first in its line, or name its column 'label' in a header line"
+
+
+def without_padding(samples: Samples) -> Samples:
+    """Without the NaN at the end; one in the middle stays, and is found when the signal is checked."""
+    present = np.flatnonzero(~np.isnan(samples))
+    return samples[: present[-1] + 1] if present.size else samples[:0]
+
+
+def _texts(signal: Samples) -> list[str]:
+    return [repr(value) for value in signal.tolist()]

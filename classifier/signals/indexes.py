@@ -1,0 +1,114 @@
+"""Columns of a table that number its lines or describe them, and so are no samples.
+
+A model would learn such a column and have perfect figures. Some are known by their names, others by their
+numbers: they rise, count, begin to count again with each group, or are whole where samples are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from classifier.signals.tables import Record, number
+from classifier.signals.text_file import FormatError
+
+_INDEXES: Final = frozenset(
+    {"", "id", "ids", "idx", "index", "row", "rows", "rowid", "row number", "row_number", "rownames", "nr", "nr."}
+    | {"no", "no.", "#", "level_0", "uuid", "guid", "key", "time", "timestamp", "datetime", "date"}
+)
+#: What is noted down about a signal. In a header such as `label,recording` it may stand for all samples.
+_NOTES: Final = frozenset(
+    {"subject", "patient", "person", "trial", "run", "session", "fold", "split", "batch", "group", "record"}
+    | {"recording", "experiment", "sequence", "seq", "number", "num", "operator", "sensor"}
+)
+# Three lines are in rising order by chance once in six times, but a rising first column is an index far more often
+_RISING_FIRST: Final = 3
+_RISING_LATER: Final = 5
+_COUNTED: Final = 5
+_DIFFERENT: Final = 8
+#: Indexes stand before the samples or behind them; looking at each of a thousand columns would take as long again.
+_LOOKED_AT: Final = 3
+
+DROP: Final = "remove that column (pandas: to_csv(..., index=False))"
+
+
+def is_index_name(name: str) -> bool:
+    """Return whether a header's name says that the column numbers or dates the lines."""
+    name = name.lower()
+    return name in _INDEXES or name.startswith("unnamed:") or name.endswith(("_id", "_index", " id", " index"))
+
+
+def is_note_name(name: str) -> bool:
+    """Return whether a header's name says that the column describes the signals."""
+    return name.lower() in _NOTES
+
+
+def rises_at_once(firsts: Sequence[float | None]) -> bool:
+    """Return whether the first column of a table rises in each line, so that it is no label either."""
+    return _rises(firsts, _RISING_FIRST)
+
+
+def refuse(records: Sequence[Record], label_at: int | None, *, decimal_comma: bool) -> None:
+    """Refuse a table one of whose columns numbers the lines.
+
+    Raises:
+        FormatError: it has such a column.
+    """
+    width = len(records[0].cells)
+    if any(len(record.cells) != width for record in records):
+        width = min(width, 2)  # signals of unequal length have no last column
+    label_at = width - 1 if label_at == -1 else label_at
+    columns = [at for at in range(width) if at != label_at]
+    rising = 1 if label_at == 0 else 0
+    for at in dict.fromkeys([*columns[:_LOOKED_AT], *columns[-1:]]):
+        cells = [record.cells[at] if len(record.cells) > at else "" for record in records]
+        values = [number(cell, decimal_comma=decimal_comma) for cell in cells]
+        if at == rising and _rises(values, _RISING_LATER if at else _RISING_FIRST):
+            raise FormatError("", rising_message(at + 1))
+        if words := _numbering(cells, values) or _different(cells, records, at):
+            raise FormatError(
+                "",
+                f"column {at + 1} {words}: {DROP}; if it is part of the signals, write its numbers with a decimal "
+                "point, such as 3.0; if it is the label, name it in a header line",
+            )
+
+
+def rising_message(column: int) -> str:
+    """Return why a rising column is refused, and what to do."""
+    return (
+        f"column {column} rises from line to line, as the number of a line or a time does: {DROP}; if it is "
+        "part of the signals, put the lines in another order; if it is the label, name it in a header line"
+    )
+
+
+def _rises(column: Sequence[float | None], least: int) -> bool:
+    values = [value for value in column if value is not None]
+    return least <= len(values) == len(column) and all(low < high for low, high in pairwise(values))
+
+
+def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
+    """Say how a column of whole numbers counts the lines, or nothing."""
+    counts = [value for value in values if value is not None]
+    if len(counts) < len(cells) or len(counts) < _COUNTED or not all(map(_is_spelled_whole, cells)):
+        return ""
+    steps = {high - low for low, high in pairwise(counts)}
+    if len(steps) == 1 and steps != {0}:
+        return "counts the lines"
+    start = counts[0]
+    again = all(high - low == 1 or high == start for low, high in pairwise(counts))
+    return "counts lines, and begins again" if again and max(counts) - start >= _COUNTED - 1 else ""
+
+
+def _different(cells: Sequence[str], records: Sequence[Record], at: int) -> str:
+    """Say that a column holds another whole number in each line, where samples are fractions; or nothing."""
+    if len(cells) < _DIFFERENT or len(set(cells)) < len(cells) or not all(map(_is_spelled_whole, cells)):
+        return ""
+    others = [cell for record in records[:_DIFFERENT] for place, cell in enumerate(record.cells) if place != at]
+    fractions = sum("." in cell or "," in cell for cell in others)
+    return "holds another whole number in each line" if 2 * fractions >= len(others) > 0 else ""
+
+
+def _is_spelled_whole(cell: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+", cell) is not None

@@ -1,0 +1,184 @@
+"""Delimited text as rows of cells: which character separates cells, and whether a comma is a decimal point.
+
+Spreadsheets write semicolons and decimal commas in half of Europe, instruments tabs, blanks and `#` comments. The
+separator is the one that leaves the largest share of cells numeric; what numbers mean is decided for a whole file.
+What the columns mean is layout.py's business.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from classifier.signals.text_file import FormatError, TextLine, lines_of
+
+NAMES: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "blanks"}
+#: Cells that say "no value here" in the words of common programs.
+MISSING: Final = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-", "<na>"})
+
+#: Beginnings of lines that hold no data: of most programs, of MATLAB, of C, and of what Excel has put into quotes.
+_COMMENTS: Final = ("#", "%", "//", '"#', '"%')
+#: The remedy for a list in one cell.
+ONE_CELL_EACH: Final = "write each sample into a cell of its own"
+
+_SAMPLED_LINES: Final = 200
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_DECIMAL_POINT: Final = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+_THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u2009\u202f\u2019])\d{3})(?:\1\d{3})*(?:[.,]\d+)?")
+_THREE_DIGITS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+
+
+class Record(NamedTuple):
+    """The cells of one line, stripped, without empty ones at the end."""
+
+    place: str
+    cells: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Records of a file. `comment`: the cells of the comment line just before the first record, or none."""
+
+    records: list[Record]
+    delimiter: str
+    decimal_comma: bool
+    comments: int
+    comment: list[str]
+
+
+def parse(text: str, usual: str) -> Table:
+    """Split text into records. `usual` is the separator that the file's suffix promises, and wins a tie.
+
+    Raises:
+        FormatError: a quote is not closed, or numbers are ambiguous.
+    """
+    lines = lines_of(text)
+    named = re.fullmatch(r"sep=(.)", lines[0].text.strip(" \r\n\"'")) if lines else None  # Excel's own
+    if named:
+        lines = lines[1:]
+    data = [line for line in lines if not line.text.lstrip().startswith(_COMMENTS)]
+    delimiter = named[1] if named else _delimiter_of(data[:_SAMPLED_LINES], usual)
+    records = [Record(line.place, _cells(line, delimiter)) for line in data]
+    records = [record for record in records if record.cells]  # a line may hold separators alone
+    comment: list[str] = []
+    if data:
+        before = [line for line in lines if line.number < data[0].number]
+        comment = [_bare(cell) for cell in before[-1].text.lstrip('#%/" \t').split(delimiter)] if before else []
+    return Table(records, delimiter, _decimal_comma(records, delimiter), len(lines) - len(data), comment)
+
+
+def number(cell: str, *, decimal_comma: bool) -> float | None:
+    """Return the number in a cell, or None."""
+    if decimal_comma and _DECIMAL_COMMA.fullmatch(cell):
+        cell = cell.replace(",", ".")
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell says that there is no value."""
+    return cell.lower() in MISSING
+
+
+def is_list(cell: str) -> bool:
+    """Return whether a cell holds a list of samples, as pandas writes one."""
+    return cell.startswith(("[", "(", "array("))
+
+
+def looks_like_thousands(cell: str) -> bool:
+    """Return whether a cell is a number with separators between its thousands."""
+    return _THOUSANDS.fullmatch(cell) is not None
+
+
+def paired_integers(records: Iterable[Record]) -> bool:
+    """Return whether integers look like the halves of numbers with decimal commas: `0,25,0,5` for 0.25 and 0.5.
+
+    It is so only if every line has an even count of them, all are integers, and the second halves differ from the
+    first as decimals do: zeros in front, minus signs never, many more digits.
+    """
+    whole, rest = [], []
+    for record in records:
+        cells = [cell for cell in record.cells if not _is_label(cell)]
+        if len(cells) % 2:
+            cells = cells[1:]  # a label that is a number
+        if not cells or not all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):
+            return False
+        whole += cells[::2]
+        rest += cells[1::2]
+    if len(rest) < 3 or any(cell[0] in "+-" for cell in rest):  # noqa: PLR2004 - fewer prove nothing
+        return False
+    if any(cell.startswith("-0") for cell in whole) or any(re.fullmatch(r"0\d+", cell) for cell in rest):
+        return True
+    widths = [sum(len(cell.lstrip("+-")) for cell in cells) / len(cells) for cells in (whole, rest)]
+    return len(rest) >= 6 and widths[1] >= widths[0] + 1  # noqa: PLR2004 - as above
+
+
+def _is_label(cell: str) -> bool:
+    return number(cell, decimal_comma=False) is None
+
+
+def _bare(cell: str) -> str:
+    return cell.strip().strip("\"'")
+
+
+def _cells(line: TextLine, delimiter: str) -> list[str]:
+    text = line.text.strip().replace("\t", " ") if delimiter == " " else line.text
+    try:
+        (cells,) = csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True)
+    except csv.Error as wrong:
+        raise FormatError(line.place, f"this is not a line of a table: {wrong}") from None
+    cells = [cell.strip() for cell in cells]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _delimiter_of(lines: Sequence[TextLine], usual: str) -> str:
+    others = [delimiter for delimiter in NAMES if delimiter != usual]
+    return max([usual, *others], key=lambda delimiter: _score(lines, delimiter))  # the first of equals
+
+
+def _score(lines: Sequence[TextLine], delimiter: str) -> float:
+    """Return the share of numbers among the cells; a cell that holds another separator counts twice."""
+    numbers = cells = 0
+    for line in lines:
+        try:
+            given = [cell for cell in _cells(line, delimiter) if not is_missing(cell)]
+        except FormatError:
+            continue
+        numeric = [_numeric(cell, delimiter) for cell in given]
+        numbers += sum(numeric)
+        cells += len(given) + sum(
+            any(other in cell for other in NAMES if other not in {" ", delimiter})
+            for cell, good in zip(given, numeric, strict=True)
+            if not good
+        )
+    return numbers / cells if cells else 0.0
+
+
+def _numeric(cell: str, delimiter: str) -> bool:
+    return number(cell, decimal_comma=delimiter != ",") is not None or looks_like_thousands(cell)
+
+
+def _decimal_comma(records: Sequence[Record], delimiter: str) -> bool:
+    commas = points = certain = 0
+    example = ""
+    for record in records:
+        for cell in record.cells:
+            if _DECIMAL_COMMA.fullmatch(cell):
+                commas, example = commas + 1, example or f"{record.place}: {cell!r}"
+                certain += not _THREE_DIGITS.fullmatch(cell)
+            elif _DECIMAL_POINT.fullmatch(cell):
+                points += 1
+    if not commas:
+        return False
+    if points:
+        raise FormatError("", f"numbers with decimal points and with commas ({example}): write all with points")
+    if not certain and delimiter != ";":
+        raise FormatError("", f"{example} may be a thousand or a fraction: write numbers with decimal points only")
+    return True

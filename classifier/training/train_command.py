@@ -1,0 +1,192 @@
+"""What `classifier train` does, from files to files, told line by line as it goes. It prints nothing itself.
+
+What can be refused is refused before the training, which would be in vain. Other forms of the model come last:
+they alone may turn out impossible after all went well, and then everything else has been done.
+
+What was written is pinned: who trains has run code of his own anyway, and pins what he made from memory, before
+anybody else could write to the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from classifier.errors import RefusedError
+from classifier.models import estimators, model, trust
+from classifier.models.model import Manifest, Training
+from classifier.signals import datasets
+from classifier.signals.datasets import DataSet
+from classifier.signals.features import extract_all
+from classifier.training import report, train
+from classifier.training.train import Evaluation, Fitted
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for; without `test`, a part of `data` is held out, and without `pins` nothing is pinned."""
+
+    data: Path
+    test: Path | None
+    out: Path
+    onnx: bool
+    skops: bool
+    pins: Path | None
+    plot: Path | None
+    reshuffles: int | None
+
+
+def run(wanted: Wanted) -> Iterator[str]:
+    """Train, evaluate, save and draw, as wanted; the lines to be shown.
+
+    Raises:
+        DataError: the signals cannot be read, or not be divided.
+        ModelError: the pins cannot be read or written, or the model is too large to be loaded.
+        RefusedError: a library is missing, a file cannot be written, or there is no ONNX or skops of this model,
+            which is saved as a pickle all the same.
+    """
+    _check_plot(wanted.plot)
+    _check_onnx(wanted=wanted.onnx)
+    _check_skops(wanted=wanted.skops)
+    _check_pins(wanted)
+    training, test = yield from _read(wanted)
+    fitted = train.fit(training)
+    evaluation = train.evaluate(fitted, test)
+    yield from (report.times_line(fitted), "", *report.evaluation_lines(evaluation))
+    metrics = {"accuracy": evaluation.accuracy, "balanced_accuracy": evaluation.balanced_accuracy}
+    if wanted.reshuffles:
+        accuracies = train.reshuffles(training, test, wanted.reshuffles)
+        metrics["reshuffled_accuracy"] = sum(accuracies) / len(accuracies)
+        yield from ("", *report.reshuffle_lines(accuracies))
+    origin = Training(len(training), training.lengths, training.sha256(), metrics)
+    pickled = yield from _save(wanted, fitted, origin)
+    if wanted.plot:
+        yield _draw(wanted.plot, evaluation, test)
+    yield _trusted(wanted)
+    if wanted.skops:
+        yield from _save_skops(wanted, fitted, test, pickled)
+    if wanted.onnx:
+        yield from _save_onnx(wanted, fitted, test, pickled)
+
+
+def _read(wanted: Wanted) -> Generator[str, None, tuple[DataSet, DataSet]]:
+    training = datasets.read(wanted.data)
+    if wanted.test:
+        test = datasets.read(wanted.test)
+        yield from (report.read_line(wanted.data, training), report.read_line(wanted.test, test))
+    else:
+        yield f"no --test: {train.HOLD_OUT:.0%} of the signals are held out to test on, class by class"
+        yield report.read_line(wanted.data, training)
+        training, test = train.hold_out(training)
+    yield from (report.data_line("training", training), report.data_line("test", test))
+    return training, test
+
+
+def _check_plot(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {path}")
+    try:
+        import_module("matplotlib")
+    except ImportError:
+        raise RefusedError("--plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'") from None
+
+
+def _check_onnx(*, wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        import_module("skl2onnx")
+        estimators.onnx_runtime()
+    except ImportError:
+        raise RefusedError(
+            "--onnx needs skl2onnx and onnxruntime: pip install 'rabbitmq-classifier[onnx]'"
+        ) from None
+
+
+def _check_skops(*, wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        import_module("skops.io")
+    except ImportError:
+        raise RefusedError("--skops needs skops: pip install 'rabbitmq-classifier[skops]'") from None
+
+
+def _check_pins(wanted: Wanted) -> None:
+    if wanted.pins and not trust.is_writable(wanted.pins):
+        raise RefusedError(
+            f"{wanted.pins}, where the model is to be pinned, cannot be written: give --no-trust, and have "
+            f"somebody who may write it run `classifier trust {wanted.out.with_suffix('')}`"
+        )
+
+
+def _save(wanted: Wanted, fitted: Fitted, origin: Training) -> Generator[str, None, Manifest]:
+    path = wanted.out
+    outdated = [form for form in (model.onnx_beside(path), model.skops_beside(path)) if form.exists()]
+    with _written(path):
+        manifest = estimators.save(path, fitted.estimator, fitted.classes, origin, wanted.pins)
+    yield from ("", f"model {path.stem!r} saved as {path} ({manifest.size:,} bytes of estimator)")
+    for form in outdated:
+        yield f"{form} was made from the model that this one replaces, and is removed"
+    return manifest
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as unwritable:
+        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
+
+
+def _trusted(wanted: Wanted) -> str:
+    if wanted.pins:
+        return f"its SHA-256 is pinned in {wanted.pins}, so it may be loaded"
+    return f"it is not trusted yet: have somebody run `classifier trust {wanted.out.with_suffix('')}`"
+
+
+def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
+    from classifier.training import plot  # noqa: PLC0415 - matplotlib is optional
+
+    try:
+        plot.save(path, evaluation, test)
+    except OSError as unwritable:
+        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
+    return f"confusion matrix and example signals drawn into {path}"
+
+
+def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
+    from classifier.models import conversion  # noqa: PLC0415 - skl2onnx is optional
+
+    path = model.onnx_beside(wanted.out)
+    try:
+        converted = conversion.convert(fitted.estimator, extract_all(test.signals))
+    except conversion.ConversionError as impossible:
+        raise RefusedError(f"no ONNX, {wanted.out} is kept and will be served: {impossible}") from None
+    with _written(path):
+        manifest = estimators.save_form(path, estimators.ONNX, converted.body, pickled, wanted.pins)
+    yield (
+        f"ONNX gives all {len(test)} test signals the same label; "
+        f"probabilities differ by up to {converted.difference:.1e}"
+    )
+    yield f"saved as {path} ({manifest.size:,} bytes), which is served in place of the pickle"
+
+
+def _save_skops(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
+    from classifier.models import skops_file  # noqa: PLC0415 - skops is optional
+
+    path = model.skops_beside(wanted.out)
+    try:
+        body = skops_file.proven(fitted.estimator, extract_all(test.signals))
+    except skops_file.SkopsError as impossible:
+        raise RefusedError(f"no skops, {wanted.out} is kept and will be served: the model {impossible}") from None
+    with _written(path):
+        manifest = estimators.save_form(path, estimators.SKOPS, body, pickled, wanted.pins)
+    yield f"skops gives all {len(test)} test signals the same probabilities"
+    unless = ", where there is no ONNX" if wanted.onnx else ""
+    yield f"saved as {path} ({manifest.size:,} bytes), which is served in place of the pickle{unless}"

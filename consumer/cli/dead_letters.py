@@ -1,0 +1,79 @@
+"""`consumer dead-letters`: its arguments, and which action they ask for.
+
+What is done is in dead_letters_show.py and dead_letters_change.py, how it looks in table.py and
+format.py, and what happens to the queue in operations.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from consumer.cli.arguments import refusal, whole
+from consumer.cli.dead_letters_change import purge, replay
+from consumer.cli.dead_letters_show import list_letters, say, show_letter
+from consumer.config.settings import Settings
+from consumer.dead_letters.model import read_age
+from consumer.dead_letters.operations import LetterQueue
+from consumer.job import ErrorCode
+
+#: RabbitMQ's words; `maxlen` does not occur with our own queues.
+REASONS = ("rejected", "expired", "delivery_limit", "maxlen")
+#: More than a queue holds; beyond it is a slip of the finger.
+MAX_LIMIT = 1_000_000_000
+_ALL = ("list", "replay", "purge")
+
+
+def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add the four actions to the command."""
+    actions = command.add_subparsers(required=True, metavar="ACTION", dest="action")
+    made = {
+        "list": actions.add_parser("list", help="what lies there, and why"),
+        "show": actions.add_parser("show", help="one dead letter with all that is known of it"),
+        "replay": actions.add_parser("replay", help="make them jobs again, with all attempts before them"),
+        "purge": actions.add_parser("purge", help="delete them for good; asks first"),
+    }
+    for name in _ALL:
+        _add_selection(made[name], is_named=name != "list")
+    made["show"].add_argument("id", metavar="ID", help="the job's id, as `list` shows it")
+    made["show"].add_argument(
+        "--body", action="store_true", help="only its body on standard output, byte for byte, but gzip unpacked"
+    )
+    group = made["replay"].add_mutually_exclusive_group()
+    group.add_argument("--reply-to", metavar="QUEUE", help="send the replies to this queue instead")
+    group.add_argument("--no-reply-to", action="store_true", help="send the replies to <prefix>.results instead")
+    made["purge"].add_argument("--yes", action="store_true", help="do not ask")
+    for action in made.values():
+        add_settings(action)
+
+
+def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
+    which = action.add_argument_group("which", "each may be given several times, for one or the other")
+    which.add_argument("--id", action="append", default=[], metavar="ID", help="as `list` shows it")
+    which.add_argument("--reason", action="append", default=[], choices=REASONS, help="why RabbitMQ moved it")
+    which.add_argument("--code", action="append", default=[], choices=[*ErrorCode], help="of its error record")
+    which.add_argument("--model", action="append", default=[], metavar="NAME", help="that the job asks for")
+    which.add_argument("--older-than", type=_age, metavar="AGE", help="such as 90s, 15m, 2h, 7d")
+    which.add_argument("--newer-than", type=_age, metavar="AGE", help="the same")
+    which.add_argument(
+        "--limit", type=whole(1, MAX_LIMIT), metavar="N", help="the first N of these, the oldest first"
+    )
+    if is_named:
+        which.add_argument("--all", action="store_true", help="every one that lies there")
+        action.add_argument("--dry-run", action="store_true", help="only list them")
+    action.add_argument("--json", action="store_true", help="a line of JSON for each")
+
+
+def _age(text: str) -> float:
+    try:
+        return read_age(text)
+    except ValueError as error:
+        raise refusal(text, str(error)) from None
+
+
+async def run(arguments: argparse.Namespace, settings: Settings, url: str) -> int:
+    """Do what was asked; return the exit code."""
+    topology = settings.topology
+    place = LetterQueue(url, topology, settings.credentials, say)
+    actions = {"list": list_letters, "show": show_letter, "replay": replay, "purge": purge}
+    return await actions[arguments.action](arguments, place)

@@ -1,0 +1,140 @@
+"""`consumer dead-letters replay` and `purge`: a second look that acts on just those that the first one found.
+
+Nothing is held while a person thinks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from consumer.cli.dead_letters_show import EXIT_NOT_DONE, asked_for, dead_letters, say
+from consumer.dead_letters import operations
+from consumer.dead_letters.format import write_json
+from consumer.dead_letters.model import Chosen, Entry, Letter, show_age
+from consumer.dead_letters.operations import LetterQueue
+from consumer.dead_letters.table import ROWS, print_table
+from consumer.errors import ConfigurationError
+from consumer.wire import reply_address
+from consumer.wire.messages import Message
+from consumer.wire.topology import Topology
+
+
+async def replay(arguments: argparse.Namespace, place: LetterQueue) -> int:
+    """Make jobs again of those that were asked for; return the exit code."""
+    change = _change(arguments, place.topology)
+    now = time.time()
+    entries, there = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
+    whole = [entry for entry in entries if not entry.letter.damage]
+    _tell_left(entries)
+    if arguments.dry_run:
+        return _would("be replayed", whole, there, now, is_json=arguments.json)
+    act = partial(operations.replay, place, change=change)
+    code = await _act("replayed", act, whole, arguments)
+    if change is _unchanged:
+        _tell_callers(whole)
+    return code if len(whole) == len(entries) else EXIT_NOT_DONE
+
+
+def _tell_left(entries: Iterable[Entry]) -> None:
+    """A copy would be without what we cannot read; so the letter stays."""
+    for entry in entries:
+        if damage := entry.letter.damage:
+            say(
+                f"{entry.letter.shown_id} is not replayed: nobody can decode its "
+                f"{', '.join(damage)}; take its body with `show --body` and submit that"
+            )
+
+
+def _tell_callers(entries: Iterable[Entry]) -> None:
+    if gone := sum(entry.letter.answers_a_caller for entry in entries):
+        say(
+            f"{dead_letters(gone)} of these had a reply_to that is their caller's own (amq.…): where the caller "
+            "has gone, so does the reply. --no-reply-to sends replies to the results queue"
+        )
+
+
+def _unchanged(message: Message) -> Message:
+    return message
+
+
+def _change(arguments: argparse.Namespace, topology: Topology) -> Callable[[Message], Message]:
+    """Make the change that sends replies elsewhere. An address that the service would refuse is refused here."""
+    if not (arguments.reply_to or arguments.no_reply_to):
+        return _unchanged
+    if arguments.reply_to and (complaint := reply_address.refusal(arguments.reply_to, topology, None)):
+        raise ConfigurationError(complaint)
+    return lambda message: replace(message, reply_to=arguments.reply_to)
+
+
+async def purge(arguments: argparse.Namespace, place: LetterQueue) -> int:
+    """Delete those that were asked for, once somebody has agreed; return the exit code."""
+    now = time.time()
+    entries, there = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
+    if arguments.dry_run:
+        return _would("be deleted", entries, there, now, is_json=arguments.json)
+    if entries and not arguments.yes and not _is_agreed(entries, there, now):
+        say("nothing was deleted")
+        return EXIT_NOT_DONE
+    return await _act("deleted", partial(operations.purge, place), entries, arguments)
+
+
+def _is_agreed(entries: Sequence[Entry], there: int, now: float) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("purge asks before it deletes, and nobody can answer here; say --yes")
+    ages = [now - entry.letter.died_at for entry in entries if entry.letter.died_at is not None]
+    oldest = f", up to {show_age(max(ages))} old" if ages else ""
+    sys.stderr.write(f"Delete {len(entries)} of {dead_letters(there)}{oldest}, for good? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _would(what: str, entries: Sequence[Entry], there: int, now: float, *, is_json: bool) -> int:
+    if is_json:
+        write_json(entries, now)
+    elif entries:
+        print_table(entries[:ROWS], now)
+    say(f"{len(entries)} of {dead_letters(there)} would {what}")
+    return os.EX_OK
+
+
+async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arguments: argparse.Namespace) -> int:
+    """Do it to all of them, telling how far it is; say what was done even if something ends it."""
+    console = Console(stderr=True)
+    by_key = {entry.letter.key: entry for entry in entries}
+    done = 0
+    with Progress(
+        TextColumn(verb + " {task.completed} of {task.total}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(verb, total=len(entries))
+
+        def dealt_with(letter: Letter) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, completed=done)
+            if arguments.json:
+                write_json([by_key[letter.key]], time.time())
+
+        try:
+            if entries:
+                await act(chosen=Chosen.of(entry.letter for entry in entries), done=dealt_with)
+        finally:
+            bar.stop()
+            say(f"{verb} {dead_letters(done)}")
+    if done < len(entries):
+        say(f"{len(entries) - done} were no longer there")
+    return os.EX_OK if done == len(entries) else EXIT_NOT_DONE

@@ -1,0 +1,128 @@
+"""`consumer dead-letters list` and `show`: what lies there, by letters and error records together.
+
+Nothing is held while a person reads. What an action is meant for is decided here, too: it looks first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from consumer.dead_letters import operations
+from consumer.dead_letters.error_records import scan_error_records
+from consumer.dead_letters.format import SHOWN_CHARACTERS, portrait, unpacked, write_json
+from consumer.dead_letters.model import Entry, Letter, Reasons, Selection
+from consumer.dead_letters.operations import LetterQueue
+from consumer.dead_letters.table import CELL_CHARACTERS, ROWS, print_table
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
+from consumer.escaping import escaped, escaped_lines
+from consumer.wire.messages import ErrorRecord, Message
+
+#: A script wants to know that there is no such letter, that some were left, or that nobody said yes.
+EXIT_NOT_DONE = 1
+
+
+def say(line: str) -> None:
+    """Tell a person, beside what is for programs."""
+    print(line, file=sys.stderr)
+
+
+def _selection(arguments: argparse.Namespace) -> Selection:
+    chosen = Selection(
+        ids=frozenset(arguments.id),
+        reasons=frozenset(arguments.reason),
+        codes=frozenset(map(str, arguments.code)),
+        models=frozenset(arguments.model),
+        older_than_s=arguments.older_than,
+        newer_than_s=arguments.newer_than,
+        limit=arguments.limit,
+    )
+    if chosen.is_everything and not getattr(arguments, "all", True):
+        raise ConfigurationError(f"{arguments.action} which of them? Name some (see --help), or all with --all")
+    return chosen
+
+
+async def asked_for(
+    arguments: argparse.Namespace, place: LetterQueue, now: float, *, why: bool
+) -> tuple[list[Entry], int]:
+    """Look, and join with the error records; return what was asked for, and how many letters there are.
+
+    Without need of a `why` the records are not read: the end of a stream takes a second to be sure of.
+    """
+    selection = _selection(arguments)
+    seen = await operations.look(place)
+    letters = sorted(seen.letters, key=lambda letter: letter.died_at or now)
+    reasons = Reasons(letters)
+    if letters and (why or selection.codes):
+        await read_reasons(place, reasons.see)
+    if len(letters) < seen.there:
+        say(f"of {dead_letters(seen.there)} only the first {len(letters)} were read")
+    return list(selection.of((Entry(letter, reasons.of(letter)) for letter in letters), now)), seen.there
+
+
+async def read_reasons(place: LetterQueue, see: Callable[[ErrorRecord], None]) -> None:
+    """Letters are worth a look without their records, too: those may have lost their node, or be forbidden."""
+    try:
+        await scan_error_records(place.url, place.topology, see, place.credentials)
+    except (BrokerRefusedError, BrokerUnreachableError) as error:
+        say("no error records: " + "\n".join(escaped_lines(str(error), SHOWN_CHARACTERS)))
+
+
+async def list_letters(arguments: argparse.Namespace, place: LetterQueue) -> int:
+    """Show those that were asked for; return the exit code."""
+    now = time.time()
+    entries, there = await asked_for(arguments, place, now, why=True)
+    if arguments.json:
+        write_json(entries, now)
+        return os.EX_OK
+    shown = entries if arguments.limit else entries[:ROWS]
+    if shown:
+        print_table(shown, now)
+    sys.stdout.write(_summary(entries, len(shown), there) + "\n")
+    return os.EX_OK
+
+
+def _summary(entries: Sequence[Entry], shown: int, there: int) -> str:
+    if not there:
+        return "no dead letters"
+    codes = Counter(
+        entry.why.code if entry.why else f"({entry.letter.reason or 'no reason'})" for entry in entries
+    )
+    kinds = ", ".join(f"{count} {escaped(code, CELL_CHARACTERS)}" for code, count in codes.most_common())
+    found = f"{len(entries)} of {dead_letters(there)}" + (f": {kinds}" if kinds else "")
+    return found + (f"; the first {shown} are shown (--limit)" if shown < len(entries) else "")
+
+
+def dead_letters(count: int) -> str:
+    """Count them in words."""
+    return f"{count} dead letter" + ("s" if count != 1 else "")
+
+
+async def show_letter(arguments: argparse.Namespace, place: LetterQueue) -> int:
+    """Show all that is known of one, or its body alone; return the exit code."""
+    found = await operations.find(place, lambda letter: letter.has_id(arguments.id))
+    if not found:
+        say(
+            f"no dead letter has the id {escaped(arguments.id, CELL_CHARACTERS)}; "
+            "`consumer dead-letters list` shows those there are"
+        )
+        return EXIT_NOT_DONE
+    if arguments.body:
+        return _write_body(found)
+    records: list[ErrorRecord] = []
+    await read_reasons(place, records.append)
+    for letter, message in found:
+        sys.stdout.write("\n".join(portrait(letter, message, records)) + "\n\n")
+    return os.EX_OK
+
+
+def _write_body(found: Sequence[tuple[Letter, Message]]) -> int:
+    if len(found) > 1:
+        say(f"{len(found)} dead letters have this id; this is the body of the oldest")
+    sys.stdout.buffer.write(unpacked(found[0][1]))
+    sys.stdout.buffer.flush()
+    return os.EX_OK

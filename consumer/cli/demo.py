@@ -1,0 +1,200 @@
+"""`consumer demo`: the whole service once, on a signal generator, in about a minute.
+
+Does what a user would do by hand, through the same commands, and shows it: train a model, start a consumer,
+submit good and bad jobs, look at the answers and at the dead letters, stop. Not a test; those are in tests/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from consumer.cli import submission
+from consumer.cli.submit_input import Source
+from consumer.cli.submit_output import InOrder, Lines, SourceResult
+from consumer.client.client import Client
+from consumer.config.settings import Settings
+from consumer.dead_letters.error_records import read_error_records
+from consumer.errors import ConsumerError
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.programs import own_python
+from consumer.wire.messages import ErrorRecord
+from consumer.wire.topology import Topology
+
+TRAIN_PER_CLASS = 40
+#: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.
+JOBS_PER_CLASS = 3
+READY = "ready:"
+STOP_TIMEOUT_S = 60.0
+
+BAD_JOBS = {
+    "no JSON": b"this is no JSON",
+    "no object": b"[1, 2, 3]",
+    "no signal": b'{"model": "machines"}',
+    "empty signal": b'{"signal": []}',
+    "NaN in it": b'{"signal": [1.0, NaN, 3.0]}',
+    "text in it": b'{"signal": [1.0, "two", 3.0]}',
+    "unknown model": b'{"signal": [1.0, 2.0], "model": "toaster"}',
+}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One run: where RabbitMQ is, where files go, how to say something."""
+
+    settings: Settings
+    url: str
+    folder: Path
+    console: Console
+
+    def run(self) -> bool:
+        """Go through all steps; return whether everything came out as it should."""
+        self._step("Training a model on generated machine currents")
+        self._train()
+        jobs = self._jobs()
+        with self._consumer():
+            self._step(f"Submitting {len(jobs)} good jobs and {len(BAD_JOBS)} bad ones")
+            results = asyncio.run(self._submit([*jobs, *_bad_sources()]))
+        records = asyncio.run(read_error_records(self.url, self._topology, self.settings.credentials))
+        good = self._show_answers(jobs, results)
+        bad = self._show_dead_letters(results[len(jobs) :], records)
+        return good and bad
+
+    @property
+    def _topology(self) -> Topology:
+        return self.settings.topology
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """Models and pins of the demo: none of it belongs among those that the user trusts."""
+        return {
+            **own_python.without_path(os.environ),
+            "CONSUMER_MODELS_DIR": str(self.folder / "models"),
+            "CONSUMER_TRUSTED_MODELS": str(self.folder / "models.trusted"),
+        }
+
+    def _step(self, text: str) -> None:
+        self.console.print(f"\n[bold]{text}[/bold]")
+
+    def _classifier(self, *arguments: str | Path) -> bytes:
+        """Run a command of the classifier; what it says goes to the user."""
+        command = own_python.command("classifier", *map(str, arguments), path=os.environ.get("PYTHONPATH", ""))
+        done = subprocess.run(command, env=self._environment, check=True, stdout=subprocess.PIPE)  # noqa: S603 - ours
+        return done.stdout
+
+    def _train(self) -> None:
+        train, test = self.folder / "train.csv", self.folder / "test.csv"
+        self._classifier("generate", "--out", train, "--per-class", str(TRAIN_PER_CLASS), "--seed", "1")
+        self._classifier("generate", "--out", test, "--per-class", str(JOBS_PER_CLASS), "--seed", "2")
+        output = self._classifier("train", train, "--out", self.folder / "models" / "machines")
+        self.console.print(output.decode().rstrip(), highlight=False, markup=False)
+
+    def _jobs(self) -> list[Source]:
+        """The test signals as jobs. Each carries its label under another name, which the classifier ignores."""
+        lines = self._classifier("jobs", self.folder / "test.csv", "--labels").splitlines()
+        return [Source(f"signal {number}", line) for number, line in enumerate(lines, start=1)]
+
+    @contextmanager
+    def _consumer(self) -> Iterator[None]:
+        """`consumer run` as a process of its own, from ready to stopped by SIGTERM."""
+        self._step("Starting the consumer")
+        environment = {
+            **self._environment,
+            "CONSUMER_AMQP_URL": self.url,
+            "CONSUMER_PREFIX": self.settings.prefix,
+            "CONSUMER_JOB_DIR": str(self.settings.job_dir),
+            **{f"CONSUMER_{name.upper()}": str(path) for name, path in self._files()},
+        }
+        command = own_python.command("consumer", "run", path=os.environ.get("PYTHONPATH", ""))
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)  # noqa: S603 - our own command
+        log: list[str] = []
+        ready = threading.Event()
+        follow = threading.Thread(target=_follow, args=(process, log, ready), name="consumer's log")
+        follow.start()
+        try:
+            ready.wait()
+            self.console.print(log[-1].strip(), highlight=False, markup=False)
+            if process.poll() is not None:
+                raise ConsumerError("the consumer did not start:\n" + "".join(log))
+            yield
+        finally:
+            process.terminate()
+            process.wait(STOP_TIMEOUT_S)
+            follow.join()
+            self._step(f"Stopped the consumer with SIGTERM: exit code {process.returncode}")
+
+    def _files(self) -> list[tuple[str, Path]]:
+        """The settings that go with the URL, which may have been given as flags."""
+        names = ("amqp_password_file", "amqp_ca_file", "amqp_cert_file", "amqp_key_file")
+        return [(name, path) for name in names if (path := getattr(self.settings, name))]
+
+    async def _submit(self, sources: list[Source]) -> list[SourceResult]:
+        """The results in the order of the sources."""
+        topology, credentials = self._topology, self.settings.credentials
+        opening = Client.open(self.url, queue=topology.jobs, credentials=credentials)
+        async with opening as client:
+            with (self.folder / "results.jsonl").open("w") as out:
+                results = await submission.run(client, sources, InOrder(Lines(out)), timeout_s=STOP_TIMEOUT_S * 5)
+        place = {source: index for index, source in enumerate(sources)}
+        return sorted(results, key=lambda result: place[result.source])
+
+    def _show_answers(self, jobs: list[Source], results: list[SourceResult]) -> bool:
+        """A row for each good job; true when all were answered."""
+        table = Table("job", "truth", "answer", "probability", "", title="Answers")
+        right = 0
+        for result in results[: len(jobs)]:
+            truth = json.loads(result.source.body)["expected"]
+            output = result.reply.output if result.reply and result.succeeded else {}
+            answer = output.get("label", "(none)")
+            probability = f"{output['probabilities'][answer]:.2f}" if output else ""
+            right += answer == truth
+            table.add_row(result.source.name, truth, answer, probability, "" if answer == truth else "wrong")
+        self.console.print(table)
+        self.console.print(f"accuracy {right / len(jobs):.2f} ({right} of {len(jobs)})", highlight=False)
+        return all(result.succeeded for result in results[: len(jobs)])
+
+    def _show_dead_letters(self, results: list[SourceResult], records: list[ErrorRecord]) -> bool:
+        """A row for each bad job; true when each has its reply and its record, with one and the same reason."""
+        table = Table("job", "code", "reason", title=f"Dead letters in {self._topology.dead}")
+        found = {record.job_id: record for record in records}
+        complete = True
+        for result in results:
+            record = found.get(result.reply.job_id) if result.reply else None
+            error = result.reply.error if result.reply else None
+            complete &= record is not None and error is not None and record.code == error.code
+            table.add_row(
+                result.source.name, *((record.code, record.message) if record else ("none", "no record"))
+            )
+        self.console.print(table)
+        return complete
+
+
+def _bad_sources() -> list[Source]:
+    return [Source(name, body) for name, body in BAD_JOBS.items()]
+
+
+def _follow(process: subprocess.Popen[bytes], log: list[str], ready: threading.Event) -> None:
+    """Keep what the consumer says; tell when it is ready, or gone."""
+    for line in process.stderr or ():
+        log.append(line.decode(errors="replace"))
+        if READY in log[-1]:
+            ready.set()
+    ready.set()
+
+
+def run(settings: Settings, url: str) -> bool:
+    """Run the demo against this RabbitMQ, under a prefix of its own; return whether all came out as it should."""
+    console = Console()
+    own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
+    with JobFiles.opened(settings.job_dir) as files:
+        return Demo(own, url, files.home(), console).run()

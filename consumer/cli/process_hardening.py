@@ -1,0 +1,29 @@
+"""Keeps this process's memory from the classifiers that it starts, which run as the same user.
+
+The AMQP URL and its password are in our environment and memory, and Linux shows both to every process of the
+same user: /proc/PID/environ, /proc/PID/mem, a debugger. What a variable held when we were started stays visible
+there even after it is removed. A process that is not "dumpable" is shown to root only, and leaves no core dump.
+The programs that it starts are dumpable again, with an environment of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+
+log = logging.getLogger(__name__)
+
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+
+def hide_process() -> None:
+    """Hide this process from other processes of its user, from now on. Root is not kept from looking."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+        reason = os.strerror(ctypes.get_errno())
+        log.warning(
+            "this process's memory cannot be hidden from its user's other processes: %s",
+            reason,
+            extra={"event": "memory_not_hidden"},
+        )

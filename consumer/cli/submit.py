@@ -1,0 +1,115 @@
+"""`consumer submit`: arguments in; jobs out of files, results into a file or onto standard output.
+
+What becomes of the jobs is the client's business (client.py), how they are sent submission.py's. A result is
+written where it belongs, whatever happens to the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from consumer.cli import submission
+from consumer.cli.arguments import MAX_SECONDS, decimal, whole
+from consumer.cli.submit_input import Source, read_sources
+from consumer.cli.submit_output import FORMATS, Format, InOrder, Lines, SourceResult, done_before
+from consumer.client.client import WINDOW, Client
+from consumer.config.settings import Settings
+from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
+
+#: Each is a request in memory, here and in the queue; more at once make nothing faster.
+MAX_WINDOW = 100_000
+MIN_TIMEOUT_S = 0.001
+
+
+def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add the flags."""
+    command.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a job, or a job per line; signals as .csv, .npz, .ts or .tsv; a folder or a pattern of such files; "
+        "`-` for standard input",
+    )
+    command.add_argument("--model", metavar="NAME", help="the model that signals are for, if there are several")
+    command.add_argument("--out", metavar="FILE", help="where the results go; default: standard output")
+    command.add_argument(
+        "--format", choices=FORMATS, help="of the results; default: csv if --out ends so, otherwise jsonl"
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the results in --out: what has a reply there is not sent again; new ones are written as "
+        "they come",
+    )
+    command.add_argument("--direct", action="store_true", help="direct reply-to instead of a reply queue")
+    command.add_argument(
+        "--window",
+        type=whole(1, MAX_WINDOW),
+        default=WINDOW,
+        metavar="N",
+        help="jobs on their way at once; default: 64",
+    )
+    command.add_argument(
+        "--timeout",
+        type=decimal(MIN_TIMEOUT_S, MAX_SECONDS, "seconds"),
+        default=300.0,
+        metavar="S",
+        help="seconds to wait for a reply; default: 300",
+    )
+    add_settings(command)
+
+
+async def run(arguments: argparse.Namespace, settings: Settings, known_url: Callable[[], str]) -> int:
+    """Submit what has no result yet; return the exit code. RabbitMQ is asked for only if there is something."""
+    sources = list(read_sources(arguments.files, sys.stdin, model=arguments.model))
+    form = FORMATS[arguments.format or ("csv" if (arguments.out or "").endswith(".csv") else "jsonl")]
+    if arguments.resume:
+        sources = _not_done(sources, arguments.out, form)
+    with _output(arguments.out, form, resume=arguments.resume) as out:
+        results = await _submit(arguments, settings, known_url(), sources, out) if sources else []
+    failed = sum(not result.succeeded for result in results)
+    print(f"{len(results)} jobs: {len(results) - failed} succeeded, {failed} failed", file=sys.stderr)
+    return EXIT_JOBS_FAILED if failed else os.EX_OK
+
+
+def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Source]:
+    if out is None:
+        raise ConfigurationError("--resume goes on with a file of results; name it with --out")
+    before = done_before(Path(out), form)
+    left = [source for source in sources if (source.name, source.digest) not in before]
+    print(f"{len(sources) - len(left)} of {len(sources)} jobs have their reply already", file=sys.stderr)
+    return left
+
+
+@contextmanager
+def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submission.ResultSink]:
+    """In the order of the jobs; but what is resumed as it comes: what is held back would be lost to a kill."""
+    if name is None:
+        yield InOrder(Lines(sys.stdout, form))
+        return
+    try:
+        file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can be wrong
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
+    with file:
+        lines = Lines(file, form, head=not file.tell())
+        yield lines if resume else InOrder(lines)
+
+
+async def _submit(
+    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: submission.ResultSink
+) -> list[SourceResult]:
+    opening = Client.open(
+        url,
+        queue=settings.topology.jobs,
+        direct=arguments.direct,
+        credentials=settings.credentials,
+        window=arguments.window,
+    )
+    async with opening as client:
+        return await submission.run(client, sources, out, timeout_s=arguments.timeout, window=arguments.window)

@@ -1,0 +1,181 @@
+"""Jobs out of files: JSON as it stands, a job or a job per line; data sets of signals by way of `classifier jobs`.
+
+A job is sent as it stands, even one that is no JSON: the service is the one judge. Reading CSV, NPZ and UCR files
+takes numpy, which is not imported here: a process of the classifier's command does it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from pydantic_core import from_json
+
+from consumer.errors import ConfigurationError
+from consumer.escaping import escaped
+from consumer.runners.programs import own_python
+
+#: What `classifier jobs` reads.
+DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")
+#: A job per line, whatever the lines hold.
+LINE_SUFFIXES = (".jsonl", ".ndjson")
+#: What else is taken from a folder; a file that is named may be called as it likes.
+JOB_SUFFIXES = (".json", *LINE_SUFFIXES)
+_LONGEST_NOTE = 1000
+# The longer mark first: UTF-32's begins with UTF-16's.
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A job's bytes and where they stand: `file`, or `file:number` of the line or signal."""
+
+    name: str
+    body: bytes
+
+    @property
+    def digest(self) -> str:
+        """Tells this job from another that stands in its place later."""
+        return hashlib.sha256(self.body).hexdigest()[:16]
+
+
+def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = None) -> Iterator[Source]:
+    """Read the jobs of all files, folders and patterns; `-` is standard input.
+
+    Args:
+        names: what to read, in this order; the files of a folder or pattern are sorted.
+        stdin: what `-` stands for.
+        model: the model that signals of a data set are for.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or holds nothing; a folder or pattern has no files.
+    """
+    for name in expand(names):
+        sources = list(_of_file(name, stdin, model))
+        if not sources:
+            raise ConfigurationError(f"{name} holds no job")
+        yield from sources
+
+
+def expand(names: Iterable[str]) -> Iterator[str]:
+    """Turn folders and patterns into the files that they stand for."""
+    for name in names:
+        found = [name]
+        if Path(name).is_dir():
+            suffixes = (*DATA_SUFFIXES, *JOB_SUFFIXES)
+            found = sorted(str(path) for path in Path(name).rglob("*") if path.suffix.lower() in suffixes)
+        elif glob.has_magic(name) and not Path(name).exists():  # a file may be called so
+            found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute ones, too
+        if not found:
+            raise ConfigurationError(f"{name}: no file there ends in {', '.join((*DATA_SUFFIXES, *JOB_SUFFIXES))}")
+        yield from found
+
+
+def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
+    if name != "-" and Path(name).suffix.lower() in DATA_SUFFIXES:
+        yield from _numbered(name, _converted(name, model).splitlines())
+    else:
+        yield from split_jobs(name, _read(name, stdin))
+
+
+def _read(name: str, stdin: TextIO) -> bytes:
+    if name == "-":
+        return stdin.buffer.read()
+    content = _read_file(name)
+    if content.startswith(_GZIP):
+        raise ConfigurationError(
+            f"{name} is gzip data: unpack it, for example zcat {shlex.quote(name)} | ... submit -"
+        )
+    return content
+
+
+def _read_file(name: str) -> bytes:
+    path = Path(name)
+    try:
+        # Reading a named pipe without a writer would never end; the shell's <(command) has one.
+        if path.is_fifo() and not path.is_relative_to("/dev/fd"):
+            raise ConfigurationError(f"{name} is a named pipe: give a file, or `-` and redirect it")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _converted(name: str, model: str | None) -> bytes:
+    # Neither a file's name nor a model's is taken for a flag.
+    chosen = [f"--model={model}"] if model else []
+    arguments = ("jobs", "--describe", *chosen, "--", name)
+    command = own_python.command("classifier", *arguments, path=os.environ.get("PYTHONPATH", ""))
+    environment = own_python.without_path(os.environ)
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode:
+        raise ConfigurationError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")
+    if said:
+        sys.stderr.write(escaped(said[-1], _LONGEST_NOTE) + "\n")  # how the table was understood
+    return done.stdout
+
+
+def split_jobs(name: str, content: bytes) -> Iterator[Source]:
+    """Tell one job, perhaps over many lines, from a job per line.
+
+    Line files (`.jsonl`, `.ndjson`) have a job per line. So has other content if its first line is JSON by itself,
+    or if it is no JSON as a whole and at least half of its lines are JSON objects: a broken line fails alone.
+    """
+    by_line = Path(name).suffix.lower() in LINE_SUFFIXES
+    content = _utf8(content, by_line=by_line)
+    lines = content.split(b"\n" if b"\n" in content else b"\r")
+    filled = [line for line in lines if line.strip()]
+    if by_line or (len(filled) > 1 and _are_jobs(content, filled)):
+        yield from _numbered(name, lines)
+    elif filled:
+        yield Source(name, content)
+
+
+def _utf8(content: bytes, *, by_line: bool) -> bytes:
+    """Drop a byte-order mark. UTF-16 and UTF-32, with wide line feeds, are recoded where they look like jobs."""
+    encoding = next((encoding for mark, encoding in _WIDE if content.startswith(mark)), None)
+    if encoding is None:
+        return content.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        return content
+    return text.encode() if by_line or text.lstrip().startswith(("{", "[")) else content
+
+
+def _are_jobs(content: bytes, lines: Sequence[bytes]) -> bool:
+    if _is_json(lines[0]):
+        return True
+    if _is_json(content):
+        return False
+    objects = sum(line.lstrip().startswith(b"{") and _is_json(line) for line in lines)
+    return 2 * objects >= len(lines)
+
+
+def _numbered(name: str, lines: Iterable[bytes]) -> Iterator[Source]:
+    # A mark stands before a line where files were put together.
+    unmarked = (line.removeprefix(codecs.BOM_UTF8) for line in lines)
+    return (Source(f"{name}:{number}", line) for number, line in enumerate(unmarked, start=1) if line.strip())
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        from_json(content)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,176 @@
+"""What became of each job, as lines of a file: so written that a killed process leaves whole ones, and read again.
+
+Each line carries where the job stood and a digest of it, so that a later run knows what need not be asked again.
+A line that is not whole, or of a job without a reply, is dropped then; a file that is not ours is left alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from consumer.cli.submit_input import Source
+from consumer.errors import ConfigurationError
+from consumer.escaping import escaped
+from consumer.wire.messages import Reply
+
+NO_REPLY = "no_reply"
+#: What a cell of a spreadsheet holds.
+MAX_CELL_CHARACTERS = 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceResult:
+    """What became of one source: the reply, or None and the reason why none came."""
+
+    source: Source
+    reply: Reply | None
+    fault: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is an output."""
+        return self.reply is not None and self.reply.status == "succeeded"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All that is known of it, as JSON."""
+        source = {"source": self.source.name, "digest": self.source.digest}
+        if self.reply is None:
+            return {**source, "status": NO_REPLY, "error": {"code": NO_REPLY, "message": self.fault}}
+        return {
+            **source,
+            **self.reply.model_dump(mode="json", exclude={"error" if self.succeeded else "output"}),
+        }
+
+    def line(self) -> str:
+        """The result as one line of JSON."""
+        return json.dumps(self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How results stand in a file: one line each, after a `head` or none. `read` takes a line apart again."""
+
+    head: str
+    line: Callable[[SourceResult], str]
+    read: Callable[[str], dict[str, Any]]
+
+
+COLUMNS = ("source", "digest", "job_id", "status", "label", "output", "code", "message", "attempt", "run_ms")
+
+
+def _csv_line(result: SourceResult) -> str:
+    fields = result.fields
+    output, error = fields.get("output"), fields.get("error", {})
+    label = output.get("label", "") if isinstance(output, dict) else ""
+    cells = {
+        **fields,
+        "label": label,
+        "output": json.dumps(output) if result.succeeded else "",
+        "code": error.get("code", ""),
+        "message": escaped(error.get("message", ""), MAX_CELL_CHARACTERS),  # so each result is one line
+    }
+    return _csv_row([str(cells.get(column, "")) for column in COLUMNS])
+
+
+def _csv_row(cells: list[str]) -> str:
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow(cells)
+    return row.getvalue()
+
+
+def _read_csv(line: str) -> dict[str, Any]:
+    return dict(zip(COLUMNS, next(csv.reader([line])), strict=True))
+
+
+JSON_LINES = Format("", SourceResult.line, json.loads)
+CSV = Format(_csv_row(list(COLUMNS)), _csv_line, _read_csv)
+FORMATS = {"jsonl": JSON_LINES, "csv": CSV}
+
+
+def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
+    """Read the results of an earlier run: name and digest of each job that has its reply. Drop the others.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is not a file of results.
+    """
+    if not path.exists():
+        return set()
+    try:
+        text = path.read_text(encoding="utf-8")
+        *lines, torn = text.split("\n")
+        found = {line: _key(line, form) for line in lines if line != form.head}
+    except (ValueError, KeyError, TypeError, StopIteration):
+        raise ConfigurationError(
+            f"{path} holds no results that could be resumed; name another file, or the format it is in"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    if torn or not all(found.values()):
+        kept = [form.head] * bool(form.head) + [line for line, key in found.items() if key]
+        _replace(path, "".join(f"{line}\n" for line in kept))
+    return {key for key in found.values() if key}
+
+
+def _key(line: str, form: Format) -> tuple[str, str] | None:
+    fields = form.read(line)
+    key = (fields["source"], fields["digest"])
+    return None if fields["status"] == NO_REPLY else key
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whoever is killed here leaves the old file or the new one."""
+    fresh = path.with_name(f"{path.name}.resumed")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+class Lines:
+    """Writes results, each at once and as a whole line."""
+
+    def __init__(self, out: TextIO, form: Format = JSON_LINES, *, head: bool = True) -> None:
+        self._out = out
+        self._form = form
+        if head and form.head:
+            self._write(form.head)
+
+    def add(self, _index: int, result: SourceResult) -> None:
+        """Write one result."""
+        self._write(self._form.line(result))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def _write(self, line: str) -> None:
+        self._out.write(line + "\n")
+        self._out.flush()
+
+
+class InOrder:
+    """Writes results in the order of their sources, each as soon as all before it are there.
+
+    Mutable state: `_early`, those that came before their turn; `_next`, whose turn it is.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._next = 0
+        self._early: dict[int, SourceResult] = {}
+
+    def add(self, index: int, result: SourceResult) -> None:
+        """Take one result; write what can be written."""
+        self._early[index] = result
+        while self._next in self._early:
+            self._lines.add(self._next, self._early.pop(self._next))
+            self._next += 1
+
+    def flush(self) -> None:
+        """Write what is left, with gaps: after an interruption what came is worth keeping."""
+        for index in sorted(self._early):
+            self._lines.add(index, self._early.pop(index))

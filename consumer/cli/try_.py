@@ -1,0 +1,61 @@
+"""`consumer try`: arguments in; what would happen to a job, or how long many run, out. No RabbitMQ is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from consumer.cli.arguments import whole
+from consumer.cli.submit_input import read_sources
+from consumer.config.settings import Settings
+from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
+from consumer.service.dry_run import attempt
+
+#: Of each job; more is a slip of the finger.
+MAX_REPEAT = 1_000_000
+
+
+def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add the flags."""
+    command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
+    command.add_argument(
+        "--times",
+        type=Path,
+        metavar="FILE",
+        help="write how long it ran there, for `plan`; JOB.json may then be many jobs, as `submit` takes them",
+    )
+    command.add_argument(
+        "--repeat", type=whole(1, MAX_REPEAT), metavar="N", help="with --times: run every job N times; default: 1"
+    )
+    add_settings(command)
+
+
+async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Do what was asked; return the exit code."""
+    if arguments.times:
+        return await _time_jobs(arguments, settings)
+    if arguments.repeat:
+        raise ConfigurationError("--repeat is for --times FILE, which says where the run times go")
+    succeeded = await attempt(_read(arguments.file), settings, print)
+    return os.EX_OK if succeeded else EXIT_JOBS_FAILED
+
+
+async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
+    from consumer.capacity import measure  # noqa: PLC0415 - statistics for a few commands: the service's start is not made to wait
+
+    bodies = [source.body for source in read_sources([arguments.file], sys.stdin)]
+    with measure.opened(arguments.times) as write:
+        times, failed = await measure.measure(bodies, arguments.repeat or 1, settings, print)
+        write(times)
+    print(measure.summary(times, failed))
+    return EXIT_JOBS_FAILED if failed else os.EX_OK
+
+
+def _read(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None

@@ -1,0 +1,64 @@
+"""For producers: publish jobs and get their results. Works without the service. Import from here.
+
+client.py           the asyncio client, `Client`
+blocking.py         the same methods for code without asyncio, `BlockingClient`
+types.py            jobs, signals, results and progress
+exceptions.py       an exception for each way in which a job can fail its caller
+arguments.py        checks arguments before anything is sent
+plain_json.py       jobs of lists, dicts and arrays as plain JSON values
+pending_request.py  a published request that waits for its reply
+rpc_channel.py      one connection: jobs out, replies in, over direct reply-to
+bounded.py          many requests with a bounded number in flight
+ownership.py        in which process and event loop a client may be used
+"""
+
+from consumer.client.blocking import BlockingClient
+from consumer.client.client import Client
+from consumer.client.exceptions import (
+    ArgumentError,
+    ClassifierError,
+    ClientUseError,
+    ClosedClientError,
+    CrashedError,
+    ForkedClientError,
+    InvalidJobError,
+    InvalidOutputError,
+    JobFailedError,
+    JobTooLargeError,
+    OverLimitError,
+    TimedOutError,
+    UnreadableReplyError,
+    UnsendableJobError,
+    WrongLoopError,
+)
+from consumer.client.types import Done, Job, OnProgress, Result, Signal
+from consumer.config.credentials import Credentials
+from consumer.errors import ConfigurationError, ConnectionLostError
+
+__all__ = [
+    "ArgumentError",
+    "BlockingClient",
+    "ClassifierError",
+    "Client",
+    "ClientUseError",
+    "ClosedClientError",
+    "ConfigurationError",
+    "ConnectionLostError",
+    "CrashedError",
+    "Credentials",
+    "Done",
+    "ForkedClientError",
+    "InvalidJobError",
+    "InvalidOutputError",
+    "Job",
+    "JobFailedError",
+    "JobTooLargeError",
+    "OnProgress",
+    "OverLimitError",
+    "Result",
+    "Signal",
+    "TimedOutError",
+    "UnreadableReplyError",
+    "UnsendableJobError",
+    "WrongLoopError",
+]

@@ -1,0 +1,123 @@
+"""Arguments of the client's calls, checked before anything is sent.
+
+asyncio takes a NaN or a text for a timeout and fails deep inside, or never; a window of 0 would wait for ever.
+Each check raises one of our own errors and names the argument.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from numbers import Real
+
+from pamqp import encode
+
+from consumer.client.exceptions import ArgumentError
+from consumer.config.amqp_url import check_url, split_urls
+from consumer.errors import ConfigurationError
+
+#: AMQP's short string, which a queue's name is.
+MAX_NAME_BYTES = 255
+#: Longer ones are cut by pamqp.
+MAX_HEADER_BYTES = 128
+#: What pamqp raises over a value that it cannot write.
+UNENCODABLE = (TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error)
+
+
+def check_urls(urls: object) -> None:
+    """Check an AMQP URL, or several with spaces between them. No message quotes one: it may hold a password.
+
+    Raises:
+        ConfigurationError
+    """
+    if not isinstance(urls, str):
+        raise ConfigurationError(f"the AMQP URL must be a str such as amqp://localhost, not {type(urls).__name__}")
+    for url in split_urls(urls):
+        try:
+            check_url(url)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the AMQP URL cannot be used: {error}; write amqp://user:password@host:5672"
+            ) from None
+
+
+def check_client(queue: object, window: object, outage_s: object) -> None:
+    """Check what a client is made with.
+
+    Raises:
+        ArgumentError
+    """
+    if not isinstance(queue, str) or not 0 < len(queue.encode(errors="replace")) <= MAX_NAME_BYTES:
+        raise ArgumentError(f"queue must be a name of 1 to {MAX_NAME_BYTES} bytes, such as classifier.jobs")
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise ArgumentError(f"window must be a whole number from 1, not {window!r}: with none no job is sent")
+    if seconds("outage_s", outage_s) is None:
+        raise ArgumentError("outage_s must be a number of seconds, not None; float('inf') waits for ever")
+
+
+def check_body(body: object) -> None:
+    """Check that a body is bytes.
+
+    Raises:
+        ArgumentError
+    """
+    if not isinstance(body, bytes):
+        raise ArgumentError(f"body must be bytes, not {type(body).__name__}; for a mapping use run")
+
+
+def check_headers(headers: object) -> None:
+    """Check that each header has a form in AMQP: found while publishing, it would be taken for a bug.
+
+    Raises:
+        ArgumentError
+    """
+    if not isinstance(headers, Mapping):
+        raise ArgumentError(f"headers must be a mapping or None, not {type(headers).__name__}")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= MAX_HEADER_BYTES:
+            raise ArgumentError(f"the header {name!r:.60} must be a name of 1 to {MAX_HEADER_BYTES} bytes")
+        try:
+            encode.field_table({name: value})
+        except UNENCODABLE:
+            raise ArgumentError(
+                f"the header {name!r:.60} is {value!r:.60}, a {type(value).__name__}, which AMQP has no form for; "
+                "send a text, a number or a bool"
+            ) from None
+
+
+def check_jobs(jobs: object, model: object) -> None:
+    """Check what many jobs are made of.
+
+    Raises:
+        ArgumentError
+    """
+    if isinstance(jobs, str | bytes | Mapping) or hasattr(jobs, "columns"):
+        remedy = (
+            "frame.to_numpy() for its rows as signals" if hasattr(jobs, "columns") else "a list, [job] for one"
+        )
+        raise ArgumentError(
+            f"jobs must be an iterable of jobs or signals, not a {type(jobs).__name__}; pass {remedy}"
+        )
+    if not isinstance(jobs, Iterable):
+        raise ArgumentError(f"jobs must be an iterable of jobs or signals, not {type(jobs).__name__}")
+    if model is not None and not isinstance(model, str):
+        raise ArgumentError(f"model must be a name or None, not {type(model).__name__}")
+
+
+def seconds(name: str, value: object, *, may_be_endless: bool = True) -> float | None:
+    """Read a number of seconds; None stays None.
+
+    Raises:
+        ArgumentError
+    """
+    if value is None:
+        return None
+    number = float(value) if isinstance(value, Real) and not _is_truth(value) else math.nan
+    if math.isnan(number) or number < 0 or (math.isinf(number) and not may_be_endless):
+        raise ArgumentError(f"{name} must be a number of seconds from 0, or None, not {value!r}")
+    return number
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool)

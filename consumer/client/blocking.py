@@ -1,0 +1,177 @@
+"""The client for code that is not async: a thread with a loop of its own, behind the same few methods.
+
+Nothing is decided here; see client.py. May be used from several threads at once. An iterable that is given to
+`as_completed` is read in that thread, so it should not wait for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from consumer.client.arguments import check_urls
+from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
+from consumer.client.exceptions import ClosedClientError, WrongLoopError
+from consumer.client.ownership import Owner, running_loop
+from consumer.config.credentials import Credentials
+from consumer.rabbitmq.connection import CLOSE_TIMEOUT_S, NO_FILES
+
+T = TypeVar("T")
+
+
+class BlockingClient:
+    """Calls a `Client` that lives in another thread, and waits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
+        self._loop = loop
+        self._client = client
+        self._owner = Owner()
+
+    @classmethod
+    @contextmanager
+    def open(  # noqa: PLR0913 - as Client.open
+        cls,
+        url: str,
+        *,
+        queue: str = QUEUE,
+        exchange: str = "",
+        direct: bool = False,
+        credentials: Credentials = NO_FILES,
+        window: int = WINDOW,
+        outage_s: float = OUTAGE_S,
+    ) -> Iterator[BlockingClient]:
+        """Connect and make ready for replies; arguments and errors as of `Client.open`."""
+        check_urls(url)
+        owner = Owner()
+        with _loop_in_a_thread(owner) as loop:
+            opening = Client.open(
+                url,
+                queue=queue,
+                exchange=exchange,
+                direct=direct,
+                credentials=credentials,
+                window=window,
+                outage_s=outage_s,
+            )
+            client = _wait_for(opening.__aenter__(), loop)
+            try:
+                yield cls(loop, client)
+            finally:
+                if _can_wait(owner):
+                    _wait_for(opening.__aexit__(None, None, None), loop)
+
+    def classify(
+        self,
+        signal: Signal,
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """See `Client.classify`. `on_progress` is called in the client's thread."""
+        return self._wait(
+            lambda: self._client.classify(
+                signal, model=model, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
+            )
+        )
+
+    def run(
+        self,
+        job: Mapping[str, Any],
+        *,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """See `Client.run`. `on_progress` is called in the client's thread."""
+        return self._wait(
+            lambda: self._client.run(
+                job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
+            )
+        )
+
+    def as_completed(
+        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
+    ) -> Iterator[Done]:
+        """See `Client.as_completed`."""
+        self._check_usable()
+        coming = self._client.as_completed(jobs, model=model, timeout_s=timeout_s)
+        try:
+            while (done := self._wait(lambda: _next(coming))) is not None:
+                yield done
+        finally:
+            if _can_wait(self._owner) and not self._loop.is_closed():
+                self._wait(coming.aclose)
+
+    def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Make the call in the client's thread, and wait. Nothing is made where nobody would run it."""
+        self._check_usable()
+        return _wait_for(call(), self._loop)
+
+    def _check_usable(self) -> None:
+        """Raise where nobody would answer: in a fork, after the close, in the client's own thread.
+
+        Raises:
+            ForkedClientError, ClosedClientError, WrongLoopError
+        """
+        self._owner.check()
+        if self._loop.is_closed() or not self._loop.is_running():
+            raise ClosedClientError(CLOSED)
+        if running_loop() is self._loop:
+            raise WrongLoopError(
+                "the client's own thread would wait for itself; from on_progress, or from the iterable given to "
+                "as_completed, call another client or another thread"
+            )
+
+
+def _can_wait(owner: Owner) -> bool:
+    """Whether the thread runs: a fork has none, and shares the loop's epoll set with its parent.
+
+    While Python ends it stands still. Who has never left the block comes here then, as Python clears modules.
+    """
+    return owner.is_here and not sys.is_finalizing()
+
+
+async def _next(coming: AsyncGenerator[Done, None]) -> Done | None:
+    return await anext(coming, None)
+
+
+@contextmanager
+def _loop_in_a_thread(owner: Owner) -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="classifier client", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        if _can_wait(owner):
+            _wait_for(_end_calls(), loop)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+async def _end_calls() -> None:
+    """Let other threads' calls end with the error of a closed client, rather than wait for ever."""
+    calls = asyncio.all_tasks() - {asyncio.current_task()}
+    if calls:
+        _, stuck = await asyncio.wait(calls, timeout=CLOSE_TIMEOUT_S)
+        for call in stuck:
+            call.cancel()
+        if stuck:
+            await asyncio.wait(stuck)
+
+
+def _wait_for(call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    """Wait for what runs in the thread. Ctrl-C ends it there, too."""
+    running = asyncio.run_coroutine_threadsafe(call, loop)
+    try:
+        return running.result()
+    except BaseException:
+        running.cancel()
+        raise

@@ -1,0 +1,339 @@
+"""Request and reply for Python producers: publish jobs, get the result of each, through outages as well.
+
+Plain AMQP as any producer would use it: the job is the body, `correlation_id` finds the reply. Knows the wire,
+nothing of how the service works, and no connection either: rpc_channel.py is one, supervisor.py opens one after
+the other.
+
+A job is published under one id until RabbitMQ has confirmed it for an address that its reply can still reach. So
+an outage costs time, with direct reply-to perhaps a second run, and never an answer; a second one is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from consumer.client.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
+from consumer.client.bounded import windowed
+from consumer.client.exceptions import (
+    ClosedClientError,
+    JobFailedError,
+    JobTooLargeError,
+    UnreadableReplyError,
+    UnsendableJobError,
+    failure,
+)
+from consumer.client.ownership import Owner, check_loop
+from consumer.client.pending_request import Asked
+from consumer.client.rpc_channel import Address, Caller, OnMessage, RpcConnection
+from consumer.client.types import Done, Job, OnProgress, Result, Signal, as_body, as_job
+from consumer.config.amqp_url import split_urls
+from consumer.config.credentials import Credentials
+from consumer.errors import ConnectionLostError, ConsumerError
+from consumer.rabbitmq.connection import NO_FILES
+from consumer.rabbitmq.supervisor import Link
+from consumer.wire.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
+
+#: What a caller needs, with the nouns that it hands in and gets back.
+__all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]
+
+log = logging.getLogger(__name__)
+
+QUEUE = "classifier.jobs"
+#: Enough to keep any pool busy over one round trip, few enough that an interruption leaves little behind.
+WINDOW = 64
+#: A restart of RabbitMQ takes seconds, of a cluster a minute or two.
+OUTAGE_S = 300.0
+CLOSED = "the client is closed; open another one"
+
+OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]]
+
+
+class Client:
+    """Publishes jobs to one queue and hands each caller its result.
+
+    Mutable state: `_asked`, the requests on their way by correlation id; `_line`, done while RabbitMQ is there;
+    `_giving_up`, the timer that runs while it is not; `_gone`, why nobody need wait, once that has run out.
+    """
+
+    def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
+        check_client(queue, window, outage_s)
+        self.queue = queue
+        self.window = window
+        self._owner = Owner()
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+        self._outage_s = outage_s
+        self._places = asyncio.Semaphore(window)
+        self._asked: dict[str, Asked] = {}
+        self._line: asyncio.Future[RpcConnection] = self._loop.create_future()
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._gone: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.queue}: {len(self._asked)} on their way>"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(  # noqa: PLR0913 - all by name, with defaults; each is one thing the caller decides
+        cls,
+        url: str,
+        *,
+        queue: str = QUEUE,
+        exchange: str = "",
+        direct: bool = False,
+        credentials: Credentials = NO_FILES,
+        window: int = WINDOW,
+        outage_s: float = OUTAGE_S,
+    ) -> AsyncIterator[Client]:
+        """Connect and make ready for replies; connect again whenever RabbitMQ was away.
+
+        Args:
+            url: an AMQP URL, or several of one cluster with spaces between them.
+            queue: the jobs queue, `<prefix>.jobs`.
+            exchange: jobs go to this exchange with `queue` as routing key; by default straight to `queue`.
+            direct: reply through RabbitMQ's direct reply-to instead of a reply queue: none is made, and after
+                an outage all that was not answered runs once more.
+            credentials: files for TLS and the login; by default there are none.
+            window: how many jobs are on their way at once; more wait for their turn here.
+            outage_s: how long RabbitMQ may be away before those who wait hear of it.
+
+        Raises:
+            BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
+            ConfigurationError: also for a URL that is none; the message says what is wrong with it.
+            ArgumentError: another argument cannot be used.
+        """
+        check_urls(url)
+        address = Address(is_direct=direct, exchange=exchange)
+        open_line = partial(_open_caller, address, credentials)
+        async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
+            yield client
+
+    @asynccontextmanager
+    async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Client]:
+        """Keep a line open for the block; from the first one on."""
+        link = Link(split_urls(url), partial(self._life, open_line), changed=self._changed, what="replies")
+        running = asyncio.create_task(link.run(), name="link")
+        running.add_done_callback(self._link_ended)
+        try:
+            await _first({running, self._line})
+            if running.done():
+                running.result()  # raises: it returns by a fault only
+            yield self
+        finally:
+            if self._owner.is_here:  # a fork's copy would close the connection of its parent
+                self._is_closed = True
+                self._changed(True)
+                running.cancel()
+                await asyncio.wait({running})
+
+    def check_usable(self) -> None:
+        """Raise unless a job can be sent from here.
+
+        Raises:
+            ForkedClientError, WrongLoopError, ClosedClientError
+        """
+        self._owner.check()
+        check_loop(self._loop)
+        if self._is_closed:
+            raise ClosedClientError(CLOSED)
+
+    @asynccontextmanager
+    async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[RpcConnection]:
+        if not self._owner.is_here:  # another line would take the parent's replies
+            raise asyncio.CancelledError
+        async with open_line(url, self._on_message) as line:
+            self._line.set_result(line)
+            try:
+                yield line
+            finally:
+                self._line = asyncio.get_running_loop().create_future()
+
+    async def classify(
+        self,
+        signal: Signal,
+        *,
+        model: str | None = None,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """Have a signal classified by the classifier that comes with the service; otherwise as `run`.
+
+        Args:
+            signal: its samples.
+            model: the model's name; None: the only one there.
+            timeout_s: as of `run`.
+            run_timeout_s: as of `run`.
+            on_progress: as of `run`.
+        """
+        job = as_job(signal, model)
+        return await self.run(job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress)
+
+    async def run(
+        self,
+        job: Mapping[str, Any],
+        *,
+        timeout_s: float | None = None,
+        run_timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Result:
+        """Have any job done. If the caller is cancelled its reply is dropped, the job is not taken back.
+
+        Args:
+            job: what becomes the JSON object that the classifier gets.
+            timeout_s: how long to wait for the reply, in seconds, from when it is this job's turn.
+            run_timeout_s: how long it may run (header `timeout-s`).
+            on_progress: is told how far the job is, where the classifier says so.
+
+        Raises:
+            JobFailedError: one of its kinds (exceptions.py), by the reply's error code.
+            TimeoutError: no reply in time; the job may still be waiting or running.
+            UnsendableJobError: the job has no form in JSON; the message names the place.
+            ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError, UnreadableReplyError: as
+                `request`.
+        """
+        run_s = seconds("run_timeout_s", run_timeout_s, may_be_endless=False)
+        headers = {} if run_s is None else {TIMEOUT_HEADER: run_s}
+        body = as_body(job)
+        reply = await self.request(body, headers=headers, timeout_s=timeout_s, on_progress=on_progress)
+        if reply.status == "failed":
+            raise failure(reply)
+        return Result(reply.job_id, reply.output, reply.attempt, reply.run_ms)
+
+    async def as_completed(
+        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
+    ) -> AsyncGenerator[Done, None]:
+        """Have many jobs done, signals or whole jobs; yield each as it ends, whatever the order.
+
+        No more are taken from `jobs` than are on their way. Who stops early gives up those.
+
+        Raises:
+            ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError: as `request`; each job's own
+                fault is in its `Done`.
+        """
+        self.check_usable()
+        seconds("timeout_s", timeout_s)
+        check_jobs(jobs, model)
+        ask = partial(self._done, model=model, timeout_s=timeout_s)
+        async with aclosing(windowed(ask, enumerate(jobs), self.window)) as coming:
+            async for done in coming:
+                yield done
+
+    async def _done(self, numbered: tuple[int, Job], *, model: str | None, timeout_s: float | None) -> Done:
+        index, job = numbered
+        try:
+            return Done(index, job, None, await self.run(as_job(job, model), timeout_s=timeout_s))
+        except (JobFailedError, JobTooLargeError, TimeoutError, UnreadableReplyError, UnsendableJobError) as error:
+            return Done(index, job, error)
+
+    async def request(
+        self,
+        body: bytes,
+        *,
+        headers: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+        on_progress: OnProgress = None,
+    ) -> Reply:
+        """Publish a job as it stands, confirmed, and wait for its reply, whatever it says.
+
+        Args:
+            body: the job, a JSON object; not checked here, the service is the judge.
+            headers: such as `timeout-s`.
+            timeout_s: how long to wait for the reply, in seconds, from when it is this job's turn.
+            on_progress: is told how far the job is, where the classifier says so.
+
+        Raises:
+            TimeoutError: no reply in time; the job may still be waiting or running.
+            ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
+            ConnectionLostError: RabbitMQ was away for too long; the reply is lost to us, the job is not.
+            UnreadableReplyError: what answered is not this service.
+            ArgumentError: the body is not bytes, a header has no form in AMQP, or the timeout is no number.
+            ClientUseError: the client is closed, or another process or event loop opened it.
+        """
+        self.check_usable()
+        check_body(body)
+        check_headers({} if headers is None else headers)
+        timeout_s = seconds("timeout_s", timeout_s)
+        wanted = {PROGRESS_HEADER: True} if on_progress else {}
+        async with self._places:
+            asked = Asked(body, {**(headers or {}), **wanted}, on_progress)
+            self._asked[asked.key] = asked
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await self._until_answered(asked)
+            finally:
+                del self._asked[asked.key]
+                if asked.answered.done() and not asked.answered.cancelled():
+                    asked.answered.exception()  # whoever was to hear of it has been cancelled
+
+    async def _until_answered(self, asked: Asked) -> Reply:
+        """Publish on each line after which a reply could not reach us, and wait."""
+        if self._gone:
+            asked.fail(ConnectionLostError(self._gone))
+        while not asked.answered.done():
+            if not self._line.done():
+                await _first({self._line, asked.answered})
+                continue
+            line = self._line.result()
+            if asked.mailbox != line.mailbox:
+                try:
+                    await line.publish(asked.message(line.reply_to), self.queue)
+                except ConnectionLostError:
+                    await asyncio.sleep(0)  # the link takes the line away in the loop's next turn
+                    continue
+                asked.mailbox = line.mailbox
+            await _first({asked.answered, line.ended})
+            await asyncio.sleep(0)
+        return asked.answered.result()
+
+    def _on_message(self, message: Message) -> None:
+        """Give it to who waits."""
+        if asked := self._asked.get(message.correlation_id or ""):
+            asked.hear(message)
+        else:
+            log.debug("nobody waits for the reply %s", message.correlation_id)
+
+    def _changed(self, there: bool) -> None:
+        """RabbitMQ came or went."""
+        self._gone = None
+        if self._giving_up:
+            self._giving_up.cancel()
+        if not there:
+            away = f"the connection to RabbitMQ was lost for more than {self._outage_s:g} s"
+            self._giving_up = asyncio.get_running_loop().call_later(
+                self._outage_s, self._give_up, f"{away}; the jobs that it has will be done, their replies are lost"
+            )
+
+    def _link_ended(self, link: asyncio.Task[None]) -> None:
+        """By our end, by a fault at the start, or by a bug: which must not keep anybody waiting."""
+        if not link.cancelled() and not isinstance(error := link.exception(), ConsumerError):
+            log.error("no more connections to RabbitMQ; this is a bug", exc_info=error)
+        self._give_up(CLOSED)
+
+    def _give_up(self, why: str) -> None:
+        self._gone = why
+        for asked in self._asked.values():
+            asked.fail(ConnectionLostError(why))
+
+
+@asynccontextmanager
+async def _open_caller(
+    address: Address, credentials: Credentials, url: str, on_message: OnMessage
+) -> AsyncIterator[RpcConnection]:
+    owner = Owner()
+    async with Caller.open(url, address, on_message, credentials) as caller:
+        try:
+            yield caller
+        except asyncio.CancelledError:  # the link ends: there will be no other
+            if owner.is_here:  # the reply queue is not a fork's to delete
+                await caller.forget()
+            raise
+
+
+async def _first(futures: set[asyncio.Future[Any]]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,155 @@
+"""What callers hand in, as plain JSON values: numbers, texts, lists and objects of them.
+
+Knows numpy, pandas and their like by their methods only, since producers need none of them. A value without a
+natural form in JSON is refused with its place, rather than sent as something else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from consumer.client.exceptions import UnsendableJobError
+
+#: The service's JSON reader goes no deeper.
+MAX_DEPTH = 200
+#: Python writes no longer whole number as text.
+MAX_INTEGER_BITS = 14_000
+#: Below it there is no need to count the bits.
+SURE_INTEGER = 2**64
+#: numpy's kinds whose `tolist` loses the unit, the names or the text's encoding.
+LOSSY_KINDS = {"M": "dates", "m": "durations", "V": "records", "S": "bytes"}
+
+
+def samples(signal: object) -> list[Any]:
+    """Read the samples of a signal, in their order.
+
+    Raises:
+        UnsendableJobError: this is no signal, or a sample is no finite number.
+    """
+    if isinstance(signal, str | bytes | bytearray | Mapping | AbstractSet) or not _is_many(signal):
+        kind = type(signal).__name__
+        raise UnsendableJobError(
+            f"a signal is a list or an array of numbers, not {kind}; for a job pass a mapping"
+        )
+    found = plain(signal, "signal")
+    if not isinstance(found, list):  # an array without a dimension
+        raise UnsendableJobError("a signal is a list or an array of numbers, not one number; pass [number]")
+    if _is_numbers(found):
+        return found
+    for index, sample in enumerate(found):
+        if isinstance(sample, str | bool | dict) or sample is None:
+            raise UnsendableJobError(f"signal[{index}] is {sample!r:.40}, which is no number; pass numbers only")
+    return found
+
+
+def plain(value: object, place: str, within: tuple[int, ...] = ()) -> Any:  # noqa: ANN401 - JSON
+    """Make plain JSON of a value.
+
+    Args:
+        value: anything.
+        place: where it stands, for the message: `job["a"][3]`.
+        within: the ids of all that it stands in.
+
+    Raises:
+        UnsendableJobError
+    """
+    if value is None or isinstance(value, bool | str | int | float):
+        return _scalar(value, place)
+    if id(value) in within:
+        raise UnsendableJobError(f"{place} contains itself; break the circle, JSON has none")
+    if len(within) >= MAX_DEPTH:
+        raise UnsendableJobError(
+            f"{place[:60]}... is nested deeper than {MAX_DEPTH} levels, the most that is read"
+        )
+    within = (*within, id(value))
+    try:
+        if isinstance(value, Mapping):
+            return _object(value, place, within)
+        return _many(value, place, within)
+    except UnsendableJobError:
+        raise
+    except Exception as error:  # whatever a caller's own iterator, mapping or array raises is that job's fault
+        raise UnsendableJobError(f"{place} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _scalar(value: object, place: str) -> object:
+    """Check a scalar. Subclasses, numpy's and enumerations among them, become what they stand for."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            fault = f"{place} has half a character (a lone surrogate) at {error.start}"
+            raise UnsendableJobError(f"{fault}; decode the text with errors='replace'") from None
+        return str.__str__(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise UnsendableJobError(
+                f"{place} is {float(value)}, which JSON has no form for; replace it by a number or null"
+            )
+        return float(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > MAX_INTEGER_BITS:
+            raise UnsendableJobError(f"{place} is a whole number of {value.bit_length()} bits; send it as a float")
+        return int(value)
+    return value
+
+
+def _object(value: Mapping[Any, Any], place: str, within: tuple[int, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = _key(key, place)
+        if name in found:
+            raise UnsendableJobError(f"{place} has two keys that are {name!r} in JSON; keep one")
+        found[name] = plain(inner, f"{place}[{name!r:.40}]", within)
+    return found
+
+
+def _key(key: object, place: str) -> str:
+    """Write a key as json.dumps does; numpy's as Python's."""
+    found = key.tolist() if hasattr(key, "tolist") else key
+    if found is None or isinstance(found, bool):
+        return {None: "null", True: "true", False: "false"}[found]
+    if isinstance(found, str | int | float):
+        return str(_scalar(found, f"a key of {place}"))
+    raise UnsendableJobError(
+        f"{place} has the key {key!r:.60}, a {type(key).__name__}; JSON's keys are texts, use str"
+    )
+
+
+def _many(value: object, place: str, within: tuple[int, ...]) -> Any:  # noqa: ANN401 - JSON
+    kind = type(value).__name__
+    if isinstance(value, bytes | bytearray) or (isinstance(value, memoryview) and value.format in ("B", "c")):
+        raise UnsendableJobError(f"{place} is {kind}, which JSON has no form for; decode them, or send list(...)")
+    if isinstance(value, AbstractSet):
+        raise UnsendableJobError(f"{place} is a {kind}, which has no order; send sorted(...)")
+    if hasattr(value, "columns"):
+        raise UnsendableJobError(f"{place} is a {kind}; send its rows, one job each, or frame.to_numpy().tolist()")
+    dtype_kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if dtype_kind in LOSSY_KINDS:
+        raise UnsendableJobError(f"{place} has {LOSSY_KINDS[dtype_kind]}; convert them to numbers or texts")
+    if hasattr(value, "tolist"):
+        is_own_value = isinstance(found := value.tolist(), type(value))  # numpy's long double is
+        return plain(float(found) if is_own_value else found, place, within)
+    if not isinstance(value, Iterable):
+        raise UnsendableJobError(
+            f"{place} is a {kind}, which JSON has no form for; send a number, text, list or dict"
+        )
+    items = list(value)
+    if _is_numbers(items):
+        return items
+    return [plain(item, f"{place}[{index}]", within) for index, item in enumerate(items)]
+
+
+def _is_numbers(items: list[Any]) -> bool:
+    """Whether these are Python's own numbers, as in most signals. To look at each one costs ten times as much."""
+    kinds = {*map(type, items)}
+    if kinds == {int}:
+        return all(-SURE_INTEGER < end < SURE_INTEGER for end in (min(items), max(items)))
+    return kinds == {float} and all(map(math.isfinite, items))
+
+
+def _is_many(value: object) -> bool:
+    return isinstance(value, Iterable) or hasattr(value, "tolist")

@@ -1,0 +1,81 @@
+"""What callers of the client hand in and get back: jobs and signals, results, and how far a job is.
+
+Pure: no connection, no waiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from consumer.client.exceptions import UnsendableJobError
+from consumer.client.plain_json import plain, samples
+from consumer.job import Progress
+
+OnProgress = Callable[[Progress], None] | None
+
+
+class HasToList(Protocol):
+    """An array of numpy's, or of anybody else's."""
+
+    def tolist(self) -> list[float]:
+        """Its numbers."""
+
+
+Signal = Iterable[float] | HasToList
+Job = Signal | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a job came to. `output` is the classifier's JSON; `run_ms` the time it ran, `attempt` counts from 1."""
+
+    job_id: str
+    output: Any
+    attempt: int
+    run_ms: float
+
+    @property
+    def label(self) -> str:
+        """The label, as the classifier that comes with the service gives it."""
+        return str(self.output["label"])
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job of many that has ended: where it stood among them, and its result or why there is none."""
+
+    index: int
+    job: Job
+    error: Exception | None = None
+    _result: Result | None = None
+
+    def result(self) -> Result:
+        """Return the result, or raise the error."""
+        if self._result is None:
+            raise self.error or AssertionError("neither a result nor an error")
+        return self._result
+
+
+def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
+    """Make a job of a signal; leave alone what is one.
+
+    Raises:
+        UnsendableJobError: this is neither a job nor a signal.
+    """
+    if isinstance(job, Mapping):
+        return job
+    return {"signal": samples(job), **({"model": model} if model else {})}
+
+
+def as_body(job: Mapping[str, Any]) -> bytes:
+    """Write a job as JSON, numpy's and pandas' values as the natural JSON.
+
+    Raises:
+        UnsendableJobError: a value has no form in JSON; the message names its place.
+    """
+    if not isinstance(job, Mapping):
+        raise UnsendableJobError(f"a job is a mapping, not {type(job).__name__}; for a signal use classify")
+    return json.dumps(plain(job, "job"), allow_nan=False).encode()

@@ -1,0 +1,11 @@
+"""What an operator can choose. No other package reads the environment or the settings file.
+
+settings.py          all settings, validated; frozen; what follows from them for a job, and names
+loader.py            reads them: flags over variables over the TOML file over defaults
+job_limits.py        which limits a job has, their defaults and reasons, and the words for what was exceeded
+credentials.py       how the service authenticates to RabbitMQ and verifies it: files beside the URL
+amqp_url.py          parses and checks AMQP URLs, hides their passwords
+cpu_count.py         how many CPUs this process may use: the default pool size
+function_name.py     the form `package.module:function` of the setting `classifier`
+passed_variables.py  which variables `pass_environment` may name
+"""

@@ -1,0 +1,199 @@
+"""All letters of the dead-letter queue, held for as long as somebody looks, and then back in their places.
+
+Looking means to consume all letters, unacked, and to let go of them by closing the channel: RabbitMQ sorts what
+it puts back then (`return_all`, from 3.8 to 4.x). Nothing else keeps the order. After a nack half of 1,500 letters
+were out of place, after get and close a tenth of 200 (3.10.8); and who looks at the first ten alone puts them
+behind all that were looked at before, as there is one line for what was put back. Each return counts against the
+queue's limit, which is 10^9 for that.
+
+Bodies are kept while they are worked on, up to a budget; what is beyond it is for another look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
+from aiormq.abc import DeliveredMessage
+
+from consumer.dead_letters.model import Letter, read_letter
+from consumer.errors import BrokerRefusedError, ConnectionLostError
+from consumer.rabbitmq.codec import received
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_explained
+from consumer.wire.messages import Message
+from consumer.wire.topology import Topology
+
+#: What AMQP's prefetch can say, in 16 bits. For more letters there are more consumers, one after the other.
+MOST_PER_CONSUMER = 65_535
+#: Erlang keeps up to 32 entries of a map in order, by which RabbitMQ puts back what the consumers held.
+MOST_CONSUMERS = 32
+#: About 50 MB of facts. Letters behind these are held, for the order's sake, and not read.
+MOST_READ = 65_535
+#: Of bodies whose copies wait to be published, or for their confirm.
+BUDGET_BYTES = 64 * 1024 * 1024
+#: RabbitMQ has counted letters that do not come: somebody else, such as the console, has taken them just now.
+SILENCE_S = 10.0
+#: What was held is back some milliseconds after its channel was closed.
+RETURN_PATIENCE_S = 10.0
+RETURN_POLL_S = 0.01
+
+#: Whether a letter's body is wanted, asked once for each.
+Wanted = Callable[[Letter], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A letter that we hold until it is acked or its channel closed. `message`, if its body was wanted."""
+
+    letter: Letter
+    tag: int
+    message: Message | None
+
+
+class Look:
+    """All letters of the queue, held. `there`: how many RabbitMQ has counted.
+
+    Mutable state: `_inbox`, letters that nobody has taken, and at its end None or what went wrong;
+    `came`, how many were delivered; `acked`; `_kept`, the size of the bodies in memory; `is_full`, set when a
+    letter was left for another look.
+    """
+
+    def __init__(self, channel: AbstractUnderlayChannel, queue: str, there: int, wanted: Wanted) -> None:
+        self.there = there
+        self._channel = channel
+        self._queue = queue
+        self._expected = min(there, MOST_PER_CONSUMER * MOST_CONSUMERS)
+        self.came = 0
+        self.acked = 0
+        self.is_full = False
+        self._wanted = wanted
+        self._kept = 0
+        self._inbox: asyncio.Queue[Held | Exception | None] = asyncio.Queue()
+
+    async def begin(self) -> None:
+        """Let the letters come. Not with `get`: each would have a consumer of its own, and lose its place."""
+        if not self._expected:
+            self._inbox.put_nowait(None)
+            return
+        self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lost(f"RabbitMQ has deleted {self._queue}"))
+        await self._consume()
+
+    async def _consume(self) -> None:
+        """Add a consumer. One that has its fill gets no more, so it holds what comes before the next one's."""
+        number, left = self.came // MOST_PER_CONSUMER, self._expected - self.came
+        await self._channel.basic_qos(prefetch_count=min(left, MOST_PER_CONSUMER))
+        await self._channel.basic_consume(self._queue, self._on_message, consumer_tag=f"look.{number:03}")
+
+    def lost(self, what: str) -> None:
+        """Tell who waits for a letter that none will come."""
+        self._inbox.put_nowait(ConnectionLostError(f"{what}; what was not settled stays a dead letter"))
+
+    async def _on_message(self, delivered: DeliveredMessage) -> None:
+        self.came += 1
+        if self.came <= min(self._expected, MOST_READ) and not self.is_full:
+            self._read(delivered)
+        if self.came == self._expected:
+            self._inbox.put_nowait(None)
+        elif self.came % MOST_PER_CONSUMER == 0 and self.came < self._expected:
+            await self._consume()
+
+    def _read(self, delivered: DeliveredMessage) -> None:
+        self.is_full = self._kept >= BUDGET_BYTES
+        self._inbox.put_nowait(None if self.is_full else self._held(delivered))
+
+    def _held(self, delivered: DeliveredMessage) -> Held:
+        message = received(delivered.header.properties, delivered.body)
+        letter = read_letter(message)
+        is_wanted = self._wanted(letter)
+        self._kept += letter.size if is_wanted else 0
+        return Held(letter, delivered.delivery_tag or 0, message if is_wanted else None)
+
+    async def next(self) -> Held | None:
+        """Wait for the next letter; None when all have come, to each of those who wait.
+
+        Raises:
+            ConnectionLostError
+        """
+        try:
+            item = await asyncio.wait_for(self._inbox.get(), SILENCE_S)
+        except TimeoutError:
+            return None
+        if isinstance(item, Held):
+            return item
+        self._inbox.put_nowait(item)
+        if item is not None:
+            raise item
+        return None
+
+    async def remove(self, held: Held) -> None:
+        """RabbitMQ forgets the letter."""
+        with may_be_lost():
+            await self._channel.basic_ack(held.tag, wait=False)
+        self.acked += 1
+
+    def forget(self, held: Held) -> None:
+        """Make room for another body."""
+        self._kept -= held.letter.size
+
+
+@contextmanager
+def refusal_told(act: str, topology: Topology) -> Iterator[None]:
+    """Say whose rights are needed where RabbitMQ refuses.
+
+    Raises:
+        BrokerRefusedError, BrokerUnreachableError
+    """
+    try:
+        with refusal_explained(act):
+            yield
+    except BrokerRefusedError as error:
+        what = str(error).partition(". ")[0]
+        raise BrokerRefusedError(
+            f"{what}. Check the prefix, and log in as a user who may configure, write and read all of "
+            f"{topology.prefix}.…: rabbitmqctl set_permissions -p VHOST USER '^{re.escape(topology.prefix)}\\.' "
+            f"'^{re.escape(topology.prefix)}\\.|^amq\\.default$' '^{re.escape(topology.prefix)}\\.'"
+        ) from None
+
+
+async def _ready(channel: AbstractChannel, queue: str) -> int:
+    """Count the letters that nobody holds."""
+    declared = await channel.declare_queue(queue, passive=True, timeout=CALL_TIMEOUT_S)
+    return declared.declaration_result.message_count or 0
+
+
+@asynccontextmanager
+async def letters_held(
+    opened: AbstractConnection,
+    topology: Topology,
+    wanted: Wanted,
+) -> AsyncIterator[Look]:
+    """Hold the letters for the block; afterwards they are back, each in its place."""
+    with may_be_lost(), refusal_told("look at the dead letters", topology):
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            ask = await opened.channel(publisher_confirms=False)
+            there = await _ready(ask, topology.dead)
+            hold = await opened.channel(publisher_confirms=False)
+            look = Look(await hold.get_underlay_channel(), topology.dead, there, wanted)
+            hold.close_callbacks.add(lambda *_: look.lost("the connection to RabbitMQ was lost"))
+            await look.begin()
+    try:
+        yield look
+    finally:
+        with suppress(ConnectionLostError):  # then RabbitMQ has them back already
+            await _let_go(look, hold, ask, topology.dead)
+
+
+async def _let_go(look: Look, hold: AbstractChannel, ask: AbstractChannel, queue: str) -> None:
+    """Close the channel, and keep the lock until RabbitMQ has put back all that was not acked."""
+    with may_be_lost():
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            await hold.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETURN_PATIENCE_S):
+                while await _ready(ask, queue) < look.came - look.acked:  # noqa: ASYNC110 - it has to be asked
+                    await asyncio.sleep(RETURN_POLL_S)

@@ -1,0 +1,68 @@
+"""What failed, and why: reads the error records. Looking consumes nothing and counts against nothing.
+
+A dead-lettered message cannot carry a reason, so each leaves a record in a stream, which can be read from its
+first entry any number of times. An entry that is no record, or one of a later version, is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiormq.abc import DeliveredMessage
+from pydantic import ValidationError
+
+from consumer.config.credentials import Credentials
+from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
+from consumer.wire.messages import ErrorRecord
+from consumer.wire.topology import Topology
+
+#: Unacked records that RabbitMQ sends ahead; streams are not read without a prefetch.
+PREFETCH = 1000
+#: An ack for so many at once: one for each is a third of the time that it takes to read them.
+ACKED_AT_ONCE = 100
+#: A stream does not say how long it is (its declared message count is 0), so silence is its end.
+IDLE_S = 1.0
+
+
+async def read_error_records(
+    url: str, topology: Topology, credentials: Credentials = NO_FILES
+) -> list[ErrorRecord]:
+    """Read all records that the stream holds now, the oldest first.
+
+    Raises:
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
+    """
+    records: list[ErrorRecord] = []
+    await scan_error_records(url, topology, records.append, credentials)
+    return records
+
+
+async def scan_error_records(
+    url: str, topology: Topology, see: Callable[[ErrorRecord], None], credentials: Credentials = NO_FILES
+) -> None:
+    """Show each record that the stream holds now to `see`, the oldest first, and keep none.
+
+    Raises:
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
+    """
+    inbox: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+    async with connection(url, "errors", credentials) as opened:
+        with may_be_lost(), refusal_explained("read the error records"):
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                channel = await (await opened.channel(publisher_confirms=False)).get_underlay_channel()
+                await channel.basic_qos(prefetch_count=PREFETCH)
+                await channel.basic_consume(topology.errors, inbox.put, arguments={"x-stream-offset": "first"})
+        with suppress(TimeoutError):
+            while True:
+                message = await asyncio.wait_for(inbox.get(), IDLE_S)
+                tag = message.delivery_tag or 0
+                with may_be_lost():
+                    if tag % ACKED_AT_ONCE == 0:
+                        await channel.basic_ack(tag, multiple=True, wait=False)
+                with suppress(ValidationError):
+                    see(ErrorRecord.model_validate_json(message.body))
+        if channel.is_closed:
+            raise ConnectionLostError("the connection to RabbitMQ was lost while the error records were read")

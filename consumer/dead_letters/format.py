@@ -1,0 +1,111 @@
+"""All that is known of a dead letter: as a line of JSON for programs, as a portrait for a person.
+
+A program gets texts as they are. A person gets foreign text through `escaped`, on lines of our own making.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from consumer.dead_letters.model import Entry, Letter
+from consumer.escaping import escaped, escaped_lines
+from consumer.wire.encoding import GZIP, MOST_SHOWN_BYTES, MOST_UNPACKED_BYTES, decoded
+from consumer.wire.messages import ErrorRecord, Message
+
+SHOWN_CHARACTERS = 100_000
+_PROPERTIES = (
+    "message_id",
+    "correlation_id",
+    "reply_to",
+    "type",
+    "content_type",
+    "content_encoding",
+    "priority",
+    "app_id",
+)
+
+
+def write_json(entries: Iterable[Entry], now: float) -> None:
+    """Write a line for each on standard output."""
+    for entry in entries:
+        sys.stdout.write(json.dumps(_facts(entry, now)) + "\n")
+
+
+def _facts(entry: Entry, now: float) -> dict[str, Any]:
+    """Make what is for programs: nothing cut, nothing escaped but by JSON."""
+    letter, why = entry.letter, entry.why
+    return {
+        "job_id": letter.id,
+        "has_own_id": letter.has_own_id,
+        "age_s": None if letter.died_at is None else round(now - letter.died_at, 1),
+        "died_at": letter.died_at and moment(letter.died_at),
+        "reason": letter.reason,
+        "code": why and why.code,
+        "message": why and why.message,
+        "attempt": letter.attempt,
+        "model": letter.model,
+        "replayed": letter.replayed,
+        "correlation_id": letter.correlation_id,
+        "reply_to": letter.reply_to,
+        "body_bytes": letter.size,
+    }
+
+
+def portrait(letter: Letter, message: Message, records: Iterable[ErrorRecord]) -> list[str]:
+    """Write down all that there is, each foreign text on lines of our own making."""
+    facts = {
+        "job id": letter.id,
+        "died": letter.died_at and moment(letter.died_at),
+        "reason": letter.reason,
+        "attempt": letter.attempt,
+        "model": letter.model,
+        "replayed": letter.replayed or None,
+        **{name: getattr(message, name) for name in _PROPERTIES},
+        "timestamp": message.timestamp and moment(message.timestamp),
+        **{f"undecodable {name}": why for name, why in message.undecodable.items()},
+        **{f"header {name}": value for name, value in message.headers.items()},
+    }
+    lines = [f"{_value(name) + ':':<17} {_value(value)}" for name, value in facts.items() if value is not None]
+    for record in records:
+        if record.job_id == letter.id or (
+            not letter.has_own_id and record.correlation_id == letter.correlation_id
+        ):
+            lines += _record_lines(record)
+    return [*lines, f"body ({letter.size} bytes):", *_indented(_text(message))]
+
+
+def _text(message: Message) -> str:
+    """Return the body as the classifier would read it, as it came where it would not."""
+    body = decoded(message.body, MOST_SHOWN_BYTES, message.content_encoding, message.content_type)
+    return (message.body if isinstance(body, str) else body).decode(errors="backslashreplace")
+
+
+def unpacked(message: Message) -> bytes:
+    """Return the body byte for byte, but one that is gzip unpacked, for who wants to run it again."""
+    if (message.content_encoding or "").strip().lower() not in GZIP:
+        return message.body
+    body = decoded(message.body, MOST_UNPACKED_BYTES, message.content_encoding, message.content_type)
+    return message.body if isinstance(body, str) else body
+
+
+def moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _value(value: object) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    return escaped(text, SHOWN_CHARACTERS)
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" for line in escaped_lines(text, SHOWN_CHARACTERS) if text]
+
+
+def _record_lines(record: ErrorRecord) -> list[str]:
+    what = f"{record.code} at attempt {record.attempt} after {record.run_ms:g} ms"
+    first = f"{'error record:':<17} {_value(record.time)} {what}, {_value(record.consumer)}"
+    return [first, *_indented(record.message), *_indented(record.stderr_tail)]

@@ -1,0 +1,281 @@
+"""Dead letters as facts: what a message in the dead-letter queue says of itself, why it died, which are meant.
+
+Pure: a message in, a `Letter` out, without its body; letters and error records in, those that were asked for
+out. Everything here was written by strangers, so nothing raises over it, and what is missing is None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from pydantic_core import SchemaValidator, core_schema
+
+from consumer.escaping import escaped
+from consumer.wire.encoding import MOST_SHOWN_BYTES, decoded
+from consumer.wire.messages import ATTEMPT_HEADER, JOB_ID_HEADER, ErrorRecord, Message, replayed
+from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
+
+#: Of a record's message, which may quote a whole traceback; `show` reads its letter's records anew.
+REASON_CHARACTERS = 500
+#: AMQP's short string has 255 bytes, and each can become four characters.
+ID_CHARACTERS = 1100
+#: How much of a body's digest stands for a job without an id.
+_SHORT_DIGEST = 5
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+#: Reads one name and skips the rest: half the time of making a dict of the job.
+_WITH_MODEL = SchemaValidator(
+    core_schema.typed_dict_schema(
+        {"model": core_schema.typed_dict_field(core_schema.str_schema(strict=True))}, extra_behavior="ignore"
+    )
+)
+
+
+class Key(NamedTuple):
+    """What tells a letter from others when it is met again. A job that dies anew, replayed or not, has another."""
+
+    id: str
+    died_at: float | None
+    replayed: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One dead letter. `id` is the job's; where its producer gave none, `~` and a piece of the body's digest.
+
+    `died_at` is seconds since the epoch by RabbitMQ's clock, `reason` RabbitMQ's word, and both are None for a
+    message that was never dead-lettered, but published here. `damage` names the properties that RabbitMQ has
+    and nobody can decode: a copy would be without them.
+    """
+
+    id: str
+    digest: bytes
+    size: int
+    died_at: float | None = None
+    reason: str | None = None
+    attempt: int = 1
+    model: str | None = None
+    replayed: int = 0
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    damage: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """What it is recognised by."""
+        return Key(self.id, self.died_at, self.replayed, self.digest)
+
+    @property
+    def shown_id(self) -> str:
+        """The id as people see it, and write it."""
+        return escaped(self.id, ID_CHARACTERS)
+
+    def has_id(self, name: str) -> bool:
+        """Whether this is its id, as it is or as it was shown."""
+        return name in (self.id, self.shown_id)
+
+    @property
+    def has_own_id(self) -> bool:
+        """Whether the job's producer, or the service at a retry, gave it an id."""
+        return not self.id.startswith("~")
+
+    @property
+    def answers_a_caller(self) -> bool:
+        """Whether the reply goes to an address that its caller may have taken along."""
+        return bool(self.reply_to and self.reply_to.startswith(CALLERS_OWN_PREFIXES))
+
+
+def read_letter(message: Message) -> Letter:
+    """Read what can be told of a dead letter without keeping its body."""
+    digest = blake2b(message.body, digest_size=16).digest()
+    job_id = message.headers.get(JOB_ID_HEADER) or message.message_id
+    attempt = message.headers.get(ATTEMPT_HEADER)
+    death = _last_death(message.headers.get("x-death"))
+    return Letter(
+        id=job_id if isinstance(job_id, str) and job_id else f"~{digest[:_SHORT_DIGEST].hex()}",
+        digest=digest,
+        size=len(message.body),
+        died_at=_seconds(death.get("time")),
+        reason=_text(death.get("reason")),
+        attempt=attempt if type(attempt) is int else 1,
+        model=_model(message),
+        replayed=replayed(message),
+        correlation_id=message.correlation_id or message.message_id,
+        reply_to=message.reply_to,
+        damage=tuple(message.undecodable),
+    )
+
+
+def _last_death(deaths: object) -> dict[str, Any]:
+    """RabbitMQ keeps one entry for each queue and reason; the latest is the first."""
+    first = deaths[0] if isinstance(deaths, list) and deaths else None
+    return first if isinstance(first, dict) else {}
+
+
+def _seconds(value: object) -> float | None:
+    return value.timestamp() if isinstance(value, datetime) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _model(message: Message) -> str | None:
+    body = decoded(message.body, MOST_SHOWN_BYTES, message.content_encoding, message.content_type)
+    try:
+        return str(_WITH_MODEL.validate_json(body)["model"])
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What the error record says, as much of it as is kept for thousands."""
+
+    code: str
+    message: str
+    time: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A letter with its error record; None where RabbitMQ alone ended it, or the stream has forgotten."""
+
+    letter: Letter
+    why: Why | None
+
+
+class Reasons:
+    """Error records by the jobs they are of, for the letters that were found and no others.
+
+    Mutable state: `_found`, by the job's id and by its correlation id.
+    """
+
+    def __init__(self, letters: Iterable[Letter]) -> None:
+        names = (name for letter in letters for name in (letter.id, letter.correlation_id) if name)
+        self._found: dict[str, list[Why]] = {name: [] for name in names}
+
+    def see(self, record: ErrorRecord) -> None:
+        """Take note of a record if it may be that of a letter."""
+        why = Why(str(record.code), record.message[:REASON_CHARACTERS], _moment(record.time))
+        for name in {record.job_id, record.correlation_id}:
+            if name in self._found:
+                self._found[name].append(why)
+
+    def of(self, letter: Letter) -> Why | None:
+        """Find the record of a letter: of several under its name, which are of its other deaths, the nearest.
+
+        A job without an id had a new one in its record, and is found by its correlation id, if it has one.
+        """
+        found = self._found.get(letter.id) or (
+            self._found.get(letter.correlation_id or "") if not letter.has_own_id else None
+        )
+        if not found:
+            return None
+        died_at = letter.died_at
+        if died_at is None:
+            return found[-1]
+        return min(found, key=lambda why: abs((why.time or 0.0) - died_at))
+
+
+def _moment(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which letters are meant: one of each list that is not empty, and within the ages; the first `limit`."""
+
+    ids: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    older_than_s: float | None = None
+    newer_than_s: float | None = None
+    limit: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no letter is told from another."""
+        return self == Selection(limit=self.limit)
+
+    def of(self, entries: Iterable[Entry], now: float) -> Iterator[Entry]:
+        """Give those that are meant, in their order."""
+        left = self.limit
+        for entry in entries:
+            if left == 0:
+                return
+            if self._means(entry, now):
+                left = None if left is None else left - 1
+                yield entry
+
+    def _means(self, entry: Entry, now: float) -> bool:
+        letter = entry.letter
+        tests = (
+            (self.reasons, letter.reason),
+            (self.codes, entry.why.code if entry.why else None),
+            (self.models, letter.model),
+        )
+        is_named = not self.ids or any(map(letter.has_id, self.ids))
+        is_kind = all(not wanted or found in wanted for wanted, found in tests)
+        return is_named and is_kind and self._is_of_age(letter, now)
+
+    def _is_of_age(self, letter: Letter, now: float) -> bool:
+        if letter.died_at is None:
+            return self.older_than_s is None and self.newer_than_s is None
+        age_s = now - letter.died_at
+        return (self.older_than_s is None or age_s > self.older_than_s) and (
+            self.newer_than_s is None or age_s < self.newer_than_s
+        )
+
+
+def read_age(text: str) -> float:
+    """Read `90s`, `15m`, `2h` or `7d` to seconds.
+
+    Raises:
+        ValueError
+    """
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smhd])", text)
+    if not found:
+        raise ValueError("an age, a number with s, m, h or d behind it: 90s, 15m, 2h, 7d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def show_age(seconds: float | None) -> str:
+    """Write an age in its largest unit; `-` for what is not known."""
+    if seconds is None:
+        return "-"
+    seconds = max(0.0, seconds)
+    unit = next((unit for unit in "dhm" if seconds >= 2 * _UNITS[unit]), "s")
+    return f"{seconds / _UNITS[unit]:.0f}{unit}"
+
+
+@dataclass
+class Chosen:
+    """The letters to act on, met again in a later look. Twins, which nothing tells apart, are counted.
+
+    Mutable state: `left`, how many of each are still to come.
+    """
+
+    left: Counter[Key] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, letters: Iterable[Letter]) -> Chosen:
+        """Choose these."""
+        return cls(Counter(letter.key for letter in letters))
+
+    def take(self, letter: Letter) -> bool:
+        """Whether this is one of them; it is then taken off the list."""
+        is_chosen = self.left[letter.key] > 0
+        if is_chosen:
+            self.left[letter.key] -= 1
+        return is_chosen

@@ -1,0 +1,185 @@
+"""The dead-letter queue: looked at, published again, emptied. Nothing is lost, whatever happens at what moment.
+
+How to look without putting letters out of order is known to browse.py. Two who look at once would see a part of
+the letters each: so there is a lock, which RabbitMQ drops with its holder's connection. A letter is removed by an
+ack, and a replayed one not before RabbitMQ has confirmed its copy (replay.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiormq.exceptions
+from aio_pika.abc import AbstractConnection
+
+from consumer.config.credentials import Credentials
+from consumer.dead_letters.browse import Look, Wanted, letters_held, refusal_told
+from consumer.dead_letters.model import Chosen, Letter
+from consumer.dead_letters.replay import ReplayWriter
+from consumer.errors import TryLaterError
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
+from consumer.wire.messages import Message, replay_copy
+from consumer.wire.topology import Topology
+
+#: Copies on their way at once: most of what can be gained is gained below a hundred.
+WINDOW = 64
+#: Who looks needs seconds; who replays a full queue needs a minute.
+LOCK_PATIENCE_S = 120.0
+LOCK_POLL_S = 0.2
+
+#: Is told what a person who waits should know.
+Say = Callable[[str], None]
+#: Is told of each letter that was dealt with.
+Done = Callable[[Letter], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterQueue:
+    """Where the dead letters are, and how to get there."""
+
+    url: str
+    topology: Topology
+    credentials: Credentials = NO_FILES
+    say: Say = lambda _line: None
+
+
+@asynccontextmanager
+async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
+    """Connect, alone. The lock goes with the connection, however it ends.
+
+    Raises:
+        TryLaterError: somebody else has been at the letters for a long time.
+        BrokerUnreachableError, BrokerRefusedError, ConfigurationError
+    """
+    async with connection(place.url, "dead-letters", place.credentials) as opened:
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        is_told = False
+        while not await _lock(opened, place.topology):
+            if not is_told:
+                place.say("another command is at the dead letters: waiting for it to end")
+            is_told = True
+            if time.monotonic() > deadline:
+                raise TryLaterError(
+                    f"another command has been at the dead letters for {LOCK_PATIENCE_S:g} s (its connection is "
+                    "called `rabbitmq-classifier dead-letters`); end it, or try again later"
+                )
+            await asyncio.sleep(LOCK_POLL_S)
+        yield opened
+
+
+async def _lock(opened: AbstractConnection, topology: Topology) -> bool:
+    with may_be_lost(), refusal_told("look at the dead letters alone", topology):
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            channel = await opened.channel(publisher_confirms=False)
+            try:
+                await channel.declare_queue(topology.dead_lock, exclusive=True, auto_delete=True)
+            except aiormq.exceptions.ChannelLockedResource:
+                return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look has found. `there`: how many letters the queue has, as far as RabbitMQ said."""
+
+    letters: list[Letter]
+    there: int
+
+
+async def look(place: LetterQueue) -> Seen:
+    """Look at the letters, the oldest first, keeping no body.
+
+    Raises:
+        TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
+    """
+    async with _locked(place) as opened, letters_held(opened, place.topology, lambda _: False) as looking:
+        letters = []
+        while held := await looking.next():
+            letters.append(held.letter)
+    return Seen(letters, looking.there)
+
+
+async def find(place: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message]]:
+    """Look for some letters, and keep them with their bodies: no more than the budget has room for.
+
+    Raises:
+        TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
+    """
+    async with _locked(place) as opened, letters_held(opened, place.topology, wanted) as looking:
+        found = []
+        while held := await looking.next():
+            if held.message:
+                found.append((held.letter, held.message))
+    return found
+
+
+async def purge(place: LetterQueue, chosen: Chosen, done: Done) -> None:
+    """Remove the chosen letters.
+
+    Raises:
+        TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
+    """
+    async with _locked(place) as opened:
+        is_more = True
+        while is_more:
+            async with letters_held(opened, place.topology, chosen.take) as looking:
+                while held := await looking.next():
+                    if held.message:
+                        looking.forget(held)
+                        await looking.remove(held)
+                        done(held.letter)
+            is_more = looking.is_full
+
+
+async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
+    """Publish the chosen letters as jobs, and remove each when RabbitMQ has confirmed its copy.
+
+    Interrupted anywhere, a letter is a dead letter still, or a job again, or both: then the next replay makes a
+    second copy, with the same job id and the same mark.
+
+    Raises:
+        TryLaterError: the jobs queue is full.
+        ConfigurationError: there is no jobs queue.
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
+    """
+    async with (
+        _locked(place) as opened,
+        # RabbitMQ stops reading a connection that has published while it has an alarm: acks go by the other.
+        connection(place.url, "replay", place.credentials) as publishing,
+    ):
+        with may_be_lost():
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                channel = await publishing.channel(publisher_confirms=True, on_return_raises=True)
+                writer = ReplayWriter(await channel.get_underlay_channel(), place.topology)
+        is_more = True
+        while is_more:
+            async with letters_held(opened, place.topology, chosen.take) as looking:
+                await _together([_replay_some(looking, writer, change, done) for _ in range(WINDOW)])
+            is_more = looking.is_full
+
+
+async def _together(doing: list[Any]) -> None:
+    """Wait for all; at the first fault stop the others and raise it."""
+    tasks = [asyncio.ensure_future(one) for one in doing]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _replay_some(
+    looking: Look, writer: ReplayWriter, change: Callable[[Message], Message], done: Done
+) -> None:
+    while held := await looking.next():
+        if held.message:
+            await writer.publish(change(replay_copy(held.message)))
+            looking.forget(held)
+            await looking.remove(held)
+            done(held.letter)

@@ -1,0 +1,121 @@
+"""What is around every request, whatever it asks for: how many there are, the stop, counts, headers, bugs.
+
+ASGI on both sides. While the gateway stops, those that are inside may end and others are turned away; `empty` is
+set when nobody is inside. Knows nothing of jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+from consumer.gateway.problems import Answer, Reason, answer
+from consumer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Each that waits is a task and a socket, 50 KB: a thousand descriptors are what a process may have by default.
+MAX_INSIDE = 900
+#: Probes are answered whatever happens.
+ALWAYS = ("/live", "/ready", "/metrics")
+#: Nothing from elsewhere, nothing inline: what a browser shows of us is in our own files.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+SECURITY = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Door:
+    """Lets requests in. Mutable state: `_inside`, how many there are; `empty`, set while there are none."""
+
+    def __init__(
+        self, app: App, metrics: Metrics, is_closing: Callable[[], bool], *, max_inside: int = MAX_INSIDE
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._is_closing = is_closing
+        self._max_inside = max_inside
+        self._inside = 0
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or turn it away."""
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        if scope["path"] in ALWAYS:
+            await self._app(scope, receive, _Sending(send, is_last=self._is_closing()))
+        elif (is_closing := self._is_closing()) or self._inside >= self._max_inside:
+            reason = Reason.STOPPING if is_closing else Reason.BUSY
+            sending = _Sending(send, is_last=True)
+            await sending.answer(answer(reason))
+            self._metrics.answered(sending.status, 0.0)
+        else:
+            await self._let_in(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.monotonic()
+        sending = _Sending(send, is_last=False)
+        self._count(+1)
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:  # a bug must not end the connection without a word
+            log.exception("this is a bug in the gateway; please report it", extra={"event": "bug"})
+            if not sending.status:
+                await sending.answer(answer(Reason.BUG))
+        finally:
+            self._count(-1)
+            self._metrics.answered(sending.status, time.monotonic() - began)
+
+    def _count(self, change: int) -> None:
+        self._inside += change
+        self._metrics.inside(self._inside)
+        if self._inside:
+            self.empty.clear()
+        else:
+            self.empty.set()
+
+
+class _Sending:
+    """Adds our headers. Mutable state: `status`, 0 until there is one."""
+
+    def __init__(self, send: Send, *, is_last: bool) -> None:
+        self._send = send
+        self._is_last = is_last
+        self.status = 0
+
+    async def __call__(self, event: Event) -> None:
+        if event["type"] == "http.response.start":
+            self.status = event["status"]
+            # Who is refused a body may still be sending it: what comes must not be taken for a request.
+            is_last = self._is_last or self.status in (
+                HTTPStatus.REQUEST_TIMEOUT,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            )
+            closing = [(b"connection", b"close")] if is_last else []
+            event = {**event, "headers": [*event.get("headers", ()), *SECURITY, *closing]}
+        await self._send(event)
+
+    async def answer(self, said: Answer) -> None:
+        """Answer by ourselves."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in said.headers.items()]
+        headers.append((b"content-length", str(len(said.body)).encode()))
+        await self({"type": "http.response.start", "status": said.status, "headers": headers})
+        await self({"type": "http.response.body", "body": said.body})

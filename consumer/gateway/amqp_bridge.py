@@ -1,0 +1,202 @@
+"""A gateway's side of RabbitMQ: jobs out, confirmed; replies in, from the stream that all gateways read.
+
+The connections are those of the service (session.py), kept coming by the same link. Nothing is published twice
+here: who sent a job hears whether RabbitMQ has it, has it not, or may have it. With each life of the connections
+the stream is read from a little before where the last one ended, at first from as far back as replies are kept;
+a message of our own behind all that is there, the fence, tells that we have caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from consumer.config.amqp_url import redacted
+from consumer.config.settings import Settings
+from consumer.errors import ConnectionLostError
+from consumer.gateway import ids
+from consumer.gateway.problems import Reason
+from consumer.gateway.reply_cache import Replies
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.session import Session
+from consumer.rabbitmq.supervisor import Link
+from consumer.wire.messages import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError, Reply
+from consumer.wire.topology import GATEWAY_KEPT_S
+
+log = logging.getLogger(__name__)
+
+#: After this a caller is told that RabbitMQ may have the job: less than the patience of most HTTP clients.
+CONFIRM_S = 10.0
+#: How often is looked for an alarm meanwhile.
+LOOK_S = 0.5
+#: A fence that has not been read by then is written once more: RabbitMQ may lose one while it starts.
+FENCE_S = 3.0
+#: Streams are read with a prefetch; so many small replies are on their way at once.
+PREFETCH = 500
+#: How much is read again after a connection was lost: by so much may our clock and RabbitMQ's differ.
+OVERLAP_S = 60.0
+#: The `type` of a fence; of no interest to anybody but the gateway that wrote it.
+FENCE_TYPE = "gateway.fence"
+
+
+class Relay:
+    """Publishes jobs, takes replies.
+
+    Mutable state: `_seen_at`, up to when the stream has been read; `_fence`, the id of this life's, and
+    `caught_up`, set once it was read; `_publishing`, what RabbitMQ has not confirmed yet; `broken`, by a bug.
+    """
+
+    def __init__(self, settings: Settings, urls: Sequence[str], replies: Replies, *, name: str) -> None:
+        self.topology = settings.topology
+        self.replies = replies
+        self.caught_up = asyncio.Event()
+        self.broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._settings = settings
+        self._name = name
+        self._limits = BrokerLimits()
+        self._link = Link(urls, self._life, what="replies")
+        self._is_declared = False
+        self._seen_at = time.time() - GATEWAY_KEPT_S
+        self._fence = ""
+        self._publishing: set[asyncio.Task[Reason | None]] = set()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether RabbitMQ is."""
+        return self._link.life is not None
+
+    async def is_blocked(self) -> bool:
+        """Whether an alarm of RabbitMQ's is known to us."""
+        broker = self._link.life
+        return broker is not None and await broker.is_blocked()
+
+    async def run(self) -> None:
+        """Live until cancelled; raises as `Link.run` does."""
+        try:
+            await self._link.run()
+        finally:
+            for task in self._publishing:
+                task.cancel()
+
+    @asynccontextmanager
+    async def _life(self, url: str) -> AsyncIterator[Session]:
+        opening = Session.open(url, name=self._name, limits=self._limits, credentials=self._settings.credentials)
+        async with opening as broker:
+            await self._prepare(broker)
+            take = self._started(self._take(broker), "take replies")
+            fence = self._started(self._set_fence(broker), "fence")
+            if not self._is_declared:
+                log.info(
+                    "jobs go to %s at %s", self.topology.jobs, redacted(url), extra={"event": "gateway_connected"}
+                )
+            self._is_declared = True
+            try:
+                yield broker
+            finally:
+                self.caught_up.clear()
+                for task in (take, fence):
+                    task.cancel()
+                await asyncio.wait({take, fence})
+
+    async def _prepare(self, broker: Session) -> None:
+        """Make sure of the stream, and read it; later lives create nothing, as those of the service."""
+        create = self._settings.declare and not self._is_declared
+        await broker.declare_queue(self.topology.gateway_queue(), create=create)
+        self._fence = secrets.token_hex(16)
+        since = datetime.fromtimestamp(max(self._seen_at - OVERLAP_S, 0), UTC)
+        tag = f"{self.topology.prefix}.gateway.{secrets.token_hex(6)}"
+        await broker.consume(
+            self.topology.gateway, prefetch=PREFETCH, tag=tag, arguments={"x-stream-offset": since}
+        )
+
+    def _started(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What ends by anything but a lost connection is a bug: nobody would ever be answered again."""
+        if not task.cancelled() and (error := task.exception()) and not self.broken.done():
+            self.broken.set_result(error)
+
+    async def _set_fence(self, broker: Session) -> None:
+        async with asyncio.TaskGroup() as writing:
+            while not self.caught_up.is_set():
+                if not await broker.is_blocked():  # in an alarm one is enough: it comes after it
+                    writing.create_task(self._write_fence(broker), name="write fence")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FENCE_S):
+                        await self.caught_up.wait()
+
+    async def _write_fence(self, broker: Session) -> None:
+        fence = Message(body=b"", type=FENCE_TYPE, message_id=secrets.token_hex(16), correlation_id=self._fence)
+        with suppress(ConnectionLostError):
+            if refusal := await broker.publish(fence, self.topology.gateway):
+                broker.lifetime.end(refusal)
+
+    async def _take(self, broker: Session) -> None:
+        with suppress(ConnectionLostError):
+            while True:
+                delivery = await broker.inbox.get()
+                self._see(delivery.message)
+                await delivery.ack()
+
+    def _see(self, message: Message) -> None:
+        """Take a reply for what it says. Whoever may publish can write here: what is none is passed over."""
+        job_id = message.correlation_id or ""
+        if message.type == FENCE_TYPE:
+            if job_id == self._fence and not self.caught_up.is_set():
+                self.caught_up.set()
+                log.info(
+                    "ready: replies come by %s, %d are kept",
+                    self.topology.gateway,
+                    len(self.replies),
+                    extra={"event": "ready"},
+                )
+        elif message.type in (SUCCEEDED_TYPE, FAILED_TYPE) and ids.made_at(job_id) is not None:
+            with suppress(ValidationError):
+                Reply.model_validate_json(message.body)
+                self.replies.keep(job_id, message.body)
+        if self.caught_up.is_set():
+            self._seen_at = time.time()
+
+    async def submit(self, job: Message) -> Reason | None:
+        """Publish a job. Who gives up waiting for that changes nothing.
+
+        Returns:
+            None if RabbitMQ has it; otherwise why that is not, or not known to be so.
+        """
+        broker = self._link.life
+        if broker is None:
+            return Reason.AWAY
+        if await broker.is_blocked():
+            return Reason.ALARM
+        publishing = asyncio.create_task(self._publish(broker, job), name=f"publish {job.message_id}")
+        self._publishing.add(publishing)
+        publishing.add_done_callback(self._publishing.discard)
+        for _ in range(round(CONFIRM_S / LOOK_S)):
+            await asyncio.wait({publishing}, timeout=LOOK_S)
+            if publishing.done():
+                return publishing.result()
+            if await broker.is_blocked():  # only now do we hear of an alarm; RabbitMQ takes the job after it
+                break
+        return Reason.CONFIRM_LATE
+
+    async def _publish(self, broker: Session, job: Message) -> Reason | None:
+        jobs = self.topology.jobs
+        try:
+            if await broker.publish(job, jobs, is_patient=False) is None:
+                return None
+        except MessageTooLargeError:
+            return Reason.TOO_LARGE
+        except ConnectionLostError:  # RabbitMQ closes the channel over what is too large
+            return Reason.TOO_LARGE if self._limits.refuses(job) else Reason.MAYBE_TAKEN
+        return Reason.QUEUE_FULL if jobs in self._limits.refusing else Reason.NO_QUEUE

@@ -1,0 +1,303 @@
+"""A private node's folder: what was chosen for the node, and every file that the server and rabbitmqctl read.
+
+One rule: a file here remembers a choice (password, ports) and never says what runs; that is asked of /proc
+(node.py). Whatever is written is complete before a process reads it, replaces its predecessor in one
+step, and is readable by its owner only. A folder with somebody's other files is refused and left as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shlex
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, TextIO
+from urllib.parse import quote
+
+from consumer.errors import ConsumerError
+
+HOST = "127.0.0.1"
+USER = "classifier"
+#: The same for every folder: names are registered with epmd, and each node has its own. The database is
+#: keyed by it, so a folder that was moved still finds its messages.
+NODENAME = "classifier@localhost"
+#: The folder that `consumer local-broker` means when nobody names one.
+DEFAULT_DIR = Path(".local-broker")
+#: Below Linux' default range for outgoing connections (32768 up), so that a stopped node's ports stay free.
+PORTS = range(20_000, 30_000)
+DEFAULTS = {
+    "disk_free_limit.absolute": "50MB",
+    "log.console.level": "warning",
+    # Every second instead of five: what the console shows is what has just happened.
+    "collect_statistics_interval": "1000",
+    "management.rates_mode": "basic",
+}
+#: How much of a log a message quotes.
+COMPLAINT_LINES = 20
+
+
+class LocalBrokerError(ConsumerError):
+    """The private node cannot be started, stopped or asked; the message says what to do about it."""
+
+    exit_code: ClassVar[int] = os.EX_UNAVAILABLE
+
+
+@dataclass(frozen=True)
+class Node:
+    """A private node. `pid` is the server's process, `epmd_pid` its port mapper's, if that lives."""
+
+    data_dir: Path
+    password: str = field(repr=False)
+    amqp_port: int
+    management_port: int
+    dist_port: int
+    epmd_port: int
+    pid: int = 0
+    epmd_pid: int | None = None
+    user: str = USER
+    nodename: str = NODENAME
+
+    @property
+    def amqp_url(self) -> str:
+        """URL of the default vhost, login included."""
+        # Without a path: some clients read a lone "/" as the vhost with the empty name.
+        return f"amqp://{self.user}:{self.password}@{HOST}:{self.amqp_port}"
+
+    def vhost_url(self, vhost: str) -> str:
+        """URL of one vhost, login included."""
+        return f"{self.amqp_url}/{quote(vhost, safe='')}"
+
+    @property
+    def management_url(self) -> str:
+        """Address of the management console; it asks for the login."""
+        return f"http://{HOST}:{self.management_port}/"
+
+    @property
+    def log(self) -> Path:
+        return self.data_dir / "node.log"
+
+    @property
+    def stop_command(self) -> str:
+        """What stops this node from the shell; the folder is named unless the command means it anyway."""
+        if self.data_dir == DEFAULT_DIR.resolve():
+            return "consumer local-broker down"
+        return f"consumer local-broker down --data {shlex.quote(str(self.data_dir))}"
+
+    def describe(self) -> str:
+        """What a developer needs to use and stop the node. With the password: for a terminal, not a log."""
+        return "\n".join(
+            (
+                f"AMQP URL:    {self.amqp_url}",
+                f"console:     {self.management_url} (login {self.user}, password {self.password})",
+                f"data folder: {self.data_dir} (log: {self.log.name}; control: {self.data_dir}/rabbitmqctl)",
+                f"stop it:     {self.stop_command}",
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a node of a cluster is told, and a node by itself chooses.
+
+    All but the name is the same for all members. Their epmd is nobody's own: whoever makes the cluster starts it
+    before the first node, and it outlives each that is killed.
+    """
+
+    nodename: str
+    password: str = field(repr=False)
+    cookie: str = field(repr=False)
+    epmd_port: int
+
+
+@contextmanager
+def locked(data_dir: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """One start or stop at a time in a folder. The kernel drops the lock when its holder dies.
+
+    Raises:
+        LocalBrokerError: the folder is not ours to use.
+    """
+    with _claimed(data_dir) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"waiting for another start or stop in {data_dir} ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _claimed(data_dir: Path) -> TextIO:
+    """The open lock file, which also marks the folder as ours; made if the folder is new or empty."""
+    lock = data_dir / "lock"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One look: between two, another start could make the lock and then its files.
+        if (found := set(data_dir.iterdir())) and lock not in found:
+            raise LocalBrokerError(f"{data_dir} has files that are not a node's: name an empty or new folder")
+        data_dir.chmod(0o700)
+        return lock.open("w")
+    except OSError as error:
+        raise LocalBrokerError(f"cannot keep a node in {data_dir} ({error}): name another folder") from error
+
+
+def load(data_dir: Path) -> Node | None:
+    """What was chosen for this folder, or None when that cannot be read."""
+    try:
+        return Node(data_dir=data_dir, **json.loads((data_dir / "node.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def save(node: Node) -> None:
+    """Remember a node's login and ports; its process numbers are for people to read."""
+    state = asdict(node)
+    del state["data_dir"]  # the folder may be moved
+    _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")
+
+
+def choose(data_dir: Path, member: Member | None = None) -> Node:
+    """Password and ports for a start: the last one's where they still serve, so that its URL stays valid."""
+    last = load(data_dir)
+    if last and _free(_own_ports(last, member)):
+        node = replace(last, pid=0, epmd_pid=None)
+    else:
+        password = last.password if last else _configured_password(data_dir) or secrets.token_hex(16)
+        amqp, management, dist, epmd = free_ports(4)
+        node = Node(data_dir, password, amqp, management, dist, epmd)
+    if not member:
+        return node
+    return replace(node, nodename=member.nodename, password=member.password, epmd_port=member.epmd_port)
+
+
+def _own_ports(node: Node, member: Member | None) -> list[int]:
+    own = [node.amqp_port, node.management_port, node.dist_port]
+    return own if member else [*own, node.epmd_port]
+
+
+def _configured_password(data_dir: Path) -> str | None:
+    """The password of a folder whose state file was lost: the database keeps the user it was made with."""
+    try:
+        found = re.search(r"^default_pass = (\w+)$", (data_dir / "rabbitmq.conf").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def free_ports(count: int) -> list[int]:
+    """Choose ports that nothing on this machine listens on now."""
+    while not _free(ports := secrets.SystemRandom().sample(PORTS, count)):
+        pass
+    return ports
+
+
+def _free(ports: list[int]) -> bool:
+    with ExitStack() as bound:
+        for port in ports:
+            listener = bound.enter_context(socket.socket())
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((HOST, port))
+            except OSError:
+                return False
+    return True
+
+
+def environment(node: Node) -> dict[str, str]:
+    """The whole environment of the server and of rabbitmqctl: nothing of the caller's own may reach them."""
+    folder = node.data_dir
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),  # of the cookie
+        "RABBITMQ_NODENAME": node.nodename,
+        "RABBITMQ_NODE_IP_ADDRESS": HOST,
+        "RABBITMQ_NODE_PORT": str(node.amqp_port),
+        "RABBITMQ_DIST_PORT": str(node.dist_port),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_PID_FILE": str(folder / "rabbitmq.pid"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,  # or Debian's own is read
+        "ERL_EPMD_PORT": str(node.epmd_port),
+        "ERL_EPMD_ADDRESS": HOST,
+        # Not in RabbitMQ's own variables: its short-lived starter of epmd must keep to loopback, too.
+        "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+    }
+
+
+def render_config(node: Node, lines: Mapping[str, str]) -> str:
+    """The text of rabbitmq.conf, `lines` over `DEFAULTS`.
+
+    The first start makes the user from it: no call of rabbitmqctl is needed.
+    """
+    fixed = {
+        "default_user": node.user,
+        "default_pass": node.password,
+        "management.tcp.ip": HOST,
+        "management.tcp.port": str(node.management_port),
+    }
+    return "".join(f"{key} = {value}\n" for key, value in {**DEFAULTS, **lines, **fixed}.items())
+
+
+def render_ctl(node: Node, program: Path) -> str:
+    """The text of the folder's rabbitmqctl: the installed one, with this node's environment."""
+    # epmd must not be started by rabbitmqctl: it would outlive a node that is down.
+    variables = {**environment(node), "RABBITMQ_CTL_ERL_ARGS": "-start_epmd false"}
+    settings = " ".join(shlex.quote(f"{name}={value}") for name, value in variables.items())
+    return f'#!/bin/sh\nexec env -i {settings} {shlex.quote(str(program))} "$@"\n'
+
+
+def write_files(  # noqa: PLR0913 - keywords, but for what every start has
+    node: Node,
+    server: Path,
+    lines: Mapping[str, str],
+    advanced: str,
+    *,
+    cookie: str | None = None,
+    plugins: Sequence[str] = (),
+) -> None:
+    """Everything the server and rabbitmqctl read, and the state file, before there is a process."""
+    folder = node.data_dir
+    _write(folder / ".gitignore", "*\n")
+    _write(folder / "enabled_plugins", f"[{','.join(('rabbitmq_management', *plugins))}].\n")
+    _write(folder / "rabbitmq.conf", render_config(node, lines))
+    _write(folder / "advanced.config", advanced + "\n")
+    if cookie or not (folder / ".erlang.cookie").exists():
+        _write(folder / ".erlang.cookie", cookie or new_cookie())
+    _write(folder / "rabbitmqctl", render_ctl(node, server.with_name("rabbitmqctl")), mode=0o700)
+    save(node)
+
+
+def new_cookie() -> str:
+    """Whoever knows it may run code in the node. Erlang's own is not made of secure random numbers."""
+    return secrets.token_hex(20)
+
+
+def _write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file in one step, never readable by others: a kill leaves the old one or the new one."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:  # noqa: PTH123 - with a mode
+        file.write(text)
+    draft.replace(path)
+
+
+def complaint(node: Node) -> str:
+    """What the log has to say: from its first error on, because Erlang reports one failure many times over."""
+    try:
+        text = node.log.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"{node.log} is unreadable: {error}"
+    errors = [number for number, line in enumerate(text) if "[error]" in line]
+    shown = text[errors[0] :][:COMPLAINT_LINES] if errors else text[-COMPLAINT_LINES:]
+    told = (re.sub(r"^\S+ \S+ \[error\] <[\d.]+> ?", "", line) for line in shown)
+    return "\n".join((f"From {node.log}:", *told))

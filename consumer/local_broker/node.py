@@ -1,0 +1,308 @@
+"""A private RabbitMQ node for development, the demo and the tests: own folder, ports, epmd and password.
+
+One rule: whether a node runs is asked of /proc, never of a file. Every process of a node carries the folder's
+path in its environment, so a left-over is found and ended however its predecessor died, and a process number
+that now belongs to another program is never touched.
+
+Never for production: it listens on the loopback address only, and nothing watches over it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+
+from consumer.errors import BrokerUnreachableError
+from consumer.local_broker import files
+from consumer.local_broker.files import HOST, LocalBrokerError, Member, Node
+from consumer.rabbitmq.management import ManagementRefusedError, api
+
+__all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
+
+#: Variable that holds the data folder in the environment of the node's processes, and of nothing else.
+MARK = "CONSUMER_LOCAL_BROKER"
+DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
+#: `exec` all the way down: this shell's process number is the server's. It is written down before the server
+#: exists, so that a start that is killed at any point leaves a node that can be found.
+SPAWN = 'umask 077; cd "$0" && echo $$ >node.pid.new && mv node.pid.new node.pid && exec "$1"'
+CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
+POLL_S = 0.1
+KILL_S = 10
+
+
+class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter, as ProcessLookupError does
+    """No RabbitMQ server on this machine can be started by us."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "RabbitMQ is not installed. Choose one:\n"
+            "  - install it: sudo apt-get install rabbitmq-server\n"
+            "  - use one you have: set CONSUMER_AMQP_URL=amqp://user:password@host:5672\n"
+            "  - start one in Docker: docker run --rm -p 5672:5672 -p 15672:15672 rabbitmq:4-management"
+        )
+
+
+def up(  # noqa: PLR0913 - keywords, each with a default
+    data_dir: Path,
+    *,
+    config: Mapping[str, str] | None = None,
+    advanced: str | None = None,
+    member: Member | None = None,
+    plugins: Sequence[str] = (),
+    timeout_s: float = 120,
+    report: Callable[[str], None] = lambda _line: None,
+) -> Node:
+    """Start the node of this folder, or return the one that runs there already; it is ready for work then.
+
+    Args:
+        data_dir: the node's folder, made if need be. Durable queues and messages live here over restarts.
+        config: lines of rabbitmq.conf over `nodefolder.DEFAULTS`. A node that runs already keeps what it has.
+        advanced: advanced.config, in Erlang's own syntax.
+        member: for a node of a cluster; who its peers are is said in `config`.
+        plugins: enabled besides the management console.
+        timeout_s: how long a start may take, in seconds.
+        report: gets a line at each step that a person would wait for.
+
+    Raises:
+        RabbitMQMissing: there is no server to start.
+        LocalBrokerError: the folder is not ours to use, or the node did not come up.
+    """
+    data_dir = data_dir.resolve()
+    deadline = time.monotonic() + timeout_s
+    with files.locked(data_dir, report):
+        node = _running(data_dir)
+        # A node that is found may also be one that is about to end: then a new one is started.
+        if node:
+            report(f"found a RabbitMQ node in {data_dir}")
+            if _becomes_ready(node, deadline):
+                return _with_epmd(node)
+        server = find_server(os.environ)
+        if _stop(data_dir, grace_s=10):
+            report(f"ended what a previous node left running in {data_dir}")
+        node = files.choose(data_dir, member)
+        cookie = member.cookie if member else None
+        files.write_files(node, server, config or {}, advanced or "[].", cookie=cookie, plugins=plugins)
+        return _start(node, server, deadline, report)
+
+
+def down(data_dir: Path, timeout_s: float = 30) -> bool:
+    """Stop the folder's node and its epmd, and return whether anything had to be stopped.
+
+    The server gets `timeout_s` seconds to stop by itself, which takes about six, and is killed then. What it
+    has confirmed is on disk either way. With 0 it is killed almost at once: for data nobody will read again.
+    """
+    data_dir = data_dir.resolve()
+    if not data_dir.is_dir():
+        return False
+    with files.locked(data_dir, lambda _line: None):
+        return _stop(data_dir, timeout_s)
+
+
+def status(data_dir: Path) -> Node | None:
+    """The folder's node if it runs and answers AMQP, else None. Does not wait for one that is starting."""
+    node = _running(data_dir.resolve())
+    return _with_epmd(node) if node and _speaks_amqp(node) else None
+
+
+def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
+    """Run rabbitmqctl on the node and return what it prints.
+
+    Raises:
+        LocalBrokerError: it failed; the message has its own words.
+        subprocess.TimeoutExpired: it took longer than `timeout_s` seconds.
+    """
+    command = [str(node.data_dir / "rabbitmqctl"), *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        raise LocalBrokerError(f"rabbitmqctl {shlex.join(args)} failed: {done.stderr or done.stdout}")
+    return done.stdout
+
+
+def find_server(environ: Mapping[str, str], debian_servers: Path = DEBIAN_SERVERS) -> Path:
+    """The `rabbitmq-server` to start: of RABBITMQ_HOME, else Debian's newest, else the one in PATH.
+
+    Raises:
+        RabbitMQMissing: there is none.
+    """
+    named = [Path(environ["RABBITMQ_HOME"])] if environ.get("RABBITMQ_HOME") else []
+    packaged = sorted(debian_servers.glob("rabbitmq_server-*"), key=_version, reverse=True)
+    candidates = [home / "sbin" / "rabbitmq-server" for home in (*named, *packaged)]
+    if in_path := shutil.which("rabbitmq-server", path=environ.get("PATH")):
+        candidates.append(Path(in_path).resolve())
+    for candidate in candidates:
+        # What has no rabbitmq-env beside it is a package's wrapper, which changes to the user `rabbitmq`.
+        if os.access(candidate, os.X_OK) and (candidate.parent / "rabbitmq-env").exists():
+            return candidate
+    raise RabbitMQMissing
+
+
+def _version(home: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", home.name))
+
+
+def processes(data_dir: Path) -> dict[int, str]:
+    """Every living process of this folder's node: process number and program name."""
+    mark = f"{MARK}={data_dir}".encode()
+    owned = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        # Unreadable: it has just ended, or it is another user's. A zombie's environment is empty.
+        with suppress(OSError):
+            if mark in _environ(process).split(b"\0"):
+                owned[int(process.name)] = (process / "comm").read_text().strip()
+    return owned
+
+
+def _environ(process: Path) -> bytes:
+    """For some microseconds of an exec there is none: a program without one is looked at again."""
+    for _ in range(3):
+        environ = (process / "environ").read_bytes()
+        if environ or not (process / "exe").exists():  # kernel threads and zombies have no program
+            break
+        time.sleep(0.001)
+    return environ
+
+
+def _running(data_dir: Path) -> Node | None:
+    """The node whose server lives in this folder, ready or not. None as well when its state file is lost."""
+    node = files.load(data_dir)
+    try:
+        pid = int((data_dir / "node.pid").read_text())
+    except (OSError, ValueError):
+        return None
+    return replace(node, pid=pid, epmd_pid=None) if node and pid in processes(data_dir) else None
+
+
+def _with_epmd(node: Node) -> Node:
+    epmds = (pid for pid, program in processes(node.data_dir).items() if program == "epmd")
+    return replace(node, epmd_pid=next(epmds, None))
+
+
+def _start(node: Node, server: Path, deadline: float, report: Callable[[str], None]) -> Node:
+    report(f"starting a private RabbitMQ node in {node.data_dir} ...")
+    began = time.monotonic()
+    try:
+        node = replace(node, pid=_spawn(node, server))
+        ready = _becomes_ready(node, deadline)
+    except BaseException:  # also Ctrl-C: nobody would own the process that is left
+        _stop(node.data_dir, grace_s=0)
+        raise
+    if not ready:
+        _stop(node.data_dir, grace_s=0)  # its epmd
+        raise LocalBrokerError(f"RabbitMQ ended while it started. {files.complaint(node)}")
+    node = _with_epmd(node)
+    files.save(node)
+    report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
+    return node
+
+
+def _spawn(node: Node, server: Path) -> int:
+    """Start the server in a session of its own, so that a terminal's Ctrl-C does not reach it."""
+    with suppress(FileNotFoundError):
+        node.log.replace(node.log.with_suffix(".log.1"))
+    # As under systemd: the script then becomes the server instead of waiting for it and passing signals on.
+    env = {**files.environment(node), MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
+    log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    # Not subprocess.Popen, which complains about a child that is meant to outlive it.
+    return os.posix_spawn(
+        "/bin/sh",
+        ["/bin/sh", "-c", SPAWN, str(node.data_dir), str(server)],
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(node.log), log_flags, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigdef=[signal.SIGPIPE],  # Python ignores it, and a child would inherit that
+    )
+
+
+def _becomes_ready(node: Node, deadline: float) -> bool:
+    """Wait until AMQP and the console answer; False when the server ends before that."""
+    while _alive(node.pid):
+        if _speaks_amqp(node) and _serves_console(node):
+            return True
+        if time.monotonic() > deadline:
+            raise LocalBrokerError(
+                "RabbitMQ did not become ready in time. On a slow machine allow it longer; "
+                f"`{node.stop_command}` ends one that hangs. {files.complaint(node)}"
+            )
+        time.sleep(POLL_S)
+    return False
+
+
+def _speaks_amqp(node: Node) -> bool:
+    """Whether the port answers the protocol header with Connection.Start, and not only accepts."""
+    try:
+        with socket.create_connection((HOST, node.amqp_port), timeout=5) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            # Frame: type, channel (2 bytes), length (4), then class and method.
+            with connection.makefile("rb") as answer:
+                return answer.read(11)[7:] == CONNECTION_START
+    except OSError:
+        return False
+
+
+def _serves_console(node: Node) -> bool:
+    try:
+        return bool(api(node, "GET", "overview"))
+    except BrokerUnreachableError:
+        return False
+    except ManagementRefusedError as error:
+        if error.status != HTTPStatus.UNAUTHORIZED:
+            return False
+        raise LocalBrokerError(
+            f"the database in {node.data_dir} has another password: remove the folder, or name another"
+        ) from error
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process that was identified before still runs; reaps it when it was our own child."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def _stop(data_dir: Path, grace_s: float) -> bool:
+    """End every process of this folder's node; the server first, because epmd must not vanish under it."""
+    owned = processes(data_dir)
+    servers = [pid for pid, program in owned.items() if program == "beam.smp"]
+    _send(signal.SIGTERM, servers)
+    _wait_until(lambda: not any(_alive(pid) for pid in servers), grace_s)
+    deadline = time.monotonic() + KILL_S
+    while left := processes(data_dir):
+        if time.monotonic() > deadline:
+            raise LocalBrokerError(f"processes {sorted(left)} of the node in {data_dir} cannot be killed")
+        _send(signal.SIGKILL, left)
+        _wait_until(lambda: not processes(data_dir), 1)
+    for pid in owned:
+        _alive(pid)  # reaps
+    (data_dir / "node.pid").unlink(missing_ok=True)
+    return bool(owned)
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(POLL_S / 2)
+
+
+def _send(number: signal.Signals, pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

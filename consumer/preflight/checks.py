@@ -1,0 +1,115 @@
+"""The checks in the order in which they are made: what each is called, needs and may take.
+
+A check whose need has failed is not made, and says because of which. Only a bug ends the whole with an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from consumer.config.loader import unknown_variables
+from consumer.config.settings import Settings
+from consumer.errors import ConfigurationError, ConsumerError
+from consumer.preflight import classifier, limits, machine, permissions, queues, rabbitmq
+from consumer.preflight.context import Site
+from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
+from consumer.runners.fork_client import START_TIMEOUT_S
+
+SETTINGS: Final = "settings"
+#: Beyond a limit of its own, for what a check does around it.
+AROUND_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check; `within_s` bounds it, unless the settings do (`None`: a job's time limit)."""
+
+    name: str
+    ask: Callable[[Site], Awaitable[list[Finding]]]
+    needs: tuple[str, ...] = ()
+    within_s: float | None = AROUND_S
+
+
+#: It has let us in, and is a RabbitMQ that we know how to ask.
+_TAKEN: Final = ("RabbitMQ", "version")
+
+CHECKS: Final = (
+    Check("threads", machine.threads),
+    Check("open files", machine.open_files),
+    Check("limits", limits.contradictions),
+    Check("memory", limits.memory),
+    Check("processes", limits.processes),
+    Check("job folder", machine.job_folder),
+    Check("statsd", machine.statsd),
+    Check("http", machine.http),
+    Check("tracing", machine.tracing),
+    Check("models", machine.models),
+    Check("classifier", classifier.load, ("job folder",), START_TIMEOUT_S + AROUND_S),
+    Check("sample job", classifier.sample, ("classifier",), None),
+    Check("RabbitMQ", rabbitmq.connect, within_s=60.0),
+    Check("version", rabbitmq.version, ("RabbitMQ",)),
+    Check("management", rabbitmq.management, ("RabbitMQ",)),
+    Check("queues", queues.topology, _TAKEN, within_s=60.0),
+    Check("dead letters", queues.dead_letters, _TAKEN),
+    Check("permissions", permissions.permissions, _TAKEN),
+    Check("publishing", permissions.publishing, _TAKEN, within_s=30.0),
+    Check("time limits", rabbitmq.time_limits),
+)
+
+
+async def examine(
+    load: Callable[[], Settings],
+    environment: Mapping[str, str],
+    sample: Path | None,
+    checks: Sequence[Check] = CHECKS,
+) -> AsyncIterator[Finding]:
+    """Make all checks, one after the other, and tell what each finds when it does.
+
+    Args:
+        load: reads the settings, and raises ConfigurationError over those that cannot be used.
+        environment: the process's own.
+        sample: the file of a job to run.
+        checks: those to make.
+    """
+    settings, found = _settings(load, environment)
+    for finding in found:
+        yield replace(finding, what=SETTINGS)
+    passed = {SETTINGS} if settings else set()
+    async with AsyncExitStack() as opened:
+        site = Site(settings, environment, sample, opened) if settings else None
+        for check in checks:
+            findings = await _made(check, site, passed)
+            if not any(finding.level in (Level.FAILURE, Level.SKIPPED) for finding in findings):
+                passed.add(check.name)
+            for finding in findings:
+                yield replace(finding, what=check.name)
+
+
+def _settings(
+    load: Callable[[], Settings], environment: Mapping[str, str]
+) -> tuple[Settings | None, Sequence[Finding]]:
+    misspelt = [warning(line, "rename it, or remove it") for line in unknown_variables(environment)]
+    try:
+        settings = load()
+    except ConfigurationError as error:
+        return None, [*misspelt, *(blamed(ConfigurationError(line)) for line in str(error).splitlines())]
+    return settings, misspelt or [ok("all can be used")]
+
+
+async def _made(check: Check, site: Site | None, passed: set[str]) -> list[Finding]:
+    missing = [need for need in check.needs if need not in passed]
+    if site is None or missing:
+        return [skipped(f"because of {SETTINGS if site is None else missing[0]}")]
+    within_s = site.settings.job_timeout_s + AROUND_S if check.within_s is None else check.within_s
+    try:
+        async with asyncio.timeout(within_s):
+            return await check.ask(site)
+    except TimeoutError:
+        return [failure(f"no answer within {within_s:g} s", "see what holds it, and check again")]
+    except ConsumerError as error:
+        return [blamed(error)]

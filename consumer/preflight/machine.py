@@ -1,0 +1,223 @@
+"""What can be seen on this machine: CPUs and threads, open files, the job folder, whom we talk to beside RabbitMQ.
+
+Each check asks the system in one line and judges in a pure function, so that what a full disk would give can be
+tested without one. Nothing is left behind: the job folder gets one small job file, which is gone again.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from consumer.config.cpu_count import usable_cpus
+from consumer.config.settings import Settings
+from consumer.errors import ConfigurationError
+from consumer.preflight.context import Site, aside
+from consumer.preflight.finding import Finding, blamed, failure, ok, warning
+from consumer.runners.environment import THREAD_VARIABLES
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.warm_runner import OWN_CLASSIFIER
+from consumer.telemetry import health_client
+from consumer.telemetry.http_server import serving
+from consumer.telemetry.tracing import collector, see_installed
+
+#: Of a worker: three pipes and a pidfd; of its job: the file and the folder. As many again while it is replaced.
+FILES_PER_SLOT = 12
+#: For a collector to take a connection.
+TRIAL_S = 3.0
+#: Connections, log, epoll, fork server, libraries.
+FILES_OF_OURS = 64
+
+
+async def threads(site: Site) -> list[Finding]:
+    """See whether all slots together ask for more CPUs than there are."""
+    return judged_threads(site.settings.pool_size, usable_cpus(), site.environment)
+
+
+def judged_threads(slots: int, cpus: int, environment: Mapping[str, str]) -> list[Finding]:
+    """Judge the number of processes, and of threads in each."""
+    findings = []
+    if slots > cpus:
+        findings.append(
+            warning(
+                f"pool_size is {slots}, but this process may use {cpus} CPUs: they slow each other down",
+                f"set pool_size to {cpus}, unless jobs mostly wait",
+            )
+        )
+    findings += [
+        warning(
+            f"{name} is {environment[name]!r} and pool_size {slots}: more threads than the {cpus} CPUs can run",
+            f"unset {name}, so that it is 1, or lower pool_size",
+        )
+        for name in THREAD_VARIABLES
+        if name in environment and not _fits(environment[name], slots, cpus)
+    ]
+    return findings or [ok(f"{slots} slots on {cpus} CPUs, no more threads than that")]
+
+
+def _fits(threads: str, slots: int, cpus: int) -> bool:
+    return threads.isdecimal() and int(threads) > 0 and (int(threads) == 1 or int(threads) * slots <= cpus)
+
+
+async def open_files(site: Site) -> list[Finding]:
+    """See whether every slot can have its pipes."""
+    return [judged_files(site.settings.pool_size, resource.getrlimit(resource.RLIMIT_NOFILE)[0])]
+
+
+def judged_files(slots: int, limit: int) -> Finding:
+    """Judge the limit of open files."""
+    needed = FILES_OF_OURS + FILES_PER_SLOT * slots
+    if limit == resource.RLIM_INFINITY or limit >= needed:
+        return ok(f"{needed} at most, the limit is {'off' if limit == resource.RLIM_INFINITY else limit}")
+    return failure(
+        f"{slots} slots may need {needed} open files, and the limit is {limit}",
+        f"raise it (`ulimit -n {needed}`; LimitNOFILE= in systemd), or lower pool_size",
+    )
+
+
+async def job_folder(site: Site) -> list[Finding]:
+    """Write a job file, and see how many more there is room for."""
+    try:
+        free = await aside(lambda: _room(site.settings.job_dir))
+    except ConfigurationError as error:
+        return [blamed(error)]
+    return [judged_room(site.settings, *free)]
+
+
+def _room(job_dir: Path) -> tuple[int, int | None]:
+    """Count the free bytes and files; None where the file system does not count files."""
+    with JobFiles.opened(job_dir) as files:
+        try:
+            with files.folder_of_slot().job(b"{}"):
+                found = os.statvfs(files.folder)
+        except OSError as error:
+            raise ConfigurationError(
+                f"job_dir {str(job_dir)!r} takes no job: {error.strerror}; free some space, or name another "
+                "(CONSUMER_JOB_DIR)"
+            ) from None
+    return shutil.disk_usage(job_dir).free, found.f_favail if found.f_files else None
+
+
+def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
+    """Judge what is free by the largest jobs that may come."""
+    folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.prefetch
+    told = f"{folder} has {_mib(free_bytes)} free"
+    if free_bytes < largest:
+        return failure(
+            f"{told}, and one job may have {_mib(largest)} (max_body_bytes)",
+            "free some space, name another job_dir, or lower max_body_bytes",
+        )
+    if free_files is not None and free_files < 2 * jobs:
+        return failure(
+            f"{folder} has room for {free_files} more files, and {jobs} jobs at once need {2 * jobs}",
+            "remove files there (`df -i` counts them), or name another job_dir",
+        )
+    least = settings.min_free_bytes
+    if free_bytes < least + largest:
+        with_one = "" if free_bytes < least else f", and one job may have {_mib(largest)} (max_body_bytes)"
+        return failure(
+            f"{told}{with_one}, and below {_mib(least)} (min_free_bytes) the job that has written the most "
+            "is killed",
+            "free some space, name another job_dir, or lower min_free_bytes",
+        )
+    if free_bytes < least + largest * jobs:
+        left_free = f", beside the {_mib(least)} to be left free (min_free_bytes)" if least else ""
+        return warning(
+            f"{told}, and {jobs} jobs at once may have {_mib(largest * jobs)} ({_held(settings)} times "
+            f"max_body_bytes){left_free}",
+            "free some space, name another job_dir, or lower max_body_bytes",
+        )
+    return ok(f"{told}, jobs take {_mib(largest * jobs)} at most")
+
+
+def _held(settings: Settings) -> str:
+    return "pool_size" if settings.batch_size == 1 else "the prefetch"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+async def statsd(site: Site) -> list[Finding]:
+    """Resolve statsd's name as the service does; whether anybody listens UDP does not tell."""
+    host, port = site.settings.statsd_host, site.settings.statsd_port
+    if host is None:
+        return [ok("statsd_host is not set: no metrics")]
+    try:
+        found = await aside(lambda: socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM))
+    except (OSError, UnicodeError) as error:
+        return [
+            warning(
+                f"statsd_host {host!r} cannot be resolved ({error}): the service runs, without metrics",
+                "correct statsd_host (an IPv4 address, or a name that has one), or the name server",
+            )
+        ]
+    return [ok(f"{host} is {found[0][4][0]}; whether statsd listens at UDP port {port} cannot be seen from here")]
+
+
+async def http(site: Site) -> list[Finding]:
+    """Listen for a moment where health and metrics are to be served."""
+    settings = site.settings
+    if settings.http_port is None:
+        return [ok("http_port is not set: no health, no /metrics")]
+    try:
+        async with serving({}, settings.http_host, settings.http_port):
+            return [ok(f"{settings.http_host}:{settings.http_port} can be listened on")]
+    except ConfigurationError as error:
+        host = health_client.LOOPBACK.get(settings.http_host, settings.http_host)
+        is_ours, _ = await aside(lambda: health_client.ask(host, settings.http_port or 0, "/live"))
+        if is_ours:
+            return [
+                warning(
+                    f"http_port {settings.http_port}: a consumer listens there already",
+                    "give a second one on this machine another http_port",
+                )
+            ]
+        return [blamed(error)]
+
+
+async def tracing(site: Site) -> list[Finding]:
+    """See whether OpenTelemetry is installed, and whether anybody is there for its spans."""
+    if not site.settings.tracing:
+        return [ok("is off")]
+    see_installed()
+    url = urlsplit(collector(site.environment))
+    host = url.hostname or ""  # no password that the URL may hold
+    try:
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        await aside(lambda: socket.create_connection((host, port), TRIAL_S).close())
+    except (OSError, ValueError, KeyError) as error:
+        return [
+            warning(
+                f"no collector answers at {host!r} ({error}): the service runs, its spans are lost",
+                "start one, or correct OTEL_EXPORTER_OTLP_ENDPOINT (http://host:4318)",
+            )
+        ]
+    return [ok(f"a collector answers at {host}:{port}")]
+
+
+async def models(site: Site) -> list[Finding]:
+    """See that not everybody may write models, or what makes them trusted."""
+    settings = site.settings
+    if settings.command or settings.classifier not in (None, OWN_CLASSIFIER):
+        return [ok("are the classifier's own business")]
+    folder = settings.models_dir.absolute()
+    pins = settings.trusted_models or folder.with_name(folder.name + ".trusted")
+    open_to_all = await aside(lambda: [path for path in (folder, pins) if _is_open_to_all(path)])
+    return [
+        warning(f"everybody on this machine may write {path}, which decides what is loaded", f"chmod o-w {path}")
+        for path in open_to_all
+    ] or [ok(f"{folder}, trusted by {pins}: not everybody may write there")]
+
+
+def _is_open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IWOTH)
+    except OSError:  # what is not there is missed when the classifier is loaded
+        return False

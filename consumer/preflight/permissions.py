@@ -1,0 +1,96 @@
+"""What we may do in RabbitMQ, and whether it takes messages at all: each tried in a way that nothing comes of."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Final
+
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import PublishError
+from aiormq.exceptions import ChannelAccessRefused
+
+from consumer.preflight.amqp_probe import Ask, granted, reason, refusal
+from consumer.preflight.context import Site
+from consumer.preflight.finding import Finding, failure, ok
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, may_be_lost
+
+#: A confirm takes milliseconds; only an alarm takes longer.
+CONFIRM_S = 5.0
+#: No argument that any RabbitMQ takes: `basic.consume` with it is refused before there is a consumer.
+NO_PRIORITY: Final = {"x-priority": "none: only asks for the permission"}
+
+
+async def permissions(site: Site) -> list[Finding]:
+    """Ask for what the service does all day, in such a way that nothing comes of it."""
+    topology, found = site.topology, []
+    wanted: list[tuple[str, Ask]] = [(f"read {topology.jobs}", _consuming(topology.jobs))]
+    if site.settings.declare:
+        wanted += [
+            (f"bind {queue} to {exchange.name}", _unbinding(queue, exchange.name))
+            for exchange in topology.exchanges()
+            for queue in exchange.queues
+        ]
+    for what, ask in wanted:
+        if isinstance(closed := await refusal(site.connected(), ask), ChannelAccessRefused):
+            found.append(failure(f"this user may not {what}: {reason(closed)}", granted(site)))
+    binds = [f"bind {', '.join(one.queues)} to {one.name}" for one in topology.exchanges()]
+    rights = [f"read {topology.jobs}", *(binds if site.settings.declare else ())]
+    return found or [ok(f"this user may {' and '.join(rights)}")]
+
+
+def _consuming(queue: str) -> Ask:
+    return lambda channel: _consume(channel, queue)
+
+
+def _unbinding(queue: str, exchange: str) -> Ask:
+    return lambda channel: _unbind(channel, queue, exchange)
+
+
+async def _consume(channel: AbstractChannel, queue: str) -> None:
+    underlay = await channel.get_underlay_channel()
+    await underlay.basic_consume(queue, _ignore, arguments=dict(NO_PRIORITY), timeout=CALL_TIMEOUT_S)
+
+
+async def _ignore(_message: object) -> None:
+    """Nothing is delivered."""
+
+
+async def _unbind(channel: AbstractChannel, queue: str, exchange: str) -> None:
+    """Remove a binding that nobody has: its key is made up here."""
+    underlay = await channel.get_underlay_channel()
+    await underlay.queue_unbind(
+        queue, exchange, routing_key=f"check.{secrets.token_hex(8)}", timeout=CALL_TIMEOUT_S
+    )
+
+
+async def publishing(site: Site) -> list[Finding]:
+    """Publish to a queue that nobody has, and get it back. Twice, as an alarm lets the first one pass."""
+    # A connection of its own: an alarm stops RabbitMQ reading one that has published.
+    opening = connection(site.url, "check publishing", site.settings.credentials)
+    with may_be_lost():
+        return [await _tried(site, opening)]
+
+
+async def _tried(site: Site, opening: AbstractAsyncContextManager[AbstractConnection]) -> Finding:
+    async with opening as opened:
+        channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
+        try:
+            async with asyncio.timeout(CONFIRM_S):
+                for _ in range(2):
+                    await _publish_to_nobody(channel)
+        except ChannelAccessRefused as closed:
+            return failure(f"this user may not publish to queues: {reason(closed)}", granted(site))
+        except TimeoutError:
+            return failure(
+                f"RabbitMQ has not taken a message for {CONFIRM_S:g} s: most likely a memory or disk alarm",
+                "`rabbitmq-diagnostics alarms` tells which; free memory or disk there",
+            )
+    return ok("replies can be published")
+
+
+async def _publish_to_nobody(channel: AbstractChannel) -> None:
+    with suppress(PublishError):
+        await channel.default_exchange.publish(Message(b""), f"check.{secrets.token_hex(16)}", mandatory=True)

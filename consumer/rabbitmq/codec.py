@@ -1,0 +1,106 @@
+"""AMQP's properties to a `Message` and back, and what RabbitMQ has told about the messages that it takes.
+
+No connection is needed here. The field names of pamqp stay on this side.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from aio_pika import DeliveryMode
+from aio_pika.exceptions import ChannelPreconditionFailed
+from pamqp.commands import Basic
+
+from consumer._version import PRODUCT, VERSION
+from consumer.rabbitmq.address_breaker import Unreachable
+from consumer.rabbitmq.pamqp_patch import Undecodable
+from consumer.wire.messages import Message
+
+APP_ID = f"{PRODUCT} {VERSION}"
+
+#: Once may be by chance: whatever else was on its way to RabbitMQ was lost, too.
+CUT_OFF_TWICE = 2
+#: So many are an attack, and not worth the memory.
+CUT_OFF_KEPT = 10_000
+
+_PROPERTIES = tuple(Basic.Properties.attributes())
+_TOO_LARGE = re.compile(r"message size (?:\d+) is larger than configured max size (\d+)")
+
+
+def received(properties: Basic.Properties, body: bytes) -> Message:
+    """Make our message of what was delivered; what could not be decoded is named, and missing."""
+    undecodable = _take_undecodable(properties)
+    return Message(
+        body=body,
+        headers=properties.headers or {},
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        type=properties.message_type,
+        timestamp=properties.timestamp.timestamp() if properties.timestamp else None,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        priority=properties.priority,
+        app_id=properties.app_id,
+        undecodable=undecodable,
+    )
+
+
+def _take_undecodable(properties: Basic.Properties) -> dict[str, str]:
+    """Take out what could not be decoded; name it, and say why."""
+    found = {name: value for name in _PROPERTIES if type(value := getattr(properties, name)) is Undecodable}
+    for name in found:
+        setattr(properties, name, None)
+    return {name.replace("message_type", "type"): value.why for name, value in found.items()}
+
+
+def properties(message: Message) -> Basic.Properties:
+    """Make what is published of our message.
+
+    Persistent unless it says otherwise: the library's default would not survive a restart of RabbitMQ.
+    """
+    return Basic.Properties(
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        headers=dict(message.headers),
+        delivery_mode=DeliveryMode.PERSISTENT if message.persistent else DeliveryMode.NOT_PERSISTENT,
+        priority=message.priority,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+        message_id=message.message_id,
+        timestamp=datetime.fromtimestamp(message.timestamp or time.time(), UTC),
+        message_type=message.type,
+        app_id=message.app_id or APP_ID,
+    )
+
+
+@dataclass
+class BrokerLimits:
+    """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
+
+    Mutable state: `max_message_bytes`, None until a message was refused; `unreachable`, addresses that it fails
+    over; `refusing`, the queues that have refused a message and taken none since.
+    """
+
+    max_message_bytes: int | None = None
+    unreachable: Unreachable = field(default_factory=Unreachable)
+    refusing: set[str] = field(default_factory=set)
+
+    def refuses(self, message: Message) -> bool:
+        """Whether RabbitMQ is known to refuse a message of this size."""
+        return self.max_message_bytes is not None and len(message.body) > self.max_message_bytes
+
+    @contextmanager
+    def learned(self) -> Iterator[None]:
+        """Take note of the limit that RabbitMQ names when it closes the channel over a message."""
+        try:
+            yield
+        except ChannelPreconditionFailed as error:
+            if found := _TOO_LARGE.search(str(error)):
+                self.max_message_bytes = int(found[1])
+            raise

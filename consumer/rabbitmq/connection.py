@@ -1,0 +1,222 @@
+"""One connection to RabbitMQ: opened with our name on it, closed whatever happened, its faults put into words.
+
+Who is to blame decides the error: nobody answered, RabbitMQ said no, or the connection was lost while we worked.
+Shared by the service, the client and the tools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import aio_pika
+import aiormq.exceptions
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+from aiormq.abc import FieldTable
+from yarl import URL
+
+from consumer._version import PRODUCT, VERSION
+from consumer.config.amqp_url import logs_in_by_certificate, redacted, split_urls
+from consumer.config.credentials import Credentials
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
+from consumer.rabbitmq import pamqp_patch, tls_errors
+from consumer.rabbitmq.fork_guard import ForkSafeConnection
+
+CONNECT_TIMEOUT_S = 10.0
+CALL_TIMEOUT_S = 10.0
+#: Who closes cannot connect again meanwhile. aiormq itself waits 2 s for a peer's last word.
+CLOSE_TIMEOUT_S = 5.0
+CANCEL_TIMEOUT_S = 0.2
+#: A quorum queue that elects a new leader confirms late, not never.
+CONFIRM_TIMEOUT_S = 30.0
+#: Silence is noticed after three times this, instead of three minutes with the default of 60.
+HEARTBEAT_S = 15
+
+
+#: No files: user and password stand in the URL, and RabbitMQ's certificate is checked with the system's CAs.
+NO_FILES = Credentials()
+NOTHING_MORE: Mapping[str, str] = {}
+
+
+@asynccontextmanager
+async def connection(
+    urls: str, name: str, credentials: Credentials = NO_FILES, about: Mapping[str, str] = NOTHING_MORE
+) -> AsyncIterator[AbstractConnection]:
+    """Open one connection, telling who we are, and what more there is to say; close it at the end.
+
+    Args:
+        urls: an AMQP URL, or several of one cluster with spaces between them: the first where RabbitMQ answers.
+        name: shown in the management console.
+        credentials: files that go with each URL.
+        about: more client properties, for the console.
+
+    Raises:
+        ConfigurationError: a file of the credentials cannot be used.
+        BrokerUnreachableError: nobody answers at any address.
+        BrokerRefusedError: the login or the virtual host is refused, or RabbitMQ's certificate or ours.
+    """
+    pamqp_patch.install()
+    opened = await _opened(split_urls(urls), name, credentials, about)
+    try:
+        yield opened
+    finally:
+        with suppress(asyncio.CancelledError):
+            await _close(opened)
+
+
+async def _opened(
+    urls: Sequence[str], name: str, credentials: Credentials, about: Mapping[str, str]
+) -> AbstractConnection:
+    """Go on to the next node where one does not answer, and stop at one that refuses us, as the service does."""
+    *others, last = urls
+    for url in others:
+        with suppress(BrokerUnreachableError):
+            return await _open(url, name, credentials, about)
+    return await _open(last, name, credentials, about)
+
+
+async def _open(url: str, name: str, credentials: Credentials, about: Mapping[str, str]) -> AbstractConnection:
+    address = URL(credentials.complete(url))
+    if "heartbeat" not in address.query:
+        address = address.update_query(heartbeat=HEARTBEAT_S)
+    properties: FieldTable = {
+        "connection_name": f"{PRODUCT} {name}",
+        "product": PRODUCT,
+        "version": VERSION,
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        **about,
+    }
+    context = credentials.context(url)  # read anew for each connection: certificates are renewed
+    with _explained(url, credentials):
+        return await aio_pika.connect(
+            address,
+            ssl_context=context,
+            timeout=CONNECT_TIMEOUT_S,
+            client_properties=properties,
+            connection_class=ForkSafeConnection,
+        )
+
+
+async def _close(opened: AbstractConnection) -> None:
+    """Close in a bounded time, although RabbitMQ reads nothing during an alarm.
+
+    aiormq, when it is cancelled, waits once more until all that it wrote has been sent: so it is cancelled twice,
+    and not by `wait_for`, which would wait for it. What was written may still arrive when the alarm is over.
+    """
+    closing = asyncio.ensure_future(opened.close())
+    try:
+        for timeout_s in (CLOSE_TIMEOUT_S, CANCEL_TIMEOUT_S, CANCEL_TIMEOUT_S):
+            await asyncio.wait({closing}, timeout=timeout_s)
+            closing.cancel()
+    finally:
+        closing.cancel()
+    if closing.done() and not closing.cancelled():
+        closing.exception()  # whatever it says: it is closed
+
+
+@contextmanager
+def _explained(url: str, credentials: Credentials) -> Iterator[None]:
+    shown = redacted(url)
+    try:
+        yield
+    except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError) as error:
+        raise BrokerRefusedError(f"RabbitMQ at {shown} {_login_fault(url, error)}") from None
+    except (aiormq.exceptions.ConnectionClosed, aiormq.exceptions.InvalidFrameError):
+        # Closed instead of open-ok; aiormq does not pass RabbitMQ's own words on.
+        raise BrokerRefusedError(
+            f"RabbitMQ at {shown} closed the connection while it was opened; check that the virtual host at the "
+            "end of amqp_url exists, and that this user has permissions there"
+        ) from None
+    except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+        has_certificate = credentials.cert_file is not None
+        if fault := tls_errors.explain(error, shown, has_certificate=has_certificate):
+            raise BrokerRefusedError(fault) from None
+        raise BrokerUnreachableError(
+            f"no RabbitMQ answered at {shown}: {str(error) or type(error).__name__}; is it running, "
+            "and are host and port right?" + tls_errors.hint(error, shown, has_certificate=has_certificate)
+        ) from None
+
+
+def _login_fault(url: str, error: Exception) -> str:
+    if not logs_in_by_certificate(url):
+        return "refused the user or the password; check amqp_url"
+    if isinstance(error, aiormq.exceptions.ProbableAuthenticationError):
+        return (
+            "refused the client certificate's user; create one with the name that RabbitMQ takes from the "
+            "certificate (ssl_cert_login_from), or check amqp_cert_file"
+        )
+    return (
+        "offers no login by certificate; enable its plugin rabbitmq_auth_mechanism_ssl and list EXTERNAL in "
+        "auth_mechanisms"
+    )
+
+
+def raise_if_cancelled() -> None:
+    """Be cancelled after all: aiormq may answer a cancelled call with what closed its channel at that moment.
+
+    For each loop that goes on after a lost connection: without it, the loop outlives its cancellation.
+    """
+    if (task := asyncio.current_task()) and task.cancelling():
+        raise asyncio.CancelledError
+
+
+@contextmanager
+def may_be_lost() -> Iterator[None]:
+    """Tell a lost connection from our own cancellation and from the two answers that a publish can get."""
+    try:
+        yield
+    except (DeliveryError, BrokerRefusedError):
+        raise
+    except asyncio.CancelledError:
+        # When heartbeats stop, aiormq cancels what waits for it; nobody cancelled this task.
+        raise_if_cancelled()
+        raise ConnectionLostError("the connection to RabbitMQ went silent") from None
+    except TimeoutError:
+        raise ConnectionLostError("RabbitMQ did not answer in time") from None
+    except CONNECTION_EXCEPTIONS as error:
+        raise ConnectionLostError(
+            f"the connection to RabbitMQ was lost: {str(error) or type(error).__name__}"
+        ) from error
+
+
+@contextmanager
+def refusal_explained(act: str) -> Iterator[None]:
+    """Turn what RabbitMQ says when it closes a channel into what can be done about it.
+
+    Raises:
+        BrokerRefusedError
+        BrokerUnreachableError: a queue is there, but not yet, or no longer, the node that has it.
+    """
+    try:
+        yield
+    except aiormq.exceptions.ChannelPreconditionFailed as error:
+        raise BrokerRefusedError(
+            f"cannot {act}: {_reason(error)}. Delete the queue named there if it may be lost, "
+            "or choose another `prefix`"
+        ) from None
+    except aiormq.exceptions.ChannelNotFoundEntity as error:
+        if is_away(error):
+            raise BrokerUnreachableError(f"cannot {act}: {_reason(error)}. Is RabbitMQ still starting?") from None
+        raise BrokerRefusedError(
+            f"cannot {act}: {_reason(error)}. Create it, or set `declare` to true. Without a dead-letter "
+            "exchange and queue RabbitMQ deletes the jobs that fail"
+        ) from None
+    except (aiormq.exceptions.ChannelAccessRefused, aiormq.exceptions.ChannelLockedResource) as error:
+        raise BrokerRefusedError(
+            f"cannot {act}: {_reason(error)}. Grant the permission, or set `declare` to false "
+            "and have the queues created by somebody who may"
+        ) from None
+
+
+def is_away(error: aiormq.exceptions.ChannelNotFoundEntity) -> bool:
+    """Whether only the queue's node is missing: for some seconds after its start, and while it is away."""
+    return "down or inaccessible" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error.args[-1] if error.args else error).removeprefix("PRECONDITION_FAILED - ")

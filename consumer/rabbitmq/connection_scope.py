@@ -1,0 +1,96 @@
+"""The time during which something can be answered: it ends once, with a reason, for all who depend on it.
+
+Whoever waits while it lasts waits no longer than it does. Whoever sees a connection fail ends it for the others:
+what is unsettled comes again only when the connections are gone, so none may linger half broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.connection import may_be_lost
+
+
+class Lifetime:
+    """Ends once. Mutable state: `ended`, why it did; `waiting`, what ends with it."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.waiting: set[Waiting] = set()
+
+    def end(self, reason: str) -> None:
+        """End it; the first reason is the one that is told."""
+        if not self.ended.done():
+            self.ended.set_result(reason)
+        while self.waiting:
+            self.waiting.pop().end()
+
+    def raise_if_ended(self) -> None:
+        """Raise ConnectionLostError if it has ended."""
+        if self.ended.done():
+            raise ConnectionLostError(self.ended.result())
+
+    @contextmanager
+    def ends_if_lost(self) -> Iterator[None]:
+        """Do in the block what needs a connection; end the lifetime if that turns out to be lost.
+
+        Raises:
+            ConnectionLostError
+        """
+        self.raise_if_ended()
+        try:
+            with may_be_lost():
+                yield
+        except ConnectionLostError as error:
+            self.end(str(error))
+            raise
+
+
+class Waiting:
+    """A block that waits no longer than a lifetime, as `asyncio.timeout` is one that waits no longer than that.
+
+    Mutable state: `_has_ended`, set when the lifetime was over before the block.
+    """
+
+    def __init__(self, lifetime: Lifetime) -> None:
+        self._lifetime = lifetime
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._has_ended = False
+
+    def __enter__(self) -> Self:
+        self._lifetime.raise_if_ended()
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._lifetime.waiting.add(self)
+        return self
+
+    def over(self) -> None:
+        """What was waited for is there: what follows in the block outlives the lifetime."""
+        self._lifetime.waiting.discard(self)
+
+    def end(self) -> None:
+        """The lifetime is over."""
+        self._has_ended = True
+        if self._task:
+            self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Turn our own cancellation into what it means; leave somebody else's alone.
+
+        Raises:
+            ConnectionLostError: the lifetime was over before the block.
+        """
+        self._lifetime.waiting.discard(self)
+        if not (self._has_ended and self._task):
+            return
+        is_all_ours = self._task.uncancel() <= self._cancelling
+        if is_all_ours and kind is asyncio.CancelledError:
+            self._lifetime.raise_if_ended()

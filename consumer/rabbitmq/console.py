@@ -1,0 +1,93 @@
+"""The management API as a witness: it tells what AMQP does not, the bindings and what policies have set.
+
+Asked only where `management_url` says so, and only with GET. The login is the URL's own, or that of `amqp_url`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from consumer.config.amqp_url import vhost_of
+from consumer.config.credentials import Credentials
+from consumer.config.settings import Settings
+from consumer.errors import ConfigurationError
+from consumer.rabbitmq.management import ManagementRefusedError, api
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Address and login, for the virtual host that the service works in."""
+
+    management_url: str
+    user: str
+    password: str = field(repr=False)
+    vhost: str
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def of(cls, settings: Settings, amqp_url: str) -> Console | None:
+        """Make it from the settings and the URL that RabbitMQ was reached at; None where none is set.
+
+        Raises:
+            ConfigurationError: a file of the credentials cannot be used, or there is no login.
+        """
+        if settings.management_url is None:
+            return None
+        address = urlsplit(settings.management_url.get_secret_value())
+        if not address.username and address.scheme == "http" and amqp_url.startswith("amqps:"):
+            raise ConfigurationError(
+                "amqp_url's password, which TLS protects, would be readable on its way to an http:// address; "
+                "write https:// in management_url, or give it a user:password@ of its own"
+            )
+        login = address if address.username else urlsplit(settings.credentials.complete(amqp_url))
+        if not login.username:
+            raise ConfigurationError(
+                "management_url names no user, and amqp_url has no password to use; write http://user:password@host"
+            )
+        return cls(
+            management_url=urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2])),
+            user=unquote(login.username),
+            password=unquote(login.password or ""),
+            vhost=vhost_of(amqp_url),
+            tls=_context(settings) if address.scheme == "https" else None,
+        )
+
+    def answers(self) -> bool:
+        """Ask for what is in every virtual host: the login and its right to look there are tried by it."""
+        return self.exchange("amq.direct") is not None
+
+    def queue(self, name: str) -> dict[str, Any] | None:
+        """Ask for a queue with its arguments and policy; None if it is not there."""
+        found: dict[str, Any] | None = self._found(f"queues/{self._here}/{quote(name, safe='')}")
+        return found
+
+    def exchange(self, name: str) -> dict[str, Any] | None:
+        """Ask for an exchange; None if it is not there."""
+        found: dict[str, Any] | None = self._found(f"exchanges/{self._here}/{quote(name, safe='')}")
+        return found
+
+    def bound_to(self, exchange: str) -> list[str]:
+        """List the queues that an exchange leads to."""
+        bindings = self._found(f"exchanges/{self._here}/{quote(exchange, safe='')}/bindings/source") or []
+        return [binding["destination"] for binding in bindings if binding["destination_type"] == "queue"]
+
+    @property
+    def _here(self) -> str:
+        return quote(self.vhost, safe="")
+
+    def _found(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return api(self, "GET", path, tls=self.tls)
+        except ManagementRefusedError as refusal:
+            if refusal.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    """Trust for the console whom the settings trust for AMQP; no client certificate, as it asks for a password."""
+    return Credentials(ca_file=settings.amqp_ca_file).context("amqps://console")

@@ -1,0 +1,185 @@
+"""Publishes with a confirm: who returns from here knows whether RabbitMQ has the message.
+
+One connection and channel that do nothing else: an alarm stops RabbitMQ reading every connection that has
+published. Nothing is published twice here, and no wait is longer than RabbitMQ's confirm may take, but for one
+that an alarm holds back; that one is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from typing import Any
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq import Channel as UnderlayChannel
+
+from consumer.rabbitmq.codec import BrokerLimits, properties
+from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
+from consumer.wire.messages import Message, MessageTooLargeError
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
+
+log = logging.getLogger(__name__)
+
+#: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
+REFUSAL_PATIENCE_S = 30.0
+#: A channel that meets a quorum queue while its leader is lost may be refused for as long as that node is down,
+#: though another leads the queue by then (seen on 3.10.8). New connections find the new leader. They are tried
+#: once, not before an election is over, and not again until the queue takes something: perhaps it really is full.
+STALE_S = 3.0
+#: After the other connection was lost, for confirms that are on their way: each saves a second answer.
+FINISH_S = 1.0
+#: How often confirms that do not come are looked for.
+WATCH_S = 1.0
+
+
+class Publisher:
+    """The connection that publishes.
+
+    Two lifetimes: with that of its broker nothing new is published; with its own, `lifetime`, no confirm comes any
+    more. What breaks this connection ends both.
+
+    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first; `_is_idle`,
+    set while there are none.
+    """
+
+    def __init__(
+        self, connection: AbstractConnection, channel: AbstractChannel, limits: BrokerLimits, broker: Lifetime
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._limits = limits
+        self.lifetime = Lifetime()
+        self._broker = broker
+        self._unconfirmed: dict[object, float] = {}
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
+        """Publish to a queue and wait until RabbitMQ has it.
+
+        Args:
+            message: what to publish.
+            queue: where to.
+            is_patient: False: do not wait for room in a queue that is known to refuse.
+
+        Returns:
+            None, or why the queue did not get the message.
+
+        Raises:
+            ConnectionLostError: RabbitMQ may or may not have it. To be published again when the job comes again,
+                not before: it will come, and be answered then.
+            MessageTooLargeError: RabbitMQ takes no message of that size, whatever the queue.
+        """
+        if self._limits.refuses(message):
+            raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
+        if queue in self._limits.unreachable:
+            return f"RabbitMQ cannot reach {queue!r}"
+        began = asyncio.get_running_loop().time()
+        # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
+        is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
+        while True:
+            try:
+                await self._publish_once(message, queue, mandatory=not is_direct)
+            except PublishError:
+                return f"there is no queue {queue!r}"
+            except DeliveryError:
+                refused_s = asyncio.get_running_loop().time() - began
+                gives_up = not is_patient and queue in self._limits.refusing
+                if refused_s > REFUSAL_PATIENCE_S or gives_up:
+                    return f"the queue {queue!r} takes no messages (full?)"
+                if refused_s > STALE_S and queue not in self._limits.refusing:
+                    self._limits.refusing.add(queue)
+                    self._broker.end(f"RabbitMQ refuses what we publish to {queue}")
+                    self._broker.raise_if_ended()
+                await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
+            else:
+                self._limits.refusing.discard(queue)
+                return None
+
+    async def tell(self, message: Message, queue: str) -> None:
+        """Publish what may be lost, once. It still waits for the confirm: so there is one at a time in an alarm.
+
+        Raises:
+            ConnectionLostError
+        """
+        if self._limits.refuses(message) or queue in self._limits.unreachable:
+            return
+        with suppress(DeliveryError):
+            await self._publish_once(message, queue, mandatory=False)
+
+    async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
+        """Return when RabbitMQ confirms; begin while the broker lives, wait for as long as this connection."""
+        with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
+            async with self._limits.unreachable.noted(queue, self._broker):
+                await self._confirmed(message, queue, mandatory=mandatory)
+
+    async def _confirmed(self, message: Message, queue: str, *, mandatory: bool) -> None:
+        """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
+
+        `watch_confirms` bounds the wait.
+        """
+        channel = await self._channel.get_underlay_channel()
+        if not isinstance(channel, UnderlayChannel):
+            raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
+        ticket = object()
+        self._unconfirmed[ticket] = asyncio.get_running_loop().time()
+        self._is_idle.clear()
+        try:
+            await channel.basic_publish(
+                message.body,
+                exchange="",
+                routing_key=queue,
+                properties=properties(message),
+                mandatory=mandatory,
+                wait=False,
+            )
+        finally:
+            del self._unconfirmed[ticket]
+            if not self._unconfirmed:
+                self._is_idle.set()
+
+    async def finish(self) -> None:
+        """Wait a moment for the confirms that are on their way; none is waited for afterwards."""
+        idle = asyncio.create_task(self._is_idle.wait(), name="last confirms")
+        ends: set[asyncio.Future[Any]] = {idle, self.lifetime.ended}
+        await asyncio.wait(ends, timeout=FINISH_S, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        self.lifetime.end("the connection that publishes was closed")
+
+    async def watch_confirms(self) -> None:
+        """End the lifetime over a confirm that does not come. During an alarm RabbitMQ owes none."""
+        held_since: float | None = None
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = asyncio.get_running_loop().time()
+            oldest = next(iter(self._unconfirmed.values()), now)
+            if now - oldest < WATCH_S:
+                held_since = None
+            elif await self.is_blocked():
+                if held_since is None:
+                    log.warning(
+                        "RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked",
+                        extra={"event": "publishing_blocked"},
+                    )
+                held_since = now
+            elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
+                reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
+                self._broker.end(reason)
+                self.lifetime.end(reason)
+
+    async def is_blocked(self) -> bool:
+        """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait.
+
+        RabbitMQ tells of an alarm with the first message that is published in it.
+        """
+        if (transport := self._connection.transport) is None:
+            return False
+        ready = asyncio.ensure_future(transport.ready())
+        done, _ = await asyncio.wait({ready}, timeout=0)
+        ready.cancel()
+        return not done

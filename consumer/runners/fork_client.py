@@ -1,0 +1,309 @@
+"""Our side of a process that forks others for us: `fork`, `reap`, and the end of all that it has forked.
+
+What is forked is a `Child` like any other, but that another process is its parent. When the socket to that one is
+closed, or it dies, all its children end with it. `classifier/child/forking.py` is the other side and
+describes the messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from consumer.errors import ConfigurationError
+from consumer.runners.answer import describe_exit
+from consumer.runners.child import Child, Pipe, pipes
+
+log = logging.getLogger(__name__)
+
+#: Most imports take seconds; large models some tens. What takes longer is more likely to hang.
+START_TIMEOUT_S = 120.0
+#: A fork takes milliseconds. The server answers nothing else while it forks or reaps, and never computes.
+ANSWER_TIMEOUT_S = 30.0
+#: After its socket was closed, for the server to end its workers.
+CLOSE_GRACE_S = 5.0
+#: A traceback through a few libraries is 4 KiB.
+OUTPUT_TAIL_BYTES = 16384
+#: What an import has left open is the longest: some tens of paths.
+LONGEST_ANSWER = 65_536
+#: A command line and an environment of the usual size: one message of a Unix socket is to hold it.
+LONGEST_REQUEST = 131_072
+
+
+class NotForkedError(Exception):
+    """No process was forked, or the one that forks is gone; with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A process as it was born, and our end of the pipe that is its stdin where it has one, else -1."""
+
+    child: Child
+    stdin: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """A dead process: its return code as `subprocess` gives it, its CPU seconds and most bytes of memory."""
+
+    returncode: int
+    cpu_s: float
+    peak_bytes: int
+
+
+class Forker:
+    """One process that forks, from its start to its end.
+
+    Mutable state: the answers we wait for, in the order of the requests; the number of children that are forked
+    and not reaped; `ended` is done when the process is dead or its socket closed, whichever is seen first.
+    """
+
+    def __init__(self, program: subprocess.Popen[bytes], child: Child, channel: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._program = program
+        self._child = child
+        self._channel = channel
+        self.threads = 1
+        self.opened: Sequence[Sequence[Any]] = ()
+        self._output = _Output()
+        self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._unreaped = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+        child.listener = self
+        channel.setblocking(False)
+        self._loop.add_reader(channel, self._on_answer)
+
+    @classmethod
+    async def started(cls, argv: Sequence[str], environment: Mapping[str, str], *, complaint: str) -> Self:
+        """Start a program that serves as classifier/child/forking.py does, and wait until it is ready.
+
+        Raises:
+            ConfigurationError: it cannot be started, or ends before; `complaint`, why, and what it printed.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                program, child = spawn(argv, environment=environment, stdin=theirs.fileno())
+            except OSError as error:
+                ours.close()
+                raise ConfigurationError(f"{complaint}: {error.strerror}") from None
+        server = cls(program, child, ours)
+        try:
+            await server._until_ready(complaint)
+        except BaseException:
+            await server.close()
+            raise
+        return server
+
+    async def _until_ready(self, complaint: str) -> None:
+        ready = self._expect()
+        await asyncio.wait([ready], timeout=START_TIMEOUT_S)
+        if ready.done() and ready.exception() is None:
+            self.threads = int(ready.result()["ready"])
+            self.opened = ready.result().get("opened", ())
+            return
+        why = await self._how_it_ended() if ready.done() else f"not done after {START_TIMEOUT_S:g} s"
+        raise ConfigurationError(f"{complaint}, {why}{self._output.shown()}")
+
+    async def _how_it_ended(self) -> str:
+        await asyncio.wait([self._child.exited], timeout=CLOSE_GRACE_S)  # its socket closes a moment before
+        await self._child.end()
+        await self._child.drain()
+        return describe_exit(self._program.wait())
+
+    @property
+    def pid(self) -> int:
+        """The number of the process that forks."""
+        return self._child.pid
+
+    async def fork(self, order: Mapping[str, object], *, with_stdin: bool) -> Forked:
+        """Fork a child for this order, with stdin empty or a pipe.
+
+        Raises:
+            NotForkedError
+        """
+        try:
+            with pipes(to_child=int(with_stdin), from_child=2) as made:
+                *stdin, stdout, stderr = made
+                answer = await self._ask({"fork": order}, [pipe.theirs for pipe in made])
+                if "forked" not in answer:
+                    raise NotForkedError(str(answer.get("refused")))
+                self._unreaped += 1
+                self._unused.clear()
+                child = await self._watched(answer["forked"], stdout, stderr)
+                return Forked(child, stdin[0].ours if stdin else -1)
+        except OSError as error:  # out of descriptors
+            raise NotForkedError(str(error.strerror)) from None
+
+    async def _watched(self, pid: int, stdout: Pipe, stderr: Pipe) -> Child:
+        try:
+            return Child(pid, stdout.ours, stderr.ours)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            await self._reap(pid)
+            raise
+
+    async def end(self, child: Child) -> Reaped | None:
+        """Bring a child to its end, asking first; have it reaped, and hear what it had printed.
+
+        Who has left its group is gone by then, too. None if the process that forks is dead itself.
+        """
+        await child.end()
+        return await self.take(child)
+
+    async def take(self, child: Child) -> Reaped | None:
+        """Have a dead child reaped, and hear what it had printed."""
+        child.give_up_number()
+        try:
+            reaped = await self._reap(child.pid)
+            await child.drain()
+        finally:
+            child.close()
+        return reaped
+
+    async def _reap(self, pid: int) -> Reaped | None:
+        try:
+            answer = await self._ask({"reap": pid}, [])
+            return Reaped(int(answer["reaped"]), float(answer["cpu_s"]), int(answer["peak_bytes"]))
+        except NotForkedError:
+            return None
+        finally:
+            self._unreaped -= 1
+            if self._unreaped == 0:
+                self._unused.set()
+
+    async def retire(self) -> None:
+        """Close once the last child is reaped."""
+        await self._unused.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """End the process and whatever it has forked."""
+        self._end()
+        await asyncio.wait([self._child.exited], timeout=CLOSE_GRACE_S)
+        await self._child.end()
+        self._child.close()
+        self._program.wait()
+
+    def hear_stdout(self, chunk: bytes) -> None:
+        """Take what an import prints; the server sends its stdout to stderr."""
+        self._output.hear(chunk)
+
+    hear_stderr = hear_stdout
+
+    def hear_end(self) -> None:
+        """The process is dead."""
+        self._end()
+
+    async def _ask(self, request: dict[str, object], descriptors: Sequence[int]) -> dict[str, Any]:
+        if self.ended.done():
+            raise NotForkedError("the process that forks has ended")
+        content = json.dumps(request).encode()
+        if len(content) > LONGEST_REQUEST:
+            raise NotForkedError(f"more than {LONGEST_REQUEST} bytes of command line and environment")
+        answer = self._expect()
+        try:
+            socket.send_fds(self._channel, [content], descriptors)
+        except OSError:  # it is gone, or has stopped reading: a request is small, and few are on their way
+            self._end()
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            self._end()
+            raise NotForkedError(f"the process that forks did not answer within {ANSWER_TIMEOUT_S:g} s") from None
+
+    def _expect(self) -> asyncio.Future[dict[str, Any]]:
+        answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._answers.append(answer)
+        return answer
+
+    def _on_answer(self) -> None:
+        try:
+            content = self._channel.recv(LONGEST_ANSWER)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            content = b""
+        if not content:
+            self._end()
+        elif not (answer := self._answers.popleft()).done():  # whoever asked may have been cancelled
+            answer.set_result(json.loads(content))
+
+    def _end(self) -> None:
+        """No more requests. Without its socket a living server ends, and its workers with it."""
+        if self.ended.done():
+            return
+        self.ended.set_result(None)
+        self._loop.remove_reader(self._channel)
+        self._channel.close()
+        while self._answers:
+            if not (answer := self._answers.popleft()).done():
+                answer.set_exception(NotForkedError("the process that forks has ended"))
+                answer.exception()  # seen: who asked may be cancelled by now, and asyncio would log it as a bug's
+
+
+class _Output:
+    """What a fork server prints while it imports: logged line by line, the end kept for a failure."""
+
+    def __init__(self) -> None:
+        self._tail = bytearray()
+
+    def hear(self, chunk: bytes) -> None:
+        for line in chunk.splitlines():
+            log.debug("fork server: %s", line.decode("utf-8", "backslashreplace"))
+        self._tail += chunk
+        del self._tail[:-OUTPUT_TAIL_BYTES]
+
+    def shown(self) -> str:
+        text = self._tail.decode("utf-8", "backslashreplace").strip()
+        return f":\n{text}" if text else ""
+
+
+def spawn(
+    argv: Sequence[str], *, environment: Mapping[str, str], stdin: int
+) -> tuple[subprocess.Popen[bytes], Child]:
+    """Start a program at the head of a session, so also of a process group, of its own.
+
+    Raises:
+        OSError: it cannot be started, or no descriptor is left to watch it.
+    """
+    with pipes() as (stdout, stderr):
+        program = subprocess.Popen(  # noqa: S603 - Python, and a module of ours
+            [*_DIE_WITH_US, *argv],
+            stdin=stdin,
+            stdout=stdout.theirs,
+            stderr=stderr.theirs,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            return program, Child(program.pid, stdout.ours, stderr.ours)
+        except OSError:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+            raise
+
+
+def _die_with_us() -> tuple[str, ...]:
+    """The kernel ends a child whose consumer was killed, if util-linux's setpriv is there to ask for it.
+
+    Asking in a preexec_fn instead would run Python between fork and exec, which is not safe with threads.
+    """
+    setpriv = shutil.which("setpriv", path="/usr/bin:/bin")
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+
+
+_DIE_WITH_US = _die_with_us()

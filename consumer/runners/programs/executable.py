@@ -1,0 +1,177 @@
+"""Says why the kernel would not run a file: no `#!` line, Windows line ends, no interpreter, another machine.
+
+The kernel reports most of these as "No such file" or "Exec format error" of the file itself, once per job. Only
+the first bytes are read. What cannot be told for certain (a file that may be run but not read, formats that
+binfmt_misc has been taught) counts as startable.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from consumer.runners.programs import elf
+
+#: As much of a `#!` line as the kernel reads (BINPRM_BUF_SIZE).
+_LINE_BYTES: Final = 256
+#: Interpreters that are scripts themselves: the kernel follows five.
+_DEEPEST: Final = 5
+_BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
+_CONTROLS: Final = ("register", "status")
+_FOREIGN: Final = {
+    b"MZ": "a program for Windows",
+    b"\xcf\xfa\xed\xfe": "a program for macOS",
+    b"\xca\xfe\xba\xbe": "a program for macOS, or a class for Java",
+    b"PK\x03\x04": "a ZIP or JAR archive",
+}
+_BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+def fault(program: Path, path: str, depth: int = 0) -> str | None:
+    """Say why a file cannot be started, the remedy behind a semicolon; None if it can, as far as can be told.
+
+    `path` is the PATH in which `env` looks programs up; `depth` counts the `#!` lines that led here.
+    """
+    if depth > _DEEPEST:
+        return f"{program} is the {depth}th interpreter in a row, more than the kernel follows; name a program"
+    if words := _not_permitted(program):
+        return words
+    try:
+        with program.open("rb") as file:
+            head = file.read(elf.HEAD_BYTES)
+    except OSError:  # what may be run may not be read
+        return None
+    if head.startswith(b"#!"):
+        return _of_line(program, head) or _of_interpreter(program, _line_words(head), path, depth)
+    if _is_taught(program, head):
+        return None
+    return _of_elf(program, head) if head.startswith(elf.MAGIC) else _of_no_program(program, head)
+
+
+def _not_permitted(program: Path) -> str | None:
+    if not os.path.exists(program):  # noqa: PTH110 - here and below: Path's raise where they may not look
+        return f"{program} does not exist; correct its name, or install it"
+    if os.path.isdir(program):  # noqa: PTH112
+        return f"{program} is a folder; name the program in it"
+    if os.access(program, os.X_OK, effective_ids=True):  # capabilities count, as they do for the kernel
+        return None
+    if program.stat().st_mode & 0o111 and os.statvfs(program).f_flag & os.ST_NOEXEC:
+        return f"{program} is on a file system that is mounted noexec; move it, or mount that without noexec"
+    return f"{program} is not executable for this user; make it executable (chmod +x {program})"
+
+
+def _of_no_program(program: Path, head: bytes) -> str:
+    """Say what a file is that is neither a script nor built for Linux."""
+    if not head:
+        return f"{program} is empty; write the program, or correct the name"
+    if head.startswith(_BYTE_ORDER_MARKS):
+        return f"{program} begins with a byte order mark, which hides its #! line; save it as UTF-8 without one"
+    for mark, kind in _FOREIGN.items():
+        if head.startswith(mark):
+            return f"{program} is {kind}, which Linux does not run; name the program that runs it first"
+    if b"\0" in head:
+        return f"{program} is not in a format that Linux runs; name the program that runs it first"
+    interpreter = "python3" if program.suffix == ".py" else "sh"
+    return (
+        f"{program} has no #! line that names its interpreter; begin it with #!/usr/bin/env {interpreter}, or put "
+        f'the interpreter first: ["{interpreter}", "{program}"]'
+    )
+
+
+def _line_words(head: bytes) -> list[str]:
+    """Read the interpreter and its one argument."""
+    line = head[2:_LINE_BYTES].partition(b"\n")[0]
+    return os.fsdecode(line.strip(b" \t")).split(None, 1)
+
+
+def _of_line(program: Path, head: bytes) -> str | None:
+    line, end, _ = head[2:_LINE_BYTES].partition(b"\n")
+    words = _line_words(head)
+    if line.endswith(b"\r"):
+        return (
+            f"{program} has Windows line ends (CRLF), with which its #! line names no interpreter; convert it "
+            f"(sed -i 's/\\r$//' {program})"
+        )
+    if not words:
+        return f"{program} names no interpreter in its #! line; write one, for example #!/bin/sh"
+    if not end and len(head) >= _LINE_BYTES and len(words) == 1:
+        return f"the #! line of {program} is longer than the {_LINE_BYTES} bytes that the kernel reads; shorten it"
+    return None
+
+
+def _of_interpreter(program: Path, words: list[str], path: str, depth: int) -> str | None:
+    interpreter = Path(words[0])
+    if not interpreter.is_absolute():
+        return f"{program} is to be run by {words[0]!r}, which is no full path; correct its #! line"
+    if not os.path.exists(interpreter):  # noqa: PTH110
+        return (
+            f"{program} is to be run by {interpreter}, which is not there; correct the first line of the program, "
+            "or install what it names"
+        )
+    if words_of_it := fault(interpreter, path, depth + 1):
+        return f"{program} is to be run by {interpreter}, and {words_of_it}"
+    if interpreter.name == "env" and len(words) > 1:
+        return _of_env(program, words[1].strip(), path, depth)
+    return None
+
+
+def _of_env(program: Path, argument: str, path: str, depth: int) -> str | None:
+    """Judge `#!/usr/bin/env ARGUMENT`: the kernel passes all that follows as one argument."""
+    names = [argument]
+    if argument.startswith("-S"):
+        names = [word for word in argument.removeprefix("-S").split() if "=" not in word]
+    elif " " in argument and not argument.startswith("-"):
+        return (
+            f"env takes {argument!r} for one name in the #! line of {program}; write #!/usr/bin/env -S {argument}"
+        )
+    if not names or names[0].startswith("-") or "=" in names[0]:
+        return None
+    found = shutil.which(names[0], path=path)
+    if found is None:
+        return (
+            f"{program} is to be run by {names[0]!r} (env), which no folder in PATH has; install it, or "
+            "correct the first line of the program"
+        )
+    return fault(Path(found), path, depth + 1)
+
+
+def _of_elf(program: Path, head: bytes) -> str | None:
+    if elf.machine(head) is None:
+        return f"{program} is cut off within its header; copy it again"
+    if (machine := elf.foreign_machine(head)) is not None:
+        ours = os.uname().machine
+        return f"{program} is built for another machine (ELF machine {machine}); build it for {ours}"
+    loader = elf.loader(head)
+    if loader and not os.path.exists(loader):  # noqa: PTH110
+        return (
+            f"{program} needs the loader {loader}, which is not there, as for another C library; build it for "
+            "this system, or link it statically"
+        )
+    return None
+
+
+def _is_taught(program: Path, head: bytes) -> bool:
+    """Whether the kernel was taught a format that the file is in: for an emulator, Java, Wine."""
+    try:
+        files = [entry for entry in _BINFMT.iterdir() if entry.name not in _CONTROLS]
+        entries = [file.read_text(encoding="ascii") for file in files]
+    except (OSError, ValueError):
+        return False
+    return any(is_of_format(entry, program.name, head) for entry in entries)
+
+
+def is_of_format(entry: str, name: str, head: bytes) -> bool:
+    """Whether a file is in the format of an entry of binfmt_misc, by its extension or its first bytes."""
+    fields = dict(line.partition(" ")[::2] for line in entry.splitlines())
+    if "enabled" not in fields:
+        return False
+    if extension := fields.get("extension"):
+        return name.endswith(extension)
+    magic = bytes.fromhex(fields.get("magic", ""))
+    mask = bytes.fromhex(fields.get("mask", "")) or b"\xff" * len(magic)
+    start = int(fields.get("offset", "0"))
+    found = head[start : start + len(magic)]
+    both = zip(found, magic, mask, strict=False)
+    return len(found) == len(magic) > 0 and all(one & bits == other & bits for one, other, bits in both)

@@ -1,0 +1,105 @@
+"""How this service starts Python processes of its own, and which files of the user they do not import.
+
+Our processes search the user's folders last (rabbitmq_classifier.py): first come the standard library and the
+installed packages, ours among them. So a file with one of their names is never imported, and its owner is warned.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from consumer.runners.programs import interpreter
+
+#: The file that every process of ours runs first.
+START = Path(__file__).absolute().parents[3] / "rabbitmq_classifier.py"
+PATH_VARIABLE = "PYTHONPATH"
+#: Of one folder: enough to recognise it, and to start renaming.
+NAMES_SHOWN = 5
+
+
+def command(module: str, *arguments: str, path: str = "", flags: Sequence[str] = ()) -> tuple[str, ...]:
+    """Make the command line that runs a module of ours as `python -m` would.
+
+    `path` is the user's PYTHONPATH: its folders are searched last. The process must be started without that
+    variable (`without_path`), because Python imports from its folders before any code of ours runs.
+    """
+    return (sys.executable, *flags, "-P", str(START), path, module, *arguments)
+
+
+def started_as_ours(
+    argv: tuple[str, ...], environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Change a command line with `python -m classifier`, and its environment, so that it finds ours first."""
+    runs = interpreter.read(argv)
+    if runs.module != "classifier":
+        return argv, dict(environment)
+    start = (*argv[: runs.program + 1], *runs.options, "-P", str(START), environment.get(PATH_VARIABLE, ""))
+    return (*start, "classifier", *argv[runs.rest :]), without_path(environment)
+
+
+def unbuffered(argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Add `-u` for a Python that is told to ignore PYTHONUNBUFFERED (`-I`, `-E`), where that is set."""
+    runs = interpreter.read(argv)
+    ignores = any(re.match(r"-[a-zA-Z]*[IE]", option) for option in runs.options)
+    if not ignores or interpreter.kind(argv[runs.program]) != "python" or not environment.get("PYTHONUNBUFFERED"):
+        return argv
+    return (*argv[: runs.program + 1], "-u", *argv[runs.program + 1 :])
+
+
+def without_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """Copy an environment without PYTHONPATH."""
+    return {name: value for name, value in environment.items() if name != PATH_VARIABLE}
+
+
+def user_path(environment: Mapping[str, str]) -> str:
+    """Make the PYTHONPATH for importing the user's module: the working directory, then those of the variable."""
+    folders = [str(Path.cwd()), *environment.get(PATH_VARIABLE, "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(filter(None, folders)))
+
+
+def hidden_files(path: str) -> list[str]:
+    """Describe the user's modules in the folders of `path` that are not imported, one sentence per folder."""
+    folders = list(dict.fromkeys(_absolute(folder) for folder in path.split(os.pathsep) if folder))
+    system = [str(START.parent), *(folder for folder in sys.path if _absolute(folder) not in folders)]
+    found = ((folder, list(_hidden_in(Path(folder), system))) for folder in folders)
+    return [
+        f"{_some(names)} in {folder} not imported, because the standard library or an installed package of the "
+        "same name comes first; rename what the classifier needs"
+        for folder, names in found
+        if names
+    ]
+
+
+def _absolute(folder: str) -> str:
+    return str(Path(folder).absolute())
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _hidden_in(folder: Path, system: Sequence[str]) -> Iterator[str]:
+    if folder in (START.parent, Path(os.__file__).parent):  # a clone of our repository, the library itself
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:  # Python ignores such a folder as well
+        return
+    for entry in entries:
+        if (entry / "__init__.py").exists() and _is_taken(entry.name, system):
+            yield f"{entry.name}/"
+        elif entry.suffix == ".py" and _is_taken(entry.stem, system):
+            yield entry.name
+
+
+def _is_taken(name: str, system: Sequence[str]) -> bool:
+    if name in sys.stdlib_module_names:
+        return True
+    spec = PathFinder.find_spec(name, system)
+    return spec is not None and spec.loader is not None  # without a loader: a mere folder

@@ -1,0 +1,252 @@
+"""One run of a classifier as its parent sees it: what it has said so far, what decides it, and the outcome.
+
+Whoever reads the pipes feeds a `Run`; whoever watches the clock and the process settles it. The first cause
+counts, and `conclude` turns it into an `Outcome`. No I/O, no process: the same for a program per job and for a
+warm worker, whose lines count only between its `BEGIN` and `END`. Of several jobs at once: batch_run.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from enum import Enum, auto
+from typing import Any
+
+from consumer.config.job_limits import Limits, excess_at_end
+from consumer.job import (
+    Crashed,
+    Interrupted,
+    Outcome,
+    OverLimit,
+    Progress,
+    Succeeded,
+    TimedOut,
+    Usage,
+)
+from consumer.runners.answer import describe_exit, judged, signal_name, what_followed
+from consumer.runners.output_parser import ContractLine, LineKind, LineParser, read_progress
+
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None] | None
+
+
+class Cause(Enum):
+    """Why we stopped waiting for the run to go on."""
+
+    EXITED = auto()
+    ANSWERED = auto()
+    OVER_LIMIT = auto()
+    TIMED_OUT = auto()
+    INTERRUPTED = auto()
+
+
+class Run:
+    """What the classifier has said, and the first cause that ends our waiting.
+
+    Mutable state: the parser, `answer` and the tail of stderr grow with the bytes that are heard, and so do the
+    lines that a message may quote: `discarded`, an answer after the first; the last line before any, and the last
+    that is almost one. `cause` gets its one result from whichever comes first: the answer, a limit, the exit, the
+    clock, the interruption. What it has used is the most that anybody has noted.
+    """
+
+    def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
+        self.limits = limits
+        self.answer: ContractLine | None = None
+        self.discarded: ContractLine | None = None
+        self._last: ContractLine | None = None
+        self._almost: ContractLine | None = None
+        self._is_cut = False
+        self._loop = asyncio.get_running_loop()
+        self._started = time.monotonic()  # a loop's own clock may stand still within a turn
+        self._cause: asyncio.Future[Cause] = self._loop.create_future()
+        self._parser = LineParser(max_line_bytes=limits.max_line_bytes, max_total_bytes=limits.max_stdout_bytes)
+        self._stderr = bytearray()
+        self._taken_too_much: str | None = None
+        self._cpu_s: float | None = None
+        self._peak_bytes: int | None = None
+        self._on_log = on_log
+        self._context = copy_context()
+        self._on_progress = on_progress
+
+    @property
+    def excess(self) -> str | None:
+        """The limit that was passed, in words."""
+        return self._parser.excess or self._taken_too_much
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last bytes of stderr as text."""
+        return self._stderr.decode("utf-8", "backslashreplace").strip()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._started
+
+    async def wait(self, interrupt: asyncio.Future[None]) -> Cause:
+        """Wait for the first cause; the clock runs only here, and so does the interruption."""
+        timer = self._loop.call_later(self.limits.timeout_s, self.settle, Cause.TIMED_OUT)
+        interrupt.add_done_callback(self._on_interrupt)
+        try:
+            return await self._cause
+        finally:
+            timer.cancel()
+            interrupt.remove_done_callback(self._on_interrupt)
+
+    def settle(self, cause: Cause) -> None:
+        """Take the cause, unless there was one before."""
+        if not self._cause.done():
+            self._cause.set_result(cause)
+
+    def hear_stdout(self, chunk: bytes) -> None:
+        """Take the next bytes of stdout; what is logged of them is the job's, whoever hears the pipe."""
+        self._context.run(self._hear_stdout, chunk)
+
+    def _hear_stdout(self, chunk: bytes) -> None:
+        for line in self._parser.feed(chunk):
+            self.take(line)
+        if self._parser.excess:
+            self.settle(Cause.OVER_LIMIT)
+
+    def hear_stderr(self, chunk: bytes) -> None:
+        """Take the next bytes of stderr; only the last are kept."""
+        self._stderr += chunk
+        del self._stderr[: -self.limits.stderr_tail_bytes]
+
+    def exceed(self, words: str) -> None:
+        """Another limit than those on stdout was passed, in the words of job_limits.py; the first counts."""
+        self._taken_too_much = self._taken_too_much or words
+        self.settle(Cause.OVER_LIMIT)
+
+    def note(self, *, cpu_s: float, peak_bytes: int) -> None:
+        """Somebody has measured what it has used until now."""
+        self._cpu_s = max(self._cpu_s or 0.0, cpu_s)
+        self._peak_bytes = max(self._peak_bytes or 0, peak_bytes)
+
+    def usage(self, returncode: int | None) -> Usage:
+        """Sum up what it has used, as far as that was measured."""
+        number = -returncode if returncode is not None and returncode < 0 else None
+        name = signal_name(number) if number else None
+        cpu_s = None if self._cpu_s is None else round(self._cpu_s, 3)
+        return Usage(cpu_s=cpu_s, peak_memory_bytes=self._peak_bytes, signal=name)
+
+    def hear_end(self) -> None:
+        """The process is dead; there may still be bytes of it in the pipes."""
+        self.settle(Cause.EXITED)
+
+    def finish(self, returncode: int | None) -> None:
+        """Take the unfinished last line once the pipes are empty: it counts, unless a signal may have cut it."""
+        if (line := self._parser.finish()) is None:
+            return
+        if returncode is not None and returncode >= 0:
+            self.take(line)
+        elif self.answer is None:
+            self._last, self._is_cut = line, True
+
+    def take(self, line: ContractLine) -> None:
+        """Take one line of stdout."""
+        if self.answer is None and (line.kind is not LineKind.OTHER or line.content):
+            self._last = line
+            if line.is_almost_an_answer:
+                self._almost = line
+        if line.kind is LineKind.LOG:
+            self._on_log(line.text)
+        elif line.kind.answers and self.answer is None:
+            self.answer = line
+            self.settle(Cause.ANSWERED)
+        elif line.kind.answers and self.discarded is None:
+            self.discarded = line
+        elif line.kind is LineKind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
+            if self.answer is None:
+                self._on_progress(progress)
+        elif line.content and log.isEnabledFor(logging.DEBUG):  # to make 16 MiB printable takes seconds
+            log.debug("outside the contract, or not asked for: %s", line.text)
+
+    def almost(self) -> str:
+        """Say which line is no answer although it was meant to be one; empty if none is known."""
+        if self._almost:
+            return (
+                f"; on stdout the line {self._almost.quoted} is no answer: OUTPUT: or ERROR: must begin a line; "
+                "print a line break first"
+            )
+        if self._last and self._is_cut and (self._last.kind.answers or self._last.is_almost_an_answer):
+            return f"; the last line on stdout, {self._last.quoted}, has no line break at its end: print one"
+        return ""
+
+    def last_words(self) -> str:
+        """Quote the line that tells most of why there was no answer; empty if nothing was printed."""
+        return self.almost() or (f"; the last line on stdout is {self._last.quoted}" if self._last else "")
+
+    def _on_interrupt(self, _: asyncio.Future[None]) -> None:
+        self.settle(Cause.INTERRUPTED)
+
+
+class EnclosedRun(Run):
+    """A run in a warm worker: only what stands between `BEGIN: id` and `END: id` is this job's.
+
+    Mutable state besides: `ended` is done once `END` has come; `retirement` is the reason why the worker wants
+    to be replaced.
+    """
+
+    def __init__(
+        self, job_id: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
+    ) -> None:
+        super().__init__(limits, on_log, on_progress)
+        self.name = f"job {job_id}"
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.retirement: str | None = None
+        self._id = job_id.encode().strip()  # as the parser strips what follows a prefix
+        self._begun = False
+
+    def almost(self) -> str:
+        """Say also where the worker has not come to the job, which is not the function's fault."""
+        if self._begun:
+            return super().almost()
+        return "; the worker had not begun with it: on_worker_start() may still be at work"
+
+    def take(self, line: ContractLine) -> None:
+        """Take one line of stdout."""
+        if not self._begun or self.ended.done():
+            self._begun = self._begun or (line.kind is LineKind.BEGIN and line.content == self._id)
+        elif line.kind is LineKind.END and line.content == self._id:
+            self.ended.set_result(None)
+        elif line.kind is LineKind.RETIRE:
+            self.retirement = line.text
+        else:
+            super().take(line)
+
+
+def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
+    """Say how the run ended. The first answer decides, whatever happened after it.
+
+    Except what a program says once we told it to stop: an `ERROR: terminated` from its SIGTERM handler is not
+    the job's fault. `returncode` is as `subprocess` gives it, None where nobody was left to tell it.
+    """
+    how: dict[str, Any] = {"stderr_tail": run.stderr_tail, "run_s": run.age_s, "usage": run.usage(returncode)}
+    if run.answer and cause in (Cause.ANSWERED, Cause.EXITED):
+        was_stopped = returncode in (-signal.SIGTERM, -signal.SIGKILL)
+        outcome = judged(run.answer, afterwards=what_followed(run.discarded, was_stopped=was_stopped), **how)
+        if isinstance(outcome, Succeeded) and run.stderr_tail and log.isEnabledFor(logging.DEBUG):
+            for line in run.stderr_tail.splitlines():  # of a job that failed the reply has them
+                log.debug("stderr: %s", line)
+        return outcome
+    # What is found only now: in the pipe after the program's end, or in the way it ended.
+    excess = run.excess or excess_at_end(returncode, run.stderr_tail, run.limits)
+    if cause is Cause.EXITED and excess:
+        cause = Cause.OVER_LIMIT
+    match cause:
+        case Cause.INTERRUPTED:
+            return Interrupted(run_s=run.age_s)
+        case Cause.TIMED_OUT:
+            message = f"killed after {run.limits.timeout_s:g} s without an answer (job_timeout_s)"
+            return TimedOut(message=message + run.almost(), **how)
+        case Cause.OVER_LIMIT:
+            return OverLimit(message=f"killed: {excess}", **how)
+        case _:
+            message = f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line"
+            return Crashed(message=message + run.last_words(), **how)

@@ -1,0 +1,261 @@
+"""The workers of all slots: kept ready, handed out, replaced. There are never fewer than slots for long.
+
+How many must be forked is computed from what there is, at every change, so that no path can forget one: a
+worker on its last job, a dead one and a refused fork all look the same. One fork server serves at a time; a
+reload starts another beside it and changes over only when every slot has a worker there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from contextvars import Context
+from typing import Any
+
+from consumer.config.settings import Settings
+from consumer.errors import ConfigurationError
+from consumer.runners.fork_server import ForkServer, NoWorkerError
+from consumer.runners.worker import Worker
+from consumer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Workers:
+    """Hands out workers, the one used last first: its memory is warm.
+
+    Mutable state: `_idle`, ready and held by nobody; `_held`, running a job; `_forking`, on their way;
+    `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if the last fork failed.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        environment: Mapping[str, str],
+        settings: Settings,
+        *,
+        size: int,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Keep nothing yet; `size` workers after `start`. `metrics` is told how many come and go."""
+        self._target = target
+        self._environment = environment
+        self._size = size
+        self._metrics = metrics or Metrics()
+        self._jobs = settings.jobs_per_worker
+        self._batch = settings.batch_size > 1
+        # The kernel counts what earlier jobs have left as well: half of its limit at most, one job has the rest.
+        self._max_growth = min(settings.max_worker_growth_bytes, settings.max_memory_bytes // 2)
+        self._bounds = settings.limits(settings.longest_timeout_s).bounds(jobs=settings.jobs_per_worker)
+        self._server: ForkServer | None = None
+        self._changing = asyncio.Lock()
+        self._idle: list[Worker] = []
+        self._held: set[Worker] = set()
+        self._waiting: deque[asyncio.Future[Worker | None]] = deque()
+        self._forking: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[object]] = set()
+        self.is_broken = False
+
+    def __repr__(self) -> str:
+        return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
+
+    @property
+    def threads_lost(self) -> int:
+        """How many threads the import has started, which workers do not inherit."""
+        return self._server.threads - 1 if self._server else 0
+
+    @property
+    def shared(self) -> list[str]:
+        """What the import has opened and all workers share, in words."""
+        return self._server.shared if self._server else []
+
+    @property
+    def reopened(self) -> list[str]:
+        """What the import has opened and each worker opens anew, in words."""
+        return self._server.reopened if self._server else []
+
+    async def start(self) -> None:
+        """Load the classifier and fork a worker for every slot; once more, and it is a reload.
+
+        Until the new ones are there, and if that fails, the old ones go on serving. Running jobs end where they
+        began.
+
+        Raises:
+            ConfigurationError: the classifier cannot be loaded.
+            NoWorkerError: the workers could not be forked.
+        """
+        async with self._changing:
+            server = await self._new_server()
+            try:
+                fresh = [await self._fork_from(server) for _ in range(self._size)]
+            except BaseException:
+                await server.close()
+                raise
+            outdated, self._idle = self._idle, []
+            self._serve_from(server)
+        for worker in outdated:
+            self._discard(worker)
+        for worker in fresh:
+            self._offer(worker)
+
+    async def take(self, interrupt: asyncio.Future[None], *, jobs: int = 1) -> Worker | None:
+        """Give a ready worker for one job; wait for one if need be, and give None if interrupted meanwhile.
+
+        For several jobs at once, of which it may have fewer left: then they are its last.
+
+        Raises:
+            NoWorkerError: none could be forked.
+        """
+        worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait(interrupt)
+        if worker and jobs > 1:
+            worker.jobs_left -= jobs - 1
+            self._top_up()
+        return worker
+
+    def give_back(self, worker: Worker) -> None:
+        """Take a worker back, to be used again or ended."""
+        self._held.discard(worker)
+        if worker.jobs_left > 0 and worker.server is self._server and not worker.died.done():
+            self._offer(worker)
+        else:
+            self._discard(worker)
+            self._top_up()
+
+    async def close(self) -> None:
+        """End all workers and what they were forked from. Nobody may hold one any more, or wait."""
+        for task in self._forking:
+            task.cancel()
+        for worker in (*self._idle, *self._held):
+            self._discard(worker)
+        self._idle.clear()
+        if self._server:
+            self._in_background(self._server.retire(), name="retire fork server")
+        while tasks := self._forking | self._ending:
+            await asyncio.wait(tasks)
+
+    async def _wait(self, interrupt: asyncio.Future[None]) -> Worker | None:
+        waiting: asyncio.Future[Worker | None] = asyncio.get_running_loop().create_future()
+
+        def give_up(_: asyncio.Future[None]) -> None:
+            if not waiting.done():
+                waiting.set_result(None)
+
+        self._waiting.append(waiting)
+        self._top_up()
+        interrupt.add_done_callback(give_up)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and (worker := waiting.result()):
+                self.give_back(worker)
+            raise
+        finally:
+            interrupt.remove_done_callback(give_up)
+
+    def _offer(self, worker: Worker) -> None:
+        """Give a worker to whoever waits, or keep it for the next."""
+        while self._waiting:
+            if not (waiting := self._waiting.popleft()).done():
+                waiting.set_result(self._handed_out(worker))
+                return
+        self._idle.append(worker)
+
+    def _handed_out(self, worker: Worker) -> Worker:
+        self._held.add(worker)
+        worker.jobs_left -= 1
+        self._top_up()  # now, if that was its last job: the fork is done while the job runs
+        return worker
+
+    def _top_up(self) -> None:
+        """Fork what is missing: every slot is to have a worker that is ready, coming, or fit for another job."""
+        staying = sum(worker.jobs_left > 0 and worker.server is self._server for worker in self._held)
+        for _ in range(self._size - staying - len(self._idle) - len(self._forking)):
+            # An empty context: what the worker does later is not the business of the job that is running now.
+            task = asyncio.create_task(self._fork(), name="fork", context=Context())
+            self._forking.add(task)
+            task.add_done_callback(self._forking.discard)
+
+    async def _fork(self) -> None:
+        try:
+            worker = await self._fork_from(await self._living_server())
+        except (NoWorkerError, ConfigurationError) as error:
+            self._arrived()
+            self.is_broken = True
+            self._metrics.worker_refused()
+            # No second attempt from here: the next job makes one, and so no fault becomes a loop.
+            log.error("%s", error, extra={"event": "worker_unavailable"})
+            self._disappoint(NoWorkerError(str(error)))
+            return
+        self._arrived()
+        if worker.server is self._server:
+            self._offer(worker)
+        else:  # a reload has come in between, and brought a worker for every slot
+            self._discard(worker)
+
+    def _arrived(self) -> None:
+        """Count this fork no more, before anybody hears of it: who does may ask for the next one at once."""
+        if this := asyncio.current_task():
+            self._forking.discard(this)
+
+    async def _fork_from(self, server: ForkServer) -> Worker:
+        forked = await server.fork_worker(max_growth=self._max_growth, bounds=self._bounds)
+        try:
+            worker = Worker(server, forked, jobs=self._jobs)
+        except OSError as error:
+            os.close(forked.stdin)
+            await server.end(forked.child)
+            raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
+        self.is_broken = False
+        self._metrics.worker_forked()
+        worker.died.add_done_callback(lambda _: self._on_death(worker))
+        return worker
+
+    def _disappoint(self, error: NoWorkerError) -> None:
+        while self._waiting:
+            if not (waiting := self._waiting.popleft()).done():
+                waiting.set_exception(error)
+                return
+
+    def _on_death(self, worker: Worker) -> None:
+        """Replace one that dies while it is idle; unless it never ran a job, for that could become a loop."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+            worker.has_died = True
+            log.warning("worker %d died while it was idle", worker.pid, extra={"event": "worker_died_idle"})
+            has_worked = worker.jobs_left < self._jobs
+            self._discard(worker)
+            if has_worked:
+                self._top_up()
+
+    def _discard(self, worker: Worker) -> None:
+        """Let it end, and have the rest done: nobody has to wait for that. Every worker comes here once."""
+        self._metrics.worker_ended(by_us=not worker.has_died)
+        if not worker.gone:
+            worker.dismiss()
+            self._in_background(worker.end(), name=f"end worker {worker.pid}")
+
+    async def _living_server(self) -> ForkServer:
+        async with self._changing:
+            server = self._server
+            if server is None or server.ended.done():
+                log.error("the fork server has died; starting another", extra={"event": "fork_server_died"})
+                server = await self._new_server()
+                self._serve_from(server)
+                self._metrics.fork_server_restarted()
+        return server
+
+    async def _new_server(self) -> ForkServer:
+        return await ForkServer.start(self._target, self._environment, batch=self._batch)
+
+    def _serve_from(self, server: ForkServer) -> None:
+        outdated, self._server = self._server, server
+        if outdated:
+            self._in_background(outdated.retire(), name="retire fork server")
+
+    def _in_background(self, work: Coroutine[Any, Any, object], *, name: str) -> None:
+        task = asyncio.create_task(work, name=name, context=Context())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)

@@ -1,0 +1,73 @@
+"""`consumer try`: one job through the runner without RabbitMQ, told step by step.
+
+The same reading, running and deciding as in the service, so that what it shows is what would happen; only the
+message is made here and nothing is published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from consumer.config.settings import Settings
+from consumer.disposition import decide
+from consumer.escaping import escaped_lines
+from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.runner import open_runner
+from consumer.telemetry.log_format import MAX_CHARACTERS
+from consumer.wire.messages import Message, read_job, read_request, reply
+
+
+async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) -> bool:
+    """Run one job and tell what happened, line by line; return whether it succeeded.
+
+    Raises:
+        ConfigurationError: the classifier's program or the job folder cannot be used.
+    """
+    request, job = read(body, settings)
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    with JobFiles.opened(settings.job_dir) as files:
+        async with open_runner(settings, files, os.environ, size=1) as runner:
+            tell(f"runs         {runner.description}")
+            if isinstance(job, Invalid):
+                outcome: Outcome = job
+            else:
+                outcome = await runner.slots[0].run(replace(job, on_progress=partial(_tell_progress, tell)), never)
+    _tell(request, outcome, settings, tell)
+    return isinstance(outcome, Succeeded)
+
+
+def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
+    """Read a body as the service reads that of a message."""
+    message = Message(body=body, message_id="try")
+    request = read_request(message, settings.topology)
+    return request, read_job(message, request, settings.job_rules)
+
+
+def _tell_progress(tell: Callable[[str], None], progress: Progress) -> None:
+    tell(f"progress     {progress.fraction:.0%} {progress.text}".rstrip())
+
+
+def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable[[str], None]) -> None:
+    tell(f"outcome      {type(outcome).__name__}")
+    if isinstance(outcome, Unsuccessful):
+        tell(f"code         {outcome.code}")
+        tell(f"message      {outcome.message}")
+        if outcome.stderr_tail:
+            lines = escaped_lines(outcome.stderr_tail, MAX_CHARACTERS)
+            tell("stderr       " + "\n             ".join(lines))
+    tell(f"run time     {outcome.run_s * 1000:.0f} ms")
+    decided = decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts)
+    tell(
+        f"disposition  {decided.settlement.value}" + (" after the reply" if decided.replies else ", no reply yet")
+    )
+    if decided.replies:
+        tell(
+            "reply        "
+            + json.dumps(json.loads(reply(request, outcome).body), indent=2).replace("\n", "\n             ")
+        )

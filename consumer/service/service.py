@@ -1,0 +1,372 @@
+"""The service's life: start, consume, drain, stop. Knows when things happen, not what becomes of a job.
+
+Start: what can be wrong with our own side is found before RabbitMQ hears of us. Stop, after a signal: cancel the
+consumer, hand back what has not begun, wait for what runs, end what does not finish, close. Between the two the
+connections may come and go (supervisor.py); the jobs that run do not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from consumer.config.amqp_url import redacted
+from consumer.config.settings import Settings
+from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.session import Delivery, Session
+from consumer.rabbitmq.supervisor import Link
+from consumer.runners.batch_pool import BatchPool
+from consumer.runners.child import DRAIN_S, KILL_GRACE_S
+from consumer.runners.files.room import opened_aside
+from consumer.runners.pool import Pool
+from consumer.runners.runner import Runner, Slot, open_runner
+from consumer.runners.warm_runner import WarmRunner
+from consumer.service import resource_gauges
+from consumer.service.consumer_info import about
+from consumer.service.outcome_cache import Remembered
+from consumer.service.pipeline import Pipeline
+from consumer.service.settle import Settler
+from consumer.service.stuck_slots import Due
+from consumer.telemetry.health import Facts, Health
+from consumer.telemetry.http_server import serving
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.systemd import Systemd
+from consumer.telemetry.tracing import UNTRACED, Tracer, tracing
+
+log = logging.getLogger(__name__)
+
+#: After running jobs were told to end: their kill grace, and time to tell RabbitMQ.
+INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
+#: While it drains, who is waited for is told again after this.
+TELL_AGAIN_S = 10.0
+#: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
+REMEMBERED_PER_JOB = 4
+
+
+class Signals:
+    """SIGTERM and SIGINT: the first asks (`asked`), the second forces (`forced`). SIGHUP: `reload`."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.forced = asyncio.Event()
+        self.reload = asyncio.Event()
+
+    def receive(self, number: signal.Signals) -> None:
+        """Take one signal."""
+        if self.asked.is_set():
+            log.warning("%s again: stopping at once", number.name, extra={"event": "stopping_at_once"})
+            self.forced.set()
+        else:
+            log.info("%s: stopping; once more to stop at once", number.name, extra={"event": "stopping"})
+            self.asked.set()
+
+    @classmethod
+    @contextmanager
+    def installed(cls) -> Iterator[Signals]:
+        """Receive the signals for the block."""
+        loop, signals = asyncio.get_running_loop(), cls()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, signals.receive, number)
+        loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
+        try:
+            yield signals
+        finally:
+            for number in (*numbers, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+
+def consumer_name() -> str:
+    """Say which process this is: shown as connection name, consumer tag and in error records."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def too_powerful(euid: int) -> str | None:
+    """Say that the service runs as root; None if it does not."""
+    if euid != 0:
+        return None
+    return (
+        "runs as root, and so do the classifiers, whom few limits hold then: it never needs that, use another user"
+    )
+
+
+async def serve(settings: Settings, urls: Sequence[str]) -> None:
+    """Take jobs until a signal says stop.
+
+    Raises:
+        ConfigurationError: something of ours cannot work; nothing was consumed.
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
+    """
+    if warning := too_powerful(os.geteuid()):
+        log.warning("%s", warning, extra={"event": "runs_as_root"})
+    with (
+        Signals.installed() as signals,
+        tracing(settings.topology.jobs, consumer_name(), is_on=settings.tracing) as tracer,
+    ):
+        metrics, health = Metrics.from_settings(settings), Health()
+        systemd = Systemd(os.environ, health)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(systemd.told())
+            if settings.http_port is not None:
+                pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
+                port = await stack.enter_async_context(pages)
+                log.info(
+                    "health and metrics at http://%s:%d",
+                    settings.http_host,
+                    port,
+                    extra={"event": "http_listening"},
+                )
+            # After the pages, and before them at the end: what was left to remove may take a while.
+            files = await stack.enter_async_context(opened_aside(settings.job_dir))
+            if settings.statsd_host is not None or settings.http_port is not None:
+                await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
+            opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
+            if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
+                service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
+                health.facts = service.facts
+                await service.run()
+    log.info("stopped", extra={"event": "stopped"})
+
+
+async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
+    """Load the classifier, which may take a minute: a stop meanwhile is not kept waiting, and gives None."""
+    load = asyncio.create_task(opening, name="load")
+    stop = asyncio.create_task(signals.asked.wait(), name="stop")
+    await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not load.done():
+        load.cancel()
+        await asyncio.wait({load})
+    return None if load.cancelled() else load.result()
+
+
+def _pool(runner: Runner, settings: Settings, metrics: Metrics) -> Pool[Slot] | BatchPool:
+    """Make what hands out the runner's slots."""
+    if settings.batch_size > 1 and isinstance(runner, WarmRunner):  # the settings allow no other with batches
+        return BatchPool(runner.slots, batch_size=settings.batch_size, on_batch=metrics.batch)
+    return Pool(runner.slots)
+
+
+class Service:
+    """One consumer from its first delivery to its last settlement.
+
+    Mutable state: `_running`, the tasks that each hold one delivery, and since when; a task takes itself out when
+    it ends. `_is_declared`, set when the queues were found or made for the first time.
+    """
+
+    def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
+        self,
+        settings: Settings,
+        urls: Sequence[str],
+        runner: Runner,
+        signals: Signals,
+        metrics: Metrics,
+        *,
+        systemd: Systemd,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
+        self._settings = settings
+        self._runner = runner
+        self._signals = signals
+        self._topology = settings.topology
+        self._metrics = metrics
+        self._systemd = systemd
+        self._metrics.slots(busy=0, size=len(runner.slots))
+        self._pipeline = Pipeline(
+            settings=settings,
+            topology=self._topology,
+            pool=_pool(runner, settings, metrics),
+            metrics=metrics,
+            settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
+            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * settings.prefetch)),
+            due=Due(wait_s=settings.longest_wait_s),
+            tracer=tracer,
+        )
+        self._limits = BrokerLimits()
+        self._link = Link(urls, self._life, changed=self._consuming_changed)
+        self._is_declared = False
+        self._take: asyncio.Task[None] | None = None
+        self._running: dict[asyncio.Task[None], float] = {}
+        self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def facts(self) -> Facts:
+        """Tell what health is judged by."""
+        return Facts(
+            is_loaded=True,
+            is_broken=self._runner.is_broken,
+            is_consuming=self._link.consuming,
+            is_stopping=self._signals.asked.is_set(),
+            overdue=self._pipeline.due.over(),
+            running=len(self._running),
+            slots=len(self._runner.slots),
+        )
+
+    def _consuming_changed(self, consuming: bool) -> None:
+        self._metrics.consuming(consuming)
+        self._systemd.tell()
+
+    async def run(self) -> None:
+        """Handle deliveries until asked to stop, then drain."""
+        stop = asyncio.create_task(self._signals.asked.wait(), name="stop")
+        reload = asyncio.create_task(self._reload_when_asked(), name="reload")
+        link = asyncio.create_task(self._link.run(), name="link")
+        ends: set[asyncio.Future[Any]] = {stop, reload, link, self._broken}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in (stop, reload):
+                task.cancel()
+            if stop.done() and not (link.done() or self._broken.done()):
+                await self._drain(link)
+        finally:
+            self._stop_taking()
+            await self._interrupt()
+            await self._flush()
+            link.cancel()
+            await asyncio.wait({stop, reload, link})
+        for task in (reload, link):
+            if not task.cancelled():
+                task.result()
+        if self._broken.done():
+            raise self._broken.result()
+
+    @asynccontextmanager
+    async def _life(self, url: str) -> AsyncIterator[Session]:
+        """Open one life of the link: connections, queues, deliveries that come."""
+        opening = Session.open(
+            url,
+            name=consumer_name(),
+            limits=self._limits,
+            credentials=self._settings.credentials,
+            about=about(self._settings),
+        )
+        async with opening as broker, self._consuming(broker, url):
+            self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
+            self._take.add_done_callback(self._ended)
+            try:
+                yield broker
+            finally:
+                self._take.cancel()
+
+    @asynccontextmanager
+    async def _consuming(self, broker: Session, url: str) -> AsyncIterator[None]:
+        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come for the block.
+
+        Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
+        """
+        if self._settings.declare and not self._is_declared:
+            await broker.declare(self._topology)
+        else:
+            await broker.check(self._topology)
+        tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
+        jobs = self._topology.jobs
+        await broker.consume(jobs, prefetch=self._settings.prefetch, tag=tag, arguments=about(self._settings))
+        if not self._is_declared:
+            log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
+            log.info(
+                "ready: %d slots, jobs from %s at %s",
+                self._settings.pool_size,
+                jobs,
+                redacted(url),
+                extra={"event": "ready"},
+            )
+        self._is_declared = True
+        yield
+
+    async def _take_deliveries(self, broker: Session) -> None:
+        while True:
+            self._start(await broker.inbox.get())
+
+    def _stop_taking(self) -> None:
+        if self._take:
+            self._take.cancel()
+
+    async def _reload_when_asked(self) -> None:
+        """One reload at a time; a signal that comes during one asks for another."""
+        while await self._signals.reload.wait():
+            self._signals.reload.clear()
+            with self._systemd.reloading():
+                await self._runner.reload()
+
+    def _start(self, delivery: Delivery) -> None:
+        name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
+        task = asyncio.create_task(self._pipeline.handle(delivery), name=name)
+        self._running[task] = time.monotonic()
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A handler that raises left its message unsettled, and is a bug: only our end gives the message back."""
+        self._running.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) and not self._broken.done():
+            self._broken.set_result(error)
+
+    async def _drain(self, link: asyncio.Task[None]) -> None:
+        """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
+        self._systemd.tell()  # now, and not with the next ping, that we stop
+        # First no new ones, then back with what has not begun: the other way round RabbitMQ sends them again.
+        self._link.end_with_this_life()
+        self._stop_taking()
+        if broker := self._link.life:
+            with suppress(ConnectionLostError):
+                await broker.stop_consuming()
+                while not broker.inbox.empty():
+                    await broker.inbox.get_nowait().requeue()
+        else:
+            link.cancel()
+            if self._running:
+                log.warning(
+                    "no connection to RabbitMQ: what runs may end, but it will be delivered again",
+                    extra={"event": "draining_unconnected"},
+                )
+        forced = asyncio.create_task(self._signals.forced.wait(), name="forced")
+        give_up = time.monotonic() + self._settings.drain_grace_s
+        while self._running and not (forced.done() or self._broken.done()):
+            left = give_up - time.monotonic()
+            if left <= 0:
+                break
+            self._tell_whom_we_wait_for(left)
+            everything = asyncio.ensure_future(asyncio.wait(self._running))
+            ends: set[asyncio.Future[Any]] = {everything, forced, self._broken}
+            await asyncio.wait(ends, timeout=min(left, TELL_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
+            everything.cancel()
+        forced.cancel()
+
+    def _tell_whom_we_wait_for(self, left_s: float) -> None:
+        now = time.monotonic()
+        names = ", ".join(f"{task.get_name()} since {now - began:.1f} s" for task, began in self._running.items())
+        log.info(
+            "waiting up to %.3g s for %d running: %s",
+            left_s,
+            len(self._running),
+            names,
+            extra={"event": "draining"},
+        )
+
+    async def _interrupt(self) -> None:
+        """End what still runs; its jobs go back to the queue."""
+        if self._running:
+            log.warning(
+                "ending %d running; RabbitMQ will deliver them again",
+                len(self._running),
+                extra={"event": "drain_interrupted"},
+            )
+            self._pipeline.interrupt.set_result(None)
+            await asyncio.wait(self._running, timeout=INTERRUPT_S)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _flush(self) -> None:
+        """Closing a connection drops what was written last; an ack that is lost is a second run."""
+        if broker := self._link.life:
+            with suppress(ConnectionLostError):
+                await broker.flush()

@@ -1,0 +1,15 @@
+"""Reports what happened: logs, metrics, traces, health. Decides nothing.
+
+metrics.py        the name of every metric; counts here and sends to statsd
+prometheus.py     counters, gauges and histograms, and their text for Prometheus
+tracing.py        the steps of a delivery, for whoever traces them; nothing while tracing is off
+otel.py           those steps as OpenTelemetry spans
+log_context.py    the job that the running code works on, for every log record
+job_log.py        `LOG:` lines on their way to the log, at a bounded rate
+log_events.py     the name of every event in the log
+log_format.py     text for people or JSON for machines, one line per record
+health.py         whether the process is alive and ready
+http_server.py    serves the pages of health and metrics
+health_client.py  `consumer health`: asks the consumer on this machine
+systemd.py        reports readiness, watchdog pings and status to systemd
+"""

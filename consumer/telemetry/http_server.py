@@ -1,0 +1,138 @@
+"""A few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request to a connection.
+
+Bounded whatever comes: the request in size and time, the connections in number, of which the oldest makes room,
+so that who opens many and says nothing keeps no probe out. No task, no thread, no wait: a request is answered in
+the turn of the loop that completes it, so a loop that does not turn does not answer. Knows nothing of health.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import NamedTuple, cast
+
+from consumer.errors import ConfigurationError
+
+#: A probe's request has 200 bytes, that of a Prometheus behind proxies perhaps 2,000.
+MAX_REQUEST_BYTES = 8192
+#: For the request to come, and for the answer to be taken.
+MAX_EXCHANGE_S = 5.0
+MAX_CONNECTIONS = 16
+METHODS = "GET, HEAD, OPTIONS"
+VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
+
+
+class Page(NamedTuple):
+    """What a page says."""
+
+    status: HTTPStatus
+    text: str
+    content_type: str = "text/plain; charset=utf-8"
+
+
+#: Path -> what it says now.
+Pages = Mapping[str, Callable[[], Page]]
+
+
+def answer(request: bytes, pages: Pages) -> Page:
+    """Answer a request, of which the first line alone counts."""
+    match request.partition(b"\r\n")[0].split(b" "):
+        case [b"GET" | b"HEAD", target, version] if version in VERSIONS:
+            page = pages.get(target.partition(b"?")[0].decode("latin-1"))
+            return page() if page else _refusal(HTTPStatus.NOT_FOUND, f"the pages are {', '.join(pages)}")
+        case [b"OPTIONS", _, version] if version in VERSIONS:
+            return Page(HTTPStatus.NO_CONTENT, "")
+        case [_, _, version] if version in VERSIONS:
+            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"the methods are {METHODS}")
+        case _:
+            return _refusal(HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request")
+
+
+def _refusal(status: HTTPStatus, why: str) -> Page:
+    return Page(status, f"{status.phrase}: {why}\n")
+
+
+def written(said: Page, request: bytes = b"") -> bytes:
+    """Put the answer to a request into HTTP: to a HEAD all but the body, as RFC 9110 has it."""
+    body = said.text.encode()
+    is_empty = said.status is HTTPStatus.NO_CONTENT
+    head = (
+        f"HTTP/1.1 {said.status.value} {said.status.phrase}",
+        *(() if is_empty else (f"Content-Type: {said.content_type}", f"Content-Length: {len(body)}")),
+        "Cache-Control: no-store",
+        "Connection: close",
+        *((f"Allow: {METHODS}",) if is_empty or said.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
+    )
+    return "\r\n".join((*head, "", "")).encode() + (b"" if request.startswith(b"HEAD ") else body)
+
+
+class _Exchange(asyncio.Protocol):
+    """One connection: its request, the answer, the end.
+
+    Mutable state: `_request`, what has come; `_is_answered`, after which nothing is read. `others`: all that are
+    open, the oldest first.
+    """
+
+    def __init__(self, pages: Pages, others: dict[_Exchange, None]) -> None:
+        self._pages = pages
+        self._others = others
+        self._request = b""
+        self._is_answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._timer = asyncio.get_running_loop().call_later(MAX_EXCHANGE_S, self.abort)
+        if len(self._others) >= MAX_CONNECTIONS:
+            next(iter(self._others)).abort()
+        self._others[self] = None
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._timer.cancel()
+        self._others.pop(self, None)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_answered:
+            return
+        self._request += data
+        if len(self._request) > MAX_REQUEST_BYTES:
+            self._answer(
+                _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {MAX_REQUEST_BYTES} bytes")
+            )
+        elif b"\r\n\r\n" in self._request:
+            self._answer(answer(self._request, self._pages))
+
+    def abort(self) -> None:
+        """End it now, and count it no more."""
+        self._others.pop(self, None)
+        self._transport.abort()
+
+    def _answer(self, said: Page) -> None:
+        self._is_answered = True
+        self._transport.write(written(said, self._request))
+        self._transport.close()  # once it is written; the timer goes on for a peer that does not read
+
+
+@asynccontextmanager
+async def serving(pages: Pages, host: str, port: int) -> AsyncIterator[int]:
+    """Serve the pages for the block; give the port.
+
+    Raises:
+        ConfigurationError: nobody can listen there.
+    """
+    exchanges: dict[_Exchange, None] = {}
+    try:
+        server = await asyncio.get_running_loop().create_server(lambda: _Exchange(pages, exchanges), host, port)
+    except (OSError, UnicodeError) as error:  # the second for what is no host name at all
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"http_port {port} of http_host {host!r} cannot be listened on: {reason}; choose another"
+        ) from None
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for exchange in list(exchanges):
+            exchange.abort()
+        await server.wait_closed()

@@ -1,0 +1,388 @@
+"""The published contract: an AsyncAPI 3 document and JSON Schemas, made from what the code itself goes by.
+
+Pure: the models, headers and types of messages.py, the sentences of job.py and the names of topology.py in, JSON
+out. What is written here is only what those do not say: which message is where, and what a property is for. The
+examples are made by the functions that make the messages. `deploy/` holds a copy, and a test finds it outdated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import core_schema
+
+from consumer.job import ErrorCode, Failed, Outcome, Progress, Request, Succeeded, Usage
+from consumer.wire import messages
+from consumer.wire.messages import ErrorRecord, ProgressReport, Reply
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
+from consumer.wire.topology import Queue, Topology
+
+Json = dict[str, Any]
+
+VERSION = "3.0.0"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+#: Of AsyncAPI's AMQP bindings.
+_BINDING = {"bindingVersion": "0.3.0"}
+_JSON_TYPE = "application/json"
+_DIRECT_REPLY_TO = DIRECT_REPLY_PREFIX.removesuffix(".")
+
+JOB: Json = {
+    "title": "Job",
+    "description": "Any JSON object: what it holds is between the producer and the classifier.",
+    "type": "object",
+    "examples": [{"signal": [0.1, 0.5, -0.2], "model": "pumps"}],
+}
+_ID = {"type": "string", "maxLength": messages.MAX_ID_BYTES}
+_TRACEPARENT = {
+    "type": "string",
+    "pattern": f"^{messages.TRACEPARENT.pattern}$",
+    "description": "W3C trace context: passed to the classifier and back in the reply.",
+}
+JOB_HEADERS: Json = {
+    messages.TIMEOUT_HEADER: {
+        "type": ["number", "string"],
+        "exclusiveMinimum": 0,
+        "description": "Seconds the job may run, up to the service's job_timeout_cap_s; text is read as a number.",
+    },
+    messages.TRACEPARENT_HEADER: _TRACEPARENT,
+    messages.PROGRESS_HEADER: {
+        "type": ["boolean", "string"],
+        "description": "true: tell the queue in reply_to how far the job is.",
+    },
+    messages.REPLAYED_HEADER: {
+        "type": "integer",
+        "minimum": 1,
+        "description": "The service's own: how often the job was replayed as a dead letter. Leave it out.",
+    },
+    messages.JOB_ID_HEADER: {
+        **_ID,
+        "description": "The service's own, on a copy that is tried again: the job's id. Leave it out.",
+    },
+    messages.LAST_ERROR_HEADER: {
+        "type": "string",
+        "description": "The service's own, on a copy that is tried again: why it is. Leave it out.",
+    },
+    messages.ATTEMPT_HEADER: {
+        "type": "integer",
+        "minimum": 1,
+        "description": "The service's own, on a copy that is tried again: which attempt comes next. Leave it out.",
+    },
+}
+_ANSWER_HEADERS: Json = {
+    messages.JOB_ID_HEADER: {**_ID, "description": "The job's id, the same in each message about it."},
+    messages.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "As the job had it, or of the run, below it."},
+}
+_JOB_PROPERTIES: Json = {
+    "message_id": {**_ID, "description": "The job's id; one is made up where it is absent."},
+    "correlation_id": {**_ID, "description": "Comes back in the reply; where absent, the message_id does."},
+    "reply_to": {
+        "type": "string",
+        "description": f"A queue of the producer's own, or {_DIRECT_REPLY_TO}; where absent, they go to results.",
+    },
+    "content_encoding": {"type": "string", "description": "gzip, if the body is; otherwise it is UTF-8."},
+    "expiration": {"type": "string", "pattern": "^[0-9]+$", "description": "RabbitMQ's time to live, in ms."},
+    "timestamp": {"type": "integer", "description": "When it was sent, in seconds since the epoch."},
+    "delivery_mode": {"enum": [1, 2], "description": "2, persistent: it survives a restart of RabbitMQ."},
+    "priority": {"type": "integer", "minimum": 0, "maximum": 255},
+}
+#: For the examples.
+_REQUEST = Request(id="job-1", correlation_id="job-1")
+_SUCCEEDED = Succeeded(output=b'{"label": "running"}', run_s=0.0031)
+_FAILED = Failed(
+    message="the job has no signal", run_s=0.0007, usage=Usage(cpu_s=0.0006, peak_memory_bytes=94371840)
+)
+
+
+class Wire(GenerateJsonSchema):
+    """JSON Schema as it is on the wire: what is not known is left out, never null; no titles that repeat names."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Json:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: object) -> Literal[False]:  # noqa: ARG002 - pydantic's signature
+        return False
+
+
+def schemas() -> dict[str, Json]:
+    """Make the JSON Schemas of job, reply and error record, each complete in itself, by file name."""
+    shared = "#/$defs/{model}"
+    models = _models(shared)
+    return {
+        "job": {"$schema": DIALECT, **JOB},
+        "reply": {
+            "$schema": DIALECT,
+            "title": "Reply",
+            "oneOf": [_to(shared, name) for name in ("SucceededReply", "FailedReply")],
+            "$defs": reply_models(shared),
+        },
+        "error-record": {
+            "$schema": DIALECT,
+            **models["ErrorRecord"],
+            "$defs": {"ErrorCode": models["ErrorCode"]},
+        },
+    }
+
+
+def reply_models(ref_template: str) -> dict[str, Json]:
+    """Make the schemas of a reply, of either kind, and of what they refer to."""
+    models = _models(ref_template)
+    return {name: model for name, model in models.items() if name not in ("ErrorRecord", "ProgressReport")}
+
+
+def document(topology: Topology, version: str) -> Json:
+    """Make the AsyncAPI document of a service with these names."""
+    shared = "#/components/schemas/{model}"
+    return {
+        "asyncapi": VERSION,
+        "info": {
+            "title": "rabbitmq-classifier",
+            "version": version,
+            "description": (
+                "Takes jobs from a RabbitMQ queue, runs each in a classifier process, and replies. A job is "
+                "answered at least once; each reply to it has the same job_id. Any AMQP 0-9-1 client will do. "
+                "`x-amqp-properties` of a message is the schema of its AMQP properties, `x-arguments` of a queue "
+                "are those that it is declared with."
+            ),
+            "license": {"name": "MIT"},
+        },
+        "defaultContentType": _JSON_TYPE,
+        "servers": {"rabbitmq": _server("amqp"), "rabbitmq-tls": _server("amqps")},
+        "channels": _channels(topology),
+        "operations": _operations(),
+        "components": {
+            "schemas": {"Job": JOB, **_models(shared)},
+            "messages": _messages(shared),
+            "securitySchemes": {
+                "password": {"type": "userPassword"},
+                "certificate": {"type": "X509", "description": "SASL EXTERNAL with a client certificate."},
+            },
+        },
+    }
+
+
+def text(made: Json) -> str:
+    """Write it as the files in `deploy/` are."""
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
+def _models(ref_template: str) -> dict[str, Json]:
+    """Make the schemas of all that the service sends, by name; a reply is one of two."""
+    # As they are read: as written, pydantic sees only that `Used` makes a dict.
+    wanted: Sequence[tuple[type[BaseModel], Literal["validation"]]] = [
+        (Reply, "validation"),
+        (ErrorRecord, "validation"),
+        (ProgressReport, "validation"),
+    ]
+    _, made = models_json_schema(wanted, ref_template=ref_template, schema_generator=Wire)
+    models: dict[str, Json] = made["$defs"]
+    models["ErrorCode"]["description"] = "\n".join(
+        ["Why a job has no result.", "", *(f"* `{code}`: {code.meaning}" for code in ErrorCode)]
+    )
+    reply = models.pop("Reply")
+    return {
+        "SucceededReply": _half(reply, "SucceededReply", "succeeded", has="output", lacks="error"),
+        "FailedReply": _half(reply, "FailedReply", "failed", has="error", lacks="output"),
+        **models,
+    }
+
+
+def _half(reply: Json, title: str, status: str, *, has: str, lacks: str) -> Json:
+    """Narrow the model of a reply down to those of one status."""
+    properties = {name: schema for name, schema in reply["properties"].items() if name != lacks}
+    required = set(reply["required"]) | {has}
+    return {
+        "title": title,
+        "type": "object",
+        "properties": {**properties, "status": {"const": status}},
+        "required": [name for name in properties if name in required],
+    }
+
+
+def _to(ref_template: str, name: str) -> Json:
+    return {"$ref": ref_template.format(model=name)}
+
+
+def _server(protocol: str) -> Json:
+    return {
+        "host": "{host}",
+        "pathname": "/{vhost}",
+        "protocol": protocol,
+        "protocolVersion": "0.9.1",
+        "variables": {
+            "host": {"default": "localhost", "description": "RabbitMQ's host, with a port if it is another."},
+            "vhost": {"default": "", "description": "The virtual host that the service uses."},
+        },
+        "security": [{"$ref": f"#/components/securitySchemes/{scheme}"} for scheme in ("password", "certificate")],
+    }
+
+
+def _messages(shared: str) -> Json:
+    record = messages.error_record(_REQUEST, _FAILED, consumer="classifier.host.4711")
+    progress = messages.progress_report(_REQUEST, Progress(0.4, "fitting"))
+    return {
+        "job": {
+            "title": "Job",
+            "summary": "What a producer publishes. All headers and properties are optional.",
+            "contentType": _JSON_TYPE,
+            "headers": {"type": "object", "properties": JOB_HEADERS},
+            "payload": _to(shared, "Job"),
+            "correlationId": _correlation("The property correlation_id; where absent, message_id."),
+            "x-amqp-properties": {"type": "object", "properties": _JOB_PROPERTIES},
+            "examples": [{"name": "signal", "payload": JOB["examples"][0]}],
+        },
+        "succeeded": _reply(shared, "SucceededReply", "The answer to a job that has a result.", _SUCCEEDED),
+        "failed": _reply(shared, "FailedReply", "The answer to a job that has none, and why.", _FAILED),
+        "progress": {
+            **_answer(shared, "ProgressReport", "How far a job is, to who asked.", messages.PROGRESS_TYPE, mode=1),
+            "examples": [_example(progress)],
+        },
+        "errorRecord": {
+            **_answer(shared, "ErrorRecord", "Why a job is in the dead-letter queue.", messages.ERROR_TYPE),
+            "examples": [_example(record, time="2026-01-31T12:00:00.000+00:00")],
+        },
+    }
+
+
+def _reply(shared: str, schema: str, summary: str, outcome: Outcome) -> Json:
+    made = messages.reply(_REQUEST, outcome)
+    return {**_answer(shared, schema, summary, str(made.type)), "examples": [_example(made)]}
+
+
+def _answer(shared: str, schema: str, summary: str, kind: str, *, mode: int = 2) -> Json:
+    """Describe a message that the service sends about a job."""
+    properties: Json = {
+        "message_id": {**_ID, "description": "New with each publish."},
+        "correlation_id": {**_ID, "description": "The job's, else its message_id, else its id."},
+        "type": {"const": kind},
+        "content_type": {"const": _JSON_TYPE},
+        "delivery_mode": {"const": mode, "description": "2: persistent."},
+    }
+    return {
+        "name": kind,
+        "title": schema,
+        "summary": summary,
+        "contentType": _JSON_TYPE,
+        "headers": {"type": "object", "properties": _ANSWER_HEADERS, "required": [messages.JOB_ID_HEADER]},
+        "payload": _to(shared, schema),
+        "correlationId": _correlation("The property correlation_id."),
+        "bindings": {"amqp": {"messageType": kind, **_BINDING}},
+        "x-amqp-properties": {"type": "object", "properties": properties, "required": list(properties)},
+    }
+
+
+def _example(message: messages.Message, **fixed: str) -> Json:
+    return {"headers": dict(message.headers), "payload": {**json.loads(message.body), **fixed}}
+
+
+def _correlation(description: str) -> Json:
+    # AsyncAPI knows headers and payload only; properties are where AMQP has what others put in headers.
+    return {"location": "$message.header#/correlation_id", "description": description}
+
+
+def _channels(topology: Topology) -> Json:
+    replies = {name: _to("#/components/messages/{model}", name) for name in ("succeeded", "failed")}
+    told = {**replies, "progress": _to("#/components/messages/{model}", "progress")}
+    job = {"job": _to("#/components/messages/{model}", "job")}
+    record = {"errorRecord": _to("#/components/messages/{model}", "errorRecord")}
+    known = {
+        topology.jobs: (job, "Publish jobs here, by the default exchange."),
+        topology.results: (replies, "The replies of jobs without reply_to."),
+        topology.errors: (record, "A stream: read without taking, with a record of each dead-lettered job."),
+        topology.dead: (
+            job,
+            "Dead letters: jobs that failed, were spent or expired; the header x-death says why.",
+        ),
+    }
+    waiting = (job, "Where a job waits for its next attempt; RabbitMQ moves it back. Not to be published to.")
+    queues = {
+        _key(topology, queue.name): _queue(queue, *known.get(queue.name, waiting)) for queue in topology.queues()
+    }
+    return {
+        **queues,
+        "dlx": {
+            "address": topology.dead_letter_exchange,
+            "description": "Where RabbitMQ sends a job that was rejected or expired: on to the dead-letter queue.",
+            "messages": job,
+            "bindings": {"amqp": _exchange(topology.dead_letter_exchange)},
+        },
+        "replies": {
+            "address": None,
+            "description": "The queue that a job's reply_to names: one of its producer's own.",
+            "messages": told,
+        },
+        "directReplies": {
+            "address": _DIRECT_REPLY_TO,
+            "description": (
+                "RabbitMQ's direct reply-to. The producer consumes from this name, without acks, before it "
+                "publishes with it as reply_to on the same channel. No queue is made, and a reply to one who has "
+                "gone is dropped."
+            ),
+            "messages": told,
+        },
+    }
+
+
+def _key(topology: Topology, name: str) -> str:
+    return name.removeprefix(topology.prefix + ".").replace(".", "-")
+
+
+def _queue(queue: Queue, held: Mapping[str, Json], description: str) -> Json:
+    arguments = dict(queue.arguments)
+    declared = {"name": queue.name, "durable": True, "exclusive": False, "autoDelete": False}
+    return {
+        "address": queue.name,
+        "description": description,
+        "messages": dict(held),
+        "bindings": {"amqp": {"is": "queue", "queue": declared, **_BINDING, "x-arguments": arguments}},
+    }
+
+
+def _exchange(name: str) -> Json:
+    declared = {"name": name, "type": "fanout", "durable": True, "autoDelete": False}
+    return {"is": "routingKey", "exchange": declared, **_BINDING}
+
+
+def _operations() -> Json:
+    """Say what the service does, from its side: it receives jobs and sends the rest."""
+    both = ("succeeded", "failed")
+    told = (*both, "progress")
+    return {
+        "takeJob": {
+            **_operation("receive", "jobs", "Run a job, reply to the queue in its reply_to, then ack.", "job"),
+            "bindings": {"amqp": {"ack": True, **_BINDING}},
+            "reply": {
+                "address": {"location": "$message.header#/reply_to", "description": "The property reply_to."},
+                **_operation_messages("replies", *told),
+            },
+        },
+        "replyDirectly": _sending("directReplies", "Reply to a job whose reply_to is direct reply-to.", *told),
+        "replyToResults": _sending("results", "Reply to a job without reply_to.", *both),
+        "recordError": _sending("errors", "Record why a job ended in the dead-letter queue.", "errorRecord"),
+        "deadLetter": _operation(
+            "send", "dlx", "Reject a job (basic.nack without requeue), so that RabbitMQ dead-letters it.", "job"
+        ),
+    }
+
+
+def _sending(channel: str, summary: str, *names: str) -> Json:
+    mandatory = channel != "directReplies"  # up to 4.1 RabbitMQ returns what it has delivered there
+    bindings = {"amqp": {"deliveryMode": 2, "mandatory": mandatory, **_BINDING}}
+    return {**_operation("send", channel, summary, *names), "bindings": bindings}
+
+
+def _operation(action: str, channel: str, summary: str, *names: str) -> Json:
+    return {"action": action, "summary": summary, **_operation_messages(channel, *names)}
+
+
+def _operation_messages(channel: str, *names: str) -> Json:
+    return {
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in names],
+    }
