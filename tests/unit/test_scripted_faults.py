@@ -150,8 +150,11 @@ async def test_confirm_never_sent(monkeypatch: pytest.MonkeyPatch, caplog: pytes
     slot = FakeSlot(SUCCEEDED)
     async with service(slot) as jobs:
         jobs.peer.instead[Basic.Publish] = unheard
-        await jobs.delivered()
-        first = await jobs.peer.heard(Basic.Publish)
+        with told("RabbitMQ has not confirmed") as missed:
+            await jobs.delivered()
+            first = await jobs.peer.heard(Basic.Publish)
+            await missed.wait()
+        monkeypatch.setattr(publisher, "CONFIRM_TIMEOUT_S", 30)  # the second one is confirmed, however late
         del jobs.peer.instead[Basic.Publish]
         await jobs.delivered()
         second = await jobs.peer.heard(Basic.Publish)
@@ -182,8 +185,8 @@ async def test_confirm_lost_after_the_message_was_stored_gives_a_second_reply_wi
 async def test_alarm_longer_than_the_confirm_timeout(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With no patience at all for a confirm. RabbitMQ tells of it at the first publish, and reads no more."""
-    quick(monkeypatch, confirm_s=0)
+    """With no patience for a confirm once the alarm is known. RabbitMQ tells of it at the first publish."""
+    quick(monkeypatch, confirm_s=30)
     slot = FakeSlot(SUCCEEDED)
 
     def raise_alarm(publish: Heard) -> None:
@@ -192,8 +195,10 @@ async def test_alarm_longer_than_the_confirm_timeout(
 
     async with service(slot) as jobs:
         jobs.peer.instead[Basic.Publish] = raise_alarm
-        with told("replies wait, unacked") as waits:
+        with told("was blocked by") as known, told("replies wait, unacked") as waits:
             await jobs.delivered()
+            await known.wait()
+            monkeypatch.setattr(publisher, "CONFIRM_TIMEOUT_S", 0)
             await waits.wait()
         publish = await jobs.peer.heard(Basic.Publish)
         monkeypatch.setattr(publisher, "CONFIRM_TIMEOUT_S", 30)
@@ -213,7 +218,9 @@ async def test_full_socket_during_an_alarm_is_no_self_disconnect(monkeypatch: py
     async with ScriptedPeer.open() as peer, Session.open(peer.url, name="test") as broker:
         select = await peer.heard(Confirm.Select)
         select.link.stop_reading()
-        select.link.say(0, Connection.Blocked("low on memory"))
+        with told("was blocked by") as known:
+            select.link.say(0, Connection.Blocked("low on memory"))
+            await known.wait()
         lost = asyncio.create_task(broker.lost())
         with told("replies wait, unacked") as waits:
             publishes = [asyncio.create_task(broker.publish(large, "answers")) for _ in range(20)]
