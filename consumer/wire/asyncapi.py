@@ -1,8 +1,9 @@
 """The published contract: an AsyncAPI 3 document and JSON Schemas, made from what the code itself goes by.
 
-Pure: the models, headers and types of message.py and write.py, the sentences of job.py and the names of topology.py
-go in, JSON comes out. Only what those do not say is written here: which message is where, and what a property is for.
-The examples are made by the functions that make the messages. `deploy/` holds a copy; a test finds it outdated.
+Pure: the models, headers and types of message.py and write.py, the sentences of job.py and the names of
+topology.py go in, JSON comes out. Only what those do not say is written here: which message is where, and what a
+property is for. The examples are made by the functions that make the messages. `deploy/` holds a copy; a test
+finds it outdated.
 """
 
 from __future__ import annotations
