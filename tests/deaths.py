@@ -15,8 +15,10 @@ from harness import BIN, PATIENCE_S, Producer, environment, wait_until
 
 from consumer.job import Failed
 from consumer.rabbitmq.session import Session
-from consumer.wire.messages import Message, error_record, read_request
+from consumer.wire.message import Message
+from consumer.wire.read import read_request
 from consumer.wire.topology import Topology
+from consumer.wire.write import error_record
 
 TOPOLOGY = Topology("classifier", 3)
 

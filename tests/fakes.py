@@ -21,7 +21,7 @@ from consumer.cli.main import run_async
 from consumer.job import Job, Outcome
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.telemetry import log_context
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 P = ParamSpec("P")
 NOBODY = 65534

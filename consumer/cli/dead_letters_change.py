@@ -25,7 +25,7 @@ from consumer.dead_letters.operations import LetterQueue
 from consumer.dead_letters.table import ROWS, print_table
 from consumer.errors import ConfigurationError
 from consumer.wire import reply_address
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
 

@@ -20,7 +20,8 @@ from consumer.dead_letters.operations import LetterQueue
 from consumer.dead_letters.table import CELL_CHARACTERS, ROWS, print_table
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.escaping import escaped, escaped_lines
-from consumer.wire.messages import ErrorRecord, Message
+from consumer.wire.message import Message
+from consumer.wire.write import ErrorRecord
 
 #: A script wants to know that there is no such letter, that some were left, or that nobody said yes.
 EXIT_NOT_DONE = 1

@@ -28,8 +28,8 @@ from consumer.dead_letters.error_records import read_error_records
 from consumer.errors import ConsumerError
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.programs import own_python
-from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology
+from consumer.wire.write import ErrorRecord
 
 TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from consumer.cli.submit_input import Source
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
-from consumer.wire.messages import Reply
+from consumer.wire.write import Reply
 
 NO_REPLY = "no_reply"
 #: What a cell of a spreadsheet holds.

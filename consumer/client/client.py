@@ -36,7 +36,8 @@ from consumer.config.credentials import Credentials
 from consumer.errors import ConnectionLostError, ConsumerError
 from consumer.rabbitmq.connection import NO_FILES
 from consumer.rabbitmq.supervisor import Link
-from consumer.wire.messages import PROGRESS_HEADER, TIMEOUT_HEADER, Message, Reply
+from consumer.wire.message import PROGRESS_HEADER, TIMEOUT_HEADER, Message
+from consumer.wire.write import Reply
 
 #: What a caller needs, with the nouns that it hands in and gets back.
 __all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]

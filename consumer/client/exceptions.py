@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode
-from consumer.wire.messages import Reply
+from consumer.wire.write import Reply
 
 
 class JobFailedError(Exception):

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from consumer.client.exceptions import UnreadableReplyError
 from consumer.client.types import OnProgress
 from consumer.job import Progress
-from consumer.wire.messages import PROGRESS_TYPE, Message, ProgressReport, Reply
+from consumer.wire.message import PROGRESS_TYPE, Message
+from consumer.wire.write import ProgressReport, Reply
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from consumer.rabbitmq.connection import (
     refusal_explained,
 )
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 #: The name that RabbitMQ turns into an address of the channel that consumes from it.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"

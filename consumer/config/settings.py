@@ -36,7 +36,7 @@ from consumer.config.job_limits import (
     STDERR_TAIL_BYTES,
     Limits,
 )
-from consumer.wire.messages import JobRules
+from consumer.wire.read import JobRules
 from consumer.wire.topology import Topology
 
 #: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.

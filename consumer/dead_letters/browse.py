@@ -25,7 +25,7 @@ from consumer.dead_letters.model import Letter, read_letter
 from consumer.errors import BrokerRefusedError, ConnectionLostError
 from consumer.rabbitmq.codec import received
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_explained
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
 #: What AMQP's prefetch can say, in 16 bits. For more letters there are more consumers, one after the other.

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from consumer.config.credentials import Credentials
 from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
-from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology
+from consumer.wire.write import ErrorRecord
 
 #: Unacked records that RabbitMQ sends ahead; streams are not read without a prefetch.
 PREFETCH = 1000

@@ -14,7 +14,8 @@ from typing import Any
 from consumer.dead_letters.model import Entry, Letter
 from consumer.escaping import escaped, escaped_lines
 from consumer.wire.encoding import GZIP, MOST_SHOWN_BYTES, MOST_UNPACKED_BYTES, decoded
-from consumer.wire.messages import ErrorRecord, Message
+from consumer.wire.message import Message
+from consumer.wire.write import ErrorRecord
 
 SHOWN_CHARACTERS = 100_000
 _PROPERTIES = (

@@ -18,8 +18,9 @@ from pydantic_core import SchemaValidator, core_schema
 
 from consumer.escaping import escaped
 from consumer.wire.encoding import MOST_SHOWN_BYTES, decoded
-from consumer.wire.messages import ATTEMPT_HEADER, JOB_ID_HEADER, ErrorRecord, Message, replayed
+from consumer.wire.message import ATTEMPT_HEADER, JOB_ID_HEADER, Message, replayed
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
+from consumer.wire.write import ErrorRecord
 
 #: Of a record's message, which may quote a whole traceback; `show` reads its letter's records anew.
 REASON_CHARACTERS = 500

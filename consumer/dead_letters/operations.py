@@ -23,8 +23,9 @@ from consumer.dead_letters.model import Chosen, Letter
 from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
-from consumer.wire.messages import Message, replay_copy
+from consumer.wire.message import Message
 from consumer.wire.topology import Topology
+from consumer.wire.write import replay_copy
 
 #: Copies on their way at once: most of what can be gained is gained below a hundred.
 WINDOW = 64

@@ -11,7 +11,7 @@ from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from consumer.errors import ConfigurationError, TryLaterError
 from consumer.rabbitmq.codec import properties
 from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S, may_be_lost
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
 

@@ -28,8 +28,9 @@ from consumer.gateway.reply_cache import Replies
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
 from consumer.rabbitmq.supervisor import Link
-from consumer.wire.messages import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError, Reply
+from consumer.wire.message import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError
 from consumer.wire.topology import GATEWAY_KEPT_S
+from consumer.wire.write import Reply
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from consumer.gateway.reply_cache import Replies
 from consumer.gateway.request_body import JSON_TYPE
 from consumer.job import Invalid
 from consumer.telemetry.metrics import Metrics
-from consumer.wire import messages
-from consumer.wire.messages import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
+from consumer.wire import read
+from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
 #: What may be passed on of the request's headers, under the same names.
@@ -96,8 +96,8 @@ class Jobs:
             reply_to=self._relay.topology.gateway,
             timestamp=time.time(),
         )
-        request = messages.read_request(message, self._relay.topology)
-        found = messages.read_job(message, request, self._settings.job_rules)
+        request = read.read_request(message, self._relay.topology)
+        found = read.read_job(message, request, self._settings.job_rules)
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
     async def submit(self, message: Message) -> Answer | None:

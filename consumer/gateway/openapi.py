@@ -17,7 +17,7 @@ from consumer.gateway import prefer
 from consumer.gateway.jobs import PASSED_ON, Pending
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem, Reason
 from consumer.telemetry.health import LIVE, METRICS, READY
-from consumer.wire import asyncapi, messages
+from consumer.wire import asyncapi, message
 
 Json = dict[str, Any]
 
@@ -176,8 +176,8 @@ def _page(summary: str, *, fails: bool = False) -> Json:
 def _passed_on(longest_timeout_s: float) -> Mapping[str, Json]:
     """The job's headers that are HTTP's as well. A trace context that is malformed is ignored, as W3C has it."""
     schemas: Mapping[str, Json] = {
-        messages.TIMEOUT_HEADER: {"type": "number", "exclusiveMinimum": 0, "maximum": longest_timeout_s},
-        messages.TRACEPARENT_HEADER: {"type": "string"},
+        message.TIMEOUT_HEADER: {"type": "number", "exclusiveMinimum": 0, "maximum": longest_timeout_s},
+        message.TRACEPARENT_HEADER: {"type": "string"},
     }
     return {
         name.title(): {

@@ -27,7 +27,8 @@ from consumer.gateway.jobs import Jobs
 from consumer.gateway.protocol import PatientH11
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
-from consumer.service.service import Signals, consumer_name
+from consumer.service.service import consumer_name
+from consumer.service.signals import Signals
 from consumer.telemetry.health import LIVE, METRICS, READY, Complaints, judged
 from consumer.telemetry.http_server import Page, Pages
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics

@@ -19,7 +19,7 @@ from pamqp.commands import Basic
 from consumer._version import PRODUCT, VERSION
 from consumer.rabbitmq.address_breaker import Unreachable
 from consumer.rabbitmq.pamqp_patch import Undecodable
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 APP_ID = f"{PRODUCT} {VERSION}"
 

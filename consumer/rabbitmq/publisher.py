@@ -20,7 +20,7 @@ from aiormq import Channel as UnderlayChannel
 from consumer.rabbitmq.codec import BrokerLimits, properties
 from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
-from consumer.wire.messages import Message, MessageTooLargeError
+from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 log = logging.getLogger(__name__)

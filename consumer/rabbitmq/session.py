@@ -42,7 +42,7 @@ from consumer.rabbitmq.connection import (
 )
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.rabbitmq.publisher import Publisher
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 from consumer.wire.topology import Queue, Topology
 

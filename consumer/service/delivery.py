@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 
 class BoundedWait(Protocol):

@@ -20,7 +20,9 @@ from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Un
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import open_runner
 from consumer.telemetry.log_format import MAX_CHARACTERS
-from consumer.wire.messages import Message, read_job, read_request, reply
+from consumer.wire.message import Message
+from consumer.wire.read import read_job, read_request
+from consumer.wire.write import reply
 
 
 async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) -> bool:

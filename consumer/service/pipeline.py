@@ -29,9 +29,10 @@ from consumer.telemetry import log_context
 from consumer.telemetry.log_context import JobContext
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.tracing import UNTRACED, Tracer
-from consumer.wire.messages import progress_report, read_job, read_request
+from consumer.wire.read import read_job, read_request
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
 from consumer.wire.topology import Topology
+from consumer.wire.write import progress_report
 
 log = logging.getLogger(__name__)
 

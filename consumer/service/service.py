@@ -11,11 +11,10 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from consumer.config.amqp_url import redacted
@@ -35,6 +34,7 @@ from consumer.service.consumer_info import about
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
+from consumer.service.signals import Signals
 from consumer.service.stuck_slots import Due
 from consumer.telemetry.health import Facts, Health
 from consumer.telemetry.http_server import serving
@@ -50,39 +50,6 @@ INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
 TELL_AGAIN_S = 10.0
 #: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
 REMEMBERED_PER_JOB = 4
-
-
-class Signals:
-    """SIGTERM and SIGINT: the first asks (`asked`), the second forces (`forced`). SIGHUP: `reload`."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.forced = asyncio.Event()
-        self.reload = asyncio.Event()
-
-    def receive(self, number: signal.Signals) -> None:
-        """Take one signal."""
-        if self.asked.is_set():
-            log.warning("%s again: stopping at once", number.name, extra={"event": "stopping_at_once"})
-            self.forced.set()
-        else:
-            log.info("%s: stopping; once more to stop at once", number.name, extra={"event": "stopping"})
-            self.asked.set()
-
-    @classmethod
-    @contextmanager
-    def installed(cls) -> Iterator[Signals]:
-        """Receive the signals for the block."""
-        loop, signals = asyncio.get_running_loop(), cls()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            loop.add_signal_handler(number, signals.receive, number)
-        loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
-        try:
-            yield signals
-        finally:
-            for number in (*numbers, signal.SIGHUP):
-                loop.remove_signal_handler(number)
 
 
 def consumer_name() -> str:

@@ -15,8 +15,9 @@ from consumer.job import Outcome, OverLimit, Request, Unroutable, Unsuccessful
 from consumer.service.delivery import Settleable
 from consumer.service.outcome_cache import Identity, Remembered, Sent
 from consumer.telemetry.metrics import Metrics
-from consumer.wire.messages import Message, MessageTooLargeError, error_record, reply, retry_copy
+from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.topology import Topology
+from consumer.wire.write import error_record, reply, retry_copy
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from consumer.disposition import Disposition, Settlement
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 from consumer.job import ErrorCode, Job, Outcome, Request, Unsuccessful
-from consumer.wire.messages import TRACEPARENT_HEADER
+from consumer.wire.message import TRACEPARENT_HEADER
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
 
 log = logging.getLogger(__name__)

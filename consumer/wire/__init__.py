@@ -1,6 +1,8 @@
 """The contract with producers: messages, names and documents. Pure: no I/O, no clock, no aio-pika.
 
-messages.py       an AMQP message in, a `Job` out (its headers, too); an `Outcome` in, a reply or error record out
+message.py        an AMQP message, and the names of its types and headers
+read.py           an AMQP message in, a `Job` out
+write.py          an `Outcome` in; a reply, an error record or a copy of the message out
 encoding.py       decodes the body of a job: gzip, byte order mark, UTF-8
 reply_address.py  which `reply_to` addresses are allowed
 topology.py       names and arguments of all exchanges and queues; delays before a job is retried

@@ -1,8 +1,9 @@
 """The published contract: an AsyncAPI 3 document and JSON Schemas, made from what the code itself goes by.
 
-Pure: the models, headers and types of messages.py, the sentences of job.py and the names of topology.py in, JSON
-out. What is written here is only what those do not say: which message is where, and what a property is for. The
-examples are made by the functions that make the messages. `deploy/` holds a copy, and a test finds it outdated.
+Pure: the models, headers and types of message.py and write.py, the sentences of job.py and the names of
+topology.py go in, JSON comes out. Only what those do not say is written here: which message is where, and what a
+property is for. The examples are made by the functions that make the messages. `deploy/` holds a copy; a test
+finds it outdated.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
 from consumer.job import ErrorCode, Failed, Outcome, Progress, Request, Succeeded, Usage
-from consumer.wire import messages
-from consumer.wire.messages import ErrorRecord, ProgressReport, Reply
+from consumer.wire import message, read, write
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 from consumer.wire.topology import Queue, Topology
+from consumer.wire.write import ErrorRecord, ProgressReport, Reply
 
 Json = dict[str, Any]
 
@@ -36,45 +37,45 @@ JOB: Json = {
     "type": "object",
     "examples": [{"signal": [0.1, 0.5, -0.2], "model": "pumps"}],
 }
-_ID = {"type": "string", "maxLength": messages.MAX_ID_BYTES}
+_ID = {"type": "string", "maxLength": message.MAX_ID_BYTES}
 _TRACEPARENT = {
     "type": "string",
-    "pattern": f"^{messages.TRACEPARENT.pattern}$",
+    "pattern": f"^{read.TRACEPARENT.pattern}$",
     "description": "W3C trace context: passed to the classifier and back in the reply.",
 }
 JOB_HEADERS: Json = {
-    messages.TIMEOUT_HEADER: {
+    message.TIMEOUT_HEADER: {
         "type": ["number", "string"],
         "exclusiveMinimum": 0,
         "description": "Seconds the job may run, up to the service's job_timeout_cap_s; text is read as a number.",
     },
-    messages.TRACEPARENT_HEADER: _TRACEPARENT,
-    messages.PROGRESS_HEADER: {
+    message.TRACEPARENT_HEADER: _TRACEPARENT,
+    message.PROGRESS_HEADER: {
         "type": ["boolean", "string"],
         "description": "true: tell the queue in reply_to how far the job is.",
     },
-    messages.REPLAYED_HEADER: {
+    message.REPLAYED_HEADER: {
         "type": "integer",
         "minimum": 1,
         "description": "The service's own: how often the job was replayed as a dead letter. Leave it out.",
     },
-    messages.JOB_ID_HEADER: {
+    message.JOB_ID_HEADER: {
         **_ID,
         "description": "The service's own, on a copy that is tried again: the job's id. Leave it out.",
     },
-    messages.LAST_ERROR_HEADER: {
+    message.LAST_ERROR_HEADER: {
         "type": "string",
         "description": "The service's own, on a copy that is tried again: why it is. Leave it out.",
     },
-    messages.ATTEMPT_HEADER: {
+    message.ATTEMPT_HEADER: {
         "type": "integer",
         "minimum": 1,
         "description": "The service's own, on a copy that is tried again: which attempt comes next. Leave it out.",
     },
 }
 _ANSWER_HEADERS: Json = {
-    messages.JOB_ID_HEADER: {**_ID, "description": "The job's id, the same in each message about it."},
-    messages.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "As the job had it, or of the run, below it."},
+    message.JOB_ID_HEADER: {**_ID, "description": "The job's id, the same in each message about it."},
+    message.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "As the job had it, or of the run, below it."},
 }
 _JOB_PROPERTIES: Json = {
     "message_id": {**_ID, "description": "The job's id; one is made up where it is absent."},
@@ -224,8 +225,8 @@ def _server(protocol: str) -> Json:
 
 
 def _messages(shared: str) -> Json:
-    record = messages.error_record(_REQUEST, _FAILED, consumer="classifier.host.4711")
-    progress = messages.progress_report(_REQUEST, Progress(0.4, "fitting"))
+    record = write.error_record(_REQUEST, _FAILED, consumer="classifier.host.4711")
+    progress = write.progress_report(_REQUEST, Progress(0.4, "fitting"))
     return {
         "job": {
             "title": "Job",
@@ -240,18 +241,18 @@ def _messages(shared: str) -> Json:
         "succeeded": _reply(shared, "SucceededReply", "The answer to a job that has a result.", _SUCCEEDED),
         "failed": _reply(shared, "FailedReply", "The answer to a job that has none, and why.", _FAILED),
         "progress": {
-            **_answer(shared, "ProgressReport", "How far a job is, to who asked.", messages.PROGRESS_TYPE, mode=1),
+            **_answer(shared, "ProgressReport", "How far a job is, to who asked.", message.PROGRESS_TYPE, mode=1),
             "examples": [_example(progress)],
         },
         "errorRecord": {
-            **_answer(shared, "ErrorRecord", "Why a job is in the dead-letter queue.", messages.ERROR_TYPE),
+            **_answer(shared, "ErrorRecord", "Why a job is in the dead-letter queue.", message.ERROR_TYPE),
             "examples": [_example(record, time="2026-01-31T12:00:00.000+00:00")],
         },
     }
 
 
 def _reply(shared: str, schema: str, summary: str, outcome: Outcome) -> Json:
-    made = messages.reply(_REQUEST, outcome)
+    made = write.reply(_REQUEST, outcome)
     return {**_answer(shared, schema, summary, str(made.type)), "examples": [_example(made)]}
 
 
@@ -269,7 +270,7 @@ def _answer(shared: str, schema: str, summary: str, kind: str, *, mode: int = 2)
         "title": schema,
         "summary": summary,
         "contentType": _JSON_TYPE,
-        "headers": {"type": "object", "properties": _ANSWER_HEADERS, "required": [messages.JOB_ID_HEADER]},
+        "headers": {"type": "object", "properties": _ANSWER_HEADERS, "required": [message.JOB_ID_HEADER]},
         "payload": _to(shared, schema),
         "correlationId": _correlation("The property correlation_id."),
         "bindings": {"amqp": {"messageType": kind, **_BINDING}},
@@ -277,7 +278,7 @@ def _answer(shared: str, schema: str, summary: str, kind: str, *, mode: int = 2)
     }
 
 
-def _example(message: messages.Message, **fixed: str) -> Json:
+def _example(message: message.Message, **fixed: str) -> Json:
     return {"headers": dict(message.headers), "payload": {**json.loads(message.body), **fixed}}
 
 

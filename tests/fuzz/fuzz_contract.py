@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from consumer.job import Request, Succeeded
 from consumer.runners.output_parser import ContractLine, LineKind, LineParser, json_fault, parse
 from consumer.runners.surrogates import lone_surrogate
-from consumer.wire.messages import reply
+from consumer.wire.write import reply
 
 MODULES = ("consumer.runners.output_parser", "consumer.escaping", "consumer.runners.surrogates")
 REQUEST = Request(id="id", correlation_id="id")

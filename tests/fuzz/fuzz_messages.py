@@ -17,20 +17,15 @@ from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
 from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.codec import properties, received
 from consumer.telemetry.log_format import formatter
-from consumer.wire.messages import (
-    MAX_ID_BYTES,
-    JobRules,
-    Message,
-    error_record,
-    read_job,
-    read_request,
-    reply,
-    retry_copy,
-)
+from consumer.wire.message import MAX_ID_BYTES, Message
+from consumer.wire.read import JobRules, read_job, read_request
 from consumer.wire.topology import Topology
+from consumer.wire.write import error_record, reply, retry_copy
 
 MODULES = (
-    "consumer.wire.messages",
+    "consumer.wire.message",
+    "consumer.wire.read",
+    "consumer.wire.write",
     "consumer.wire.encoding",
     "consumer.rabbitmq.codec",
     "consumer.wire.reply_address",

@@ -27,7 +27,7 @@ from consumer.dead_letters.model import Chosen, Letter
 from consumer.dead_letters.operations import LetterQueue
 from consumer.errors import ConnectionLostError
 from consumer.local_broker.node import Node
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 LOOKS = 30
 MANY = 5_000

@@ -12,8 +12,8 @@ import pytest
 from harness import ConsumerProcess, Producer, consumer, script, wait_until
 
 from consumer.dead_letters.error_records import read_error_records
-from consumer.wire.messages import ErrorRecord
 from consumer.wire.topology import Topology
+from consumer.wire.write import ErrorRecord
 
 ECHO = "printf 'OUTPUT: '; cat \"$1\"; echo"
 TOPOLOGY = Topology("classifier", 3)

@@ -28,7 +28,7 @@ from consumer.job import (
     Unsuccessful,
     Usage,
 )
-from consumer.wire import asyncapi, messages
+from consumer.wire import asyncapi, message, write
 from consumer.wire.topology import Topology
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_what_the_document_refers_to_is_there(ref: str) -> None:
 
 @pytest.mark.parametrize("outcome", [Succeeded(output=b"null"), Succeeded(output=b'{"a": [1]}'), *FAILURES])
 def test_a_reply_keeps_its_schema(outcome: Outcome) -> None:
-    made = messages.reply(REQUEST, outcome)
+    made = write.reply(REQUEST, outcome)
     assert_is_valid(json.loads(made.body), SCHEMAS["reply"])
     described = DOCUMENT["components"]["messages"]["succeeded" if isinstance(outcome, Succeeded) else "failed"]
     assert made.type == described["name"]
@@ -99,7 +99,7 @@ def test_a_reply_keeps_its_schema(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("outcome", [*FAILURES, Unroutable(message="why")])
 def test_an_error_record_keeps_its_schema(outcome: Unsuccessful) -> None:
-    made = messages.error_record(REQUEST, outcome, consumer="classifier.host.1")
+    made = write.error_record(REQUEST, outcome, consumer="classifier.host.1")
     assert_is_valid(json.loads(made.body), SCHEMAS["error-record"])
     assert made.type == DOCUMENT["components"]["messages"]["errorRecord"]["name"]
 
@@ -143,11 +143,11 @@ def test_every_error_code_is_told_with_its_sentence(code: ErrorCode) -> None:
     assert code.meaning.endswith(".")
 
 
-@pytest.mark.parametrize("name", [name for name in vars(messages) if name.endswith(("_HEADER", "_TYPE"))])
+@pytest.mark.parametrize("name", [name for name in vars(message) if name.endswith(("_HEADER", "_TYPE"))])
 def test_every_header_and_type_of_the_wire_is_told(name: str) -> None:
     told = DOCUMENT["components"]["messages"].values()
-    headers = {header for message in told for header in message["headers"]["properties"]}
-    assert getattr(messages, name) in headers | {message.get("name") for message in told}
+    headers = {header for one in told for header in one["headers"]["properties"]}
+    assert getattr(message, name) in headers | {one.get("name") for one in told}
 
 
 def test_every_queue_is_a_channel_with_its_arguments() -> None:
@@ -163,9 +163,9 @@ def test_every_queue_is_a_channel_with_its_arguments() -> None:
 
 
 def test_every_property_told_is_one_that_a_message_has() -> None:
-    known = {field.name for field in fields(messages.Message)} | {"expiration", "delivery_mode"}
-    for message in DOCUMENT["components"]["messages"].values():
-        assert message["x-amqp-properties"]["properties"].keys() <= known
+    known = {field.name for field in fields(message.Message)} | {"expiration", "delivery_mode"}
+    for one in DOCUMENT["components"]["messages"].values():
+        assert one["x-amqp-properties"]["properties"].keys() <= known
 
 
 def test_another_prefix_is_another_contract() -> None:

@@ -20,7 +20,7 @@ from consumer.rabbitmq.codec import APP_ID, properties, received
 from consumer.rabbitmq.connection import refusal_explained
 from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.rabbitmq.session import Delivery, Session
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 FULL = Message(
     body=b'{"a": 1}',

@@ -34,7 +34,7 @@ from consumer.client.client import Client, as_job
 from consumer.client.rpc_channel import OnMessage, RpcConnection
 from consumer.client.types import as_body
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 URL = "amqp://nowhere"
 

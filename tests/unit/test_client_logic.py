@@ -18,7 +18,8 @@ from consumer.client.exceptions import ERRORS, JobFailedError, UnreadableReplyEr
 from consumer.client.rpc_channel import OnMessage
 from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode, Progress
-from consumer.wire.messages import Message, Reply
+from consumer.wire.message import Message
+from consumer.wire.write import Reply
 
 URL = "amqp://nowhere"
 

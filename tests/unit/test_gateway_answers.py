@@ -20,7 +20,7 @@ from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
 SETTINGS = Settings(max_body_bytes=1000)

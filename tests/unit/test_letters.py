@@ -23,8 +23,10 @@ from consumer.dead_letters.model import (
     show_age,
 )
 from consumer.job import Crashed, ErrorCode
-from consumer.wire.messages import ErrorRecord, Message, read_request, replay_copy, retry_copy
+from consumer.wire.message import Message
+from consumer.wire.read import read_request
 from consumer.wire.topology import Topology
+from consumer.wire.write import ErrorRecord, replay_copy, retry_copy
 
 DIED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEATH = {"reason": "rejected", "time": DIED, "queue": "classifier.jobs", "count": 1}

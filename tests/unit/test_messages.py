@@ -26,18 +26,10 @@ from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Su
 from consumer.rabbitmq import pamqp_patch
 from consumer.runners.output_parser import parse
 from consumer.wire import encoding
-from consumer.wire.messages import (
-    ErrorRecord,
-    JobRules,
-    Message,
-    Reply,
-    error_record,
-    read_job,
-    read_request,
-    reply,
-    retry_copy,
-)
+from consumer.wire.message import Message
+from consumer.wire.read import JobRules, read_job, read_request
 from consumer.wire.topology import Topology
+from consumer.wire.write import ErrorRecord, Reply, error_record, reply, retry_copy
 
 #: Without the time, which would be another in each process and in the names of its tests.
 gzipped = partial(gzip.compress, mtime=0)

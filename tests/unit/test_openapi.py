@@ -17,7 +17,7 @@ from consumer.gateway.problems import KINDS, Reason, answer
 from consumer.job import ErrorCode, Failed, Request, Succeeded, Usage
 from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.telemetry.prometheus import STATUSES
-from consumer.wire import messages
+from consumer.wire import write
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = openapi.document("1.2.3", 600)
@@ -67,8 +67,8 @@ def test_every_problem_keeps_its_schema_and_is_told_at_its_status(reason: Reason
 
 def test_replies_and_what_is_pending_keep_their_schemas() -> None:
     request = Request(id="1", correlation_id="1")
-    succeeded = messages.reply(request, Succeeded(output=b'{"a": 1}'))
-    failed = messages.reply(request, Failed(message="why", usage=Usage(cpu_s=1.0)))
+    succeeded = write.reply(request, Succeeded(output=b'{"a": 1}'))
+    failed = write.reply(request, Failed(message="why", usage=Usage(cpu_s=1.0)))
     assert_is_valid(json.loads(succeeded.body), "SucceededReply")
     assert_is_valid(json.loads(failed.body), "FailedReply")
     assert_is_valid(Pending(job_id="1").model_dump(), "Pending")

@@ -33,7 +33,7 @@ from consumer.service.settle import Settler
 from consumer.service.stuck_slots import GRACE_S, Due
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
-from consumer.wire.messages import Message, MessageTooLargeError
+from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.topology import Topology
 
 SUCCEEDED = Succeeded(output=b'{"label": "idle"}', run_s=0.5)

@@ -22,8 +22,10 @@ from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
 from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
-from consumer.wire.messages import Message, progress_report, read_request
+from consumer.wire.message import Message
+from consumer.wire.read import read_request
 from consumer.wire.topology import Topology
+from consumer.wire.write import progress_report
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 

@@ -17,7 +17,7 @@ from consumer.rabbitmq import publisher
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.rabbitmq.publisher import Publisher
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 
 
 class RefusingChannel(Channel):

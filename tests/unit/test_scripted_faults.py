@@ -27,11 +27,13 @@ from consumer.rabbitmq import connection, publisher
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
 from consumer.runners.runner import Slot
-from consumer.service.service import Service, Signals
+from consumer.service.service import Service
+from consumer.service.signals import Signals
 from consumer.telemetry.health import Health
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.systemd import Systemd
-from consumer.wire.messages import Message, reply
+from consumer.wire.message import Message
+from consumer.wire.write import reply
 
 SUCCEEDED = Succeeded(output=b"1")
 

@@ -26,7 +26,7 @@ from consumer.cli.submit_progress import MAX_BARS, Bars
 from consumer.client import Client, JobTooLargeError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
-from consumer.wire.messages import Reply
+from consumer.wire.write import Reply
 
 PRETTY = b'{\n  "signal": [\n    1\n  ]\n}\n'
 

@@ -34,7 +34,7 @@ from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.otel import FLUSH_S, OpenTelemetry, Told, exporter
 from consumer.telemetry.tracing import UNTRACED, tracing
-from consumer.wire.messages import Message
+from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

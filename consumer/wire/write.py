@@ -1,0 +1,196 @@
+"""An `Outcome` in; a reply, an error record or a copy of the message out. Pure. Copies keep the body."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic_core import to_json
+
+from consumer.escaping import escaped
+from consumer.job import ErrorCode, Outcome, Progress, Request, Succeeded, Unsuccessful
+from consumer.wire.message import (
+    ATTEMPT_HEADER,
+    ERROR_TYPE,
+    FAILED_TYPE,
+    JOB_ID_HEADER,
+    LAST_ERROR_HEADER,
+    PROGRESS_TYPE,
+    REPLAYED_HEADER,
+    SUCCEEDED_TYPE,
+    TRACEPARENT_HEADER,
+    Message,
+    replayed,
+)
+
+#: Of that; the error record, where it comes to one, has all of it.
+HEADER_CHARACTERS = 200
+#: RabbitMQ's sender-selected distribution: more routing keys for a message.
+_ROUTING_HEADERS = ("CC", "BCC")
+
+
+class Used(BaseModel):
+    """What a run has used: CPU seconds, peak of memory, the signal that ended it; left out where not known."""
+
+    cpu_s: float | None = Field(None, description="CPU seconds of the attempt")
+    peak_memory_bytes: int | None = Field(None, description="the most memory that the attempt has had")
+    signal: str | None = Field(None, description="the signal that ended the classifier, such as SIGSEGV")
+
+    @model_serializer(mode="wrap")
+    def _known(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        known = [(name, value) for name, value in serialize(self).items() if value is not None]
+        return dict(sorted(known, key=lambda item: item[0] in Used.model_fields))  # the reason comes first
+
+
+class ReplyError(Used):
+    """Why there is no output. `retryable`: the same job may well succeed at another time."""
+
+    #: As text where a newer service knows more of them than we do.
+    code: ErrorCode | str = Field(union_mode="left_to_right")
+    message: str
+    retryable: bool = Field(description="whether the same job may well succeed at another time")
+    stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
+
+
+class Reply(BaseModel):
+    """The body of a reply. `output` is the classifier's JSON; `error` says why there is none. Times in ms."""
+
+    job_id: str = Field(description="the same in each reply to a job: by it duplicates are told")
+    status: Literal["succeeded", "failed"]
+    output: Any = Field(None, description="the classifier's JSON, byte for byte")
+    error: ReplyError | None = None
+    attempt: int = Field(description="which attempt this was, from 1")
+    run_ms: float = Field(description="how long the attempt ran, in ms")
+
+
+class ProgressReport(BaseModel):
+    """The body of a progress message: how far the job is, from 0 to 1, and what it is at."""
+
+    job_id: str
+    progress: float
+    text: str
+
+
+class ErrorRecord(Used):
+    """One line of the errors stream: what a dead-lettered message itself cannot carry. `time` is ISO 8601, UTC."""
+
+    job_id: str = Field(description="the job's id, also that of its dead letter")
+    correlation_id: str = Field(description="what the reply had, or would have had")
+    code: ErrorCode
+    message: str
+    stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
+    attempt: int = Field(description="which attempt this was, from 1")
+    run_ms: float = Field(description="how long the attempt ran, in ms")
+    time: str = Field(description="when the record was written: ISO 8601, UTC")
+    consumer: str = Field(description="which consumer wrote it: prefix, host and process")
+
+
+def reply(request: Request, outcome: Outcome) -> Message:
+    """Make the reply to a job that ended. The output's bytes go in as the classifier printed them."""
+    if isinstance(outcome, Succeeded):
+        kind, status, tail = SUCCEEDED_TYPE, "succeeded", b'"output":' + outcome.output
+    elif isinstance(outcome, Unsuccessful):
+        kind, status, tail = FAILED_TYPE, "failed", b'"error":' + _reply_error(outcome)
+    else:
+        raise TypeError(f"{type(outcome).__name__} has no reply")
+    head = to_json({"job_id": request.id, "status": status})[:-1]
+    last = to_json({"attempt": request.attempt, "run_ms": _milliseconds(outcome)})[1:]
+    return Message(
+        body=b",".join((head, tail, last)),
+        type=kind,
+        **_answering(request),
+    )
+
+
+def progress_report(request: Request, progress: Progress) -> Message:
+    """Make the message that tells how far a job is. Nothing is lost if it is."""
+    report = ProgressReport(job_id=request.id, progress=progress.fraction, text=progress.text)
+    return Message(
+        body=report.model_dump_json().encode(), type=PROGRESS_TYPE, persistent=False, **_answering(request)
+    )
+
+
+def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> Message:
+    """Make the record of a job that ended without a result for good."""
+    record = ErrorRecord(
+        job_id=request.id,
+        correlation_id=request.correlation_id,
+        code=outcome.code,
+        message=outcome.message,
+        stderr_tail=outcome.stderr_tail,
+        **asdict(outcome.usage),
+        attempt=request.attempt,
+        run_ms=_milliseconds(outcome),
+        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        consumer=consumer,
+    )
+    return Message(
+        body=record.model_dump_json().encode(),
+        type=ERROR_TYPE,
+        **_answering(request),
+    )
+
+
+def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
+    """Make the copy that is tried again: all of the producer's, the count, the id that it must keep, and why.
+
+    `x-` headers belong to RabbitMQ, which counts on, and acts on, what it finds there. CC and BCC are further
+    queues for whoever publishes: they were the producer's to fill, and would now be filled by us.
+    """
+    ours = {ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id}
+    if isinstance(outcome, Unsuccessful):
+        ours[LAST_ERROR_HEADER] = escaped(f"{outcome.code}: {outcome.message}", HEADER_CHARACTERS)
+    return replace(message, headers={**_kept(message.headers), **ours}, correlation_id=request.correlation_id)
+
+
+def replay_copy(message: Message) -> Message:
+    """Make the copy of a dead letter that starts over: all of the producer's, the job's id, and a mark.
+
+    Its time to live is not brought back: it has run out once, or the job was answered for before.
+    """
+    kept = _kept(message.headers)
+    for of_its_last_life in (ATTEMPT_HEADER, LAST_ERROR_HEADER):
+        kept.pop(of_its_last_life, None)
+    return replace(message, headers={**kept, REPLAYED_HEADER: replayed(message) + 1})
+
+
+def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in headers.items()
+        if not name.startswith("x-") and name not in _ROUTING_HEADERS
+    }
+
+
+def _answering(request: Request) -> dict[str, Any]:
+    """Make the properties that every message about a job has.
+
+    The message id is new each time: with two publishes of one id in flight, RabbitMQ's answer to the one is
+    taken for the other's. Duplicates are told by the job's id.
+    """
+    trace = {TRACEPARENT_HEADER: request.traceparent} if request.traceparent else {}
+    return {
+        "headers": {JOB_ID_HEADER: request.id, **trace},
+        "message_id": str(uuid.uuid4()),
+        "correlation_id": request.correlation_id,
+        "content_type": "application/json",
+    }
+
+
+def _reply_error(outcome: Unsuccessful) -> bytes:
+    error = ReplyError(
+        code=outcome.code,
+        message=outcome.message,
+        retryable=outcome.retryable,
+        stderr_tail=outcome.stderr_tail,
+        **asdict(outcome.usage),
+    )
+    return error.model_dump_json().encode()
+
+
+def _milliseconds(outcome: Outcome) -> float:
+    return round(outcome.run_s * 1000, 3)
