@@ -189,6 +189,7 @@ async def test_alarm_longer_than_the_confirm_timeout(
 ) -> None:
     """With no patience for a confirm once the alarm is known. RabbitMQ tells of it at the first publish."""
     quick(monkeypatch, confirm_s=30)
+    caplog.set_level(logging.WARNING, logger="aiormq.connection")  # a command that ran before may have silenced it
     slot = FakeSlot(SUCCEEDED)
 
     def raise_alarm(publish: Heard) -> None:
@@ -213,9 +214,12 @@ async def test_alarm_longer_than_the_confirm_timeout(
 
 
 @runs_async
-async def test_full_socket_during_an_alarm_is_no_self_disconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_socket_during_an_alarm_is_no_self_disconnect(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """aiormq ends a connection whose queue of ten frames stays full. With `wait=False` nothing stays there."""
     quick(monkeypatch, confirm_s=0)
+    caplog.set_level(logging.WARNING, logger="aiormq.connection")  # as above
     large = Message(body=b"x" * 1_000_000)
     async with ScriptedPeer.open() as peer, Session.open(peer.url, name="test") as broker:
         select = await peer.heard(Confirm.Select)
