@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-#: Devices that give every reader what it asks for, whoever else reads.
+#: Devices that workers may share: no read affects another one.
 _STATELESS: Final = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 #: The first bytes of a database (sqlite.org/fileformat.html). SQLite forbids a connection on both sides of a fork.
 _SQLITE: Final = b"SQLite format 3\0"
@@ -87,7 +87,7 @@ def _judge(number: int, link: str, flags: int) -> Opened | None:
         if is_read_only:
             return _read_only(number, name, flags)
         if flags & os.O_ACCMODE == os.O_WRONLY and flags & os.O_APPEND:
-            return None  # each write goes to the end of the file, whoever writes
+            return None  # O_APPEND: the kernel puts each write at the end of the file
         return Opened(number, f"{_file(number, name)}, open for writing", is_reopened=False)
     if stat.S_ISCHR(mode) and link in _STATELESS:
         return None

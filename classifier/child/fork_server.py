@@ -25,7 +25,7 @@ _MOST_OPENED: Final = 20
 def main(target: str, *, batch: bool) -> None:
     """Load the function, say so, serve.
 
-    An exception is the user's, and Python's own traceback tells it best; a `LoadError` needs none.
+    Exceptions of user code keep Python's traceback; a `LoadError` is reported without one.
     """
     channel = forking.take_socket()
     before = descriptors.present()

@@ -120,7 +120,7 @@ def take_socket() -> socket.socket:
 
 
 def serve(server: Server, **facts: object) -> None:
-    """Serve to the end of the socket, as the parent of all who lose theirs; then leave nobody.
+    """Serve until the socket closes, as the subreaper of all descendants; then end those that are left.
 
     `facts` go with the word that we are ready.
     """

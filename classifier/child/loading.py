@@ -81,7 +81,7 @@ def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({}
         raise contract.LoadError(
             f"{name}{inspect.signature(function)} cannot be called with {wanted}: {mismatch}"
         ) from None
-    except ValueError:  # some built-in functions do not tell; they may well be right
+    except ValueError:  # some built-in functions have no signature; they may fit
         pass
 
 

@@ -83,7 +83,7 @@ def reseed(found: Iterable[Any]) -> None:
 
 def _exchange_state(bits: Any) -> None:  # noqa: ANN401 - a BitGenerator, which must not be imported here
     """Put the state of a new one in: a Generator cannot be seeded, and others may hold this very object."""
-    with suppress(TypeError):  # one of somebody else's making, which wants arguments
+    with suppress(TypeError):  # another library's generator, whose class requires arguments
         bits.state = type(bits)().state
 
 

@@ -67,6 +67,7 @@ class Settler:
             ConnectionLostError: the delivery cannot be settled any more.
         """
         reason = outcome  # what an error record names
+        is_shortened = False  # the reply says only that the result is too large
         while decided.publishes:
             publish = decided.publishes[0]
             problem = await self._publish(publish, answers, request, outcome, reason)
@@ -74,11 +75,14 @@ class Settler:
                 decided = decided.after(publish)
                 continue
             fault, why = problem
+            if publish is Publish.REPLY and fault is Fault.TOO_LARGE and is_shortened:
+                fault = Fault.REFUSED  # there is nothing shorter to say
             decided = decide_again(decided, publish, fault)
             if publish is not Publish.REPLY:
                 log.error(_LOST[publish], request.id, why, extra={"event": "copy_undeliverable"})
             elif fault is Fault.TOO_LARGE:
                 outcome = reason = OverLimit(message=why, run_s=outcome.run_s)
+                is_shortened = True
             else:
                 self.metrics.unroutable()
                 log.warning(

@@ -487,6 +487,21 @@ async def test_a_result_too_large_for_rabbitmq_is_told_as_a_failure() -> None:
 
 
 @runs_async
+async def test_where_not_even_the_short_reply_fits_the_job_is_dead_lettered_without_one() -> None:
+    bench = Bench(SUCCEEDED, faults={"answers": MessageTooLargeError(300, 10)})
+    await bench.handle()
+    assert bench.events == [("publish", "ours.errors"), ("settle", "dead-letter")]
+
+
+@runs_async
+async def test_a_retry_copy_too_large_for_rabbitmq_is_dead_lettered_with_the_jobs_own_reason() -> None:
+    bench = Bench(CRASHED, faults={"ours.retry.1s": MessageTooLargeError(300, 10)})
+    await bench.handle()
+    assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
+    assert bench.published("answers")["error"]["code"] == "crashed"
+
+
+@runs_async
 async def test_a_property_that_cannot_be_decoded_makes_the_job_invalid() -> None:
     bench = Bench(SUCCEEDED)
     await bench.handle(undecodable={"timestamp": "year 55840 is out of range"})
