@@ -95,8 +95,8 @@ class Cluster:
 
     def add_vhost(self, name: str) -> None:
         """Make one for a test. It stays: RabbitMQ 3.10 does not bear that one is deleted just after a start."""
-        # rabbitmqctl waits until all nodes have it; the management API's client gives up after 10 s, and a cluster that
-        # has just been formed may take longer.
+        # rabbitmqctl waits until all nodes have it. The management API's client gives up after 10 s, and a cluster
+        # that has just been formed may take longer.
         local_broker.ctl(self.living_node, "add_vhost", name)
         create_vhost(self.living_node, name)
         wait_until(lambda: all(map(_takes_queues, self.urls(name, *self.living))), f"queues to be made in {name}")
