@@ -4,10 +4,11 @@ connection.py        opens one connection, closes it, puts its faults into words
 supervisor.py        one connection session after another, until the service stops
 backoff.py           how long to wait before connecting again, and which faults are logged
 connection_scope.py  a session's end, with its reason, for all that depend on it
-session.py           a session: queues declared, deliveries in, publishes confirmed, messages settled
-publisher.py         publishes and waits for the confirm
+session.py           a session: deliveries in, messages settled, until a connection is lost
+publisher.py         publishes for a session: waits for confirms, tries again, gives up
+confirmed_publish.py publishes one message and says what RabbitMQ answered
 codec.py             AMQP properties to a `Message` and back; limits that RabbitMQ has reported
-declare.py           declares exchanges and queues, or checks that they exist
+admin.py             declares exchanges and queues, or checks that they exist
 address_breaker.py   circuit breaker for reply addresses that make RabbitMQ close the connection
 management.py        the management API's client
 console.py           what only the management API knows: bindings and policies

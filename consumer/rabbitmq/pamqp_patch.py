@@ -2,7 +2,8 @@
 
 RabbitMQ does not look into properties: a timestamp in microseconds, an id in Latin-1 or a header of an unknown
 type reaches us as it was sent. pamqp raises over it, aiormq drops the connection over that, and RabbitMQ delivers
-the message again, for ever. `install` is called once, by connection.py, before anything is connected.
+the message again, for ever. `install` is called by who reads messages of strangers: the service's session and the
+commands for dead letters. The client does not call it, since a library must not change its host process.
 
 The other way round, what was decoded can be encoded again: a copy of a message keeps its headers.
 """

@@ -15,6 +15,26 @@ class BoundedWait(Protocol):
         """What was waited for is there."""
 
 
+class Publishing(Protocol):
+    """Publishes what answers a message; `rabbitmq/publisher.py` is the real one."""
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        """Return None once RabbitMQ has the message, or why the queue did not get it."""
+
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
+
+    async def tell(self, message: Message, queue: str) -> None:
+        """Publish what may be lost; whether it was, nobody hears."""
+
+
+class QueueLookup(Protocol):
+    """Knows which queues there are; `rabbitmq/admin.py` is the real one."""
+
+    async def has_queue(self, name: str) -> bool:
+        """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
+
+
 class Settleable(Protocol):
     """A message that wants to be answered and settled once, while its connection is there.
 
@@ -29,17 +49,13 @@ class Settleable(Protocol):
     def redelivered(self) -> bool:
         """Whether somebody had it before, perhaps ourselves."""
 
-    async def publish(self, message: Message, queue: str) -> str | None:
-        """Return None once RabbitMQ has the message, or why the queue did not get it."""
+    @property
+    def publisher(self) -> Publishing:
+        """Where answers go out, by the same session."""
 
-    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
-        """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
-
-    async def tell(self, message: Message, queue: str) -> None:
-        """Publish what may be lost; whether it was, nobody hears."""
-
-    async def has_queue(self, name: str) -> bool:
-        """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
+    @property
+    def admin(self) -> QueueLookup:
+        """Where to ask for the queue of a caller."""
 
     def while_alive(self) -> AbstractContextManager[BoundedWait]:
         """Let the block wait no longer than the message can be settled."""
