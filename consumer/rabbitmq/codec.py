@@ -85,12 +85,14 @@ class BrokerLimits:
     """Limits of RabbitMQ that the service learns only from errors, each of which costs a channel.
 
     Mutable state: `max_message_bytes`, None until RabbitMQ has refused a message; `unreachable`, addresses at
-    which RabbitMQ fails; `refusing`, queues that have refused a message and accepted none since.
+    which RabbitMQ fails; `refusing`, queues that have refused a message and accepted none since; `silent`, queues
+    that have not confirmed a message and confirmed none since.
     """
 
     max_message_bytes: int | None = None
     unreachable: Unreachable = field(default_factory=Unreachable)
     refusing: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
 
     def refuses(self, message: Message) -> bool:
         """Whether RabbitMQ is known to refuse a message of this size."""
