@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumer.capacity.plan import SHARES
-from consumer.capacity.queueing import quantile
 from consumer.capacity.report import show_bytes, show_s
-from consumer.capacity.service_times import MemoryUse, Times
+from consumer.capacity.service_times import SHARES, MemoryUse, Times, quantile
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
