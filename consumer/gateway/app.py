@@ -175,7 +175,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = headers.get("Allow", headers.get("allow", ""))
         return _sent(answer(Reason.METHOD, Allow=", ".join(READING) if allowed == "GET" else allowed))
-    return _sent(answer(Reason.NO_PAGE if status == HTTPStatus.NOT_FOUND else Reason.NOT_HTTP))
+    return _sent(answer(Reason.NO_PAGE if status == HTTPStatus.NOT_FOUND else Reason.BUG))
 
 
 async def _bug(_request: Request, _error: Exception) -> Response:

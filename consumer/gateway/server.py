@@ -24,7 +24,6 @@ from consumer.gateway.admission import Door
 from consumer.gateway.amqp_bridge import Relay
 from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs
-from consumer.gateway.protocol import PatientH11
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
 from consumer.service.service import consumer_name
@@ -155,7 +154,7 @@ async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asynci
     """Have uvicorn answer for the block."""
     config = uvicorn.Config(
         door,
-        http=PatientH11,
+        http="h11",
         ws="none",
         lifespan="off",
         interface="asgi3",
