@@ -89,7 +89,7 @@ class Rabbit:
         self.node = self._up()
 
     def _up(self) -> local_broker.Node:
-        return local_broker.up(self._data_dir, advanced=ADVANCED)
+        return local_broker.up(self._data_dir, more={"advanced.config": f"{ADVANCED}\n"})
 
     def restarted(self, chance: random.Random) -> bool:
         local_broker.ctl(self.node, "stop_app")
