@@ -99,7 +99,7 @@ def save(
     body = pickle.dumps(estimator, protocol=5)
     manifest = model.describe(PICKLE, body, classes, training, _versions(*_LIBRARIES[PICKLE]))
     content = _content(path, manifest, body)
-    _remove([model.onnx_beside(path), model.skops_beside(path)], pins)
+    _remove(model.forms_beside(path), pins)
     _write(path, content, pins)
     return manifest
 
@@ -223,7 +223,7 @@ def _from_skops(path: Path, manifest: Manifest, body: bytes) -> Estimator:
 
 def _check_origin(path: Path, manifest: Manifest) -> None:
     """Beside a newer pickle, an older ONNX or skops file would answer in its name."""
-    pickled = model.pickle_beside(path)
+    pickled = model.beside(path, model.SUFFIX)
     if pickled != path and pickled.exists() and model.read_manifest(pickled).sha256 != manifest.converted_from:
         raise ModelError(
             f"{path} was not made from {pickled}: train again with --{manifest.kind}, "
