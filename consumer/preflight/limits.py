@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from consumer.config.cpu_count import cgroup_folders, usable_cpus
@@ -141,11 +142,8 @@ def judged_processes(settings: Settings, limit: int | None) -> Finding:
 def _numbers(proc: Path, root: Path, controller: str, names: Sequence[str]) -> list[int]:
     """Read a limit of our control group and of all above it, where there is one."""
     found = []
-    for folder in cgroup_folders(proc, root, controller):
-        for name in names:
-            try:
-                text = (folder / name).read_text().strip()
-            except OSError:
-                continue
+    for path in (folder / name for folder in cgroup_folders(proc, root, controller) for name in names):
+        with suppress(OSError):  # it is not there
+            text = path.read_text().strip()
             found += [int(text)] if text.isdecimal() else []
     return found
