@@ -55,16 +55,22 @@ def place(steps: Iterable[str | int]) -> str:
 
 
 class _Walk:
-    """One walk through a value. Mutable state: the ids of the containers that the walk is inside of."""
+    """One walk through a value. Mutable state: the ids of the containers that the walk is inside of.
 
-    def __init__(self) -> None:
+    `_is_checking`: whether leaves are looked at, each of them.
+    """
+
+    def __init__(self, *, is_checking: bool = False) -> None:
         self._open: set[int] = set()
+        self._is_checking = is_checking
 
     def plain(self, value: object) -> object:
         """The same value made of exact lists, dicts with text keys, and leaves."""
         found = _at_most_a_container(value)
         kind = type(found)
         if kind in _LEAVES:
+            if self._is_checking and (fault := _leaf_fault(found)):
+                raise NotJsonError(fault, ValueError)
             return found
         # By the id of what the author returned: a container's conversion is a new object each time.
         if id(value) in self._open:
@@ -80,17 +86,19 @@ class _Walk:
             self._open.discard(id(value))
 
     def _list(self, items: list[object]) -> list[object]:
-        if set(map(type, items)) <= _LEAVES:
+        if not self._is_checking and set(map(type, items)) <= _LEAVES:
             return items
         return [self._below(number, item) for number, item in enumerate(items)]
 
     def _dict(self, given: Any) -> dict[str, object]:  # noqa: ANN401 - a dict or Pairs
-        if type(given) is dict and set(map(type, given)) <= {str} and set(map(type, given.values())) <= _LEAVES:
+        if not self._is_checking and type(given) is dict and _is_plain(given):
             return given
         made: dict[str, object] = {}
         origins: dict[str, object] = {}
         for key, item in given.items():
             text = _key(key)
+            if self._is_checking and (fault := _leaf_fault(text)):
+                raise NotJsonError(f"has the key {_shown(text)}, which {fault}", ValueError)
             if text in origins:
                 raise NotJsonError(
                     f"has two keys that become {_shown(text)}: {_shown(origins[text])} and {_shown(key)}; "
@@ -107,6 +115,11 @@ class _Walk:
         except NotJsonError as fault:
             fault.steps.append(step)
             raise
+
+
+def _is_plain(given: dict[Any, object]) -> bool:
+    """Whether it has text keys and leaves alone."""
+    return set(map(type, given)) <= {str} and set(map(type, given.values())) <= _LEAVES
 
 
 def _at_most_a_container(value: object) -> object:
@@ -162,34 +175,12 @@ def _written(tree: object) -> str:
     try:
         text = _ENCODER.encode(tree)
     except ValueError as refused:
-        _find_fault(tree)
+        _Walk(is_checking=True).plain(tree)
         raise NotJsonError(f"is refused by json: {refused}", ValueError) from refused
     # An escaped surrogate may be half of a whole pair; and who lifts Python's limit writes what nobody reads.
     if "\\ud" in text or not 0 < sys.get_int_max_str_digits() <= MAX_DIGITS:
-        _find_fault(tree)
+        _Walk(is_checking=True).plain(tree)
     return text
-
-
-def _find_fault(tree: object) -> None:
-    """Raise for the first leaf or key that is no JSON."""
-    if isinstance(tree, list):
-        for number, item in enumerate(tree):
-            _find_fault_below(number, item)
-    elif isinstance(tree, dict):
-        for key, item in tree.items():
-            if fault := _leaf_fault(key):
-                raise NotJsonError(f"has the key {_shown(key)}, which {fault}", ValueError)
-            _find_fault_below(key, item)
-    elif fault := _leaf_fault(tree):
-        raise NotJsonError(fault, ValueError)
-
-
-def _find_fault_below(step: str | int, item: object) -> None:
-    try:
-        _find_fault(item)
-    except NotJsonError as fault:
-        fault.steps.append(step)
-        raise
 
 
 def _leaf_fault(leaf: object) -> str | None:

@@ -99,7 +99,7 @@ def save(
     body = pickle.dumps(estimator, protocol=5)
     manifest = model.describe(PICKLE, body, classes, training, _versions(*_LIBRARIES[PICKLE]))
     content = _content(path, manifest, body)
-    _remove([model.onnx_beside(path), model.skops_beside(path)], pins)
+    _remove(model.forms_beside(path), pins)
     _write(path, content, pins)
     return manifest
 
@@ -193,10 +193,7 @@ def _from_onnx(path: Path, manifest: Manifest, body: bytes) -> Estimator:
     try:
         return OnnxEstimator(body)
     except ImportError:
-        raise ModelError(
-            f"{path} is ONNX, which needs onnxruntime: pip install 'rabbitmq-classifier[onnx]', "
-            "or remove the file to have the pickle served"
-        ) from None
+        raise _missing(path, manifest, "onnxruntime") from None
     except Exception as failed:
         # ONNX Runtime's exceptions have no common class of their own.
         raise ModelError(
@@ -213,17 +210,21 @@ def _from_skops(path: Path, manifest: Manifest, body: bytes) -> Estimator:
 
         return skops_file.load(body, most=model.largest())
     except ImportError:
-        raise ModelError(
-            f"{path} is of the kind skops, which needs skops: pip install 'rabbitmq-classifier[skops]', "
-            "or remove the file to have the pickle served"
-        ) from None
+        raise _missing(path, manifest, "skops") from None
     except skops_file.SkopsError as refused:
         raise ModelError(f"{path} {refused}") from refused
 
 
+def _missing(path: Path, manifest: Manifest, library: str) -> ModelError:
+    return ModelError(
+        f"{path} is of the kind {manifest.kind}, which needs {library}: pip install "
+        f"'rabbitmq-classifier[{manifest.kind}]', or remove the file to have the pickle served"
+    )
+
+
 def _check_origin(path: Path, manifest: Manifest) -> None:
     """Beside a newer pickle, an older ONNX or skops file would answer in its name."""
-    pickled = model.pickle_beside(path)
+    pickled = model.beside(path, model.SUFFIX)
     if pickled != path and pickled.exists() and model.read_manifest(pickled).sha256 != manifest.converted_from:
         raise ModelError(
             f"{path} was not made from {pickled}: train again with --{manifest.kind}, "

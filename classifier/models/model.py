@@ -78,19 +78,14 @@ def name_of(file: str) -> str:
     return next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
 
 
-def pickle_beside(path: Path) -> Path:
-    """Where the pickle of the model in this file is, or would be."""
-    return path.with_name(name_of(path.name) + SUFFIX)
+def beside(path: Path, suffix: str) -> Path:
+    """Where the model in this file is, or would be, in the form of this suffix."""
+    return path.with_name(name_of(path.name) + suffix)
 
 
-def onnx_beside(path: Path) -> Path:
-    """Where the ONNX of the model in this file is, or would be."""
-    return path.with_name(name_of(path.name) + ONNX_SUFFIX)
-
-
-def skops_beside(path: Path) -> Path:
-    """Where the skops form of the model in this file is, or would be."""
-    return path.with_name(name_of(path.name) + SKOPS_SUFFIX)
+def forms_beside(path: Path) -> list[Path]:
+    """Where the forms are that are made of the pickle at `path`."""
+    return [beside(path, suffix) for suffix in (ONNX_SUFFIX, SKOPS_SUFFIX)]
 
 
 def describe(

@@ -11,10 +11,9 @@ from classifier.signals.datasets import DataSet
 
 if TYPE_CHECKING:
     # Only the types: train imports scikit-learn, which describing a model does not need.
-    from classifier.training.train import ClassFigures, Evaluation, Fitted
+    from classifier.training.train import Evaluation, Fitted
 
 _SHORT_NAME: Final = 3
-_FIGURE_WIDTH: Final = 11
 _LABELS_SHOWN: Final = 12
 
 
@@ -38,14 +37,14 @@ def times_line(fitted: Fitted) -> str:
 
 
 def evaluation_lines(evaluation: Evaluation) -> list[str]:
-    """Accuracies, the confusion matrix, and a table of classes."""
+    """Accuracies, the confusion matrix, and scikit-learn's table of classes."""
     return [
         f"accuracy            {evaluation.accuracy:.4f}",
         f"balanced accuracy   {evaluation.balanced_accuracy:.4f}",
         "",
         *_confusion_lines(evaluation),
         "",
-        *_class_lines(evaluation),
+        *evaluation.table.rstrip().splitlines(),
     ]
 
 
@@ -119,13 +118,3 @@ def _confusion_lines(evaluation: Evaluation) -> list[str]:
 
 def _row(name: str, cells: Iterable[str], stub: int, width: int) -> str:
     return f"{name:<{stub}}" + "".join(f"{cell:>{width}}" for cell in cells)
-
-
-def _class_lines(evaluation: Evaluation) -> list[str]:
-    stub = max(len("class"), *map(len, evaluation.classes))
-    rows = [_row(each.name, _figures(each), stub, _FIGURE_WIDTH) for each in evaluation.per_class]
-    return [_row("class", ("precision", "recall", "f1", "support"), stub, _FIGURE_WIDTH), *rows]
-
-
-def _figures(each: ClassFigures) -> list[str]:
-    return [*(f"{figure:.3f}" for figure in (each.precision, each.recall, each.f1)), str(each.support)]

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import classification_report, confusion_matrix, recall_score
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from classifier.models.estimators import Estimator
@@ -44,30 +44,20 @@ class Fitted:
     fit_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """Precision: what share of those called so are so. Recall: what share of the `support` was found."""
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """Figures on signals that were not trained on.
 
     `confusion[i, j]` counts signals of class `classes[i]` that were called `classes[j]`. Balanced accuracy
-    is the mean recall of the classes that occur among the tested signals.
+    is the mean recall of the classes that occur among the tested signals. `table` is scikit-learn's, for people:
+    precision (what share of those called so are so), recall and support of each class.
     """
 
     classes: tuple[str, ...]
     accuracy: float
     balanced_accuracy: float
     confusion: NDArray[np.int64]
-    per_class: tuple[ClassFigures, ...]
+    table: str
 
 
 def fit(data: DataSet) -> Fitted:
@@ -94,17 +84,12 @@ def evaluate(fitted: Fitted, data: DataSet) -> Evaluation:
     # Both sides' classes: one that training never saw still counts, as always wrong.
     classes = in_order({*fitted.classes, *data.labels})
     truth = np.array(data.labels)
-    figures = precision_recall_fscore_support(truth, called, labels=classes, zero_division=0.0)
-    per_class = tuple(
-        ClassFigures(name, float(precision), float(recall), float(f1), int(support))
-        for name, precision, recall, f1, support in zip(classes, *figures, strict=True)
-    )
     return Evaluation(
         classes=tuple(classes),
         accuracy=float((called == truth).mean()),
-        balanced_accuracy=float(np.mean([each.recall for each in per_class if each.support])),
+        balanced_accuracy=float(recall_score(truth, called, labels=data.classes, average="macro")),
         confusion=np.asarray(confusion_matrix(truth, called, labels=classes), dtype=np.int64),
-        per_class=per_class,
+        table=classification_report(truth, called, labels=classes, digits=3, zero_division=0.0),
     )
 
 

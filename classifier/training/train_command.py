@@ -9,11 +9,12 @@ anybody else could write to the file.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from classifier.errors import RefusedError
 from classifier.models import estimators, model, trust
@@ -48,9 +49,9 @@ def run(wanted: Wanted) -> Iterator[str]:
         RefusedError: a library is missing, a file cannot be written, or there is no ONNX or skops of this model,
             which is saved as a pickle all the same.
     """
-    _check_plot(wanted.plot)
-    _check_onnx(wanted=wanted.onnx)
-    _check_skops(wanted=wanted.skops)
+    if wanted.plot and wanted.plot.suffix.lower() != ".png":
+        raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {wanted.plot}")
+    _check_libraries(wanted)
     _check_pins(wanted)
     training, test = yield from _read(wanted)
     fitted = train.fit(training)
@@ -85,36 +86,21 @@ def _read(wanted: Wanted) -> Generator[str, None, tuple[DataSet, DataSet]]:
     return training, test
 
 
-def _check_plot(path: Path | None) -> None:
-    if path is None:
-        return
-    if path.suffix.lower() != ".png":
-        raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {path}")
-    try:
-        import_module("matplotlib")
-    except ImportError:
-        raise RefusedError("--plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'") from None
+#: Flag, which is also the name of the extra that brings them -> libraries that it needs, and what imports them.
+_NEEDS: Final[dict[str, tuple[str, Callable[[], object]]]] = {
+    "plot": ("matplotlib", lambda: import_module("matplotlib")),
+    "onnx": ("skl2onnx and onnxruntime", lambda: (import_module("skl2onnx"), estimators.onnx_runtime())),
+    "skops": ("skops", lambda: import_module("skops.io")),
+}
 
 
-def _check_onnx(*, wanted: bool) -> None:
-    if not wanted:
-        return
-    try:
-        import_module("skl2onnx")
-        estimators.onnx_runtime()
-    except ImportError:
-        raise RefusedError(
-            "--onnx needs skl2onnx and onnxruntime: pip install 'rabbitmq-classifier[onnx]'"
-        ) from None
-
-
-def _check_skops(*, wanted: bool) -> None:
-    if not wanted:
-        return
-    try:
-        import_module("skops.io")
-    except ImportError:
-        raise RefusedError("--skops needs skops: pip install 'rabbitmq-classifier[skops]'") from None
+def _check_libraries(wanted: Wanted) -> None:
+    for flag, (libraries, load) in _NEEDS.items():
+        try:
+            if getattr(wanted, flag):
+                load()
+        except ImportError:
+            raise RefusedError(f"--{flag} needs {libraries}: pip install 'rabbitmq-classifier[{flag}]'") from None
 
 
 def _check_pins(wanted: Wanted) -> None:
@@ -127,7 +113,7 @@ def _check_pins(wanted: Wanted) -> None:
 
 def _save(wanted: Wanted, fitted: Fitted, origin: Training) -> Generator[str, None, Manifest]:
     path = wanted.out
-    outdated = [form for form in (model.onnx_beside(path), model.skops_beside(path)) if form.exists()]
+    outdated = [form for form in model.forms_beside(path) if form.exists()]
     with _written(path):
         manifest = estimators.save(path, fitted.estimator, fitted.classes, origin, wanted.pins)
     yield from ("", f"model {path.stem!r} saved as {path} ({manifest.size:,} bytes of estimator)")
@@ -153,17 +139,15 @@ def _trusted(wanted: Wanted) -> str:
 def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
     from classifier.training import plot  # noqa: PLC0415 - matplotlib is optional
 
-    try:
+    with _written(path):
         plot.save(path, evaluation, test)
-    except OSError as unwritable:
-        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
     return f"confusion matrix and example signals drawn into {path}"
 
 
 def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
     from classifier.models import conversion  # noqa: PLC0415 - skl2onnx is optional
 
-    path = model.onnx_beside(wanted.out)
+    path = model.beside(wanted.out, model.ONNX_SUFFIX)
     try:
         converted = conversion.convert(fitted.estimator, extract_all(test.signals))
     except conversion.ConversionError as impossible:
@@ -180,7 +164,7 @@ def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest)
 def _save_skops(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
     from classifier.models import skops_file  # noqa: PLC0415 - skops is optional
 
-    path = model.skops_beside(wanted.out)
+    path = model.beside(wanted.out, model.SKOPS_SUFFIX)
     try:
         body = skops_file.proven(fitted.estimator, extract_all(test.signals))
     except skops_file.SkopsError as impossible:

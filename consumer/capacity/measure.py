@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from consumer.capacity.plan import SHARES
-from consumer.capacity.queueing import quantile
 from consumer.capacity.report import show_bytes, show_s
-from consumer.capacity.service_times import MemoryUse, Times
+from consumer.capacity.service_times import SHARES, MemoryUse, Times, quantile
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
@@ -90,31 +87,25 @@ def summary(times: Times, failed: int) -> str:
     return "\n".join(lines)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Callable[[Times], None]]:
-    """Give what writes the times for `consumer plan --times`. The file is there only when it is whole.
+def see_writable(path: Path) -> None:
+    """See that the times can be written there, before an hour of jobs is run.
 
     Raises:
-        ConfigurationError: the file cannot be written, told before anything is run.
+        ConfigurationError: there is no such folder, or it may not be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with _complaining(path):
-        partial.touch()
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(
+            f"{path} cannot be written: {path.parent} is no folder that this user may write to"
+        )
+
+
+def save(times: Times, path: Path) -> None:
+    """Write the times for `consumer plan --times`.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
     try:
-        yield lambda times: _write(times, partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write(times: Times, partial: Path, path: Path) -> None:
-    with _complaining(path):
-        partial.write_text(times.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-
-@contextmanager
-def _complaining(path: Path) -> Iterator[None]:
-    try:
-        yield
+        path.write_text(times.model_dump_json(indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,6 +1,6 @@
-"""All letters of the dead-letter queue, held for as long as somebody looks, and then back in their places.
+"""The letters of the dead-letter queue, held for as long as somebody looks, and then back in their places.
 
-Looking means to consume all letters, unacked, and to let go of them by closing the channel: RabbitMQ sorts what
+Looking means to consume them, unacked, and to let go of them by closing the channel: RabbitMQ sorts what
 it puts back then (`return_all`, from 3.8 to 4.x). Nothing else keeps the order. After a nack half of 1,500 letters
 were out of place, after get and close a tenth of 200 (3.10.8); and who looks at the first ten alone puts them
 behind all that were looked at before, as there is one line for what was put back. Each return counts against the
@@ -28,11 +28,7 @@ from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_ex
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
-#: What AMQP's prefetch can say, in 16 bits. For more letters there are more consumers, one after the other.
-MOST_PER_CONSUMER = 65_535
-#: Erlang keeps up to 32 entries of a map in order, by which RabbitMQ puts back what the consumers held.
-MOST_CONSUMERS = 32
-#: About 50 MB of facts. Letters behind these are held, for the order's sake, and not read.
+#: What AMQP's prefetch can say, in 16 bits; about 50 MB of facts. Letters behind these are not looked at.
 MOST_READ = 65_535
 #: Of bodies whose copies wait to be published, or for their confirm.
 BUDGET_BYTES = 64 * 1024 * 1024
@@ -56,7 +52,7 @@ class Held:
 
 
 class Look:
-    """All letters of the queue, held. `there`: how many RabbitMQ has counted.
+    """The letters of the queue, held. `there`: how many RabbitMQ has counted.
 
     Mutable state: `_inbox`, letters that nobody has taken, and at its end None or what went wrong;
     `came`, how many were delivered; `acked`; `_kept`, the size of the bodies in memory; `is_full`, set when a
@@ -67,7 +63,7 @@ class Look:
         self.there = there
         self._channel = channel
         self._queue = queue
-        self._expected = min(there, MOST_PER_CONSUMER * MOST_CONSUMERS)
+        self._expected = min(there, MOST_READ)
         self.came = 0
         self.acked = 0
         self.is_full = False
@@ -81,30 +77,21 @@ class Look:
             self._inbox.put_nowait(None)
             return
         self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lost(f"RabbitMQ has deleted {self._queue}"))
-        await self._consume()
-
-    async def _consume(self) -> None:
-        """Add a consumer. One that has its fill gets no more, so it holds what comes before the next one's."""
-        number, left = self.came // MOST_PER_CONSUMER, self._expected - self.came
-        await self._channel.basic_qos(prefetch_count=min(left, MOST_PER_CONSUMER))
-        await self._channel.basic_consume(self._queue, self._on_message, consumer_tag=f"look.{number:03}")
+        await self._channel.basic_qos(prefetch_count=self._expected)
+        await self._channel.basic_consume(self._queue, self._on_message)
 
     def lost(self, what: str) -> None:
         """Tell who waits for a letter that none will come."""
         self._inbox.put_nowait(ConnectionLostError(f"{what}; what was not settled stays a dead letter"))
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
+        """Take a letter. Acks let more of them come than were expected: they are for another look."""
         self.came += 1
-        if self.came <= min(self._expected, MOST_READ) and not self.is_full:
-            self._read(delivered)
+        if self.came <= self._expected and not self.is_full:
+            self.is_full = self._kept >= BUDGET_BYTES
+            self._inbox.put_nowait(None if self.is_full else self._held(delivered))
         if self.came == self._expected:
             self._inbox.put_nowait(None)
-        elif self.came % MOST_PER_CONSUMER == 0 and self.came < self._expected:
-            await self._consume()
-
-    def _read(self, delivered: DeliveredMessage) -> None:
-        self.is_full = self._kept >= BUDGET_BYTES
-        self._inbox.put_nowait(None if self.is_full else self._held(delivered))
 
     def _held(self, delivered: DeliveredMessage) -> Held:
         message = received(delivered.header.properties, delivered.body)

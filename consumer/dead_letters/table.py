@@ -7,13 +7,12 @@ through `escaped`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from itertools import compress
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from consumer.dead_letters.model import Entry, show_age
@@ -23,23 +22,9 @@ from consumer.escaping import escaped
 ROWS = 100
 #: An id or a message that is longer says so; `show` has all of it.
 CELL_CHARACTERS = 200
-#: An id is for copying, so it goes on in the next line; a message is for a glance.
+#: Of the columns of ids and of messages; messages get what the others leave.
 ID_WIDTH = 40
 LEAST_MESSAGE = 12
-#: Between two columns.
-GAP = 2
-MESSAGE = "message"
-_COLUMNS: dict[str, Literal["left", "right"]] = {
-    "age": "right",
-    "job id": "left",
-    "reason": "left",
-    "code": "left",
-    MESSAGE: "left",
-    "attempt": "right",
-    "model": "left",
-    "replayed": "right",
-}
-_ONE_LINE = ("age", "reason", "code", MESSAGE)
 #: Where no terminal says how wide it is.
 PIPE_WIDTH = 160
 
@@ -49,47 +34,29 @@ def print_table(entries: Sequence[Entry], now: float) -> None:
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=PIPE_WIDTH)
-    console.print(table(entries, now, console.width))
+    console.print(table(entries, now))
 
 
-def table(entries: Sequence[Entry], now: float, width: int) -> Table:
-    """Lay it out so that a row is a line where that can be: messages get what the others leave.
-
-    Where that is too little, a code stands for the reason, which it implies.
-    """
-    columns = _columns([_cells(entry, now) for entry in entries])
-    if _left(columns, width) < LEAST_MESSAGE:
-        columns = _columns([_narrow(_cells(entry, now)) for entry in entries])
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        made.add_column(name, justify=_COLUMNS[name], overflow="fold", no_wrap=name in _ONE_LINE)
-    columns[MESSAGE] = [_cut(text, max(_left(columns, width), LEAST_MESSAGE)) for text in columns[MESSAGE]]
-    for row in zip(*columns.values(), strict=True):
-        made.add_row(*(Text(cell) for cell in row))
+def table(entries: Sequence[Entry], now: float) -> Table:
+    """Lay it out. An id is for copying, so it goes on in the next line; a message is for a glance."""
+    columns = (
+        Column("age", justify="right", no_wrap=True),
+        Column("job id", overflow="fold", max_width=ID_WIDTH),
+        Column("reason", no_wrap=True),
+        Column("code", no_wrap=True),
+        Column("message", no_wrap=True, overflow="ellipsis", ratio=1, width=LEAST_MESSAGE),
+        Column("attempt", justify="right"),
+        Column("model", overflow="fold"),
+        Column("replayed", justify="right"),
+    )
+    rows = [_cells(entry, now) for entry in entries]
+    filled = [any(cells) for cells in zip(*rows, strict=True)]
+    made = Table(
+        *compress(columns, filled), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True
+    )
+    for row in rows:
+        made.add_row(*map(Text, compress(row, filled)))
     return made
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
-    """Turn rows into columns, without those that are empty."""
-    columns = {name: list(cells) for name, *cells in zip(_COLUMNS, *rows, strict=True)}
-    return {name: cells for name, cells in columns.items() if any(cells)}
-
-
-def _left(columns: Mapping[str, Sequence[str]], width: int) -> int:
-    """Tell how many characters there are for a message."""
-    others = (max(map(cell_len, (name, *cells))) for name, cells in columns.items() if name != MESSAGE)
-    return width - GAP - sum(min(taken, ID_WIDTH) + GAP for taken in others)
-
-
-def _cut(text: str, width: int) -> str:
-    cell = Text(text)
-    cell.truncate(width, overflow="ellipsis")
-    return cell.plain
-
-
-def _narrow(cells: Sequence[str]) -> list[str]:
-    age, name, reason, code, *others = cells
-    return [age, name, "", f"({reason})" if code == "-" else code, *others]
 
 
 def _cells(entry: Entry, now: float) -> list[str]:

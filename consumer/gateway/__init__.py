@@ -12,6 +12,5 @@ amqp_bridge.py   jobs to RabbitMQ, replies from it
 reply_cache.py   replies that were read, and the requests that wait for one
 problems.py      every failure: status, sentence, when to try again
 openapi.py       the OpenAPI document
-protocol.py      uvicorn's HTTP/1.1 with a time-out for the head of a request
 page.html, page.css, page.js  the page for people
 """

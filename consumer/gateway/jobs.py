@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
@@ -26,11 +26,9 @@ from consumer.gateway.request_body import JSON_TYPE
 from consumer.job import Invalid
 from consumer.telemetry.metrics import Metrics
 from consumer.wire import read
-from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
+from consumer.wire.message import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
-#: What may be passed on of the request's headers, under the same names.
-PASSED_ON = (TIMEOUT_HEADER, TRACEPARENT_HEADER)
 #: A caller who asks again is told to wait about half as long as the job has waited already.
 RETRY_FIRST_S, RETRY_LAST_S = 1, 30
 #: Clocks of two gateways may differ by so much.
@@ -68,11 +66,11 @@ class Wish:
     wait_s: int | None
     passed_on: Mapping[str, str]
 
-
-def wish(headers: Mapping[str, str], prefer: Sequence[str]) -> Wish:
-    """Read it; `prefer` are all lines of that header."""
-    passed_on = {name: headers[name] for name in PASSED_ON if name in headers}
-    return Wish(preferences.wait_s(prefer), passed_on)
+    @classmethod
+    def of(cls, prefer: Sequence[str] | None, passed_on: Mapping[str, str | None]) -> Self:
+        """Read all lines of `Prefer`; of the headers that the job gets, take those that are there."""
+        given = {name: value for name, value in passed_on.items() if value is not None}
+        return cls(preferences.wait_s(prefer or ()), given)
 
 
 class Jobs:

@@ -20,7 +20,6 @@ CONTENT_TYPE = "application/problem+json"
 class Reason(StrEnum):
     """What went wrong; by it a program decides."""
 
-    NOT_HTTP = "not_http"
     NOT_A_JOB = "not_a_job"
     NO_TOKEN = "no_token"  # noqa: S105 - a reason, not a token
     NO_PAGE = "no_page"
@@ -53,7 +52,6 @@ class ProblemKind:
 
 _MAYBE = "it may have the job or not: GET the job, or send it again, with the chance that it runs twice"
 KINDS = {
-    Reason.NOT_HTTP: ProblemKind(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1"),
     Reason.NOT_A_JOB: ProblemKind(HTTPStatus.BAD_REQUEST, "the body is not a job"),
     Reason.NO_TOKEN: ProblemKind(
         HTTPStatus.UNAUTHORIZED, "send a token that this gateway knows: Authorization: Bearer ..."

@@ -22,9 +22,8 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.gateway.admission import Door
 from consumer.gateway.amqp_bridge import Relay
-from consumer.gateway.app import application
+from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs
-from consumer.gateway.protocol import PatientH11
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
 from consumer.service.service import consumer_name
@@ -77,9 +76,8 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
         relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
         jobs = Jobs(settings, relay, metrics)
-        pages = _pages(relay, signals, metrics)
-        app = application(jobs, tokens, pages, settings)
-        door = Door(app, metrics, signals.asked.is_set)
+        served = Served(jobs, tokens, _pages(relay, signals, metrics), settings.max_body_bytes)
+        door = Door(application(served), metrics, signals.asked.is_set)
         async with _linked(relay) as link, answering(door, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")
             ends: set[asyncio.Future[Any]] = {stop, link, server, relay.broken}
@@ -156,7 +154,7 @@ async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asynci
     """Have uvicorn answer for the block."""
     config = uvicorn.Config(
         door,
-        http=PatientH11,
+        http="h11",
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -1,7 +1,7 @@
 """A private node's folder: what was chosen for the node, and every file that the server and rabbitmqctl read.
 
-One rule: a file here remembers a choice (password, ports) and never says what runs; that is asked of /proc
-(node.py). Whatever is written is complete before a process reads it, replaces its predecessor in one
+One rule: a file here remembers a choice (password, ports), and whether a node runs is asked of /proc (node.py).
+Whatever is written is complete before a process reads it, replaces its predecessor in one
 step, and is readable by its owner only. A folder with somebody's other files is refused and left as it was.
 """
 
@@ -14,11 +14,11 @@ import re
 import secrets
 import shlex
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 from urllib.parse import quote
 
 from consumer.errors import ConsumerError
@@ -51,7 +51,7 @@ class LocalBrokerError(ConsumerError):
 
 @dataclass(frozen=True)
 class Node:
-    """A private node. `pid` is the server's process, `epmd_pid` its port mapper's, if that lives."""
+    """A private node. `pid` is the server's process, 0 before there is one."""
 
     data_dir: Path
     password: str = field(repr=False)
@@ -60,7 +60,6 @@ class Node:
     dist_port: int
     epmd_port: int
     pid: int = 0
-    epmd_pid: int | None = None
     user: str = USER
     nodename: str = NODENAME
 
@@ -102,20 +101,6 @@ class Node:
         )
 
 
-@dataclass(frozen=True)
-class Member:
-    """What a node of a cluster is told, and a node by itself chooses.
-
-    All but the name is the same for all members. Their epmd is nobody's own: whoever makes the cluster starts it
-    before the first node, and it outlives each that is killed.
-    """
-
-    nodename: str
-    password: str = field(repr=False)
-    cookie: str = field(repr=False)
-    epmd_port: int
-
-
 @contextmanager
 def locked(data_dir: Path, report: Callable[[str], None]) -> Iterator[None]:
     """One start or stop at a time in a folder. The kernel drops the lock when its holder dies.
@@ -155,38 +140,26 @@ def load(data_dir: Path) -> Node | None:
 
 
 def save(node: Node) -> None:
-    """Remember a node's login and ports; its process numbers are for people to read."""
+    """Remember a node's login, ports and process."""
     state = asdict(node)
     del state["data_dir"]  # the folder may be moved
     _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")
 
 
-def choose(data_dir: Path, member: Member | None = None) -> Node:
-    """Password and ports for a start: the last one's where they still serve, so that its URL stays valid."""
+def choose(data_dir: Path, known: Mapping[str, Any]) -> Node:
+    """Password and ports for a start: the last one's where they still serve, so that its URL stays valid.
+
+    `known` are fields of the node that somebody has chosen already. Of its ports only `epmd_port` can be: who
+    chose it runs that epmd, so it is not looked whether the port is free.
+    """
     last = load(data_dir)
-    if last and _free(_own_ports(last, member)):
-        node = replace(last, pid=0, epmd_pid=None)
-    else:
-        password = last.password if last else _configured_password(data_dir) or secrets.token_hex(16)
-        amqp, management, dist, epmd = free_ports(4)
-        node = Node(data_dir, password, amqp, management, dist, epmd)
-    if not member:
-        return node
-    return replace(node, nodename=member.nodename, password=member.password, epmd_port=member.epmd_port)
-
-
-def _own_ports(node: Node, member: Member | None) -> list[int]:
-    own = [node.amqp_port, node.management_port, node.dist_port]
-    return own if member else [*own, node.epmd_port]
-
-
-def _configured_password(data_dir: Path) -> str | None:
-    """The password of a folder whose state file was lost: the database keeps the user it was made with."""
-    try:
-        found = re.search(r"^default_pass = (\w+)$", (data_dir / "rabbitmq.conf").read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return found[1] if found else None
+    if last:
+        own = [last.amqp_port, last.management_port, last.dist_port]
+        if _free(own if "epmd_port" in known else [*own, last.epmd_port]):
+            return replace(last, pid=0, **known)
+    password = last.password if last else secrets.token_hex(16)
+    amqp, management, dist, epmd = free_ports(4)
+    return replace(Node(data_dir, password, amqp, management, dist, epmd), **known)
 
 
 def free_ports(count: int) -> list[int]:
@@ -256,24 +229,20 @@ def render_ctl(node: Node, program: Path) -> str:
     return f'#!/bin/sh\nexec env -i {settings} {shlex.quote(str(program))} "$@"\n'
 
 
-def write_files(  # noqa: PLR0913 - keywords, but for what every start has
-    node: Node,
-    server: Path,
-    lines: Mapping[str, str],
-    advanced: str,
-    *,
-    cookie: str | None = None,
-    plugins: Sequence[str] = (),
-) -> None:
-    """Everything the server and rabbitmqctl read, and the state file, before there is a process."""
-    folder = node.data_dir
-    _write(folder / ".gitignore", "*\n")
-    _write(folder / "enabled_plugins", f"[{','.join(('rabbitmq_management', *plugins))}].\n")
-    _write(folder / "rabbitmq.conf", render_config(node, lines))
-    _write(folder / "advanced.config", advanced + "\n")
-    if cookie or not (folder / ".erlang.cookie").exists():
-        _write(folder / ".erlang.cookie", cookie or new_cookie())
-    _write(folder / "rabbitmqctl", render_ctl(node, server.with_name("rabbitmqctl")), mode=0o700)
+def write_files(node: Node, server: Path, lines: Mapping[str, str], more: Mapping[str, str]) -> None:
+    """Write all that the server and rabbitmqctl read, `more` over it, and the state file."""
+    contents = {
+        ".gitignore": "*\n",
+        "enabled_plugins": "[rabbitmq_management].\n",
+        "rabbitmq.conf": render_config(node, lines),
+        "advanced.config": "[].\n",
+        "rabbitmqctl": render_ctl(node, server.with_name("rabbitmqctl")),
+        **more,
+    }
+    if not (node.data_dir / ".erlang.cookie").exists():
+        contents.setdefault(".erlang.cookie", new_cookie())
+    for name, text in contents.items():
+        _write(node.data_dir / name, text, mode=0o700 if name == "rabbitmqctl" else 0o600)
     save(node)
 
 

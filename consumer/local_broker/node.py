@@ -17,15 +17,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from consumer.errors import BrokerUnreachableError
 from consumer.local_broker import files
-from consumer.local_broker.files import HOST, LocalBrokerError, Member, Node
+from consumer.local_broker.files import HOST, LocalBrokerError, Node
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
 __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
@@ -33,9 +34,8 @@ __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", 
 #: Variable that holds the data folder in the environment of the node's processes, and of nothing else.
 MARK = "CONSUMER_LOCAL_BROKER"
 DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
-#: `exec` all the way down: this shell's process number is the server's. It is written down before the server
-#: exists, so that a start that is killed at any point leaves a node that can be found.
-SPAWN = 'umask 077; cd "$0" && echo $$ >node.pid.new && mv node.pid.new node.pid && exec "$1"'
+#: `exec` all the way down: this shell's process number is the server's.
+SPAWN = 'umask 077; cd "$0" && exec "$1"'
 CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 POLL_S = 0.1
 KILL_S = 10
@@ -57,9 +57,8 @@ def up(  # noqa: PLR0913 - keywords, each with a default
     data_dir: Path,
     *,
     config: Mapping[str, str] | None = None,
-    advanced: str | None = None,
-    member: Member | None = None,
-    plugins: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
+    known: Mapping[str, Any] | None = None,
     timeout_s: float = 120,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Node:
@@ -67,10 +66,9 @@ def up(  # noqa: PLR0913 - keywords, each with a default
 
     Args:
         data_dir: the node's folder, made if need be. Durable queues and messages live here over restarts.
-        config: lines of rabbitmq.conf over `nodefolder.DEFAULTS`. A node that runs already keeps what it has.
-        advanced: advanced.config, in Erlang's own syntax.
-        member: for a node of a cluster; who its peers are is said in `config`.
-        plugins: enabled besides the management console.
+        config: lines of rabbitmq.conf over `files.DEFAULTS`. A node that runs already keeps what it has.
+        more: text of other files of the folder, by name: `advanced.config`, `enabled_plugins`, `.erlang.cookie`.
+        known: fields of the node that are chosen already, as for one of a cluster.
         timeout_s: how long a start may take, in seconds.
         report: gets a line at each step that a person would wait for.
 
@@ -86,13 +84,12 @@ def up(  # noqa: PLR0913 - keywords, each with a default
         if node:
             report(f"found a RabbitMQ node in {data_dir}")
             if _becomes_ready(node, deadline):
-                return _with_epmd(node)
+                return node
         server = find_server(os.environ)
         if _stop(data_dir, grace_s=10):
             report(f"ended what a previous node left running in {data_dir}")
-        node = files.choose(data_dir, member)
-        cookie = member.cookie if member else None
-        files.write_files(node, server, config or {}, advanced or "[].", cookie=cookie, plugins=plugins)
+        node = files.choose(data_dir, known or {})
+        files.write_files(node, server, config or {}, more or {})
         return _start(node, server, deadline, report)
 
 
@@ -112,7 +109,7 @@ def down(data_dir: Path, timeout_s: float = 30) -> bool:
 def status(data_dir: Path) -> Node | None:
     """The folder's node if it runs and answers AMQP, else None. Does not wait for one that is starting."""
     node = _running(data_dir.resolve())
-    return _with_epmd(node) if node and _speaks_amqp(node) else None
+    return node if node and _speaks_amqp(node) else None
 
 
 def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
@@ -176,16 +173,7 @@ def _environ(process: Path) -> bytes:
 def _running(data_dir: Path) -> Node | None:
     """The node whose server lives in this folder, ready or not. None as well when its state file is lost."""
     node = files.load(data_dir)
-    try:
-        pid = int((data_dir / "node.pid").read_text())
-    except (OSError, ValueError):
-        return None
-    return replace(node, pid=pid, epmd_pid=None) if node and pid in processes(data_dir) else None
-
-
-def _with_epmd(node: Node) -> Node:
-    epmds = (pid for pid, program in processes(node.data_dir).items() if program == "epmd")
-    return replace(node, epmd_pid=next(epmds, None))
+    return node if node and node.pid in processes(data_dir) else None
 
 
 def _start(node: Node, server: Path, deadline: float, report: Callable[[str], None]) -> Node:
@@ -193,6 +181,7 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
     began = time.monotonic()
     try:
         node = replace(node, pid=_spawn(node, server))
+        files.save(node)
         ready = _becomes_ready(node, deadline)
     except BaseException:  # also Ctrl-C: nobody would own the process that is left
         _stop(node.data_dir, grace_s=0)
@@ -200,8 +189,6 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
     if not ready:
         _stop(node.data_dir, grace_s=0)  # its epmd
         raise LocalBrokerError(f"RabbitMQ ended while it started. {files.complaint(node)}")
-    node = _with_epmd(node)
-    files.save(node)
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node
 
@@ -292,7 +279,6 @@ def _stop(data_dir: Path, grace_s: float) -> bool:
         _wait_until(lambda: not processes(data_dir), 1)
     for pid in owned:
         _alive(pid)  # reaps
-    (data_dir / "node.pid").unlink(missing_ok=True)
     return bool(owned)
 
 

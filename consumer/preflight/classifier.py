@@ -16,8 +16,9 @@ from consumer.preflight.finding import Finding, blamed, failure, ok, refused, sk
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import SHARED_REMEDY
 from consumer.runners.programs import own_python
-from consumer.runners.runner import Runner, open_runner
+from consumer.runners.runner import open_runner
 from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
+from consumer.runners.worker_pool import Workers
 from consumer.service.dry_run import read
 
 #: Written by classifier.preload before each model, so that of one that hangs it is known which.
@@ -56,8 +57,10 @@ async def load(site: Site) -> list[Finding]:
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
-    findings = _threads(runner) + _opened(runner) + _hidden(site)
-    reopened = runner.workers.reopened if isinstance(runner, WarmRunner) else []
+    findings, reopened = _hidden(site), list[str]()
+    if isinstance(runner, WarmRunner):
+        findings = _inherited(runner.workers) + findings
+        reopened = runner.workers.reopened
     return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
 
 
@@ -68,25 +71,17 @@ def _hidden(site: Site) -> list[Finding]:
     return [warning(detail, remedy) for detail, _, remedy in (words.partition("; ") for words in found)]
 
 
-def _threads(runner: Runner) -> list[Finding]:
-    if not isinstance(runner, WarmRunner) or not (lost := runner.workers.threads_lost):
-        return []
-    return [
-        warning(
-            f"importing it has started {lost} threads, which warm workers do not inherit: they may wait for them "
-            "for ever",
-            "start threads when a job is computed and not by `import` or `preload()`",
-        )
-    ]
-
-
-def _opened(runner: Runner) -> list[Finding]:
-    if not isinstance(runner, WarmRunner):
-        return []
-    return [
+def _inherited(workers: Workers) -> list[Finding]:
+    """Find what importing the classifier has left in the process that the workers are forked from."""
+    found = [
         warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)
-        for what in runner.workers.shared
+        for what in workers.shared
     ]
+    if lost := workers.threads_lost:
+        threads = f"importing it has started {lost} threads, which warm workers do not inherit"
+        remedy = "start threads when a job is computed and not by `import` or `preload()`"
+        found.insert(0, warning(f"{threads}: they may wait for them for ever", remedy))
+    return found
 
 
 def complaints(text: str, settings: Settings) -> list[Finding]:

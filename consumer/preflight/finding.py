@@ -7,6 +7,7 @@ over, or jobs would be lost by; a warning may be meant, or is not known for cert
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,6 +63,11 @@ def skipped(detail: str, remedy: str = "") -> Finding:
     return Finding(Level.SKIPPED, detail, remedy)
 
 
+def mib(size: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 2**20:,.0f} MiB"
+
+
 def blamed(error: ConsumerError) -> Finding:
     """Make a failure of an error: ours have the remedy behind a semicolon, but for a connection that was lost."""
     detail, _, remedy = str(error).partition("; ")
@@ -94,22 +100,21 @@ def shown(finding: Finding) -> str:
 
 def summary(findings: Sequence[Finding]) -> str:
     """Count them by level."""
-    counts = {level: sum(finding.level == level for finding in findings) for level in Level}
-    plural = {
-        level: "s" if level in (Level.WARNING, Level.FAILURE) and counts[level] > 1 else "" for level in Level
-    }
-    return ", ".join(f"{counts[level]} {level}{plural[level]}" for level in Level if counts[level])
+    counts = Counter(finding.level for finding in findings)
+    words = {Level.WARNING: "warnings", Level.FAILURE: "failures"}
+    return ", ".join(
+        f"{counts[level]} {words.get(level, level) if counts[level] > 1 else level}"
+        for level in Level
+        if counts[level]
+    )
 
 
 def merged(findings: Sequence[Finding]) -> list[Finding]:
     """Make one of those that have the same remedy."""
-    kinds = dict.fromkeys((finding.level, finding.remedy) for finding in findings)
-    return [
-        Finding(
-            level, "\n".join(one.detail for one in findings if (one.level, one.remedy) == (level, remedy)), remedy
-        )
-        for level, remedy in kinds
-    ]
+    details: dict[tuple[Level, str], list[str]] = {}
+    for one in findings:
+        details.setdefault((one.level, one.remedy), []).append(one.detail)
+    return [Finding(level, "\n".join(told), remedy) for (level, remedy), told in details.items()]
 
 
 def as_json(findings: Sequence[Finding]) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from consumer.config.cpu_count import cgroup_folders, usable_cpus
 from consumer.config.settings import Settings
 from consumer.preflight.context import Site, aside
-from consumer.preflight.finding import Finding, failure, ok, warning
+from consumer.preflight.finding import Finding, failure, mib, ok, warning
 
 #: bubblewrap is two processes around the program, and counted with it.
 SANDBOX_PROCESSES = 2
@@ -91,20 +92,20 @@ def usable_memory(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) 
 def judged_memory(settings: Settings, usable: int) -> Finding:
     """Judge by one job first, then by all together."""
     each, slots = settings.max_memory_bytes, settings.pool_size
-    told = f"{_mib(usable)} of memory here"
+    told = f"{mib(usable)} of memory here"
     if each > usable:
         return warning(
-            f"one job may have {_mib(each)} (max_memory_bytes), and there are {told}: the kernel ends something "
+            f"one job may have {mib(each)} (max_memory_bytes), and there are {told}: the kernel ends something "
             "before the limit does",
             "lower max_memory_bytes, or give the service more memory",
         )
     if each * slots > usable:
         return warning(
-            f"{slots} jobs at once may have {_mib(each * slots)} (pool_size times max_memory_bytes), and there "
+            f"{slots} jobs at once may have {mib(each * slots)} (pool_size times max_memory_bytes), and there "
             f"are {told}: the kernel may end something",
             f"lower max_memory_bytes to {usable // slots}, or pool_size; leave both where jobs take much less",
         )
-    return ok(f"{told}, jobs take {_mib(each * slots)} at most")
+    return ok(f"{told}, jobs take {mib(each * slots)} at most")
 
 
 async def processes(site: Site) -> list[Finding]:
@@ -141,15 +142,8 @@ def judged_processes(settings: Settings, limit: int | None) -> Finding:
 def _numbers(proc: Path, root: Path, controller: str, names: Sequence[str]) -> list[int]:
     """Read a limit of our control group and of all above it, where there is one."""
     found = []
-    for folder in cgroup_folders(proc, root, controller):
-        for name in names:
-            try:
-                text = (folder / name).read_text().strip()
-            except OSError:
-                continue
+    for path in (folder / name for folder in cgroup_folders(proc, root, controller) for name in names):
+        with suppress(OSError):  # it is not there
+            text = path.read_text().strip()
             found += [int(text)] if text.isdecimal() else []
     return found
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

@@ -19,7 +19,7 @@ from consumer.config.cpu_count import usable_cpus
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.preflight.context import Site, aside
-from consumer.preflight.finding import Finding, blamed, failure, ok, warning
+from consumer.preflight.finding import Finding, blamed, failure, mib, ok, warning
 from consumer.runners.environment import THREAD_VARIABLES
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.warm_runner import OWN_CLASSIFIER
@@ -107,10 +107,10 @@ def _room(job_dir: Path) -> tuple[int, int | None]:
 def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
     """Judge what is free by the largest jobs that may come."""
     folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.prefetch
-    told = f"{folder} has {_mib(free_bytes)} free"
+    told = f"{folder} has {mib(free_bytes)} free"
     if free_bytes < largest:
         return failure(
-            f"{told}, and one job may have {_mib(largest)} (max_body_bytes)",
+            f"{told}, and one job may have {mib(largest)} (max_body_bytes)",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
     if free_files is not None and free_files < 2 * jobs:
@@ -120,28 +120,24 @@ def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> 
         )
     least = settings.min_free_bytes
     if free_bytes < least + largest:
-        with_one = "" if free_bytes < least else f", and one job may have {_mib(largest)} (max_body_bytes)"
+        with_one = "" if free_bytes < least else f", and one job may have {mib(largest)} (max_body_bytes)"
         return failure(
-            f"{told}{with_one}, and below {_mib(least)} (min_free_bytes) the job that has written the most "
+            f"{told}{with_one}, and below {mib(least)} (min_free_bytes) the job that has written the most "
             "is killed",
             "free some space, name another job_dir, or lower min_free_bytes",
         )
     if free_bytes < least + largest * jobs:
-        left_free = f", beside the {_mib(least)} to be left free (min_free_bytes)" if least else ""
+        left_free = f", beside the {mib(least)} to be left free (min_free_bytes)" if least else ""
         return warning(
-            f"{told}, and {jobs} jobs at once may have {_mib(largest * jobs)} ({_held(settings)} times "
+            f"{told}, and {jobs} jobs at once may have {mib(largest * jobs)} ({_held(settings)} times "
             f"max_body_bytes){left_free}",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
-    return ok(f"{told}, jobs take {_mib(largest * jobs)} at most")
+    return ok(f"{told}, jobs take {mib(largest * jobs)} at most")
 
 
 def _held(settings: Settings) -> str:
     return "pool_size" if settings.batch_size == 1 else "the prefetch"
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
 
 
 async def statsd(site: Site) -> list[Finding]:

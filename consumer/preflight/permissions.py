@@ -42,28 +42,25 @@ async def permissions(site: Site) -> list[Finding]:
 
 
 def _consuming(queue: str) -> Ask:
-    return lambda channel: _consume(channel, queue)
+    async def ask(channel: AbstractChannel) -> None:
+        underlay = await channel.get_underlay_channel()
+        await underlay.basic_consume(queue, _ignore, arguments=dict(NO_PRIORITY), timeout=CALL_TIMEOUT_S)
 
-
-def _unbinding(queue: str, exchange: str) -> Ask:
-    return lambda channel: _unbind(channel, queue, exchange)
-
-
-async def _consume(channel: AbstractChannel, queue: str) -> None:
-    underlay = await channel.get_underlay_channel()
-    await underlay.basic_consume(queue, _ignore, arguments=dict(NO_PRIORITY), timeout=CALL_TIMEOUT_S)
+    return ask
 
 
 async def _ignore(_message: object) -> None:
     """Nothing is delivered."""
 
 
-async def _unbind(channel: AbstractChannel, queue: str, exchange: str) -> None:
+def _unbinding(queue: str, exchange: str) -> Ask:
     """Remove a binding that nobody has: its key is made up here."""
-    underlay = await channel.get_underlay_channel()
-    await underlay.queue_unbind(
-        queue, exchange, routing_key=f"check.{secrets.token_hex(8)}", timeout=CALL_TIMEOUT_S
-    )
+
+    async def ask(channel: AbstractChannel) -> None:
+        underlay = await channel.get_underlay_channel()
+        await underlay.queue_unbind(queue, exchange, f"check.{secrets.token_hex(8)}", timeout=CALL_TIMEOUT_S)
+
+    return ask
 
 
 async def publishing(site: Site) -> list[Finding]:

@@ -76,22 +76,16 @@ async def topology(site: Site) -> list[Finding]:
         *[await _exchange(site, exchange) for exchange in exchanges],
         *[await _queue(site, queue) for queue in queues],
     ]
-    missing = [one.detail for one in found if isinstance(one, _ToBeMade)]
-    problems = merged([finding for one in found if not isinstance(one, _ToBeMade) for finding in one])
+    missing = [one for one in found if isinstance(one, str)]
+    problems = merged([finding for one in found if not isinstance(one, str) for finding in one])
     if missing:
         return [*problems, ok(f"`run` will create {', '.join(missing)}: this user may")]
     names = " and ".join(exchange.name for exchange in exchanges)
     return problems or [ok(f"{names} and {len(queues)} queues are as expected")]
 
 
-@dataclass(frozen=True, slots=True)
-class _ToBeMade:
-    """Missing, and `run` may make it."""
-
-    detail: str
-
-
-async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | _ToBeMade:
+async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | str:
+    """Tell what is wrong with it; or its name if it is missing, and `run` may make it. So does `_queue`."""
     what = f"exchange {exchange.name}"
     if closed := await refusal(site.connected(), _making(exchange, passive=True)):
         return await _missing(site, what, closed, _making(exchange, NO_ALTERNATE))
@@ -119,7 +113,7 @@ def _making(exchange: Exchange, alternate: int | None = None, *, passive: bool =
     )
 
 
-async def _queue(site: Site, queue: Queue) -> list[Finding] | _ToBeMade:
+async def _queue(site: Site, queue: Queue) -> list[Finding] | str:
     what = f"queue {queue.name}"
     if closed := await refusal(site.connected(), _declaring(queue.name, {}, passive=True)):
         # Exclusive: where some RabbitMQ should take it after all, it would go with our connection.
@@ -135,7 +129,7 @@ def _witness(site: Site) -> Console | None:
     return None if site.settings.declare else site.console
 
 
-async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> list[Finding] | _ToBeMade:
+async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> list[Finding] | str:
     if not isinstance(closed, ChannelNotFoundEntity):
         return [failure(f"{what} cannot be looked at: {reason(closed)}", granted(site))]
     if is_away(closed):
@@ -153,7 +147,7 @@ async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> l
         ]
     refused = await refusal(site.connected(), make)
     if isinstance(refused, ChannelPreconditionFailed):
-        return _ToBeMade(what.partition(" ")[2])
+        return what.partition(" ")[2]
     why = reason(refused) if refused else "RabbitMQ did not say no"
     return [failure(f"{what} is missing, and this user may not create it: {why}", granted(site))]
 
@@ -189,16 +183,16 @@ def _with(arguments: dict[str, Any], difference: Difference) -> dict[str, Any]:
 
 def _refused(site: Site, what: str, closed: ChannelClosed) -> list[Finding]:
     """Tell of a refusal that names no difference."""
-    if not isinstance(closed, ChannelAccessRefused):
-        return [failure(f"{what} would be refused to us: {reason(closed)}", _again(site, what))]
-    if site.settings.declare:
-        return [failure(f"{what} would be refused to us: {reason(closed)}", granted(site))]
-    return [
-        warning(
-            f"{what} is there; its arguments are unknown, as this user may not configure",
-            "set management_url, or run `consumer check` once as a user who may configure",
-        )
-    ]
+    is_right = isinstance(closed, ChannelAccessRefused)
+    if is_right and not site.settings.declare:
+        return [
+            warning(
+                f"{what} is there; its arguments are unknown, as this user may not configure",
+                "set management_url, or run `consumer check` once as a user who may configure",
+            )
+        ]
+    remedy = granted(site) if is_right else _again(site, what)
+    return [failure(f"{what} would be refused to us: {reason(closed)}", remedy)]
 
 
 def difference_in(told: str) -> Difference | None:
