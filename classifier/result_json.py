@@ -1,8 +1,9 @@
-"""The JSON text of what a function returns, or an error that names the place and the cause. Standard library only.
+"""Formats a function's result as JSON, or raises an error that names the place and the cause.
 
-`encoded` walks the value once, converts what is not JSON yet (json_types.py), and has `json` write the rest. Lists
-and dicts that hold only JSON's own values are passed on as they are, so large ones cost little. A fault is raised
-at its place; each container on the way out adds its step, so that the error reads `output["a"][3] is NaN, ...`.
+Standard library only. `encoded` walks the value once, converts what has no JSON form yet (json_types.py), and lets
+`json` write the rest. Lists and dicts that hold only JSON's own values are passed on unchanged, so large ones cost
+little. A fault is raised at its place; each container on the way out adds its step, so that the error reads
+`output["a"][3] is NaN, ...`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _ENCODER: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 
 
 def encoded(value: object) -> str:
-    """The JSON text of `value`, on one line and in ASCII.
+    """Return the JSON text of `value`, on one line and in ASCII.
 
     Raises:
-        ValueError: some part has no JSON: NaN, an infinity, a lone surrogate, a cycle, too many levels or digits,
-            two keys that become the same text.
-        TypeError: some part is of a type that has no natural JSON.
+        ValueError: some part has no JSON form: NaN, an infinity, a lone surrogate, a cycle, too many levels or
+            digits, two keys that become the same text.
+        TypeError: some part has a type without a natural form in JSON.
     """
     try:
         tree = _Walk().plain(value)
@@ -47,7 +48,7 @@ def encoded(value: object) -> str:
 
 
 def place(steps: Iterable[str | int]) -> str:
-    """The place that innermost-first `steps` lead to, as Python would write it: `output["a"][3]`."""
+    """Format the place to which innermost-first `steps` lead, as in Python: `output["a"][3]`."""
     text = "output" + "".join(f"[{json.dumps(step)}]" for step in reversed(list(steps)))
     if len(text) <= _PLACE_CHARACTERS:
         return text
@@ -55,9 +56,9 @@ def place(steps: Iterable[str | int]) -> str:
 
 
 class _Walk:
-    """One walk through a value. Mutable state: the ids of the containers that the walk is inside of.
+    """One walk through a value. Mutable state: the ids of the containers around the current place.
 
-    `_is_checking`: whether leaves are looked at, each of them.
+    `_is_checking`: whether each leaf is checked.
     """
 
     def __init__(self, *, is_checking: bool = False) -> None:
@@ -65,7 +66,7 @@ class _Walk:
         self._is_checking = is_checking
 
     def plain(self, value: object) -> object:
-        """The same value made of exact lists, dicts with text keys, and leaves."""
+        """Return the same value made of exact lists, dicts with text keys, and leaves."""
         found = _at_most_a_container(value)
         kind = type(found)
         if kind in _LEAVES:
@@ -118,7 +119,7 @@ class _Walk:
 
 
 def _is_plain(given: dict[Any, object]) -> bool:
-    """Whether it has text keys and leaves alone."""
+    """Whether a dict has only text keys and leaves."""
     return set(map(type, given)) <= {str} and set(map(type, given.values())) <= _LEAVES
 
 
@@ -134,7 +135,7 @@ def _at_most_a_container(value: object) -> object:
 
 
 def _key(key: object) -> str:
-    """The text of a key, as `json` writes those that it knows."""
+    """Return the text of a key; for types that `json` supports, the same text."""
     if type(key) is str:
         return key
     try:
@@ -171,7 +172,7 @@ def _shown(key: object) -> str:
 
 
 def _written(tree: object) -> str:
-    """The JSON of a plain tree. Leaves are looked at only after `json` has refused one, or escaped a surrogate."""
+    """Format a plain tree. Leaves are checked only after `json` has refused one, or escaped a surrogate."""
     try:
         text = _ENCODER.encode(tree)
     except ValueError as refused:
@@ -184,7 +185,7 @@ def _written(tree: object) -> str:
 
 
 def _leaf_fault(leaf: object) -> str | None:
-    """What is wrong with a leaf, in words that follow its place; None if it is JSON."""
+    """Describe the fault of a leaf, in words that follow its place; None if it is valid."""
     if isinstance(leaf, float) and not math.isfinite(leaf):
         name = "NaN" if math.isnan(leaf) else "infinity" if leaf > 0 else "-infinity"
         return f"is {name}, which JSON does not have; replace NaN and infinities, for example with None"
@@ -208,7 +209,7 @@ def _is_short(number: int) -> bool:
 
 
 def _lone_surrogate(text: str) -> str | None:
-    """The escape of a surrogate that is not half of a pair; two halves next to each other are written as one."""
+    """Return the escape of a surrogate that is not half of a pair; a pair is written as one character."""
     try:
         text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError as broken:

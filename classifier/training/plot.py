@@ -1,4 +1,4 @@
-"""An evaluation as a picture: the confusion matrix, and a signal of each class beside it.
+"""Draws an evaluation: the confusion matrix, and a signal of each class beside it.
 
 The only importer of matplotlib, which is the optional extra `plot`. Draws to a file, never to a screen.
 """
@@ -72,7 +72,7 @@ def _draw_examples(figure: Figure, place: SubplotSpec, evaluation: Evaluation, d
 
 
 def _typical(data: DataSet, name: str) -> Signal:
-    """The signal of a class whose spread is the median one: the first might be its oddest."""
+    """Return the signal of a class with the median spread, because the first one might be unusual."""
     signals = [signal for signal, label in zip(data.signals, data.labels, strict=True) if label == name]
     # Scaled before it is squared, so that no finite signal overflows.
     spreads = [float((signal / (np.abs(signal).max() or 1.0)).std()) for signal in signals]

@@ -1,8 +1,8 @@
-"""Fit a classifier and say honestly how good it is. No printing, no files.
+"""Fits a classifier and evaluates it. No printing, no files.
 
-The estimator is a forest of extremely randomised trees (Geurts, Ernst and Wehenkel 2006): it needs no
-scaling, takes unbalanced classes and useless features calmly, and has no setting that must be tuned per
-data set. The figures of an evaluation always come from signals that were not trained on.
+The estimator is a forest of extremely randomised trees (Geurts, Ernst and Wehenkel 2006). It needs no scaling,
+handles unbalanced classes and useless features, and has no setting that must be tuned per data set. An evaluation
+always uses signals that were not trained on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Labels: TypeAlias = NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A fitted estimator, the classes of its probabilities in their order, and what fitting took (s)."""
+    """A fitted estimator, the classes of its probabilities in their order, and the time of the fit (s)."""
 
     estimator: Estimator
     classes: tuple[str, ...]
@@ -48,9 +48,9 @@ class Fitted:
 class Evaluation:
     """Figures on signals that were not trained on.
 
-    `confusion[i, j]` counts signals of class `classes[i]` that were called `classes[j]`. Balanced accuracy
+    `confusion[i, j]` counts signals of class `classes[i]` that were predicted as `classes[j]`. Balanced accuracy
     is the mean recall of the classes that occur among the tested signals. `table` is scikit-learn's, for people:
-    precision (what share of those called so are so), recall and support of each class.
+    precision (the share of right predictions of the class), recall and support of each class.
     """
 
     classes: tuple[str, ...]
@@ -78,7 +78,7 @@ def fit(data: DataSet) -> Fitted:
 
 
 def evaluate(fitted: Fitted, data: DataSet) -> Evaluation:
-    """The figures of `fitted` on `data`, which it must not have seen."""
+    """Evaluate `fitted` on `data`, which it must not have seen."""
     probabilities = fitted.estimator.predict_proba(extract_all(data.signals))
     called = np.array(fitted.classes)[probabilities.argmax(axis=1)]
     # Both sides' classes: one that training never saw still counts, as always wrong.
@@ -94,7 +94,7 @@ def evaluate(fitted: Fitted, data: DataSet) -> Evaluation:
 
 
 def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
-    """Part `data` into three quarters to train on and one to test on, class by class.
+    """Divide `data` into three quarters to train on and one to test on, class by class.
 
     Raises:
         DataError: a class is too small for that.
@@ -104,7 +104,7 @@ def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
 
 
 def reshuffles(train: DataSet, test: DataSet, times: int) -> list[float]:
-    """Accuracies of `times` stratified divisions of all signals, into parts as large as `train` and `test`.
+    """Return the accuracies of `times` stratified divisions of all signals, with sizes as of `train` and `test`.
 
     Raises:
         DataError: a class is too small for that.

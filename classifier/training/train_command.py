@@ -1,10 +1,10 @@
-"""What `classifier train` does, from files to files, told line by line as it goes. It prints nothing itself.
+"""Runs `classifier train`, from files to files, and reports each step in a line. It prints nothing itself.
 
-What can be refused is refused before the training, which would be in vain. Other forms of the model come last:
-they alone may turn out impossible after all went well, and then everything else has been done.
+It refuses everything that it can refuse before the training. Other forms of the model are made last: only they may
+turn out impossible after a successful training, and then everything else is done.
 
-What was written is pinned: who trains has run code of his own anyway, and pins what he made from memory, before
-anybody else could write to the file.
+The files that it wrote are pinned. The user who trains has run code of his own anyway, and pins what he made from
+memory, before anybody else could write to the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from classifier.training.train import Evaluation, Fitted
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for; without `test`, a part of `data` is held out, and without `pins` nothing is pinned."""
+    """The arguments; without `test`, a part of `data` is held out, and without `pins` nothing is pinned."""
 
     data: Path
     test: Path | None
@@ -41,13 +41,13 @@ class Wanted:
 
 
 def run(wanted: Wanted) -> Iterator[str]:
-    """Train, evaluate, save and draw, as wanted; the lines to be shown.
+    """Train, evaluate, save and draw, as requested; yield the lines to print.
 
     Raises:
         DataError: the signals cannot be read, or not be divided.
         ModelError: the pins cannot be read or written, or the model is too large to be loaded.
-        RefusedError: a library is missing, a file cannot be written, or there is no ONNX or skops of this model,
-            which is saved as a pickle all the same.
+        RefusedError: a library is missing, a file cannot be written, or the model has no ONNX or skops form; then
+            the model is still saved as a pickle.
     """
     if wanted.plot and wanted.plot.suffix.lower() != ".png":
         raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {wanted.plot}")

@@ -1,7 +1,7 @@
-"""`consumer try --times`: many jobs through the runner one by one, and how long each ran, for `consumer plan`.
+"""`consumer try --times`: runs many jobs one by one and measures their run times, for `consumer plan`.
 
-One slot and no RabbitMQ, so what is measured is the job and nothing else. A first run does not count: it finds
-nothing warm. Jobs that do not succeed are counted, not timed; the queue would see other times for them.
+It uses one slot and no RabbitMQ, so it measures only the job. A first run does not count, because nothing is warm
+yet. Jobs that do not succeed are counted and not timed, because they would have other times in the queue.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from consumer.service.dry_run import read
 async def measure(
     bodies: Sequence[bytes], repeat: int, settings: Settings, tell: Callable[[str], None]
 ) -> tuple[Times, int]:
-    """Run every job so many times; return the times of the runs that succeeded, and how many did not.
+    """Run every job so many times; return the times of the runs that succeeded, and the number of the others.
 
     Raises:
         ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.
@@ -47,7 +47,7 @@ async def measure(
 
 
 async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
-    """All jobs, then all again: what changes meanwhile, on a machine that others use, meets each of them."""
+    """Run all jobs, then all again: changes of a shared machine then affect each of them."""
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(job: Job | Invalid) -> Outcome:
@@ -58,7 +58,7 @@ async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> li
 
 
 def _memory(runner: Runner) -> MemoryUse | None:
-    """Of warm workers: what one more would take is what it shares with nobody. A program has ended by now."""
+    """Return the unshared memory of a warm worker, which a further one would add. A program has ended by now."""
     if not isinstance(runner, WarmRunner):
         return None
     own = look(os.getpid())
@@ -73,7 +73,7 @@ def _memory(runner: Runner) -> MemoryUse | None:
 
 
 def summary(times: Times, failed: int) -> str:
-    """What a person wants to see of it."""
+    """Summarise the times for a person."""
     ordered = sorted(times.run_s)
     mean = math.fsum(ordered) / len(ordered)
     figures = ", ".join(f"{name} {show_s(quantile(ordered, share))}" for name, share in SHARES.items())
@@ -88,10 +88,10 @@ def summary(times: Times, failed: int) -> str:
 
 
 def see_writable(path: Path) -> None:
-    """See that the times can be written there, before an hour of jobs is run.
+    """Check that the times can be written, before an hour of jobs runs.
 
     Raises:
-        ConfigurationError: there is no such folder, or it may not be written.
+        ConfigurationError: the folder does not exist or is not writable.
     """
     if not os.access(path.parent, os.W_OK):
         raise ConfigurationError(

@@ -1,8 +1,8 @@
-"""The fewest slots that keep a target, found by simulating the queue with one number of slots after the other.
+"""Finds the fewest slots that meet a target, by simulating the queue with different numbers of slots.
 
-One queue in front of all slots, first come first served, which is what RabbitMQ with prefetch = slots is: no job
-waits at one consumer while another has a slot free. Every number of slots gets the same jobs, so more of them
-never look worse by chance. Pure: numbers in, numbers out, the same for the same seed.
+There is one queue in front of all slots, first come first served, as in RabbitMQ with prefetch = slots: no job
+waits at one consumer while another has a free slot. Every number of slots gets the same jobs, so more slots never
+look worse by chance. Pure: numbers in, numbers out, the same for the same seed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROWS_BELOW, ROWS_ABOVE = 3, 2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A share of the jobs whose wait, or total, is to be at most so many seconds."""
+    """A share of the jobs whose wait, or total, must not exceed so many seconds."""
 
     name: str
     kind: Kind
@@ -47,10 +47,10 @@ class Target:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read `p95-wait=0.5`.
+        """Parse `p95-wait=0.5`.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it has another form.
         """
         found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(\d*\.?\d+)(ms|s)?", text)
         if found is None or not float(found[3]):
@@ -61,7 +61,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What comes, and how long it runs. `rate` in jobs per second; `burst` of them come at once."""
+    """The arriving jobs and their run times. `rate` in jobs per second; `burst` jobs arrive together."""
 
     rate: float
     service: ServiceTime
@@ -70,15 +70,15 @@ class Load:
 
     @property
     def offered(self) -> float:
-        """Slots that are busy in the mean: the fewest that can keep up are more than this."""
+        """The mean number of busy slots; to keep up, more slots than this are needed."""
         return self.rate * (self.service.mean_s + self.overhead_s)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """One number of slots. Times in seconds by p50, p95 and p99; empty where it cannot keep up.
+    """One number of slots. Times in seconds by p50, p95 and p99; empty if the slots cannot keep up.
 
-    `wait` is all that is not the run: in the queue, and the overhead. `total` is from publishing to reply.
+    `wait` is all time outside of the run: in the queue, and the overhead. `total` is from publishing to reply.
     """
 
     slots: int
@@ -95,7 +95,7 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rows by slots, and which of them is the first that meets the target; None where no number does."""
+    """Rows by slots, and the first one that meets the target; None if no number does."""
 
     target: Target
     rows: list[PlanRow]
@@ -107,10 +107,10 @@ class Plan:
 def plan(
     load: Load, target: Target, *, given: int | None = None, seed: int = 1, simulated_jobs: int = JOBS
 ) -> Plan:
-    """Find the fewest slots that meet the target, and the rows around them; `given` is shown in any case.
+    """Find the fewest slots that meet the target, and the rows around them; always include `given`.
 
     Raises:
-        ConfigurationError: more slots would be needed than this is made for.
+        ConfigurationError: more slots would be needed than the command supports.
     """
     if load.offered > MOST_SLOTS:
         raise ConfigurationError(
@@ -130,7 +130,7 @@ def plan(
 
 
 def _impossible(load: Load, target: Target) -> str:
-    """Say why no number of slots can meet the target, if so."""
+    """Return why no number of slots can meet the target, if so."""
     if target.kind == "wait" and target.limit_s <= load.overhead_s:
         return (
             f"RabbitMQ and the consumer take {load.overhead_s * 1000:g} ms for every job (--overhead-ms), "
@@ -143,7 +143,7 @@ def _impossible(load: Load, target: Target) -> str:
 
 
 def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
-    """Up in growing steps until the target is met, then between the last two by halving."""
+    """Increase the slots in growing steps until the target is met, then bisect between the last two."""
     low, step = least - 1, 1
     while not row(low + step).meets:
         low, step = low + step, min(2 * step, least + MOST_SLOTS - low - step)
@@ -157,7 +157,7 @@ def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
 
 
 def jobs(load: Load, seed: int, fewest: int) -> tuple[list[float], list[float]]:
-    """Draw the jobs that come: the times between their arrivals, and how long each runs, in seconds."""
+    """Draw the jobs: the times between their arrivals, and their run times, in seconds."""
     bursts = math.ceil(max(fewest, JOBS_PER_SLOT * load.offered) / load.burst)
     arrivals = random.Random(f"arrivals {seed}")  # noqa: S311 - a simulation
     services = random.Random(f"services {seed}")  # noqa: S311 - of its own, so that the gaps stay
@@ -170,7 +170,7 @@ def jobs(load: Load, seed: int, fewest: int) -> tuple[list[float], list[float]]:
 
 
 def queued_s(slots: int, gaps_s: Sequence[float], holds_s: Sequence[float]) -> list[float]:
-    """How long jobs are queued that come each a gap after the one before, and hold a slot for so long."""
+    """Compute the time in the queue of jobs, from the gaps between them and the times that they hold a slot."""
     free_at, now = [0.0] * slots, 0.0
     queued = []
     for gap, hold in zip(gaps_s, holds_s, strict=True):
@@ -183,12 +183,12 @@ def queued_s(slots: int, gaps_s: Sequence[float], holds_s: Sequence[float]) -> l
 
 
 def warmed_up(values: Sequence[float]) -> Sequence[float]:
-    """Leave out the first ones."""
+    """Drop the first jobs."""
     return values[int(len(values) * WARM_UP_SHARE) :]
 
 
 def simulated(slots: int, load: Load, target: Target, gaps_s: Sequence[float], runs_s: Sequence[float]) -> PlanRow:
-    """Let so many slots take the jobs."""
+    """Simulate the jobs with so many slots."""
     utilisation = load.offered / slots
     if utilisation >= 1:
         return PlanRow(slots, utilisation, {}, {}, meets=False)

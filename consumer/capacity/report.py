@@ -1,6 +1,6 @@
-"""What a plan comes to, for people and programs: consumers and memory; table and JSON.
+"""Presents a plan to people and programs: consumers and memory, a table and JSON.
 
-Nothing is decided here that plan.py decides. Times are shown in the unit that suits them, with three digits.
+plan.py makes all decisions. Times are shown in a suitable unit, with three digits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MINUTE_S, _HOUR_S = 60.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """A plan, and what it takes to run `row`: the slots that were asked about, or the fewest that are enough."""
+    """A plan, and the resources for `row`: the given slots, or the fewest that are enough."""
 
     plan: Plan
     row: PlanRow | None
@@ -36,7 +36,7 @@ class Sizing:
 
     @classmethod
     def of(cls, plan: Plan, given: int | None, pool_size: int, memory: MemoryUse | None) -> Sizing:
-        """Choose the row that counts."""
+        """Choose the row to show."""
         chosen = (row for row in plan.rows if row.slots == (given or plan.enough))
         return cls(plan, next(chosen, None), pool_size, memory)
 
@@ -47,26 +47,26 @@ class Sizing:
 
     @property
     def consumers(self) -> int | None:
-        """How many consumers have so many slots together."""
+        """The number of consumers for the slots."""
         return math.ceil(self.row.slots / self.pool_size) if self.row else None
 
     @property
     def started(self) -> int | None:
-        """The slots that there will be: consumers are alike, but a single one is made to fit."""
+        """The number of slots that will exist: consumers are alike, but a single one is made to fit."""
         if self.row is None or self.consumers is None:
             return None
         return self.consumers * self.pool_size if self.consumers > 1 else self.row.slots
 
     @property
     def memory_bytes(self) -> int | None:
-        """What all consumers take; None where nobody knows it."""
+        """The memory of all consumers; None if it is not known."""
         if self.memory is None or self.consumers is None or self.started is None:
             return None
         return self.memory.base_bytes * self.consumers + self.memory.slot_bytes * self.started
 
 
 def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
-    """All of it, for programs."""
+    """Return all of it, for programs."""
     plan = sizing.plan
     return {
         "rate_per_s": load.rate,
@@ -177,7 +177,7 @@ def _memory(sizing: Sizing) -> str:
 
 
 def show_s(seconds: float) -> str:
-    """A time in its unit, with three digits."""
+    """Format a time in a suitable unit, with three digits."""
     if not math.isfinite(seconds):
         return "∞"
     if seconds < 1:
@@ -194,5 +194,5 @@ def _digits(value: float) -> str:
 
 
 def show_bytes(count: int) -> str:
-    """An amount of memory in MB or GB of 10^6 and 10^9 bytes."""
+    """Format an amount of memory in MB or GB of 10^6 and 10^9 bytes."""
     return f"{_digits(count / 1e9)} GB" if count >= 1e9 else f"{_digits(count / 1e6)} MB"  # noqa: PLR2004

@@ -1,6 +1,6 @@
-"""How long jobs run, as a distribution: measured by `consumer try`, or given as figures.
+"""Run times of jobs as a distribution: measured by `consumer try`, or given as figures.
 
-A `ServiceTime` is its quantile function, which is all that a simulation needs. What cannot be used is a
+A `ServiceTime` is its quantile function, which is all that a simulation needs. Unusable input is a
 ConfigurationError with the remedy. Parses text; reads no file.
 """
 
@@ -23,7 +23,7 @@ _LEAST_CHANCE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """Run times in seconds: the share u of them is at most `quantile(u)`."""
+    """Run times in seconds: a share u of them is at most `quantile(u)`."""
 
     description: str
     quantile: Callable[[float], float]
@@ -31,19 +31,19 @@ class ServiceTime:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value that `share` of the sorted values do not exceed, as one of them."""
+    """Return the value that `share` of the sorted values do not exceed; it is one of them."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 class MemoryUse(BaseModel):
-    """What a consumer takes: `base_bytes` once, and `slot_bytes` for each slot."""
+    """The memory of a consumer: `base_bytes` once, and `slot_bytes` for each slot."""
 
     base_bytes: int = Field(ge=0)
     slot_bytes: int = Field(ge=0)
 
 
 class Times(BaseModel):
-    """What `consumer try --times` writes: run times of jobs in seconds, and memory where it could be measured."""
+    """The content of the times file: run times in seconds, and memory if it could be measured."""
 
     runs: str
     run_s: list[float] = Field(min_length=1)
@@ -54,7 +54,7 @@ def read_times(name: str, content: bytes) -> Times:
     """Read such a file.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not such a file.
     """
     try:
         times = Times.model_validate_json(content)
@@ -71,18 +71,18 @@ def read_times(name: str, content: bytes) -> Times:
 
 
 def measured(values: Sequence[float], description: str) -> ServiceTime:
-    """The values themselves, each as likely as any other."""
+    """Use the values themselves, each equally likely."""
     ordered = sorted(values)
     return ServiceTime(description, lambda u: quantile(ordered, u), math.fsum(ordered) / len(ordered))
 
 
 def given(text: str) -> ServiceTime:
-    """Make it of figures: `mean=0.1` (exponential), `mean=0.1,cv=0.5`, `p50=0.1,p95=0.4` or `p99` (lognormal).
+    """Make it from figures: `mean=0.1` (exponential), `mean=0.1,cv=0.5`, `p50=0.1,p95=0.4` or `p99` (lognormal).
 
-    `cv` is standard deviation / mean; 0 is a job that always takes as long.
+    `cv` is standard deviation / mean; 0 means that every job takes the same time.
 
     Raises:
-        ConfigurationError: these figures say nothing, or contradict each other.
+        ConfigurationError: the figures do not determine a distribution, or contradict each other.
     """
     figures = _figures(text)
     match tuple(sorted(figures)):

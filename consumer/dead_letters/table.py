@@ -1,7 +1,6 @@
-"""Dead letters as a table that a person reads: a letter is a line, and the columns share what width there is.
+"""Shows dead letters as a table: a letter is a line, and the columns share the width of the terminal.
 
-Lays out, and knows nothing of where letters come from. All that is shown was written by strangers, and goes
-through `escaped`.
+Knows nothing of the origin of letters. Strangers wrote all of the text, so it goes through `escaped`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ PIPE_WIDTH = 160
 
 
 def print_table(entries: Sequence[Entry], now: float) -> None:
-    """Print it as wide as the terminal is."""
+    """Print it in the width of the terminal."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=PIPE_WIDTH)
@@ -38,7 +37,7 @@ def print_table(entries: Sequence[Entry], now: float) -> None:
 
 
 def table(entries: Sequence[Entry], now: float) -> Table:
-    """Lay it out. An id is for copying, so it goes on in the next line; a message is for a glance."""
+    """Lay it out. An id must be complete for copying, so it continues on the next line; a message may be cut."""
     columns = (
         Column("age", justify="right", no_wrap=True),
         Column("job id", overflow="fold", max_width=ID_WIDTH),
@@ -60,7 +59,7 @@ def table(entries: Sequence[Entry], now: float) -> Table:
 
 
 def _cells(entry: Entry, now: float) -> list[str]:
-    """In the order of the columns. What no letter has leaves no column: an empty cell in all rows."""
+    """Return the cells in the order of the columns. A column that is empty in all rows is omitted."""
     letter, why = entry.letter, entry.why
     return [
         show_age(None if letter.died_at is None else now - letter.died_at),
