@@ -1,7 +1,7 @@
-"""The pages of the gateway as a FastAPI application: paths and methods, and what each is handed.
+"""The gateway as a FastAPI application: paths and methods, and the arguments of each.
 
-Thin on purpose: what is answered is decided in jobs.py, problems.py and health.py. Bodies are read by ourselves
-(request_body.py), as the framework would read them without a bound.
+Thin on purpose: jobs.py, problems.py and health.py decide the answers. request_body.py reads bodies, because the
+framework would read them without a bound.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRAC
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the routes answer with: who answers about jobs, who may ask, plain pages by path, the largest job."""
+    """What the routes use: the answers about jobs, the tokens, plain pages by path, the size limit of a job."""
 
     jobs: Jobs
     tokens: Tokens
@@ -78,7 +78,7 @@ router = APIRouter()
 async def post_job(
     request: Request, prefer: Prefer = None, timeout_s: TimeoutS = None, traceparent: Traceparent = None
 ) -> Response:
-    """The `job_id` in the answer is to be kept: by it a GET asks for the reply."""
+    """Keep the `job_id` in the answer: a GET asks for the reply with it."""
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
@@ -104,7 +104,7 @@ async def post_job(
     responses=openapi.answers(openapi.NEVER_BY_GET),
 )
 async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Response:
-    """A job is known by any gateway, whichever took it."""
+    """Every gateway knows a job, whichever took it."""
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
@@ -131,13 +131,13 @@ _FAILS: dict[int | str, dict[str, Any]] = {
     LIVE, summary="Whether a restart would mend nothing.", response_class=PlainTextResponse, responses=_FAILS
 )
 async def get_page(request: Request) -> Response:
-    """For probes and scrapers: asked without a token."""
+    """A page for probes and scrapers, without a token."""
     said = request.app.state.served.pages[request.url.path]()
     return Response(said.text, said.status, media_type=said.content_type)
 
 
 def application(served: Served | None = None) -> FastAPI:
-    """Make the application; without anything to serve it only tells its contract."""
+    """Make the application; without `served` it only describes its contract."""
     app = openapi.Contracted(docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.served = served
     app.include_router(router)
@@ -162,14 +162,14 @@ def _sent(said: Answer) -> Response:
 
 
 def _unread(reason: Reason | None, max_body_bytes: int) -> Answer:
-    """Say why a body was not read. To a caller who has gone it does not matter what."""
+    """Answer why a body was not read. If the caller has disconnected, the answer does not matter."""
     if reason is Reason.TOO_LARGE:
         return answer(reason, f"a job has at most {max_body_bytes} bytes (max_body_bytes)")
     return answer(reason or Reason.SLOW_BODY)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    """What the framework refuses before it comes to us: a path, or a method."""
+    """Answer requests that the framework refuses: an unknown path, or a method."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     headers: Mapping[str, str] = getattr(error, "headers", None) or {}
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -184,7 +184,7 @@ async def _bug(_request: Request, _error: Exception) -> Response:
 
 @asynccontextmanager
 async def _gone(request: Request) -> AsyncIterator[asyncio.Future[None]]:
-    """Give what is done when the caller has hung up: once the body is read, nothing else comes."""
+    """Return a future that is done when the caller has disconnected: after the body, ASGI sends nothing else."""
 
     async def listen() -> None:
         while (await request.receive())["type"] != "http.disconnect":

@@ -1,7 +1,8 @@
-"""The published contract of the HTTP door. FastAPI makes the OpenAPI document of the routes that app.py declares.
+"""The published HTTP contract. FastAPI makes the OpenAPI document of the routes that app.py declares.
 
-What it cannot know is added: which problems each route answers with (problems.py), and the schemas of the job and
-its reply, which are those by AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test finds it outdated.
+This module adds what FastAPI cannot know: the problems of each route (problems.py), and the schemas of the job and
+its reply, which are those of AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out
+of date.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ JOB_BODY: Json = {
 
 
 def answers(never: Collection[Reason]) -> dict[int | str, Json]:
-    """Describe the answers of a route about a job, by status: a reply, none yet, the problems but for `never`."""
+    """Describe the answers of a route about a job, by status: a reply, none yet, the problems except `never`."""
     described: dict[int | str, Json] = {
         200: _answer("The reply: the job has succeeded or failed.", ["SucceededReply", "FailedReply"]),
         202: _answer("RabbitMQ has the job; there is no reply yet.", ["Pending"], headers=_HEADERS),
@@ -70,7 +71,7 @@ def _answer(description: str, models: list[str], *, kind: str = JSON_TYPE, heade
 
 
 class Contracted(FastAPI):
-    """A FastAPI application whose OpenAPI document is whole."""
+    """A FastAPI application with a complete OpenAPI document."""
 
     def openapi(self) -> Json:
         """Make the document, once."""

@@ -1,8 +1,8 @@
 """Reads the body of a request, bounded in size and time, and all bodies together in size.
 
-A body has its time, and nothing is kept beyond a bound: who declares too much is refused before it is read, who
-sends more than it declared while it is. ASGI's `receive` in, bytes or a reason out. Connections that send nothing
-at all are the business of the proxy in front.
+A body has a time limit, and nothing above a bound is kept. A request that declares too much is refused before it
+is read, and one that sends more than it declared is refused while it is read. ASGI's `receive` in, bytes or a
+reason out. Connections that send nothing at all are left to the proxy in front.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ JSON_TYPE = "application/json"
 
 
 class Room:
-    """How much of bodies is held at once. Mutable state: `held`, in bytes."""
+    """The total size of the bodies that are held. Mutable state: `held`, in bytes."""
 
     def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
         self.held = 0
         self.max_bytes = max_bytes
 
     def take(self, size: int, *, has: int) -> bool:
-        """Hold so much more for a body of which `has` bytes are held. One alone has room, whatever its size."""
+        """Reserve more bytes for a body of which `has` bytes are held. A single body fits, whatever its size."""
         if self.held > has and self.held + size > self.max_bytes:
             return False
         self.held += size
@@ -44,17 +44,17 @@ class Room:
 async def reading(
     receive: Receive, headers: Mapping[str, str], max_bytes: int, room: Room, *, within_s: float = BODY_S
 ) -> AsyncIterator[bytes | Reason | None]:
-    """Read a body, and hold it for the block.
+    """Read a body, and hold it during the block.
 
     Args:
         receive: ASGI's.
         headers: of the request.
-        max_bytes: the largest body that is taken.
-        room: what all bodies share.
-        within_s: how long to wait for all of it, in seconds.
+        max_bytes: the size limit of a body.
+        room: the memory that all bodies share.
+        within_s: the time limit for the whole body, in seconds.
 
     Yields:
-        The body, or why there is none; None if the caller has gone.
+        The body, or the reason why there is none; None if the caller has disconnected.
     """
     body = bytearray()
     try:
@@ -70,7 +70,7 @@ async def reading(
 async def _read(
     receive: Receive, body: bytearray, max_bytes: int, room: Room, within_s: float
 ) -> bytes | Reason | None:
-    """Read a body into `body`, which takes room as it grows."""
+    """Read a body into `body`, whose size is reserved as it grows."""
     refusal = None
     try:
         async with asyncio.timeout(within_s):
@@ -95,7 +95,7 @@ async def _read(
 
 
 def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
-    """Refuse by the headers alone. A type that is no JSON keeps out forms of foreign web pages, too."""
+    """Refuse by the headers alone. The check of the type also refuses forms of foreign web pages."""
     kind, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if kind.strip() != JSON_TYPE or charset not in ("", "utf-8", "utf8"):
@@ -107,7 +107,7 @@ def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
 
 
 async def _discard(receive: Receive) -> None:
-    """Read what still comes, and keep none of it."""
+    """Read the rest of the body without keeping it."""
     with suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_S):
             while (await receive()).get("more_body"):

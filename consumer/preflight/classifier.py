@@ -1,7 +1,7 @@
-"""Whether the classifier loads, all its models with it, and what it makes of one job.
+"""Checks that the classifier loads with all its models, and runs a sample job.
 
-It is loaded by the very runner of the service, with one slot, and so under the same environment, pins and
-libraries. What it says when it does not load is taken apart here: one finding per model that is refused.
+The service's own runner loads it, with one slot, and so with the same environment, pins and libraries. If it does
+not load, its message is split into one finding per refused model.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _hidden(site: Site) -> list[Finding]:
 
 
 def _inherited(workers: Workers) -> list[Finding]:
-    """Find what importing the classifier has left in the process that the workers are forked from."""
+    """Find what the import has left open in the process from which the workers are forked."""
     found = [
         warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)
         for what in workers.shared
@@ -85,7 +85,7 @@ def _inherited(workers: Workers) -> list[Finding]:
 
 
 def complaints(text: str, settings: Settings) -> list[Finding]:
-    """Take apart why a classifier did not load."""
+    """Split the reason why a classifier did not load."""
     first, *lines = (line for line in text.splitlines() if line.strip())
     if settings.command or not lines:
         return [blamed(ConfigurationError(text))]
@@ -104,7 +104,7 @@ def _import_remedy(raised: str) -> str:
 
 
 async def sample(site: Site) -> list[Finding]:
-    """Run one job, if there is one: of `{}` no classifier makes anything."""
+    """Run the sample job, if there is one: no classifier accepts `{}`."""
     path, runner = site.sample, site.runner
     if path is None or runner is None:
         return [skipped("only you know what a job looks like", "name a file with one: --job JOB.json")]
@@ -119,7 +119,7 @@ async def sample(site: Site) -> list[Finding]:
 
 
 def judged(outcome: Outcome, settings: Settings) -> Finding:
-    """Judge how the sample ended."""
+    """Judge the outcome of the sample."""
     if isinstance(outcome, Unsuccessful):
         last_words = outcome.stderr_tail.strip().splitlines()[-1:]
         told = "\n".join((f"{outcome.code}: {outcome.message}", *(f"stderr: {line}" for line in last_words)))

@@ -1,4 +1,4 @@
-"""What we may do in RabbitMQ, and whether it takes messages at all: each tried in a way that nothing comes of."""
+"""Checks this user's permissions in RabbitMQ, and that RabbitMQ accepts messages. No request has an effect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_PRIORITY: Final = {"x-priority": "none: only asks for the permission"}
 
 
 async def permissions(site: Site) -> list[Finding]:
-    """Ask for what the service does all day, in such a way that nothing comes of it."""
+    """Request what the service does in operation, in a form that has no effect."""
     topology, found = site.topology, []
     wanted: list[tuple[str, Ask]] = [(f"read {topology.jobs}", _consuming(topology.jobs))]
     if site.settings.declare:
@@ -50,11 +50,11 @@ def _consuming(queue: str) -> Ask:
 
 
 async def _ignore(_message: object) -> None:
-    """Nothing is delivered."""
+    """A callback that is never called."""
 
 
 def _unbinding(queue: str, exchange: str) -> Ask:
-    """Remove a binding that nobody has: its key is made up here."""
+    """Remove a binding that cannot exist: its key is random."""
 
     async def ask(channel: AbstractChannel) -> None:
         underlay = await channel.get_underlay_channel()
@@ -64,7 +64,7 @@ def _unbinding(queue: str, exchange: str) -> Ask:
 
 
 async def publishing(site: Site) -> list[Finding]:
-    """Publish to a queue that nobody has, and get it back. Twice, as an alarm lets the first one pass."""
+    """Publish to a queue that cannot exist, and expect the return. Twice: an alarm accepts the first one."""
     # A connection of its own: an alarm stops RabbitMQ reading one that has published.
     opening = connection(site.url, "check publishing", site.settings.credentials)
     with may_be_lost():
