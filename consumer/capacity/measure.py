@@ -88,14 +88,14 @@ def summary(times: Times, failed: int) -> str:
 
 
 def see_writable(path: Path) -> None:
-    """See that the times can be written there, before an hour of jobs is run.
+    """Check that the file can be written, before the jobs run.
 
     Raises:
-        ConfigurationError: there is no such folder, or it may not be written.
+        ConfigurationError: the folder does not exist, or is not writable.
     """
     if not os.access(path.parent, os.W_OK):
         raise ConfigurationError(
-            f"{path} cannot be written: {path.parent} is no folder that this user may write to"
+            f"{path} cannot be written: {path.parent} is not a folder that this user may write to"
         )
 
 

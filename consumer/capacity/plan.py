@@ -1,8 +1,8 @@
-"""The fewest slots that keep a target, found by simulating the queue with one number of slots after the other.
+"""Finds the fewest slots that meet a latency target, by simulating the queue with different numbers of slots.
 
-One queue in front of all slots, first come first served, which is what RabbitMQ with prefetch = slots is: no job
-waits at one consumer while another has a slot free. Every number of slots gets the same jobs, so more of them
-never look worse by chance. Pure: numbers in, numbers out, the same for the same seed.
+The model is one queue in front of all slots, first come, first served. RabbitMQ with prefetch = slots behaves so:
+no job waits at one consumer while another has a free slot. Every number of slots is simulated with the same jobs,
+so more slots never look worse by chance. Pure: the same seed gives the same figures.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Kind = Literal["wait", "total"]
 #: held: publish, delivery, file, reply, confirm, ack. On two idle processors: a small job alone is answered after
 #: 2.9 ms, of which it runs for less than 1 (docs/speed.md). bench_plan.py measures both sides again.
 OVERHEAD_S = 0.003
-#: Simulated for each number of slots, in a third of a second. At 90 % busy, chance moves the p95 of the wait by
-#: less than 10 %, at 95 % by less than 15 %.
+#: Jobs simulated for each number of slots; takes a third of a second. At 90 % utilisation, chance moves the p95 of
+#: the wait by less than 10 %, at 95 % by less than 15 %.
 JOBS = 500_000
-#: So many for each busy slot at least, or the first jobs, which find all slots free, would decide.
+#: The least number of jobs for each busy slot: with fewer, those that find all slots free would decide.
 JOBS_PER_SLOT = 200
-#: Of all simulated jobs, those that are left out: they met slots that were all free.
+#: Share of the simulated jobs that is left out: the first jobs find all slots free.
 WARM_UP_SHARE = 0.1
-#: More are several services.
+#: An installation with more slots is better planned as several services.
 MOST_SLOTS = 2000
 #: Rows above the one that is enough, and below it.
 ROWS_BELOW, ROWS_ABOVE = 3, 2
@@ -39,7 +39,7 @@ ROWS_BELOW, ROWS_ABOVE = 3, 2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A share of the jobs whose wait, or total, is to be at most so many seconds."""
+    """A latency target: a percentile (`name`) of the wait or the total must not exceed `limit_s` seconds."""
 
     name: str
     kind: Kind
@@ -50,7 +50,7 @@ class Target:
         """Read `p95-wait=0.5`.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is not a target.
         """
         found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(\d*\.?\d+)(ms|s)?", text)
         if found is None or not float(found[3]):
@@ -61,7 +61,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What comes, and how long it runs. `rate` in jobs per second; `burst` of them come at once."""
+    """The arriving jobs and their run times. `rate`: jobs per second; `burst`: how many arrive at once."""
 
     rate: float
     service: ServiceTime
@@ -70,15 +70,15 @@ class Load:
 
     @property
     def offered(self) -> float:
-        """Slots that are busy in the mean: the fewest that can keep up are more than this."""
+        """The mean number of busy slots. Only more slots than this keep up."""
         return self.rate * (self.service.mean_s + self.overhead_s)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """One number of slots. Times in seconds by p50, p95 and p99; empty where it cannot keep up.
+    """The figures for one number of slots: seconds at p50, p95 and p99, or nothing if the slots cannot keep up.
 
-    `wait` is all that is not the run: in the queue, and the overhead. `total` is from publishing to reply.
+    `wait` is the time in the queue and the overhead. `total` is the time from publishing to the reply.
     """
 
     slots: int
@@ -95,7 +95,7 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rows by slots, and which of them is the first that meets the target; None where no number does."""
+    """Rows by slots. `enough` is the fewest slots that meet the target, or None if no number does."""
 
     target: Target
     rows: list[PlanRow]
@@ -107,10 +107,10 @@ class Plan:
 def plan(
     load: Load, target: Target, *, given: int | None = None, seed: int = 1, simulated_jobs: int = JOBS
 ) -> Plan:
-    """Find the fewest slots that meet the target, and the rows around them; `given` is shown in any case.
+    """Find the fewest slots that meet the target, and make the rows around them and for `given`.
 
     Raises:
-        ConfigurationError: more slots would be needed than this is made for.
+        ConfigurationError: the load needs more than `MOST_SLOTS` slots.
     """
     if load.offered > MOST_SLOTS:
         raise ConfigurationError(
@@ -130,7 +130,7 @@ def plan(
 
 
 def _impossible(load: Load, target: Target) -> str:
-    """Say why no number of slots can meet the target, if so."""
+    """Return why no number of slots can meet the target; empty if some number might."""
     if target.kind == "wait" and target.limit_s <= load.overhead_s:
         return (
             f"RabbitMQ and the consumer take {load.overhead_s * 1000:g} ms for every job (--overhead-ms), "
@@ -143,7 +143,7 @@ def _impossible(load: Load, target: Target) -> str:
 
 
 def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
-    """Up in growing steps until the target is met, then between the last two by halving."""
+    """Search upwards in doubling steps until the target is met, then bisect the last step."""
     low, step = least - 1, 1
     while not row(low + step).meets:
         low, step = low + step, min(2 * step, least + MOST_SLOTS - low - step)
@@ -157,7 +157,7 @@ def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
 
 
 def jobs(load: Load, seed: int, fewest: int) -> tuple[list[float], list[float]]:
-    """Draw the jobs that come: the times between their arrivals, and how long each runs, in seconds."""
+    """Draw at least `fewest` jobs: the gaps between their arrivals and their run times, both in seconds."""
     bursts = math.ceil(max(fewest, JOBS_PER_SLOT * load.offered) / load.burst)
     arrivals = random.Random(f"arrivals {seed}")  # noqa: S311 - a simulation
     services = random.Random(f"services {seed}")  # noqa: S311 - of its own, so that the gaps stay
@@ -170,7 +170,10 @@ def jobs(load: Load, seed: int, fewest: int) -> tuple[list[float], list[float]]:
 
 
 def queued_s(slots: int, gaps_s: Sequence[float], holds_s: Sequence[float]) -> list[float]:
-    """How long jobs are queued that come each a gap after the one before, and hold a slot for so long."""
+    """Return how long each job waits in the queue, in seconds.
+
+    Each job arrives a gap after the one before, and then holds a slot for its entry in `holds_s`.
+    """
     free_at, now = [0.0] * slots, 0.0
     queued = []
     for gap, hold in zip(gaps_s, holds_s, strict=True):
@@ -183,12 +186,12 @@ def queued_s(slots: int, gaps_s: Sequence[float], holds_s: Sequence[float]) -> l
 
 
 def warmed_up(values: Sequence[float]) -> Sequence[float]:
-    """Leave out the first ones."""
+    """Return the values without those of the warm-up."""
     return values[int(len(values) * WARM_UP_SHARE) :]
 
 
 def simulated(slots: int, load: Load, target: Target, gaps_s: Sequence[float], runs_s: Sequence[float]) -> PlanRow:
-    """Let so many slots take the jobs."""
+    """Simulate one number of slots with these jobs."""
     utilisation = load.offered / slots
     if utilisation >= 1:
         return PlanRow(slots, utilisation, {}, {}, meets=False)

@@ -27,7 +27,7 @@ _MINUTE_S, _HOUR_S = 60.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What it takes to run `row`: the slots that were asked about, or the fewest that are enough."""
+    """The consumers and memory for `row`: the slots that were asked about, or the fewest that are enough."""
 
     row: PlanRow
     pool_size: int
@@ -35,23 +35,23 @@ class Sizing:
 
     @classmethod
     def of(cls, plan: Plan, given: int | None, pool_size: int, memory: MemoryUse | None) -> Self | None:
-        """Choose the row that counts; None where there is none."""
+        """Choose the row; None if no number of slots was asked about and none is enough."""
         chosen = (row for row in plan.rows if row.slots == (given or plan.enough))
         return next((cls(row, pool_size, memory) for row in chosen), None)
 
     @property
     def consumers(self) -> int:
-        """How many consumers have so many slots together."""
+        """The number of consumers that together have the slots."""
         return math.ceil(self.row.slots / self.pool_size)
 
     @property
     def started(self) -> int:
-        """The slots that there will be: consumers are alike, but a single one is made to fit."""
+        """The number of slots that run: `pool_size` for each of several consumers, or just enough."""
         return self.consumers * self.pool_size if self.consumers > 1 else self.row.slots
 
     @property
     def memory_bytes(self) -> int | None:
-        """What all consumers take; None where nobody knows it."""
+        """The memory of all consumers in bytes; None if unknown."""
         if self.memory is None:
             return None
         return self.memory.base_bytes * self.consumers + self.memory.slot_bytes * self.started

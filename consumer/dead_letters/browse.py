@@ -28,7 +28,7 @@ from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_ex
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
-#: What AMQP's prefetch can say, in 16 bits; about 50 MB of facts. Letters behind these are not looked at.
+#: The largest prefetch of AMQP (16 bits), and about 50 MB of facts. Letters behind these are not read.
 MOST_READ = 65_535
 #: Of bodies whose copies wait to be published, or for their confirm.
 BUDGET_BYTES = 64 * 1024 * 1024
@@ -85,7 +85,7 @@ class Look:
         self._inbox.put_nowait(ConnectionLostError(f"{what}; what was not settled stays a dead letter"))
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
-        """Take a letter. Acks let more of them come than were expected: they are for another look."""
+        """Take a letter. After an ack RabbitMQ delivers more than expected; those are left for another look."""
         self.came += 1
         if self.came <= self._expected and not self.is_full:
             self.is_full = self._kept >= BUDGET_BYTES

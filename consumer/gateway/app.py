@@ -1,7 +1,7 @@
-"""The pages of the gateway as a FastAPI application: paths and methods, and what each is handed.
+"""The gateway as a FastAPI application: declares the routes and passes each request on.
 
-Thin on purpose: what is answered is decided in jobs.py, problems.py and health.py. Bodies are read by ourselves
-(request_body.py), as the framework would read them without a bound.
+Thin on purpose: jobs.py, problems.py and health.py decide on the responses. The handlers read bodies themselves
+(request_body.py), because FastAPI would read them without a limit.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from consumer.telemetry.http_server import Pages
 from consumer.wire import asyncapi
 from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER
 
-#: Both get the same headers; the server leaves out the body of the answer to a HEAD. Routes in the contract are
-#: declared for each by itself, or FastAPI would describe both.
+#: Both methods get the same headers; uvicorn omits the body of a response to HEAD. Routes of the contract declare
+#: each method by itself, because FastAPI would describe both.
 READING = ["GET", "HEAD"]
 #: File -> its type; all that the page in a browser is made of.
 ASSETS = {
@@ -45,7 +45,7 @@ Prefer = Annotated[
     Header(
         description=(
             f"`wait=10`: answer with the reply if it comes within 10 seconds, at most {MAX_WAIT_S} (RFC 7240). "
-            "What cannot be read is ignored."
+            "Malformed preferences are ignored."
         )
     ),
 ]
@@ -55,7 +55,7 @@ Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRAC
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the routes answer with: who answers about jobs, who may ask, plain pages by path, the largest job."""
+    """What the handlers need. `pages` are plain ones by path, `max_body_bytes` is the size of the largest job."""
 
     jobs: Jobs
     tokens: Tokens
@@ -78,7 +78,7 @@ router = APIRouter()
 async def post_job(
     request: Request, prefer: Prefer = None, timeout_s: TimeoutS = None, traceparent: Traceparent = None
 ) -> Response:
-    """The `job_id` in the answer is to be kept: by it a GET asks for the reply."""
+    """Keep the `job_id` of the response: GET /jobs/{job_id} returns the reply."""
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
@@ -104,7 +104,7 @@ async def post_job(
     responses=openapi.answers(openapi.NEVER_BY_GET),
 )
 async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Response:
-    """A job is known by any gateway, whichever took it."""
+    """Any gateway can be asked, whichever received the job."""
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
@@ -131,13 +131,13 @@ _FAILS: dict[int | str, dict[str, Any]] = {
     LIVE, summary="Whether a restart would mend nothing.", response_class=PlainTextResponse, responses=_FAILS
 )
 async def get_page(request: Request) -> Response:
-    """For probes and scrapers: asked without a token."""
+    """For probes and scrapers; needs no token."""
     said = request.app.state.served.pages[request.url.path]()
     return Response(said.text, said.status, media_type=said.content_type)
 
 
 def application(served: Served | None = None) -> FastAPI:
-    """Make the application; without anything to serve it only tells its contract."""
+    """Make the application; without `served` it only has its contract."""
     app = openapi.Contracted(docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.served = served
     app.include_router(router)

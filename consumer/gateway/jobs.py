@@ -61,14 +61,14 @@ class Pending(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What of a request's headers counts. `wait_s`: None if it does not want to wait."""
+    """The request headers that matter. `wait_s` is None if the caller does not want to wait."""
 
     wait_s: int | None
     passed_on: Mapping[str, str]
 
     @classmethod
     def of(cls, prefer: Sequence[str] | None, passed_on: Mapping[str, str | None]) -> Self:
-        """Read all lines of `Prefer`; of the headers that the job gets, take those that are there."""
+        """Read all lines of `Prefer`, and keep the headers for the job that are present."""
         given = {name: value for name, value in passed_on.items() if value is not None}
         return cls(preferences.wait_s(prefer or ()), given)
 

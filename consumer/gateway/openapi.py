@@ -1,7 +1,8 @@
-"""The published contract of the HTTP door. FastAPI makes the OpenAPI document of the routes that app.py declares.
+"""The published contract of the gateway. FastAPI makes the OpenAPI document from the routes that app.py declares.
 
-What it cannot know is added: which problems each route answers with (problems.py), and the schemas of the job and
-its reply, which are those by AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test finds it outdated.
+This module adds what FastAPI cannot know: the problems that each route responds with (problems.py), and the
+schemas of job and reply, which are the same as over AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test
+fails when it is outdated.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ _HEADERS = {
     "Location": "Where the job is to be asked for.",
     "Preference-Applied": "How long the request has been ready to wait, where it had asked for that.",
 }
-#: What a request about a job is not refused with, by the route.
+#: Reasons that a route about jobs never responds with.
 NEVER_BY_POST = {Reason.NO_PAGE, Reason.NO_JOB, Reason.REPLY_GONE, Reason.READING}
 NEVER_BY_GET = {
     *(Reason.NO_PAGE, Reason.NOT_A_JOB, Reason.SLOW_BODY, Reason.TOO_LARGE, Reason.MEDIA_TYPE),
     *(Reason.MAYBE_TAKEN, Reason.ALARM, Reason.QUEUE_FULL, Reason.NO_QUEUE, Reason.CONFIRM_LATE),
 }
-#: To be given to the route that takes a job, as its handler reads the body by itself.
+#: The request body of the route that takes a job. FastAPI does not see it, as the handler reads the body itself.
 JOB_BODY: Json = {
     "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": {"$ref": _SHARED.format(model="Job")}}}}
 }
 
 
 def answers(never: Collection[Reason]) -> dict[int | str, Json]:
-    """Describe the answers of a route about a job, by status: a reply, none yet, the problems but for `never`."""
+    """Describe the responses of a route about jobs, by status: reply, pending, and all problems except `never`."""
     described: dict[int | str, Json] = {
         200: _answer("The reply: the job has succeeded or failed.", ["SucceededReply", "FailedReply"]),
         202: _answer("RabbitMQ has the job; there is no reply yet.", ["Pending"], headers=_HEADERS),
@@ -54,7 +55,7 @@ def answers(never: Collection[Reason]) -> dict[int | str, Json]:
     for reason in sorted(Reason, key=lambda one: KINDS[one].status):
         if reason not in never:
             status, told = int(KINDS[reason].status), f"* `{reason}`: {KINDS[reason].detail}"
-            # Without the status in words, which are not the same in each version of Python.
+            # Without the phrase of the status, which differs between versions of Python.
             before = f"{described[status]['description']}\n" if status in described else ""
             described[status] = _answer(before + told, ["Problem"], kind=CONTENT_TYPE)
     return described
@@ -70,10 +71,10 @@ def _answer(description: str, models: list[str], *, kind: str = JSON_TYPE, heade
 
 
 class Contracted(FastAPI):
-    """A FastAPI application whose OpenAPI document is whole."""
+    """A FastAPI application with a complete OpenAPI document."""
 
     def openapi(self) -> Json:
-        """Make the document, once."""
+        """Make the document at the first call, and return it."""
         if self.openapi_schema is None:
             made = get_openapi(
                 title=TITLE,
@@ -84,7 +85,7 @@ class Contracted(FastAPI):
             )
             for page in made["paths"].values():
                 for operation in page.values():
-                    operation["responses"].pop("422", None)  # FastAPI's own: our headers are never refused by it
+                    operation["responses"].pop("422", None)  # FastAPI accepts any value of our headers
             _, models = models_json_schema(
                 [(Pending, "serialization"), (Problem, "serialization")],
                 ref_template=_SHARED,

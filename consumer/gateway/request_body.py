@@ -1,8 +1,8 @@
 """Reads the body of a request, bounded in size and time, and all bodies together in size.
 
-A body has its time, and nothing is kept beyond a bound: who declares too much is refused before it is read, who
-sends more than it declared while it is. ASGI's `receive` in, bytes or a reason out. Connections that send nothing
-at all are the business of the proxy in front.
+A body has a deadline and a largest size. A request that declares too large a body is refused before it is read;
+one that sends more than it declared, while it is read. ASGI's `receive` in, bytes or a reason out. The proxy in
+front closes idle connections.
 """
 
 from __future__ import annotations
