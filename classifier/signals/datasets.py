@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -69,14 +70,11 @@ class DataSet:
         return digest.hexdigest()
 
 
-class _Reader(Protocol):
-    def __call__(self, path: Path, *, required: bool) -> formats.Reading: ...
-
-
-_READERS: Final[dict[str, _Reader]] = {
+#: Each is called with a path and whether labels are `required`.
+_READERS: Final[dict[str, Callable[..., formats.Reading]]] = {
     ".ts": formats.read_ts,
-    ".tsv": formats.read_tsv,
-    ".csv": formats.read_csv,
+    ".tsv": partial(formats.read_table, usual="\t"),
+    ".csv": partial(formats.read_table, usual=","),
     ".npz": arrays.read_npz,
 }
 _WRITERS: Final[dict[str, Callable[[Path, Sequence[Signal], Sequence[str]], None]]] = {

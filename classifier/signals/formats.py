@@ -64,14 +64,13 @@ def read_ts(path: Path, *, required: bool) -> Reading:
     raise FormatError("", "no @data line: this is not a .ts file, or it was cut")
 
 
-def read_tsv(path: Path, *, required: bool) -> Reading:
-    """Read a `.tsv` file, with labels if `required`."""
-    return _table(path, "\t", required=required)
-
-
-def read_csv(path: Path, *, required: bool) -> Reading:
-    """Read a `.csv` file, with labels if `required`."""
-    return _table(path, ",", required=required)
+def read_table(path: Path, *, usual: str, required: bool) -> Reading:
+    """Read a `.csv` or `.tsv` file, labelled if `required`; `usual` is the separator that its name promises."""
+    text, encoding = text_of(content_of(path))
+    table = parse(text, usual)
+    found = layout(table, usual, required=required)
+    rows = [_table_row(record.place, record.cells, found, table) for record in found.records]
+    return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 
 
 def write_ts(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
@@ -140,14 +139,6 @@ def _ts_row(line: TextLine, *, labelled: bool) -> SignalRow:
         )
     samples = _numbers(line.place, dimensions[0].split(","), decimal_comma=False)
     return SignalRow(line.place, label.strip() if labelled else None, samples)
-
-
-def _table(path: Path, usual: str, *, required: bool) -> Reading:
-    text, encoding = text_of(content_of(path))
-    table = parse(text, usual)
-    found = layout(table, usual, required=required)
-    rows = [_table_row(record.place, record.cells, found, table) for record in found.records]
-    return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 
 
 def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) -> SignalRow:

@@ -95,7 +95,7 @@ def see_writable(path: Path) -> None:
     """
     if not os.access(path.parent, os.W_OK):
         raise ConfigurationError(
-            f"{path} cannot be written: {path.parent} is no folder that this user may write to"
+            f"{path} cannot be written: {path.parent} is not a folder that this user may write to"
         )
 
 

@@ -24,14 +24,14 @@ Kind = Literal["wait", "total"]
 #: held: publish, delivery, file, reply, confirm, ack. On two idle processors: a small job alone is answered after
 #: 2.9 ms, of which it runs for less than 1 (docs/speed.md). bench_plan.py measures both sides again.
 OVERHEAD_S = 0.003
-#: Simulated for each number of slots, in a third of a second. At 90 % busy, chance moves the p95 of the wait by
-#: less than 10 %, at 95 % by less than 15 %.
+#: Jobs simulated for each number of slots; takes a third of a second. At 90 % utilisation, chance moves the p95 of
+#: the wait by less than 10 %, at 95 % by less than 15 %.
 JOBS = 500_000
-#: So many for each busy slot at least, or the first jobs, which find all slots free, would decide.
+#: The least number of jobs for each busy slot: with fewer, those that find all slots free would decide.
 JOBS_PER_SLOT = 200
-#: Of all simulated jobs, those that are left out: they met slots that were all free.
+#: Share of the simulated jobs that is left out: the first jobs find all slots free.
 WARM_UP_SHARE = 0.1
-#: More are several services.
+#: An installation with more slots is better planned as several services.
 MOST_SLOTS = 2000
 #: Rows above the one that is enough, and below it.
 ROWS_BELOW, ROWS_ABOVE = 3, 2

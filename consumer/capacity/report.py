@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from rich import box
 from rich.console import Console
@@ -29,45 +29,36 @@ _MINUTE_S, _HOUR_S = 60.0, 3600.0
 class Sizing:
     """A plan, and the resources for `row`: the given slots, or the fewest that are enough."""
 
-    plan: Plan
-    row: PlanRow | None
+    row: PlanRow
     pool_size: int
     memory: MemoryUse | None
 
     @classmethod
-    def of(cls, plan: Plan, given: int | None, pool_size: int, memory: MemoryUse | None) -> Sizing:
+    def of(cls, plan: Plan, given: int | None, pool_size: int, memory: MemoryUse | None) -> Self | None:
         """Choose the row to show."""
         chosen = (row for row in plan.rows if row.slots == (given or plan.enough))
-        return cls(plan, next(chosen, None), pool_size, memory)
+        return next((cls(row, pool_size, memory) for row in chosen), None)
 
     @property
-    def is_met(self) -> bool:
-        """Whether the slots are enough."""
-        return self.row is not None and self.row.meets
-
-    @property
-    def consumers(self) -> int | None:
+    def consumers(self) -> int:
         """The number of consumers for the slots."""
-        return math.ceil(self.row.slots / self.pool_size) if self.row else None
+        return math.ceil(self.row.slots / self.pool_size)
 
     @property
-    def started(self) -> int | None:
+    def started(self) -> int:
         """The number of slots that will exist: consumers are alike, but a single one is made to fit."""
-        if self.row is None or self.consumers is None:
-            return None
         return self.consumers * self.pool_size if self.consumers > 1 else self.row.slots
 
     @property
     def memory_bytes(self) -> int | None:
         """The memory of all consumers; None if it is not known."""
-        if self.memory is None or self.consumers is None or self.started is None:
+        if self.memory is None:
             return None
         return self.memory.base_bytes * self.consumers + self.memory.slot_bytes * self.started
 
 
-def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
+def as_json(load: Load, plan: Plan, sizing: Sizing | None, pool_size: int) -> dict[str, Any]:
     """Return all of it, for programs."""
-    plan = sizing.plan
     return {
         "rate_per_s": load.rate,
         "burst": load.burst,
@@ -91,24 +82,24 @@ def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
         ],
         "enough": plan.enough,
         "impossible": plan.impossible or None,
-        "slots": sizing.row and sizing.row.slots,
-        "pool_size": sizing.pool_size,
-        "consumers": sizing.consumers,
-        "memory_bytes": sizing.memory_bytes,
-        "met": sizing.is_met,
+        "slots": sizing and sizing.row.slots,
+        "pool_size": pool_size,
+        "consumers": sizing and sizing.consumers,
+        "memory_bytes": sizing and sizing.memory_bytes,
+        "met": sizing is not None and sizing.row.meets,
     }
 
 
-def show(load: Load, sizing: Sizing, out: TextIO) -> None:
+def show(load: Load, plan: Plan, sizing: Sizing | None, out: TextIO) -> None:
     """Print it for a person."""
     console = Console(file=out, highlight=False)
     if not console.is_terminal:
         console = Console(file=out, highlight=False, width=PIPE_WIDTH)
-    for line in _head(load, sizing.plan):
+    for line in _head(load, plan):
         console.print(Text(line))
     console.print()
-    console.print(_table(sizing))
-    for line in _verdict(load, sizing):
+    console.print(_table(plan, sizing.row.slots if sizing else None))
+    for line in _verdict(load, plan, sizing):
         console.print(Text(line))
 
 
@@ -123,28 +114,28 @@ def _head(load: Load, plan: Plan) -> Iterator[str]:
     yield f"target     {target.name} {target.kind} of {show_s(target.limit_s)}"
 
 
-def _table(sizing: Sizing) -> Table:
+def _table(plan: Plan, chosen: int | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for head in ("slots", "busy", *(f"{kind}\n{name}" for kind in ("wait", "total") for name in SHARES)):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("meets\ntarget", no_wrap=True)
-    for row in sizing.plan.rows:
+    for row in plan.rows:
         verdict = ("yes" if row.meets else "no") if row.is_stable else "no: unstable"
-        if row.slots == sizing.plan.enough:
+        if row.slots == plan.enough:
             verdict += ", fewest"
         times = [*row.wait.values(), *row.total.values()] or [math.inf] * 2 * len(SHARES)
         cells = [str(row.slots), f"{row.utilisation:.0%}", *map(show_s, times), verdict]
-        table.add_row(*map(Text, cells), style="bold" if row is sizing.row else "")
+        table.add_row(*map(Text, cells), style="bold" if row.slots == chosen else "")
     return table
 
 
-def _verdict(load: Load, sizing: Sizing) -> Iterator[str]:
-    plan, row = sizing.plan, sizing.row
+def _verdict(load: Load, plan: Plan, sizing: Sizing | None) -> Iterator[str]:
     yield ""
     if plan.impossible:
         yield f"impossible {plan.impossible}"
-    if row is None:
+    if sizing is None:
         return
+    row = sizing.row
     if not row.is_stable:
         yield f"slots      {row.slots}: unstable"
         yield f"           {load.offered:.3g} would be busy on average, so the queue grows while jobs come"

@@ -122,10 +122,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     found = plan(load, arguments.target, given=arguments.slots, seed=arguments.seed)
     sizing = report.Sizing.of(found, arguments.slots, settings.pool_size, _memory(arguments, memory))
     if arguments.json:
-        print(json.dumps(report.as_json(load, sizing), indent=1))
+        print(json.dumps(report.as_json(load, found, sizing, settings.pool_size), indent=1))
     else:
-        report.show(load, sizing, sys.stdout)
-    return os.EX_OK if sizing.is_met else EXIT_NOT_MET
+        report.show(load, found, sizing, sys.stdout)
+    return os.EX_OK if sizing and sizing.row.meets else EXIT_NOT_MET
 
 
 def _memory(arguments: argparse.Namespace, measured: MemoryUse | None) -> MemoryUse | None:

@@ -28,7 +28,7 @@ from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_ex
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
-#: What AMQP's prefetch can say, in 16 bits; about 50 MB of facts. Letters behind these are not looked at.
+#: The largest prefetch of AMQP (16 bits), and about 50 MB of facts. Letters behind these are not read.
 MOST_READ = 65_535
 #: Of bodies whose copies wait to be published, or for their confirm.
 BUDGET_BYTES = 64 * 1024 * 1024

@@ -30,8 +30,8 @@ from consumer.telemetry.http_server import Pages
 from consumer.wire import asyncapi
 from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER
 
-#: Both get the same headers; the server leaves out the body of the answer to a HEAD. Routes in the contract are
-#: declared for each by itself, or FastAPI would describe both.
+#: Both methods get the same headers; uvicorn omits the body of a response to HEAD. Routes of the contract declare
+#: each method by itself, because FastAPI would describe both.
 READING = ["GET", "HEAD"]
 #: File -> its type; all that the page in a browser is made of.
 ASSETS = {
@@ -45,7 +45,7 @@ Prefer = Annotated[
     Header(
         description=(
             f"`wait=10`: answer with the reply if it comes within 10 seconds, at most {MAX_WAIT_S} (RFC 7240). "
-            "What cannot be read is ignored."
+            "Malformed preferences are ignored."
         )
     ),
 ]

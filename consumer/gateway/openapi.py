@@ -34,13 +34,13 @@ _HEADERS = {
     "Location": "Where the job is to be asked for.",
     "Preference-Applied": "How long the request has been ready to wait, where it had asked for that.",
 }
-#: What a request about a job is not refused with, by the route.
+#: Reasons that a route about jobs never responds with.
 NEVER_BY_POST = {Reason.NO_PAGE, Reason.NO_JOB, Reason.REPLY_GONE, Reason.READING}
 NEVER_BY_GET = {
     *(Reason.NO_PAGE, Reason.NOT_A_JOB, Reason.SLOW_BODY, Reason.TOO_LARGE, Reason.MEDIA_TYPE),
     *(Reason.MAYBE_TAKEN, Reason.ALARM, Reason.QUEUE_FULL, Reason.NO_QUEUE, Reason.CONFIRM_LATE),
 }
-#: To be given to the route that takes a job, as its handler reads the body by itself.
+#: The request body of the route that takes a job. FastAPI does not see it, as the handler reads the body itself.
 JOB_BODY: Json = {
     "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": {"$ref": _SHARED.format(model="Job")}}}}
 }
@@ -55,7 +55,7 @@ def answers(never: Collection[Reason]) -> dict[int | str, Json]:
     for reason in sorted(Reason, key=lambda one: KINDS[one].status):
         if reason not in never:
             status, told = int(KINDS[reason].status), f"* `{reason}`: {KINDS[reason].detail}"
-            # Without the status in words, which are not the same in each version of Python.
+            # Without the phrase of the status, which differs between versions of Python.
             before = f"{described[status]['description']}\n" if status in described else ""
             described[status] = _answer(before + told, ["Problem"], kind=CONTENT_TYPE)
     return described
@@ -74,7 +74,7 @@ class Contracted(FastAPI):
     """A FastAPI application with a complete OpenAPI document."""
 
     def openapi(self) -> Json:
-        """Make the document, once."""
+        """Make the document at the first call, and return it."""
         if self.openapi_schema is None:
             made = get_openapi(
                 title=TITLE,
@@ -85,7 +85,7 @@ class Contracted(FastAPI):
             )
             for page in made["paths"].values():
                 for operation in page.values():
-                    operation["responses"].pop("422", None)  # FastAPI's own: our headers are never refused by it
+                    operation["responses"].pop("422", None)  # FastAPI accepts any value of our headers
             _, models = models_json_schema(
                 [(Pending, "serialization"), (Problem, "serialization")],
                 ref_template=_SHARED,

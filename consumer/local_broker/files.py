@@ -149,8 +149,8 @@ def save(node: Node) -> None:
 def choose(data_dir: Path, known: Mapping[str, Any]) -> Node:
     """Password and ports for a start: the last one's where they still serve, so that its URL stays valid.
 
-    `known` are fields of the node that somebody has chosen already. Of its ports only `epmd_port` can be: who
-    chose it runs that epmd, so it is not looked whether the port is free.
+    `known` are fields of the node that the caller has chosen. Of the ports it can only be `epmd_port`; its epmd
+    runs already, so the port is not checked.
     """
     last = load(data_dir)
     if last:

@@ -67,8 +67,8 @@ def up(  # noqa: PLR0913 - keywords, each with a default
     Args:
         data_dir: the node's folder, made if need be. Durable queues and messages live here over restarts.
         config: lines of rabbitmq.conf over `files.DEFAULTS`. A node that runs already keeps what it has.
-        more: text of other files of the folder, by name: `advanced.config`, `enabled_plugins`, `.erlang.cookie`.
-        known: fields of the node that are chosen already, as for one of a cluster.
+        more: contents of other files, by name: `advanced.config`, `enabled_plugins`, `.erlang.cookie`.
+        known: fields of the node that the caller has chosen, as for a node of a cluster.
         timeout_s: how long a start may take, in seconds.
         report: gets a line at each step that a person would wait for.
 

@@ -126,18 +126,16 @@ def test_more_than_it_is_made_for_is_refused_before_anything_is_simulated() -> N
         planned("p95-wait=1", load("mean=100", rate=1e6))
 
 
-def sized(target: str, pool_size: int, memory: MemoryUse | None = None, given: int | None = None) -> report.Sizing:
-    return report.Sizing.of(planned(target, given=given), given, pool_size, memory)
-
-
 def test_consumers_and_memory_follow_from_the_slots() -> None:
-    sizing = sized("p95-wait=0.05", 4, MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000))
-    assert (sizing.row and sizing.row.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
+    memory = MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000)
+    sizing = report.Sizing.of(planned("p95-wait=0.05"), None, 4, memory)
+    assert sizing is not None
+    assert (sizing.row.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
 
 
 def shown(target: str, pool_size: int = 4, memory: MemoryUse | None = None, given: int | None = None) -> str:
-    out = io.StringIO()
-    report.show(load(), sized(target, pool_size, memory, given), out)
+    out, found = io.StringIO(), planned(target, given=given)
+    report.show(load(), found, report.Sizing.of(found, given, pool_size, memory), out)
     return out.getvalue()
 
 
