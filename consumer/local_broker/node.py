@@ -1,10 +1,10 @@
 """A private RabbitMQ node for development, the demo and the tests: own folder, ports, epmd and password.
 
-One rule: whether a node runs is asked of /proc, never of a file. Every process of a node carries the folder's
-path in its environment, so a left-over is found and ended however its predecessor died, and a process number
-that now belongs to another program is never touched.
+Whether a node runs is read from /proc, never from a file. Every process of a node has the folder's path in its
+environment. So a left-over process is found and ended however its predecessor died, and a process number that now
+belongs to another program is never touched.
 
-Never for production: it listens on the loopback address only, and nothing watches over it.
+Never for production: it listens on the loopback address only, and nothing supervises it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ KILL_S = 10
 
 
 class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter, as ProcessLookupError does
-    """No RabbitMQ server on this machine can be started by us."""
+    """This machine has no RabbitMQ server that can be started."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -62,19 +62,19 @@ def up(  # noqa: PLR0913 - keywords, each with a default
     timeout_s: float = 120,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Node:
-    """Start the node of this folder, or return the one that runs there already; it is ready for work then.
+    """Start the node of this folder, or return the one that already runs there; it is ready when this returns.
 
     Args:
-        data_dir: the node's folder, made if need be. Durable queues and messages live here over restarts.
-        config: lines of rabbitmq.conf over `files.DEFAULTS`. A node that runs already keeps what it has.
+        data_dir: the node's folder, created if needed. Durable queues and messages survive restarts.
+        config: lines of rabbitmq.conf over `files.DEFAULTS`. A running node keeps its configuration.
         more: contents of other files, by name: `advanced.config`, `enabled_plugins`, `.erlang.cookie`.
         known: fields of the node that the caller has chosen, as for a node of a cluster.
-        timeout_s: how long a start may take, in seconds.
-        report: gets a line at each step that a person would wait for.
+        timeout_s: the time limit of a start, in seconds.
+        report: called with a line at each step that takes long.
 
     Raises:
         RabbitMQMissing: there is no server to start.
-        LocalBrokerError: the folder is not ours to use, or the node did not come up.
+        LocalBrokerError: the folder belongs to something else, or the node did not start.
     """
     data_dir = data_dir.resolve()
     deadline = time.monotonic() + timeout_s
@@ -94,10 +94,10 @@ def up(  # noqa: PLR0913 - keywords, each with a default
 
 
 def down(data_dir: Path, timeout_s: float = 30) -> bool:
-    """Stop the folder's node and its epmd, and return whether anything had to be stopped.
+    """Stop the folder's node and its epmd; return whether anything had to be stopped.
 
-    The server gets `timeout_s` seconds to stop by itself, which takes about six, and is killed then. What it
-    has confirmed is on disk either way. With 0 it is killed almost at once: for data nobody will read again.
+    The server has `timeout_s` seconds to stop by itself, which takes about six, and is then killed. Confirmed
+    messages are on disk either way. With 0 it is killed almost at once: for data that nobody will read again.
     """
     data_dir = data_dir.resolve()
     if not data_dir.is_dir():
@@ -107,13 +107,13 @@ def down(data_dir: Path, timeout_s: float = 30) -> bool:
 
 
 def status(data_dir: Path) -> Node | None:
-    """The folder's node if it runs and answers AMQP, else None. Does not wait for one that is starting."""
+    """Return the folder's node if it runs and answers AMQP, else None. Does not wait for a start."""
     node = _running(data_dir.resolve())
     return node if node and _speaks_amqp(node) else None
 
 
 def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
-    """Run rabbitmqctl on the node and return what it prints.
+    """Run rabbitmqctl on the node and return its output.
 
     Raises:
         LocalBrokerError: it failed; the message has its own words.
@@ -127,7 +127,7 @@ def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
 
 
 def find_server(environ: Mapping[str, str], debian_servers: Path = DEBIAN_SERVERS) -> Path:
-    """The `rabbitmq-server` to start: of RABBITMQ_HOME, else Debian's newest, else the one in PATH.
+    """Find the `rabbitmq-server` to start: of RABBITMQ_HOME, else Debian's newest, else the one in PATH.
 
     Raises:
         RabbitMQMissing: there is none.
@@ -149,7 +149,7 @@ def _version(home: Path) -> tuple[int, ...]:
 
 
 def processes(data_dir: Path) -> dict[int, str]:
-    """Every living process of this folder's node: process number and program name."""
+    """Return every living process of this folder's node: process number and program name."""
     mark = f"{MARK}={data_dir}".encode()
     owned = {}
     for process in Path("/proc").glob("[0-9]*"):
@@ -161,7 +161,7 @@ def processes(data_dir: Path) -> dict[int, str]:
 
 
 def _environ(process: Path) -> bytes:
-    """For some microseconds of an exec there is none: a program without one is looked at again."""
+    """Read a process's environment. For some microseconds of an exec it is empty: then read it again."""
     for _ in range(3):
         environ = (process / "environ").read_bytes()
         if environ or not (process / "exe").exists():  # kernel threads and zombies have no program
@@ -171,7 +171,7 @@ def _environ(process: Path) -> bytes:
 
 
 def _running(data_dir: Path) -> Node | None:
-    """The node whose server lives in this folder, ready or not. None as well when its state file is lost."""
+    """Return the node whose server runs in this folder, ready or not. None also if its state file is lost."""
     node = files.load(data_dir)
     return node if node and node.pid in processes(data_dir) else None
 
@@ -230,7 +230,7 @@ def _becomes_ready(node: Node, deadline: float) -> bool:
 
 
 def _speaks_amqp(node: Node) -> bool:
-    """Whether the port answers the protocol header with Connection.Start, and not only accepts."""
+    """Whether the port answers the protocol header with Connection.Start; accepting alone does not count."""
     try:
         with socket.create_connection((HOST, node.amqp_port), timeout=5) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
@@ -255,7 +255,7 @@ def _serves_console(node: Node) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process that was identified before still runs; reaps it when it was our own child."""
+    """Whether a process that was identified before still runs; reaps it if it was a child of this process."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
@@ -266,7 +266,7 @@ def _alive(pid: int) -> bool:
 
 
 def _stop(data_dir: Path, grace_s: float) -> bool:
-    """End every process of this folder's node; the server first, because epmd must not vanish under it."""
+    """End every process of this folder's node; the server first, because it needs epmd until its end."""
     owned = processes(data_dir)
     servers = [pid for pid, program in owned.items() if program == "beam.smp"]
     _send(signal.SIGTERM, servers)

@@ -69,7 +69,7 @@ def mib(size: int) -> str:
 
 
 def blamed(error: ConsumerError) -> Finding:
-    """Make a failure of an error: the remedy follows a semicolon, except for a lost connection."""
+    """Make a failure from an error: the remedy follows a semicolon, except for a lost connection."""
     detail, _, remedy = str(error).partition("; ")
     if isinstance(error, ConnectionLostError):
         return failure(str(error), _THEIRS)
