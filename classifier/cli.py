@@ -1,7 +1,7 @@
-"""The `classifier` command: reads arguments and files, calls one function each, prints. It decides nothing.
+"""The `classifier` command: reads arguments and files, calls one function each, and prints. Decides nothing.
 
-What the user got wrong is one line on stderr and exit code 1, a wrong argument is argparse's exit code 2, and
-a traceback is our bug. A command imports what it alone needs: `--help` does not wait for scikit-learn.
+A user's error is one line on stderr and exit code 1, a wrong argument is argparse's exit code 2, and a traceback
+is a bug. Each command imports only what it needs: `--help` does not load scikit-learn.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAINS_HZ: Final = {"50": 50.0, "50.0": 50.0, "60": 60.0, "60.0": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command in `arguments` (the process's own unless given); the exit code."""
+    """Run the command in `arguments` (by default those of the process); return the exit code."""
     given = parser().parse_args(arguments)
     try:
         given.command(given)
@@ -109,7 +109,7 @@ def _predict(given: argparse.Namespace) -> None:
 
 
 def _describe(path: Path, data: datasets.DataSet) -> None:
-    """Report what was read on stderr: stdout is for answers and jobs."""
+    """Report on stderr what was read: stdout is for results and jobs."""
     from classifier.training import report  # noqa: PLC0415 - see the module's docstring
 
     sys.stderr.write(f"{report.read_line(path, data)}\n")
@@ -128,11 +128,11 @@ def _info(given: argparse.Namespace) -> None:
 
 
 def _files_of(given: Path) -> list[Path]:
-    """The files of the model that is called so, in the order in which they are served; or the one file given."""
+    """Return the files of the model with this name, in the order of serving; or the one given file."""
     path = _model_path(given)
-    if given == path or path != model.pickle_beside(path):
+    if given == path or path != model.beside(path, model.SUFFIX):
         return [path]
-    forms = [path.with_name(model.name_of(path.name) + suffix) for suffix in model.SUFFIXES]
+    forms = [model.beside(path, suffix) for suffix in model.SUFFIXES]
     return [form for form in forms if form.exists()] or [path]
 
 
@@ -195,7 +195,7 @@ def _writing() -> Iterator[None]:
 
 
 def _drop_stdout() -> None:
-    """Python flushes stdout again at exit, which must not fail too."""
+    """Redirect stdout, because Python flushes it again at exit and that must not fail too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -216,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Prints the version and ends; it is looked up only then, as reading it costs milliseconds."""
+    """Prints the version and exits. It reads the version only then, because this takes milliseconds."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from classifier._version import found  # noqa: PLC0415 - see above
@@ -284,7 +284,7 @@ def _add_generate(commands: _Commands) -> None:
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    """Bounded, and in plain digits: what a person cannot mean is a slip of the finger."""
+    """Parse a whole number: bounded, and in plain digits, so that a typing error is refused."""
     if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a whole number from {least} to {most}")

@@ -202,17 +202,16 @@ def run_service(arguments: argparse.Namespace) -> int:
 def run_gateway(arguments: argparse.Namespace) -> int:
     """`consumer gateway`."""
     chosen = _settings(arguments)
-    if arguments.openapi:
-        from consumer.gateway import openapi  # noqa: PLC0415 - see below
-
-        print(openapi.text(openapi.document(VERSION, chosen.longest_timeout_s)), end="")
-        return os.EX_OK
     try:
-        from consumer.gateway.server import serve as answer  # noqa: PLC0415 - an extra; half a second of imports
+        from consumer.gateway.app import application  # noqa: PLC0415 - an extra; half a second of imports
+        from consumer.gateway.server import serve as answer  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
             f"the gateway needs what is not installed ({error.name}): pip install 'rabbitmq-classifier[http]'"
         ) from None
+    if arguments.openapi:
+        print(asyncapi.text(application().openapi()), end="")
+        return os.EX_OK
     with _broker_urls(chosen) as urls:
         run_async(answer(chosen, urls))
     return os.EX_OK

@@ -1,8 +1,9 @@
-"""A few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request to a connection.
+"""Serves a few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request per connection.
 
-Bounded whatever comes: the request in size and time, the connections in number, of which the oldest makes room,
-so that who opens many and says nothing keeps no probe out. No task, no thread, no wait: a request is answered in
-the turn of the loop that completes it, so a loop that does not turn does not answer. Knows nothing of health.
+Everything is bounded: the size and time of a request, and the number of connections. A new connection above the
+limit replaces the oldest, so a client that opens many idle connections does not lock out a probe. There is no
+task, no thread and no wait: a request is answered in the turn of the loop that completes it, so a loop that hangs
+does not answer. Knows nothing of health.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import NamedTuple, cast
 
 from consumer.errors import ConfigurationError
 
-#: A probe's request has 200 bytes, that of a Prometheus behind proxies perhaps 2,000.
+#: The request of a probe has 200 bytes, that of a Prometheus behind proxies perhaps 2,000.
 MAX_REQUEST_BYTES = 8192
-#: For the request to come, and for the answer to be taken.
+#: The time limit for the request, and for the client to read the answer.
 MAX_EXCHANGE_S = 5.0
 MAX_CONNECTIONS = 16
 METHODS = "GET, HEAD, OPTIONS"
@@ -25,19 +26,19 @@ VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 
 class Page(NamedTuple):
-    """What a page says."""
+    """The content of a page."""
 
     status: HTTPStatus
     text: str
     content_type: str = "text/plain; charset=utf-8"
 
 
-#: Path -> what it says now.
+#: Path -> the function that makes its page.
 Pages = Mapping[str, Callable[[], Page]]
 
 
 def answer(request: bytes, pages: Pages) -> Page:
-    """Answer a request, of which the first line alone counts."""
+    """Answer a request; only its first line counts."""
     match request.partition(b"\r\n")[0].split(b" "):
         case [b"GET" | b"HEAD", target, version] if version in VERSIONS:
             page = pages.get(target.partition(b"?")[0].decode("latin-1"))
@@ -55,7 +56,7 @@ def _refusal(status: HTTPStatus, why: str) -> Page:
 
 
 def written(said: Page, request: bytes = b"") -> bytes:
-    """Put the answer to a request into HTTP: to a HEAD all but the body, as RFC 9110 has it."""
+    """Format the answer as HTTP. The answer to HEAD has no body (RFC 9110)."""
     body = said.text.encode()
     is_empty = said.status is HTTPStatus.NO_CONTENT
     head = (
@@ -69,10 +70,10 @@ def written(said: Page, request: bytes = b"") -> bytes:
 
 
 class _Exchange(asyncio.Protocol):
-    """One connection: its request, the answer, the end.
+    """One connection: its request, the answer, the close.
 
-    Mutable state: `_request`, what has come; `_is_answered`, after which nothing is read. `others`: all that are
-    open, the oldest first.
+    Mutable state: `_request`, the bytes received; `_is_answered`, after which nothing is read. `others`: all open
+    connections, the oldest first.
     """
 
     def __init__(self, pages: Pages, others: dict[_Exchange, None]) -> None:
@@ -104,27 +105,27 @@ class _Exchange(asyncio.Protocol):
             self._answer(answer(self._request, self._pages))
 
     def abort(self) -> None:
-        """End it now, and count it no more."""
+        """Close the connection now, and remove it from the list."""
         self._others.pop(self, None)
         self._transport.abort()
 
     def _answer(self, said: Page) -> None:
         self._is_answered = True
         self._transport.write(written(said, self._request))
-        self._transport.close()  # once it is written; the timer goes on for a peer that does not read
+        self._transport.close()  # after it is written; the timer continues, in case the peer does not read
 
 
 @asynccontextmanager
 async def serving(pages: Pages, host: str, port: int) -> AsyncIterator[int]:
-    """Serve the pages for the block; give the port.
+    """Serve the pages during the block; yield the port.
 
     Raises:
-        ConfigurationError: nobody can listen there.
+        ConfigurationError: the address or the port cannot be used.
     """
     exchanges: dict[_Exchange, None] = {}
     try:
         server = await asyncio.get_running_loop().create_server(lambda: _Exchange(pages, exchanges), host, port)
-    except (OSError, UnicodeError) as error:  # the second for what is no host name at all
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
             f"http_port {port} of http_host {host!r} cannot be listened on: {reason}; choose another"

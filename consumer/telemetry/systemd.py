@@ -1,8 +1,8 @@
-"""What systemd is told: that we are ready, that we still turn, and what we are at. See sd_notify(3).
+"""Reports readiness, watchdog pings and status to systemd. See sd_notify(3).
 
-A datagram to the socket that NOTIFY_SOCKET names; without that variable nothing is sent. Sending never waits and
-never raises. The watchdog's ping says what /live says, and comes from the event loop: one that hangs sends none.
-An outage of RabbitMQ stops no ping. What is told follows from the facts of health.py; nothing is decided here.
+Sends datagrams to the socket in NOTIFY_SOCKET; without that variable it sends nothing. Sending never waits and
+never raises. The watchdog's ping follows /live and comes from the event loop, so a loop that hangs sends none. An
+outage of RabbitMQ stops no ping. The reports follow from the facts of health.py; this module decides nothing.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from consumer.telemetry.health import NOT_LIVE, NOT_READY, Facts, Health, judged
 
 log = logging.getLogger(__name__)
 
-#: The status line is at most this old, in seconds; the watchdog may want to hear of us more often.
+#: The maximum age of the status line, in seconds; the watchdog may require more frequent pings.
 TELL_S = 5.0
-#: While we load, connect or stop, systemd waits as long as it hears of us: longer than TELL_S, for a busy machine.
+#: While loading, connecting or stopping, each report extends systemd's wait by this: > TELL_S, for a busy machine.
 EXTEND_S = 30.0
 
 
 def address(environment: Mapping[str, str]) -> str | None:
-    """Say where systemd listens: a path, or a name that is no file's (abstract: @name); None: nowhere."""
+    """Return the address of systemd's socket: a path, or an abstract name (@name); None if there is none."""
     named = environment.get("NOTIFY_SOCKET", "")
     if named.startswith("@"):
         return "\0" + named[1:]
-    return named if named.startswith("/") else None  # others, as vsock:, are for virtual machines
+    return named if named.startswith("/") else None  # others, such as vsock:, are for virtual machines
 
 
 def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
-    """How often systemd wants to hear of the process `pid`, in seconds; None: it does not watch it."""
+    """Return the watchdog period for the process `pid`, in seconds; None if systemd does not watch it."""
     usec, watched = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", str(pid))
     if not (usec.isdecimal() and watched == str(pid) and int(usec)):
         return None
@@ -43,7 +43,7 @@ def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
 
 
 def status(facts: Facts) -> str:
-    """Say in one line what `systemctl status` shows: what is wrong, if anything is, and how busy the slots are."""
+    """Make the line for `systemctl status`: the complaints, if any, and the number of busy slots."""
     wrong = [*judged(NOT_LIVE, facts).text.splitlines(), *judged(NOT_READY, facts).text.splitlines()]
     said = [line for line in wrong if line != "ok"] or ["taking jobs"]
     busy = [f"{facts.running} running in {facts.slots} slots"] if facts.is_loaded else []
@@ -51,10 +51,10 @@ def status(facts: Facts) -> str:
 
 
 class Systemd:
-    """Tells systemd what has changed, and that we turn.
+    """Reports changes and watchdog pings to systemd.
 
-    Mutable state: `_is_ready` and `_is_stopping`, what it has been told; `_reloads`, when the reload that runs
-    began; `_status`, the last line.
+    Mutable state: `_is_ready` and `_is_stopping`, what was reported; `_reloads`, the start of the running reload;
+    `_status`, the last line.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Systemd:
         self._status = ""
 
     def tell(self) -> None:
-        """Tell what is so now; at once where it has changed, and else every few seconds."""
+        """Report the present state: at once if it has changed, and otherwise every few seconds."""
         facts = self._health.facts()
         lines = [*self._news(facts)]
         if judged(NOT_LIVE, facts).status is HTTPStatus.OK:
@@ -95,7 +95,7 @@ class Systemd:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Let `systemctl reload` wait for the block (Type=notify-reload, from systemd 253 on)."""
+        """Make `systemctl reload` wait for the block (Type=notify-reload, from systemd 253 on)."""
         self._send(["RELOADING=1", f"MONOTONIC_USEC={self._clock_ns() // 1000}"])
         try:
             yield
@@ -103,7 +103,7 @@ class Systemd:
             self._send(["READY=1"])
 
     def _send(self, lines: list[str]) -> None:
-        """One datagram, or none: a socket that is full or gone is systemd's trouble, not the jobs'."""
+        """Send one datagram, or none: a full or missing socket must not affect the jobs."""
         if not (self._address and lines):
             return
         try:
@@ -114,7 +114,7 @@ class Systemd:
 
     @asynccontextmanager
     async def told(self) -> AsyncIterator[None]:
-        """Tell for the block, every few seconds; the last word is that of the end."""
+        """Report every few seconds during the block, and once at its end."""
         if not self._address:
             yield
             return
@@ -126,7 +126,7 @@ class Systemd:
             await asyncio.wait({task})
 
     async def _tell_again_and_again(self) -> None:
-        """Twice in each watchdog period, as sd_watchdog_enabled(3) asks."""
+        """Report twice in each watchdog period, as sd_watchdog_enabled(3) recommends."""
         pause_s = min(TELL_S, self._watchdog_s / 2) if self._watchdog_s else TELL_S
         while True:
             self.tell()

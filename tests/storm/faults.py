@@ -89,7 +89,7 @@ class Rabbit:
         self.node = self._up()
 
     def _up(self) -> local_broker.Node:
-        return local_broker.up(self._data_dir, advanced=ADVANCED)
+        return local_broker.up(self._data_dir, more={"advanced.config": f"{ADVANCED}\n"})
 
     def stop_and_start(self, pause_s: float = 0.0) -> None:
         """Let it end as it should, with all its files saved."""
