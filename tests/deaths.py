@@ -28,7 +28,7 @@ def declare(url: str) -> None:
 
     async def do() -> None:
         async with Session.open(url, name="test") as broker:
-            await broker.declare(TOPOLOGY)
+            await broker.admin.declare(TOPOLOGY)
 
     asyncio.run(do())
 

@@ -137,30 +137,46 @@ class FakePublisher:
 
 
 @dataclass
-class FakeDelivery:
-    """A delivery that remembers its one settlement and refuses a second, or any once its lifetime is over."""
+class FakeSession:
+    """The same queues, while a session lasts."""
 
-    message: Message
-    publisher: FakePublisher
-    redelivered: bool = False
-    lifetime: Lifetime = field(default_factory=Lifetime)
-    settlement: str | None = None
+    rabbitmq: FakePublisher
+    lifetime: Lifetime
 
     async def publish(self, message: Message, queue: str) -> str | None:
         self.lifetime.raise_if_ended()
-        return await self.publisher.publish(message, queue)
+        return await self.rabbitmq.publish(message, queue)
 
     async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
-        self.publisher.expendable.add(queue)
+        self.rabbitmq.expendable.add(queue)
         return await self.publish(message, queue)
 
     async def tell(self, message: Message, queue: str) -> None:
         self.lifetime.raise_if_ended()
-        await self.publisher.tell(message, queue)
+        await self.rabbitmq.tell(message, queue)
 
     async def has_queue(self, name: str) -> bool:
         self.lifetime.raise_if_ended()
-        return await self.publisher.has_queue(name)
+        return await self.rabbitmq.has_queue(name)
+
+
+@dataclass
+class FakeDelivery:
+    """A delivery that remembers its one settlement and refuses a second, or any once its lifetime is over."""
+
+    message: Message
+    rabbitmq: FakePublisher
+    redelivered: bool = False
+    lifetime: Lifetime = field(default_factory=Lifetime)
+    settlement: str | None = None
+
+    @property
+    def publisher(self) -> FakeSession:
+        return FakeSession(self.rabbitmq, self.lifetime)
+
+    @property
+    def admin(self) -> FakeSession:
+        return FakeSession(self.rabbitmq, self.lifetime)
 
     def while_alive(self) -> Waiting:
         return Waiting(self.lifetime)
@@ -179,7 +195,7 @@ class FakeDelivery:
         if self.settlement:
             raise SettledTwiceError(f"{self.settlement}, then {settlement}")
         self.settlement = settlement
-        self.publisher.events.append(("settle", settlement))
+        self.rabbitmq.events.append(("settle", settlement))
 
 
 @dataclass

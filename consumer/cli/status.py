@@ -35,7 +35,7 @@ from consumer.dead_letters.model import show_age
 from consumer.dead_letters.operations import LetterQueue
 from consumer.errors import BrokerRefusedError, ConsumerError
 from consumer.escaping import escaped
-from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, may_be_lost, refusal_explained
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, refusal_explained, throwaway_channel
 from consumer.rabbitmq.console import Console
 from consumer.rabbitmq.management import ManagementRefusedError, api
 from consumer.wire.topology import Topology
@@ -180,14 +180,13 @@ class Asking:
 
 async def _queue(opened: AbstractConnection, name: str, *, is_stream: bool) -> QueueState:
     """Ask by a channel of its own: RabbitMQ closes it over a queue that is not there."""
-    with may_be_lost(), refusal_explained(f"find {name}"):
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            channel = await opened.channel(publisher_confirms=False)
+    async with throwaway_channel(opened) as channel:
+        with refusal_explained(f"find {name}"):
             try:
-                declared = (await channel.declare_queue(name, passive=True)).declaration_result
+                queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
             except aiormq.exceptions.ChannelNotFoundEntity as error:
                 return QueueState(name, "node is away" if is_away(error) else "missing")
-            await channel.close()
+    declared = queue.declaration_result
     # A stream says 0, whatever is in it.
     return QueueState(name, ready=None if is_stream else declared.message_count, consumers=declared.consumer_count)
 

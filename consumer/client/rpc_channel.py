@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError, PublishError
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused
@@ -24,7 +24,8 @@ from pamqp.common import FieldValue
 from consumer.client.exceptions import JobTooLargeError
 from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
-from consumer.rabbitmq.codec import BrokerLimits, properties, received
+from consumer.rabbitmq.codec import BrokerLimits, received
+from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed, underlay_of
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     CLOSE_TIMEOUT_S,
@@ -33,6 +34,7 @@ from consumer.rabbitmq.connection import (
     connection,
     may_be_lost,
     refusal_explained,
+    throwaway_channel,
 )
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message
@@ -122,9 +124,7 @@ class Caller:
                     if address.queue and not await _is_kept(opened, address.queue):
                         address.queue = None
                     channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
-                    underlay = await channel.get_underlay_channel()
-                    if not isinstance(underlay, Channel):
-                        raise TypeError(f"{underlay!r} cannot publish without waiting for the socket")
+                    underlay = await underlay_of(channel)
                     if not (address.is_direct or address.queue):
                         address.queue = await _new_queue(underlay)
                     caller = cls(channel, underlay, address, on_message)
@@ -161,32 +161,25 @@ class Caller:
             ConfigurationError: the queue does not exist, or RabbitMQ accepts no message of that size.
         """
         while True:
-            try:
-                await self._publish_once(message, queue)
-            except PublishError:
+            fault = await self._publish_once(message, queue)
+            if fault is None:
+                return
+            if fault is PublishFault.NO_QUEUE:
                 raise ConfigurationError(
                     f"there is no queue {queue!r}; start a consumer with the same prefix first"
-                ) from None
-            except DeliveryError:  # full, overflow reject-publish: waiting is the back-pressure that it asks for
-                await asyncio.sleep(FULL_PAUSE_S)
-            else:
-                return
+                )
+            # Full, overflow reject-publish: waiting is the back-pressure that it asks for.
+            await asyncio.sleep(FULL_PAUSE_S)
 
-    async def _publish_once(self, message: Message, queue: str) -> None:
+    async def _publish_once(self, message: Message, queue: str) -> PublishFault | None:
         limits = self._address.limits
         try:
             if not limits.refuses(message):
                 with self.lifetime.ends_if_lost(), limits.learned(), Waiting(self.lifetime):
-                    await self._underlay.basic_publish(
-                        message.body,
-                        exchange=self._address.exchange,
-                        routing_key=queue,
-                        properties=properties(message),
-                        mandatory=True,
-                        timeout=CONFIRM_TIMEOUT_S,
-                        wait=False,
-                    )
-                return
+                    async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+                        return await publish_confirmed(
+                            self._underlay, message, queue, exchange=self._address.exchange
+                        )
         except ConnectionLostError:
             # RabbitMQ closes the channel, and so ends all other publishes: those are retried.
             if not limits.refuses(message):
@@ -220,28 +213,22 @@ async def _see_exchange(opened: AbstractConnection, name: str) -> None:
     Raises:
         ConfigurationError
     """
-    with may_be_lost():
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            channel = await opened.channel(publisher_confirms=False)
-            try:
-                await channel.get_exchange(name, ensure=True)
-            except ChannelNotFoundEntity:
-                raise ConfigurationError(
-                    f"there is no exchange {name!r}; declare it before clients use it"
-                ) from None
-            except ChannelAccessRefused:  # 4.2.6 and 4.3.0 require configure for a check
-                return
-            await channel.close()
+    async with throwaway_channel(opened) as channel:
+        try:
+            await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
+        except ChannelNotFoundEntity:
+            raise ConfigurationError(f"there is no exchange {name!r}; declare it before clients use it") from None
+        except ChannelAccessRefused:  # 4.2.6 and 4.3.0 require configure for a check
+            return
 
 
 async def _is_kept(opened: AbstractConnection, queue: str) -> bool:
-    """Whether the reply queue of an earlier connection exists. If it does not, the check closes the channel."""
-    channel = await opened.channel(publisher_confirms=False)
-    try:
-        await channel.declare_queue(queue, passive=True)
-    except ChannelNotFoundEntity:  # it has expired, or its node is down
-        return False
-    await channel.close()
+    """Whether the reply queue of an earlier connection exists."""
+    async with throwaway_channel(opened) as channel:
+        try:
+            await channel.declare_queue(queue, passive=True, timeout=CALL_TIMEOUT_S)
+        except ChannelNotFoundEntity:  # it has expired, or its node is down
+            return False
     return True
 
 

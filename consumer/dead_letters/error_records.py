@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from consumer.config.credentials import Credentials
 from consumer.errors import ConnectionLostError
+from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost, refusal_explained
 from consumer.wire.topology import Topology
 from consumer.wire.write import ErrorRecord
@@ -48,6 +49,7 @@ async def scan_error_records(
     Raises:
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
     """
+    pamqp_patch.install()
     inbox: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
     async with connection(url, "errors", credentials) as opened:
         with may_be_lost(), refusal_explained("read the error records"):

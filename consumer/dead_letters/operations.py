@@ -22,6 +22,8 @@ from consumer.dead_letters.browse import Look, Wanted, letters_held, refusal_tol
 from consumer.dead_letters.model import Chosen, Letter
 from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
+from consumer.rabbitmq import pamqp_patch
+from consumer.rabbitmq.confirmed_publish import underlay_of
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
@@ -57,6 +59,7 @@ async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
         TryLaterError: another command has held the lock for a long time.
         BrokerUnreachableError, BrokerRefusedError, ConfigurationError
     """
+    pamqp_patch.install()
     async with connection(place.url, "dead-letters", place.credentials) as opened:
         deadline = time.monotonic() + LOCK_PATIENCE_S
         is_told = False
@@ -156,7 +159,7 @@ async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message],
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 channel = await publishing.channel(publisher_confirms=True, on_return_raises=True)
-                writer = ReplayWriter(await channel.get_underlay_channel(), place.topology)
+                writer = ReplayWriter(await underlay_of(channel), place.topology)
         is_more = True
         while is_more:
             async with letters_held(opened, place.topology, chosen.take) as looking:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
-from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError, PublishError
-from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
+from aio_pika.exceptions import ChannelPreconditionFailed
+from aiormq import Channel
 
 from consumer.errors import ConfigurationError, TryLaterError
-from consumer.rabbitmq.codec import properties
+from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed
 from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S, may_be_lost
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
@@ -22,7 +22,7 @@ class ReplayWriter:
     their confirms.
     """
 
-    def __init__(self, channel: AbstractUnderlayChannel, topology: Topology) -> None:
+    def __init__(self, channel: Channel, topology: Topology) -> None:
         self._channel = channel
         self._queue = topology.jobs
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -34,30 +34,24 @@ class ReplayWriter:
             ConfigurationError, TryLaterError, ConnectionLostError
         """
         turn = self._turns[message.message_id] if message.message_id else asyncio.Lock()
-        try:
-            async with turn:
-                with may_be_lost():
-                    await self._publish(message)
-        except DeliveryError as error:
-            raise self._refused(error) from None
+        async with turn:
+            with may_be_lost():
+                fault = await self._publish(message)
+        if fault:
+            raise self._refused(fault)
 
-    async def _publish(self, message: Message) -> None:
+    async def _publish(self, message: Message) -> PublishFault | None:
         try:
-            await self._channel.basic_publish(
-                message.body,
-                routing_key=self._queue,
-                properties=properties(message),
-                mandatory=True,
-                timeout=CONFIRM_TIMEOUT_S,
-            )
+            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+                return await publish_confirmed(self._channel, message, self._queue)
         except ChannelPreconditionFailed as error:
             raise ConfigurationError(
                 f"RabbitMQ takes no job of this size ({error}); raise its max_message_size, or choose other "
                 "letters. What was not replayed is a dead letter still"
             ) from None
 
-    def _refused(self, error: DeliveryError) -> Exception:
-        if isinstance(error, PublishError):
+    def _refused(self, fault: PublishFault) -> Exception:
+        if fault is PublishFault.NO_QUEUE:
             return ConfigurationError(
                 f"there is no queue {self._queue!r}; start a consumer with the same prefix first. "
                 "What was not replayed is a dead letter still"

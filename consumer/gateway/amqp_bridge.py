@@ -78,7 +78,7 @@ class Relay:
     async def is_blocked(self) -> bool:
         """Whether RabbitMQ is known to have an alarm."""
         broker = self._link.life
-        return broker is not None and await broker.is_blocked()
+        return broker is not None and await broker.publisher.is_blocked()
 
     async def run(self) -> None:
         """Run until cancelled; raises as `Link.run` does."""
@@ -111,7 +111,7 @@ class Relay:
     async def _prepare(self, broker: Session) -> None:
         """Declare or check the stream, and read it; later sessions create nothing, like those of the service."""
         create = self._settings.declare and not self._is_declared
-        await broker.declare_queue(self.topology.gateway_queue(), create=create)
+        await broker.admin.declare_queue(self.topology.gateway_queue(), create=create)
         self._fence = secrets.token_hex(16)
         since = datetime.fromtimestamp(max(self._seen_at - OVERLAP_S, 0), UTC)
         tag = f"{self.topology.prefix}.gateway.{secrets.token_hex(6)}"
@@ -132,7 +132,7 @@ class Relay:
     async def _set_fence(self, broker: Session) -> None:
         async with asyncio.TaskGroup() as writing:
             while not self.caught_up.is_set():
-                if not await broker.is_blocked():  # in an alarm one is enough: it comes after it
+                if not await broker.publisher.is_blocked():  # in an alarm one is enough: it comes after it
                     writing.create_task(self._write_fence(broker), name="write fence")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(FENCE_S):
@@ -141,7 +141,7 @@ class Relay:
     async def _write_fence(self, broker: Session) -> None:
         fence = Message(body=b"", type=FENCE_TYPE, message_id=secrets.token_hex(16), correlation_id=self._fence)
         with suppress(ConnectionLostError):
-            if refusal := await broker.publish(fence, self.topology.gateway):
+            if refusal := await broker.publisher.publish(fence, self.topology.gateway):
                 broker.lifetime.end(refusal)
 
     async def _take(self, broker: Session) -> None:
@@ -179,7 +179,7 @@ class Relay:
         broker = self._link.life
         if broker is None:
             return Reason.AWAY
-        if await broker.is_blocked():
+        if await broker.publisher.is_blocked():
             return Reason.ALARM
         publishing = asyncio.create_task(self._publish(broker, job), name=f"publish {job.message_id}")
         self._publishing.add(publishing)
@@ -188,14 +188,16 @@ class Relay:
             await asyncio.wait({publishing}, timeout=LOOK_S)
             if publishing.done():
                 return publishing.result()
-            if await broker.is_blocked():  # only now do we hear of an alarm; RabbitMQ takes the job after it
+            if (
+                await broker.publisher.is_blocked()
+            ):  # only now do we hear of an alarm; RabbitMQ takes the job after it
                 break
         return Reason.CONFIRM_LATE
 
     async def _publish(self, broker: Session, job: Message) -> Reason | None:
         jobs = self.topology.jobs
         try:
-            if await broker.publish(job, jobs, is_patient=False) is None:
+            if await broker.publisher.publish(job, jobs, is_patient=False) is None:
                 return None
         except MessageTooLargeError:
             return Reason.TOO_LARGE

@@ -10,17 +10,15 @@ import asyncio
 import re
 import shlex
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.exceptions import ChannelClosed
 
 from consumer.config.amqp_url import vhost_of
 from consumer.preflight.context import Site
-from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, throwaway_channel
 
 #: Not `import_definitions`, which a second time takes the users' passwords away.
 CREATED: Final = "let a user who may configure create it (`consumer run --declare true`, once)"
@@ -34,18 +32,12 @@ async def refusal(opened: AbstractConnection, ask: Ask) -> ChannelClosed | None:
     Raises:
         ConnectionLostError
     """
-    with may_be_lost():
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            channel = await opened.channel(publisher_confirms=False)
+    async with throwaway_channel(opened) as channel:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await ask(channel)
         except ChannelClosed as closed:
             return closed
-        finally:
-            with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    await channel.close()
     return None
 
 

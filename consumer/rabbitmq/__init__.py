@@ -4,10 +4,11 @@ connection.py        opens and closes one connection, and explains its faults
 supervisor.py        opens one connection session after another, until the service stops
 backoff.py           how long to wait before the next connection attempt, and which faults are logged
 connection_scope.py  ends everything that depends on a session, with the reason why the session ended
-session.py           a session: declares queues, receives deliveries, publishes, settles messages
-publisher.py         publishes and waits for the confirm
+session.py           a session: receives deliveries and settles messages, until a connection is lost
+publisher.py         publishes for a session: waits for confirms, tries again, gives up
+confirmed_publish.py publishes one message and returns RabbitMQ's answer
 codec.py             AMQP properties to a `Message` and back; limits that RabbitMQ has reported
-declare.py           declares exchanges and queues, or checks that they exist
+admin.py             declares exchanges and queues, or checks that they exist
 address_breaker.py   circuit breaker for reply addresses that make RabbitMQ close the connection
 management.py        the management API's client
 console.py           facts that only the management API exposes: bindings and policies

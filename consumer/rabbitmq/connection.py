@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import aio_pika
 import aiormq.exceptions
-from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import FieldTable
 from yarl import URL
 
@@ -23,7 +23,7 @@ from consumer._version import PRODUCT, VERSION
 from consumer.config.amqp_url import logs_in_by_certificate, redacted, split_urls
 from consumer.config.credentials import Credentials
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
-from consumer.rabbitmq import pamqp_patch, tls_errors
+from consumer.rabbitmq import tls_errors
 from consumer.rabbitmq.fork_guard import ForkSafeConnection
 
 CONNECT_TIMEOUT_S = 10.0
@@ -59,7 +59,6 @@ async def connection(
         BrokerUnreachableError: no address answers.
         BrokerRefusedError: the login, the virtual host or one of the certificates is refused.
     """
-    pamqp_patch.install()
     opened = await _opened(split_urls(urls), name, credentials, about)
     try:
         yield opened
@@ -156,6 +155,26 @@ def _login_fault(url: str, error: Exception) -> str:
     )
 
 
+@asynccontextmanager
+async def throwaway_channel(opened: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    """Open a channel for one question. RabbitMQ refuses by closing the channel, so it must not be one in use.
+
+    The block must catch a refusal (aiormq's ChannelClosed), as `refusal_explained` does.
+
+    Raises:
+        ConnectionLostError: whatever else happens, and for a refusal that the block did not catch.
+    """
+    with may_be_lost():
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            channel = await opened.channel(publisher_confirms=False)
+        try:
+            yield channel
+        finally:
+            with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    await channel.close()
+
+
 def raise_if_cancelled() -> None:
     """Raise the pending cancellation: aiormq may replace it by the error that closed its channel at that moment.
 
@@ -167,11 +186,13 @@ def raise_if_cancelled() -> None:
 
 @contextmanager
 def may_be_lost() -> Iterator[None]:
-    """Distinguish a lost connection from a cancellation and from the two answers to a publish."""
+    """Distinguish a lost connection from a cancellation.
+
+    Raises:
+        ConnectionLostError
+    """
     try:
         yield
-    except (DeliveryError, BrokerRefusedError):
-        raise
     except asyncio.CancelledError:
         # When heartbeats stop, aiormq cancels what waits for it; nobody cancelled this task.
         raise_if_cancelled()

@@ -2,7 +2,8 @@
 
 RabbitMQ does not check properties, so a timestamp in microseconds, an id in Latin-1 or a header of an unknown type
 arrives as it was sent. pamqp raises an exception, aiormq then drops the connection, and RabbitMQ redelivers the
-message for ever. connection.py calls `install` once, before the first connection.
+message for ever. Whoever reads messages of strangers calls `install`: the service's session and the commands for
+dead letters. The client does not: a library must not change its host process.
 
 Decoded values can also be encoded again, so a copy of a message keeps its headers.
 """

@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
 from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import DeliveryError, PublishError
-from aiormq import Channel as UnderlayChannel
 
-from consumer.rabbitmq.codec import BrokerLimits, properties
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed, underlay_of
 from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message, MessageTooLargeError
@@ -86,23 +84,21 @@ class Publisher:
         # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
-            try:
-                await self._publish_once(message, queue, mandatory=not is_direct, ticket=ticket)
-            except PublishError:
-                return f"there is no queue {queue!r}"
-            except DeliveryError:
-                refused_s = asyncio.get_running_loop().time() - began
-                gives_up = not is_patient and queue in self._limits.refusing
-                if refused_s > REFUSAL_PATIENCE_S or gives_up:
-                    return f"the queue {queue!r} takes no messages (full?)"
-                if refused_s > STALE_S and queue not in self._limits.refusing:
-                    self._limits.refusing.add(queue)
-                    self._broker.end(f"RabbitMQ refuses what we publish to {queue}")
-                    self._broker.raise_if_ended()
-                await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
-            else:
+            fault = await self._publish_once(message, queue, mandatory=not is_direct, ticket=ticket)
+            if fault is None:
                 self._limits.refusing.discard(queue)
                 return None
+            if fault is PublishFault.NO_QUEUE:
+                return f"there is no queue {queue!r}"
+            refused_s = asyncio.get_running_loop().time() - began
+            gives_up = not is_patient and queue in self._limits.refusing
+            if refused_s > REFUSAL_PATIENCE_S or gives_up:
+                return f"the queue {queue!r} takes no messages (full?)"
+            if refused_s > STALE_S and queue not in self._limits.refusing:
+                self._limits.refusing.add(queue)
+                self._broker.end(f"RabbitMQ refuses what we publish to {queue}")
+                self._broker.raise_if_ended()
+            await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
 
     async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
         """Publish in the same way, but treat an overdue confirm as a fault of this queue, which ends no session.
@@ -133,38 +129,25 @@ class Publisher:
         """
         if self._limits.refuses(message) or queue in self._limits.unreachable:
             return
-        with suppress(DeliveryError):
-            await self._publish_once(message, queue, mandatory=False)
+        await self._publish_once(message, queue, mandatory=False)
 
     async def _publish_once(
         self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | None = None
-    ) -> None:
-        """Start only while the session lives; return on the confirm, or when this connection ends."""
+    ) -> PublishFault | None:
+        """Start only while the session lives; return on the answer, or when this connection ends."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
             async with self._limits.unreachable.noted(queue, self._broker):
-                await self._confirmed(message, queue, mandatory=mandatory, ticket=ticket or object())
+                return await self._confirmed(message, queue, mandatory=mandatory, ticket=ticket or object())
 
     async def _confirmed(
         self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | object
-    ) -> None:
-        """Return when RabbitMQ confirms. Do not wait for the socket: a confirm proves more than a write.
-
-        `watch_confirms` bounds the wait.
-        """
-        channel = await self._channel.get_underlay_channel()
-        if not isinstance(channel, UnderlayChannel):
-            raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
+    ) -> PublishFault | None:
+        """Return when RabbitMQ has answered; `watch_confirms` bounds the wait."""
+        channel = await underlay_of(self._channel)
         self._unconfirmed[ticket] = asyncio.get_running_loop().time()
         self._is_idle.clear()
         try:
-            await channel.basic_publish(
-                message.body,
-                exchange="",
-                routing_key=queue,
-                properties=properties(message),
-                mandatory=mandatory,
-                wait=False,
-            )
+            return await publish_confirmed(channel, message, queue, mandatory=mandatory)
         finally:
             del self._unconfirmed[ticket]
             if not self._unconfirmed:

@@ -15,6 +15,26 @@ class BoundedWait(Protocol):
         """The awaited event has happened."""
 
 
+class Publishing(Protocol):
+    """Publishes what answers a message; `rabbitmq/publisher.py` is the real one."""
+
+    async def publish(self, message: Message, queue: str) -> str | None:
+        """Return None once RabbitMQ has the message, or the reason why the queue did not get it."""
+
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
+
+    async def tell(self, message: Message, queue: str) -> None:
+        """Publish a message that may be lost; the caller does not learn whether it was."""
+
+
+class QueueLookup(Protocol):
+    """Knows which queues there are; `rabbitmq/admin.py` is the real one."""
+
+    async def has_queue(self, name: str) -> bool:
+        """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
+
+
 class Settleable(Protocol):
     """A message that must be answered and settled once, while its connection exists.
 
@@ -29,17 +49,13 @@ class Settleable(Protocol):
     def redelivered(self) -> bool:
         """Whether a consumer, perhaps this one, received it before."""
 
-    async def publish(self, message: Message, queue: str) -> str | None:
-        """Return None once RabbitMQ has the message, or the reason why the queue did not get it."""
+    @property
+    def publisher(self) -> Publishing:
+        """Publishes by the session that delivered the message."""
 
-    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
-        """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
-
-    async def tell(self, message: Message, queue: str) -> None:
-        """Publish a message that may be lost; the caller does not learn whether it was."""
-
-    async def has_queue(self, name: str) -> bool:
-        """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
+    @property
+    def admin(self) -> QueueLookup:
+        """Asks for queues by that session."""
 
     def while_alive(self) -> AbstractContextManager[BoundedWait]:
         """Limit the waits of the block to the time in which the message can be settled."""

@@ -127,7 +127,7 @@ class Pipeline:
         """Ask before a run only: afterwards the reply itself finds out. Who asks holds no slot."""
         if not (self.settings.drop_if_caller_gone and reply_to and reply_to.startswith(CALLERS_OWN_PREFIXES)):
             return False
-        return not await delivery.has_queue(reply_to)
+        return not await delivery.admin.has_queue(reply_to)
 
     async def _run(self, delivery: Settleable, job: Job, identity: Identity, context: JobContext) -> Outcome:
         """Without batches prefetch is the size of the pool: then only runs without a connection are waited for."""
@@ -150,7 +150,9 @@ class Pipeline:
         address = request.reply_to
         if not request.wants_progress or address is None or address == self.topology.results:
             return nullcontext(job)
-        return reporting(job, lambda progress: delivery.tell(progress_report(request, progress), address))
+        return reporting(
+            job, lambda progress: delivery.publisher.tell(progress_report(request, progress), address)
+        )
 
     async def _run_known(self, slot: Slot, job: Job, identity: Identity) -> Outcome:
         """Run the job where a redelivery finds it, and leave its outcome there."""

@@ -230,9 +230,9 @@ class Service:
         Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
         """
         if self._settings.declare and not self._is_declared:
-            await broker.declare(self._topology)
+            await broker.admin.declare(self._topology)
         else:
-            await broker.check(self._topology)
+            await broker.admin.check(self._topology)
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         jobs = self._topology.jobs
         await broker.consume(jobs, prefetch=self._settings.prefetch, tag=tag, arguments=about(self._settings))

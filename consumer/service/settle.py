@@ -44,7 +44,8 @@ class Answers:
         sent = Sent(queue, message.correlation_id, message.type)
         if self.identity and self.delivery.redelivered and self.remembered.has_sent(self.identity, sent):
             return None
-        publish = self.delivery.publish_or_give_up if may_give_up else self.delivery.publish
+        publisher = self.delivery.publisher
+        publish = publisher.publish_or_give_up if may_give_up else publisher.publish
         fault = await publish(message, queue)
         if self.identity and fault is None:
             self.remembered.note_sent(self.identity, sent)

@@ -174,4 +174,4 @@ def _raw(place: Place) -> Point:
 
 async def _declare(urls: Sequence[str], topology: Topology) -> None:
     async with Session.open(urls[0], name="scale") as broker:
-        await broker.declare(topology)
+        await broker.admin.declare(topology)

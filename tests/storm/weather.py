@@ -206,7 +206,7 @@ def _make_queues(rabbit: Rabbit) -> None:
 
     async def declare() -> None:
         async with Session.open(rabbit.node.amqp_url, name="storm") as session:
-            await session.declare(TOPOLOGY)
+            await session.admin.declare(TOPOLOGY)
 
     asyncio.run(declare())
     with Producer(rabbit.node.amqp_url) as producer:

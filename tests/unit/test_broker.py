@@ -16,10 +16,12 @@ from pamqp.header import ContentHeader
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.rabbitmq import session
+from consumer.rabbitmq.admin import Admin
 from consumer.rabbitmq.codec import APP_ID, properties, received
 from consumer.rabbitmq.connection import refusal_explained
 from consumer.rabbitmq.connection_scope import Lifetime
-from consumer.rabbitmq.session import Delivery, Session
+from consumer.rabbitmq.publisher import Publisher
+from consumer.rabbitmq.session import Delivery
 from consumer.wire.message import Message
 
 FULL = Message(
@@ -35,13 +37,6 @@ FULL = Message(
     priority=7,
     app_id="producer",
 )
-
-
-@dataclass
-class FakeBroker:
-    """As much of a broker as a settlement needs."""
-
-    lifetime: Lifetime = field(default_factory=Lifetime)
 
 
 @dataclass
@@ -63,7 +58,8 @@ class FakeChannel:
             raise self.fault
 
     def delivery(self) -> Delivery:
-        return Delivery(FULL, cast("Session", FakeBroker()), cast("Channel", self), 5, redelivered=False)
+        nobody = cast("Publisher", None), cast("Admin", None)
+        return Delivery(FULL, *nobody, Lifetime(), cast("Channel", self), 5, redelivered=False)
 
 
 class DeafChannel(FakeChannel):
@@ -120,7 +116,7 @@ async def test_a_settlement_on_a_channel_that_is_gone_ends_all_that_came_by_it(f
     delivery = FakeChannel(fault).delivery()
     with pytest.raises(ConnectionLostError, match=str(fault)):
         await delivery.ack()
-    assert delivery.broker.lifetime.ended.done()
+    assert delivery.lifetime.ended.done()
 
 
 @runs_async
@@ -134,7 +130,7 @@ async def test_a_settlement_that_nobody_takes_does_not_wait_for_ever(monkeypatch
 async def test_after_the_end_nothing_is_settled() -> None:
     channel = FakeChannel()
     delivery = channel.delivery()
-    delivery.broker.lifetime.end("cut")
+    delivery.lifetime.end("cut")
     with pytest.raises(ConnectionLostError, match="cut"):
         await delivery.ack()
     assert channel.told == []

@@ -216,13 +216,13 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
 
 @runs_async
 async def test_a_job_does_not_fail_over_progress_that_cannot_be_published() -> None:
-    publisher = FakePublisher()
-    delivery = Deaf(Message(body=b"{}", headers={"progress": True}, reply_to="answers"), publisher)
+    publisher = Deaf()
+    delivery = FakeDelivery(Message(body=b"{}", headers={"progress": True}, reply_to="answers"), publisher)
     await pipeline(publisher).handle(delivery)
     assert delivery.settlement == "ack"
 
 
-class Deaf(FakeDelivery):
+class Deaf(FakePublisher):
     """Loses progress, and nothing else."""
 
     async def tell(self, message: Message, queue: str) -> None:

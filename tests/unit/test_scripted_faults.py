@@ -23,7 +23,7 @@ from scriptedpeer import ACCEPTS_CANCEL_OK, Answer, Heard, ScriptedPeer
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
-from consumer.rabbitmq import connection, publisher, session
+from consumer.rabbitmq import admin, connection, publisher
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
 from consumer.runners.runner import Slot
@@ -229,7 +229,7 @@ async def test_full_socket_during_an_alarm_is_no_self_disconnect(
             await known.wait()
         lost = asyncio.create_task(broker.lost())
         with told("replies wait, unacked") as waits:
-            publishes = [asyncio.create_task(broker.publish(large, "answers")) for _ in range(20)]
+            publishes = [asyncio.create_task(broker.publisher.publish(large, "answers")) for _ in range(20)]
             await waits.wait()
         channel = await broker._write.get_underlay_channel()  # noqa: SLF001 - what aiormq does is the question
         while not channel.connection.write_queue.empty():  # noqa: ASYNC110 - it tells nobody
@@ -305,8 +305,8 @@ async def test_jobs_are_taken_although_rabbitmq_does_not_start_the_error_stream(
 ) -> None:
     """It is asked for until patience ends. Then jobs that fail do not wait for the whole time-out of a confirm."""
     quick(monkeypatch, confirm_s=30)
-    monkeypatch.setattr(session, "STREAM_PATIENCE_S", 0.05)
-    monkeypatch.setattr(session, "STREAM_POLL_S", 0.01)
+    monkeypatch.setattr(admin, "STREAM_PATIENCE_S", 0.05)
+    monkeypatch.setattr(admin, "STREAM_POLL_S", 0.01)
     asked = 0
 
     def declare(queue: Heard) -> None:
@@ -336,7 +336,7 @@ async def test_a_stream_that_confirms_again_gets_every_record(monkeypatch: pytes
     monkeypatch.setattr(publisher, "WATCH_S", 30)
     limits = BrokerLimits(silent={"errors"})
     async with ScriptedPeer.open() as peer, Session.open(peer.url, name="test", limits=limits) as broker:
-        assert await broker.publish_or_give_up(Message(body=b"1"), "errors") is None
+        assert await broker.publisher.publish_or_give_up(Message(body=b"1"), "errors") is None
     assert limits.silent == set()
 
 
@@ -349,7 +349,7 @@ async def test_a_full_socket_does_not_keep_the_next_connection_waiting(monkeypat
         async with Session.open(peer.url, name="test") as broker:
             select = await peer.heard(Confirm.Select)
             select.link.stop_reading()
-            publish = asyncio.create_task(broker.publish(large, "answers"))
+            publish = asyncio.create_task(broker.publisher.publish(large, "answers"))
             await asyncio.sleep(0)
         with pytest.raises(ConnectionLostError):
             await publish
@@ -363,7 +363,7 @@ async def test_a_return_before_the_ack_is_pinned_on_its_own_message() -> None:
         peer.instead[Basic.Publish] = unheard
         messages = [reply(Request(id="m", correlation_id="m"), SUCCEEDED) for _ in range(2)]
         publishes = [
-            asyncio.create_task(broker.publish(message, queue))
+            asyncio.create_task(broker.publisher.publish(message, queue))
             for message, queue in zip(messages, ("gone", "there"), strict=True)
         ]
         first, second = [await peer.heard(Basic.Publish) for _ in range(2)]
@@ -442,7 +442,7 @@ async def test_a_direct_address_that_rabbitmq_fails_over_is_known_and_its_neighb
     async def life(*queues: str) -> list[str | BaseException | None]:
         async with Session.open(peer.url, name="test", limits=limits) as broker:
             return await asyncio.gather(
-                *(broker.publish(answer, queue) for queue in queues), return_exceptions=True
+                *(broker.publisher.publish(answer, queue) for queue in queues), return_exceptions=True
             )
 
     async with ScriptedPeer.open() as peer:

@@ -1,0 +1,186 @@
+"""Exchanges and queues: declared, or found as they are. Each question has a channel of its own.
+
+Creates what topology.py lists and nothing else, in its order. Consumes, publishes and settles nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq import Channel as UnderlayChannel
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+from pamqp.commands import Queue as QueueCommands
+
+from consumer.errors import BrokerUnreachableError
+from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away, refusal_explained, throwaway_channel
+from consumer.rabbitmq.connection_scope import Lifetime, Waiting
+from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
+from consumer.wire.topology import Queue, Topology
+
+log = logging.getLogger(__name__)
+
+#: A stream is there some seconds after the quorum queues, when a node or a cluster starts.
+STREAM_PATIENCE_S = 30.0
+STREAM_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Asks by `connection` for as long as `lifetime`; `limits` keep what RabbitMQ has told about its queues."""
+
+    connection: AbstractConnection
+    limits: BrokerLimits
+    lifetime: Lifetime
+
+    async def declare(self, topology: Topology) -> None:
+        """Create all exchanges and queues, or find them as they should be. The error stream may be away.
+
+        Raises:
+            BrokerRefusedError: one is there with other arguments, or this user may not declare.
+            BrokerUnreachableError: the node of a queue is away.
+            ConnectionLostError
+        """
+        async with self._channel("declare exchanges and queues") as channel:
+            await _declare(channel, topology)
+        await self._find_error_stream(topology, create=True)
+
+    async def check(self, topology: Topology) -> None:
+        """Find all exchanges and queues, without creating any: for a user without configure rights.
+
+        The error stream may be away.
+
+        Raises:
+            BrokerRefusedError: naming what is missing.
+            BrokerUnreachableError: the node of a queue is away.
+            ConnectionLostError
+        """
+        for exchange in topology.exchanges():
+            await self.find_exchange(exchange.name)
+        async with self._channel("find all queues") as channel:
+            for queue in topology.needed_queues():
+                await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
+        await self._find_error_stream(topology, create=False)
+
+    async def declare_queue(self, queue: Queue, *, create: bool) -> None:
+        """Create one queue, or find it as it should be; without `create` find one of that name.
+
+        Raises:
+            BrokerRefusedError: it is there with other arguments, or missing, or this user may not declare it.
+            BrokerUnreachableError: its node is away.
+            ConnectionLostError
+        """
+        async with self._channel(f"{'declare' if create else 'find'} {queue.name}") as channel:
+            await channel.declare_queue(
+                queue.name,
+                durable=True,
+                passive=not create,
+                arguments=dict(queue.arguments) if create else None,
+                timeout=CALL_TIMEOUT_S,
+            )
+
+    async def find_exchange(self, name: str) -> None:
+        """See that it is there, before anything is published to it.
+
+        Raises:
+            BrokerRefusedError: it is not.
+            ConnectionLostError
+        """
+        async with self._channel(f"find {name}") as channel:
+            with suppress(ChannelAccessRefused):  # some of 4.2 and 4.3 require the right to configure for it
+                await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
+
+    async def has_queue(self, name: str) -> bool:
+        """Ask whether a queue, or a direct reply-to address, is there. Where RabbitMQ does not tell, it is.
+
+        Raises:
+            ConnectionLostError
+        """
+        if name in self.limits.unreachable:
+            return False
+        is_direct = name.startswith(DIRECT_REPLY_PREFIX)
+        with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
+            noted = self.limits.unreachable.noted(name, self.lifetime) if is_direct else nullcontext()
+            async with self._channel(f"find {name}") as channel, noted:
+                try:
+                    await _find(channel, name)
+                except ChannelNotFoundEntity as error:
+                    return is_away(error)
+                except (ChannelLockedResource, ChannelAccessRefused):
+                    # Exclusive to its caller, so there; or not ours to ask (4.2.6 and 4.3.0: needs configure).
+                    return True
+        return True
+
+    @asynccontextmanager
+    async def _channel(self, act: str) -> AsyncIterator[AbstractChannel]:
+        async with throwaway_channel(self.connection) as channel:
+            with refusal_explained(act):
+                yield channel
+
+    async def _find_error_stream(self, topology: Topology, *, create: bool) -> None:
+        """Wait while RabbitMQ starts the stream; then take jobs without it.
+
+        RabbitMQ 3.10 that was killed may never start a stream again (see docs/faults.md). Its other queues work,
+        so jobs must not wait for it for ever.
+        """
+        stream = topology.error_stream()
+        is_known = stream.name in self.limits.silent
+        give_up = asyncio.get_running_loop().time() + (0.0 if is_known else STREAM_PATIENCE_S)
+        while True:
+            try:
+                await self.declare_queue(stream, create=create)
+            except BrokerUnreachableError as error:
+                if asyncio.get_running_loop().time() >= give_up:
+                    self.limits.silent.add(stream.name)
+                    _warn_of_missing_stream(error)
+                    return
+                await asyncio.sleep(STREAM_POLL_S)
+            else:
+                self.limits.silent.discard(stream.name)
+                return
+
+
+async def _declare(channel: AbstractChannel, topology: Topology) -> None:
+    """Create exchanges and needed queues, and bind queues to exchanges."""
+    exchanges = topology.exchanges()
+    for exchange in exchanges:
+        await channel.declare_exchange(exchange.name, exchange.type, durable=True, timeout=CALL_TIMEOUT_S)
+    for queue in topology.needed_queues():
+        declared = await channel.declare_queue(
+            queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_TIMEOUT_S
+        )
+        for exchange in exchanges:
+            if queue.name in exchange.queues:
+                await declared.bind(exchange.name, timeout=CALL_TIMEOUT_S)
+
+
+def _warn_of_missing_stream(error: BrokerUnreachableError) -> None:
+    log.warning(
+        "jobs that fail leave their reason in this log only, until RabbitMQ has its stream again: %s",
+        error,
+        extra={"event": "error_stream_away"},
+    )
+
+
+class _AnyQueue(QueueCommands.Declare):
+    """Asks for a queue, and makes none, whatever its name: pamqp knows no `=`, which ends a direct reply-to's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(passive=True)
+        self.queue = name
+
+    def validate(self) -> None:
+        """A name came as a short string and goes as one; RabbitMQ is the judge of it."""
+
+
+async def _find(channel: AbstractChannel, name: str) -> None:
+    underlay = await channel.get_underlay_channel()
+    if not isinstance(underlay, UnderlayChannel):
+        raise TypeError(f"{underlay!r} cannot ask for any name")
+    await underlay.rpc(_AnyQueue(name), timeout=CALL_TIMEOUT_S)
