@@ -23,7 +23,7 @@ JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 KILLS = often(1, in_soak=5)
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or secrets.randbelow(1_000_000)
 #: Jobs answered between two kills: the seed chooses. More than are on their way at once.
-BETWEEN_KILLS = (50, 200)
+BETWEEN_KILLS = (50, often(100, in_soak=200))
 
 
 @pytest.fixture
