@@ -25,10 +25,10 @@ run: $(VENV)/.installed broker ## a consumer in the foreground, with a private R
 unit: $(VENV)/.installed-test ## the tests that need only Python, in under a minute
 	$(BIN)/pytest tests/unit --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# Three files at a time, for two processors: most of what tests do is wait. Each process has a RabbitMQ node of its own.
+# Four files at a time, for two processors: much of what tests do is wait. Each process has a RabbitMQ node of its own.
 # In alphabetical order: the long files come first, so that no process works on alone at the end.
 test: $(VENV)/.installed-test test-packages ## all tests, on private RabbitMQ nodes
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 	$(BIN)/ruff check .
@@ -45,13 +45,13 @@ bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStr
 scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, a cluster (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks/bench_scale.py -o python_files='bench_*.py' -s
 
-# Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise.
+# Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise. Then the long forms of tests that
+# are short in `make test` (tests/soak.py).
 STORM_S ?= 600
 SEEDS ?= 1 2 3
 soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, nothing wrong, nothing left
 	@for seed in $(SEEDS); do STORM_S=$(STORM_S) STORM_SEED=$$seed $(BIN)/pytest tests/integration/test_storm.py || exit; done
-	@CONSUMER_KILLS=50 $(BIN)/pytest tests/integration/test_faults.py -k killed_again_and_again
-	@CLUSTER_KILLS=5 $(BIN)/pytest tests/integration/test_cluster.py -k leader_lost_and
+	@SOAK=1 $(BIN)/pytest -m soak
 
 # Shared out over the targets; the longer, the more new inputs. What it finds goes to fuzz-results/.
 FUZZ_S ?= 600

@@ -115,16 +115,18 @@ def publish(channel: Any, number: int) -> None:  # noqa: ANN401 - untyped
 
 
 def storm(cluster: Cluster, vhost: str, folder: Path, between_kills: Sequence[int], tell: Tell) -> Verdict:
-    """Kill the leader of the jobs queue after each of so many answers, and at last two nodes at once.
+    """Kill the leader of the jobs queue after each of so many answers; the last time, another node after it.
 
     Returns:
         What became of the jobs.
     """
+    *before, last = between_kills
     with loaded(cluster, vhost, folder) as (_, ledger):
-        for number, answers in enumerate(between_kills, 1):
+        for number, answers in enumerate(before, 1):
             ledger.wait_for_answers(answers)
             tell(f"kill {number}: {kill_leader(cluster, vhost, ledger)}")
-        tell(f"majority: {kill_majority(cluster, ledger)}")
+        ledger.wait_for_answers(last)
+        tell(f"majority: {kill_majority(cluster, vhost, ledger)}")
     return ledger.verdict()
 
 
@@ -151,24 +153,31 @@ def depths(cluster: Cluster, vhost: str) -> list[int]:
 
 def kill_leader(cluster: Cluster, vhost: str, ledger: Ledger) -> str:
     """Kill the leader of the jobs queue and start it again; say how long no new job was answered."""
+    leader, recovery = lose_leader(cluster, vhost, ledger)
+    recovered = time.monotonic()
+    cluster.start(leader)
+    back = time.monotonic()
+    now = cluster.leader(vhost, TOPOLOGY.jobs)
+    return f"{recovery}; the node was back {back - recovered:.2f} s later; now {now} leads"
+
+
+def lose_leader(cluster: Cluster, vhost: str, ledger: Ledger) -> tuple[str, str]:
+    """Kill the leader of the jobs queue; return its name, and how long no new job was answered."""
     leader = cluster.leader(vhost, TOPOLOGY.jobs)
     cluster.kill(leader)
     killed = time.monotonic()
     ledger.wait_for_a_new_job()
-    recovered = time.monotonic()
-    cluster.start(leader)
-    back = time.monotonic()
-    return (
-        f"the leader was {leader}; a job published after that was answered after {recovered - killed:.2f} s; "
-        f"the node was back {back - recovered:.2f} s later; now {cluster.leader(vhost, TOPOLOGY.jobs)} leads"
-    )
+    seconds = time.monotonic() - killed
+    return leader, f"the leader was {leader}; a job published after that was answered after {seconds:.2f} s"
 
 
-def kill_majority(cluster: Cluster, ledger: Ledger) -> str:
-    """Kill two of three and start them again; say how long it then took until a new job was answered."""
-    two = random.sample(cluster.living, 2)
-    cluster.kill(*two)
-    cluster.start(*two)
+def kill_majority(cluster: Cluster, vhost: str, ledger: Ledger) -> str:
+    """Kill the leader, then another of three; start both; say how long it took until new jobs were answered."""
+    leader, recovery = lose_leader(cluster, vhost, ledger)
+    [another] = random.sample(cluster.living, 1)
+    cluster.kill(another)
+    cluster.start(leader, another)
     back = time.monotonic()
     ledger.wait_for_a_new_job()
-    return f"{' and '.join(two)} were back, a new job was answered {time.monotonic() - back:.2f} s later"
+    seconds = time.monotonic() - back
+    return f"{recovery}; then {another}; with both back, a new job was answered {seconds:.2f} s later"

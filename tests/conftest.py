@@ -6,9 +6,12 @@ For annotations: `from harness import Producer`.
 
 from __future__ import annotations
 
+import compileall
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from uuid import uuid4
 
 import hypothesis
@@ -34,6 +37,18 @@ hypothesis.settings.load_profile("same-each-time")
 #: Whether this is one of several processes that run tests (pytest-xdist): what it prints nobody sees.
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 TOLD = "told"
+ROOT = Path(__file__).parents[1]
+
+# Where the environment forbids Python to write bytecode, each of the hundreds of processes that tests start would
+# compile all of ours anew, and pytest all tests. What tests write, and run in processes, is not touched by this.
+sys.dont_write_bytecode = False
+
+
+def pytest_configure() -> None:
+    """Compile ours once, before the processes that run tests are started."""
+    if not IS_WORKER:
+        for package in ("consumer", "classifier"):
+            compileall.compile_dir(ROOT / package, quiet=1)
 
 
 @pytest.hookimpl(wrapper=True)

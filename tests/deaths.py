@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pika
-from harness import BIN, PATIENCE_S, Producer, environment, wait_until
+import prefork
+from harness import PATIENCE_S, Producer, environment, wait_until
 
 from consumer.job import Failed
 from consumer.rabbitmq.session import Session
@@ -66,15 +67,8 @@ def reject(producer: Producer, count: int) -> None:
 
 def dead_letters(url: str, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command `consumer dead-letters`."""
-    return subprocess.run(
-        [BIN / "consumer", "dead-letters", *arguments],
-        env={**environment(url, **settings), "COLUMNS": "160"},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    variables = {**environment(url, **settings), "COLUMNS": "160"}
+    return prefork.run("consumer", "dead-letters", *arguments, env=variables, stdin=stdin)
 
 
 def listed(url: str, *arguments: str) -> list[dict[str, Any]]:

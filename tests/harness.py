@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import pika
 import pika.exceptions
+import prefork
 
 from consumer.local_broker.node import Node, api
 from consumer.telemetry.log_events import EVENTS
@@ -128,7 +129,7 @@ class ConsumerProcess:
     Mutable state: `lines`, the log as far as it was read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each with a default
         self,
         environment: Mapping[str, str],
         cwd: Path | None = None,
@@ -136,20 +137,34 @@ class ConsumerProcess:
         log_level: str = "INFO",
         through: Sequence[str] = (),
         command: str = "run",
+        is_forked: bool = True,
     ) -> None:
-        """Start it; `through` is a program that starts it in turn."""
-        argv: list[str | Path] = [*through, BIN / "consumer", "--log-level", log_level, command]
+        """Start it; `through` is a program that starts it in turn.
+
+        `is_forked`: not started, but forked from a process that has imported what it needs (prefork.py).
+        """
+        arguments = ("--log-level", log_level, command)
         logs_json = {"CONSUMER_LOG_FORMAT": "json", **environment}
-        self.process = subprocess.Popen(argv, env=logs_json, cwd=cwd, stderr=subprocess.PIPE, text=True)
+        reading, writing = os.pipe()
+        self._stderr = open(reading)  # noqa: SIM115, PTH123 - closed by its reader
+        self.process: subprocess.Popen[bytes] | prefork.Process
+        try:
+            if is_forked and not through:
+                streams = (0, 1, writing)
+                self.process = prefork.Process("consumer", arguments, env=logs_json, cwd=cwd, streams=streams)
+            else:
+                argv: list[str | Path] = [*through, BIN / "consumer", *arguments]
+                self.process = subprocess.Popen(argv, env=logs_json, cwd=cwd, stderr=writing)
+        finally:
+            os.close(writing)
         self.lines: list[LogLine] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stderr:
-            for line in stderr:
+        with self._stderr:
+            for line in self._stderr:
                 self._lines.put(line)
         self._lines.put(None)
 

@@ -42,7 +42,7 @@ def serving(command: str, url: str, folder: Path) -> Iterator[ConsumerProcess]:
     *assignments, program, action = shlex.split(command)
     assert (program, action) == ("consumer", "run")
     settings = dict(assignment.split("=", 1) for assignment in assignments)
-    running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder)
+    running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder, is_forked=False)
     try:
         running.wait_for_event("ready")
         yield running

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import prefork
 import pytest
 from definitions import DEFINITIONS
 from harness import BIN, PATIENCE_S, Producer, environment, script
@@ -407,14 +408,7 @@ def test_what_is_well_is_ok_and_a_waiting_job_is_not_touched(place: Place, tmp_p
         job_dir=tmp_path,
         pool_size=1,
     )
-    done = subprocess.run(
-        [BIN / "consumer", "check", "--json", "--job", tmp_path / "job.json"],
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    done = prefork.run("consumer", "check", "--json", "--job", tmp_path / "job.json", env=variables)
     told = json.loads(done.stdout)
     assert {(one["level"], one["remedy"]) for one in told["checks"]} == {("ok", None)}, done.stdout
     assert (done.returncode, done.stderr, told["would_run"]) == (os.EX_OK, "", True)

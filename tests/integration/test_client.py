@@ -14,6 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import prefork
 import pytest
 from fakes import runs_async
 from harness import BIN, HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
@@ -342,9 +343,7 @@ def test_a_submit_that_was_killed_is_resumed_where_it_was(vhost_url: str, tmp_pa
         with out.open("a") as file:
             file.write('{"source": "torn')
         (tmp_path / "go").touch()
-        again = subprocess.run(
-            [BIN / "consumer", *arguments], env=variables, capture_output=True, text=True, timeout=60, check=False
-        )
+        again = prefork.run("consumer", *arguments, env=variables)
         assert (again.returncode, "5 of 10 jobs have their reply already" in again.stderr) == (os.EX_OK, True)
         running.stop()
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -359,15 +358,7 @@ def test_a_folder_of_jobs_and_signals_is_submitted(warm: ConsumerProcess, vhost_
     (folder / "b.json").write_text('{"signal": [1]}')
     (folder / "notes.txt").write_text("not a job")
     out = tmp_path / "out.csv"
-    done = subprocess.run(
-        [BIN / "consumer", "submit", "signals", "--out", out],
-        cwd=tmp_path,
-        env=environment(vhost_url),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    done = prefork.run("consumer", "submit", "signals", "--out", out, cwd=tmp_path, env=environment(vhost_url))
     assert done.returncode == os.EX_OK, done.stderr
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [(row["source"], row["status"], row["label"]) for row in rows] == [

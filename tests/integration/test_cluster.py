@@ -1,7 +1,7 @@
 """Each fault that only a cluster has, made on purpose with SIGKILL: no job is lost, and jobs are taken again.
 
 Three nodes for all tests here, whole again after each. Times are printed, not asserted. `make soak` kills the
-leader more often (CLUSTER_KILLS); CLUSTER_SEED repeats the load between the kills of an earlier run.
+leader more often; CLUSTER_SEED repeats the load between the kills of an earlier run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import pytest
 from cluster import NAMES, Cluster
 from cluster_storm import TOPOLOGY, storm
 from harness import HELD, Producer, Tell, consumer, script
+from soak import often
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
-KILLS = int(os.environ.get("CLUSTER_KILLS", "1"))
+KILLS = often(1, in_soak=5)
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or secrets.randbelow(1_000_000)
 #: Jobs answered between two kills: the seed chooses. More than are on their way at once.
-BETWEEN_KILLS = (50, 200)
+BETWEEN_KILLS = (50, often(100, in_soak=200))
 
 
 @pytest.fixture
@@ -47,10 +48,11 @@ def is_answered_once(producer: Producer, job_id: str) -> None:
     assert [producer.depth(queue) for queue in (RESULTS, DEAD, JOBS)] == [0, 0, 0]
 
 
+@pytest.mark.soak
 def test_quorum_leader_lost_and_then_the_majority(
     cluster: Cluster, vhost: str, tmp_path: Path, tell: Tell
 ) -> None:
-    tell(f"CLUSTER_KILLS={KILLS} CLUSTER_SEED={SEED}")
+    tell(f"{KILLS} kills, CLUSTER_SEED={SEED}")
     chance = random.Random(SEED)  # noqa: S311 - to be repeated
     answers = [chance.randint(*BETWEEN_KILLS) for _ in range(KILLS)]
     verdict = storm(cluster, vhost, tmp_path, answers, tell)

@@ -21,6 +21,7 @@ import pytest
 from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reject
 from harness import BIN, PATIENCE_S, Producer, Tell, consumer, environment, script, wait_until
 from proxy import Proxy
+from soak import often
 
 from consumer.dead_letters import browse, operations
 from consumer.dead_letters.model import Chosen, Letter
@@ -29,9 +30,10 @@ from consumer.errors import ConnectionLostError
 from consumer.local_broker.node import Node
 from consumer.wire.message import Message
 
-LOOKS = 30
-MANY = 5_000
-KILLS = 20
+LOOKS = often(10, in_soak=30)
+#: Letters, and kills while these are replayed.
+MANY = often(500, in_soak=5_000)
+KILLS = often(4, in_soak=20)
 #: How many of the kills come while letters are replayed; the others, while the command starts or looks.
 WITHIN = 0.75
 
@@ -59,7 +61,8 @@ def look(url: str) -> list[str]:
     return [letter.id for letter in asyncio.run(operations.look(LetterQueue(url, TOPOLOGY))).letters]
 
 
-def test_thirty_looks_lose_nothing_and_leave_the_order_as_it_was(url: str, producer: Producer) -> None:
+@pytest.mark.soak
+def test_many_looks_lose_nothing_and_leave_the_order_as_it_was(url: str, producer: Producer) -> None:
     bury(producer, names(50))
     before = look(url)
     assert sorted(before) == names(50)
@@ -351,14 +354,15 @@ def answered(url: str, answer: str) -> int:
         os.close(theirs)
 
 
-def test_five_thousand_are_listed_and_replayed_though_the_replay_is_killed_again_and_again(
+@pytest.mark.soak
+def test_all_are_listed_and_replayed_though_the_replay_is_killed_again_and_again(
     url: str, producer: Producer, tell: Tell
 ) -> None:
     seed = int(os.environ.get("DEAD_LETTERS_SEED", random.randrange(10**6)))  # noqa: S311
     began = time.monotonic()
     bury(producer, names(MANY))
     buried_s, began = time.monotonic() - began, time.monotonic()
-    assert "5000 of 5000 dead letters: 5000 classifier_error" in dead_letters(url, "list").stdout
+    assert f"{MANY} of {MANY} dead letters: {MANY} classifier_error" in dead_letters(url, "list").stdout
     listed_s, began = time.monotonic() - began, time.monotonic()
     dice = random.Random(seed)  # noqa: S311
     replayed = [replay_and_kill(url, producer, dice) for _ in range(KILLS)]

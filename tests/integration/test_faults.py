@@ -62,6 +62,7 @@ from harness import HELD, ConsumerProcess, Probe, Producer, Tell, script
 from harness import consumer as started
 from management import Management
 from proxy import Proxy
+from soak import often
 
 from consumer.client import Client
 from consumer.errors import ConfigurationError
@@ -75,8 +76,7 @@ JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 consumer = partial(started, http_port=0)
 READY, AWAY = "ok\n", "no jobs reach this consumer\n"
 MAX_MESSAGE_BYTES = 300_000
-#: `make soak` asks for fifty.
-KILLS = int(os.environ.get("CONSUMER_KILLS", "4"))
+KILLS = often(3, in_soak=50)
 #: Both are looked at every second instead of every minute and every five seconds.
 ADVANCED = "[{rabbit, [{channel_tick_interval, 1000}, {quorum_tick_interval, 1000}]}]."
 
@@ -354,6 +354,7 @@ def test_poison_job(site: Site) -> None:
     assert headers["x-death"][0]["reason"] == "delivery_limit"
 
 
+@pytest.mark.soak
 def test_a_consumer_killed_again_and_again_loses_nothing_and_no_innocent_job(site: Site) -> None:
     """The worst case: always the same jobs are held. Each death counts against them, far below the limit."""
     jobs = [f"m{n}" for n in range(10)]

@@ -1,4 +1,4 @@
-"""A thousand requests by HTTP while RabbitMQ is restarted: each 202 is answered, each failure says why.
+"""Many requests by HTTP while RabbitMQ is restarted: each 202 is answered, each failure says why.
 
 A node of its own, since it is stopped and alarmed here.
 """
@@ -20,15 +20,16 @@ from threading import Event
 import pytest
 from gateways import Answered, Caller, Gateway, gateway
 from harness import PATIENCE_S, Tell, consumer, wait_until
+from soak import often
 
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.local_broker import node as local_broker
 
-REQUESTS = 1000
+REQUESTS = often(350, in_soak=1000)
 CALLERS = 16
 #: So many are answered before RabbitMQ is told to stop, so many are sent while it stops, however long that takes,
 #: and so many when it is back; the others are sent while it is away.
-BEFORE, STOPPING, AFTER = 300, 300, 100
+BEFORE, STOPPING, AFTER = often(50, in_soak=300), often(150, in_soak=300), 50
 PACE_S = 0.01
 #: A caller that is told to come again in two seconds comes sooner, so that many come during the restart.
 IMPATIENT_S = 0.25
@@ -125,7 +126,8 @@ def assert_is_told(answer: Answered) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_thousand_requests_through_a_restart_of_rabbitmq(
+@pytest.mark.soak
+def test_of_many_requests_through_a_restart_of_rabbitmq_each_is_answered_or_told_why(
     own_node: local_broker.Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
 ) -> None:
     (tmp_path / "mine.py").write_text(CLASSIFIER)

@@ -227,7 +227,9 @@ def test_the_console_tells_which_consumer_it_is(vhost_url: str, tmp_path: Path, 
 
 
 def test_a_consumer_leaves_nothing_when_it_is_told_to_stop_while_it_starts(vhost_url: str, tmp_path: Path) -> None:
-    running = ConsumerProcess(environment(vhost_url, command=script(tmp_path, WAIT), job_dir=tmp_path / "jobs"))
+    running = ConsumerProcess(
+        environment(vhost_url, command=script(tmp_path, WAIT), job_dir=tmp_path / "jobs"), is_forked=False
+    )
     while not (tmp_path / "jobs").exists() and running.process.poll() is None:
         os.sched_yield()
     assert running.stop() == os.EX_OK

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pika
 import pika.exceptions
+import prefork
 import pytest
 from deaths import dead_letters, listed
 from definitions import DEFINITIONS, USERS, VHOST
 from gateways import gateway
-from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
+from harness import ConsumerProcess, Producer, consumer, environment, script, wait_until
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker.node import Node
@@ -60,15 +60,8 @@ def running(imported: Node, tmp_path: Path) -> Iterator[ConsumerProcess]:
 
 def submit(node: Node, *arguments: str) -> list[dict[str, Any]]:
     """Submit jobs of every ending as the producer."""
-    done = subprocess.run(
-        [BIN / "consumer", "submit", "-", *arguments],
-        env=environment(url(node, "producer")),
-        input='{"good": 1}\n{"error": 1}\n{"crash": 1}\n',
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    jobs = '{"good": 1}\n{"error": 1}\n{"crash": 1}\n'
+    done = prefork.run("consumer", "submit", "-", *arguments, env=environment(url(node, "producer")), stdin=jobs)
     assert done.returncode == 1, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

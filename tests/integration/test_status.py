@@ -8,22 +8,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import prefork
 from deaths import TOPOLOGY, bury, declare
-from harness import BIN, HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
+from harness import HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
 from management import Management
 
 from consumer.local_broker.files import free_ports
 
 
 def status(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / "consumer", "status", *arguments],
-        env={**environment(url, **settings), "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    return prefork.run("consumer", "status", *arguments, env={**environment(url, **settings), "COLUMNS": "120"})
 
 
 def told(url: str, *arguments: str, **settings: str) -> dict[str, Any]:
@@ -90,14 +84,6 @@ def test_where_one_node_of_several_is_away_the_commands_go_on_to_the_next(
             (("dead-letters", "list", "--json"), '"job_id": "a"'),
             (("submit", "-"), '"status": "succeeded"'),
         ):
-            done = subprocess.run(
-                [BIN / "consumer", *arguments],
-                env=environment(urls),
-                input="{}",
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_S,
-                check=False,
-            )
+            done = prefork.run("consumer", *arguments, env=environment(urls), stdin="{}")
             assert (done.returncode, answer in done.stdout) == (os.EX_OK, True), (done.stdout, done.stderr)
             assert node.password not in done.stderr

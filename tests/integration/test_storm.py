@@ -19,7 +19,7 @@ from storm.probes import LAG_S
 from storm.units import marked
 from storm.weather import gathered, growth
 
-STORM_S = float(os.environ.get("STORM_S", "15"))
+STORM_S = float(os.environ.get("STORM_S", "8"))
 SEED = int(os.environ.get("STORM_SEED", "0")) or secrets.randbelow(1_000_000)
 #: What a consumer may end with in a storm: as told to, killed, told to before it could hear it, because its start
 #: met no RabbitMQ or one half up, or because a fault struck its fork server while that loaded the classifier.

@@ -18,10 +18,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import prefork
 import pytest
 import trustme
 from fakes import runs_async
-from harness import BIN, PATIENCE_S, ConsumerProcess, consumer, environment, script
+from harness import ConsumerProcess, consumer, environment, script
 from proxy import Proxy
 
 from consumer.client import Client
@@ -181,15 +182,7 @@ def test_a_job_goes_round_over_tls(secured: Secured, tmp_path: Path, login: str)
 
 
 def submit(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / "consumer", "submit", "-"],
-        env=variables,
-        input="{}",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    return prefork.run("consumer", "submit", "-", env=variables, stdin="{}")
 
 
 def test_the_password_of_a_file_and_a_ca_are_enough_where_no_certificate_is_asked_for(

@@ -46,13 +46,16 @@ class Load:
     def probe(self) -> Probe:
         return Probe.of(self.running)
 
-    def publish(self, case: str, *, age: timedelta = timedelta(), **body: object) -> None:
-        self._publish({"case": case, **body}, datetime.now(UTC) - age)
+    def publish(self, case: str, *, age: timedelta = timedelta(), **body: object) -> str:
+        """Return its id."""
+        return self._publish({"case": case, **body}, datetime.now(UTC) - age)
 
-    def _publish(self, body: Mapping[str, object], sent_at: datetime, reply_to: str | None = None) -> None:
+    def _publish(self, body: Mapping[str, object], sent_at: datetime, reply_to: str | None = None) -> str:
         content = json.dumps(body).encode()
-        known = {"message_id": uuid4().hex, "timestamp": int(sent_at.timestamp()), "reply_to": reply_to}
+        job_id = uuid4().hex
+        known = {"message_id": job_id, "timestamp": int(sent_at.timestamp()), "reply_to": reply_to}
         self.producer.publish(JOBS, content, **known)
+        return job_id
 
     def batch(self, mix: Mapping[str, int], *, ms: int = 20) -> None:
         """Publish jobs of these cases, and two that have waited long."""
@@ -100,6 +103,8 @@ class Load:
 
     def kill_idle_workers(self) -> None:
         """Those that have worked are replaced; with no descriptor left, they are not."""
+        # So that one of them has worked: the last jobs may all have cost their workers.
+        self.running.wait_for_event("job_settled", job=self.publish("echo"))
         with no_descriptor_left(self.running.process.pid):
             for worker in _children(self._fork_server()):
                 os.kill(worker, signal.SIGKILL)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import prefork
 import pytest
 from misconfigured import Row, assert_told, checked
 
@@ -42,7 +41,7 @@ THREADS = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,
 
 
 def classifier(*arguments: str, folder: Path) -> None:
-    subprocess.run([sys.executable, "-m", "classifier", *arguments], cwd=folder, check=True, capture_output=True)
+    prefork.run("classifier", *arguments, cwd=folder).check_returncode()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The `classifier` command and `python -m classifier`, as real programs, from generated signals to answers."""
+"""The `classifier` command and `python -m classifier`, from generated signals to answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import prefork
 import pytest
 from standins import STANDINS_FIRST
 
@@ -18,14 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def classifier(
     *arguments: str | Path, folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "classifier", *arguments],
-        cwd=folder,
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return prefork.run("classifier", *arguments, cwd=folder, env={**os.environ, **(environment or {})})
 
 
 def answers(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -226,17 +220,10 @@ def test_a_broken_line_of_jobs_is_reported_with_its_number_and_fails_alone(home:
     answers = classifier("predict", "test.npz", folder=home).stdout.splitlines()[:2]
     content = "\ufeff# by us\n" + lines[0] + "\r\n\r\n[" + "[" * 3000 + "\n" + lines[1] + '\n{"signal": []}\n'
     (tmp_path / "x.ndjson").write_bytes(content.encode())
-    for arguments, given in (((tmp_path / "x.ndjson",), None), (("-",), content.encode())):
-        result = subprocess.run(
-            [sys.executable, "-m", "classifier", "predict", *arguments],
-            cwd=home,
-            input=given,
-            capture_output=True,
-            check=False,
-        )
-        assert result.stdout.decode().splitlines() == answers
-        *faults, last = result.stderr.decode().splitlines()
-        name = arguments[0]
+    for name, given in ((tmp_path / "x.ndjson", ""), ("-", content)):
+        result = prefork.run("classifier", "predict", name, cwd=home, stdin=given)
+        assert result.stdout.splitlines() == answers
+        *faults, last = result.stderr.splitlines()
         assert [fault.partition(" is ")[0] for fault in faults[:2]] == [
             f"classifier: {name}, line 1",
             f"classifier: {name}, line 4",

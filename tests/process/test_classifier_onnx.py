@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import prefork
 import pytest
 from standins import STANDINS_FIRST
 
@@ -65,7 +66,7 @@ def python(
 
 
 def classifier(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    return python("-m", "classifier", *arguments, folder=folder)
+    return prefork.run("classifier", *arguments, cwd=folder)
 
 
 def predictions(folder: Path, models: Path) -> list[dict[str, Any]]:

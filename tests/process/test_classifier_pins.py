@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import prefork
 import pytest
 from fakes import never, runs_async
 from standins import STANDINS_FIRST
@@ -40,14 +41,8 @@ class Call:
 
 
 def classifier(*arguments: str | Path, folder: Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "classifier", *arguments],
-        cwd=folder,
-        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    chosen = {name: str(value) for name, value in variables.items()}
+    return prefork.run("classifier", *arguments, cwd=folder, env={**os.environ, **chosen})
 
 
 @pytest.fixture(scope="module")

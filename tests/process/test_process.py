@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fakes import PATIENCE_S, never, runs_async
+from soak import often
 from watched import Watched, children, descriptors
 
 from consumer.config.job_limits import STDERR_TAIL_BYTES, Limits
@@ -457,6 +458,7 @@ async def test_who_reads_stdin_finds_its_end_and_not_ours(run: Run) -> None:
     assert outcome.output == b"0"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "code", ["echo 'OUTPUT: 1'", "exit 1", "head -c 200000 /dev/zero; sleep 1000", "sleep 1000 & exit 0"]
 )
@@ -465,7 +467,7 @@ async def test_many_runs_leave_no_descriptor_and_no_zombie(run: Run, code: str) 
     limits = replace(LIMITS, max_stdout_bytes=100_000)
     await run.shell(code, limits)  # the first one makes what stays for good, such as the loop's own descriptors
     before, opened = children(), descriptors()
-    await asyncio.gather(*(run.shell(code, limits) for _ in range(50)))
+    await asyncio.gather(*(run.shell(code, limits) for _ in range(often(12, in_soak=50))))
     assert descriptors() == opened
     assert children() == before
 

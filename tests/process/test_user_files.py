@@ -124,7 +124,6 @@ def test_a_program_that_runs_our_classifier_runs_ours(path: str, folder: Path) -
     ("name", "owner"),
     [
         ("classifier", "this service"),
-        ("consumer", "this service"),
         ("signal", "the standard library"),
         ("time", "the standard library"),  # built in
         ("uvloop", "an installed package"),

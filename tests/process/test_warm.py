@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from fakes import PATIENCE_S, never, runs_async
+from soak import often
 from watched import Watched, children, descriptors
 
 from consumer.config.loader import load
@@ -28,6 +29,8 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.warm_runner import WarmRunner
 
 HERE = Path(__file__).parent
+#: In two slots, one in twenty of which kills its worker.
+JOBS = often(160, in_soak=1000)
 VERSION = """
 import os, time
 from pathlib import Path
@@ -187,18 +190,19 @@ async def test_one_killed_in_a_job_is_replaced_and_the_job_gets_its_outcome(benc
         assert await opened.pid() != pid
 
 
+@pytest.mark.soak
 @runs_async
-async def test_of_a_thousand_jobs_with_every_twentieth_worker_killed_none_is_lost(bench: Bench) -> None:
+async def test_of_many_jobs_with_every_twentieth_worker_killed_none_is_lost(bench: Bench) -> None:
     before = children(), descriptors()
     async with bench.open(size=2) as opened:
 
         async def jobs(slot: int) -> list[Outcome]:
             kills = ({"case": "kills_itself", "signal": 9}, {"case": "echo"})
-            return [await opened.run(slot=slot, **kills[number % 20 > 0]) for number in range(500)]
+            return [await opened.run(slot=slot, **kills[number % 20 > 0]) for number in range(JOBS // 2)]
 
         outcomes = [outcome for some in await asyncio.gather(jobs(0), jobs(1)) for outcome in some]
         assert repr(opened.runner.workers) == "<Workers 0 held, 2 idle, 0 forking>"
-    assert [type(outcome) for outcome in outcomes] == ([Crashed] + [Succeeded] * 19) * 50
+    assert [type(outcome) for outcome in outcomes] == ([Crashed] + [Succeeded] * 19) * (JOBS // 20)
     assert (children(), descriptors()) == before
 
 
