@@ -55,7 +55,7 @@ class ErrorCode(StrEnum):
 class Request:
     """Who asks, and where the answer goes: known for every delivery, even one whose body is no job.
 
-    `reply_to` is None where the producer named no queue, or none we may write to (then `refusal` says why).
+    `reply_to` is None where the producer named no queue, or none we may write to.
     `sent_at` is the producer's timestamp in seconds since the epoch. `attempt` counts from 1,
     and anew in each of the job's lives: `replayed` is how often it was brought back from the dead letters.
     """
@@ -67,7 +67,6 @@ class Request:
     replayed: int = 0
     sent_at: float | None = None
     traceparent: str | None = None
-    refusal: str | None = None
     wants_progress: bool = False
 
 

@@ -477,6 +477,7 @@ class Settings(BaseModel):
             max_body_bytes=self.max_body_bytes,
             timeout_s=self.job_timeout_s,
             longest_timeout_s=self.longest_timeout_s,
+            reply_to_allowed=self.reply_to_allowed,
         )
 
     @property

@@ -21,7 +21,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import open_runner
 from consumer.telemetry.log_format import MAX_CHARACTERS
 from consumer.wire.message import Message
-from consumer.wire.read import read_job, read_request
+from consumer.wire.read import read_message
 from consumer.wire.write import reply
 
 
@@ -47,8 +47,7 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
 def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
     """Read a body as the service reads that of a message."""
     message = Message(body=body, message_id="try")
-    request = read_request(message, settings.topology)
-    return request, read_job(message, request, settings.job_rules)
+    return read_message(message, settings.topology, settings.job_rules)
 
 
 def _tell_progress(tell: Callable[[str], None], progress: Progress) -> None:

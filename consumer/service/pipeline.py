@@ -29,7 +29,7 @@ from consumer.telemetry import log_context
 from consumer.telemetry.log_context import JobContext
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.tracing import UNTRACED, Tracer
-from consumer.wire.read import read_job, read_request
+from consumer.wire.read import read_message
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
 from consumer.wire.topology import Topology
 from consumer.wire.write import progress_report
@@ -59,12 +59,12 @@ class Pipeline:
     async def handle(self, delivery: Settleable) -> None:
         """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
         started = time.monotonic()
-        request = read_request(delivery.message, self.topology, reply_to_allowed=self.settings.reply_to_allowed)
+        request, job = read_message(delivery.message, self.topology, self.settings.job_rules)
         context = log_context.begin(request)
         self.metrics.received(request)
         with self.tracer.receiving(request, len(delivery.message.body)) as context.trace:
             try:
-                outcome, settlement = await self._process(delivery, request, context)
+                outcome, settlement = await self._process(delivery, request, job, context)
             except ConnectionLostError as error:
                 # The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again.
                 self.metrics.lost()
@@ -81,10 +81,9 @@ class Pipeline:
         _report(request, outcome, settlement)
 
     async def _process(
-        self, delivery: Settleable, request: Request, context: JobContext
+        self, delivery: Settleable, request: Request, job: Job | Invalid, context: JobContext
     ) -> tuple[Outcome, Settlement]:
-        """Read, look up, run, decide, settle; return what the producer was told, and the settlement."""
-        job = read_job(delivery.message, request, self.settings.job_rules)
+        """Look up, run, decide, settle; return what the producer was told, and the settlement."""
         if isinstance(job, Invalid):
             return await self._settle(Answers(delivery, None, self.remembered), request, job, context)
         identity = Identity.of(job)

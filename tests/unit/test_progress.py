@@ -23,7 +23,7 @@ from consumer.service.progress import Reporter
 from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.message import Message
-from consumer.wire.read import read_request
+from consumer.wire.read import read_message
 from consumer.wire.topology import Topology
 from consumer.wire.write import progress_report
 
@@ -157,7 +157,8 @@ async def test_who_says_nothing_costs_nothing() -> None:
     ("header", "wanted"), [(True, True), ("true", True), ("True", True), (False, False), ("no", False), (1, False)]
 )
 def test_a_job_asks_for_progress_by_a_header(header: object, *, wanted: bool) -> None:
-    request = read_request(Message(body=b"{}", headers={"progress": header}), Topology("classifier", 3))
+    message = Message(body=b"{}", headers={"progress": header})
+    request, _ = read_message(message, Topology("classifier", 3), load({}, {}).job_rules)
     assert request.wants_progress is wanted
 
 
