@@ -6,7 +6,6 @@ that the disposition table can name every one of them and nothing is decided by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -83,14 +82,12 @@ class Job:
     """A validated request: `body` is the JSON object as it came, decoded, `timeout_s` the run time it may take.
 
     `model` is what the object names by that key, for the log; None if that is no name.
-    `on_progress` hears how far the run is, where somebody wants to know. It returns at once and never raises.
     """
 
     request: Request
     body: bytes
     timeout_s: float
     model: str | None = None
-    on_progress: Callable[[Progress], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

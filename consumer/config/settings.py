@@ -496,14 +496,6 @@ class Settings(BaseModel):
         return self.pool_size if self.batch_size == 1 else (self.pool_size + 1) * self.batch_size
 
     @property
-    def longest_wait_s(self) -> float:
-        """How long a job may be held, in seconds, for others that it shares its slot with, if all of them hang.
-
-        The batch before and its own, then all jobs of both alone, without itself: one slot alone has two batches.
-        """
-        return 0.0 if self.batch_size == 1 else (2 * self.batch_size + 1) * self.longest_timeout_s
-
-    @property
     def longest_hold_s(self) -> float:
         """How long RabbitMQ is to wait for a job to be settled, in seconds.
 

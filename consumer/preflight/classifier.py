@@ -6,8 +6,6 @@ libraries. What it says when it does not load is taken apart here: one finding p
 
 from __future__ import annotations
 
-import asyncio
-
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
@@ -118,8 +116,7 @@ async def sample(site: Site) -> list[Finding]:
     except OSError as error:
         return [failure(f"{path} cannot be read: {error.strerror}", "name a file with one job as --job")]
     _, job = read(body, site.settings)
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    outcome = job if isinstance(job, Invalid) else await runner.slots[0].run(job, never)
+    outcome = job if isinstance(job, Invalid) else await runner.pool.run(job)
     return [judged(outcome, site.settings)]
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
+#: After its answer a classifier gets this long to end by itself: flushing and `atexit` are its business.
+LINGER_S = 2.0
 #: Between SIGTERM and SIGKILL.
 KILL_GRACE_S = 2.0
 #: After all are gone, for what is still in the pipes: only who escaped a launcher that was killed can hold them.

@@ -6,36 +6,28 @@ workers that are forked from a process which has imported the classifier. Both k
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 from consumer.config.passed_variables import missing
 from consumer.config.settings import Settings
-from consumer.job import Job, Outcome
 from consumer.runners.exec_runner import ExecRunner, Program
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.pool import Pool
 from consumer.runners.warm_runner import WarmRunner
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
-class Slot(Protocol):
-    """One of the pool's fixed places."""
-
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
-        """Run one job to its outcome; when `interrupt` is done, end it at once."""
-
-
 class Runner(Protocol):
-    """All slots, and what they share. `description` says what runs, and how."""
+    """Runs jobs in the slots of its pool."""
 
     @property
-    def slots(self) -> Sequence[Slot]:
-        """As many as the pool has."""
+    def pool(self) -> Pool:
+        """What hands out its slots."""
 
     @property
     def description(self) -> str:
@@ -44,6 +36,9 @@ class Runner(Protocol):
     @property
     def is_broken(self) -> bool:
         """Whether jobs would find nothing to run them, as far as is known."""
+
+    def interrupt(self) -> None:
+        """End what runs; what comes after is not begun. All these jobs are `Interrupted`."""
 
     async def reload(self) -> None:
         """Take up new code and models; on a failure go on with the old ones, and log why."""
@@ -58,7 +53,9 @@ async def open_runner(
     size: int,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Runner]:
-    """Make ready to run jobs in `size` slots; end what serves them afterwards. `metrics`: for what workers do.
+    """Make ready to run jobs in `size` slots; end what serves them afterwards.
+
+    `metrics` is told which slots are busy, and how workers come and go; without, nobody is.
 
     Raises:
         ConfigurationError: the program does not exist, or the classifier does not load.
@@ -71,7 +68,7 @@ async def open_runner(
         )
     if settings.command:
         program = Program.from_settings(settings, environment)
-        async with ExecRunner.open(program, files, size=size) as programs:
+        async with ExecRunner.open(program, files, size=size, metrics=metrics) as programs:
             yield programs
         return
     async with WarmRunner.open(settings, files, environment, size=size, metrics=metrics) as runner:

@@ -31,20 +31,25 @@ class Workers:
     `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if the last fork failed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name; what the runner and its workers share
         self,
         target: str,
         environment: Mapping[str, str],
         settings: Settings,
         *,
         size: int,
-        metrics: Metrics | None = None,
+        metrics: Metrics,
+        interrupt: asyncio.Future[None],
     ) -> None:
-        """Keep nothing yet; `size` workers after `start`. `metrics` is told how many come and go."""
+        """Keep nothing yet; `size` workers after `start`. `metrics` is told how many come and go.
+
+        When `interrupt` is done, nobody waits for a worker, and what runs is ended at once.
+        """
         self._target = target
         self._environment = environment
         self._size = size
-        self._metrics = metrics or Metrics()
+        self._metrics = metrics
+        self._interrupt = interrupt
         self._jobs = settings.jobs_per_worker
         self._batch = settings.batch_size > 1
         # The kernel counts what earlier jobs have left as well: half of its limit at most, one job has the rest.
@@ -101,7 +106,7 @@ class Workers:
         for worker in fresh:
             self._offer(worker)
 
-    async def take(self, interrupt: asyncio.Future[None], *, jobs: int = 1) -> Worker | None:
+    async def take(self, *, jobs: int = 1) -> Worker | None:
         """Give a ready worker for one job; wait for one if need be, and give None if interrupted meanwhile.
 
         For several jobs at once, of which it may have fewer left: then they are its last.
@@ -109,7 +114,7 @@ class Workers:
         Raises:
             NoWorkerError: none could be forked.
         """
-        worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait(interrupt)
+        worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait()
         if worker and jobs > 1:
             worker.jobs_left -= jobs - 1
             self._top_up()
@@ -136,7 +141,7 @@ class Workers:
         while tasks := self._forking | self._ending:
             await asyncio.wait(tasks)
 
-    async def _wait(self, interrupt: asyncio.Future[None]) -> Worker | None:
+    async def _wait(self) -> Worker | None:
         waiting: asyncio.Future[Worker | None] = asyncio.get_running_loop().create_future()
 
         def give_up(_: asyncio.Future[None]) -> None:
@@ -145,7 +150,7 @@ class Workers:
 
         self._waiting.append(waiting)
         self._top_up()
-        interrupt.add_done_callback(give_up)
+        self._interrupt.add_done_callback(give_up)
         try:
             return await waiting
         except asyncio.CancelledError:
@@ -153,7 +158,7 @@ class Workers:
                 self.give_back(worker)
             raise
         finally:
-            interrupt.remove_done_callback(give_up)
+            self._interrupt.remove_done_callback(give_up)
 
     def _offer(self, worker: Worker) -> None:
         """Give a worker to whoever waits, or keep it for the next."""
@@ -203,7 +208,7 @@ class Workers:
     async def _fork_from(self, server: ForkServer) -> Worker:
         forked = await server.fork_worker(max_growth=self._max_growth, bounds=self._bounds)
         try:
-            worker = Worker(server, forked, jobs=self._jobs)
+            worker = Worker(server, forked, jobs=self._jobs, interrupt=self._interrupt)
         except OSError as error:
             os.close(forked.stdin)
             await server.end(forked.child)

@@ -6,11 +6,9 @@ message is made here and nothing is published.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from consumer.config.settings import Settings
@@ -32,14 +30,11 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
         ConfigurationError: the classifier's program or the job folder cannot be used.
     """
     request, job = read(body, settings)
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
             tell(f"runs         {runner.description}")
-            if isinstance(job, Invalid):
-                outcome: Outcome = job
-            else:
-                outcome = await runner.slots[0].run(replace(job, on_progress=partial(_tell_progress, tell)), never)
+            on_progress = partial(_tell_progress, tell)
+            outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, on_progress)
     _tell(request, outcome, settings, tell)
     return isinstance(outcome, Succeeded)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 import uvloop
-from fakes import never
 from results import Results, quantile
 from workload import Workload
 
@@ -68,13 +67,13 @@ async def _replacements(workload: Workload, folder: Path) -> list[float]:
 
 
 async def _replacement(warm: WarmRunner, fifo: Path, body: bytes) -> float:
-    slot = warm.slots[0]
-    hit = asyncio.create_task(slot.run(_job(json.dumps({"tell": str(fifo)}).encode()), never()))
+    slot = warm.pool.slots[0]
+    hit = asyncio.create_task(slot.run(_job(json.dumps({"tell": str(fifo)}).encode())))
     pid = int(await asyncio.to_thread(fifo.read_text))
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     assert isinstance(await hit, Crashed)
-    assert isinstance(await slot.run(_job(body), never()), Succeeded)
+    assert isinstance(await slot.run(_job(body)), Succeeded)
     return (time.monotonic() - killed) * 1000
 
 

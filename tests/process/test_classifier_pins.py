@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 from standins import STANDINS_FIRST
 
 from classifier.models import model, trust
@@ -238,7 +238,7 @@ async def opened(home: Path, **settings: Any) -> AsyncIterator[WarmRunner]:  # n
 
 async def run(runner: WarmRunner, content: bytes) -> Any:  # noqa: ANN401 - an outcome
     job = Job(request=Request(id="id", correlation_id="id"), body=content, timeout_s=30.0)
-    return await runner.slots[0].run(job, never())
+    return await runner.pool.slots[0].run(job)
 
 
 @pytest.mark.parametrize("harm", [alter, lambda path: swap(path, Call(os.mkdir, str(path.parent.parent / "ran")))])

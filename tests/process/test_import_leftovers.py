@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
@@ -48,8 +48,8 @@ class Folder:
 
 async def run(runner: WarmRunner, slot: int = 0, *, timeout_s: float = 60.0, **body: object) -> Outcome:
     request = Request(id="id-1", correlation_id="c")
-    return await runner.slots[slot].run(
-        Job(request=request, body=json.dumps(body).encode(), timeout_s=timeout_s), never()
+    return await runner.pool.slots[slot].run(
+        Job(request=request, body=json.dumps(body).encode(), timeout_s=timeout_s)
     )
 
 
@@ -58,12 +58,12 @@ async def results(runner: WarmRunner, count: int) -> list[Any]:
     found: dict[int, Any] = {}
 
     async def one_slot(slot: int) -> None:
-        for number in range(slot, count, len(runner.slots)):
+        for number in range(slot, count, len(runner.pool.slots)):
             outcome = await run(runner, slot, n=number)
             assert isinstance(outcome, Succeeded), outcome
             found[number] = json.loads(outcome.output)
 
-    await asyncio.gather(*map(one_slot, range(len(runner.slots))))
+    await asyncio.gather(*map(one_slot, range(len(runner.pool.slots))))
     return [found[number] for number in range(count)]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import never, runs_async, unprivileged_folder
+from fakes import runs_async, unprivileged_folder
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
@@ -63,7 +63,7 @@ class Bench:
 
     async def run(self, *command: str, of: Job | None = None) -> Outcome:
         async with ExecRunner.open(self.program(*command), self.files, size=1) as runner:
-            return await runner.slots[0].run(of or job(), never())
+            return await runner.pool.slots[0].run(of or job())
 
     async def shell(self, script: str, of: Job | None = None) -> Outcome:
         """Run a shell script as the classifier: the job's path is its `$1`."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, never, runs_async
+from fakes import PATIENCE_S, runs_async
 from watched import Watched, children, descriptors
 
 from consumer.config.loader import load
@@ -82,7 +82,7 @@ class Opened:
     async def run(self, case: str = "echo", *, slot: int = 0, timeout_s: float = 30.0, **body: object) -> Outcome:
         request = Request(id="id-1", correlation_id="c")
         content = json.dumps({"case": case, **body}).encode()
-        return await self.runner.slots[slot].run(Job(request=request, body=content, timeout_s=timeout_s), never())
+        return await self.runner.pool.slots[slot].run(Job(request=request, body=content, timeout_s=timeout_s))
 
     async def pid(self) -> int:
         return int(output(await self.run("surroundings"))["pid"])
@@ -350,12 +350,11 @@ from consumer.config.loader import load
 from consumer.runners.warm_runner import WarmRunner
 
 async def main():
-    loop = asyncio.get_running_loop()
     settings = load({"classifier": "mine:classify"}, {})
     with JobFiles.opened(Path(sys.argv[1])) as files:
         async with WarmRunner.open(settings, files, os.environ, size=1) as runner:
             job = Job(request=Request(id="id-1", correlation_id="c"), body=b"{}", timeout_s=1000)
-            await runner.slots[0].run(job, loop.create_future())
+            await runner.pool.run(job)
 
 asyncio.run(main())
 """

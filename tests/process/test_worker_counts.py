@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, never, runs_async
+from fakes import PATIENCE_S, runs_async
 from watched import children
 
 from consumer.config.loader import load
@@ -39,7 +39,7 @@ class Counted:
     async def run(self, case: str, *, timeout_s: float = 30.0, **body: object) -> Outcome:
         content = json.dumps({"case": case, **body}).encode()
         job = Job(request=Request(id="id-1", correlation_id="c"), body=content, timeout_s=timeout_s)
-        return await self.runner.slots[0].run(job, never())
+        return await self.runner.pool.slots[0].run(job)
 
     def counts(self) -> dict[str, float]:
         """All counts that are not zero."""

@@ -14,9 +14,8 @@ from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.output_parser import LineKind, parse, read_progress
-from consumer.runners.pool import Pool
-from consumer.runners.run import Run
-from consumer.runners.runner import Slot
+from consumer.runners.pool import Pool, Slot
+from consumer.runners.run import OnProgress, Run
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
@@ -175,12 +174,12 @@ class Telling:
     def __init__(self, publisher: FakePublisher) -> None:
         self._publisher = publisher
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
-        if job.on_progress:
-            job.on_progress(Progress(0.5, "half"))
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:  # noqa: ARG002 - Slot's signature
+        if on_progress:
+            on_progress(Progress(0.5, "half"))
             for _ in range(5):
                 await asyncio.sleep(0)
-            job.on_progress(Progress(0.9))  # within the pause: the reply comes before it
+            on_progress(Progress(0.9))  # within the pause: the reply comes before it
         return Succeeded(output=b"1")
 
 
@@ -208,7 +207,7 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
     return Pipeline(
         settings=load({}, {}),
         topology=Topology("classifier", 3),
-        pool=Pool(slots),
+        pool=Pool(slots, Metrics()),
         metrics=Metrics(),
         settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
         remembered=Remembered(capacity=10),

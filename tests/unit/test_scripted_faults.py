@@ -26,7 +26,7 @@ from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
 from consumer.rabbitmq import connection, publisher
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
-from consumer.runners.runner import Slot
+from consumer.runners.pool import Pool, Slot
 from consumer.service.service import Service
 from consumer.service.signals import Signals
 from consumer.telemetry.health import Health
@@ -38,16 +38,16 @@ from consumer.wire.write import reply
 SUCCEEDED = Succeeded(output=b"1")
 
 
-@dataclass
 class FakeRunner:
     """One slot, and nothing to reload."""
 
-    slot: Slot
-    description: str = "a test's slot"
+    description = "a test's slot"
 
-    @property
-    def slots(self) -> list[Slot]:
-        return [self.slot]
+    def __init__(self, slot: Slot) -> None:
+        self.pool = Pool([slot], Metrics())
+
+    def interrupt(self) -> None:
+        """Let what runs end."""
 
     @property
     def is_broken(self) -> bool:
