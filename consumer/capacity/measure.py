@@ -23,7 +23,6 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.pool import Pool
 from consumer.runners.procfs import Process, descendants, look, private_bytes, proportional_bytes
 from consumer.runners.runner import Runner, open_runner
-from consumer.runners.warm_runner import WarmRunner
 from consumer.service.dry_run import read
 
 
@@ -61,7 +60,7 @@ async def _run_all(pool: Pool, jobs: Sequence[Job | Invalid], repeat: int) -> li
 
 def _memory(runner: Runner) -> MemoryUse | None:
     """Of warm workers: what one more would take is what it shares with nobody. A program has ended by now."""
-    if not isinstance(runner, WarmRunner):
+    if not runner.workers:
         return None
     own = look(os.getpid())
     servers = [*descendants(os.getpid())]

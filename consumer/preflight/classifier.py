@@ -15,7 +15,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import SHARED_REMEDY
 from consumer.runners.programs import own_python
 from consumer.runners.runner import Runner, open_runner
-from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
+from consumer.runners.warm_runner import OWN_CLASSIFIER
 from consumer.service.dry_run import read
 
 #: Written by classifier.preload before each model, so that of one that hangs it is known which.
@@ -55,7 +55,7 @@ async def load(site: Site) -> list[Finding]:
         return complaints(str(error), site.settings)
     runner = site.runner
     findings = _threads(runner) + _opened(runner) + _hidden(site)
-    reopened = runner.workers.reopened if isinstance(runner, WarmRunner) else []
+    reopened = runner.workers.reopened if runner.workers else []
     return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
 
 
@@ -67,7 +67,7 @@ def _hidden(site: Site) -> list[Finding]:
 
 
 def _threads(runner: Runner) -> list[Finding]:
-    if not isinstance(runner, WarmRunner) or not (lost := runner.workers.threads_lost):
+    if not runner.workers or not (lost := runner.workers.threads_lost):
         return []
     return [
         warning(
@@ -79,7 +79,7 @@ def _threads(runner: Runner) -> list[Finding]:
 
 
 def _opened(runner: Runner) -> list[Finding]:
-    if not isinstance(runner, WarmRunner):
+    if not runner.workers:
         return []
     return [
         warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)

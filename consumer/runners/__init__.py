@@ -13,7 +13,7 @@ Which process starts, reads and ends which:
       the job ends.
     * A launcher and a fork server end with the consumer's socket, and all their children with them.
 
-runner.py            opens the runner that the settings choose (service/consumer_info.py and preflight/ name it)
+runner.py            the runner: a pool of slots, of the kind that the settings choose
 pool.py              a fixed number of slots, each with one job at most; which of them are overdue
 batch_pool.py        the pool where several waiting jobs share a slot
 warm_runner.py       the warm runner: a job's file, limits and worker; workers are forked from a preloaded process

@@ -7,14 +7,12 @@ program then does is launcher.py's business.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
@@ -23,16 +21,12 @@ from consumer.runners.environment import base_environment, job_environment
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.launcher import Launcher
-from consumer.runners.pool import Pool
 from consumer.runners.programs import executable, interpreter, own_python
 from consumer.runners.programs.startable import refuse_what_cannot_start
 from consumer.runners.resource_monitor import Folder, Watch
 from consumer.runners.run import OnProgress, Run
 from consumer.runners.sandbox import Sandbox, returncode_inside
 from consumer.telemetry.job_log import JobLog
-from consumer.telemetry.metrics import Metrics
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +53,11 @@ class Program:
         sandbox = Sandbox.of(settings, passed, argv)
         started, passed = own_python.started_as_ours(own_python.unbuffered(argv, passed), passed)
         return cls(argv=started, shown=" ".join(argv), environment=passed, settings=settings, sandbox=sandbox)
+
+    @property
+    def description(self) -> str:
+        """What runs, and how, in a few words."""
+        return f"{self.shown} JOB.json, a program per job" + (", shut in" if self.sandbox else "")
 
     def command_line(self, path: Path) -> tuple[str, ...]:
         """Make one job's command line."""
@@ -137,34 +136,12 @@ class ExecSlot:
             await self.folder.clear()
 
 
-class ExecRunner:
-    """Slots that start a program per job; nothing is kept between jobs, so there is nothing to load again."""
-
-    is_broken = False  # the program was there at the start, and each job finds out for itself
-
-    def __init__(self, pool: Pool, description: str, interrupt: asyncio.Future[None]) -> None:
-        self.pool = pool
-        self.description = description
-        self._interrupt = interrupt
-
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls, program: Program, files: JobFiles, *, size: int, metrics: Metrics | None = None
-    ) -> AsyncIterator[Self]:
-        """Make the slots; end what starts their programs afterwards. `metrics` is told which are busy."""
-        watch, interrupt = Watch(), asyncio.get_running_loop().create_future()
-        async with AsyncExitStack() as stack:
-            launchers = [await stack.enter_async_context(Launcher.opened(watch, interrupt)) for _ in range(size)]
-            slots = [ExecSlot(program, files.folder_of_slot(), launcher, interrupt) for launcher in launchers]
-            how = "a program per job, shut in" if program.sandbox else "a program per job"
-            yield cls(Pool(slots, metrics or Metrics()), f"{program.shown} JOB.json, {how}", interrupt)
-
-    def interrupt(self) -> None:
-        """End what runs; what comes after is not begun."""
-        if not self._interrupt.done():
-            self._interrupt.set_result(None)
-
-    async def reload(self) -> None:
-        """Do nothing, and say why."""
-        log.info("nothing to reload: every job starts the program anew", extra={"event": "reload_needless"})
+@asynccontextmanager
+async def opened(
+    program: Program, files: JobFiles, interrupt: asyncio.Future[None], *, size: int
+) -> AsyncIterator[list[ExecSlot]]:
+    """Make the slots; end what starts their programs afterwards."""
+    watch = Watch()
+    async with AsyncExitStack() as stack:
+        launchers = [await stack.enter_async_context(Launcher.opened(watch, interrupt)) for _ in range(size)]
+        yield [ExecSlot(program, files.folder_of_slot(), launcher, interrupt) for launcher in launchers]

@@ -13,20 +13,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from pydantic_core import to_json
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
-from consumer.runners.batch_pool import BatchPool
 from consumer.runners.batch_run import BatchRun, name_of, together
 from consumer.runners.environment import base_environment, batch_environment, job_environment
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.fork_server import NoWorkerError
-from consumer.runners.pool import Pool
 from consumer.runners.programs import own_python
 from consumer.runners.resource_monitor import Folder, Watch
 from consumer.runners.run import EnclosedRun, JobRun, OnProgress, Told
@@ -123,78 +121,41 @@ def _batch_order(token: str, jobs: Sequence[Job], folder: Path) -> bytes:
     )
 
 
-class WarmRunner:
-    """Slots that share a pool of workers."""
+def description(settings: Settings) -> str:
+    """Say what runs, and how, in a few words."""
+    at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
+    target = settings.classifier or OWN_CLASSIFIER
+    return f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
 
-    def __init__(
-        self, workers: Workers, pool: Pool, description: str, metrics: Metrics, interrupt: asyncio.Future[None]
-    ) -> None:
-        self.workers = workers
-        self.pool = pool
-        self.description = description
-        self._metrics = metrics
-        self._interrupt = interrupt
 
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
-        settings: Settings,
-        files: JobFiles,
-        environment: Mapping[str, str],
-        *,
-        size: int,
-        metrics: Metrics | None = None,
-    ) -> AsyncIterator[Self]:
-        """Load the classifier, fork a worker for every slot; end them all afterwards.
+@asynccontextmanager
+async def opened(  # noqa: PLR0913 - what its slots and workers share
+    settings: Settings,
+    files: JobFiles,
+    environment: Mapping[str, str],
+    interrupt: asyncio.Future[None],
+    *,
+    size: int,
+    metrics: Metrics,
+) -> AsyncIterator[tuple[Workers, list[WarmSlot]]]:
+    """Load the classifier, fork a worker for every slot; end them all afterwards.
 
-        `metrics` is told how workers come and go; without, nobody is.
+    `metrics` is told how workers come and go.
 
-        Raises:
-            ConfigurationError: the classifier does not load, or no worker can be forked.
-        """
-        target = settings.classifier or OWN_CLASSIFIER
-        home = str(files.home())
-        child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
-        metrics, interrupt, watch = metrics or Metrics(), asyncio.get_running_loop().create_future(), Watch()
-        workers = Workers(target, child_environment, settings, size=size, metrics=metrics, interrupt=interrupt)
-        slots = [WarmSlot(workers, files.folder_of_slot(), settings, watch, interrupt) for _ in range(size)]
-        try:
-            if settings.classifier:
-                for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
-                    log.warning("%s", words, extra={"event": "import_hidden"})
-            await workers.start()
-            at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
-            description = f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
-            batch_size = settings.batch_size
-            pool = BatchPool(slots, metrics, batch_size) if batch_size > 1 else Pool(slots, metrics)
-            yield cls(workers, pool, description, metrics, interrupt)
-        except NoWorkerError as error:
-            raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
-        finally:
-            await workers.close()
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether the last worker that was wanted could not be had."""
-        return self.workers.is_broken
-
-    def interrupt(self) -> None:
-        """End what runs; what comes after is not begun."""
-        if not self._interrupt.done():
-            self._interrupt.set_result(None)
-
-    async def reload(self) -> None:
-        """Load code and models anew; on a failure the old ones go on serving."""
-        log.info("reloading the classifier", extra={"event": "reloading"})
-        try:
-            await self.workers.start()
-        except (ConfigurationError, NoWorkerError) as error:
-            self._metrics.reloaded(succeeded=False)
-            for line in str(error).splitlines():  # a traceback; a record is one line
-                log.error(
-                    "not reloaded, the old classifier goes on serving: %s", line, extra={"event": "reload_failed"}
-                )
-        else:
-            self._metrics.reloaded(succeeded=True)
-            log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})
+    Raises:
+        ConfigurationError: the classifier does not load, or no worker can be forked.
+    """
+    home = str(files.home())
+    child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
+    target, watch = settings.classifier or OWN_CLASSIFIER, Watch()
+    workers = Workers(target, child_environment, settings, size=size, metrics=metrics, interrupt=interrupt)
+    try:
+        if settings.classifier:
+            for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
+                log.warning("%s", words, extra={"event": "import_hidden"})
+        await workers.start()
+        yield workers, [WarmSlot(workers, files.folder_of_slot(), settings, watch, interrupt) for _ in range(size)]
+    except NoWorkerError as error:
+        raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
+    finally:
+        await workers.close()

@@ -202,7 +202,8 @@ class Service:
             credentials=self._settings.credentials,
             about=about(self._settings),
         )
-        async with opening as broker, self._consuming(broker, url):
+        async with opening as broker:
+            await self._consume(broker, url)
             self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
             self._take.add_done_callback(self._ended)
             try:
@@ -210,9 +211,8 @@ class Service:
             finally:
                 self._take.cancel()
 
-    @asynccontextmanager
-    async def _consuming(self, broker: Session, url: str) -> AsyncIterator[None]:
-        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come for the block.
+    async def _consume(self, broker: Session, url: str) -> None:
+        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come.
 
         Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
         """
@@ -233,7 +233,6 @@ class Service:
                 extra={"event": "ready"},
             )
         self._is_declared = True
-        yield
 
     async def _take_deliveries(self, broker: Session) -> None:
         while True:

@@ -20,7 +20,7 @@ from watched import children
 from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.runner import Runner, open_runner
 from consumer.service import resource_gauges
 from consumer.telemetry.metrics import NAMES, Metrics
 
@@ -32,7 +32,7 @@ COUNTED = [name for name in NAMES if name.startswith(("workers.", "forkserver.",
 class Counted:
     """A runner with one slot, and what it has counted."""
 
-    runner: WarmRunner
+    runner: Runner
     metrics: Metrics
     others: set[int]
 
@@ -60,7 +60,7 @@ async def opened(folder: Path, target: str = "cases:dispatch", **settings: Any) 
     others = children()
     with JobFiles.opened(folder / "jobs") as files:
         chosen = load({"classifier": target, **settings}, {})
-        async with WarmRunner.open(chosen, files, environment, size=1, metrics=metrics) as runner:
+        async with open_runner(chosen, files, environment, size=1, metrics=metrics) as runner:
             yield Counted(runner, metrics, others)
 
 
