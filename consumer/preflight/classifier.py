@@ -12,9 +12,9 @@ from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
 from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.fork_server import SHARED_REMEDY
+from consumer.runners.fork_server import SHARED_REMEDY, ForkServer
 from consumer.runners.programs import own_python
-from consumer.runners.runner import Runner, open_runner
+from consumer.runners.runner import open_runner
 from consumer.runners.warm_runner import OWN_CLASSIFIER
 from consumer.service.dry_run import read
 
@@ -54,8 +54,9 @@ async def load(site: Site) -> list[Finding]:
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
-    findings = _threads(runner) + _opened(runner) + _hidden(site)
-    reopened = runner.workers.reopened if runner.workers else []
+    server = runner.workers.server if runner.workers else None
+    reopened = server.reopened if server else []
+    findings = (_threads(server) + _opened(server) if server else []) + _hidden(site)
     return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
 
 
@@ -66,8 +67,8 @@ def _hidden(site: Site) -> list[Finding]:
     return [warning(detail, remedy) for detail, _, remedy in (words.partition("; ") for words in found)]
 
 
-def _threads(runner: Runner) -> list[Finding]:
-    if not runner.workers or not (lost := runner.workers.threads_lost):
+def _threads(server: ForkServer) -> list[Finding]:
+    if not (lost := server.threads_lost):
         return []
     return [
         warning(
@@ -78,12 +79,9 @@ def _threads(runner: Runner) -> list[Finding]:
     ]
 
 
-def _opened(runner: Runner) -> list[Finding]:
-    if not runner.workers:
-        return []
+def _opened(server: ForkServer) -> list[Finding]:
     return [
-        warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)
-        for what in runner.workers.shared
+        warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY) for what in server.shared
     ]
 
 

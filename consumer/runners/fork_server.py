@@ -47,11 +47,11 @@ class ForkServer(Forker):
         )
         passed = own_python.without_path(environment)
         server = await cls.started(argv, passed, complaint=f"the classifier {target} cannot be loaded")
-        if server.threads > 1:
+        if server.threads_lost:
             log.warning(
                 "importing %s has started %d threads, which workers do not inherit: compute when called",
                 target,
-                server.threads - 1,
+                server.threads_lost,
                 extra={"event": "import_started_threads"},
             )
         for what in server.shared:
@@ -70,6 +70,11 @@ class ForkServer(Forker):
                 extra={"event": "import_reopened"},
             )
         return server
+
+    @property
+    def threads_lost(self) -> int:
+        """How many threads the import has started, which workers do not inherit."""
+        return self.threads - 1
 
     @property
     def shared(self) -> list[str]:

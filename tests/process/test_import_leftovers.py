@@ -48,12 +48,14 @@ class Folder:
 
 def shared(runner: Runner) -> list[str]:
     assert runner.workers
-    return runner.workers.shared
+    assert runner.workers.server
+    return runner.workers.server.shared
 
 
 def reopened(runner: Runner) -> list[str]:
     assert runner.workers
-    return runner.workers.reopened
+    assert runner.workers.server
+    return runner.workers.server.reopened
 
 
 async def run(runner: Runner, slot: int = 0, *, timeout_s: float = 60.0, **body: object) -> Outcome:
