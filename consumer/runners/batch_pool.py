@@ -9,6 +9,7 @@ itself decides how it ends.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
@@ -56,8 +57,15 @@ class BatchPool(Pool):
     Mutable state besides: `_line`, who waits for a batch; `_is_due`, while handing out is due.
     """
 
-    def __init__(self, slots: Sequence[BatchSlot], metrics: Metrics, batch_size: int) -> None:
-        super().__init__(slots, metrics)
+    def __init__(
+        self,
+        slots: Sequence[BatchSlot],
+        metrics: Metrics,
+        batch_size: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(slots, metrics, clock=clock)
         self._batch_slots = slots
         self._batch_size = batch_size
         self._line: deque[JobInLine] = deque()

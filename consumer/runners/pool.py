@@ -1,4 +1,4 @@
-"""A fixed number of slots, each with at most one job, or one batch of them. Knows nothing of processes.
+"""A fixed number of slots, each with at most one job, or one batch of jobs.
 
 The pool never grows, shrinks or replaces: what is wrong with a slot after use is the slot's own business. It also
 knows when each run must have ended, whatever its classifier does. Every wait of a run has a bound of its own; a

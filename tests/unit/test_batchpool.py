@@ -11,6 +11,7 @@ from fakes import runs_async
 
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.batch_pool import BatchPool
+from consumer.runners.pool import GRACE_S
 from consumer.runners.run import OnProgress, Told
 from consumer.telemetry.metrics import Metrics
 
@@ -65,9 +66,10 @@ class Bench:
     batch_size: int = 4
     tasks: list[asyncio.Task[Outcome]] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
+    now: float = 0.0
 
     def __post_init__(self) -> None:
-        self.pool = BatchPool(self.slots, self.metrics, self.batch_size)
+        self.pool = BatchPool(self.slots, self.metrics, self.batch_size, clock=lambda: self.now)
 
     async def come(self, *numbers: int) -> None:
         """Let jobs come in one turn of the loop, and wait until nothing happens any more."""
@@ -195,6 +197,24 @@ async def test_progress_of_a_batch_is_that_of_every_job_that_has_asked() -> None
     assert heard == [Progress(0.5)] * 2
     await bench.go()
     assert [task.result() for task in tasks] == [DONE] * 3
+
+
+@runs_async
+async def test_a_slot_is_overdue_by_the_run_in_it_however_long_its_jobs_had_waited() -> None:
+    bench = Bench([Slot(untold={"2"})])
+    await bench.come(0)
+    bench.now = 1000.0
+    await bench.come(1, 2)
+    await bench.go()
+    assert bench.pool.overdue() == 0
+    bench.now += 1 + GRACE_S + 1
+    assert bench.pool.overdue() == 1
+    await bench.go()
+    assert bench.pool.overdue() == 0  # the second of them runs alone now
+    bench.now += 1 + GRACE_S + 1
+    assert bench.pool.overdue() == 1
+    await bench.go()
+    assert bench.pool.overdue() == 0
 
 
 # Who does not come, or goes
