@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Self
 
 from consumer.escaping import escaped
-from consumer.runners.fork_client import Forked, Forker, NotForkedError
+from consumer.runners.child import Child
+from consumer.runners.fork_client import Forker, NotForkedError
 from consumer.runners.programs import own_python
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class ForkServer(Forker):
         """What the import has opened and each worker opens anew, in words."""
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if is_reopened]
 
-    async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Forked:
+    async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Child:
         """Fork a worker that wants to be replaced once it has grown by `max_growth` bytes.
 
         Raises:

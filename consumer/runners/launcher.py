@@ -128,7 +128,7 @@ class Launcher:
             NotForkedError: it cannot be started.
         """
         try:
-            return (await forker.fork(order, with_stdin=False)).child
+            return await forker.fork(order, with_stdin=False)
         except asyncio.CancelledError:
             await self.close()  # it may have been started already
             raise

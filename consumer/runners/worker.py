@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from consumer.config.job_limits import excess_at_end
-from consumer.runners.child import LINGER_S
-from consumer.runners.fork_client import Forked, Reaped
+from consumer.runners.child import LINGER_S, Child
+from consumer.runners.fork_client import Reaped
 from consumer.runners.fork_server import ForkServer
 from consumer.runners.procfs import Meter, Process, descendants, look, peak_bytes
 from consumer.runners.resource_monitor import Folder, Watch, Watched
@@ -36,17 +36,16 @@ class Worker:
     once it has been ended and reaped; `has_died`, if nobody had ended it.
     """
 
-    def __init__(self, server: ForkServer, forked: Forked, *, jobs: int, interrupt: asyncio.Future[None]) -> None:
-        """Take over what was forked. `interrupt`: when done, what runs is ended at once.
+    def __init__(self, server: ForkServer, child: Child, *, jobs: int, interrupt: asyncio.Future[None]) -> None:
+        """Take over a forked process, whose stdin takes orders. `interrupt` ends at once what runs.
 
         Raises:
             OSError: no descriptor is left to measure it.
         """
-        self._meter = Meter(forked.child.pid)
+        self._meter = Meter(child.pid)
         self.server = server
         self.jobs_left = jobs
-        self._child = forked.child
-        self._jobs = forked.stdin
+        self._child = child
         self._interrupt = interrupt
         self.gone = False
         self.has_died = False
@@ -96,28 +95,24 @@ class Worker:
         self._child.signal_group(signal.SIGKILL)
 
     def dismiss(self) -> None:
-        """Let it end as a program does, with its `atexit` handlers: it has no job. `end` must still be called."""
+        """Let it end as a program does, with its `atexit` handlers: it has no job. `end` must still be called.
+
+        It reads on until its jobs end, and then ends itself.
+        """
         self.jobs_left = 0
-        self._close_jobs()
+        self._child.close_stdin()
 
     async def end(self) -> Reaped | None:
         """Bring it to its end, asking first, and have it reaped; None if nobody knows how it ended."""
         self.jobs_left = 0
-        if self._jobs < 0:  # dismissed: it is about to end
+        if self._child.stdin < 0:  # dismissed: it is about to end
             await asyncio.wait([self.died], timeout=LINGER_S)
         await self._child.end()
         if self.gone:
             return None
         self.gone = True
-        self._close_jobs()
         self._meter.close()
         return await self.server.take(self._child)
-
-    def _close_jobs(self) -> None:
-        """It reads on until its jobs end, and then ends itself."""
-        if self._jobs >= 0:
-            os.close(self._jobs)
-            self._jobs = -1
 
     async def _end(self, run: EnclosedRun[Any]) -> int | None:
         reaped = await self.end()
@@ -145,7 +140,7 @@ class Worker:
         self._meter.begin()
         run.begin()
         with suppress(BrokenPipeError):  # it died while idle; the run is told by the exit
-            os.write(self._jobs, order + b"\n")
+            os.write(self._child.stdin, order + b"\n")
 
     async def _linger(self, run: EnclosedRun[Any]) -> None:
         """The function has answered by itself and goes on: to flush and to tidy up, which is its business."""

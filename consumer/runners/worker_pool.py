@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextvars import Context
@@ -193,12 +192,11 @@ class Workers:
             self._forking.discard(this)
 
     async def _fork_from(self, server: ForkServer) -> Worker:
-        forked = await server.fork_worker(max_growth=self._max_growth, bounds=self._bounds)
+        child = await server.fork_worker(max_growth=self._max_growth, bounds=self._bounds)
         try:
-            worker = Worker(server, forked, jobs=self._jobs, interrupt=self._interrupt)
+            worker = Worker(server, child, jobs=self._jobs, interrupt=self._interrupt)
         except OSError as error:
-            os.close(forked.stdin)
-            await server.end(forked.child)
+            await server.end(child)
             raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
         self.is_broken = False
         self._metrics.worker_forked()
