@@ -49,7 +49,7 @@ class Publish(Enum):
 class Fault(Enum):
     """Why RabbitMQ does not have what was published."""
 
-    #: No such queue, or one that takes no messages.
+    #: No such queue, or one that takes or confirms no messages.
     REFUSED = "refused"
     #: The reply queue was named by RabbitMQ for its caller, and went with the caller.
     CALLER_GONE = "caller gone"

@@ -84,12 +84,14 @@ class BrokerLimits:
     """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
 
     Mutable state: `max_message_bytes`, None until a message was refused; `unreachable`, addresses that it fails
-    over; `refusing`, the queues that have refused a message and taken none since.
+    over; `refusing`, the queues that have refused a message and taken none since; `silent`, those that have not
+    confirmed one and have confirmed none since.
     """
 
     max_message_bytes: int | None = None
     unreachable: Unreachable = field(default_factory=Unreachable)
     refusing: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
 
     def refuses(self, message: Message) -> bool:
         """Whether RabbitMQ is known to refuse a message of this size."""

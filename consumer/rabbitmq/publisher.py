@@ -43,8 +43,8 @@ class Publisher:
     Two lifetimes: with that of its broker nothing new is published; with its own, `lifetime`, no confirm comes any
     more. What breaks this connection ends both.
 
-    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first; `_is_idle`,
-    set while there are none.
+    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first, by the time-out
+    that ends the wait of one that may be given up; `_is_idle`, set while there are none.
     """
 
     def __init__(
@@ -55,17 +55,20 @@ class Publisher:
         self._limits = limits
         self.lifetime = Lifetime()
         self._broker = broker
-        self._unconfirmed: dict[object, float] = {}
+        self._unconfirmed: dict[asyncio.Timeout | object, float] = {}
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
+    async def publish(
+        self, message: Message, queue: str, *, is_patient: bool = True, ticket: asyncio.Timeout | None = None
+    ) -> str | None:
         """Publish to a queue and wait until RabbitMQ has it.
 
         Args:
             message: what to publish.
             queue: where to.
             is_patient: False: do not wait for room in a queue that is known to refuse.
+            ticket: ends the wait for a confirm that is missed, instead of the session.
 
         Returns:
             None, or why the queue did not get the message.
@@ -84,7 +87,7 @@ class Publisher:
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
             try:
-                await self._publish_once(message, queue, mandatory=not is_direct)
+                await self._publish_once(message, queue, mandatory=not is_direct, ticket=ticket)
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
@@ -101,6 +104,27 @@ class Publisher:
                 self._limits.refusing.discard(queue)
                 return None
 
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish the same way, but take a missing confirm for this queue's fault, which ends no session.
+
+        A queue that did not confirm the message before gets `WATCH_S` for this one: each job that fails would hold
+        its slot for the whole time-out otherwise.
+
+        Returns:
+            None, or why RabbitMQ may not have the message.
+
+        Raises:
+            ConnectionLostError, MessageTooLargeError: as `publish`.
+        """
+        try:
+            async with asyncio.timeout(WATCH_S if queue in self._limits.silent else None) as ticket:
+                fault = await self.publish(message, queue, ticket=ticket)
+        except TimeoutError:
+            self._limits.silent.add(queue)
+            return f"RabbitMQ does not confirm what is published to {queue!r}"
+        self._limits.silent.discard(queue)
+        return fault
+
     async def tell(self, message: Message, queue: str) -> None:
         """Publish what may be lost, once. It still waits for the confirm: so there is one at a time in an alarm.
 
@@ -112,13 +136,17 @@ class Publisher:
         with suppress(DeliveryError):
             await self._publish_once(message, queue, mandatory=False)
 
-    async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
+    async def _publish_once(
+        self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | None = None
+    ) -> None:
         """Return when RabbitMQ confirms; begin while the broker lives, wait for as long as this connection."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
             async with self._limits.unreachable.noted(queue, self._broker):
-                await self._confirmed(message, queue, mandatory=mandatory)
+                await self._confirmed(message, queue, mandatory=mandatory, ticket=ticket or object())
 
-    async def _confirmed(self, message: Message, queue: str, *, mandatory: bool) -> None:
+    async def _confirmed(
+        self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | object
+    ) -> None:
         """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
 
         `watch_confirms` bounds the wait.
@@ -126,7 +154,6 @@ class Publisher:
         channel = await self._channel.get_underlay_channel()
         if not isinstance(channel, UnderlayChannel):
             raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
-        ticket = object()
         self._unconfirmed[ticket] = asyncio.get_running_loop().time()
         self._is_idle.clear()
         try:
@@ -168,9 +195,22 @@ class Publisher:
                     )
                 held_since = now
             elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
-                reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
-                self._broker.end(reason)
-                self.lifetime.end(reason)
+                self._end_overdue(now, held_since or 0.0)
+
+    def _end_overdue(self, now: float, held_since: float) -> None:
+        """Give up the messages that may be given up; end the lifetime over any other."""
+        overdue = [
+            ticket
+            for ticket, since in self._unconfirmed.items()
+            if now - max(since, held_since) > CONFIRM_TIMEOUT_S
+        ]
+        for ticket in overdue:
+            if isinstance(ticket, asyncio.Timeout) and not ticket.expired():
+                ticket.reschedule(now)
+        if not all(isinstance(ticket, asyncio.Timeout) for ticket in overdue):
+            reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
+            self._broker.end(reason)
+            self.lifetime.end(reason)
 
     async def is_blocked(self) -> bool:
         """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait.

@@ -32,6 +32,9 @@ class Settleable(Protocol):
     async def publish(self, message: Message, queue: str) -> str | None:
         """Return None once RabbitMQ has the message, or why the queue did not get it."""
 
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
+
     async def tell(self, message: Message, queue: str) -> None:
         """Publish what may be lost; whether it was, nobody hears."""
 

@@ -97,10 +97,18 @@ class Topology:
         return [
             Queue(self.dead, _LOOKED_AT),
             Queue(self.results, _LOOKED_AT),
-            Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES)),
+            self.error_stream(),
             Queue(self.jobs, self._jobs_arguments()),
             *self._retry_queues(),
         ]
+
+    def needed_queues(self) -> list[Queue]:
+        """List the queues without which no job can be run and settled."""
+        return [queue for queue in self.queues() if queue.name != self.errors]
+
+    def error_stream(self) -> Queue:
+        """The one queue that jobs can do without: a dead-lettered job is kept, with or without its record."""
+        return Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES))
 
     def gateway_queue(self) -> Queue:
         """The one queue that only a gateway needs: there is none where nobody runs one."""

@@ -91,10 +91,14 @@ class Rabbit:
     def _up(self) -> local_broker.Node:
         return local_broker.up(self._data_dir, advanced=ADVANCED)
 
-    def restarted(self, chance: random.Random) -> bool:
+    def stop_and_start(self, pause_s: float = 0.0) -> None:
+        """Let it end as it should, with all its files saved."""
         local_broker.ctl(self.node, "stop_app")
-        time.sleep(chance.uniform(0, 2))
+        time.sleep(pause_s)
         local_broker.ctl(self.node, "start_app")
+
+    def restarted(self, chance: random.Random) -> bool:
+        self.stop_and_start(chance.uniform(0, 2))
         return True
 
     def killed(self, _: random.Random) -> bool:
