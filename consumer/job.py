@@ -6,7 +6,6 @@ that the disposition table can name every one of them and nothing is decided by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -55,7 +54,7 @@ class ErrorCode(StrEnum):
 class Request:
     """Who asks, and where the answer goes: known for every delivery, even one whose body is no job.
 
-    `reply_to` is None where the producer named no queue, or none we may write to (then `refusal` says why).
+    `reply_to` is None where the producer named no queue, or none we may write to.
     `sent_at` is the producer's timestamp in seconds since the epoch. `attempt` counts from 1,
     and anew in each of the job's lives: `replayed` is how often it was brought back from the dead letters.
     """
@@ -67,7 +66,6 @@ class Request:
     replayed: int = 0
     sent_at: float | None = None
     traceparent: str | None = None
-    refusal: str | None = None
     wants_progress: bool = False
 
 
@@ -84,14 +82,12 @@ class Job:
     """A validated request: `body` is the JSON object as it came, decoded, `timeout_s` the run time it may take.
 
     `model` is what the object names by that key, for the log; None if that is no name.
-    `on_progress` hears how far the run is, where somebody wants to know. It returns at once and never raises.
     """
 
     request: Request
     body: bytes
     timeout_s: float
     model: str | None = None
-    on_progress: Callable[[Progress], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,8 @@ import pika
 import prefork
 from harness import PATIENCE_S, Producer, environment, wait_until
 
-from consumer.job import Failed
+from consumer.job import Failed, Request
 from consumer.rabbitmq.session import Session
-from consumer.wire.message import Message
-from consumer.wire.read import read_request
 from consumer.wire.topology import Topology
 from consumer.wire.write import error_record
 
@@ -47,7 +45,7 @@ def bury(producer: Producer, ids: Iterable[str], *, why: str = "no class fits", 
     before = producer.depth(TOPOLOGY.dead)
     channel = producer.channel.connection.channel()
     for number, name in enumerate(names):
-        request = read_request(Message(body=b"", message_id=name), TOPOLOGY)
+        request = Request(id=name, correlation_id=name)
         record = error_record(request, Failed(message=why), consumer="test")
         channel.basic_publish("", TOPOLOGY.errors, record.body)
         chosen = pika.BasicProperties(delivery_mode=2, message_id=name, **properties)

@@ -20,6 +20,7 @@ from typing import ParamSpec
 from consumer.cli.main import run_async
 from consumer.job import Job, Outcome
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
+from consumer.runners.run import OnProgress
 from consumer.telemetry import log_context
 from consumer.wire.message import Message
 
@@ -205,7 +206,7 @@ class FakeSlot:
     outcome: Outcome | Exception
     jobs: list[Job] = field(default_factory=list)
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:  # noqa: ARG002 - Slot's signature
         self.jobs.append(job)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -220,7 +221,7 @@ class HeldSlot:
     ending: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:  # noqa: ARG002 - Slot's signature
         self.jobs.append(job)
         self.begun.set()
         return await asyncio.shield(self.ending)

@@ -6,7 +6,6 @@ yet. Jobs that do not succeed are counted and not timed, because they would have
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.pool import Pool
 from consumer.runners.procfs import Process, descendants, look, private_bytes, proportional_bytes
-from consumer.runners.runner import Runner, Slot, open_runner
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.runner import Runner, open_runner
 from consumer.service.dry_run import read
 
 
@@ -36,7 +35,7 @@ async def measure(
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
             tell(f"runs         {runner.description}")
-            outcomes = await _run_all(runner.slots[0], jobs, repeat)
+            outcomes = await _run_all(runner.pool, jobs, repeat)
             memory = _memory(runner)
     run_s = [outcome.run_s for outcome in outcomes if isinstance(outcome, Succeeded)]
     if not run_s:
@@ -46,12 +45,11 @@ async def measure(
     return Times(runs=runner.description, run_s=run_s, memory=memory), len(outcomes) - len(run_s)
 
 
-async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
+async def _run_all(pool: Pool, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
     """Run all jobs, then all again: changes of a shared machine then affect each of them."""
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(job: Job | Invalid) -> Outcome:
-        return job if isinstance(job, Invalid) else await slot.run(job, never)
+        return job if isinstance(job, Invalid) else await pool.run(job)
 
     await run(jobs[0])
     return [await run(job) for _ in range(repeat) for job in jobs]
@@ -59,7 +57,7 @@ async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> li
 
 def _memory(runner: Runner) -> MemoryUse | None:
     """Return the unshared memory of a warm worker, which a further one would add. A program has ended by now."""
-    if not isinstance(runner, WarmRunner):
+    if not runner.workers:
         return None
     own = look(os.getpid())
     servers = [*descendants(os.getpid())]

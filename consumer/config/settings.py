@@ -477,6 +477,7 @@ class Settings(BaseModel):
             max_body_bytes=self.max_body_bytes,
             timeout_s=self.job_timeout_s,
             longest_timeout_s=self.longest_timeout_s,
+            reply_to_allowed=self.reply_to_allowed,
         )
 
     @property
@@ -493,14 +494,6 @@ class Settings(BaseModel):
         sends others. Without it batches are half as large, for a slot takes what is there (bench_batches.py).
         """
         return self.pool_size if self.batch_size == 1 else (self.pool_size + 1) * self.batch_size
-
-    @property
-    def longest_wait_s(self) -> float:
-        """How long a job may be held, in seconds, for others that it shares its slot with, if all of them hang.
-
-        The batch before and its own, then all jobs of both alone, without itself: one slot alone has two batches.
-        """
-        return 0.0 if self.batch_size == 1 else (2 * self.batch_size + 1) * self.longest_timeout_s
 
     @property
     def longest_hold_s(self) -> float:

@@ -94,8 +94,7 @@ class Jobs:
             reply_to=self._relay.topology.gateway,
             timestamp=time.time(),
         )
-        request = read.read_request(message, self._relay.topology)
-        found = read.read_job(message, request, self._settings.job_rules)
+        _, found = read.read_message(message, self._relay.topology, self._settings.job_rules)
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
     async def submit(self, message: Message) -> Answer | None:

@@ -6,19 +6,16 @@ not load, its message is split into one finding per refused model.
 
 from __future__ import annotations
 
-import asyncio
-
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
 from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.fork_server import SHARED_REMEDY
+from consumer.runners.fork_server import SHARED_REMEDY, ForkServer
 from consumer.runners.programs import own_python
 from consumer.runners.runner import open_runner
-from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
-from consumer.runners.worker_pool import Workers
+from consumer.runners.warm_runner import OWN_CLASSIFIER
 from consumer.service.dry_run import read
 
 #: Written by classifier.preload before each model, so that of one that hangs it is known which.
@@ -57,10 +54,9 @@ async def load(site: Site) -> list[Finding]:
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
-    findings, reopened = _hidden(site), list[str]()
-    if isinstance(runner, WarmRunner):
-        findings = _inherited(runner.workers) + findings
-        reopened = runner.workers.reopened
+    server = runner.workers.server if runner.workers else None
+    reopened = server.reopened if server else []
+    findings = (_inherited(server) if server else []) + _hidden(site)
     return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
 
 
@@ -71,13 +67,12 @@ def _hidden(site: Site) -> list[Finding]:
     return [warning(detail, remedy) for detail, _, remedy in (words.partition("; ") for words in found)]
 
 
-def _inherited(workers: Workers) -> list[Finding]:
+def _inherited(server: ForkServer) -> list[Finding]:
     """Find what the import has left open in the process from which the workers are forked."""
     found = [
-        warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)
-        for what in workers.shared
+        warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY) for what in server.shared
     ]
-    if lost := workers.threads_lost:
+    if lost := server.threads_lost:
         threads = f"importing it has started {lost} threads, which warm workers do not inherit"
         remedy = "start threads when a job is computed and not by `import` or `preload()`"
         found.insert(0, warning(f"{threads}: they may wait for them for ever", remedy))
@@ -113,8 +108,7 @@ async def sample(site: Site) -> list[Finding]:
     except OSError as error:
         return [failure(f"{path} cannot be read: {error.strerror}", "name a file with one job as --job")]
     _, job = read(body, site.settings)
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    outcome = job if isinstance(job, Invalid) else await runner.slots[0].run(job, never)
+    outcome = job if isinstance(job, Invalid) else await runner.pool.run(job)
     return [judged(outcome, site.settings)]
 
 

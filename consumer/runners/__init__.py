@@ -13,27 +13,25 @@ Which process starts, reads and ends which:
       the job ends.
     * A launcher and a fork server end with the consumer's socket, and all their children with them.
 
-runner.py            opens the runner that the settings choose (service/consumer_info.py and preflight/ name it)
-exec_runner.py       the exec runner: a job's file and limits; a new program per job
-exec_run.py          one program from start to outcome
-launcher.py          the consumer's side of a slot's launcher
+runner.py            the runner: a pool of slots, of the kind that the settings choose
+pool.py              a fixed number of slots, each with one job at most; which of them are overdue
+batch_pool.py        the pool where several waiting jobs share a slot
 warm_runner.py       the warm runner: a job's file, limits and worker; workers are forked from a preloaded process
 worker_pool.py       keeps a worker ready for each slot, replaces those that ended
-worker.py            the consumer's side of one worker
-fork_server.py       the consumer's side of the fork server
-fork_client.py       requests to a process that forks for the consumer: fork, reap, end
-child.py             a child process at the head of its own group: reads its output, notices its end, kills it
+worker.py            one worker: executes a run of one job, or of several
+exec_runner.py       the exec runner: a job's file and limits; a new program per job
+launcher.py          one slot's launcher: executes a run of one program
 run.py               one run: the first cause that ends it, and its outcome; is given its limits
 batch_run.py         one run of several jobs
-answer.py            an answer's outcome, and how an exit is described
-surrogates.py        finds half a character in a result
+child.py             a child process at the head of its own group: reads its output, notices its end, kills it
 output_parser.py     bytes of stdout in, contract lines out
+answer.py            an answer's outcome, half a character in it, and how an exit is described
+fork_server.py       the consumer's side of the fork server
+fork_client.py       requests to a process that forks for the consumer: fork, reap, end
 resource_monitor.py  samples what a job uses, kills the job that exceeds a limit
 procfs.py            reads Linux's process table
 environment.py       the environment of a classifier: an allow-list
 sandbox.py           the command line of bubblewrap
-pool.py              a fixed number of slots, each with at most one holder
-batch_pool.py        slots that take several waiting jobs at once
 programs/            what can be started, checked before the first job
 files/               job files and job folders
 """

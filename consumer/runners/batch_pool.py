@@ -1,92 +1,92 @@
-"""Slots that take several waiting jobs at once: stands in for the pool where `batch_size` is more than 1.
+"""Slots that take several waiting jobs at once: the pool where `batch_size` is more than 1.
 
 A free slot takes the jobs that wait at this moment, up to `batch_size`, and never waits for more. It leaves none
-of them to another free slot: what a call costs once is the reason for batches, and is then paid once. A place in a
-batch looks like a slot of one's own: who has it brings a job and gets its outcome. A job that its batch does not
-tell the outcome of is run again alone, before those that have not run yet: nobody but the job itself decides how
-it ends.
+of them to another free slot: what a call costs once is the reason for batches, and is then paid once. A job that
+its batch does not tell the outcome of is run again alone, before those that have not run yet: nobody but the job
+itself decides how it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from contextvars import Context
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consumer.job import Job, Outcome
-from consumer.runners.runner import Slot
+from consumer.job import Job, Outcome, Progress
+from consumer.runners.pool import Begins, Pool, Slot, as_it_is, begun
+from consumer.runners.run import OnProgress, Told
 from consumer.telemetry import log_context
-
-#: Hears how many jobs a batch had, and how many of them are run again alone.
-OnBatch = Callable[[int, int], None]
+from consumer.telemetry.metrics import Metrics
 
 
 class BatchSlot(Slot, Protocol):
     """A slot that can run several jobs at once."""
 
-    async def run_together(self, jobs: Sequence[Job], interrupt: asyncio.Future[None]) -> Sequence[Outcome | None]:
+    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
         """Run them to their outcomes, in their order; None for each that is to be run alone."""
 
 
-class BatchPool:
-    """Hands out places; those that share a slot get them together.
+@dataclass(eq=False, slots=True)
+class JobInLine:
+    """A job that waits. Mutable state: the job, as it is to run once it has begun; the batch that it is in.
 
-    Mutable state: `_free`, the slots that nobody holds, the one free for longest first; `_line`, who waits for a
-    seat in a batch; `_alone`, who waits for a slot to share with nobody; `_is_due`, while handing out is due.
+    `told` gets its outcome, or the number of a slot to run alone in.
     """
 
-    def __init__(self, slots: Sequence[BatchSlot], *, batch_size: int, on_batch: OnBatch) -> None:
-        self.size = len(slots)
-        self.on_batch = on_batch
+    job: Job
+    on_progress: OnProgress
+    begins: Begins
+    context: Context = field(default_factory=copy_context)
+    told: asyncio.Future[Outcome | int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    batch: asyncio.Task[Sequence[Told]] | None = None
+    others: Sequence[JobInLine] = ()
+
+    def begin(self, number: int) -> None:
+        """Let the job begin, once, in the context of its own task."""
+        self.job = self.context.run(begun, self.job, number, self.begins)
+        self.begins = as_it_is
+
+
+class BatchPool(Pool):
+    """Gives a slot to several jobs, or to one.
+
+    Mutable state besides: `_line`, who waits for a batch; `_is_due`, while handing out is due.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[BatchSlot],
+        metrics: Metrics,
+        batch_size: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(slots, metrics, clock=clock)
+        self._batch_slots = slots
         self._batch_size = batch_size
-        self._free = deque(enumerate(slots))
-        self._line: deque[asyncio.Future[Batch]] = deque()
-        self._alone: deque[asyncio.Future[Batch]] = deque()
+        self._line: deque[JobInLine] = deque()
         self._is_due = False
 
-    def __repr__(self) -> str:
-        waiting = len(self._line) + len(self._alone)
-        return f"<BatchPool {self.busy} busy, {self.size - self.busy} free, {waiting} waiting>"
-
-    @property
-    def busy(self) -> int:
-        """How many slots are held, whatever the number of their jobs."""
-        return self.size - len(self._free)
-
-    def number(self, place: Slot) -> int:
-        """Say which slot a place is at, from 0."""
-        if not isinstance(place, BatchPlace):
-            raise TypeError(f"{place!r} is no place of this pool")
-        return place.number
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[BatchPlace]:
-        """Hold a place for the block; wait in line for it."""
-        place = BatchPlace(self, await self.wait(alone=False))
-        try:
-            yield place
-        finally:
-            place.leave()
-
-    async def wait(self, *, alone: bool) -> Batch:
-        """Wait for a seat in a batch; or, before all who do so, for one that is shared with nobody."""
-        seat: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
-        (self._alone if alone else self._line).append(seat)
+    async def run(self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is) -> Outcome:
+        """Wait for a slot and run the job there to its outcome, with others that wait."""
+        waiting = JobInLine(job, on_progress, begins)
+        self._line.append(waiting)
         self._hand_out_soon()
         try:
-            return await seat
+            told = await self._given(waiting.told)
         except asyncio.CancelledError:
-            if not seat.cancelled():  # it had come already
-                seat.result().leave()
+            await _end_if_unwanted(waiting)
             raise
+        if isinstance(told, Outcome):
+            return told
+        return await self._run_in(told, waiting.job, on_progress, waiting.begins)
 
-    def release(self, number: int, slot: BatchSlot) -> None:
-        """Take a slot back from a batch that has ended."""
-        self._free.append((number, slot))
+    def _give_back(self, number: int) -> None:
+        super()._give_back(number)
         self._hand_out_soon()
 
     def _hand_out_soon(self) -> None:
@@ -97,131 +97,65 @@ class BatchPool:
 
     def _hand_out(self) -> None:
         self._is_due = False
-        self._line, self._alone = map(_still_waiting, (self._line, self._alone))
-        while self._free and (seats := self._next()):
-            number, slot = self._free.popleft()
-            batch = Batch(self, number, slot, size=len(seats))
-            for seat in seats:
-                seat.set_result(batch)
-
-    def _next(self) -> list[asyncio.Future[Batch]]:
-        """Take who is to share the next free slot."""
-        if self._alone:
-            return [self._alone.popleft()]
-        return [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]
-
-
-def _still_waiting(line: deque[asyncio.Future[Batch]]) -> deque[asyncio.Future[Batch]]:
-    """Leave out who has given up."""
-    return deque(seat for seat in line if not seat.done())
-
-
-@dataclass(eq=False, frozen=True)
-class Brought:
-    """A job in a batch, and its outcome to come: None if it is to be run alone."""
-
-    job: Job
-    interrupt: asyncio.Future[None]
-    outcome: asyncio.Future[Outcome | None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
-
-class BatchPlace:
-    """One job's place, in a batch first and then, if need be, alone. Mutable state: the batch that it is in."""
-
-    def __init__(self, pool: BatchPool, batch: Batch) -> None:
-        self.number = batch.number
-        self._pool = pool
-        self._batch: Batch | None = batch
-
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
-        """Run the job to its outcome. To be called once."""
-        if (batch := self._batch) is None:
-            raise RuntimeError("the place was left")
-        outcome = await batch.run(job, interrupt)
-        if outcome is not None:
-            return outcome
-        self.leave()
-        self._batch = alone = await self._pool.wait(alone=True)
-        self.number = alone.number
-        log_context.move(alone.number)
-        return await alone.slot.run(job, interrupt)
-
-    def leave(self) -> None:
-        """Give the place back."""
-        if self._batch:
-            self._batch.leave()
-            self._batch = None
-
-
-class Batch:
-    """Who holds one slot together, from their seats to their outcomes.
-
-    It runs when everybody has brought a job or left: after being seated nobody waits for anything before that.
-
-    Mutable state: `_seated`, how many hold the slot; `_brought`, what they have brought; `_running`, the task that
-    runs it all.
-    """
-
-    def __init__(self, pool: BatchPool, number: int, slot: BatchSlot, *, size: int) -> None:
-        self.number = number
-        self.slot = slot
-        self._pool = pool
-        self._size = self._seated = size
-        self._brought: list[Brought] = []
-        self._running: asyncio.Task[Sequence[Outcome | None]] | None = None
-
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome | None:
-        """Run one job with the others; None if it is to be run alone. Who has no others is alone already."""
-        if self._size == 1:
-            return await self.slot.run(job, interrupt)
-        brought = Brought(job, interrupt)
-        self._brought.append(brought)
-        self._begin_if_complete()
-        try:
-            return await brought.outcome
-        except asyncio.CancelledError:
-            await self._end_if_unwanted()
-            raise
-
-    def leave(self) -> None:
-        """One less holds the slot. The last one gives it back."""
-        self._seated -= 1
-        if self._seated == 0:
-            self._pool.release(self.number, self.slot)
-        else:
-            self._begin_if_complete()
-
-    def _begin_if_complete(self) -> None:
-        if self._running:
-            return
-        self._brought = [brought for brought in self._brought if not brought.outcome.cancelled()]
-        if len(self._brought) == self._seated:
-            # An empty context: the batch is no single job's business.
-            self._running = asyncio.create_task(self._run(), name="batch", context=Context())
-            self._running.add_done_callback(self._tell)
-
-    async def _run(self) -> Sequence[Outcome | None]:
-        jobs = [brought.job for brought in self._brought]
-        log_context.begin_batch([job.request for job in jobs], self.number)
-        outcomes = await self.slot.run_together(jobs, self._brought[0].interrupt)  # which is everybody's
-        self._pool.on_batch(len(jobs), sum(outcome is None for outcome in outcomes))
-        return outcomes
-
-    def _tell(self, run: asyncio.Task[Sequence[Outcome | None]]) -> None:
-        for number, brought in enumerate(self._brought):
-            if brought.outcome.done():  # its task was cancelled
-                continue
-            if run.cancelled():
-                brought.outcome.cancel()
-            elif error := run.exception():
-                brought.outcome.set_exception(error)
+        self._line = deque(waiting for waiting in self._line if not waiting.told.done())  # some have given up
+        while self._free and self._line:
+            number = self._free.popleft()
+            seated = [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]
+            if len(seated) == 1:
+                seated[0].told.set_result(number)
             else:
-                brought.outcome.set_result(run.result()[number])
+                self._begin(seated, number)
 
-    async def _end_if_unwanted(self) -> None:
-        """Nobody waits any more: the run ends before its slot is given back."""
-        if self._running and all(brought.outcome.done() for brought in self._brought):
-            self._running.cancel()
-            await asyncio.wait({self._running})
+    def _begin(self, seated: Sequence[JobInLine], number: int) -> None:
+        # An empty context: the batch is no single job's business.
+        batch = asyncio.create_task(self._run_batch(seated, number), name="batch", context=Context())
+        for waiting in seated:
+            waiting.batch, waiting.others = batch, seated
+        batch.add_done_callback(lambda _: self._tell(seated, number, batch))
+
+    async def _run_batch(self, seated: Sequence[JobInLine], number: int) -> Sequence[Told]:
+        """Run those who have not given up meanwhile; None for these."""
+        there = [waiting for waiting in seated if not waiting.told.done()]
+        if not there:
+            return [None] * len(seated)
+        self._taken(number, max(waiting.job.timeout_s for waiting in there))
+        for waiting in there:
+            waiting.begin(number)
+        log_context.begin_batch([waiting.job.request for waiting in there], number)
+        jobs = [waiting.job for waiting in there]
+        told = await self._batch_slots[number].run_together(jobs, _to_all(there))
+        self._metrics.batch(len(told), sum(outcome is None for outcome in told))
+        outcomes = dict(zip(map(id, there), told, strict=True))
+        return [outcomes.get(id(waiting)) for waiting in seated]
+
+    def _tell(self, seated: Sequence[JobInLine], number: int, batch: asyncio.Task[Sequence[Told]]) -> None:
+        for place, waiting in enumerate(seated):
+            if waiting.told.done():  # its task was cancelled
+                continue
+            if batch.cancelled():
+                waiting.told.cancel()
+            elif error := batch.exception():
+                waiting.told.set_exception(error)
+            elif outcome := batch.result()[place]:
+                waiting.told.set_result(outcome)
+            else:
+                self._waiting.append(waiting.told)
+        self._give_back(number)
+
+
+async def _end_if_unwanted(waiting: JobInLine) -> None:
+    """Nobody waits any more: the run ends before its slot is given back."""
+    if waiting.batch and all(other.told.done() for other in waiting.others):
+        waiting.batch.cancel()
+        await asyncio.wait({waiting.batch})
+
+
+def _to_all(waiting: Sequence[JobInLine]) -> OnProgress:
+    """The batch is as far as each of its jobs."""
+    hearing: list[Callable[[Progress], None]] = [one.on_progress for one in waiting if one.on_progress]
+
+    def tell(progress: Progress) -> None:
+        for hears in hearing:
+            hears(progress)
+
+    return tell if hearing else None

@@ -7,18 +7,18 @@ Of one that has no answer then, whatever the reason, nothing is concluded: it is
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from consumer.config.job_limits import Limits
-from consumer.job import Interrupted, Job, Outcome, Progress, Unsuccessful
+from consumer.job import Interrupted, Job, Unsuccessful
 from consumer.runners.answer import judged
 from consumer.runners.output_parser import ContractLine, LineKind
-from consumer.runners.run import Cause, EnclosedRun, conclude
+from consumer.runners.run import Cause, EnclosedRun, Measure, OnProgress, Told
 
-#: None: the batch does not tell how the job ended.
-Told = Outcome | None
+log = logging.getLogger(__name__)
 
 
 def together(limits: Limits, jobs: int) -> Limits:
@@ -30,26 +30,28 @@ def together(limits: Limits, jobs: int) -> Limits:
     return replace(limits, max_stdout_bytes=jobs * limits.max_stdout_bytes)
 
 
-class BatchRun(EnclosedRun):
+class BatchRun(EnclosedRun[list[Told]]):
     """A run of several jobs at once.
 
-    Mutable state besides: `told`, the line of each job so far; `_is_answering`, set when these have begun.
+    Mutable state besides: `answers`, the line of each job so far; `_is_answering`, set when these have begun.
     """
 
-    def __init__(self, jobs: Sequence[Job], limits: Limits, on_log: Callable[[str], None]) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
+    ) -> None:
         self.token = secrets.token_hex(8)  # foreign text could be printed by the function, and so must not know it
-        super().__init__(self.token, limits, on_log, self._tell_all)
-        self.jobs = jobs
+        super().__init__(self.token, limits, on_log, on_progress)
         self.name = name_of(jobs)
-        self.told: list[ContractLine] = []
+        self.answers: list[ContractLine] = []
+        self._size = len(jobs)
         self._is_answering = False
 
     def take(self, line: ContractLine) -> None:
         """Take one line of stdout."""
         is_ours = self._begun and not self.ended.done() and not self._was_told_to_stop
         if is_ours and self._is_answering and line.kind in (LineKind.OUTPUT, LineKind.ERROR, LineKind.ALONE):
-            self.told.append(line)
-        elif line.kind is LineKind.ANSWERS and line.content == self._id:
+            self.answers.append(line)
+        elif line.kind is LineKind.ANSWERS and line.content == self._enclosing:
             self._is_answering = is_ours
         elif not line.kind.answers:
             super().take(line)
@@ -64,29 +66,27 @@ class BatchRun(EnclosedRun):
     def finish(self, returncode: int | None) -> None:
         """The worker ends its lines; one without an end was cut, and is no answer."""
 
-    def _tell_all(self, progress: Progress) -> None:
-        """The batch is as far as each of its jobs."""
-        for job in self.jobs:
-            if job.on_progress:
-                job.on_progress(progress)
+    def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> list[Told]:
+        """Say how each job ended; None for each of which the batch does not tell, and log why."""
+        unanswered: Told = Interrupted(run_s=self.age_s) if cause is Cause.INTERRUPTED else None
+        told = [None if line.kind is LineKind.ALONE else judged(line, run_s=self.age_s) for line in self.answers]
+        told = [*told, *[unanswered] * (self._size - len(told))][: self._size]
+        if alone := told.count(None):
+            why = self.why_not(cause, returncode, measure)
+            log.warning(
+                "%s: %d of them run again, each alone: %s", self.name, alone, why, extra={"event": "batch_broken"}
+            )
+        return told
+
+    def why_not(self, cause: Cause, returncode: int | None, measure: Measure = None) -> str:
+        """Say why the batch, or some of it, was not answered: for the log, as it is no job's outcome."""
+        for line in self.answers:
+            if line.kind is LineKind.ALONE:
+                return line.text
+        outcome = self.concluded(cause, returncode, measure)
+        return outcome.message if isinstance(outcome, Unsuccessful) else "interrupted"
 
 
 def name_of(jobs: Sequence[Job]) -> str:
     """Name the jobs of a batch for the log."""
     return f"jobs {', '.join(job.request.id for job in jobs)}"
-
-
-def conclude_batch(cause: Cause, run: BatchRun) -> list[Told]:
-    """Say how each job ended, as far as the batch tells."""
-    unanswered: Told = Interrupted(run_s=run.age_s) if cause is Cause.INTERRUPTED else None
-    told = [None if line.kind is LineKind.ALONE else judged(line, run_s=run.age_s) for line in run.told]
-    return [*told, *[unanswered] * (len(run.jobs) - len(told))][: len(run.jobs)]
-
-
-def why_not(cause: Cause, run: BatchRun, *, returncode: int | None) -> str:
-    """Say why a batch, or some of it, was not answered: for the log, as it is no job's outcome."""
-    for line in run.told:
-        if line.kind is LineKind.ALONE:
-            return line.text
-    outcome = conclude(cause, run, returncode=returncode)
-    return outcome.message if isinstance(outcome, Unsuccessful) else "interrupted"

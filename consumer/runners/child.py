@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
+#: After its answer a classifier gets this long to end by itself: flushing and `atexit` are its business.
+LINGER_S = 2.0
 #: Between SIGTERM and SIGKILL.
 KILL_GRACE_S = 2.0
 #: After all are gone, for what is still in the pipes: only who escaped a launcher that was killed can hold them.
@@ -59,19 +61,20 @@ def pipes(*, to_child: int = 0, from_child: int = 2) -> Iterator[list[Pipe]]:
 
 
 class Child:
-    """One process, not reaped yet, and the reading ends of its stdout and stderr.
+    """One process, not reaped yet, the reading ends of its stdout and stderr, and the writing end of its stdin.
 
-    Mutable state: `listener`, nobody between a worker's jobs; `exited` and the pipes' ends are done once the
-    loop has seen them.
+    Mutable state: `stdin`, -1 where it has none, or none any more; `listener`, nobody between a worker's jobs;
+    `exited` and the pipes' ends are done once the loop has seen them.
     """
 
-    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
-        """Take over the two descriptors, and watch.
+    def __init__(self, pid: int, stdout: int, stderr: int, stdin: int = -1) -> None:
+        """Take over the descriptors, and watch.
 
         Raises:
-            OSError: no descriptor is left for a pidfd; the two given are still the caller's then.
+            OSError: no descriptor is left for a pidfd; those given are still the caller's then.
         """
         self.pid = pid
+        self.stdin = stdin
         self.listener: Listener | None = None
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(pid)
@@ -116,9 +119,16 @@ class Child:
         """Read stderr now: what was written before something seen on stdout must not come after it."""
         self._read(self._stderr, self._hear_stderr)
 
+    def close_stdin(self) -> None:
+        """Let it read the end of its stdin."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
     def close(self) -> None:
         """Stop watching."""
         self.give_up_number()
+        self.close_stdin()
         if self._closed:
             return
         self._closed = True

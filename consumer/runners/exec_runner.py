@@ -1,36 +1,32 @@
 """The exec runner: a new program per job, in any language.
 
 Puts together what one run needs: the job's file, the command line, the environment and the limits. What the
-program then does is exec_run.py's business.
+program then does is launcher.py's business.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
 from consumer.runners.environment import base_environment, job_environment
-from consumer.runners.exec_run import run_program
-from consumer.runners.files.job_files import JobFiles, JobFolder
-from consumer.runners.files.room import file_of
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.launcher import Launcher
 from consumer.runners.programs import executable, interpreter, own_python
 from consumer.runners.programs.startable import refuse_what_cannot_start
-from consumer.runners.resource_monitor import Watch
+from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.run import OnProgress, Run
 from consumer.runners.sandbox import Sandbox, returncode_inside
-from consumer.telemetry.job_log import job_log
-
-log = logging.getLogger(__name__)
+from consumer.telemetry.job_log import JobLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +53,11 @@ class Program:
         sandbox = Sandbox.of(settings, passed, argv)
         started, passed = own_python.started_as_ours(own_python.unbuffered(argv, passed), passed)
         return cls(argv=started, shown=" ".join(argv), environment=passed, settings=settings, sandbox=sandbox)
+
+    @property
+    def description(self) -> str:
+        """What runs, and how, in a few words."""
+        return f"{self.shown} JOB.json, a program per job" + (", shut in" if self.sandbox else "")
 
     def command_line(self, path: Path) -> tuple[str, ...]:
         """Make one job's command line."""
@@ -111,56 +112,36 @@ class ExecSlot:
     program: Program
     folder: JobFolder
     launcher: Launcher
-    watch: Watch
+    interrupt: asyncio.Future[None]
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
         """Run the program on the job's file, which is gone with all around it when this returns."""
+        lines = JobLog(f"job {job.request.id}")
+        program = self.program
         try:
-            async with file_of(self.folder, job.request.id, job.body, interrupt) as path:
-                return await self._run_on(path, job, interrupt) if path else Interrupted()
+            path = await self.folder.write_job(job, self.interrupt)
+            if path is None:
+                return Interrupted()
+            return await self.launcher.execute(
+                Run(program.settings.limits(job.timeout_s), lines, on_progress),
+                program.command_line(path),
+                folder=Folder(path.parent, [len(job.body)]),
+                environment={**program.environment, **job_environment(job, path.parent)},
+                returncode_of=returncode_inside if program.sandbox else int,
+            )
         except OSError as error:  # not the job's fault: another consumer may do better
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
-
-    async def _run_on(self, path: Path, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
-        with job_log(f"job {job.request.id}") as on_log:
-            return await run_program(
-                self.program.command_line(path),
-                launcher=self.launcher,
-                watch=self.watch,
-                cwd=path.parent,
-                input_bytes=len(job.body),
-                environment={**self.program.environment, **job_environment(job, path.parent)},
-                limits=self.program.settings.limits(job.timeout_s),
-                on_log=on_log,
-                on_progress=job.on_progress,
-                interrupt=interrupt,
-                returncode_of=returncode_inside if self.program.sandbox else int,
-            )
+        finally:
+            lines.close()
+            await self.folder.clear()
 
 
-class ExecRunner:
-    """Slots that start a program per job; nothing is kept between jobs, so there is nothing to load again."""
-
-    def __init__(self, slots: Sequence[ExecSlot], description: str) -> None:
-        self.slots = slots
-        self.description = description
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, program: Program, files: JobFiles, *, size: int) -> AsyncIterator[Self]:
-        """Make the slots; end what starts their programs afterwards."""
-        watch = Watch()
-        async with AsyncExitStack() as stack:
-            launchers = [await stack.enter_async_context(Launcher.opened()) for _ in range(size)]
-            slots = [ExecSlot(program, files.folder_of_slot(), launcher, watch) for launcher in launchers]
-            how = "a program per job, shut in" if program.sandbox else "a program per job"
-            yield cls(slots, f"{program.shown} JOB.json, {how}")
-
-    @property
-    def is_broken(self) -> bool:
-        """No: the program was there at the start, and each job finds out for itself."""
-        return False
-
-    async def reload(self) -> None:
-        """Do nothing, and say why."""
-        log.info("nothing to reload: every job starts the program anew", extra={"event": "reload_needless"})
+@asynccontextmanager
+async def opened(
+    program: Program, files: JobFiles, interrupt: asyncio.Future[None], *, size: int
+) -> AsyncIterator[list[ExecSlot]]:
+    """Make the slots; end what starts their programs afterwards."""
+    watch = Watch()
+    async with AsyncExitStack() as stack:
+        launchers = [await stack.enter_async_context(Launcher.opened(watch, interrupt)) for _ in range(size)]
+        yield [ExecSlot(program, files.folder_of_slot(), launcher, interrupt) for launcher in launchers]

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from consumer.errors import ConfigurationError
 from consumer.runners.answer import describe_exit
-from consumer.runners.child import Child, Pipe, pipes
+from consumer.runners.child import Child, pipes
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,6 @@ LONGEST_REQUEST = 131_072
 
 class NotForkedError(Exception):
     """No process was forked, or the one that forks is gone; with the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forked:
-    """A process as it was born, and our end of the pipe that is its stdin where it has one, else -1."""
-
-    child: Child
-    stdin: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +67,7 @@ class Forker:
         self._channel = channel
         self.threads = 1
         self.opened: Sequence[Sequence[Any]] = ()
-        self._output = _Output()
+        self._output = bytearray()
         self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._unreaped = 0
@@ -115,7 +107,8 @@ class Forker:
             self.opened = ready.result().get("opened", ())
             return
         why = await self._how_it_ended() if ready.done() else f"not done after {START_TIMEOUT_S:g} s"
-        raise ConfigurationError(f"{complaint}, {why}{self._output.shown()}")
+        printed = self._output.decode("utf-8", "backslashreplace").strip()
+        raise ConfigurationError(f"{complaint}, {why}" + (f":\n{printed}" if printed else ""))
 
     async def _how_it_ended(self) -> str:
         await asyncio.wait([self._child.exited], timeout=CLOSE_GRACE_S)  # its socket closes a moment before
@@ -128,7 +121,7 @@ class Forker:
         """The number of the process that forks."""
         return self._child.pid
 
-    async def fork(self, order: Mapping[str, object], *, with_stdin: bool) -> Forked:
+    async def fork(self, order: Mapping[str, object], *, with_stdin: bool) -> Child:
         """Fork a child for this order, with stdin empty or a pipe.
 
         Raises:
@@ -142,14 +135,14 @@ class Forker:
                     raise NotForkedError(str(answer.get("refused")))
                 self._unreaped += 1
                 self._unused.clear()
-                child = await self._watched(answer["forked"], stdout, stderr)
-                return Forked(child, stdin[0].ours if stdin else -1)
+                stdin_of_ours = stdin[0].ours if stdin else -1
+                return await self._watched(answer["forked"], stdout.ours, stderr.ours, stdin_of_ours)
         except OSError as error:  # out of descriptors
             raise NotForkedError(str(error.strerror)) from None
 
-    async def _watched(self, pid: int, stdout: Pipe, stderr: Pipe) -> Child:
+    async def _watched(self, pid: int, *pipes_of_ours: int) -> Child:
         try:
-            return Child(pid, stdout.ours, stderr.ours)
+            return Child(pid, *pipes_of_ours)
         except OSError:
             os.kill(pid, signal.SIGKILL)
             await self._reap(pid)
@@ -198,8 +191,11 @@ class Forker:
         self._program.wait()
 
     def hear_stdout(self, chunk: bytes) -> None:
-        """Take what an import prints; the server sends its stdout to stderr."""
-        self._output.hear(chunk)
+        """Log what an import prints, and keep its end; the server sends its stdout to stderr."""
+        for line in chunk.splitlines():
+            log.debug("fork server: %s", line.decode("utf-8", "backslashreplace"))
+        self._output += chunk
+        del self._output[:-OUTPUT_TAIL_BYTES]
 
     hear_stderr = hear_stdout
 
@@ -253,23 +249,6 @@ class Forker:
             if not (answer := self._answers.popleft()).done():
                 answer.set_exception(NotForkedError("the process that forks has ended"))
                 answer.exception()  # seen: who asked may be cancelled by now, and asyncio would log it as a bug's
-
-
-class _Output:
-    """What a fork server prints while it imports: logged line by line, the end kept for a failure."""
-
-    def __init__(self) -> None:
-        self._tail = bytearray()
-
-    def hear(self, chunk: bytes) -> None:
-        for line in chunk.splitlines():
-            log.debug("fork server: %s", line.decode("utf-8", "backslashreplace"))
-        self._tail += chunk
-        del self._tail[:-OUTPUT_TAIL_BYTES]
-
-    def shown(self) -> str:
-        text = self._tail.decode("utf-8", "backslashreplace").strip()
-        return f":\n{text}" if text else ""
 
 
 def spawn(

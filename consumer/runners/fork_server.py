@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Self
 
 from consumer.escaping import escaped
-from consumer.runners.fork_client import Forked, Forker, NotForkedError
+from consumer.runners.child import Child
+from consumer.runners.fork_client import Forker, NotForkedError
 from consumer.runners.programs import own_python
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,11 @@ class ForkServer(Forker):
         )
         passed = own_python.without_path(environment)
         server = await cls.started(argv, passed, complaint=f"the classifier {target} cannot be loaded")
-        if server.threads > 1:
+        if server.threads_lost:
             log.warning(
                 "importing %s has started %d threads, which workers do not inherit: compute when called",
                 target,
-                server.threads - 1,
+                server.threads_lost,
                 extra={"event": "import_started_threads"},
             )
         for what in server.shared:
@@ -72,6 +73,11 @@ class ForkServer(Forker):
         return server
 
     @property
+    def threads_lost(self) -> int:
+        """How many threads the import has started, which workers do not inherit."""
+        return self.threads - 1
+
+    @property
     def shared(self) -> list[str]:
         """What the import has opened and all workers share, in words: one may get what another has asked for."""
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if not is_reopened]
@@ -81,7 +87,7 @@ class ForkServer(Forker):
         """What the import has opened and each worker opens anew, in words."""
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if is_reopened]
 
-    async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Forked:
+    async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Child:
         """Fork a worker that wants to be replaced once it has grown by `max_growth` bytes.
 
         Raises:

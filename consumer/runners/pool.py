@@ -1,48 +1,121 @@
-"""A fixed number of slots, each with at most one holder. Knows nothing of jobs.
+"""A fixed number of slots, each with at most one job, or one batch of jobs.
 
-The pool never grows, shrinks or replaces: what is wrong with a slot after use is the slot's own business.
+The pool never grows, shrinks or replaces: what is wrong with a slot after use is the slot's own business. It also
+knows when each run must have ended, whatever its classifier does. Every wait of a run has a bound of its own; a
+run beyond their sum is a bug of ours or a process that the kernel cannot end, and its slot is lost until we are
+started again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-S = TypeVar("S")
+from consumer.job import Job, Outcome
+from consumer.runners.child import DRAIN_S, KILL_GRACE_S, LINGER_S
+from consumer.runners.files.job_folder import PATIENCE_S
+from consumer.runners.fork_client import ANSWER_TIMEOUT_S, START_TIMEOUT_S
+from consumer.runners.run import OnProgress
+from consumer.telemetry import log_context
+from consumer.telemetry.metrics import Metrics
+
+#: Before the run: room for its file, and a worker, for which a fork server may have to load. After it: its end.
+GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRACE_S + DRAIN_S
+
+#: Hears that a job no longer waits but runs in this slot; returns the job as it is to run.
+Begins: TypeAlias = Callable[[Job, int], Job]
+T = TypeVar("T")
 
 
-class Pool(Generic[S]):
-    """Hands out slots, the one free for longest first.
+class Slot(Protocol):
+    """One of the pool's fixed places."""
 
-    Mutable state: the queue of free slots. Taken by `slot`, put back when its block ends, by nobody else.
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
+        """Run one job to its outcome. `on_progress` hears how far it is; it returns at once and never raises."""
+
+
+def as_it_is(job: Job, _slot: int) -> Job:
+    """Begin with the job unchanged."""
+    return job
+
+
+class Pool:
+    """Gives each job a slot of its own, the one free for longest first. batch_pool.py gives one to several.
+
+    Mutable state: `_free`, the numbers of the slots that nobody holds; `_waiting`, who waits for one; `_due`, when
+    the run in each slot that is held must have ended.
     """
 
-    def __init__(self, slots: Sequence[S]) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], metrics: Metrics, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.size = len(slots)
-        self._numbers = {id(slot): number for number, slot in enumerate(slots)}
-        self._free: asyncio.Queue[S] = asyncio.Queue()
-        for slot in slots:
-            self._free.put_nowait(slot)
+        self.slots = slots
+        self._metrics = metrics
+        self._clock = clock
+        self._free = deque(range(self.size))
+        self._waiting: deque[asyncio.Future[Any]] = deque()  # each gets a number
+        self._due: dict[int, float] = {}
+        metrics.slots(busy=0, size=self.size)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.busy} busy, {self.size - self.busy} free>"
 
     @property
     def busy(self) -> int:
         """How many slots are held."""
-        return self.size - self._free.qsize()
+        return self.size - len(self._free)
 
-    def number(self, slot: S) -> int:
-        """Say which of the slots it is, from 0."""
-        return self._numbers[id(slot)]
+    def overdue(self) -> int:
+        """Count the slots whose run should have ended."""
+        now = self._clock()
+        return sum(due < now for due in self._due.values())
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[S]:
-        """Hold a slot for the block; wait for a free one if need be."""
-        slot = await self._free.get()
+    async def run(self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is) -> Outcome:
+        """Wait for a slot and run the job there to its outcome."""
+        if self._free:
+            number = self._free.popleft()
+        else:
+            waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            number = await self._given(waiting)
+        return await self._run_in(number, job, on_progress, begins)
+
+    async def _given(self, number: asyncio.Future[T]) -> T:
+        """Wait for a slot's number; who is cancelled at the moment it comes gives the slot back."""
         try:
-            yield slot
-        finally:
-            self._free.put_nowait(slot)
+            return await number
+        except asyncio.CancelledError:
+            if not number.cancelled() and isinstance(given := number.result(), int):
+                self._give_back(given)
+            raise
 
-    def __repr__(self) -> str:
-        return f"<Pool {self.busy} busy, {self.size - self.busy} free>"
+    async def _run_in(self, number: int, job: Job, on_progress: OnProgress, begins: Begins) -> Outcome:
+        try:
+            self._taken(number, job.timeout_s)
+            return await self.slots[number].run(begun(job, number, begins), on_progress)
+        finally:
+            self._give_back(number)
+
+    def _taken(self, number: int, timeout_s: float) -> None:
+        self._due[number] = self._clock() + timeout_s + GRACE_S
+        self._metrics.slots(busy=self.busy, size=self.size)
+
+    def _give_back(self, number: int) -> None:
+        """Give the slot to who waits for one, or keep it for the next."""
+        self._due.pop(number, None)
+        while self._waiting:
+            if not (waiting := self._waiting.popleft()).done():
+                waiting.set_result(number)
+                return
+        self._free.append(number)
+        self._metrics.slots(busy=self.busy, size=self.size)
+
+
+def begun(job: Job, number: int, begins: Begins) -> Job:
+    """Let the records of the job's task name its slot from now on, and whoever wants to know hear of it."""
+    log_context.move(number)
+    return begins(job, number)

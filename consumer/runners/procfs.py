@@ -67,23 +67,19 @@ def _children(pid: int) -> list[int]:
 
 
 def proportional_bytes(process: Process) -> int:
-    """Give the memory of a process, each page divided by how many share it. Slow: the kernel looks at all.
-
-    Of one that hides it, all that is resident.
-    """
-    try:
-        return _kibibytes(f"/proc/{process.pid}/smaps_rollup", b"Pss:")
-    except PermissionError:
-        return process.resident_bytes
-    except OSError:  # it has ended
-        return 0
+    """Give the memory of a process, each page divided by how many share it. Slow: the kernel looks at all."""
+    return _mapped(process, b"Pss:")
 
 
 def private_bytes(process: Process) -> int:
-    """Give the memory of a process that it shares with no other; of one that hides it, all that is resident."""
+    """Give the memory of a process that it shares with no other."""
+    return _mapped(process, b"Private_Clean:", b"Private_Dirty:")
+
+
+def _mapped(process: Process, *names: bytes) -> int:
+    """Of a process that hides it, all that is resident."""
     try:
-        file = f"/proc/{process.pid}/smaps_rollup"
-        return _kibibytes(file, b"Private_Clean:") + _kibibytes(file, b"Private_Dirty:")
+        return sum(_kibibytes(f"/proc/{process.pid}/smaps_rollup", name) for name in names)
     except PermissionError:
         return process.resident_bytes
     except OSError:  # it has ended

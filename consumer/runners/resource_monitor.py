@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
@@ -69,13 +68,16 @@ class Folder:
 
 @dataclass(eq=False, slots=True)
 class Watched:
-    """One run that is looked at. `before` is what its process had, and had used, when the job began."""
+    """One run that is looked at, with all its processes, which `processes` gives.
+
+    `before` is what its process had, and had used, when the job began.
+    """
 
     run: Run
     child: Child
     processes: Callable[[], Iterable[Process]]
     folder: Folder
-    before: Process | None
+    before: Process | None = None
 
     def look(self) -> None:
         """Measure, remember the most, and end what went over a limit."""
@@ -125,23 +127,15 @@ class Watch:
     _is_set: bool = False
     _is_short: bool = False
 
-    @contextmanager
-    def over(
-        self,
-        run: Run,
-        child: Child,
-        processes: Callable[[], Iterable[Process]],
-        folder: Folder,
-        before: Process | None = None,
-    ) -> Iterator[None]:
-        """Watch a run for the block; all its processes are those that `processes` gives."""
-        watched = Watched(run, child, processes, folder, before)
+    def begin(self, watched: Watched) -> Watched:
+        """Watch a run until its `end`."""
         self._watched.add(watched)
         self._set_timer()
-        try:
-            yield
-        finally:
-            self._watched.discard(watched)
+        return watched
+
+    def end(self, watched: Watched) -> None:
+        """Watch it no more, if it still was."""
+        self._watched.discard(watched)
 
     def _set_timer(self) -> None:
         if not self._is_set:

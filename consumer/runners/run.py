@@ -1,7 +1,7 @@
 """One run of a classifier as its parent sees it: what it has said so far, what decides it, and the outcome.
 
 Whoever reads the pipes feeds a `Run`; whoever watches the clock and the process settles it. The first cause
-counts, and `conclude` turns it into an `Outcome`. No I/O, no process: the same for a program per job and for a
+counts, and `concluded` turns it into an `Outcome`. No I/O, no process: the same for a program per job and for a
 warm worker, whose lines count only between its `BEGIN` and `END`. Of several jobs at once: batch_run.py.
 """
 
@@ -11,10 +11,12 @@ import asyncio
 import logging
 import signal
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from contextvars import copy_context
+from dataclasses import replace
 from enum import Enum, auto
-from typing import Any
+from typing import Generic, TypeAlias, TypeVar
 
 from consumer.config.job_limits import Limits, excess_at_end
 from consumer.job import (
@@ -23,8 +25,8 @@ from consumer.job import (
     Outcome,
     OverLimit,
     Progress,
-    Succeeded,
     TimedOut,
+    Unsuccessful,
     Usage,
 )
 from consumer.runners.answer import describe_exit, judged, signal_name, what_followed
@@ -32,7 +34,15 @@ from consumer.runners.output_parser import ContractLine, LineKind, LineParser, r
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[Progress], None] | None
+#: Hears how far a run is, where somebody wants to know. It returns at once and never raises.
+OnProgress: TypeAlias = Callable[[Progress], None] | None
+#: None: the run of several jobs does not tell how this one ended.
+Told: TypeAlias = Outcome | None
+#: Notes once more what a run has used, if its process still lives.
+Measure: TypeAlias = Callable[[], None] | None
+
+
+T = TypeVar("T")
 
 
 class Cause(Enum):
@@ -87,6 +97,10 @@ class Run:
     def age_s(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._started
+
+    def begin(self) -> None:
+        """Start the clock: the classifier gets to work now."""
+        self._started = time.monotonic()
 
     async def wait(self, interrupt: asyncio.Future[None]) -> Cause:
         """Wait for the first cause; the clock runs only here, and so does the interruption."""
@@ -182,25 +196,65 @@ class Run:
         """Quote the line that tells most of why there was no answer; empty if nothing was printed."""
         return self.almost() or (f"; the last line on stdout is {self._last.quoted}" if self._last else "")
 
+    def concluded(self, cause: Cause, returncode: int | None, measure: Measure = None) -> Outcome:
+        """Say how the run ended. The first answer decides, whatever happened after it.
+
+        Except what a program says once we told it to stop: an `ERROR: terminated` from its SIGTERM handler is not
+        the job's fault. `returncode` is as `subprocess` gives it, None where nobody was left to tell it.
+        """
+        if self.answer and cause in (Cause.ANSWERED, Cause.EXITED):
+            was_stopped = returncode in (-signal.SIGTERM, -signal.SIGKILL)
+            afterwards = what_followed(self.discarded, was_stopped=was_stopped)
+            outcome = judged(self.answer, run_s=self.age_s, afterwards=afterwards)
+        else:
+            outcome = self._unanswered(cause, returncode)
+        if isinstance(outcome, Unsuccessful):
+            if measure:
+                measure()
+            return replace(outcome, stderr_tail=self.stderr_tail, usage=self.usage(returncode))
+        if self._stderr and log.isEnabledFor(logging.DEBUG):
+            for line in self.stderr_tail.splitlines():  # of a job that failed the reply has them
+                log.debug("stderr: %s", line)
+        return outcome
+
+    def _unanswered(self, cause: Cause, returncode: int | None) -> Outcome:
+        # What is found only now: in the pipe after the program's end, or in the way it ended.
+        excess = self.excess or excess_at_end(returncode, self.stderr_tail, self.limits)
+        if cause is Cause.EXITED and excess:
+            cause = Cause.OVER_LIMIT
+        match cause:
+            case Cause.INTERRUPTED:
+                return Interrupted(run_s=self.age_s)
+            case Cause.TIMED_OUT:
+                message = f"killed after {self.limits.timeout_s:g} s without an answer (job_timeout_s)"
+                return TimedOut(message=message + self.almost(), run_s=self.age_s)
+            case Cause.OVER_LIMIT:
+                return OverLimit(message=f"killed: {excess}", run_s=self.age_s)
+            case _:
+                message = f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line"
+                return Crashed(message=message + self.last_words(), run_s=self.age_s)
+
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:
         self.settle(Cause.INTERRUPTED)
 
 
-class EnclosedRun(Run):
-    """A run in a warm worker: only what stands between `BEGIN: id` and `END: id` is this job's.
+class EnclosedRun(Run, Generic[T]):
+    """A run in a warm worker: only what stands between `BEGIN: name` and `END: name` is of this run.
 
     Mutable state besides: `ended` is done once `END` has come; `retirement` is the reason why the worker wants
     to be replaced.
     """
 
+    #: For the log.
+    name: str
+
     def __init__(
-        self, job_id: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
+        self, enclosing: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
     ) -> None:
         super().__init__(limits, on_log, on_progress)
-        self.name = f"job {job_id}"
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.retirement: str | None = None
-        self._id = job_id.encode().strip()  # as the parser strips what follows a prefix
+        self._enclosing = enclosing.encode().strip()  # as the parser strips what follows a prefix
         self._begun = False
 
     def almost(self) -> str:
@@ -212,41 +266,28 @@ class EnclosedRun(Run):
     def take(self, line: ContractLine) -> None:
         """Take one line of stdout."""
         if not self._begun or self.ended.done():
-            self._begun = self._begun or (line.kind is LineKind.BEGIN and line.content == self._id)
-        elif line.kind is LineKind.END and line.content == self._id:
+            self._begun = self._begun or (line.kind is LineKind.BEGIN and line.content == self._enclosing)
+        elif line.kind is LineKind.END and line.content == self._enclosing:
             self.ended.set_result(None)
         elif line.kind is LineKind.RETIRE:
             self.retirement = line.text
         else:
             super().take(line)
 
+    @abstractmethod
+    def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> T:
+        """Say how it ended: the outcome of its job, or of each of its jobs."""
 
-def conclude(cause: Cause, run: Run, *, returncode: int | None) -> Outcome:
-    """Say how the run ended. The first answer decides, whatever happened after it.
 
-    Except what a program says once we told it to stop: an `ERROR: terminated` from its SIGTERM handler is not
-    the job's fault. `returncode` is as `subprocess` gives it, None where nobody was left to tell it.
-    """
-    how: dict[str, Any] = {"stderr_tail": run.stderr_tail, "run_s": run.age_s, "usage": run.usage(returncode)}
-    if run.answer and cause in (Cause.ANSWERED, Cause.EXITED):
-        was_stopped = returncode in (-signal.SIGTERM, -signal.SIGKILL)
-        outcome = judged(run.answer, afterwards=what_followed(run.discarded, was_stopped=was_stopped), **how)
-        if isinstance(outcome, Succeeded) and run.stderr_tail and log.isEnabledFor(logging.DEBUG):
-            for line in run.stderr_tail.splitlines():  # of a job that failed the reply has them
-                log.debug("stderr: %s", line)
-        return outcome
-    # What is found only now: in the pipe after the program's end, or in the way it ended.
-    excess = run.excess or excess_at_end(returncode, run.stderr_tail, run.limits)
-    if cause is Cause.EXITED and excess:
-        cause = Cause.OVER_LIMIT
-    match cause:
-        case Cause.INTERRUPTED:
-            return Interrupted(run_s=run.age_s)
-        case Cause.TIMED_OUT:
-            message = f"killed after {run.limits.timeout_s:g} s without an answer (job_timeout_s)"
-            return TimedOut(message=message + run.almost(), **how)
-        case Cause.OVER_LIMIT:
-            return OverLimit(message=f"killed: {excess}", **how)
-        case _:
-            message = f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line"
-            return Crashed(message=message + run.last_words(), **how)
+class JobRun(EnclosedRun[Outcome]):
+    """A run of one job."""
+
+    def __init__(
+        self, job_id: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
+    ) -> None:
+        super().__init__(job_id, limits, on_log, on_progress)
+        self.name = f"job {job_id}"
+
+    def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> Outcome:
+        """Say how the job ended."""
+        return self.concluded(cause, returncode, measure)

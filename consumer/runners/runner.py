@@ -1,4 +1,4 @@
-"""How slots run jobs: which of the two runners the settings ask for, opened and closed.
+"""Runs jobs in slots: which of the two ways the settings ask for, opened and closed.
 
 `exec` (exec_runner.py) starts a new program per job, whatever its language; `warm` (warm_runner.py) hands jobs to
 workers that are forked from a process which has imported the classifier. Both keep one and the same contract.
@@ -8,45 +8,64 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 from consumer.config.passed_variables import missing
 from consumer.config.settings import Settings
-from consumer.job import Job, Outcome
-from consumer.runners.exec_runner import ExecRunner, Program
+from consumer.errors import ConfigurationError
+from consumer.runners import exec_runner, warm_runner
+from consumer.runners.batch_pool import BatchPool
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.fork_server import NoWorkerError
+from consumer.runners.pool import Pool
+from consumer.runners.worker_pool import Workers
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
-class Slot(Protocol):
-    """One of the pool's fixed places."""
+@dataclass(frozen=True)
+class Runner:
+    """Runs jobs in the slots of its pool.
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
-        """Run one job to its outcome; when `interrupt` is done, end it at once."""
+    `description` says what runs, and how, in a few words; `workers` is what warm slots share, None for programs.
+    """
 
-
-class Runner(Protocol):
-    """All slots, and what they share. `description` says what runs, and how."""
-
-    @property
-    def slots(self) -> Sequence[Slot]:
-        """As many as the pool has."""
-
-    @property
-    def description(self) -> str:
-        """What runs, and how, in a few words."""
+    pool: Pool
+    description: str
+    metrics: Metrics
+    interrupted: asyncio.Future[None]
+    workers: Workers | None = None
 
     @property
     def is_broken(self) -> bool:
-        """Whether jobs would find nothing to run them, as far as is known."""
+        """Whether jobs would find nothing to run them, as far as is known: a program was there at the start."""
+        return self.workers is not None and self.workers.is_broken
+
+    def interrupt(self) -> None:
+        """End what runs; what comes after is not begun. All these jobs are `Interrupted`."""
+        if not self.interrupted.done():
+            self.interrupted.set_result(None)
 
     async def reload(self) -> None:
         """Take up new code and models; on a failure go on with the old ones, and log why."""
+        if self.workers is None:
+            log.info("nothing to reload: every job starts the program anew", extra={"event": "reload_needless"})
+            return
+        log.info("reloading the classifier", extra={"event": "reloading"})
+        try:
+            await self.workers.start()
+        except (ConfigurationError, NoWorkerError) as error:
+            self.metrics.reloaded(succeeded=False)
+            for line in str(error).splitlines():  # a traceback; a record is one line
+                log.error(
+                    "not reloaded, the old classifier goes on serving: %s", line, extra={"event": "reload_failed"}
+                )
+        else:
+            self.metrics.reloaded(succeeded=True)
+            log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})
 
 
 @asynccontextmanager
@@ -58,10 +77,12 @@ async def open_runner(
     size: int,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Runner]:
-    """Make ready to run jobs in `size` slots; end what serves them afterwards. `metrics`: for what workers do.
+    """Make ready to run jobs in `size` slots; end what serves them afterwards.
+
+    `metrics` is told which slots are busy, and how workers come and go; without, nobody is.
 
     Raises:
-        ConfigurationError: the program does not exist, or the classifier does not load.
+        ConfigurationError: the program does not exist, the classifier does not load, or no worker can be forked.
     """
     if absent := missing(settings.pass_environment, environment):
         log.warning(
@@ -69,10 +90,16 @@ async def open_runner(
             ", ".join(absent),
             extra={"event": "environment_absent"},
         )
+    metrics, interrupted = metrics or Metrics(), asyncio.get_running_loop().create_future()
     if settings.command:
-        program = Program.from_settings(settings, environment)
-        async with ExecRunner.open(program, files, size=size) as programs:
-            yield programs
+        program = exec_runner.Program.from_settings(settings, environment)
+        async with exec_runner.opened(program, files, interrupted, size=size) as slots:
+            yield Runner(Pool(slots, metrics), program.description, metrics, interrupted)
         return
-    async with WarmRunner.open(settings, files, environment, size=size, metrics=metrics) as runner:
-        yield runner
+    async with warm_runner.opened(settings, files, environment, interrupted, size=size, metrics=metrics) as (
+        workers,
+        warm,
+    ):
+        batch_size = settings.batch_size
+        pool = BatchPool(warm, metrics, batch_size) if batch_size > 1 else Pool(warm, metrics)
+        yield Runner(pool, warm_runner.description(settings), metrics, interrupted, workers)

@@ -63,16 +63,8 @@ class Sandbox:
         """Shut a program in with the one folder that it may write to."""
         others = str(folder.parent)  # other jobs' folders, should they lie below something that is shown
         own = ("--tmpfs", others, "--bind", str(folder), str(folder), "--chdir", str(folder))
-        return (
-            *self.options,
-            *own,
-            "--remount-ro",
-            others,
-            "--remount-ro",
-            "/",
-            "--",
-            *argv,
-        )  # the last: until then folders are made
+        closed = ("--remount-ro", others, "--remount-ro", "/")  # the last: until then folders are made
+        return (*self.options, *own, *closed, "--", *argv)
 
     def try_out(self) -> None:
         """Run nothing in it.

@@ -12,139 +12,150 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic_core import to_json
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
-from consumer.runners.batch_run import Told, together
-from consumer.runners.environment import base_environment
-from consumer.runners.files.job_files import JobFiles, JobFolder, batch_files
-from consumer.runners.files.room import emptied, file_of
+from consumer.runners.batch_run import BatchRun, name_of, together
+from consumer.runners.environment import base_environment, batch_environment, job_environment
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.fork_server import NoWorkerError
 from consumer.runners.programs import own_python
-from consumer.runners.resource_monitor import Watch
+from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.run import EnclosedRun, JobRun, OnProgress, Told
 from consumer.runners.worker_pool import Workers
+from consumer.telemetry.job_log import JobLog
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: Called where the settings name no other function.
 OWN_CLASSIFIER = "classifier.classify:classify"
+#: What a pipe holds (pipe(7)): who writes more waits for the worker to read, and all other jobs with it.
+LONGEST_ORDER = 65_535
 
 
 @dataclass(frozen=True, slots=True)
 class WarmSlot:
-    """Runs each job in a worker."""
+    """Runs each job, or several at once, in a worker. `interrupt`: when done, what runs is ended at once."""
 
     workers: Workers
     folder: JobFolder
     settings: Settings
     watch: Watch
+    interrupt: asyncio.Future[None]
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
         """Run the job on its file, which is gone with all around it when this returns."""
+        lines = JobLog(f"job {job.request.id}")
+        run = JobRun(job.request.id, self.settings.limits(job.timeout_s), lines, on_progress)
         try:
-            async with file_of(self.folder, job.request.id, job.body, interrupt) as path:
-                worker = await self.workers.take(interrupt) if path else None
-                if path is None or worker is None:
-                    return Interrupted()
-                limits = self.settings.limits(job.timeout_s)
-                try:
-                    return await worker.run(job, path, limits, self.watch, interrupt)
-                finally:
-                    self.workers.give_back(worker)
+            path = await self.folder.write_job(job, self.interrupt)
+            if path is None:
+                return Interrupted()
+            environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not the last job's
+            order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
+            return await self._in_worker(run, order, path.parent, [job]) or Interrupted()
         except NoWorkerError as error:
             return Crashed(message=str(error))
         except OSError as error:  # not the job's fault: another consumer may do better
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
+        finally:
+            lines.close()
+            await self.folder.clear()
 
-    async def run_together(self, jobs: Sequence[Job], interrupt: asyncio.Future[None]) -> Sequence[Told]:
+    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
         """Run several jobs at once, in one worker, on their files in one folder; None for each to be run alone.
 
         Alone a job waits for room for its file, and is told why no worker could be forked: none of that here.
         """
-        if interrupt.done():
+        if self.interrupt.done():
             return [Interrupted()] * len(jobs)
+        lines = JobLog(name_of(jobs))
         limits = together(self.settings.limits(min(job.timeout_s for job in jobs)), len(jobs))
+        run = BatchRun(jobs, limits, lines, on_progress)
         try:
-            files = batch_files([job.body for job in jobs])
-            async with emptied(self.folder):
-                with self.folder.lent(files) as folder:
-                    if (worker := await self.workers.take(interrupt, jobs=len(jobs))) is None:
-                        return [Interrupted()] * len(jobs)
-                    try:
-                        return await worker.run_batch(jobs, folder, limits, self.watch, interrupt)
-                    finally:
-                        self.workers.give_back(worker)
+            folder = self.folder.write_batch(jobs)
+            if len(order := _batch_order(run.token, jobs, folder)) > LONGEST_ORDER:
+                log.warning(
+                    "%d jobs run each alone: their ids are too long for one order",
+                    len(jobs),
+                    extra={"event": "batch_ids_too_long"},
+                )
+                return [None] * len(jobs)
+            return await self._in_worker(run, order, folder, jobs) or [Interrupted()] * len(jobs)
         except (NoWorkerError, OSError) as error:
             log.warning("%d jobs are run each alone: %s", len(jobs), error, extra={"event": "batch_refused"})
             return [None] * len(jobs)
-
-
-class WarmRunner:
-    """Slots that share a pool of workers."""
-
-    def __init__(self, workers: Workers, slots: list[WarmSlot], description: str, metrics: Metrics) -> None:
-        self.slots = slots
-        self._metrics = metrics
-        self.description = description
-        self.workers = workers
-
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
-        settings: Settings,
-        files: JobFiles,
-        environment: Mapping[str, str],
-        *,
-        size: int,
-        metrics: Metrics | None = None,
-    ) -> AsyncIterator[Self]:
-        """Load the classifier, fork a worker for every slot; end them all afterwards.
-
-        `metrics` is told how workers come and go; without, nobody is.
-
-        Raises:
-            ConfigurationError: the classifier does not load, or no worker can be forked.
-        """
-        target = settings.classifier or OWN_CLASSIFIER
-        home = str(files.home())
-        child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
-        metrics = metrics or Metrics()
-        workers = Workers(target, child_environment, settings, size=size, metrics=metrics)
-        watch = Watch()
-        slots = [WarmSlot(workers, files.folder_of_slot(), settings, watch) for _ in range(size)]
-        try:
-            if settings.classifier:
-                for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
-                    log.warning("%s", words, extra={"event": "import_hidden"})
-            await workers.start()
-            at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
-            description = f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
-            yield cls(workers, slots, description, metrics)
-        except NoWorkerError as error:
-            raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
         finally:
-            await workers.close()
+            lines.close()
+            await self.folder.clear()
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether the last worker that was wanted could not be had."""
-        return self.workers.is_broken
-
-    async def reload(self) -> None:
-        """Load code and models anew; on a failure the old ones go on serving."""
-        log.info("reloading the classifier", extra={"event": "reloading"})
+    async def _in_worker(self, run: EnclosedRun[T], order: bytes, folder: Path, jobs: Sequence[Job]) -> T | None:
+        """Execute the run in a worker, on the files of its jobs; None if interrupted before there was one."""
+        worker = await self.workers.take(jobs=len(jobs))
+        if worker is None:
+            return None
         try:
-            await self.workers.start()
-        except (ConfigurationError, NoWorkerError) as error:
-            self._metrics.reloaded(succeeded=False)
-            for line in str(error).splitlines():  # a traceback; a record is one line
-                log.error(
-                    "not reloaded, the old classifier goes on serving: %s", line, extra={"event": "reload_failed"}
-                )
-        else:
-            self._metrics.reloaded(succeeded=True)
-            log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})
+            return await worker.execute(run, order, Folder(folder, [len(job.body) for job in jobs]), self.watch)
+        finally:
+            self.workers.give_back(worker)
+
+
+def _batch_order(token: str, jobs: Sequence[Job], folder: Path) -> bytes:
+    requests = [job.request for job in jobs]
+    return to_json(
+        {
+            "batch": token,
+            "folder": str(folder),
+            "jobs": [(request.id, request.attempt, request.traceparent or "") for request in requests],
+            "environment": batch_environment(folder),
+        }
+    )
+
+
+def description(settings: Settings) -> str:
+    """Say what runs, and how, in a few words."""
+    at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
+    target = settings.classifier or OWN_CLASSIFIER
+    return f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
+
+
+@asynccontextmanager
+async def opened(  # noqa: PLR0913 - what its slots and workers share
+    settings: Settings,
+    files: JobFiles,
+    environment: Mapping[str, str],
+    interrupt: asyncio.Future[None],
+    *,
+    size: int,
+    metrics: Metrics,
+) -> AsyncIterator[tuple[Workers, list[WarmSlot]]]:
+    """Load the classifier, fork a worker for every slot; end them all afterwards.
+
+    `metrics` is told how workers come and go.
+
+    Raises:
+        ConfigurationError: the classifier does not load, or no worker can be forked.
+    """
+    home = str(files.home())
+    child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
+    target, watch = settings.classifier or OWN_CLASSIFIER, Watch()
+    workers = Workers(target, child_environment, settings, size=size, metrics=metrics, interrupt=interrupt)
+    try:
+        if settings.classifier:
+            for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
+                log.warning("%s", words, extra={"event": "import_hidden"})
+        await workers.start()
+        yield workers, [WarmSlot(workers, files.folder_of_slot(), settings, watch, interrupt) for _ in range(size)]
+    except NoWorkerError as error:
+        raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
+    finally:
+        await workers.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextvars import Context
@@ -27,30 +26,37 @@ log = logging.getLogger(__name__)
 class Workers:
     """Hands out workers, the one used last first: its memory is warm.
 
-    Mutable state: `_idle`, ready and held by nobody; `_held`, running a job; `_forking`, on their way;
-    `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if the last fork failed.
+    Mutable state: `server`, what they are forked from; `_idle`, ready and held by nobody; `_held`, running a job;
+    `_forking`, on their way; `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if
+    the last fork failed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name; what the runner and its workers share
         self,
         target: str,
         environment: Mapping[str, str],
         settings: Settings,
         *,
         size: int,
-        metrics: Metrics | None = None,
+        metrics: Metrics,
+        interrupt: asyncio.Future[None],
     ) -> None:
-        """Keep nothing yet; `size` workers after `start`. `metrics` is told how many come and go."""
+        """Keep nothing yet; `size` workers after `start`. `metrics` is told how many come and go.
+
+        When `interrupt` is done, nobody waits for a worker, and what runs is ended at once.
+        """
         self._target = target
         self._environment = environment
         self._size = size
-        self._metrics = metrics or Metrics()
+        self._metrics = metrics
+        self._interrupt = interrupt
+        interrupt.add_done_callback(self._end_waiting)
         self._jobs = settings.jobs_per_worker
         self._batch = settings.batch_size > 1
         # The kernel counts what earlier jobs have left as well: half of its limit at most, one job has the rest.
         self._max_growth = min(settings.max_worker_growth_bytes, settings.max_memory_bytes // 2)
         self._bounds = settings.limits(settings.longest_timeout_s).bounds(jobs=settings.jobs_per_worker)
-        self._server: ForkServer | None = None
+        self.server: ForkServer | None = None
         self._changing = asyncio.Lock()
         self._idle: list[Worker] = []
         self._held: set[Worker] = set()
@@ -61,21 +67,6 @@ class Workers:
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
-
-    @property
-    def threads_lost(self) -> int:
-        """How many threads the import has started, which workers do not inherit."""
-        return self._server.threads - 1 if self._server else 0
-
-    @property
-    def shared(self) -> list[str]:
-        """What the import has opened and all workers share, in words."""
-        return self._server.shared if self._server else []
-
-    @property
-    def reopened(self) -> list[str]:
-        """What the import has opened and each worker opens anew, in words."""
-        return self._server.reopened if self._server else []
 
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot; once more, and it is a reload.
@@ -101,7 +92,7 @@ class Workers:
         for worker in fresh:
             self._offer(worker)
 
-    async def take(self, interrupt: asyncio.Future[None], *, jobs: int = 1) -> Worker | None:
+    async def take(self, *, jobs: int = 1) -> Worker | None:
         """Give a ready worker for one job; wait for one if need be, and give None if interrupted meanwhile.
 
         For several jobs at once, of which it may have fewer left: then they are its last.
@@ -109,7 +100,7 @@ class Workers:
         Raises:
             NoWorkerError: none could be forked.
         """
-        worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait(interrupt)
+        worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait()
         if worker and jobs > 1:
             worker.jobs_left -= jobs - 1
             self._top_up()
@@ -118,7 +109,7 @@ class Workers:
     def give_back(self, worker: Worker) -> None:
         """Take a worker back, to be used again or ended."""
         self._held.discard(worker)
-        if worker.jobs_left > 0 and worker.server is self._server and not worker.died.done():
+        if worker.jobs_left > 0 and worker.server is self.server and not worker.died.done():
             self._offer(worker)
         else:
             self._discard(worker)
@@ -131,29 +122,29 @@ class Workers:
         for worker in (*self._idle, *self._held):
             self._discard(worker)
         self._idle.clear()
-        if self._server:
-            self._in_background(self._server.retire(), name="retire fork server")
+        if self.server:
+            self._in_background(self.server.retire(), name="retire fork server")
         while tasks := self._forking | self._ending:
             await asyncio.wait(tasks)
 
-    async def _wait(self, interrupt: asyncio.Future[None]) -> Worker | None:
+    async def _wait(self) -> Worker | None:
+        if self._interrupt.done():
+            return None
         waiting: asyncio.Future[Worker | None] = asyncio.get_running_loop().create_future()
-
-        def give_up(_: asyncio.Future[None]) -> None:
-            if not waiting.done():
-                waiting.set_result(None)
-
         self._waiting.append(waiting)
         self._top_up()
-        interrupt.add_done_callback(give_up)
         try:
             return await waiting
         except asyncio.CancelledError:
-            if waiting.done() and not waiting.cancelled() and (worker := waiting.result()):
+            if not waiting.cancelled() and (worker := waiting.result()):
                 self.give_back(worker)
             raise
-        finally:
-            interrupt.remove_done_callback(give_up)
+
+    def _end_waiting(self, _: asyncio.Future[None]) -> None:
+        """The interrupt has come."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def _offer(self, worker: Worker) -> None:
         """Give a worker to whoever waits, or keep it for the next."""
@@ -171,7 +162,7 @@ class Workers:
 
     def _top_up(self) -> None:
         """Fork what is missing: every slot is to have a worker that is ready, coming, or fit for another job."""
-        staying = sum(worker.jobs_left > 0 and worker.server is self._server for worker in self._held)
+        staying = sum(worker.jobs_left > 0 and worker.server is self.server for worker in self._held)
         for _ in range(self._size - staying - len(self._idle) - len(self._forking)):
             # An empty context: what the worker does later is not the business of the job that is running now.
             task = asyncio.create_task(self._fork(), name="fork", context=Context())
@@ -190,7 +181,7 @@ class Workers:
             self._disappoint(NoWorkerError(str(error)))
             return
         self._arrived()
-        if worker.server is self._server:
+        if worker.server is self.server:
             self._offer(worker)
         else:  # a reload has come in between, and brought a worker for every slot
             self._discard(worker)
@@ -201,12 +192,11 @@ class Workers:
             self._forking.discard(this)
 
     async def _fork_from(self, server: ForkServer) -> Worker:
-        forked = await server.fork_worker(max_growth=self._max_growth, bounds=self._bounds)
+        child = await server.fork_worker(max_growth=self._max_growth, bounds=self._bounds)
         try:
-            worker = Worker(server, forked, jobs=self._jobs)
+            worker = Worker(server, child, jobs=self._jobs, interrupt=self._interrupt)
         except OSError as error:
-            os.close(forked.stdin)
-            await server.end(forked.child)
+            await server.end(child)
             raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
         self.is_broken = False
         self._metrics.worker_forked()
@@ -239,7 +229,7 @@ class Workers:
 
     async def _living_server(self) -> ForkServer:
         async with self._changing:
-            server = self._server
+            server = self.server
             if server is None or server.ended.done():
                 log.error("the fork server has died; starting another", extra={"event": "fork_server_died"})
                 server = await self._new_server()
@@ -251,7 +241,7 @@ class Workers:
         return await ForkServer.start(self._target, self._environment, batch=self._batch)
 
     def _serve_from(self, server: ForkServer) -> None:
-        outdated, self._server = self._server, server
+        outdated, self.server = self.server, server
         if outdated:
             self._in_background(outdated.retire(), name="retire fork server")
 

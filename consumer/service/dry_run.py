@@ -6,11 +6,9 @@ message is made here and nothing is published.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from consumer.config.settings import Settings
@@ -21,7 +19,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import open_runner
 from consumer.telemetry.log_format import MAX_CHARACTERS
 from consumer.wire.message import Message
-from consumer.wire.read import read_job, read_request
+from consumer.wire.read import read_message
 from consumer.wire.write import reply
 
 
@@ -32,14 +30,11 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
         ConfigurationError: the classifier's program or the job folder cannot be used.
     """
     request, job = read(body, settings)
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
             tell(f"runs         {runner.description}")
-            if isinstance(job, Invalid):
-                outcome: Outcome = job
-            else:
-                outcome = await runner.slots[0].run(replace(job, on_progress=partial(_tell_progress, tell)), never)
+            on_progress = partial(_tell_progress, tell)
+            outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, on_progress)
     _tell(request, outcome, settings, tell)
     return isinstance(outcome, Succeeded)
 
@@ -47,8 +42,7 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
 def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
     """Read a body as the service reads that of a message."""
     message = Message(body=body, message_id="try")
-    request = read_request(message, settings.topology)
-    return request, read_job(message, request, settings.job_rules)
+    return read_message(message, settings.topology, settings.job_rules)
 
 
 def _tell_progress(tell: Callable[[str], None], progress: Progress) -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 
 from consumer.errors import ConnectionLostError
-from consumer.job import Job, Progress
+from consumer.job import Progress
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +55,3 @@ class Reporter:
                 return
             await asyncio.sleep(self._pause_s)
         self._sending = None
-
-
-@asynccontextmanager
-async def reporting(job: Job, publish: Callable[[Progress], Awaitable[None]]) -> AsyncIterator[Job]:
-    """Give a job for the block whose progress is published."""
-    reporter = Reporter(publish)
-    try:
-        yield replace(job, on_progress=reporter)
-    finally:
-        await reporter.close()

@@ -23,19 +23,15 @@ from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Delivery, Session
 from consumer.rabbitmq.supervisor import Link
-from consumer.runners.batch_pool import BatchPool
 from consumer.runners.child import DRAIN_S, KILL_GRACE_S
-from consumer.runners.files.room import opened_aside
-from consumer.runners.pool import Pool
-from consumer.runners.runner import Runner, Slot, open_runner
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.runner import Runner, open_runner
 from consumer.service import resource_gauges
 from consumer.service.consumer_info import about
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
 from consumer.service.signals import Signals
-from consumer.service.stuck_slots import Due
 from consumer.telemetry.health import Facts, Health
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.metrics import Metrics
@@ -93,7 +89,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                     extra={"event": "http_listening"},
                 )
             # After the pages, and before them at the end: what was left to remove may take a while.
-            files = await stack.enter_async_context(opened_aside(settings.job_dir))
+            files = await stack.enter_async_context(JobFiles.opened_aside(settings.job_dir))
             if settings.statsd_host is not None or settings.http_port is not None:
                 await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
             opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
@@ -114,13 +110,6 @@ async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals
         load.cancel()
         await asyncio.wait({load})
     return None if load.cancelled() else load.result()
-
-
-def _pool(runner: Runner, settings: Settings, metrics: Metrics) -> Pool[Slot] | BatchPool:
-    """Make what hands out the runner's slots."""
-    if settings.batch_size > 1 and isinstance(runner, WarmRunner):  # the settings allow no other with batches
-        return BatchPool(runner.slots, batch_size=settings.batch_size, on_batch=metrics.batch)
-    return Pool(runner.slots)
 
 
 class Service:
@@ -147,15 +136,13 @@ class Service:
         self._topology = settings.topology
         self._metrics = metrics
         self._systemd = systemd
-        self._metrics.slots(busy=0, size=len(runner.slots))
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
-            pool=_pool(runner, settings, metrics),
+            pool=runner.pool,
             metrics=metrics,
             settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
             remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * settings.prefetch)),
-            due=Due(wait_s=settings.longest_wait_s),
             tracer=tracer,
         )
         self._limits = BrokerLimits()
@@ -172,9 +159,9 @@ class Service:
             is_broken=self._runner.is_broken,
             is_consuming=self._link.consuming,
             is_stopping=self._signals.asked.is_set(),
-            overdue=self._pipeline.due.over(),
+            overdue=self._runner.pool.overdue(),
             running=len(self._running),
-            slots=len(self._runner.slots),
+            slots=self._runner.pool.size,
         )
 
     def _consuming_changed(self, consuming: bool) -> None:
@@ -215,7 +202,8 @@ class Service:
             credentials=self._settings.credentials,
             about=about(self._settings),
         )
-        async with opening as broker, self._consuming(broker, url):
+        async with opening as broker:
+            await self._consume(broker, url)
             self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
             self._take.add_done_callback(self._ended)
             try:
@@ -223,9 +211,8 @@ class Service:
             finally:
                 self._take.cancel()
 
-    @asynccontextmanager
-    async def _consuming(self, broker: Session, url: str) -> AsyncIterator[None]:
-        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come for the block.
+    async def _consume(self, broker: Session, url: str) -> None:
+        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come.
 
         Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
         """
@@ -246,7 +233,6 @@ class Service:
                 extra={"event": "ready"},
             )
         self._is_declared = True
-        yield
 
     async def _take_deliveries(self, broker: Session) -> None:
         while True:
@@ -325,7 +311,7 @@ class Service:
                 len(self._running),
                 extra={"event": "drain_interrupted"},
             )
-            self._pipeline.interrupt.set_result(None)
+            self._runner.interrupt()
             await asyncio.wait(self._running, timeout=INTERRUPT_S)
         for task in self._running:
             task.cancel()

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class JobLog:
         log.info("%s: %s", self._name, text, extra={"event": "job_log"})
 
     def close(self) -> None:
-        """Tell what was dropped since the last line that was not."""
+        """Tell what was dropped since the last line that was not; at the end of the run at the latest."""
         if self._dropped:
             log.warning(
                 "%s: ... and %d more LOG lines were dropped",
@@ -56,13 +55,3 @@ class JobLog:
                 extra={"event": "job_log_dropped"},
             )
             self._dropped = 0
-
-
-@contextmanager
-def job_log(name: str) -> Iterator[JobLog]:
-    """Take the lines of a job, or of a batch, in the block; what was dropped is told at the latest at its end."""
-    lines = JobLog(name)
-    try:
-        yield lines
-    finally:
-        lines.close()

@@ -1,7 +1,7 @@
 """An AMQP message in, a `Job` out.
 
-Pure: knows properties and bytes, not connections. Nothing here raises over what a producer sent: a message that is
-no job becomes `Invalid`, with a sentence that names the remedy.
+Pure: knows properties and bytes, not connections. Nothing here raises over what a producer sent: who finds that a
+message is no job says so with an `Invalid`, whose sentence names the remedy.
 """
 
 from __future__ import annotations
@@ -44,15 +44,40 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRules:
-    """What a message must keep to be a job: bytes of its body, seconds of its run time, by default and at most."""
+    """What a message must keep to be a job: bytes of its body, seconds of its run time, by default and at most.
+
+    `reply_to_allowed` is the operator's regular expression for the whole of `reply_to`.
+    """
 
     max_body_bytes: int
     timeout_s: float
     longest_timeout_s: float
+    reply_to_allowed: str | None = None
 
 
-def read_request(message: Message, topology: Topology, *, reply_to_allowed: str | None = None) -> Request:
-    """Read who asks and where the answer goes. Never fails: what cannot be used is told in `refusal`."""
+def read_message(message: Message, topology: Topology, rules: JobRules) -> tuple[Request, Job | Invalid]:
+    """Read who asks and where the answer goes, which is known of every message, and the job, if it is one.
+
+    A job is a JSON object within the size, with properties that can be used, asking for a run time we may give.
+    """
+    request, complaints = _request(message, topology, rules)
+    if complaints:
+        return request, Invalid(message="; ".join(complaints))
+    body = _text(message, rules.max_body_bytes)
+    if isinstance(body, Invalid):
+        return request, body
+    found = _object(body)
+    if isinstance(found, Invalid):
+        return request, found
+    asked = _seconds(message.headers.get(TIMEOUT_HEADER, rules.timeout_s))
+    if asked is None or not 0 < asked <= rules.longest_timeout_s:
+        at_most = f"{rules.longest_timeout_s:g}"
+        return request, Invalid(message=f"header {TIMEOUT_HEADER} must be a number of seconds, at most {at_most}")
+    return request, Job(request=request, body=body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))
+
+
+def _request(message: Message, topology: Topology, rules: JobRules) -> tuple[Request, list[str]]:
+    """Read the properties; say of each that cannot be used why, and read something harmless in its place."""
     complaints = [f"property {name} cannot be decoded: {why}" for name, why in message.undecodable.items()]
     job_id = message.headers.get(JOB_ID_HEADER) or message.message_id
     if not (isinstance(job_id, str) and job_id):
@@ -61,14 +86,14 @@ def read_request(message: Message, topology: Topology, *, reply_to_allowed: str 
         complaints.append(f"message_id must be printable, at most {MAX_ID_BYTES} bytes; leave it out to get one")
         job_id = str(uuid.uuid4())
     reply_to = message.reply_to or topology.results
-    if complaint := reply_address.refusal(reply_to, topology, reply_to_allowed):
+    if complaint := reply_address.refusal(reply_to, topology, rules.reply_to_allowed):
         complaints.append(complaint)
     is_trusted = not complaint and not _is_address_damaged(message)
     attempt = message.headers.get(ATTEMPT_HEADER, 1)
     if type(attempt) is not int or attempt < 1:
         complaints.append(f"header {ATTEMPT_HEADER} must be a whole number from 1; it is ours, leave it out")
         attempt = 1
-    return Request(
+    request = Request(
         id=job_id,
         correlation_id=message.correlation_id or message.message_id or job_id,
         reply_to=reply_to if is_trusted else None,
@@ -76,24 +101,9 @@ def read_request(message: Message, topology: Topology, *, reply_to_allowed: str 
         sent_at=message.timestamp,
         replayed=replayed(message),
         traceparent=_traceparent(message.headers.get(TRACEPARENT_HEADER)),
-        refusal="; ".join(complaints) or None,
         wants_progress=str(message.headers.get(PROGRESS_HEADER, "")).lower() == "true",
     )
-
-
-def read_job(message: Message, request: Request, rules: JobRules) -> Job | Invalid:
-    """Check that the message is a job: a JSON object within the size, asking for a run time we may give."""
-    asked = _seconds(message.headers.get(TIMEOUT_HEADER, rules.timeout_s))
-    body = _text(message, rules.max_body_bytes)
-    found = body if isinstance(body, str) else _object(body)
-    fault = request.refusal or (found if isinstance(found, str) else None)
-    if asked is None or not 0 < asked <= rules.longest_timeout_s:
-        fault = (
-            fault or f"header {TIMEOUT_HEADER} must be a number of seconds, at most {rules.longest_timeout_s:g}"
-        )
-    if fault or asked is None or isinstance(found, str) or isinstance(body, str):
-        return Invalid(message=str(fault))
-    return Job(request=request, body=body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))
+    return request, complaints
 
 
 def _is_address_damaged(message: Message) -> bool:
@@ -112,23 +122,24 @@ def _seconds(value: object) -> float | None:
         return None
 
 
-def _text(message: Message, max_bytes: int) -> bytes | str:
-    """Decode the body, within the limit; a str says why that cannot be done."""
+def _text(message: Message, max_bytes: int) -> bytes | Invalid:
+    """Decode the body, within the limit."""
     size = len(message.body)
     if size > max_bytes:
-        return f"the body has {size} bytes, the limit is {max_bytes} (max_body_bytes)"
-    return decoded(message.body, max_bytes, message.content_encoding, message.content_type)
+        return Invalid(message=f"the body has {size} bytes, the limit is {max_bytes} (max_body_bytes)")
+    body = decoded(message.body, max_bytes, message.content_encoding, message.content_type)
+    return Invalid(message=body) if isinstance(body, str) else body
 
 
-def _object(body: bytes) -> dict[str, Any] | str:
-    """Read the JSON object, or say why there is none. Only the key that we look at is sure to be there."""
+def _object(body: bytes) -> dict[str, Any] | Invalid:
+    """Read the JSON object. Only the key that we look at is sure to be there."""
     if (found := _sure_object(body)) is not None:
         return found
     try:
         job = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        return foreign(body) or f"the body is not JSON: {error}"
-    return job if isinstance(job, dict) else "the body is JSON but not an object; send {...}"
+        return Invalid(message=foreign(body) or f"the body is not JSON: {error}")
+    return job if isinstance(job, dict) else Invalid(message="the body is JSON but not an object; send {...}")
 
 
 def _sure_object(body: bytes) -> dict[str, Any] | None:

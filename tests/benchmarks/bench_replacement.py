@@ -15,14 +15,13 @@ from pathlib import Path
 from statistics import median
 
 import uvloop
-from fakes import never
 from results import Results, quantile
 from workload import Workload
 
 from consumer.config.loader import load
 from consumer.job import Crashed, Job, Request, Succeeded
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.runner import Runner, open_runner
 
 pytest_plugins = ["shared_fixtures"]
 
@@ -62,19 +61,19 @@ async def _replacements(workload: Workload, folder: Path) -> list[float]:
     settings = load({"classifier": "killable:classify", "models_dir": workload.pickle}, {})
     with JobFiles.opened(folder / "jobs") as files:
         surroundings = {**os.environ, "PYTHONPATH": str(folder)}
-        async with WarmRunner.open(settings, files, surroundings, size=1) as warm:
+        async with open_runner(settings, files, surroundings, size=1) as warm:
             body = json.dumps(workload.jobs[0]).encode()
             return [await _replacement(warm, fifo, body) for _ in range(KILLS)]
 
 
-async def _replacement(warm: WarmRunner, fifo: Path, body: bytes) -> float:
-    slot = warm.slots[0]
-    hit = asyncio.create_task(slot.run(_job(json.dumps({"tell": str(fifo)}).encode()), never()))
+async def _replacement(warm: Runner, fifo: Path, body: bytes) -> float:
+    slot = warm.pool.slots[0]
+    hit = asyncio.create_task(slot.run(_job(json.dumps({"tell": str(fifo)}).encode())))
     pid = int(await asyncio.to_thread(fifo.read_text))
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     assert isinstance(await hit, Crashed)
-    assert isinstance(await slot.run(_job(body), never()), Succeeded)
+    assert isinstance(await slot.run(_job(body)), Succeeded)
     return (time.monotonic() - killed) * 1000
 
 

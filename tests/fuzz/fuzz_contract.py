@@ -11,11 +11,11 @@ from random import Random
 from pydantic_core import from_json
 
 from consumer.job import Request, Succeeded
+from consumer.runners.answer import lone_surrogate
 from consumer.runners.output_parser import ContractLine, LineKind, LineParser, json_fault, parse
-from consumer.runners.surrogates import lone_surrogate
 from consumer.wire.write import reply
 
-MODULES = ("consumer.runners.output_parser", "consumer.escaping", "consumer.runners.surrogates")
+MODULES = ("consumer.runners.output_parser", "consumer.escaping", "consumer.runners.answer")
 REQUEST = Request(id="id", correlation_id="id")
 #: pydantic's limit for nesting, less the reply's own level, is not what is looked for here.
 DEEPEST = 100

@@ -13,12 +13,12 @@ from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 from pydantic_core import from_json
 
-from consumer.job import Invalid, Job, Request, Succeeded, TimedOut
+from consumer.job import Invalid, Job, Succeeded, TimedOut
 from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.codec import properties, received
 from consumer.telemetry.log_format import formatter
 from consumer.wire.message import MAX_ID_BYTES, Message
-from consumer.wire.read import JobRules, read_job, read_request
+from consumer.wire.read import JobRules, read_message
 from consumer.wire.topology import Topology
 from consumer.wire.write import error_record, reply, retry_copy
 
@@ -48,7 +48,10 @@ def one(data: bytes) -> None:
     if message is None:
         return
     for allowed in (None, ALLOWED):
-        _handle(message, read_request(message, TOPOLOGY, reply_to_allowed=allowed))
+        rules = JobRules(
+            max_body_bytes=MAX_BODY_BYTES, timeout_s=1.0, longest_timeout_s=9.0, reply_to_allowed=allowed
+        )
+        _handle(message, rules)
 
 
 def _message(header: bytes, body: bytes) -> Message | None:
@@ -63,15 +66,13 @@ def _message(header: bytes, body: bytes) -> Message | None:
     return received(content.properties, body)
 
 
-def _handle(message: Message, request: Request) -> None:
+def _handle(message: Message, rules: JobRules) -> None:
+    request, outcome = read_message(message, TOPOLOGY, rules)
     assert request.id
     assert request.id.isprintable()
     assert len(request.id.encode()) <= MAX_ID_BYTES
     assert request.attempt >= 1
-    outcome = read_job(
-        message, request, JobRules(max_body_bytes=MAX_BODY_BYTES, timeout_s=1.0, longest_timeout_s=9.0)
-    )
-    _see_one_line(f"{request.correlation_id}: {request.refusal} {getattr(outcome, 'message', outcome)}")
+    _see_one_line(f"{request.correlation_id}: {getattr(outcome, 'message', outcome)}")
     _see_sent(error_record(request, outcome if isinstance(outcome, Invalid) else LAST, consumer="ours"))
     if isinstance(outcome, Invalid):
         _see_sent(reply(request, outcome))
@@ -79,7 +80,7 @@ def _handle(message: Message, request: Request) -> None:
     _see_sent(reply(request, LAST))
     _see_sent(reply(request, Succeeded(output=outcome.body)))
     if request.attempt < TOPOLOGY.max_attempts:
-        _see_again(message, outcome)
+        _see_again(message, outcome, rules)
 
 
 def _see_sent(message: Message) -> None:
@@ -87,13 +88,13 @@ def _see_sent(message: Message) -> None:
     assert _travelled(message) is not None
 
 
-def _see_again(message: Message, job: Job) -> None:
+def _see_again(message: Message, job: Job, rules: JobRules) -> None:
     """A copy for another attempt is the same job, counted."""
     copy = _travelled(retry_copy(message, job.request, TimedOut(message=message.body.decode(errors="replace"))))
     assert copy is not None
-    again = read_request(copy, TOPOLOGY)
+    again, job_again = read_message(copy, TOPOLOGY, rules)
     first = job.request
-    assert not again.refusal
+    assert isinstance(job_again, Job)
     assert (again.id, again.correlation_id, again.attempt) == (first.id, first.correlation_id, first.attempt + 1)
     assert (again.reply_to, again.traceparent, copy.body) == (first.reply_to, first.traceparent, message.body)
 

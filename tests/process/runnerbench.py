@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fakes import never
 from watched import Watched
 
 from consumer.config.loader import load
 from consumer.job import Job, Outcome, Request, Succeeded, Unsuccessful
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.runner import Slot, open_runner
+from consumer.runners.pool import Slot
+from consumer.runners.runner import Runner, open_runner
 
 HERE = Path(__file__).parent
 
@@ -44,6 +44,7 @@ class Bench:
     surroundings: dict[str, str] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
     logged: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: Runner | None = None
 
     @asynccontextmanager
     async def open(self, size: int = 1) -> AsyncIterator[Sequence[Slot]]:
@@ -61,14 +62,19 @@ class Bench:
         with JobFiles.opened(self.folder) as files:
             settings = load({**chosen, **self.settings}, {})
             async with open_runner(settings, files, surroundings, size=size) as runner:
-                yield runner.slots
+                self.opened = runner
+                yield runner.pool.slots
                 assert list(files.folder.glob("slot-*/*")) == []
+
+    def interrupt(self) -> None:
+        assert self.opened
+        self.opened.interrupt()
 
     async def run(self, case: str, of: Job | None = None, **body: object) -> Outcome:
         """Run a case; whatever its end, the slot is as good as new for another."""
         async with self.open() as (slot,):
-            outcome = await slot.run(with_body(of or job(), case=case, **body), never())
-            after = await slot.run(with_body(job(id="after"), case="echo"), never())
+            outcome = await slot.run(with_body(of or job(), case=case, **body))
+            after = await slot.run(with_body(job(id="after"), case="echo"))
             assert isinstance(after, Succeeded)
         return outcome
 

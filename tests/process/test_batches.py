@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import test_hostile
-from fakes import never, runs_async
+from fakes import runs_async
 from pages import block
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
@@ -20,7 +20,7 @@ from watched import Watched, children, descriptors
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Interrupted, Job, Outcome, OverLimit, Progress, Succeeded, TimedOut
 from consumer.runners import child, worker
-from consumer.runners.batch_pool import BatchPool
+from consumer.runners.pool import Pool
 
 SIZE = 16
 MIB = 1024**2
@@ -37,22 +37,17 @@ def bench(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.
 
 
 @asynccontextmanager
-async def pool(bench: Bench, slots: int = 1) -> AsyncIterator[BatchPool]:
-    async with bench.open(slots) as opened:
-        yield BatchPool(opened, batch_size=SIZE, on_batch=lambda *_: None)  # type: ignore[arg-type] # warm slots
-
-
-async def run(places: BatchPool, of: Job, interrupt: asyncio.Future[None] | None = None) -> Outcome:
-    """As the pipeline does for each delivery."""
-    async with places.slot() as place:
-        return await place.run(of, interrupt or never())
+async def pool(bench: Bench, slots: int = 1) -> AsyncIterator[Pool]:
+    async with bench.open(slots):
+        assert bench.opened
+        yield bench.opened.pool
 
 
 async def run_all(bench: Bench, *bodies: dict[str, Any], timeout_s: float = 30.0, slots: int = 1) -> list[Outcome]:
     """Let them wait together for slots."""
     jobs = [with_body(job(timeout_s, id=f"id-{n}"), **{"n": n} | body) for n, body in enumerate(bodies)]
     async with pool(bench, slots) as places:
-        return await asyncio.gather(*(run(places, of) for of in jobs))
+        return await asyncio.gather(*(places.run(of) for of in jobs))
 
 
 def sizes(outcomes: Sequence[Outcome]) -> list[int]:
@@ -80,7 +75,7 @@ async def test_more_than_a_batch_are_several(bench: Bench) -> None:
 async def test_jobs_with_one_id_are_told_apart(bench: Bench) -> None:
     async with pool(bench) as places:
         jobs = [with_body(job(id="same"), n=n) for n in range(5)]
-        outcomes = await asyncio.gather(*(run(places, of) for of in jobs))
+        outcomes = await asyncio.gather(*(places.run(of) for of in jobs))
     assert [output(outcome)["n"] for outcome in outcomes] == list(range(5))
     assert sizes(outcomes) == [5] * 5
 
@@ -89,8 +84,8 @@ async def test_jobs_with_one_id_are_told_apart(bench: Bench) -> None:
 async def test_a_batch_knows_its_jobs_by_their_contexts_and_none_is_the_current_one(bench: Bench) -> None:
     async with pool(bench) as places:
         first = with_body(job(id=" ぁ 1", attempt=2, traceparent="00-aa"), case="surroundings")
-        alone = output(await run(places, first))
-        together = await asyncio.gather(run(places, first), run(places, with_body(job(), n=1)))
+        alone = output(await places.run(first))
+        together = await asyncio.gather(places.run(first), places.run(with_body(job(), n=1)))
     found = output(together[0])
     assert found["contexts"] == [[" ぁ 1", 2, "00-aa"], ["id-1", 1, ""]]
     assert (found["context"], found["files"], found["home"]) == (["", 1, ""], ["0.json", "1.json"], True)
@@ -105,8 +100,8 @@ async def test_what_a_batch_logs_is_logged_once_under_all_ids_and_its_progress_i
     heard: list[Progress] = []
     async with pool(bench) as places:
         talks = Job(request=job().request, body=b'{"case": "talks"}', timeout_s=9.0)
-        other = Job(request=job(id="id-2").request, body=b"{}", timeout_s=9.0, on_progress=heard.append)
-        outcomes = await asyncio.gather(run(places, talks), run(places, other))
+        other = Job(request=job(id="id-2").request, body=b"{}", timeout_s=9.0)
+        outcomes = await asyncio.gather(places.run(talks), places.run(other, heard.append))
     assert sizes(outcomes) == [2, 2]
     assert [text for text in caplog.messages if "hello" in text] == ["jobs id-1, id-2: hello"]
     assert heard == [Progress(0.5, "half")]
@@ -134,7 +129,7 @@ async def test_a_worker_is_replaced_once_it_has_run_its_number_of_jobs(bench: Be
     bench.settings["jobs_per_worker"] = SIZE
     async with pool(bench) as places:
         pids = [
-            {output(one)["pid"] for one in await asyncio.gather(*(run(places, job(id=f"{n}")) for n in range(10)))}
+            {output(one)["pid"] for one in await asyncio.gather(*(places.run(job(id=f"{n}")) for n in range(10)))}
             for _ in range(4)
         ]
     assert [len(found) for found in pids] == [1, 1, 1, 1]
@@ -241,7 +236,7 @@ async def test_the_shortest_run_time_is_that_of_the_batch(bench: Bench) -> None:
     async with pool(bench) as places:
         patient = with_body(job(30.0), case="needs_time", seconds=0.8)
         hasty = with_body(job(0.4), n=1)
-        outcomes = await asyncio.gather(run(places, patient), run(places, hasty))
+        outcomes = await asyncio.gather(places.run(patient), places.run(hasty))
     assert sizes(outcomes) == [1, 1]
 
 
@@ -257,15 +252,14 @@ async def test_one_that_prints_too_much_over_all_jobs_answers_all_the_same(bench
 
 @runs_async
 async def test_an_interrupt_ends_a_batch_and_every_job_of_it_goes_back(bench: Bench) -> None:
-    interrupt = never()
     caught = Caught()
     logging.getLogger("consumer").addHandler(caught)
     async with pool(bench) as places:
         jobs = [with_body(job(id=f"{n}"), case="hangs" if n == 2 else "echo") for n in range(5)]
-        running = [asyncio.create_task(run(places, of, interrupt)) for of in jobs]
+        running = [asyncio.create_task(places.run(of)) for of in jobs]
         await caught.logged.wait()
         assert (places.busy, places.size) == (1, 1)
-        interrupt.set_result(None)
+        bench.interrupt()
         outcomes = await asyncio.gather(*running)
         assert places.busy == 0
     logging.getLogger("consumer").removeHandler(caught)
@@ -274,12 +268,10 @@ async def test_an_interrupt_ends_a_batch_and_every_job_of_it_goes_back(bench: Be
 
 @runs_async
 async def test_an_interrupt_that_came_before_a_batch_counts(bench: Bench) -> None:
-    interrupt = never()
-    interrupt.set_result(None)
     async with pool(bench) as places:
-        before = output(await run(places, job()))["pid"]
-        outcomes = await asyncio.gather(*(run(places, job(id=f"{n}"), interrupt) for n in range(3)))
-        assert output(await run(places, job()))["pid"] == before
+        assert isinstance(await places.run(job()), Succeeded)
+        bench.interrupt()
+        outcomes = await asyncio.gather(*(places.run(job(id=f"{n}")) for n in range(3)))
     assert {type(outcome) for outcome in outcomes} == {Interrupted}
 
 
@@ -289,13 +281,13 @@ async def test_a_batch_that_is_cancelled_leaves_no_process_and_no_file(bench: Be
     caught = Caught()
     logging.getLogger("consumer").addHandler(caught)
     async with pool(bench) as places:
-        running = [asyncio.create_task(run(places, with_body(job(), case="hangs"))) for _ in range(3)]
+        running = [asyncio.create_task(places.run(with_body(job(), case="hangs"))) for _ in range(3)]
         await caught.logged.wait()
         for task in running:
             task.cancel()
         await asyncio.wait(running)
         assert places.busy == 0
-        assert sizes([await run(places, job())]) == [1]
+        assert sizes([await places.run(job())]) == [1]
     logging.getLogger("consumer").removeHandler(caught)
     assert (children(), descriptors()) == before
 
@@ -331,10 +323,10 @@ async def test_a_batch_function_runs_single_jobs_where_batch_size_is_one_or_as_a
     for runner in ("exec", "warm", "fresh"):
         single = Bench(runner, tmp_path, Watched(), cases="batch_cases")
         async with single.open() as (slot,):
-            assert output(await slot.run(with_body(job(), n=1), never()))["jobs"] == 1
-            refused = await slot.run(with_body(job(), case="refused"), never())
-            raised = await slot.run(with_body(job(), case="gives_an_exception"), never())
-            answered = await slot.run(with_body(job(), case="answers_itself"), never())
+            assert output(await slot.run(with_body(job(), n=1)))["jobs"] == 1
+            refused = await slot.run(with_body(job(), case="refused"))
+            raised = await slot.run(with_body(job(), case="gives_an_exception"))
+            answered = await slot.run(with_body(job(), case="answers_itself"))
         assert (told(refused).message, told(refused).stderr_tail) == (r"no such\nmodel", "")
         assert told(raised).stderr_tail.endswith("ValueError: bad signal")
         assert output(answered) == "by itself"

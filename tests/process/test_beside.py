@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 from runnerbench import Bench, job, with_body
 from watched import Watched
 
 from consumer.job import Outcome, OverLimit, Succeeded, Unsuccessful
-from consumer.runners.pool import Pool
 
 MIB = 1024**2
 GOOD = 200
@@ -33,12 +32,11 @@ async def test_bad_jobs_beside_two_hundred_good_ones_cost_themselves_only(runner
     names = ["echo"] * good
     for place, name in enumerate(BAD):
         names.insert((place + 1) * good // 5, name)
-    async with bench.open(size=2) as slots:
-        pool = Pool(slots)
+    async with bench.open(size=2):
 
         async def run(number: int, name: str) -> Outcome:
-            async with pool.slot() as slot:
-                return await slot.run(with_body(job(), case=name, number=number, generations=6), never())
+            assert bench.opened
+            return await bench.opened.pool.run(with_body(job(), case=name, number=number, generations=6))
 
         outcomes = await asyncio.gather(*(run(number, name) for number, name in enumerate(names)))
     for number, (name, outcome) in enumerate(zip(names, outcomes, strict=True)):

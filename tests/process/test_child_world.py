@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched
 
@@ -51,7 +51,7 @@ async def test_no_descriptor_of_ours_or_of_another_slot_is_open_in_it(bench: Ben
     os.set_inheritable(write, True)
     async with bench.open(size=3) as slots:
         for slot in slots:  # each has had a worker, or a launcher, before the last is asked
-            found = output(await slot.run(with_body(job(), case="descriptors"), never()))
+            found = output(await slot.run(with_body(job(), case="descriptors")))
     os.close(read)
     os.close(write)
     kinds = sorted(kind for kind in found.values() if "/proc/" not in kind)
@@ -90,8 +90,8 @@ async def test_what_a_failed_attempt_has_used_is_told(bench: Bench) -> None:
 @runs_async
 async def test_what_was_used_is_the_jobs_own_and_not_that_of_the_one_before(bench: Bench) -> None:
     async with bench.open() as (slot,):
-        await slot.run(with_body(job(), case="uses_and_fails", bytes=100 * MIB, cpu_s=0.5), never())
-        usage = told(await slot.run(with_body(job(), case="segfaults"), never())).usage
+        await slot.run(with_body(job(), case="uses_and_fails", bytes=100 * MIB, cpu_s=0.5))
+        usage = told(await slot.run(with_body(job(), case="segfaults"))).usage
     assert usage.cpu_s is not None
     assert usage.peak_memory_bytes is not None
     assert usage.cpu_s < 0.4

@@ -18,7 +18,7 @@ from typing import Any
 
 import prefork
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 from standins import STANDINS_FIRST
 
 from classifier.models import model, trust
@@ -27,7 +27,8 @@ from consumer.errors import ConfigurationError
 from consumer.job import Failed, Job, Request, Succeeded
 from consumer.runners import fork_client
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
+from consumer.runners.runner import Runner, open_runner
+from consumer.runners.warm_runner import OWN_CLASSIFIER
 
 
 class Call:
@@ -224,16 +225,16 @@ def test_a_job_reaches_no_model_outside_of_the_folder_even_by_a_link(home: Path,
 
 
 @asynccontextmanager
-async def opened(home: Path, **settings: Any) -> AsyncIterator[WarmRunner]:  # noqa: ANN401 - settings
+async def opened(home: Path, **settings: Any) -> AsyncIterator[Runner]:  # noqa: ANN401 - settings
     chosen = load({"classifier": OWN_CLASSIFIER, "models_dir": home / "models", **settings}, {})
     with JobFiles.opened(home / "jobs") as files:
-        async with WarmRunner.open(chosen, files, {"PATH": os.environ["PATH"]}, size=1) as runner:
+        async with open_runner(chosen, files, {"PATH": os.environ["PATH"]}, size=1) as runner:
             yield runner
 
 
-async def run(runner: WarmRunner, content: bytes) -> Any:  # noqa: ANN401 - an outcome
+async def run(runner: Runner, content: bytes) -> Any:  # noqa: ANN401 - an outcome
     job = Job(request=Request(id="id", correlation_id="id"), body=content, timeout_s=30.0)
-    return await runner.slots[0].run(job, never())
+    return await runner.pool.slots[0].run(job)
 
 
 @pytest.mark.parametrize("harm", [alter, lambda path: swap(path, Call(os.mkdir, str(path.parent.parent / "ran")))])

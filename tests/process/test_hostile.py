@@ -16,12 +16,12 @@ from types import UnionType
 from typing import Any
 
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 from runnerbench import Bench, job, with_body
 from watched import Watched, children, descriptors
 
 from consumer.job import Crashed, Failed, Outcome, OverLimit, Succeeded, TimedOut, Unsuccessful
-from consumer.runners import child, exec_run, worker
+from consumer.runners import child, launcher, worker
 
 MIB = 1024**2
 MARK = "HOSTILE_MARK"
@@ -107,7 +107,7 @@ def bench(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Bench]:
-    for module, grace in ((child, "KILL_GRACE_S"), (exec_run, "LINGER_S"), (worker, "LINGER_S")):
+    for module, grace in ((child, "KILL_GRACE_S"), (launcher, "LINGER_S"), (worker, "LINGER_S")):
         monkeypatch.setattr(module, grace, 0.2)  # the suite is long
     made = Bench(request.param, tmp_path, Watched(), cases="hostile", settings=LIMITS.copy())
     made.surroundings[MARK] = uuid.uuid4().hex
@@ -149,9 +149,9 @@ async def test_a_hostile_job_has_its_outcome_and_leaves_nothing(
     if kind is Succeeded:  # what Python takes to start on a slow machine is nobody's excess
         bench.settings["max_cpu_s"] = TIMEOUT_S
     async with bench.open() as (slot,):
-        outcome = await slot.run(with_body(of, case=case, **body), never())
+        outcome = await slot.run(with_body(of, case=case, **body))
         await settled(bench)
-        after = await slot.run(with_body(job(id="after"), case="echo"), never())
+        after = await slot.run(with_body(job(id="after"), case="echo"))
     assert isinstance(outcome, kind), outcome
     assert message in (outcome.message if isinstance(outcome, Unsuccessful) else "")
     assert isinstance(after, Succeeded), after

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.runner import Runner, open_runner
 
 SIZE = 4
 RECORDS = 512
@@ -37,33 +37,45 @@ class Folder:
     settings: dict[str, Any] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def serving(self, text: str, size: int = SIZE) -> AsyncIterator[WarmRunner]:
+    async def serving(self, text: str, size: int = SIZE) -> AsyncIterator[Runner]:
         (self.path / "mine.py").write_text(text)
         settings = load({"classifier": "mine:classify", **self.settings}, {})
         surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.path)}
         with JobFiles.opened(self.path / "jobs") as files:
-            async with WarmRunner.open(settings, files, surroundings, size=size) as runner:
+            async with open_runner(settings, files, surroundings, size=size) as runner:
                 yield runner
 
 
-async def run(runner: WarmRunner, slot: int = 0, *, timeout_s: float = 60.0, **body: object) -> Outcome:
+def shared(runner: Runner) -> list[str]:
+    assert runner.workers
+    assert runner.workers.server
+    return runner.workers.server.shared
+
+
+def reopened(runner: Runner) -> list[str]:
+    assert runner.workers
+    assert runner.workers.server
+    return runner.workers.server.reopened
+
+
+async def run(runner: Runner, slot: int = 0, *, timeout_s: float = 60.0, **body: object) -> Outcome:
     request = Request(id="id-1", correlation_id="c")
-    return await runner.slots[slot].run(
-        Job(request=request, body=json.dumps(body).encode(), timeout_s=timeout_s), never()
+    return await runner.pool.slots[slot].run(
+        Job(request=request, body=json.dumps(body).encode(), timeout_s=timeout_s)
     )
 
 
-async def results(runner: WarmRunner, count: int) -> list[Any]:
+async def results(runner: Runner, count: int) -> list[Any]:
     """Run jobs `n` = 0, 1, … in all slots at once; return their outputs in that order."""
     found: dict[int, Any] = {}
 
     async def one_slot(slot: int) -> None:
-        for number in range(slot, count, len(runner.slots)):
+        for number in range(slot, count, len(runner.pool.slots)):
             outcome = await run(runner, slot, n=number)
             assert isinstance(outcome, Succeeded), outcome
             found[number] = json.loads(outcome.output)
 
-    await asyncio.gather(*map(one_slot, range(len(runner.slots))))
+    await asyncio.gather(*map(one_slot, range(len(runner.pool.slots))))
     return [found[number] for number in range(count)]
 
 
@@ -106,8 +118,8 @@ async def test_each_worker_reads_a_file_of_the_import_at_its_own_offset(
     text = f"FILE = {str(table)!r}\n{reader}\ndef classify(job): return [read(job['n']) for _ in range(20)]"
     async with folder.serving(text) as runner:
         assert await results(runner, RECORDS) == [[number] * 20 for number in range(RECORDS)]
-        assert runner.workers.shared == []
-        assert any(str(table) in what for what in runner.workers.reopened)
+        assert shared(runner) == []
+        assert any(str(table) in what for what in reopened(runner))
     assert f"has opened file {table}" in caplog.text
 
 
@@ -157,8 +169,8 @@ async def test_what_workers_share_is_named_with_its_path_or_peer_and_the_remedy(
         "def classify(job): return 1"
     )
     async with folder.serving(text, size=1) as runner:
-        shared = runner.workers.shared
-        assert any(words.format(port=port, file=file) in what for what in shared), shared
+        found = shared(runner)
+        assert any(words.format(port=port, file=file) in what for what in found), found
     assert "has opened what all workers share" in caplog.text
     assert "open it in on_worker_start(), which each worker calls once before its first job" in caplog.text
 
@@ -181,7 +193,7 @@ async def test_what_is_no_harm_is_not_reported_as_shared(folder: Folder, opened:
     file.write_bytes(b"content")
     text = f"import logging, mmap, os\nFILE = {str(file)!r}\nX = {opened}\ndef classify(job): return 1"
     async with folder.serving(text, size=1) as runner:
-        assert runner.workers.shared == []
+        assert shared(runner) == []
 
 
 # The hook
@@ -204,7 +216,7 @@ async def test_each_worker_has_a_connection_of_its_own_from_the_hook(
     folder.settings["jobs_per_worker"] = jobs_per_worker
     async with folder.serving(CONNECTS.format(port=listener.getsockname()[1])) as runner:
         found = await results(runner, 12)
-        assert runner.workers.shared == []
+        assert shared(runner) == []
     assert all(is_own for is_own, _ in found)
     assert len({port for _, port in found}) == (12 if jobs_per_worker == 1 else SIZE)
 

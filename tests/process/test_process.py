@@ -28,10 +28,10 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.runners.child import KILL_GRACE_S
-from consumer.runners.exec_run import LINGER_S, run_program
+from consumer.runners.child import KILL_GRACE_S, LINGER_S
 from consumer.runners.launcher import Launcher
-from consumer.runners.resource_monitor import Watch
+from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.run import Run as ProgramRun
 
 LIMITS = Limits(timeout_s=PATIENCE_S / 2, max_line_bytes=1_000_000, max_stdout_bytes=10_000_000)
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c", "import fcntl, os, signal, sys, time\nexec(sys.argv[1])")
@@ -55,16 +55,12 @@ class Run:
         self.interrupt = never()
         if self.interrupted:
             self.interrupt.set_result(None)
-        async with Launcher.opened() as launcher:
-            return await run_program(
+        async with Launcher.opened(Watch(), self.interrupt) as launcher:
+            return await launcher.execute(
+                ProgramRun(limits, self._on_log),
                 argv,
-                launcher=launcher,
-                watch=Watch(),
-                cwd=self.folder,
+                folder=Folder(self.folder, []),
                 environment={"PATH": os.defpath},
-                limits=limits,
-                on_log=self._on_log,
-                interrupt=self.interrupt,
             )
 
     async def python(self, code: str, limits: Limits = LIMITS) -> Outcome:
@@ -287,17 +283,9 @@ async def test_an_excess_that_is_read_after_the_end_is_still_over_limit(run: Run
             select.select([pidfd], [], [])
             os.close(pidfd)
 
-    async with Launcher.opened() as launcher:
-        outcome = await run_program(
-            (*PYTHON, line),
-            launcher=launcher,
-            watch=Watch(),
-            cwd=run.folder,
-            environment={},
-            limits=replace(LIMITS, max_line_bytes=200_000),
-            on_log=await_end,
-            interrupt=never(),
-        )
+    async with Launcher.opened(Watch(), never()) as launcher:
+        made = ProgramRun(replace(LIMITS, max_line_bytes=200_000), await_end)
+        outcome = await launcher.execute(made, (*PYTHON, line), folder=Folder(run.folder, []), environment={})
     assert isinstance(outcome, OverLimit)
 
 
@@ -478,16 +466,16 @@ import asyncio, sys
 from pathlib import Path
 from consumer.runners.launcher import Launcher
 from consumer.config.job_limits import Limits
-from consumer.runners.exec_run import run_program
-from consumer.runners.resource_monitor import Watch
+from consumer.runners.run import Run
+from consumer.runners.resource_monitor import Folder, Watch
 
 limits = Limits(timeout_s=1000, max_line_bytes=1000, max_stdout_bytes=1000)
 argv = ["/bin/sh", "-c", "echo LOG: $$; exec sleep 1000"]
 
 async def main():
     never = asyncio.get_running_loop().create_future()
-    await run_program(argv, launcher=Launcher(), watch=Watch(), cwd=Path("/"), environment={}, limits=limits,
-                      interrupt=never, on_log=lambda text: print(text, flush=True))
+    run = Run(limits, lambda text: print(text, flush=True))
+    await Launcher(Watch(), never).execute(run, argv, folder=Folder(Path("/"), []), environment={})
 
 asyncio.run(main())
 """

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import never, runs_async, unprivileged_folder
+from fakes import runs_async, unprivileged_folder
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.runners.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
-from consumer.runners.exec_runner import ExecRunner, Program
+from consumer.runners.exec_runner import Program
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.runner import open_runner
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #: What a service may find in its own environment.
@@ -62,8 +63,9 @@ class Bench:
         return Program.from_settings(load({**self.settings, "command": list(command)}, {}), self.surroundings)
 
     async def run(self, *command: str, of: Job | None = None) -> Outcome:
-        async with ExecRunner.open(self.program(*command), self.files, size=1) as runner:
-            return await runner.slots[0].run(of or job(), never())
+        settings = load({**self.settings, "command": list(command)}, {})
+        async with open_runner(settings, self.files, self.surroundings, size=1) as runner:
+            return await runner.pool.slots[0].run(of or job())
 
     async def shell(self, script: str, of: Job | None = None) -> Outcome:
         """Run a shell script as the classifier: the job's path is its `$1`."""

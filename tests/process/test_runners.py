@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, never, runs_async
+from fakes import PATIENCE_S, runs_async
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
@@ -27,8 +26,7 @@ from consumer.job import (
     OverLimit,
     TimedOut,
 )
-from consumer.runners.child import KILL_GRACE_S
-from consumer.runners.exec_run import LINGER_S
+from consumer.runners.child import KILL_GRACE_S, LINGER_S
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HERE = Path(__file__).parent
@@ -132,14 +130,14 @@ async def test_log_lines_are_logged_with_the_jobs_id_and_nothing_else_is(bench: 
 @pytest.mark.parametrize("by", ["itself", "a child"])
 @runs_async
 async def test_what_python_prints_arrives_at_once_and_not_at_the_end(bench: Bench, by: str) -> None:
-    interrupt, half = never(), asyncio.Event()
-    made = replace(with_body(job(), case="prints_and_hangs", by=by), on_progress=lambda _: half.set())
+    half = asyncio.Event()
+    made = with_body(job(), case="prints_and_hangs", by=by)
     async with bench.open() as (slot,):
-        running = asyncio.create_task(slot.run(made, interrupt))
+        running = asyncio.create_task(slot.run(made, lambda _: half.set()))
         async with asyncio.timeout(PATIENCE_S):
             await half.wait()
         assert bench.logs == ["at work"]
-        interrupt.set_result(None)
+        bench.interrupt()
         assert isinstance(await running, Interrupted)
 
 
@@ -176,11 +174,11 @@ async def test_a_job_runs_at_home_with_its_own_variables_and_none_of_ours(bench:
 async def test_a_job_finds_nothing_of_the_one_before_it(bench: Bench) -> None:
     async with bench.open() as (slot,):
         one = with_body(job(traceparent=TRACEPARENT), case="surroundings")
-        first = output(await slot.run(one, never()))
-        await slot.run(with_body(job(), case="leaves_files"), never())
-        await slot.run(with_body(job(), case="floods_stderr"), never())
-        then = output(await slot.run(with_body(job(id=" ぁ 2 "), case="surroundings"), never()))
-        last = await slot.run(with_body(job(), case="fails"), never())
+        first = output(await slot.run(one))
+        await slot.run(with_body(job(), case="leaves_files"))
+        await slot.run(with_body(job(), case="floods_stderr"))
+        then = output(await slot.run(with_body(job(id=" ぁ 2 "), case="surroundings")))
+        last = await slot.run(with_body(job(), case="fails"))
     assert (then["environment"]["TRACEPARENT"], then["context"]) == (None, [" ぁ 2 ", 1, ""])
     assert then["files"] == ["job.json"]
     assert told(last).stderr_tail == "why"
@@ -245,27 +243,25 @@ async def test_what_prints_too_much_is_over_limit_and_gone(bench: Bench, case: s
 
 @runs_async
 async def test_an_interrupt_ends_a_running_job(bench: Bench) -> None:
-    interrupt = never()
     async with bench.open() as (slot,):
-        running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), interrupt))
+        running = asyncio.create_task(slot.run(with_body(job(), case="hangs")))
         await bench.logged.wait()
-        interrupt.set_result(None)
+        bench.interrupt()
         assert isinstance(await running, Interrupted)
     assert bench.watched.ended() == [True]
 
 
 @runs_async
 async def test_an_interrupt_that_came_before_the_job_counts(bench: Bench) -> None:
-    interrupt = never()
-    interrupt.set_result(None)
     async with bench.open() as (slot,):
-        assert isinstance(await slot.run(with_body(job(), case="hangs"), interrupt), Interrupted)
+        bench.interrupt()
+        assert isinstance(await slot.run(with_body(job(), case="hangs")), Interrupted)
 
 
 @runs_async
 async def test_a_cancelled_job_leaves_no_process_and_no_file(bench: Bench) -> None:
     async with bench.open() as (slot,):
-        running = asyncio.create_task(slot.run(with_body(job(), case="hangs"), never()))
+        running = asyncio.create_task(slot.run(with_body(job(), case="hangs")))
         await bench.logged.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -285,5 +281,5 @@ async def test_many_jobs_leave_no_descriptor_and_no_zombie(bench: Bench, case: s
     before = children(), descriptors()
     async with bench.open() as (slot,):
         for _ in range(12):
-            await slot.run(with_body(job(), case=case), never())
+            await slot.run(with_body(job(), case=case))
     assert (children(), descriptors() - len(bench.watched)) == before

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 from runnerbench import Bench, job, output, told, with_body
 from watched import Watched, children, descriptors
 
@@ -48,7 +48,7 @@ async def test_a_program_reads_its_job_and_the_models_and_nobody_elses_files(ben
 @runs_async
 async def test_two_slots_do_not_see_each_others_jobs(bench: Bench) -> None:
     async with bench.open(size=2) as slots:
-        listed = [slot.run(with_body(job(), case="lists_beside_its_folder"), never()) for slot in slots]
+        listed = [slot.run(with_body(job(), case="lists_beside_its_folder")) for slot in slots]
         assert [len(output(outcome)) for outcome in await asyncio.gather(*listed)] == [1, 1]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, never, runs_async
+from fakes import PATIENCE_S, runs_async
 from soak import often
 from watched import Watched, children, descriptors
 
@@ -26,7 +26,7 @@ from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.runners import fork_client
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.runner import Runner, open_runner
 
 HERE = Path(__file__).parent
 #: In two slots, one in twenty of which kills its worker.
@@ -65,7 +65,7 @@ class Bench:
         surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{self.folder}:{HERE}", **self.surroundings}
         settings = load({"classifier": target, **self.settings}, {})
         with JobFiles.opened(self.folder / "jobs") as files:
-            async with WarmRunner.open(settings, files, surroundings, size=size) as runner:
+            async with open_runner(settings, files, surroundings, size=size) as runner:
                 yield Opened(runner, self.caplog)
             assert list(files.folder.glob("slot-*/*")) == []
 
@@ -79,13 +79,13 @@ class Bench:
 class Opened:
     """A runner at work."""
 
-    runner: WarmRunner
+    runner: Runner
     caplog: pytest.LogCaptureFixture
 
     async def run(self, case: str = "echo", *, slot: int = 0, timeout_s: float = 30.0, **body: object) -> Outcome:
         request = Request(id="id-1", correlation_id="c")
         content = json.dumps({"case": case, **body}).encode()
-        return await self.runner.slots[slot].run(Job(request=request, body=content, timeout_s=timeout_s), never())
+        return await self.runner.pool.slots[slot].run(Job(request=request, body=content, timeout_s=timeout_s))
 
     async def pid(self) -> int:
         return int(output(await self.run("surroundings"))["pid"])
@@ -351,15 +351,14 @@ from pathlib import Path
 from consumer.job import Job, Request
 from consumer.runners.files.job_files import JobFiles
 from consumer.config.loader import load
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.runner import open_runner
 
 async def main():
-    loop = asyncio.get_running_loop()
     settings = load({"classifier": "mine:classify"}, {})
     with JobFiles.opened(Path(sys.argv[1])) as files:
-        async with WarmRunner.open(settings, files, os.environ, size=1) as runner:
+        async with open_runner(settings, files, os.environ, size=1) as runner:
             job = Job(request=Request(id="id-1", correlation_id="c"), body=b"{}", timeout_s=1000)
-            await runner.slots[0].run(job, loop.create_future())
+            await runner.pool.run(job)
 
 asyncio.run(main())
 """

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, never, runs_async
+from fakes import PATIENCE_S, runs_async
 from watched import children
 
 from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import WarmRunner
+from consumer.runners.runner import Runner, open_runner
 from consumer.service import resource_gauges
 from consumer.telemetry.metrics import NAMES, Metrics
 
@@ -32,14 +32,14 @@ COUNTED = [name for name in NAMES if name.startswith(("workers.", "forkserver.",
 class Counted:
     """A runner with one slot, and what it has counted."""
 
-    runner: WarmRunner
+    runner: Runner
     metrics: Metrics
     others: set[int]
 
     async def run(self, case: str, *, timeout_s: float = 30.0, **body: object) -> Outcome:
         content = json.dumps({"case": case, **body}).encode()
         job = Job(request=Request(id="id-1", correlation_id="c"), body=content, timeout_s=timeout_s)
-        return await self.runner.slots[0].run(job, never())
+        return await self.runner.pool.slots[0].run(job)
 
     def counts(self) -> dict[str, float]:
         """All counts that are not zero."""
@@ -60,7 +60,7 @@ async def opened(folder: Path, target: str = "cases:dispatch", **settings: Any) 
     others = children()
     with JobFiles.opened(folder / "jobs") as files:
         chosen = load({"classifier": target, **settings}, {})
-        async with WarmRunner.open(chosen, files, environment, size=1, metrics=metrics) as runner:
+        async with open_runner(chosen, files, environment, size=1, metrics=metrics) as runner:
             yield Counted(runner, metrics, others)
 
 

@@ -1,4 +1,4 @@
-"""Places in batches: who shares a slot with whom, what a batch does not tell, and who gives the slot back."""
+"""Jobs in batches: who shares a slot with whom, what a batch does not tell, and who gives the slot back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import never, runs_async
+from fakes import runs_async
 
-from consumer.job import Interrupted, Job, Outcome, Request, Succeeded
+from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.batch_pool import BatchPool
+from consumer.runners.pool import GRACE_S
+from consumer.runners.run import OnProgress, Told
+from consumer.telemetry.metrics import Metrics
 
 DONE = Succeeded(output=b"1")
 
@@ -30,16 +33,16 @@ class Slot:
     cancelled: int = 0
     is_held: bool = False
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:  # noqa: ARG002 - Slot's signature
         await self._hold([job])
         return DONE
 
-    async def run_together(self, jobs: Sequence[Job], interrupt: asyncio.Future[None]) -> Sequence[Outcome | None]:
+    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
+        if on_progress:
+            on_progress(Progress(0.5))
         await self._hold(jobs)
         if self.fault:
             raise self.fault
-        if interrupt.done():
-            return [Interrupted()] * len(jobs)
         return [None if job.request.id in self.untold else DONE for job in jobs]
 
     async def _hold(self, jobs: Sequence[Job]) -> None:
@@ -61,28 +64,22 @@ class Bench:
 
     slots: list[Slot]
     batch_size: int = 4
-    batches: list[tuple[int, int]] = field(default_factory=list)
     tasks: list[asyncio.Task[Outcome]] = field(default_factory=list)
-    interrupt: asyncio.Future[None] = field(default_factory=never)
+    metrics: Metrics = field(default_factory=Metrics)
+    now: float = 0.0
 
     def __post_init__(self) -> None:
-        self.pool = BatchPool(
-            self.slots, batch_size=self.batch_size, on_batch=lambda *told: self.batches.append(told)
-        )
+        self.pool = BatchPool(self.slots, self.metrics, self.batch_size, clock=lambda: self.now)
 
     async def come(self, *numbers: int) -> None:
         """Let jobs come in one turn of the loop, and wait until nothing happens any more."""
-        self.tasks += [asyncio.create_task(self.run(job(number))) for number in numbers]
+        self.tasks += [asyncio.create_task(self.pool.run(job(number))) for number in numbers]
         await self.quiet()
 
     async def seated(self) -> None:
         """Wait for the moment in which somebody has got a place and does not know it yet."""
         while self.pool.busy == 0:  # noqa: ASYNC110 - nothing tells it
             await asyncio.sleep(0)
-
-    async def run(self, of: Job) -> Outcome:
-        async with self.pool.slot() as place:
-            return await place.run(of, self.interrupt)
 
     async def quiet(self) -> None:
         for _ in range(10):
@@ -95,6 +92,12 @@ class Bench:
         await self.quiet()
 
     @property
+    def batches(self) -> list[float]:
+        """How many batches there were, of how many jobs, of which so many ran again alone."""
+        names = ("batches.run", "batches.jobs", "batches.alone")
+        return [self.metrics.registry.value(name) for name in names]
+
+    @property
     def given(self) -> list[list[list[str]]]:
         return [slot.given for slot in self.slots]
 
@@ -105,7 +108,7 @@ async def test_a_job_that_comes_alone_runs_alone_at_once() -> None:
     await bench.come(1)
     assert bench.given == [[["1"]]]
     await bench.go()
-    assert (bench.tasks[0].result(), bench.batches) == (DONE, [])
+    assert (bench.tasks[0].result(), bench.batches) == (DONE, [0, 0, 0])
 
 
 @runs_async
@@ -118,7 +121,7 @@ async def test_a_slot_that_gets_free_takes_what_waits_in_order_and_no_more_than_
         await bench.go()
     assert bench.given == [[["1"], ["2", "3", "4", "5"], ["6"]]]
     assert [task.result() for task in bench.tasks] == [DONE] * 6
-    assert bench.batches == [(4, 0)]
+    assert bench.batches == [1, 4, 0]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ async def test_a_job_that_its_batch_does_not_tell_of_runs_alone_before_those_tha
         await bench.go()
     assert bench.given == [[["0"], ["1", "2", "3"], ["2"], ["3"], ["4", "5"]]]
     assert [task.result() for task in bench.tasks] == [DONE] * 6
-    assert bench.batches == [(3, 2), (2, 0)]
+    assert bench.batches == [2, 5, 2]
     assert bench.pool.busy == 0
 
 
@@ -161,18 +164,57 @@ async def test_a_slot_is_free_once_all_have_left_it() -> None:
     await bench.come(0)
     await bench.come(1, 2)
     await bench.go()
-    assert repr(bench.pool) == "<BatchPool 1 busy, 0 free, 0 waiting>"
+    assert repr(bench.pool) == "<BatchPool 1 busy, 0 free>"
     await bench.go()
-    assert repr(bench.pool) == "<BatchPool 0 busy, 1 free, 0 waiting>"
+    assert repr(bench.pool) == "<BatchPool 0 busy, 1 free>"
 
 
 @runs_async
-async def test_a_place_tells_its_slot() -> None:
-    pool = BatchPool([Slot(), Slot()], batch_size=2, on_batch=lambda *_: None)
-    async with pool.slot() as first, pool.slot() as second:
-        assert [pool.number(place) for place in (first, second)] == [0, 1]
-        with pytest.raises(TypeError, match="no place of this pool"):
-            pool.number(Slot())
+async def test_each_job_begins_once_in_the_slot_that_it_gets_first() -> None:
+    bench = Bench([Slot(untold={"2"})])
+    begun: list[tuple[str, int]] = []
+
+    def begins(of: Job, slot: int) -> Job:
+        begun.append((of.request.id, slot))
+        return of
+
+    tasks = [asyncio.create_task(bench.pool.run(job(number), None, begins)) for number in (1, 2)]
+    await bench.quiet()
+    await bench.go()
+    await bench.go()
+    assert bench.given == [[["1", "2"], ["2"]]]
+    assert [task.result() for task in tasks] == [DONE] * 2
+    assert begun == [("1", 0), ("2", 0)]
+
+
+@runs_async
+async def test_progress_of_a_batch_is_that_of_every_job_that_has_asked() -> None:
+    bench = Bench([Slot()])
+    heard: list[Progress] = []
+    hearing = (heard.append, None, heard.append)
+    tasks = [asyncio.create_task(bench.pool.run(job(number), hears)) for number, hears in enumerate(hearing)]
+    await bench.quiet()
+    assert heard == [Progress(0.5)] * 2
+    await bench.go()
+    assert [task.result() for task in tasks] == [DONE] * 3
+
+
+@runs_async
+async def test_a_slot_is_overdue_by_the_run_in_it_however_long_its_jobs_had_waited() -> None:
+    bench = Bench([Slot(untold={"2"})])
+    await bench.come(0)
+    bench.now = 1000.0
+    await bench.come(1, 2)
+    await bench.go()
+    assert bench.pool.overdue() == 0
+    bench.now += 1 + GRACE_S + 1
+    assert bench.pool.overdue() == 1
+    await bench.go()
+    assert bench.pool.overdue() == 0  # the second of them runs alone now
+    bench.now += 1 + GRACE_S + 1
+    assert bench.pool.overdue() == 1
+    await bench.go()
+    assert bench.pool.overdue() == 0
 
 
 # Who does not come, or goes
@@ -193,7 +235,7 @@ async def test_who_gives_up_in_the_line_takes_no_place() -> None:
 @runs_async
 async def test_who_gives_up_at_the_moment_it_is_seated_leaves_its_place() -> None:
     bench = Bench([Slot()])
-    bench.tasks += [asyncio.create_task(bench.run(job(number))) for number in (1, 2)]
+    bench.tasks += [asyncio.create_task(bench.pool.run(job(number))) for number in (1, 2)]
     await bench.seated()
     bench.tasks[0].cancel()
     await bench.quiet()
@@ -203,23 +245,27 @@ async def test_who_gives_up_at_the_moment_it_is_seated_leaves_its_place() -> Non
 
 
 @runs_async
-async def test_a_batch_waits_for_nobody_who_has_left_without_a_job() -> None:
+async def test_where_all_give_up_at_the_moment_they_are_seated_nothing_runs() -> None:
     bench = Bench([Slot()])
-    leave = asyncio.Event()
-
-    async def leaves() -> None:
-        async with bench.pool.slot():
-            await leave.wait()
-
-    leaving = asyncio.create_task(leaves())
-    await bench.come(1, 2)
-    assert bench.given == [[]]
-    leave.set()
-    await leaving
+    bench.tasks += [asyncio.create_task(bench.pool.run(job(number))) for number in (1, 2)]
+    await bench.seated()
+    for task in bench.tasks:
+        task.cancel()
     await bench.quiet()
-    assert bench.given == [[["1", "2"]]]
+    assert (bench.given, bench.pool.busy) == ([[]], 0)
+
+
+@runs_async
+async def test_who_gives_up_waiting_to_run_alone_leaves_the_slot_to_the_next() -> None:
+    bench = Bench([Slot(untold={"2", "3"})])
+    await bench.come(1, 2, 3)
     await bench.go()
-    assert ([task.result() for task in bench.tasks], bench.pool.busy) == ([DONE, DONE], 0)
+    bench.tasks[2].cancel()
+    await bench.come(4)
+    await bench.go()
+    await bench.go()
+    assert bench.given == [[["1", "2", "3"], ["2"], ["4"]]]
+    assert bench.pool.busy == 0
 
 
 @runs_async
@@ -258,14 +304,3 @@ async def test_a_bug_in_the_run_is_told_to_every_job_of_the_batch() -> None:
     await bench.go()
     assert [type(task.exception()) for task in bench.tasks[1:]] == [ZeroDivisionError] * 2
     assert bench.pool.busy == 0
-
-
-@runs_async
-async def test_an_interrupt_reaches_the_run() -> None:
-    bench = Bench([Slot()])
-    await bench.come(0)
-    await bench.come(1, 2)
-    await bench.go()
-    bench.interrupt.set_result(None)
-    await bench.go()
-    assert [task.result() for task in bench.tasks[1:]] == [Interrupted()] * 2

@@ -6,9 +6,9 @@ import pytest
 from fakes import never, runs_async
 
 from consumer.config.job_limits import Limits
-from consumer.job import Failed, Interrupted, InvalidOutput, Job, Progress, Request, Succeeded
-from consumer.runners.batch_run import BatchRun, Told, conclude_batch, together, why_not
-from consumer.runners.run import Cause
+from consumer.job import Failed, Interrupted, InvalidOutput, Job, Request, Succeeded
+from consumer.runners.batch_run import BatchRun, together
+from consumer.runners.run import Cause, Told
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 
@@ -52,7 +52,7 @@ async def test_only_lines_after_the_token_of_this_batch_answer_and_do_so_in_orde
     run = batch()
     hear(run, text)
     run.finish(0)
-    assert kinds(conclude_batch(Cause.EXITED, run)) == expected
+    assert kinds(run.told(Cause.EXITED, None)) == expected
 
 
 @runs_async
@@ -67,7 +67,7 @@ async def test_a_batch_has_answered_with_its_end() -> None:
 async def test_of_an_interrupted_batch_the_answered_are_answered_and_the_others_go_back() -> None:
     run = batch(2)
     hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
-    told = conclude_batch(Cause.INTERRUPTED, run)
+    told = run.told(Cause.INTERRUPTED, None)
     assert [type(outcome) for outcome in told] == [Succeeded, Interrupted]
 
 
@@ -78,8 +78,8 @@ async def test_what_is_said_after_a_batch_was_told_to_stop_answers_nothing(cause
     hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
     run.settle(cause)
     hear(run, "ERROR: terminated\nEND: TOKEN\n")
-    assert isinstance(conclude_batch(cause, run)[0], Succeeded)
-    assert not isinstance(conclude_batch(cause, run)[1], Failed)
+    assert isinstance(run.told(cause, None)[0], Succeeded)
+    assert not isinstance(run.told(cause, None)[1], Failed)
 
 
 @runs_async
@@ -87,7 +87,7 @@ async def test_what_a_dead_worker_had_written_answers() -> None:
     run = batch(2)
     run.hear_end()
     hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
-    assert kinds(conclude_batch(Cause.EXITED, run)) == ["Succeeded", "NoneType"]
+    assert kinds(run.told(Cause.EXITED, None)) == ["Succeeded", "NoneType"]
 
 
 @runs_async
@@ -95,7 +95,7 @@ async def test_answers_are_judged_as_those_of_single_jobs_without_anybodys_stder
     run = batch(3)
     run.hear_stderr(b"of all of them")
     hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: {\nERROR: \nOUTPUT: [1]\n")
-    invalid, failed, succeeded = conclude_batch(Cause.ANSWERED, run)
+    invalid, failed, succeeded = run.told(Cause.ANSWERED, None)
     assert isinstance(invalid, InvalidOutput)
     assert isinstance(failed, Failed)
     assert (failed.message, failed.stderr_tail) == ("the classifier gave no reason", "")
@@ -118,19 +118,7 @@ async def test_the_log_is_told_why_jobs_run_alone(
 ) -> None:
     run = batch()
     hear(run, text)
-    assert why_not(cause, run, returncode=returncode).startswith(why)
-
-
-@runs_async
-async def test_progress_goes_to_every_job_that_has_asked() -> None:
-    heard: list[Progress] = []
-    jobs = [
-        Job(request=Request(id="a", correlation_id="c"), body=b"", timeout_s=1.0, on_progress=hears)
-        for hears in (heard.append, None, heard.append)
-    ]
-    run = BatchRun(jobs, LIMITS, lambda _: None)
-    hear(run, "PROGRESS: 0.1\nBEGIN: TOKEN\nPROGRESS: 0.5 half\n")
-    assert heard == [Progress(0.5, "half")] * 2
+    assert run.why_not(cause, returncode).startswith(why)
 
 
 @runs_async

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from consumer.service.stuck_slots import GRACE_S, Due
 from consumer.telemetry.health import LIVE, METRICS, NOT_LIVE, NOT_READY, READY, Facts, Health, judged
 from consumer.telemetry.metrics import Metrics
 
@@ -41,33 +40,3 @@ def test_before_there_is_a_service_it_lives_and_is_not_ready() -> None:
     health.facts = lambda: Facts(**SERVING)
     assert pages[READY]() == (HTTPStatus.OK, "ok\n", "text/plain; charset=utf-8")
     assert pages[METRICS]().content_type.startswith("text/plain; version=0.0.4")
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_run_is_overdue_after_its_time_and_the_grace_and_no_more_when_it_has_ended() -> None:
-    clock = Clock()
-    due = Due(clock)
-    with due.within(60), due.within(600):
-        clock.now = 60 + GRACE_S
-        assert due.over() == 0
-        clock.now += 1
-        assert due.over() == 1
-        clock.now += 600
-        assert due.over() == 2
-    assert due.over() == 0
-
-
-def test_a_run_in_a_batch_may_wait_for_the_others_of_it() -> None:
-    clock = Clock()
-    due = Due(clock, wait_s=1000)
-    with due.within(60):
-        clock.now = 60 + 1000 + GRACE_S
-        assert due.over() == 0
-        clock.now += 1
-        assert due.over() == 1

@@ -14,9 +14,10 @@ from pathlib import Path, PosixPath
 from typing import Self
 
 import pytest
-from fakes import unprivileged_folder
+from fakes import runs_async, unprivileged_folder
 
 from consumer.errors import ConfigurationError
+from consumer.job import Job, Request
 from consumer.runners.files.job_files import FOLDER_PREFIX, JobFiles
 
 #: A consumer that holds a job's file until it is killed, as a program of its own; says where.
@@ -94,13 +95,17 @@ def test_a_job_is_written_byte_for_byte_to_a_folder_of_its_own(files: JobFiles) 
         assert list(one.parent.iterdir()) == [one]
 
 
-def test_the_files_of_a_batch_lie_in_one_folder_which_is_empty_afterwards(files: JobFiles) -> None:
+@runs_async
+async def test_the_files_of_a_batch_lie_in_one_folder_which_is_empty_afterwards(files: JobFiles) -> None:
     slot = files.folder_of_slot()
-    with slot.batch([b"{}", b"\xff", b"[]"]) as folder:
-        assert [(folder / f"{number}.json").read_bytes() for number in range(3)] == [b"{}", b"\xff", b"[]"]
-        assert {mode(path) for path in folder.iterdir()} == {0o600}
-        (folder / "1.json").unlink()
-        (folder / "left").touch()
+    request = Request(id="id-1", correlation_id="c")
+    folder = slot.write_batch([Job(request=request, body=body, timeout_s=1.0) for body in (b"{}", b"\xff", b"[]")])
+    assert [(folder / f"{number}.json").read_bytes() for number in range(3)] == [b"{}", b"\xff", b"[]"]
+    assert {mode(path) for path in folder.iterdir()} == {0o600}
+    (folder / "1.json").unlink()
+    (folder / "left").touch()
+    await slot.clear()
+    assert list(files.folder.glob("*/*")) == []
     with slot.job(b"{}") as path:
         assert list(path.parent.iterdir()) == [path]
 

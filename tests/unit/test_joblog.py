@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from pathlib import Path
+from typing import cast
 
 import pytest
+from fakes import never, runs_async
 
-from consumer.telemetry.job_log import BURST_LINES, LINES_PER_S, JobLog, job_log
+from consumer.config.loader import load
+from consumer.job import Job, Request
+from consumer.runners.files.job_folder import JobFolder
+from consumer.runners.resource_monitor import Watch
+from consumer.runners.run import JobRun
+from consumer.runners.warm_runner import WarmSlot
+from consumer.runners.worker_pool import Workers
+from consumer.telemetry.job_log import BURST_LINES, LINES_PER_S, JobLog
 
 
 class Clock:
@@ -69,15 +80,28 @@ def test_a_pause_saves_up_no_more_than_a_burst(clock: Clock, caplog: pytest.LogC
     assert len(caplog.messages) == BURST_LINES
 
 
-def test_what_was_dropped_is_told_even_if_the_run_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+class FloodingWorker:
+    """Stands for the workers, of which it is one: prints more than a log takes, and is cancelled."""
+
+    async def take(self, *, jobs: int) -> FloodingWorker:
+        assert jobs == 1
+        return self
+
+    async def execute(self, run: JobRun, *_: object) -> None:
+        run.hear_stdout(b"BEGIN: m1\n" + b"LOG: line\n" * (BURST_LINES + 100))
+        raise asyncio.CancelledError
+
+    def give_back(self, worker: object) -> None:
+        assert worker is self
+
+
+@runs_async
+async def test_what_was_dropped_is_told_even_if_the_run_is_cancelled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-
-    def flood() -> None:
-        with job_log("job m1") as lines:
-            for number in range(BURST_LINES + 100):
-                lines(str(number))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        flood()
+    workers = cast("Workers", FloodingWorker())
+    slot = WarmSlot(workers, JobFolder(tmp_path), load({}, {}), Watch(), never())
+    with pytest.raises(asyncio.CancelledError):
+        await slot.run(Job(request=Request(id="m1", correlation_id="c"), body=b"{}", timeout_s=1.0))
     assert "more LOG lines were dropped" in caplog.messages[-1]

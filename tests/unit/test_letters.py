@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.config.loader import load
 from consumer.dead_letters.format import portrait, unpacked
 from consumer.dead_letters.model import (
     Chosen,
@@ -24,7 +25,7 @@ from consumer.dead_letters.model import (
 )
 from consumer.job import Crashed, ErrorCode
 from consumer.wire.message import Message
-from consumer.wire.read import read_request
+from consumer.wire.read import read_message
 from consumer.wire.topology import Topology
 from consumer.wire.write import ErrorRecord, replay_copy, retry_copy
 
@@ -196,7 +197,7 @@ def test_a_replayed_copy_starts_over_and_keeps_its_mark_through_retries() -> Non
     copy = replay_copy(dead)
     assert copy.headers == {"mine": 1, "job-id": "a", "replayed": 2}
     assert (copy.message_id, copy.correlation_id, copy.reply_to) == ("m", "c", "r")
-    request = read_request(copy, TOPOLOGY)
+    request, _ = read_message(copy, TOPOLOGY, load({}, {}).job_rules)
     assert (request.id, request.attempt, request.replayed) == ("a", 1, 2)
     assert retry_copy(copy, request, Crashed(message="m")).headers["replayed"] == 2
 

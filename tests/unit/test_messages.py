@@ -27,13 +27,14 @@ from consumer.rabbitmq import pamqp_patch
 from consumer.runners.output_parser import parse
 from consumer.wire import encoding
 from consumer.wire.message import Message
-from consumer.wire.read import JobRules, read_job, read_request
+from consumer.wire.read import JobRules, read_message
 from consumer.wire.topology import Topology
 from consumer.wire.write import ErrorRecord, Reply, error_record, reply, retry_copy
 
 #: Without the time, which would be another in each process and in the names of its tests.
 gzipped = partial(gzip.compress, mtime=0)
 TOPOLOGY = Topology("ours", max_attempts=3)
+RULES = JobRules(max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #: As RabbitMQ 3.10 made it for a caller.
 DIRECT = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA3MjM1MDM1NgAABAYAAAAAawVh/A==.4JvskeO57NM70zCNfzHWaA=="
@@ -66,14 +67,23 @@ MESSAGES = st.builds(
 )
 
 
+def read_all(**fields: Any) -> tuple[Request, str | None]:  # noqa: ANN401 - a message's own
+    """Read the request, and why it is refused, if it is."""
+    request, job = read_message(Message(body=b"{}", **fields), TOPOLOGY, RULES)
+    return request, job.message if isinstance(job, Invalid) else None
+
+
+def request_in(message: Message) -> Request:
+    return read_message(message, TOPOLOGY, RULES)[0]
+
+
 def request_of(**fields: Any) -> Request:  # noqa: ANN401 - a message's own
-    return read_request(Message(body=b"{}", **fields), TOPOLOGY)
+    return read_all(**fields)[0]
 
 
 def job_of(body: bytes = b"{}", **headers: object) -> Job | Invalid:
     message = Message(body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    request = read_request(message, TOPOLOGY)
-    return read_job(message, request, JobRules(max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0))
+    return read_message(message, TOPOLOGY, RULES)[1]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +100,9 @@ def job_of(body: bytes = b"{}", **headers: object) -> Job | Invalid:
     ],
 )
 def test_the_reply_goes_where_it_is_asked_to_or_to_the_results(asked: str | None, used: str) -> None:
-    request = request_of(reply_to=asked)
+    request, refusal = read_all(reply_to=asked)
     assert request.reply_to == used
-    assert request.refusal is None
+    assert refusal is None
 
 
 @pytest.mark.parametrize(
@@ -109,16 +119,16 @@ def test_the_reply_goes_where_it_is_asked_to_or_to_the_results(asked: str | None
     ],
 )
 def test_a_reply_to_that_we_must_not_write_to_is_refused_and_gets_no_reply(asked: str, why: str) -> None:
-    request = request_of(reply_to=asked)
+    request, refusal = read_all(reply_to=asked)
     assert request.reply_to is None
-    assert why in str(request.refusal)
-    assert asked in str(request.refusal)
-    assert "use a queue of your own" in str(request.refusal)
+    assert why in str(refusal)
+    assert asked in str(refusal)
+    assert "use a queue of your own" in str(refusal)
 
 
 @pytest.mark.parametrize("queue", TOPOLOGY.queues(), ids=lambda queue: queue.name)
 def test_of_our_queues_only_the_results_take_replies(queue: Any) -> None:  # noqa: ANN401 - pytest's ids want no type
-    assert (request_of(reply_to=queue.name).refusal is None) == (queue.name == TOPOLOGY.results)
+    assert (read_all(reply_to=queue.name)[1] is None) == (queue.name == TOPOLOGY.results)
 
 
 @pytest.mark.parametrize(
@@ -134,16 +144,16 @@ def test_of_our_queues_only_the_results_take_replies(queue: Any) -> None:  # noq
 def test_the_id_is_the_retried_jobs_or_the_messages(
     properties: dict[str, Any], job_id: str, correlation_id: str
 ) -> None:
-    request = request_of(**properties)
-    assert (request.id, request.correlation_id, request.refusal) == (job_id, correlation_id, None)
+    request, refusal = read_all(**properties)
+    assert (request.id, request.correlation_id, refusal) == (job_id, correlation_id, None)
 
 
 @pytest.mark.parametrize("properties", [{}, {"message_id": ""}, {"headers": {"job-id": 5}}])
 def test_without_a_usable_id_a_new_one_is_made(properties: dict[str, Any]) -> None:
-    first, second = request_of(**properties), request_of(**properties)
+    (first, refusal), (second, _) = read_all(**properties), read_all(**properties)
     assert UUID(first.id) != UUID(second.id)
     assert first.correlation_id == first.id
-    assert first.refusal is None
+    assert refusal is None
 
 
 def test_without_an_id_the_correlation_id_is_kept() -> None:
@@ -152,9 +162,9 @@ def test_without_an_id_the_correlation_id_is_kept() -> None:
 
 @pytest.mark.parametrize("bad", ["a\nb", "\x1b[2J", "\x00"])
 def test_an_id_that_could_forge_a_log_record_is_refused_and_replaced(bad: str) -> None:
-    request = request_of(message_id=bad)
+    request, refusal = read_all(message_id=bad)
     assert UUID(request.id).version == 4
-    assert "message_id must be printable" in str(request.refusal)
+    assert "message_id must be printable" in str(refusal)
 
 
 def test_a_job_id_of_any_length_leaves_a_correlation_id_that_amqp_can_carry() -> None:
@@ -164,15 +174,15 @@ def test_a_job_id_of_any_length_leaves_a_correlation_id_that_amqp_can_carry() ->
 
 @pytest.mark.parametrize(("header", "attempt"), [(1, 1), (2, 2), (2**63 - 1, 2**63 - 1)])
 def test_the_attempt_is_the_headers(header: int, attempt: int) -> None:
-    request = request_of(headers={"attempt": header})
-    assert (request.attempt, request.refusal) == (attempt, None)
+    request, refusal = read_all(headers={"attempt": header})
+    assert (request.attempt, refusal) == (attempt, None)
 
 
 @pytest.mark.parametrize("header", [0, -1, True, 1.0, "2", None, [2], b"2"])
 def test_an_attempt_that_cannot_be_ours_is_refused_and_counts_as_the_first(header: object) -> None:
-    request = request_of(headers={"attempt": header})
+    request, refusal = read_all(headers={"attempt": header})
     assert request.attempt == 1
-    assert "header attempt must be a whole number" in str(request.refusal)
+    assert "header attempt must be a whole number" in str(refusal)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +198,12 @@ def test_an_attempt_that_cannot_be_ours_is_refused_and_counts_as_the_first(heade
     ],
 )
 def test_a_malformed_traceparent_is_ignored_and_not_refused(header: object, used: str | None) -> None:
-    request = request_of(headers={"traceparent": header})
-    assert (request.traceparent, request.refusal) == (used, None)
+    request, refusal = read_all(headers={"traceparent": header})
+    assert (request.traceparent, refusal) == (used, None)
 
 
 def test_every_complaint_is_told_at_once() -> None:
-    refusal = request_of(message_id="\n", reply_to="amq.x", headers={"attempt": 0}).refusal
+    _, refusal = read_all(message_id="\n", reply_to="amq.x", headers={"attempt": 0})
     assert str(refusal).count("; ") >= 2
     assert all(word in str(refusal) for word in ("message_id", "amq.x", "attempt"))
 
@@ -272,9 +282,7 @@ def test_a_body_is_judged_as_a_strict_parser_does(value: object, piece: bytes, p
         good = isinstance(from_json(body, allow_inf_nan=False), dict)
     except ValueError:
         good = False
-    message = Message(body=body)
-    request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, JobRules(max_body_bytes=len(body), timeout_s=1.0, longest_timeout_s=1.0))
+    _, job = read_message(Message(body=body), TOPOLOGY, replace(RULES, max_body_bytes=len(body)))
     assert isinstance(job, Job) == good
 
 
@@ -296,16 +304,14 @@ def test_a_body_over_the_limit_is_invalid(size: int, *, fits: bool) -> None:
 
 
 def test_a_refused_request_is_invalid_whatever_its_body() -> None:
-    message = Message(body=b"{}", reply_to="amq.x")
-    request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, JobRules(max_body_bytes=9, timeout_s=1.0, longest_timeout_s=1.0))
-    assert job == Invalid(message=str(request.refusal))
+    _, refusal = read_all(reply_to="amq.x")
+    _, job = read_message(Message(body=b"-", reply_to="amq.x"), TOPOLOGY, RULES)
+    assert job == Invalid(message=str(refusal))
 
 
 @given(MESSAGES)
 def test_reading_never_raises_and_what_comes_of_it_can_be_answered(message: Message) -> None:
-    request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, JobRules(max_body_bytes=40, timeout_s=1.0, longest_timeout_s=9.0))
+    request, job = read_message(message, TOPOLOGY, replace(RULES, max_body_bytes=40))
     assert request.id.isprintable()
     assert request.attempt >= 1
     outcome = job if isinstance(job, Invalid) else Succeeded(output=b"1")
@@ -448,7 +454,7 @@ def test_a_retried_copy_keeps_all_that_the_producer_sent() -> None:
         priority=7,
         app_id="producer",
     )
-    copy = retry_copy(original, read_request(original, TOPOLOGY), CRASHED)
+    copy = retry_copy(original, request_in(original), CRASHED)
     assert copy == replace(
         original, headers={**original.headers, "attempt": 2, "job-id": "m", "last-error": "crashed: killed"}
     )
@@ -496,10 +502,10 @@ def test_around_the_largest_output_a_reply_stays_below_what_rabbitmq_takes() -> 
 
 def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:
     message = Message(body=b"{}")
-    first = read_request(message, TOPOLOGY)
+    first = request_in(message)
     second_message = retry_copy(message, first, CRASHED)
-    second = read_request(second_message, TOPOLOGY)
-    third = read_request(retry_copy(second_message, second, CRASHED), TOPOLOGY)
+    second = request_in(second_message)
+    third = request_in(retry_copy(second_message, second, CRASHED))
     assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
     assert {first.id, second.id, third.id} == {first.id}
     assert {second.correlation_id, third.correlation_id} == {first.correlation_id}
@@ -507,8 +513,7 @@ def test_a_job_keeps_its_ids_and_counts_up_over_all_its_copies() -> None:
 
 def decoded_job(body: bytes, **properties: str) -> bytes | str:
     message = Message(body=body, **properties)  # type: ignore[arg-type]
-    request = read_request(message, TOPOLOGY)
-    job = read_job(message, request, JobRules(max_body_bytes=100, timeout_s=60.0, longest_timeout_s=600.0))
+    _, job = read_message(message, TOPOLOGY, RULES)
     return job.body if isinstance(job, Job) else job.message
 
 
@@ -532,7 +537,7 @@ def test_the_job_is_the_decoded_body_and_its_retry_the_one_that_came(
 ) -> None:
     assert decoded_job(body, **properties) == b'{"n": 1}'
     message = Message(body=body, **properties)  # type: ignore[arg-type]
-    copy = retry_copy(message, read_request(message, TOPOLOGY), CRASHED)
+    copy = retry_copy(message, request_in(message), CRASHED)
     assert (copy.body, copy.content_encoding) == (body, properties.get("content_encoding"))
 
 

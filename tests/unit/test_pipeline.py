@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,12 +24,10 @@ from consumer.job import (
     TimedOut,
     Unsuccessful,
 )
-from consumer.runners.pool import Pool
-from consumer.runners.runner import Slot
+from consumer.runners.pool import GRACE_S, Pool, Slot
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
-from consumer.service.stuck_slots import GRACE_S, Due
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.message import Message, MessageTooLargeError
@@ -66,7 +63,8 @@ class Bench:
         self.publisher = FakePublisher(faults=faults or {})
         self.events = self.publisher.events
         slots: list[Slot] = [self.slot]
-        self.pool = Pool(slots)
+        self.now = 0.0
+        self.pool = Pool(slots, Metrics(), clock=lambda: self.now)
         self.pipeline = Pipeline(
             settings=load({"max_body_bytes": 100, "job_timeout_s": 7, **settings}, {}),
             topology=Topology("ours", 3),
@@ -546,13 +544,11 @@ async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog:
 async def test_a_run_that_does_not_end_is_overdue_and_its_wait_for_a_slot_is_not() -> None:
     slot = HeldSlot()
     bench = Bench(SUCCEEDED, slot=slot)
-    now = 0.0
-    bench.pipeline = replace(bench.pipeline, due=Due(lambda: now))
     handled = [asyncio.create_task(bench.handle(message_id=name)) for name in ("m1", "m2")]
     await slot.begun.wait()
-    assert bench.pipeline.due.over() == 0
-    now = 7 + GRACE_S + 1
-    assert bench.pipeline.due.over() == 1
+    assert bench.pool.overdue() == 0
+    bench.now = 7 + GRACE_S + 1
+    assert bench.pool.overdue() == 1
     slot.ending.set_result(SUCCEEDED)
     await asyncio.gather(*handled)
-    assert bench.pipeline.due.over() == 0
+    assert bench.pool.overdue() == 0

@@ -14,16 +14,15 @@ from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.output_parser import LineKind, parse, read_progress
-from consumer.runners.pool import Pool
-from consumer.runners.run import Run
-from consumer.runners.runner import Slot
+from consumer.runners.pool import Pool, Slot
+from consumer.runners.run import OnProgress, Run
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
 from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.message import Message
-from consumer.wire.read import read_request
+from consumer.wire.read import read_message
 from consumer.wire.topology import Topology
 from consumer.wire.write import progress_report
 
@@ -157,7 +156,8 @@ async def test_who_says_nothing_costs_nothing() -> None:
     ("header", "wanted"), [(True, True), ("true", True), ("True", True), (False, False), ("no", False), (1, False)]
 )
 def test_a_job_asks_for_progress_by_a_header(header: object, *, wanted: bool) -> None:
-    request = read_request(Message(body=b"{}", headers={"progress": header}), Topology("classifier", 3))
+    message = Message(body=b"{}", headers={"progress": header})
+    request, _ = read_message(message, Topology("classifier", 3), load({}, {}).job_rules)
     assert request.wants_progress is wanted
 
 
@@ -174,12 +174,12 @@ class Telling:
     def __init__(self, publisher: FakePublisher) -> None:
         self._publisher = publisher
 
-    async def run(self, job: Job, interrupt: asyncio.Future[None]) -> Outcome:  # noqa: ARG002 - Slot's signature
-        if job.on_progress:
-            job.on_progress(Progress(0.5, "half"))
+    async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:  # noqa: ARG002 - Slot's signature
+        if on_progress:
+            on_progress(Progress(0.5, "half"))
             for _ in range(5):
                 await asyncio.sleep(0)
-            job.on_progress(Progress(0.9))  # within the pause: the reply comes before it
+            on_progress(Progress(0.9))  # within the pause: the reply comes before it
         return Succeeded(output=b"1")
 
 
@@ -207,7 +207,7 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
     return Pipeline(
         settings=load({}, {}),
         topology=Topology("classifier", 3),
-        pool=Pool(slots),
+        pool=Pool(slots, Metrics()),
         metrics=Metrics(),
         settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
         remembered=Remembered(capacity=10),

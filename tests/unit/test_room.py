@@ -5,89 +5,102 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import pytest
 from fakes import never, runs_async
 
 from consumer.errors import ConfigurationError
-from consumer.runners.files import room
-from consumer.runners.files.job_files import STEPS_AT_ONCE, JobFiles, JobFolder
-from consumer.runners.files.room import emptied, file_of, opened_aside
+from consumer.job import Job, Request
+from consumer.runners.files import job_folder
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.files.job_folder import STEPS_AT_ONCE, JobFolder
+
+JOB = Job(request=Request(id="m1", correlation_id="c"), body=b"{}", timeout_s=1.0)
 
 
-@dataclass
-class FullFolder:
-    """Refuses so many files; counts those that were asked for and those that are there."""
+class FullFolder(JobFolder):
+    """Refuses so many files; counts those that were asked for."""
 
-    refusals: int
-    number: int = errno.ENOSPC
-    asked: int = 0
-    held: int = 0
-    refused: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, parent: Path, refusals: int, number: int = errno.ENOSPC) -> None:
+        super().__init__(parent)
+        self.refusals = refusals
+        self.number = number
+        self.asked = 0
+        self.refused = asyncio.Event()
 
-    @contextmanager
-    def lent(self, files: Mapping[str, bytes]) -> Iterator[Path]:  # noqa: ARG002 - JobFolder's signature
+    def write(self, files: Mapping[str, bytes]) -> Path:
         self.asked += 1
         if self.asked <= self.refusals:
             self.refused.set()
             raise OSError(self.number, "no room")
-        self.held += 1
-        yield Path("/")
-        self.held -= 1
-
-    def remove_some(self) -> bool:
-        return False
+        return super().write(files)
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "AGAIN_S", 0.0)
-
-
-async def written(folder: FullFolder, interrupt: asyncio.Future[None], patience_s: float = 60.0) -> Path | None:
-    opened = file_of(cast("JobFolder", folder), "m1", b"{}", interrupt, patience_s=patience_s)
-    async with opened as path:
-        assert folder.held == (path is not None)
-        return path
+    monkeypatch.setattr(job_folder, "AGAIN_S", 0.0)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @runs_async
-async def test_a_file_is_written_once_there_is_room_and_gone_afterwards(number: int) -> None:
-    folder = FullFolder(3, number)
-    assert await written(folder, never()) == Path("/job.json")
-    assert (folder.asked, folder.held) == (4, 0)
+async def test_a_file_is_written_once_there_is_room_and_gone_afterwards(number: int, tmp_path: Path) -> None:
+    folder = FullFolder(tmp_path, 3, number)
+    path = await folder.write_job(JOB, never())
+    assert path is not None
+    assert (folder.asked, path.name, path.read_bytes()) == (4, "job.json", b"{}")
+    await folder.clear()
+    assert list(path.parent.iterdir()) == []
 
 
 @runs_async
-async def test_what_does_not_pass_is_not_waited_for() -> None:
-    folder = FullFolder(3, errno.EACCES)
+async def test_what_does_not_pass_is_not_waited_for(tmp_path: Path) -> None:
+    folder = FullFolder(tmp_path, 3, errno.EACCES)
     with pytest.raises(OSError, match="no room"):
-        await written(folder, never())
+        await folder.write_job(JOB, never())
     assert folder.asked == 1
 
 
 @runs_async
-async def test_patience_ends() -> None:
-    folder = FullFolder(1_000_000)
+async def test_patience_ends(tmp_path: Path) -> None:
+    folder = FullFolder(tmp_path, 1_000_000)
     with pytest.raises(OSError, match="no room"):
-        await written(folder, never(), patience_s=0.0)
+        await folder.write_job(JOB, never(), patience_s=0.0)
     assert folder.asked == 1
 
 
 @runs_async
-async def test_an_interrupt_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "AGAIN_S", 60.0)
-    folder, interrupt = FullFolder(1), never()
-    waiting = asyncio.create_task(written(folder, interrupt))
+async def test_an_interrupt_ends_the_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(job_folder, "AGAIN_S", 60.0)
+    folder, interrupt = FullFolder(tmp_path, 1), never()
+    waiting = asyncio.create_task(folder.write_job(JOB, interrupt))
     await folder.refused.wait()
     interrupt.set_result(None)
     assert await waiting is None
+
+
+@runs_async
+async def test_what_was_written_before_one_file_had_no_room_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write = job_folder._write  # noqa: SLF001 - a disk that gets full between two files
+
+    def write_but_one(path: Path, body: bytes) -> None:
+        if path.name == "1.json":
+            raise OSError(errno.ENOSPC, "no room")
+        write(path, body)
+
+    monkeypatch.setattr(job_folder, "_write", write_but_one)
+    folder = JobFolder(tmp_path)
+    with pytest.raises(OSError, match="no room"):
+        folder.write_batch([JOB, JOB])
+    assert below(tmp_path) == 1
+
+
+def below(folder: Path) -> int:
+    """Count all files and folders in it."""
+    return len(list(folder.rglob("*")))
 
 
 def names(folder: Path) -> list[str]:
@@ -101,56 +114,57 @@ def fill(folder: Path, files: int) -> None:
 
 @pytest.mark.parametrize("files", [1, STEPS_AT_ONCE - 1])
 @runs_async
-async def test_the_few_files_that_a_job_leaves_are_removed_at_once(files: int, tmp_path: Path) -> None:
+async def test_the_few_files_that_a_job_leaves_are_removed_at_once(
+    files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_folder, "in_thread", None)  # not to be called
     with JobFiles.opened(tmp_path) as mine:
         slot = mine.folder_of_slot()
-        async with file_of(slot, "m1", b"{}", never()) as path:
-            assert path is not None
-            fill(path.parent, files)
+        path = await slot.write_job(JOB, never())
+        assert path is not None
+        fill(path.parent, files)
+        await slot.clear()
         assert list(mine.folder.iterdir()) == []
-        assert not slot.remove_some()
 
 
-@dataclass
-class Guarded:
-    """A slot's folder whose removal in the thread goes on when `gate` opens. `begun` is set when it is reached."""
+class GuardedFolder(JobFolder):
+    """A folder whose removal in the thread goes on when `gate` opens. `begun` is set when it is reached."""
 
-    folder: JobFolder
-    loop: asyncio.AbstractEventLoop
-    gate: threading.Event = field(default_factory=threading.Event)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, parent: Path) -> None:
+        super().__init__(parent)
+        self.loop = asyncio.get_running_loop()
+        self.gate = threading.Event()
+        self.begun = asyncio.Event()
 
-    def remove_some(self) -> bool:
-        return self.folder.remove_some()
-
-    def remove_rest(self) -> None:
-        self.loop.call_soon_threadsafe(self.begun.set)
-        self.gate.wait()
-        self.folder.remove_rest()
+    def _remove_rest(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            self.loop.call_soon_threadsafe(self.begun.set)
+            self.gate.wait()
+        super()._remove_rest()
 
 
 @runs_async
 async def test_many_files_are_removed_in_a_thread_and_the_slot_waits_even_when_it_is_cancelled(
     tmp_path: Path,
 ) -> None:
-    with JobFiles.opened(tmp_path) as mine:
-        guarded = Guarded(mine.folder_of_slot(), asyncio.get_running_loop())
+    guarded = GuardedFolder(tmp_path)
 
-        async def run() -> None:
-            async with emptied(cast("JobFolder", guarded)):
-                with guarded.folder.lent({"job.json": b"{}"}) as folder:
-                    fill(folder, 10 * STEPS_AT_ONCE)
+    async def run() -> None:
+        path = await guarded.write_job(JOB, never())
+        assert path is not None
+        fill(path.parent, 10 * STEPS_AT_ONCE)
+        await guarded.clear()
 
-        running = asyncio.create_task(run())
-        await guarded.begun.wait()  # so the loop turns
-        running.cancel()
-        done, _ = await asyncio.wait({running}, timeout=0.0)
-        assert not done
-        assert len(list(mine.folder.rglob("*"))) > STEPS_AT_ONCE
-        guarded.gate.set()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert list(mine.folder.iterdir()) == []
+    running = asyncio.create_task(run())
+    await guarded.begun.wait()  # so the loop turns
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=0.0)
+    assert not done
+    assert below(tmp_path) > STEPS_AT_ONCE
+    guarded.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert below(tmp_path) == 0
 
 
 @runs_async
@@ -158,7 +172,7 @@ async def test_what_a_predecessor_left_is_removed_before_the_folder_is_opened_as
     left = tmp_path / "rabbitmq-classifier-left"
     left.mkdir()
     fill(left, 10 * STEPS_AT_ONCE)
-    async with opened_aside(tmp_path) as mine:
+    async with JobFiles.opened_aside(tmp_path) as mine:
         assert names(tmp_path) == [mine.folder.name]
         fill(mine.folder, 10 * STEPS_AT_ONCE)
     assert names(tmp_path) == []
@@ -168,5 +182,5 @@ async def test_what_a_predecessor_left_is_removed_before_the_folder_is_opened_as
 async def test_a_job_folder_that_cannot_be_used_is_told_through_the_thread(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="job_dir"):
-        async with opened_aside(tmp_path / "file"):
+        async with JobFiles.opened_aside(tmp_path / "file"):
             pass

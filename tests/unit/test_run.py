@@ -19,13 +19,13 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.runners.answer import describe_exit
-from consumer.runners.run import Cause, EnclosedRun, Run, conclude
+from consumer.runners.run import Cause, JobRun, Run
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 
 
-def enclosed(*chunks: bytes, job_id: str = "id-1") -> EnclosedRun:
-    run = EnclosedRun(job_id, LIMITS, lambda _: None)
+def enclosed(*chunks: bytes, job_id: str = "id-1") -> JobRun:
+    run = JobRun(job_id, LIMITS, lambda _: None)
     for chunk in chunks:
         run.hear_stdout(chunk)
     return run
@@ -116,7 +116,7 @@ async def test_an_interrupt_that_came_before_is_a_cause() -> None:
 async def test_what_is_said_after_we_gave_up_is_no_answer(cause: Cause, line: bytes, kind: type[Outcome]) -> None:
     run = Run(LIMITS, lambda _: None)
     run.hear_stdout(line)
-    assert type(conclude(cause, run, returncode=0)) is kind
+    assert type(run.concluded(cause, 0)) is kind
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def concluded(run: Run, *chunks: bytes, cause: Cause = Cause.EXITED, returncode:
     for chunk in chunks:
         run.hear_stdout(chunk)
     run.finish(returncode)
-    outcome = conclude(cause, run, returncode=returncode)
+    outcome = run.concluded(cause, returncode)
     assert isinstance(outcome, Unsuccessful)
     return outcome
 

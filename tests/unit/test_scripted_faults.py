@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import FakeSlot, HeldSlot, runs_async
+from fakes import FakeSlot, HeldSlot, never, runs_async
 from pamqp.body import ContentBody
 from pamqp.commands import Basic, Channel, Confirm, Connection, Queue
 from pamqp.header import ContentHeader
@@ -26,7 +26,8 @@ from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
 from consumer.rabbitmq import admin, connection, publisher
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
-from consumer.runners.runner import Slot
+from consumer.runners.pool import Pool, Slot
+from consumer.runners.runner import Runner
 from consumer.service.service import Service
 from consumer.service.signals import Signals
 from consumer.telemetry.health import Health
@@ -36,25 +37,6 @@ from consumer.wire.message import Message
 from consumer.wire.write import reply
 
 SUCCEEDED = Succeeded(output=b"1")
-
-
-@dataclass
-class FakeRunner:
-    """One slot, and nothing to reload."""
-
-    slot: Slot
-    description: str = "a test's slot"
-
-    @property
-    def slots(self) -> list[Slot]:
-        return [self.slot]
-
-    @property
-    def is_broken(self) -> bool:
-        return False
-
-    async def reload(self) -> None:
-        pass
 
 
 @dataclass
@@ -84,7 +66,8 @@ async def service(slot: Slot, **capabilities: bool) -> AsyncIterator[Jobs]:
         signals = Signals()
         settings = load({"pool_size": 1}, {})
         nobody = Systemd({}, Health())
-        served = Service(settings, [peer.url], FakeRunner(slot), signals, Metrics(), systemd=nobody)
+        runner = Runner(Pool([slot], Metrics()), "a test's slot", Metrics(), never())
+        served = Service(settings, [peer.url], runner, signals, Metrics(), systemd=nobody)
         running = asyncio.create_task(served.run())
         try:
             yield Jobs(peer)

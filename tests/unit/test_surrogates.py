@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.runners.answer import lone_surrogate
 from consumer.runners.output_parser import json_fault
-from consumer.runners.surrogates import lone_surrogate
 
 
 @pytest.mark.parametrize(

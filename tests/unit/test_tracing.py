@@ -69,7 +69,7 @@ class Bench:
         self.pipeline = Pipeline(
             settings=load({}, {}),
             topology=Topology("ours", 3),
-            pool=Pool([self.slot]),
+            pool=Pool([self.slot], Metrics()),
             metrics=Metrics(),
             settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),

@@ -1,37 +1,28 @@
 """The private folder in which jobs live as files, and its removal whatever happened.
 
 Each consumer process makes one folder (0700) below `job_dir` and holds an flock on it for as long as it
-lives; each slot has a folder inside (0700) that is empty between jobs. A job gets it with its `job.json`
-(0600), also as working directory. The kernel drops the lock of a killed process, so at the next start a folder
-nobody holds is known to be a left-over: by owner, not by age. Folders of other users are never touched.
+lives; each slot has a folder inside (job_folder.py). The kernel drops the lock of a killed process, so at the next
+start a folder nobody holds is known to be a left-over: by owner, not by age. Folders of other users are never
+touched.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from consumer.errors import ConfigurationError
-from consumer.runners.files.removal import removal, remove_tree
+from consumer.runners.files.job_folder import FULL, JOB_FILE, JobFolder
+from consumer.runners.files.removal import in_thread, remove_tree
 
 FOLDER_PREFIX = "rabbitmq-classifier-"
-JOB_FILE = "job.json"
-#: Disk full, quota exceeded: passing. Any other reason for which a file cannot be written is not.
-FULL = (errno.ENOSPC, errno.EDQUOT)
-#: A few files, as many jobs leave, are gone in 1 ms; a thread for them would take as long again.
-STEPS_AT_ONCE = 100
-
-
-def batch_files(bodies: Sequence[bytes]) -> dict[str, bytes]:
-    """Name the files of a batch's jobs, `0.json` and on."""
-    return {f"{number}.json": body for number, body in enumerate(bodies)}
 
 
 class JobFiles:
@@ -85,6 +76,20 @@ class JobFiles:
         finally:
             files.close()
 
+    @classmethod
+    @asynccontextmanager
+    async def opened_aside(cls, job_dir: Path) -> AsyncIterator[Self]:
+        """Open for the block, in a thread: what a predecessor left to be removed may be much.
+
+        Raises:
+            ConfigurationError: as `open`.
+        """
+        files = await in_thread(partial(cls.open, job_dir))
+        try:
+            yield files
+        finally:
+            await in_thread(files.close)
+
     def folder_of_slot(self) -> JobFolder:
         """Give a place for the jobs of one slot; it is made on disk with the first job."""
         return JobFolder(self.folder)
@@ -122,109 +127,6 @@ def _complaint(job_dir: Path, error: OSError) -> str:
 
 def _is_no_folder(path: Path) -> bool:
     return os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112 - Path's raises where it may not look
-
-
-class JobFolder:
-    """Where one slot's jobs live, one after another: empty before each, whatever the one before left.
-
-    An empty folder is used again, since making and removing one costs three times what the job's file does
-    (100 against 40 us on ext4). Mutable state: the folder, replaced by a new one when a job has changed it.
-    """
-
-    def __init__(self, parent: Path) -> None:
-        self._parent = parent
-        self._folder = parent
-        self._made: tuple[int, int] | None = None
-        self._left: Iterator[int] = iter(())
-
-    @contextmanager
-    def job(self, body: bytes) -> Iterator[Path]:
-        """Write one job's file; yield its path; on every ending remove it and all that was left around it.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        try:
-            with self.lent({JOB_FILE: body}) as folder:
-                yield folder / JOB_FILE
-        finally:
-            self.remove_rest()
-
-    @contextmanager
-    def batch(self, bodies: Sequence[bytes]) -> Iterator[Path]:
-        """Write the files of several jobs; yield their folder, and clear it as after one job.
-
-        Raises:
-            OSError: one cannot be written.
-        """
-        try:
-            with self.lent(batch_files(bodies)) as folder:
-                yield folder
-        finally:
-            self.remove_rest()
-
-    @contextmanager
-    def lent(self, files: Mapping[str, bytes]) -> Iterator[Path]:
-        """Write files and yield their folder. Whatever else is in it afterwards stays for `remove_some` to remove.
-
-        Raises:
-            OSError: one cannot be written.
-        """
-        self.remove_rest()
-        if self._made is None:
-            self._make()
-        paths = [self._folder / name for name in files]
-        try:
-            for path, body in zip(paths, files.values(), strict=True):
-                self._write(path, body)
-            yield self._folder
-        finally:
-            self._clear(paths)
-
-    def remove_some(self) -> bool:
-        """Remove what the last job has left, a bounded part of it; return whether there is more."""
-        cost = 0
-        for step in self._left:
-            cost += step
-            if cost > STEPS_AT_ONCE:
-                return True
-        return False
-
-    def remove_rest(self) -> None:
-        """Remove all of it, however long that takes. May be called in a thread, while nothing else is."""
-        for _ in self._left:
-            pass
-
-    def _make(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="slot-", dir=self._parent))
-        self._made = _identity(self._folder)
-
-    def _write(self, path: Path, body: bytes) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            left = memoryview(body)
-            while left:
-                left = left[file.write(left) :]
-
-    def _clear(self, paths: Sequence[Path]) -> None:
-        with suppress(OSError):  # removed by the job itself, or in a folder that it closed: seen below
-            for path in paths:
-                path.unlink()
-        if not self._is_as_made():
-            self._left = removal(self._folder)
-            self._made = None
-
-    def _is_as_made(self) -> bool:
-        try:
-            with os.scandir(self._folder) as entries:  # the first one: not all of a million
-                return _identity(self._folder) == self._made and next(entries, None) is None
-        except OSError:  # it is gone, or closed to us
-            return False
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.lstat()
-    return found.st_ino, found.st_mode
 
 
 def _sweep(job_dir: Path) -> None:

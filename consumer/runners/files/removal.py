@@ -1,28 +1,47 @@
 """Removes a folder and everything in it in bounded steps, however many files and levels it has.
 
 A job can leave a million files, or folders in folders thousands of levels deep. So the removal is an iterator: the
-event loop takes a few steps, and a thread takes the rest (room.py). It needs two descriptors and short paths at
+event loop takes a few steps, and a thread takes the rest. It needs two descriptors and short paths at
 any depth: subfolders are moved up to the top first, so nothing here recurses. Folders that a job has closed are
 opened.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: To free this many bytes takes the kernel about as long as to remove one more file.
 _BYTES_PER_STEP = 1024**2
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Call it in a thread and wait for its end, even when cancelled: the folder is in use until then."""
+    calling = asyncio.get_running_loop().run_in_executor(None, call)
+    cancelled = None
+    while not calling.done():
+        try:
+            await asyncio.wait({calling})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    result = calling.result()
+    if cancelled:
+        raise cancelled
+    return result
 
 
 def remove_tree(folder: Path) -> None:
