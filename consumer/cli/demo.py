@@ -6,6 +6,7 @@ submit good and bad jobs, look at the answers and at the dead letters, stop. Not
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -19,18 +20,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from consumer.cli import submission
-from consumer.cli.submit_input import Source
-from consumer.cli.submit_output import InOrder, Lines, SourceResult
+from consumer.cli.arguments import add_settings, settings_of
+from consumer.cli.broker_url import broker_urls
+from consumer.cli.submit import submission
+from consumer.cli.submit.results import InOrder, Lines, SourceResult
+from consumer.cli.submit.sources import Source
 from consumer.client.client import Client
 from consumer.config.settings import Settings
 from consumer.dead_letters.error_records import read_error_records
-from consumer.errors import ConsumerError
+from consumer.errors import EXIT_JOBS_FAILED, ConsumerError
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.programs import own_python
 from consumer.wire.topology import Topology
 from consumer.wire.write import ErrorRecord
 
+HELP = "everything once: broker, model, consumer, jobs, dead letters"
 TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.
 JOBS_PER_CLASS = 3
@@ -46,6 +50,22 @@ BAD_JOBS = {
     "text in it": b'{"signal": [1.0, "two", 3.0]}',
     "unknown model": b'{"signal": [1.0, 2.0], "model": "toaster"}',
 }
+
+
+def describe(command: argparse.ArgumentParser) -> None:
+    """Add the settings."""
+    add_settings(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo under a prefix of its own; return the exit code."""
+    settings = settings_of(arguments)
+    own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
+    # The job folder first: a private node is not started in vain.
+    with JobFiles.opened(settings.job_dir) as files, broker_urls(settings) as urls:
+        succeeded = Demo(own, urls[0], files.home(), Console()).run()
+    print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
+    return os.EX_OK if succeeded else EXIT_JOBS_FAILED
 
 
 @dataclass(frozen=True)
@@ -190,11 +210,3 @@ def _follow(process: subprocess.Popen[bytes], log: list[str], ready: threading.E
         if READY in log[-1]:
             ready.set()
     ready.set()
-
-
-def run(settings: Settings, url: str) -> bool:
-    """Run the demo against this RabbitMQ, under a prefix of its own; return whether all came out as it should."""
-    console = Console()
-    own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
-    with JobFiles.opened(settings.job_dir) as files:
-        return Demo(own, url, files.home(), console).run()

@@ -11,18 +11,26 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consumer.cli.arguments import DECIMAL, MAX_SECONDS, decimal, is_written_as, refusal, whole
-from consumer.config.settings import Settings
-from consumer.errors import ConfigurationError
+from consumer.cli.arguments import (
+    DECIMAL,
+    MAX_SECONDS,
+    add_settings,
+    decimal,
+    is_written_as,
+    read_file,
+    refusal,
+    settings_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     from consumer.capacity.plan import Target
     from consumer.capacity.service_times import MemoryUse, ServiceTime
 
+HELP = "how many slots and consumers a latency target needs"
 #: Of what is counted on the command line; more is a slip of the finger.
 MOST = 1_000_000
 MAX_SEED = 2**63 - 1
@@ -34,7 +42,7 @@ _PER_S = {"": 1.0, "/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600, "/d": 1 / 86400}
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
-def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
     command.add_argument(
         "--rate",
@@ -111,12 +119,13 @@ def _bytes(text: str) -> int:
     return int(found[1]) * _BYTES[found[2]]
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Plan, show, and say whether the target is met."""
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, and show the plan; return the exit code: whether the target is met."""
     from consumer.capacity import report  # noqa: PLC0415 - see above
     from consumer.capacity.plan import OVERHEAD_S, Load  # noqa: PLC0415
     from consumer.capacity.planner import Planner  # noqa: PLC0415
 
+    settings = settings_of(arguments)
     service, memory = _service(arguments)
     overhead_s = OVERHEAD_S if arguments.overhead_ms is None else arguments.overhead_ms / 1000
     load = Load(arguments.rate, service, arguments.burst, overhead_s)
@@ -142,13 +151,6 @@ def _service(arguments: argparse.Namespace) -> tuple[ServiceTime, MemoryUse | No
 
     if arguments.service:
         return service_times.given(arguments.service), None
-    times = service_times.read_times(str(arguments.times), _read(arguments.times))
+    times = service_times.read_times(str(arguments.times), read_file(arguments.times))
     told = f"{len(times.run_s):,} runs in {arguments.times}"
     return service_times.measured(times.run_s, told), times.memory
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None

@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from consumer.cli.arguments import whole
-from consumer.cli.submit_input import read_sources
+from consumer.cli.arguments import add_settings, read_file, settings_of, whole
+from consumer.cli.event_loop import run_async
+from consumer.cli.submit.sources import read_sources
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.service.dry_run import attempt
 
+HELP = "run one job here, without RabbitMQ, and tell what happens"
 #: Of each job; more is a slip of the finger.
 MAX_REPEAT = 1_000_000
 
 
-def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
     command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
     command.add_argument(
@@ -33,8 +34,12 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
     add_settings(command)
 
 
-async def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Do what was asked; return the exit code."""
+def run(arguments: argparse.Namespace) -> int:
+    """Run the job, or time many of them; return the exit code."""
+    return run_async(_run(arguments, settings_of(arguments)))
+
+
+async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.times:
         return await _time_jobs(arguments, settings)
     if arguments.repeat:
@@ -55,7 +60,4 @@ async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _read(name: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+    return sys.stdin.buffer.read() if name == "-" else read_file(Path(name))

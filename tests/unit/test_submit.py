@@ -19,10 +19,10 @@ import pytest
 from fakes import runs_async
 from rich.console import Console
 
-from consumer.cli.submission import submit
-from consumer.cli.submit_input import Source, expand, read_sources, split_jobs
-from consumer.cli.submit_output import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
-from consumer.cli.submit_progress import MAX_BARS, Bars
+from consumer.cli.submit.bars import MAX_BARS, Bars
+from consumer.cli.submit.results import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
+from consumer.cli.submit.submission import submit
 from consumer.client import Client, JobTooLargeError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress

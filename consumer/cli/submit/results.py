@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from consumer.cli.submit_input import Source
+from consumer.cli.submit.sources import Source
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 from consumer.wire.write import Reply

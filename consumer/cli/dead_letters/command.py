@@ -1,22 +1,23 @@
 """`consumer dead-letters`: its arguments, and which action they ask for.
 
-What is done is in dead_letters_show.py and dead_letters_change.py, how it looks in table.py and
+What is done is in show.py and change.py, how it looks in table.py and
 format.py, and what happens to the queue in operations.py.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-from consumer.cli.arguments import refusal, whole
-from consumer.cli.dead_letters_change import purge, replay
-from consumer.cli.dead_letters_show import list_letters, say, show_letter
-from consumer.config.settings import Settings
+from consumer.cli.arguments import add_settings, refusal, settings_of, whole
+from consumer.cli.broker_url import known_url
+from consumer.cli.dead_letters.change import purge, replay
+from consumer.cli.dead_letters.show import list_letters, say, show_letter
+from consumer.cli.event_loop import run_async
 from consumer.dead_letters.model import read_age
 from consumer.dead_letters.operations import LetterQueue
 from consumer.job import ErrorCode
 
+HELP = "look at what failed, try it again, or delete it"
 #: RabbitMQ's words; `maxlen` does not occur with our own queues.
 REASONS = ("rejected", "expired", "delivery_limit", "maxlen")
 #: More than a queue holds; beyond it is a slip of the finger.
@@ -24,7 +25,7 @@ MAX_LIMIT = 1_000_000_000
 _ALL = ("list", "replay", "purge")
 
 
-def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+def describe(command: argparse.ArgumentParser) -> None:
     """Add the four actions to the command."""
     actions = command.add_subparsers(required=True, metavar="ACTION", dest="action")
     made = {
@@ -71,9 +72,9 @@ def _age(text: str) -> float:
         raise refusal(text, str(error)) from None
 
 
-async def run(arguments: argparse.Namespace, settings: Settings, url: str) -> int:
-    """Do what was asked; return the exit code."""
-    topology = settings.topology
-    place = LetterQueue(url, topology, settings.credentials, say)
+def run(arguments: argparse.Namespace) -> int:
+    """Do the action that was asked for; return the exit code."""
+    settings = settings_of(arguments)
+    place = LetterQueue(known_url(settings), settings.topology, settings.credentials, say)
     actions = {"list": list_letters, "show": show_letter, "replay": replay, "purge": purge}
-    return await actions[arguments.action](arguments, place)
+    return run_async(actions[arguments.action](arguments, place))

@@ -1,6 +1,6 @@
 """`consumer submit`: jobs out, results in, bars while they are on their way. Built on the client (client.py).
 
-Where jobs come from is submit_input.py, where results go submit_output.py. What stands in a file of results
+Where jobs come from is sources.py, where results go results.py. What stands in a file of results
 already is not asked again; what was asked and not written is: a job killed between the two runs twice.
 """
 
@@ -13,9 +13,9 @@ from typing import Protocol
 
 from rich.console import Console
 
-from consumer.cli.submit_input import Source
-from consumer.cli.submit_output import SourceResult
-from consumer.cli.submit_progress import Bars
+from consumer.cli.submit.bars import Bars
+from consumer.cli.submit.results import SourceResult
+from consumer.cli.submit.sources import Source
 from consumer.client.bounded import windowed
 from consumer.client.client import WINDOW, Client
 from consumer.client.exceptions import JobTooLargeError, UnreadableReplyError

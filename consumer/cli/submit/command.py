@@ -9,24 +9,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumer.cli import submission
-from consumer.cli.arguments import MAX_SECONDS, decimal, whole
-from consumer.cli.submit_input import Source, read_sources
-from consumer.cli.submit_output import FORMATS, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.arguments import MAX_SECONDS, add_settings, decimal, settings_of, whole
+from consumer.cli.broker_url import known_url
+from consumer.cli.event_loop import run_async
+from consumer.cli.submit import submission
+from consumer.cli.submit.results import FORMATS, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.submit.sources import Source, read_sources
 from consumer.client.client import WINDOW, Client
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 
+HELP = "publish jobs and wait for their replies"
 #: Each is a request in memory, here and in the queue; more at once make nothing faster.
 MAX_WINDOW = 100_000
 MIN_TIMEOUT_S = 0.001
 
 
-def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
     command.add_argument(
         "files",
@@ -64,14 +67,18 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
     add_settings(command)
 
 
-async def run(arguments: argparse.Namespace, settings: Settings, known_url: Callable[[], str]) -> int:
-    """Submit what has no result yet; return the exit code. RabbitMQ is asked for only if there is something."""
+def run(arguments: argparse.Namespace) -> int:
+    """Submit the jobs that have no result yet; return the exit code."""
+    return run_async(_run(arguments, settings_of(arguments)))
+
+
+async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     sources = list(read_sources(arguments.files, sys.stdin, model=arguments.model))
     form = FORMATS[arguments.format or ("csv" if (arguments.out or "").endswith(".csv") else "jsonl")]
     if arguments.resume:
         sources = _not_done(sources, arguments.out, form)
     with _output(arguments.out, form, resume=arguments.resume) as out:
-        results = await _submit(arguments, settings, known_url(), sources, out) if sources else []
+        results = await _submit(arguments, settings, known_url(settings), sources, out) if sources else []
     failed = sum(not result.succeeded for result in results)
     print(f"{len(results)} jobs: {len(results) - failed} succeeded, {failed} failed", file=sys.stderr)
     return EXIT_JOBS_FAILED if failed else os.EX_OK

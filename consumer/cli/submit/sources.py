@@ -20,6 +20,7 @@ from typing import TextIO
 
 from pydantic_core import from_json
 
+from consumer.cli.arguments import read_file
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 from consumer.runners.programs import own_python
@@ -96,23 +97,12 @@ def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
 def _read(name: str, stdin: TextIO) -> bytes:
     if name == "-":
         return stdin.buffer.read()
-    content = _read_file(name)
+    content = read_file(Path(name))
     if content.startswith(_GZIP):
         raise ConfigurationError(
             f"{name} is gzip data: unpack it, for example zcat {shlex.quote(name)} | ... submit -"
         )
     return content
-
-
-def _read_file(name: str) -> bytes:
-    path = Path(name)
-    try:
-        # Reading a named pipe without a writer would never end; the shell's <(command) has one.
-        if path.is_fifo() and not path.is_relative_to("/dev/fd"):
-            raise ConfigurationError(f"{name} is a named pipe: give a file, or `-` and redirect it")
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _converted(name: str, model: str | None) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from consumer.cli.dead_letters_show import EXIT_NOT_DONE, asked_for, dead_letters, say
+from consumer.cli.dead_letters.show import EXIT_NOT_DONE, asked_for, dead_letters, say
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
 from consumer.dead_letters.model import Chosen, Entry, Letter, show_age

@@ -1,0 +1,39 @@
+"""`consumer gateway`: jobs by HTTP. Needs the extra `http`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from consumer._version import VERSION
+from consumer.cli.arguments import add_settings, settings_of
+from consumer.cli.broker_url import broker_urls
+from consumer.cli.event_loop import run_async
+from consumer.errors import ConfigurationError
+
+HELP = "take jobs by HTTP, for callers that have no AMQP"
+
+
+def describe(command: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    command.add_argument("--openapi", action="store_true", help="only print its contract, an OpenAPI document")
+    add_settings(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal, or print the contract; return the exit code."""
+    settings = settings_of(arguments)
+    if arguments.openapi:
+        from consumer.gateway import openapi  # noqa: PLC0415 - see below
+
+        print(openapi.text(openapi.document(VERSION, settings.longest_timeout_s)), end="")
+        return os.EX_OK
+    try:
+        from consumer.gateway.server import serve  # noqa: PLC0415 - an extra; half a second of imports
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the gateway needs what is not installed ({error.name}): pip install 'rabbitmq-classifier[http]'"
+        ) from None
+    with broker_urls(settings) as urls:
+        run_async(serve(settings, urls))
+    return os.EX_OK
