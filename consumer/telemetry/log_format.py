@@ -15,7 +15,7 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from consumer.config.settings import LogFormat
+from consumer.config.operation_settings import LogFormat
 from consumer.escaping import escaped, escaped_lines
 from consumer.telemetry import log_context
 from consumer.telemetry.log_events import FIELDS

@@ -1,0 +1,75 @@
+"""Which jobs are accepted, how long they may run, and how often they are tried."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from consumer.config.setting_group import SettingGroup, checked
+
+
+def _no_pattern(text: str) -> str | None:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"no regular expression: {error}"
+    return None
+
+
+class JobSettings(SettingGroup):
+    """What a job may be and ask for."""
+
+    job_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="seconds a job may run before it is killed, up to 86400, unless its header `timeout-s` says",
+    )
+    job_timeout_cap_s: float | None = Field(
+        None,
+        gt=0,
+        le=86_400,
+        description="the longest run time a job's header `timeout-s` may ask for; default: 600, or job_timeout_s "
+        "where that is longer, or a batch_size is set",
+    )
+    consumer_timeout_s: float = Field(
+        1800.0,
+        ge=0,
+        description="RabbitMQ's own consumer_timeout in seconds, above what any job may take; "
+        "0: switched off there",
+    )
+    reply_to_allowed: Annotated[str, checked(_no_pattern)] | None = Field(
+        None,
+        min_length=1,
+        description="a regular expression that the whole of a job's `reply_to` must match; not set: any queue but "
+        "our own and RabbitMQ's",
+    )
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        le=50,
+        description="1 to 50: how often a job that crashes, times out or goes over a limit is tried",
+    )
+    # Off: it costs RabbitMQ a channel per job, and a job may be wanted for more than its reply.
+    drop_if_caller_gone: bool = Field(
+        False,
+        description="true: before a job runs whose `reply_to` is its caller's own (direct reply-to or a "
+        "server-named queue), ask RabbitMQ whether that is still there; without it the job is done",
+    )
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024,
+        ge=2,
+        le=128 * 1024 * 1024,
+        description="the largest job, up to 134217728; 4 MiB is about twice 100,000 samples of 20 digits",
+    )
+
+    @model_validator(mode="after")
+    def _cap_is_above_default(self) -> Self:
+        if self.job_timeout_cap_s is not None and self.job_timeout_cap_s < self.job_timeout_s:
+            raise ValueError(
+                f"job_timeout_cap_s ({self.job_timeout_cap_s:g}) is less than job_timeout_s "
+                f"({self.job_timeout_s:g}); raise the cap or lower the time limit"
+            )
+        return self

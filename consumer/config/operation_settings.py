@@ -1,0 +1,58 @@
+"""How the process is operated: its end, its ports, and what it reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from consumer.config.amqp_url import check_host
+from consumer.config.setting_group import SettingGroup, checked
+
+LogFormat = Literal["text", "json"]
+
+
+class OperationSettings(SettingGroup):
+    """Shutdown, metrics, health, the gateway, logs and traces."""
+
+    drain_grace_s: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="seconds that running jobs get to finish after SIGTERM; then they go back to the queue",
+    )
+    statsd_host: Annotated[str, checked(check_host)] | None = Field(
+        None, min_length=1, description="statsd's host; not set: no metrics"
+    )
+    statsd_port: int = Field(8125, ge=1, le=65535, description="statsd's UDP port, 1 to 65535")
+    http_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="the TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which the log "
+        "names; not set: none",
+    )
+    # Loopback: what is served is no secret, but nobody else's business unless the operator says so.
+    http_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address that they are served at; 0.0.0.0: at all addresses"
+    )
+    # Loopback, as above: a gateway is for a reverse proxy that has TLS, or for this machine.
+    gateway_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address that `consumer gateway` listens at; 0.0.0.0: all"
+    )
+    gateway_port: int = Field(
+        8080, ge=0, le=65535, description="its TCP port, 1 to 65535, or 0 for a free one, which the log names"
+    )
+    gateway_token_file: Path | None = Field(
+        None,
+        description="a file with a bearer token in each line, one of which a job by HTTP must come with; "
+        "not set: whoever reaches the port may send jobs",
+    )
+    log_format: LogFormat = Field("text", description="text, for people, or json, an object per line")
+    # Off: it needs the extra `otel`, and somebody who listens.
+    tracing: bool = Field(
+        False,
+        description="true: send OpenTelemetry's spans of each job to where its OTEL_* variables say; needs the "
+        "extra `otel`",
+    )
