@@ -140,11 +140,11 @@ class WarmRunner:
         try:
             await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
-            self._metrics.reloaded(succeeded=False)
+            self._metrics.count("reloads.failed")
             for line in str(error).splitlines():  # a traceback; a record is one line
                 log.error(
                     "not reloaded, the old classifier goes on serving: %s", line, extra={"event": "reload_failed"}
                 )
         else:
-            self._metrics.reloaded(succeeded=True)
+            self._metrics.count("reloads.succeeded")
             log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})

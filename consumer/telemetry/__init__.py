@@ -1,6 +1,7 @@
 """Reports what happened: logs, metrics, traces, health. Decides nothing.
 
-metrics.py        the name of every metric; counts here and sends to statsd
+metrics.py        the name of every metric; keeps and sends their values
+statsd.py         sends them to statsd, many to a datagram
 prometheus.py     counters, gauges and histograms, and their text for Prometheus
 tracing.py        the steps of a delivery, for whoever traces them; nothing while tracing is off
 otel.py           those steps as OpenTelemetry spans
