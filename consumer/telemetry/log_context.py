@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consumer.job import Request
-from consumer.telemetry.tracing import UNTRACED, Trace
+from consumer.telemetry.tracing import NO_TRACE, Trace
 
 Field: TypeAlias = str | int | list[str]
 
@@ -24,7 +24,7 @@ class JobContext:
     request: Request
     slot: int | None = None
     model: str | None = None
-    trace: Trace = UNTRACED
+    trace: Trace = NO_TRACE
 
     def fields(self) -> dict[str, Field]:
         """Name what is known, for a record."""
