@@ -13,5 +13,4 @@ result_json.py       a result as JSON, or the place of the fault in it
 json_types.py        one step from a value to its natural JSON
 jobs_file.py         jobs from JSON and JSON lines files
 errors.py            errors of the command
-_version.py          the version of this package
 """

@@ -17,6 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import rabbitmq_classifier
 from classifier import jobs_file
 from classifier.contract import JobError
 from classifier.errors import RefusedError
@@ -219,9 +220,7 @@ class _Version(argparse.Action):
     """Prints the version and ends; it is looked up only then, as reading it costs milliseconds."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from classifier._version import found  # noqa: PLC0415 - see above
-
-        _say(f"{parser.prog} {found()}")
+        _say(f"{parser.prog} {rabbitmq_classifier.version()}")
         parser.exit()
 
 
