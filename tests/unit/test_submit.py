@@ -183,7 +183,7 @@ def names(out: io.StringIO) -> list[str]:
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
 def test_results_are_written_in_order_and_as_soon_as_they_can_be(order: tuple[int, ...]) -> None:
     out = io.StringIO()
-    writer = InOrder(Lines(out))
+    writer = InOrder(out)
     come: set[int] = set()
     for index in order:
         writer.add(index, result(str(index)))
@@ -194,7 +194,7 @@ def test_results_are_written_in_order_and_as_soon_as_they_can_be(order: tuple[in
 
 def test_what_came_is_written_after_an_interruption_too() -> None:
     out = io.StringIO()
-    writer = InOrder(Lines(out))
+    writer = InOrder(out)
     for index in (0, 4, 2):
         writer.add(index, result(str(index)))
     writer.flush()

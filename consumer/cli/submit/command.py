@@ -94,22 +94,21 @@ def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Sour
 
 
 @contextmanager
-def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[submission.ResultSink]:
+def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Lines]:
     """In the order of the jobs; but what is resumed as it comes: what is held back would be lost to a kill."""
     if name is None:
-        yield InOrder(Lines(sys.stdout, form))
+        yield InOrder(sys.stdout, form)
         return
     try:
         file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can be wrong
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
     with file:
-        lines = Lines(file, form, head=not file.tell())
-        yield lines if resume else InOrder(lines)
+        yield Lines(file, form, head=not file.tell()) if resume else InOrder(file, form)
 
 
 async def _submit(
-    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: submission.ResultSink
+    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: Lines
 ) -> list[SourceResult]:
     opening = Client.open(
         url,

@@ -132,7 +132,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 class Lines:
-    """Writes results, each at once and as a whole line."""
+    """Writes results in the order in which they arrive, each at once and as a whole line."""
 
     def __init__(self, out: TextIO, form: Format = JSON_LINES, *, head: bool = True) -> None:
         self._out = out
@@ -141,36 +141,36 @@ class Lines:
             self._write(form.head)
 
     def add(self, _index: int, result: SourceResult) -> None:
-        """Write one result."""
+        """Write the result of the source with this index."""
         self._write(self._form.line(result))
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Write what was held back: nothing."""
 
     def _write(self, line: str) -> None:
         self._out.write(line + "\n")
         self._out.flush()
 
 
-class InOrder:
-    """Writes results in the order of their sources, each as soon as all before it are there.
+class InOrder(Lines):
+    """Writes results in the order of their sources, each as soon as all before it have arrived.
 
-    Mutable state: `_early`, those that came before their turn; `_next`, whose turn it is.
+    Mutable state: `_early`, results that wait for their turn; `_next`, the index of the next one.
     """
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
+    def __init__(self, out: TextIO, form: Format = JSON_LINES) -> None:
+        super().__init__(out, form)
         self._next = 0
         self._early: dict[int, SourceResult] = {}
 
     def add(self, index: int, result: SourceResult) -> None:
-        """Take one result; write what can be written."""
+        """Keep the result; write all results whose turn has come."""
         self._early[index] = result
         while self._next in self._early:
-            self._lines.add(self._next, self._early.pop(self._next))
+            super().add(self._next, self._early.pop(self._next))
             self._next += 1
 
     def flush(self) -> None:
-        """Write what is left, with gaps: after an interruption what came is worth keeping."""
+        """Write the rest, with gaps: after an interruption the results that arrived are worth keeping."""
         for index in sorted(self._early):
-            self._lines.add(index, self._early.pop(index))
+            super().add(index, self._early.pop(index))

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import Protocol
 
 from rich.console import Console
 
 from consumer.cli.submit.bars import Bars
-from consumer.cli.submit.results import SourceResult
+from consumer.cli.submit.results import Lines, SourceResult
 from consumer.cli.submit.sources import Source
 from consumer.client.bounded import windowed
 from consumer.client.client import WINDOW, Client
@@ -23,16 +22,6 @@ from consumer.job import Progress
 
 #: Is told a job's index, its source's name, and how far it is.
 OnProgress = Callable[[int, str, Progress], None]
-
-
-class ResultSink(Protocol):
-    """Where results go."""
-
-    def add(self, index: int, result: SourceResult) -> None:
-        """Take the result of the source with this index."""
-
-    def flush(self) -> None:
-        """Write what was held back."""
 
 
 async def submit(
@@ -71,7 +60,7 @@ async def _ask(
 
 
 async def run(
-    client: Client, sources: list[Source], out: ResultSink, *, timeout_s: float, window: int = WINDOW
+    client: Client, sources: list[Source], out: Lines, *, timeout_s: float, window: int = WINDOW
 ) -> list[SourceResult]:
     """Submit all with bars on stderr, write the results; return them in order of arrival."""
     results: list[SourceResult] = []
