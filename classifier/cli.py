@@ -203,7 +203,7 @@ def _drop_stdout() -> None:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="classifier",
-        description="Train classifiers of signals, look at them, and predict without any service.",
+        description="Trains models for signals, shows them, and predicts without the service.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -225,61 +225,92 @@ class _Version(argparse.Action):
 
 
 def _add_train(commands: _Commands) -> None:
-    parser = commands.add_parser("train", help="fit a model on labelled signals, and say how good it is")
+    parser = commands.add_parser("train", help="fit a model on labelled signals, and show how good it is")
     parser.set_defaults(command=_train)
     parser.add_argument("data", type=Path, metavar="DATA", help="training signals: .ts, .tsv, .csv or .npz")
-    parser.add_argument("--test", type=Path, metavar="DATA", help="test signals; else 25 %% are held out")
-    parser.add_argument("--out", type=Path, metavar="MODEL", required=True, help="e.g. models/pumps")
-    parser.add_argument("--onnx", action="store_true", help="also as ONNX, which is served in place of the pickle")
-    parser.add_argument("--skops", action="store_true", help="also as skops: scikit-learn's, and no code in it")
-    parser.add_argument("--no-trust", dest="trust", action="store_false", help="leave that to `classifier trust`")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw confusion matrix and example signals")
-    parser.add_argument("--reshuffles", type=_count, metavar="N", help="also the mean accuracy of N reshuffles")
+    parser.add_argument(
+        "--test", type=Path, metavar="DATA", help="test signals; default: 25 %% of the training signals"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="MODEL", required=True, help="name of the model file, e.g. models/pumps"
+    )
+    parser.add_argument(
+        "--onnx", action="store_true", help="also write ONNX, which is served instead of the pickle"
+    )
+    parser.add_argument(
+        "--skops", action="store_true", help="also write skops: scikit-learn's format, without code in it"
+    )
+    parser.add_argument(
+        "--no-trust",
+        dest="trust",
+        action="store_false",
+        help="do not pin the model; `classifier trust` does so later",
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the confusion matrix and example signals")
+    parser.add_argument(
+        "--reshuffles", type=_count, metavar="N", help="also show the mean accuracy over N reshuffles"
+    )
 
 
 def _add_predict(commands: _Commands) -> None:
-    parser = commands.add_parser("predict", help="answer signals, one line of JSON each")
+    parser = commands.add_parser("predict", help="classify signals, and print one line of JSON for each")
     parser.set_defaults(command=_predict)
     parser.add_argument(
         "file",
         type=Path,
         metavar="FILE",
-        help="a data set, a job, or a job per line (.jsonl, .ndjson); `-` is standard input",
+        help="data set, job, or a job per line (.jsonl, .ndjson); `-`: standard input",
     )
-    parser.add_argument("--model", metavar="NAME", help="else each job's own, the only one, or 'default'")
-    parser.add_argument("--models", type=Path, metavar="DIR", help="else CONSUMER_MODELS_DIR, or models")
+    parser.add_argument(
+        "--model", metavar="NAME", help="name of the model; default: the job's, the only one, or 'default'"
+    )
+    parser.add_argument(
+        "--models", type=Path, metavar="DIR", help="folder of the models; default: CONSUMER_MODELS_DIR, or models"
+    )
 
 
 def _add_info(commands: _Commands) -> None:
-    parser = commands.add_parser("info", help="what a model says of itself, without running any of it")
+    parser = commands.add_parser("info", help="show a model's manifest, without running any of its code")
     parser.set_defaults(command=_info)
-    parser.add_argument("file", type=Path, metavar="MODEL", help="e.g. models/pumps, or one of its files")
-    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+    parser.add_argument("file", type=Path, metavar="MODEL", help="name or file of the model, e.g. models/pumps")
+    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
 
 def _add_trust(commands: _Commands) -> None:
-    parser = commands.add_parser("trust", help="pin the SHA-256 of models, which may be loaded from then on")
+    parser = commands.add_parser("trust", help="pin the SHA-256 of models, so that they may be loaded")
     parser.set_defaults(command=_trust)
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="e.g. models/pumps")
-    parser.add_argument("--pins", type=Path, metavar="FILE", help=f"else {trust.VARIABLE}, or beside the folder")
+    parser.add_argument(
+        "models", type=Path, nargs="+", metavar="MODEL", help="name or file of the model, e.g. models/pumps"
+    )
+    parser.add_argument(
+        "--pins", type=Path, metavar="FILE", help=f"file of pins; default: {trust.VARIABLE}, or beside the folder"
+    )
 
 
 def _add_jobs(commands: _Commands) -> None:
-    parser = commands.add_parser("jobs", help="signals as jobs, one line of JSON each, to be submitted")
+    parser = commands.add_parser("jobs", help="write signals as jobs, one line of JSON for each")
     parser.set_defaults(command=_jobs)
     parser.add_argument("data", type=Path, metavar="DATA", help="signals: .ts, .tsv, .csv or .npz")
     parser.add_argument("--model", metavar="NAME", help="name this model in every job")
-    parser.add_argument("--labels", action="store_true", help='put the label into the job, as "expected"')
-    parser.add_argument("--describe", action="store_true", help="report on stderr how the file was understood")
+    parser.add_argument("--labels", action="store_true", help='put each label into its job, as "expected"')
+    parser.add_argument("--describe", action="store_true", help="report on stderr how the file was read")
 
 
 def _add_generate(commands: _Commands) -> None:
-    parser = commands.add_parser("generate", help="make up signals of an electric machine in ten states")
+    parser = commands.add_parser("generate", help="generate signals of an electric machine in ten states")
     parser.set_defaults(command=_generate)
-    parser.add_argument("--out", type=Path, metavar="DATA", required=True, help="a .csv, .npz or .ts file")
-    parser.add_argument("--per-class", type=_count, metavar="N", default=60, help="signals a state (60)")
-    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="another seed, other signals (0)")
-    parser.add_argument("--mains", type=_mains, metavar="HZ", default=50.0, help="50 or 60")
+    parser.add_argument(
+        "--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv, .npz or .ts"
+    )
+    parser.add_argument(
+        "--per-class", type=_count, metavar="N", default=60, help="number of signals of each state; default: 60"
+    )
+    parser.add_argument(
+        "--seed", type=_seed, metavar="N", default=0, help="seed of the random numbers; default: 0"
+    )
+    parser.add_argument(
+        "--mains", type=_mains, metavar="HZ", default=50.0, help="mains frequency: 50 or 60; default: 50"
+    )
 
 
 def _whole(text: str, least: int, most: int) -> int:

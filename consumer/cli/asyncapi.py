@@ -17,7 +17,7 @@ HELP = "print the contract with producers as an AsyncAPI 3 document"
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     command.add_argument(
-        "--schemas", type=Path, metavar="DIR", help="also write JSON Schemas of job, reply and error record there"
+        "--schemas", type=Path, metavar="DIR", help="also write JSON Schemas of job, reply and error record to DIR"
     )
     add_settings(command)
 

@@ -11,15 +11,15 @@ from consumer.cli.event_loop import run_async
 from consumer.preflight.checks import examine
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 
-HELP = "find what would fail later, without changing anything"
+HELP = "find faults before the service starts; changes nothing"
 #: A check has failed. Warnings do not count.
 EXIT_WOULD_FAIL = 1
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    command.add_argument("--job", type=Path, metavar="JOB.json", help="a job to run here, without RabbitMQ")
-    command.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    command.add_argument("--job", type=Path, metavar="JOB.json", help="also run this job here, without RabbitMQ")
+    command.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     add_settings(command)
 
 

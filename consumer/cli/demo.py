@@ -32,7 +32,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.programs import own_python
 from consumer.wire.write import ErrorRecord
 
-HELP = "everything once: broker, model, consumer, jobs, dead letters"
+HELP = "show the whole service once: broker, model, consumer, jobs, dead letters"
 TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.
 JOBS_PER_CLASS = 3

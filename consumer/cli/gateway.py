@@ -11,12 +11,12 @@ from consumer.cli.broker_url import broker_urls
 from consumer.cli.event_loop import run_async
 from consumer.errors import ConfigurationError
 
-HELP = "take jobs by HTTP, for callers that have no AMQP"
+HELP = "accept jobs over HTTP, for callers without AMQP"
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    command.add_argument("--openapi", action="store_true", help="only print its contract, an OpenAPI document")
+    command.add_argument("--openapi", action="store_true", help="only print the contract, an OpenAPI document")
     add_settings(command)
 
 

@@ -18,16 +18,24 @@ from consumer.errors import ConfigurationError
 from consumer.escaping import escaped_lines
 from consumer.telemetry import health_client
 
-HELP = "ask the consumer that runs here how it is, for probes"
+HELP = "check the local consumer's health, for probes"
 EXIT_NOT_HEALTHY = 1
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    command.add_argument("of", nargs="?", choices=("live", "ready"), default="ready", help="default: ready")
-    command.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; also CONSUMER_CONFIG")
-    command.add_argument("--http-port", dest="http_port", metavar="VALUE", help="also CONSUMER_HTTP_PORT")
-    command.add_argument("--http-host", dest="http_host", metavar="VALUE", help="also CONSUMER_HTTP_HOST")
+    command.add_argument(
+        "of", nargs="?", choices=("live", "ready"), default="ready", help="what to check; default: ready"
+    )
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file with the settings; also CONSUMER_CONFIG"
+    )
+    command.add_argument(
+        "--http-port", dest="http_port", metavar="VALUE", help="the consumer's port; also CONSUMER_HTTP_PORT"
+    )
+    command.add_argument(
+        "--http-host", dest="http_host", metavar="VALUE", help="the consumer's address; also CONSUMER_HTTP_HOST"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str]) -> NoReturn:
     """Run the command and exit with its code."""
-    parser = argparse.ArgumentParser(prog="consumer health", description="Asks a running consumer how it is.")
+    parser = argparse.ArgumentParser(prog="consumer health", description="Checks the local consumer's health.")
     describe(parser)
     try:
         sys.exit(run(parser.parse_args(argv)))

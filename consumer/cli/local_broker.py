@@ -12,15 +12,19 @@ from consumer.local_broker.files import DEFAULT_DIR
 
 log = logging.getLogger("consumer")
 
-HELP = "a private RabbitMQ node in this folder"
+HELP = "start or stop a private RabbitMQ node in this folder"
 #: As in the LSB and `systemctl status`: program is not running.
 EXIT_NOT_RUNNING = 3
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    command.add_argument("action", choices=("up", "down", "status"), help="start it, stop it, say where it is")
-    command.add_argument("--data", type=Path, default=DEFAULT_DIR, help="its folder; default: .local-broker")
+    command.add_argument(
+        "action", choices=("up", "down", "status"), help="start the node, stop it, or show its addresses"
+    )
+    command.add_argument(
+        "--data", type=Path, default=DEFAULT_DIR, help="folder of the node; default: .local-broker"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

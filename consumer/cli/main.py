@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
         type=str.upper,
         default="INFO",
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
-        help="default: INFO",
+        help="least severe level to log; default: INFO",
     )
     top.add_argument("--version", action="version", version=f"consumer {VERSION}", help="print the version")
     commands = top.add_subparsers(required=True, metavar="COMMAND")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from consumer.capacity.plan import Target
     from consumer.capacity.service_times import MemoryUse, ServiceTime
 
-HELP = "how many slots and consumers a latency target needs"
+HELP = "compute how many slots and consumers a latency target needs"
 #: Of what is counted on the command line; more is a slip of the finger.
 MOST = 1_000_000
 MAX_SEED = 2**63 - 1
@@ -49,11 +49,11 @@ def describe(command: argparse.ArgumentParser) -> None:
         type=_rate,
         required=True,
         metavar="N",
-        help="jobs that come: 30, 30/s, 1800/min, 5000/h or 90000/d",
+        help="rate at which jobs arrive: 30, 30/s, 1800/min, 5000/h or 90000/d",
     )
     runs = command.add_mutually_exclusive_group(required=True)
     runs.add_argument(
-        "--times", type=Path, metavar="FILE", help="run times that `consumer try --times` has written"
+        "--times", type=Path, metavar="FILE", help="file of run times that `consumer try --times` has written"
     )
     runs.add_argument(
         "--service",
@@ -65,30 +65,39 @@ def describe(command: argparse.ArgumentParser) -> None:
         type=_target,
         default=DEFAULT_TARGET,
         metavar="WHAT=S",
-        help=f"p50, p95 or p99, of the wait or the total, in seconds: p95-total=2; default: {DEFAULT_TARGET}",
+        help="limit of the p50, p95 or p99 of the wait or the total, in seconds, e.g. p95-total=2; default: "
+        f"{DEFAULT_TARGET}",
     )
     command.add_argument(
-        "--slots", type=whole(1, MOST), metavar="N", help="judge this number, too; exit code 1 if it is not enough"
+        "--slots", type=whole(1, MOST), metavar="N", help="also judge N slots; exit code 1 if they are not enough"
     )
     command.add_argument(
-        "--burst", type=whole(1, MOST), default=1, metavar="N", help="jobs that come at once; default: 1"
+        "--burst",
+        type=whole(1, MOST),
+        default=1,
+        metavar="N",
+        help="number of jobs that arrive together; default: 1",
     )
     command.add_argument(
         "--overhead-ms",
         type=decimal(0, 1000 * MAX_SECONDS, "milliseconds"),
         metavar="MS",
-        help="what RabbitMQ and the consumer add to each run; default: 3",
+        help="time that RabbitMQ and the consumer add to each run; default: 3",
     )
     command.add_argument(
         "--slot-memory",
         type=_bytes,
         metavar="BYTES",
-        help="memory for a slot, such as 120M; default: as --times has it",
+        help="memory of one slot, e.g. 120M; default: as measured by --times",
     )
     command.add_argument(
-        "--seed", type=whole(-MAX_SEED, MAX_SEED), default=1, metavar="N", help="other random numbers; default: 1"
+        "--seed",
+        type=whole(-MAX_SEED, MAX_SEED),
+        default=1,
+        metavar="N",
+        help="seed of the random numbers; default: 1",
     )
-    command.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    command.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     add_settings(command)
 
 

@@ -11,7 +11,7 @@ from consumer.cli.event_loop import run_async
 from consumer.runners.files.job_files import JobFiles
 from consumer.service.service import serve
 
-HELP = "take jobs until SIGTERM or Ctrl-C"
+HELP = "run the service: take jobs until SIGTERM or Ctrl-C"
 
 
 def describe(command: argparse.ArgumentParser) -> None:

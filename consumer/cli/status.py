@@ -31,7 +31,7 @@ from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR
 from consumer.rabbitmq.console import Console
 
-HELP = "queues, consumers, rates: what RabbitMQ knows of the service"
+HELP = "show queues, consumers and rates, as RabbitMQ knows them"
 WATCH_S = 2.0
 #: Each time a connection is opened and RabbitMQ is asked for every queue: more often would be a load.
 MIN_WATCH_S = 0.1
@@ -48,14 +48,14 @@ def describe(command: argparse.ArgumentParser) -> None:
         nargs="?",
         const=WATCH_S,
         metavar="S",
-        help="again and again, every 2 s or S seconds, from 0.1 on",
+        help="repeat every S seconds, 0.1 or more; default: 2",
     )
     command.add_argument(
         "--dead-letters",
         action="store_true",
-        help="look at the dead letters, too: how many of each model, how old",
+        help="also count the dead letters of each model, and show the age of the oldest",
     )
-    command.add_argument("--json", action="store_true", help="as a line of JSON")
+    command.add_argument("--json", action="store_true", help="print a line of JSON instead of a table")
     add_settings(command)
 
 

@@ -14,19 +14,19 @@ from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.service.dry_run import attempt
 
-HELP = "run one job here, without RabbitMQ, and tell what happens"
+HELP = "run one job here, without RabbitMQ, and show its outcome"
 #: Of each job; more is a slip of the finger.
 MAX_REPEAT = 1_000_000
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
+    command.add_argument("file", metavar="JOB.json", help="the job; `-`: standard input")
     command.add_argument(
         "--times",
         type=Path,
         metavar="FILE",
-        help="write how long it ran there, for `plan`; JOB.json may then be many jobs, as `submit` takes them",
+        help="write the run times to FILE, for `plan`; JOB.json may then contain many jobs, as for `submit`",
     )
     command.add_argument(
         "--repeat", type=whole(1, MAX_REPEAT), metavar="N", help="with --times: run every job N times; default: 1"

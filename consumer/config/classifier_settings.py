@@ -19,57 +19,58 @@ class ClassifierSettings(SettingGroup):
         default_factory=usable_cpus,
         ge=1,
         le=1024,
-        description="1 to 1024 jobs at once, also the prefetch where batch_size is 1; default: the CPUs this "
-        "process may use",
+        description="number of jobs that run at once, 1 to 1024; also the prefetch unless batch_size is set; "
+        "default: the number of CPUs that this process may use",
     )
     command: FromJson[tuple[str, ...]] | None = Field(
         None,
         min_length=1,
-        description='a JSON list, the program and its arguments, e.g. ["python3", "classify.py"]; '
-        "the job's path is appended",
+        description='program and its arguments as a JSON list, e.g. ["python3", "classify.py"]; the path of the '
+        "job file is appended",
     )
     classifier: Annotated[str, checked(function_name.complaint)] | None = Field(
         None,
-        description="package.module:function, called with the job as a dict; instead of `command`",
+        description="function that is called with the job as a dict: package.module:function; instead of "
+        "`command`",
     )
     jobs_per_worker: int = Field(
         1000,
         ge=1,
-        description="how many jobs a warm worker runs before it is replaced by a fresh fork; 1: a fresh process "
-        "per job",
+        description="number of jobs that a warm worker runs before a new fork replaces it; 1: a new process for "
+        "each job",
     )
     # 128: then the order of a batch fits into a pipe, whatever the jobs' ids are (worker.py).
     batch_size: int = Field(
         1,
         ge=1,
         le=128,
-        description="1 to 128: how many waiting jobs a warm worker is handed at once, where its function takes a "
-        "batch; the prefetch is then this times pool_size + 1",
+        description="number of waiting jobs that a warm worker receives at once, 1 to 128, if its function "
+        "accepts batches; the prefetch is then batch_size times (pool_size + 1)",
     )
     max_worker_growth_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1024 * 1024,
-        description="a warm worker whose memory has grown by this much since it was forked is replaced, "
-        "at least 1048576",
+        description="growth of a warm worker's memory, in bytes since its fork, after which it is replaced; at "
+        "least 1048576",
     )
     pass_environment: FromJson[tuple[Annotated[str, checked(passed_variables.complaint)], ...]] = Field(
         (),
-        description='a JSON list of variables that the classifier gets from our environment, e.g. ["MY_REGION"]; '
-        "others are kept from it, but for a few harmless ones",
+        description="variables of this service that its classifiers receive too, as a JSON list, e.g. "
+        '["MY_REGION"]; all others are removed, except PATH, LANG, TZ and a few more',
     )
     models_dir: Path = Field(
         Path("models"),
-        description="the folder with the model files; the classifier finds it in CONSUMER_MODELS_DIR",
+        description="folder of the model files; the classifier receives it as CONSUMER_MODELS_DIR",
     )
     trusted_models: Path | None = Field(
         None,
-        description="the file with the SHA-256 of each model that may be loaded, outside of models_dir; "
-        "default: beside it, called as it is and `.trusted`",
+        description="file with the SHA-256 of each model that may be loaded, outside of models_dir; default: "
+        "`<models_dir>.trusted`",
     )
     max_model_bytes: int = Field(
         512 * 1024 * 1024,
         ge=1024,
-        description="the largest model file, at least 1024; while it is loaded it takes twice that in memory",
+        description="size limit of a model file, at least 1024; loading a model takes twice its size in memory",
     )
 
     @model_validator(mode="after")

@@ -25,44 +25,45 @@ class JobSettings(SettingGroup):
         60.0,
         gt=0,
         le=86_400,
-        description="seconds a job may run before it is killed, up to 86400, unless its header `timeout-s` says",
+        description="seconds after which a running job is killed, up to 86400; a job's header `timeout-s` "
+        "overrides it",
     )
     job_timeout_cap_s: float | None = Field(
         None,
         gt=0,
         le=86_400,
-        description="the longest run time a job's header `timeout-s` may ask for; default: 600, or job_timeout_s "
-        "where that is longer, or a batch_size is set",
+        description="longest run time in seconds that a job's header `timeout-s` may ask for; default: 600, or "
+        "job_timeout_s if that is longer or batch_size is set",
     )
     consumer_timeout_s: float = Field(
         1800.0,
         ge=0,
-        description="RabbitMQ's own consumer_timeout in seconds, above what any job may take; "
-        "0: switched off there",
+        description="RabbitMQ's consumer_timeout in seconds, which must exceed the time that any job may take; "
+        "0: RabbitMQ has none",
     )
     reply_to_allowed: Annotated[str, checked(_no_pattern)] | None = Field(
         None,
         min_length=1,
-        description="a regular expression that the whole of a job's `reply_to` must match; not set: any queue but "
-        "our own and RabbitMQ's",
+        description="regular expression that the whole of a job's `reply_to` must match; not set: any queue "
+        "except the service's own and RabbitMQ's",
     )
     max_attempts: int = Field(
         3,
         ge=1,
         le=50,
-        description="1 to 50: how often a job that crashes, times out or goes over a limit is tried",
+        description="number of attempts for a job that crashes, times out or exceeds a limit, 1 to 50",
     )
     # Off: it costs RabbitMQ a channel per job, and a job may be wanted for more than its reply.
     drop_if_caller_gone: bool = Field(
         False,
-        description="true: before a job runs whose `reply_to` is its caller's own (direct reply-to or a "
-        "server-named queue), ask RabbitMQ whether that is still there; without it the job is done",
+        description="true: before a job runs whose `reply_to` is its caller's own queue (direct reply-to or "
+        "server-named), ask RabbitMQ whether the queue still exists; if not, acknowledge the job without a run",
     )
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=2,
         le=128 * 1024 * 1024,
-        description="the largest job, up to 134217728; 4 MiB is about twice 100,000 samples of 20 digits",
+        description="size limit of a job, up to 134217728; 4 MiB is about twice 100,000 samples of 20 digits",
     )
 
     @model_validator(mode="after")

@@ -37,63 +37,64 @@ class LimitSettings(SettingGroup):
         1024 * 1024,
         ge=1024,
         le=MAX_LINE_BYTES,
-        description="the longest line a classifier may print, 1024 to 16000000, so also its largest result; with "
-        "the rest of the reply below the 16 MiB that RabbitMQ 4 takes",
+        description="size limit of a line that a classifier prints, 1024 to 16000000, and so of its result; "
+        "with the rest of the reply below the 16 MiB that RabbitMQ 4 allows",
     )
     max_stdout_bytes: int = Field(
         16 * 1024 * 1024,
         ge=1024,
-        description="how much a classifier may print on stdout in one job, at least 1024",
+        description="limit of the bytes that a classifier prints on stdout in one job, at least 1024",
     )
     stderr_tail_bytes: int = Field(
         STDERR_TAIL_BYTES,
         ge=0,
         le=65_536,
-        description="how much of the end of stderr goes with the reply of a job that failed, up to 65536",
+        description="number of bytes from the end of stderr that the reply of a failed job includes, up to 65536",
     )
     max_memory_bytes: int = Field(
         MAX_MEMORY_BYTES,
         ge=32 * 1024 * 1024,
-        description="the memory that all processes of a job may take, for a warm worker beyond what it was forked "
-        "with, at least 33554432",
+        description="memory limit of all processes of a job together, at least 33554432; for a warm worker "
+        "beyond what it had after its fork",
     )
     max_cpu_s: float | None = Field(
         None,
         gt=0,
-        description="CPU seconds that all processes of a job may take; default: twice its run time",
+        description="limit of the CPU seconds of all processes of a job together; default: twice its run time "
+        "limit",
     )
     max_processes: int = Field(
         MAX_PROCESSES,
         ge=1,
         le=100_000,
-        description="how many processes a job may have at once, 1 to 100000",
+        description="limit of the processes that a job has at once, 1 to 100000",
     )
     max_folder_bytes: int = Field(
         MAX_FOLDER_BYTES,
         ge=1024 * 1024,
-        description="how much a job may write to its folder, beside its input, also its largest file anywhere, at "
-        "least 1048576",
+        description="limit of the bytes that a job writes to its folder, besides its input, and of each file "
+        "that it writes anywhere; at least 1048576",
     )
     min_free_bytes: int = Field(
         MIN_FREE_BYTES,
         ge=0,
-        description="where job_dir has less room than this, the job that has written the most there is killed; a "
-        "job's own input does not count",
+        description="free space to keep in job_dir: if less is left, the job that has written the most there is "
+        "killed; a job's own input does not count",
     )
     sandbox: bool = Field(
         False,
-        description="true: programs of `command` run under bubblewrap, without network, with nothing to write to "
-        "but the job's folder",
+        description="true: run programs of `command` under bubblewrap, without network, with write access to "
+        "the job's folder only",
     )
     sandbox_paths: FromJson[tuple[Path, ...]] = Field(
         (),
-        description="a JSON list of files and folders that the program may read there, beside the system's, its "
-        "own and the models",
+        description="files and folders, as a JSON list, that a sandboxed program may read besides the system's, "
+        "its own and the models",
     )
     job_dir: Path = Field(
         default_factory=_temporary_folder,
-        description="where job files are written; a tmpfs keeps them off the disk, and needs min_free_bytes and "
-        "pool_size times max_body_bytes at least, for which the 64 MiB of /dev/shm in Docker are too few",
+        description="folder of the job files; a tmpfs keeps them off the disk and needs at least min_free_bytes "
+        "plus pool_size times max_body_bytes, more than the 64 MiB of /dev/shm in Docker",
     )
 
     def limits(self, timeout_s: float) -> Limits:

@@ -20,39 +20,42 @@ class OperationSettings(SettingGroup):
         30.0,
         ge=0,
         le=86_400,
-        description="seconds that running jobs get to finish after SIGTERM; then they go back to the queue",
+        description="seconds that running jobs get to finish after SIGTERM, up to 86400; then they are requeued",
     )
     statsd_host: Annotated[str, checked(check_host)] | None = Field(
-        None, min_length=1, description="statsd's host; not set: no metrics"
+        None, min_length=1, description="statsd's host name; not set: no metrics are sent"
     )
     statsd_port: int = Field(8125, ge=1, le=65535, description="statsd's UDP port, 1 to 65535")
     http_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        description="the TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which the log "
-        "names; not set: none",
+        description="TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which is logged; "
+        "not set: none",
     )
     # Loopback: what is served is no secret, but nobody else's business unless the operator says so.
     http_host: str = Field(
-        "127.0.0.1", min_length=1, description="the address that they are served at; 0.0.0.0: at all addresses"
+        "127.0.0.1", min_length=1, description="address that http_port is opened at; 0.0.0.0: all addresses"
     )
     # Loopback, as above: a gateway is for a reverse proxy that has TLS, or for this machine.
     gateway_host: str = Field(
-        "127.0.0.1", min_length=1, description="the address that `consumer gateway` listens at; 0.0.0.0: all"
+        "127.0.0.1", min_length=1, description="address that `consumer gateway` listens at; 0.0.0.0: all addresses"
     )
     gateway_port: int = Field(
-        8080, ge=0, le=65535, description="its TCP port, 1 to 65535, or 0 for a free one, which the log names"
+        8080,
+        ge=0,
+        le=65535,
+        description="TCP port of `consumer gateway`, 1 to 65535, or 0 for a free one, which is logged",
     )
     gateway_token_file: Path | None = Field(
         None,
-        description="a file with a bearer token in each line, one of which a job by HTTP must come with; "
-        "not set: whoever reaches the port may send jobs",
+        description="file of bearer tokens, one per line; HTTP requests must present one of them; not set: "
+        "anyone who can reach the port may submit jobs",
     )
-    log_format: LogFormat = Field("text", description="text, for people, or json, an object per line")
+    log_format: LogFormat = Field("text", description="text for people, or json with one object per line")
     # Off: it needs the extra `otel`, and somebody who listens.
     tracing: bool = Field(
         False,
-        description="true: send OpenTelemetry's spans of each job to where its OTEL_* variables say; needs the "
-        "extra `otel`",
+        description="true: send OpenTelemetry spans of each job to the collector that the OTEL_* variables "
+        "name; needs the extra `otel`",
     )

@@ -22,38 +22,40 @@ class RabbitmqSettings(SettingGroup):
 
     amqp_url: Annotated[SecretStr, checked(_check_urls)] | None = Field(
         None,
-        description="amqp://user:password@host:5672/vhost (or amqps://), several of one cluster with spaces "
-        "between them; not set: a private RabbitMQ node",
+        description="amqp://user:password@host:5672/vhost (or amqps://) of the RabbitMQ to connect to, with "
+        "spaces between the nodes of one cluster; not set: a private RabbitMQ node",
     )
     amqp_password_file: Path | None = Field(
         None,
-        description="a file whose first line is the password of the user in amqp_url, read at each connect",
+        description="file whose first line is the password of the user in amqp_url; read at each connection "
+        "attempt",
     )
     amqp_ca_file: Path | None = Field(
         None,
-        description="certificates (PEM) of the CAs that RabbitMQ's must be signed by; not set: the system's",
+        description="CA certificates (PEM) to verify RabbitMQ's certificate with; not set: those of the system",
     )
     amqp_cert_file: Path | None = Field(
         None,
-        description="our client certificate (PEM); with ?auth=EXTERNAL in amqp_url it is the login, too",
+        description="client certificate (PEM); with ?auth=EXTERNAL in amqp_url it is also the login",
     )
     amqp_key_file: Path | None = Field(
         None,
-        description="its private key (PEM), without a passphrase; not set: it is in amqp_cert_file",
+        description="private key (PEM) of amqp_cert_file, without a passphrase; not set: the key is in "
+        "amqp_cert_file",
     )
     management_url: Annotated[SecretStr, checked(check_http_url)] | None = Field(
         None,
-        description="http://host:15672 (or https://), RabbitMQ's management API, for `check` and `status` alone; "
-        "the login is that of amqp_url unless user:password@ is given; not set: some answers stay unknown",
+        description="http://host:15672 (or https://) of RabbitMQ's management API, for `check` and `status` "
+        "only; the login is that of amqp_url unless user:password@ is given; not set: both commands report less",
     )
     prefix: str = Field(
         "classifier",
         pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z",
-        description="1 to 100 letters, digits, `.`, `_` or `-`: the first part of every queue's and metric's name",
+        description="first part of every queue's and metric's name: 1 to 100 letters, digits, `.`, `_` or `-`",
     )
     declare: bool = Field(
         True,
-        description="true: create queues and exchanges; false: only check that they are there",
+        description="true: create missing queues and exchanges; false: only check that they exist",
     )
 
     @property

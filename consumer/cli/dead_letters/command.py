@@ -17,7 +17,7 @@ from consumer.dead_letters.model import read_age
 from consumer.dead_letters.operations import LetterQueue
 from consumer.job import ErrorCode
 
-HELP = "look at what failed, try it again, or delete it"
+HELP = "list, show, replay or delete jobs that failed for good"
 #: RabbitMQ's words; `maxlen` does not occur with our own queues.
 REASONS = ("rejected", "expired", "delivery_limit", "maxlen")
 #: More than a queue holds; beyond it is a slip of the finger.
@@ -29,40 +29,50 @@ def describe(command: argparse.ArgumentParser) -> None:
     """Add the four actions to the command."""
     actions = command.add_subparsers(required=True, metavar="ACTION", dest="action")
     made = {
-        "list": actions.add_parser("list", help="what lies there, and why"),
-        "show": actions.add_parser("show", help="one dead letter with all that is known of it"),
-        "replay": actions.add_parser("replay", help="make them jobs again, with all attempts before them"),
-        "purge": actions.add_parser("purge", help="delete them for good; asks first"),
+        "list": actions.add_parser("list", help="list the dead letters and why they failed"),
+        "show": actions.add_parser("show", help="show all facts of one dead letter"),
+        "replay": actions.add_parser("replay", help="requeue dead letters as new jobs with a fresh attempt count"),
+        "purge": actions.add_parser("purge", help="delete dead letters for good, after confirmation"),
     }
     for name in _ALL:
         _add_selection(made[name], is_named=name != "list")
-    made["show"].add_argument("id", metavar="ID", help="the job's id, as `list` shows it")
+    made["show"].add_argument("id", metavar="ID", help="id of the job, as `list` shows it")
     made["show"].add_argument(
-        "--body", action="store_true", help="only its body on standard output, byte for byte, but gzip unpacked"
+        "--body",
+        action="store_true",
+        help="only write the body to standard output, byte for byte, with gzip unpacked",
     )
     group = made["replay"].add_mutually_exclusive_group()
-    group.add_argument("--reply-to", metavar="QUEUE", help="send the replies to this queue instead")
-    group.add_argument("--no-reply-to", action="store_true", help="send the replies to <prefix>.results instead")
-    made["purge"].add_argument("--yes", action="store_true", help="do not ask")
+    group.add_argument(
+        "--reply-to", metavar="QUEUE", help="send the replies to this queue instead of the jobs' own"
+    )
+    group.add_argument(
+        "--no-reply-to", action="store_true", help="send the replies to <prefix>.results instead of the jobs' own"
+    )
+    made["purge"].add_argument("--yes", action="store_true", help="do not ask for confirmation")
     for action in made.values():
         add_settings(action)
 
 
 def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
-    which = action.add_argument_group("which", "each may be given several times, for one or the other")
-    which.add_argument("--id", action="append", default=[], metavar="ID", help="as `list` shows it")
-    which.add_argument("--reason", action="append", default=[], choices=REASONS, help="why RabbitMQ moved it")
-    which.add_argument("--code", action="append", default=[], choices=[*ErrorCode], help="of its error record")
-    which.add_argument("--model", action="append", default=[], metavar="NAME", help="that the job asks for")
-    which.add_argument("--older-than", type=_age, metavar="AGE", help="such as 90s, 15m, 2h, 7d")
-    which.add_argument("--newer-than", type=_age, metavar="AGE", help="the same")
-    which.add_argument(
-        "--limit", type=whole(1, MAX_LIMIT), metavar="N", help="the first N of these, the oldest first"
+    which = action.add_argument_group(
+        "selection", "an option given several times selects the letters of any of its values"
     )
+    which.add_argument("--id", action="append", default=[], metavar="ID", help="id of the job, as `list` shows it")
+    which.add_argument(
+        "--reason", action="append", default=[], choices=REASONS, help="why RabbitMQ dead-lettered it"
+    )
+    which.add_argument(
+        "--code", action="append", default=[], choices=[*ErrorCode], help="error code in its error record"
+    )
+    which.add_argument("--model", action="append", default=[], metavar="NAME", help="model that the job names")
+    which.add_argument("--older-than", type=_age, metavar="AGE", help="age, e.g. 90s, 15m, 2h, 7d")
+    which.add_argument("--newer-than", type=_age, metavar="AGE", help="age, as above")
+    which.add_argument("--limit", type=whole(1, MAX_LIMIT), metavar="N", help="only the N oldest of these")
     if is_named:
-        which.add_argument("--all", action="store_true", help="every one that lies there")
-        action.add_argument("--dry-run", action="store_true", help="only list them")
-    action.add_argument("--json", action="store_true", help="a line of JSON for each")
+        which.add_argument("--all", action="store_true", help="all dead letters")
+        action.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")
+    action.add_argument("--json", action="store_true", help="print a line of JSON for each")
 
 
 def _age(text: str) -> float:

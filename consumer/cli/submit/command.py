@@ -35,27 +35,29 @@ def describe(command: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="a job, or a job per line; signals as .csv, .npz, .ts or .tsv; a folder or a pattern of such files; "
-        "`-` for standard input",
+        help="file of one job, or of a job per line; signals as .csv, .npz, .ts or .tsv; folder or pattern of "
+        "such files; `-`: standard input",
     )
-    command.add_argument("--model", metavar="NAME", help="the model that signals are for, if there are several")
-    command.add_argument("--out", metavar="FILE", help="where the results go; default: standard output")
+    command.add_argument("--model", metavar="NAME", help="model for the signals, if the service has several")
+    command.add_argument("--out", metavar="FILE", help="file for the results; default: standard output")
     command.add_argument(
-        "--format", choices=FORMATS, help="of the results; default: csv if --out ends so, otherwise jsonl"
+        "--format",
+        choices=FORMATS,
+        help="format of the results; default: csv if --out ends with .csv, otherwise jsonl",
     )
     command.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the results in --out: what has a reply there is not sent again; new ones are written as "
-        "they come",
+        help="continue the results in --out: jobs that have a reply there are not submitted again; new results "
+        "are written in the order of arrival",
     )
-    command.add_argument("--direct", action="store_true", help="direct reply-to instead of a reply queue")
+    command.add_argument("--direct", action="store_true", help="use direct reply-to instead of a reply queue")
     command.add_argument(
         "--window",
         type=whole(1, MAX_WINDOW),
         default=WINDOW,
         metavar="N",
-        help="jobs on their way at once; default: 64",
+        help="number of jobs that wait for a reply at once; default: 64",
     )
     command.add_argument(
         "--timeout",
