@@ -1,7 +1,7 @@
-"""`consumer plan`: arguments in; a table or JSON out. What is computed is in capacity/.
+"""`consumer plan`: slots and consumers for a latency target, as a table or JSON. capacity/ computes them.
 
-Reads the file of run times that `consumer try --times` writes. What only this command needs is imported when it
-runs: the service's start shall not wait for it.
+Reads the file of run times that `consumer try --times` writes. Modules that only this command needs are imported
+when it runs, so that they do not delay the start of the service.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from consumer.capacity.service_times import MemoryUse, ServiceTime
 
 HELP = "compute how many slots and consumers a latency target needs"
-#: Of what is counted on the command line; more is a slip of the finger.
+#: Largest count on the command line; a larger one is a typing error.
 MOST = 1_000_000
 MAX_SEED = 2**63 - 1
 MAX_RATE = 1e9
-#: The number of slots that was asked about is not enough, or none is.
+#: The given number of slots is not enough, or no number is.
 EXIT_NOT_MET = 1
 DEFAULT_TARGET = "p95-wait=1"
 _PER_S = {"": 1.0, "/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600, "/d": 1 / 86400}
@@ -161,5 +161,5 @@ def _service(arguments: argparse.Namespace) -> tuple[ServiceTime, MemoryUse | No
     if arguments.service:
         return service_times.given(arguments.service), None
     times = service_times.read_times(str(arguments.times), read_file(arguments.times))
-    told = f"{len(times.run_s):,} runs in {arguments.times}"
-    return service_times.measured(times.run_s, told), times.memory
+    source = f"{len(times.run_s):,} runs in {arguments.times}"
+    return service_times.measured(times.run_s, source), times.memory

@@ -134,10 +134,10 @@ def _lines(status: Status) -> list[str]:
     slots = "-" if status.slots is None else f"{status.slots_busy or 0} of {status.slots} busy"
     lines = ["", f"slots: {slots}" if status.batch_size == 1 else f"places in batches: {slots}"]
     if status.dead_by_model is None:
-        lines.append("dead letters by model: - (--dead-letters looks)")
+        lines.append("dead letters by model: - (shown with --dead-letters)")
     else:
         models = ", ".join(f"{model} {count}" for model, count in status.dead_by_model.items()) or "none"
         lines.append(f"dead letters by model: {models}; the oldest is {show_age(status.dead_oldest_s)} old")
     if status.slots is None:
-        lines.append("- is what AMQP does not tell; set management_url for more")
+        lines.append('"-": not available over AMQP; set management_url for more')
     return lines

@@ -1,4 +1,4 @@
-"""`consumer try`: arguments in; what would happen to a job, or how long many run, out. No RabbitMQ is needed."""
+"""`consumer try`: shows what would happen to a job, or measures how long many run. Needs no RabbitMQ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.service.dry_run import attempt
 
 HELP = "run one job here, without RabbitMQ, and show its outcome"
-#: Of each job; more is a slip of the finger.
+#: Runs of each job; more is a typing error.
 MAX_REPEAT = 1_000_000
 
 
@@ -43,13 +43,13 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.times:
         return await _time_jobs(arguments, settings)
     if arguments.repeat:
-        raise ConfigurationError("--repeat is for --times FILE, which says where the run times go")
+        raise ConfigurationError("--repeat needs --times FILE, the file for the run times")
     succeeded = await attempt(_read(arguments.file), settings, print)
     return os.EX_OK if succeeded else EXIT_JOBS_FAILED
 
 
 async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
-    from consumer.capacity import measure  # noqa: PLC0415 - statistics for a few commands: the service's start is not made to wait
+    from consumer.capacity import measure  # noqa: PLC0415 - needed by few commands; would delay the start of the service
 
     bodies = [source.body for source in read_sources([arguments.file], sys.stdin)]
     with measure.opened(arguments.times) as write:

@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_or_holds_nothing_is_told(tmp_path: Path) -> 
     empty.touch()
     with pytest.raises(ConfigurationError, match=r"missing\.json cannot be read: No such file or directory"):
         list(read_sources([str(missing)], io.StringIO()))
-    with pytest.raises(ConfigurationError, match=r"empty\.json holds no job"):
+    with pytest.raises(ConfigurationError, match=r"empty\.json contains no job"):
         list(read_sources([str(empty)], io.StringIO()))
 
 
@@ -362,7 +362,7 @@ def test_what_has_its_reply_is_known_after_a_kill_and_the_rest_is_dropped(tmp_pa
 def test_a_file_that_holds_no_results_is_left_alone(tmp_path: Path, form: Format, content: bytes) -> None:
     path = tmp_path / "results"
     path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="holds no results"):
+    with pytest.raises(ConfigurationError, match="contains no results"):
         done_before(path, form)
     assert path.read_bytes() == content
 

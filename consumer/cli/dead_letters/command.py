@@ -1,8 +1,4 @@
-"""`consumer dead-letters`: its arguments, and which action they ask for.
-
-What is done is in show.py and change.py, how it looks in table.py and
-format.py, and what happens to the queue in operations.py.
-"""
+"""`consumer dead-letters`: the arguments of its four actions."""
 
 from __future__ import annotations
 
@@ -18,9 +14,9 @@ from consumer.dead_letters.operations import LetterQueue
 from consumer.job import ErrorCode
 
 HELP = "list, show, replay or delete jobs that failed for good"
-#: RabbitMQ's words; `maxlen` does not occur with our own queues.
+#: RabbitMQ's words; `maxlen` does not occur with the service's own queues.
 REASONS = ("rejected", "expired", "delivery_limit", "maxlen")
-#: More than a queue holds; beyond it is a slip of the finger.
+#: More than a queue contains; a larger number is a typing error.
 MAX_LIMIT = 1_000_000_000
 _ALL = ("list", "replay", "purge")
 

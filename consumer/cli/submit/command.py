@@ -1,8 +1,4 @@
-"""`consumer submit`: arguments in; jobs out of files, results into a file or onto standard output.
-
-What becomes of the jobs is the client's business (client.py), how they are sent submission.py's. A result is
-written where it belongs, whatever happens to the others.
-"""
+"""`consumer submit`: its arguments, and which of the jobs have no result yet."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 
 HELP = "publish jobs and wait for their replies"
-#: Each is a request in memory, here and in the queue; more at once make nothing faster.
+#: Each is a request in memory, here and in the queue; more at once are not faster.
 MAX_WINDOW = 100_000
 MIN_TIMEOUT_S = 0.001
 
@@ -88,21 +84,21 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Source]:
     if out is None:
-        raise ConfigurationError("--resume goes on with a file of results; name it with --out")
+        raise ConfigurationError("--resume needs the file of results that it continues; add --out FILE")
     before = done_before(Path(out), form)
     left = [source for source in sources if (source.name, source.digest) not in before]
-    print(f"{len(sources) - len(left)} of {len(sources)} jobs have their reply already", file=sys.stderr)
+    print(f"Resuming: {len(sources) - len(left)} of {len(sources)} already answered", file=sys.stderr)
     return left
 
 
 @contextmanager
 def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Lines]:
-    """In the order of the jobs; but what is resumed as it comes: what is held back would be lost to a kill."""
+    """Open the output: in the order of the jobs, or to resume in order of arrival: then a kill loses nothing."""
     if name is None:
         yield InOrder(sys.stdout, form)
         return
     try:
-        file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can be wrong
+        file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can fail
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
     with file:
