@@ -1,8 +1,8 @@
-"""Whether we live and whether we are ready, from what there is to know at the moment. Pure, but for the asking.
+"""Decides from current facts whether the process is alive and whether it is ready.
 
-Live: a restart would mend nothing. A loop that hangs says no by not answering; what is told here is a pool that
-does not turn. RabbitMQ's absence never counts against us: a restart costs the running jobs, and does not bring it
-back. Ready: jobs that are published now reach a classifier here.
+Alive: a restart would not help. A blocked event loop fails the probe because it does not answer; a pool that makes
+no progress fails it here. An outage of RabbitMQ never does: a restart would cost the running jobs and not end it.
+Ready: a job that is published now reaches a classifier here.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LIVE, READY, METRICS = "/live", "/ready", "/metrics"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What health is judged by, and how busy we are.
+    """The state that health depends on, and how busy the process is.
 
-    `overdue`: runs that should have ended, whatever their classifier did. `running`: deliveries that are being
-    handled. `slots`: how many can be.
+    `overdue`: runs that exceed the longest time any job can take. `running`: deliveries in progress. `slots`:
+    their maximum.
     """
 
     is_loaded: bool = False
@@ -39,7 +39,7 @@ class Facts:
 F = TypeVar("F")
 Complaints = Mapping[str, Callable[[F], object]]
 
-#: What is wrong -> whether it is.
+#: Complaint -> whether it holds.
 NOT_LIVE: Complaints[Facts] = {
     "a slot is held for longer than any job can run": lambda facts: facts.overdue,
 }
@@ -52,20 +52,20 @@ NOT_READY: Complaints[Facts] = {
 
 
 def judged(complaints: Complaints[F], facts: F) -> Page:
-    """Say all that is wrong, a line each, or that nothing is."""
+    """Write a page of all complaints that hold, one per line, or `ok`."""
     wrong = [complaint for complaint, holds in complaints.items() if holds(facts)]
     status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
     return Page(status, "".join(f"{line}\n" for line in wrong or ["ok"]))
 
 
 class Health:
-    """Where the facts come from. Mutable state: `facts`, asked each time; until there is a service, it loads."""
+    """The source of the facts. Mutable state: `facts`, called for each page; without a service: loading."""
 
     def __init__(self) -> None:
         self.facts: Callable[[], Facts] = Facts
 
     def pages(self, metrics: Metrics) -> Pages:
-        """Make all the pages that we serve."""
+        """Make all pages that the process serves."""
         return {
             LIVE: lambda: judged(NOT_LIVE, self.facts()),
             READY: lambda: judged(NOT_READY, self.facts()),

@@ -1,8 +1,8 @@
-"""A few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request to a connection.
+"""Serves a few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request per connection.
 
-Bounded whatever comes: the request in size and time, the connections in number, of which the oldest makes room,
-so that who opens many and says nothing keeps no probe out. No task, no thread, no wait: a request is answered in
-the turn of the loop that completes it, so a loop that does not turn does not answer. Knows nothing of health.
+Everything is bounded: the request in size and time, the connections in number. A new connection closes the oldest,
+so that idle ones cannot keep probes out. No task, no thread, no wait: a request is answered in the turn of the
+event loop that completes it, so a blocked loop does not answer. Knows nothing of health.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from consumer.errors import ConfigurationError
 
 #: A probe's request has 200 bytes, that of a Prometheus behind proxies perhaps 2,000.
 MAX_REQUEST_BYTES = 8192
-#: For the request to come, and for the answer to be taken.
+#: For receiving the request, and for sending the answer.
 MAX_EXCHANGE_S = 5.0
 MAX_CONNECTIONS = 16
 METHODS = "GET, HEAD, OPTIONS"
@@ -25,19 +25,19 @@ VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 
 class Page(NamedTuple):
-    """What a page says."""
+    """The content of a page."""
 
     status: HTTPStatus
     text: str
     content_type: str = "text/plain; charset=utf-8"
 
 
-#: Path -> what it says now.
+#: Path -> its current page.
 Pages = Mapping[str, Callable[[], Page]]
 
 
 def answer(request: bytes, pages: Pages) -> Page:
-    """Answer a request, of which the first line alone counts."""
+    """Answer a request; only its first line matters."""
     match request.partition(b"\r\n")[0].split(b" "):
         case [b"GET" | b"HEAD", target, version] if version in VERSIONS:
             page = pages.get(target.partition(b"?")[0].decode("latin-1"))
@@ -54,25 +54,25 @@ def _refusal(status: HTTPStatus, why: str) -> Page:
     return Page(status, f"{status.phrase}: {why}\n")
 
 
-def written(said: Page, request: bytes = b"") -> bytes:
-    """Put the answer to a request into HTTP: to a HEAD all but the body, as RFC 9110 has it."""
-    body = said.text.encode()
-    is_empty = said.status is HTTPStatus.NO_CONTENT
+def written(page: Page, request: bytes = b"") -> bytes:
+    """Write the answer to a request as HTTP; for HEAD without the body, as in RFC 9110."""
+    body = page.text.encode()
+    is_empty = page.status is HTTPStatus.NO_CONTENT
     head = (
-        f"HTTP/1.1 {said.status.value} {said.status.phrase}",
-        *(() if is_empty else (f"Content-Type: {said.content_type}", f"Content-Length: {len(body)}")),
+        f"HTTP/1.1 {page.status.value} {page.status.phrase}",
+        *(() if is_empty else (f"Content-Type: {page.content_type}", f"Content-Length: {len(body)}")),
         "Cache-Control: no-store",
         "Connection: close",
-        *((f"Allow: {METHODS}",) if is_empty or said.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
+        *((f"Allow: {METHODS}",) if is_empty or page.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
     )
     return "\r\n".join((*head, "", "")).encode() + (b"" if request.startswith(b"HEAD ") else body)
 
 
 class _Exchange(asyncio.Protocol):
-    """One connection: its request, the answer, the end.
+    """One connection: its request and the answer.
 
-    Mutable state: `_request`, what has come; `_is_answered`, after which nothing is read. `others`: all that are
-    open, the oldest first.
+    Mutable state: `_request`, the bytes received; `_is_answered`, after which nothing is read. `others`: all open
+    connections, the oldest first.
     """
 
     def __init__(self, pages: Pages, others: dict[_Exchange, None]) -> None:
@@ -104,22 +104,22 @@ class _Exchange(asyncio.Protocol):
             self._answer(answer(self._request, self._pages))
 
     def abort(self) -> None:
-        """End it now, and count it no more."""
+        """Close the connection now."""
         self._others.pop(self, None)
         self._transport.abort()
 
-    def _answer(self, said: Page) -> None:
+    def _answer(self, page: Page) -> None:
         self._is_answered = True
-        self._transport.write(written(said, self._request))
+        self._transport.write(written(page, self._request))
         self._transport.close()  # once it is written; the timer goes on for a peer that does not read
 
 
 @asynccontextmanager
 async def serving(pages: Pages, host: str, port: int) -> AsyncIterator[int]:
-    """Serve the pages for the block; give the port.
+    """Serve the pages during the block; return the port.
 
     Raises:
-        ConfigurationError: nobody can listen there.
+        ConfigurationError: the port cannot be opened.
     """
     exchanges: dict[_Exchange, None] = {}
     try:

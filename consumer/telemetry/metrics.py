@@ -15,7 +15,7 @@ from consumer.job import Abandoned, Outcome, Request, Succeeded, Unsuccessful
 from consumer.telemetry.prometheus import STATUSES, Registry
 from consumer.telemetry.statsd import StatsdSender
 
-#: name -> what it says, of a consumer. The tables in docs/reference.md are made of it and of the gateway's.
+#: Name -> kind and meaning, for a consumer. docs/reference.md is made from this table and the gateway's.
 NAMES = {
     "jobs.received": "counter: deliveries taken from the jobs queue",
     "jobs.succeeded": "counter: jobs that ended with a result",
@@ -50,7 +50,7 @@ NAMES = {
     "memory.bytes": "gauge: memory of this consumer and all its processes, what they share counted once",
     "disk.free_bytes": "gauge: room that is left on the disk of `job_dir`",
 }
-#: The same of a gateway. The table is in docs/gateway.md.
+#: The same for a gateway. The table is also in docs/gateway.md.
 GATEWAY_NAMES = {
     "gateway.answers.<status>": "counter: requests that were answered, by HTTP status",
     "gateway.submitted": "counter: jobs that RabbitMQ has confirmed",
@@ -75,9 +75,9 @@ SETTLEMENTS = {
 
 
 class _Use:
-    """How many slots were held, on average: what a gauge says at one moment is no measure where jobs are short.
+    """How many slots were held, on average: with short jobs the value at one moment is no measure.
 
-    Mutable state: `_busy`, how many are held since `_at`; `_slot_s`, how long they were before, since `_since`.
+    Mutable state: `_busy`, how many are held since `_at`; `_slot_s`, slot seconds between `_since` and `_at`.
     """
 
     def __init__(self, now: float) -> None:
@@ -90,7 +90,7 @@ class _Use:
         self._busy, self._at = busy, now
 
     def mean(self, now: float) -> float:
-        """Give the mean since this was last asked."""
+        """Return the mean since the last call."""
         self.change(self._busy, now)
         mean = self._slot_s / (now - self._since) if now > self._since else 0.0
         self._slot_s, self._since = 0.0, now

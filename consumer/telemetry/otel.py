@@ -40,8 +40,8 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 class Spans(Trace):
     """One delivery's spans.
 
-    Mutable state: `_step`, the span of what is done now; `_own`, the traceparent that goes with the answer: that
-    of the run, or of the whole where nothing has run.
+    Mutable state: `_step`, the span of the current step; `_own`, the traceparent for the reply: that of the run,
+    or of the whole if nothing has run.
     """
 
     def __init__(self, tracer: trace.Tracer, whole: Span, queue: str, job: Attributes) -> None:
@@ -64,7 +64,7 @@ class Spans(Trace):
         return replace(job, request=replace(job.request, traceparent=self._own))
 
     def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:
-        """End what was done until now with its outcome; begin to publish and to settle."""
+        """End the current step with its outcome; begin to publish and to settle."""
         if self._step:
             _conclude(self._step, outcome)
         if decided.replies and request.reply_to:
@@ -75,7 +75,7 @@ class Spans(Trace):
         return replace(request, traceparent=self._own)
 
     def settled(self, outcome: Outcome, settlement: Settlement) -> None:
-        """Say how it has ended."""
+        """Record how the delivery has ended."""
         spans = [span for span in (self._whole, self._step) if span]
         for span in spans:
             span.set_attribute("classifier.settlement", settlement.value)
@@ -85,13 +85,13 @@ class Spans(Trace):
                 _fail(span, ErrorCode.UNROUTABLE_REPLY, ErrorCode.UNROUTABLE_REPLY.meaning)
 
     def lost(self, error: Exception) -> None:
-        """Say that it could not be settled."""
+        """Record that it could not be settled."""
         for span in (self._whole, self._step):
             if span:
                 _fail(span, "connection_lost", str(error))
 
     def end(self) -> None:
-        """End what is done now."""
+        """End the current step."""
         if self._step:
             self._step.end()
 
@@ -116,10 +116,10 @@ class OpenTelemetry(Tracer):
     @classmethod
     @contextmanager
     def opened(cls, queue: str, consumer: str) -> Iterator[Self]:
-        """Send spans where the OTEL_* variables say; at the end, what is left.
+        """Send spans where the OTEL_* variables say; send the rest at the end.
 
         Raises:
-            ConfigurationError: there is no such exporter, or it does not take its variables.
+            ConfigurationError: there is no such exporter, or it does not accept its variables.
         """
         with span_processor(os.environ) as processor:
             yield cls(processor, queue, consumer)
@@ -149,7 +149,7 @@ class OpenTelemetry(Tracer):
 
 
 def _resource(consumer: str) -> Resource:
-    """Say who we are; what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say goes first."""
+    """Name this service, unless OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES do."""
     ours = {"service.name": PRODUCT, "service.version": VERSION, "service.instance.id": consumer}
     return Resource.create(ours).merge(OTELResourceDetector().detect())
 
@@ -164,7 +164,7 @@ def _messaging(name: str, kind: str, destination: str) -> dict[str, str | int]:
 
 
 def _addressed(queue: str) -> tuple[str, Attributes]:
-    """Name a reply's span. A queue of the caller's own is another for each caller, and no name for a span."""
+    """Name a reply's span: without the queue if it is its caller's own, as its name differs for each caller."""
     attributes = _messaging("reply", "send", queue)
     if queue.startswith(CALLERS_OWN_PREFIXES):
         return "reply (temporary)", {**attributes, "messaging.destination.temporary": True}

@@ -61,17 +61,17 @@ class ReportingExporter(SpanExporter):
         is_accepted = result is SpanExportResult.SUCCESS
         if self._is_accepted and not is_accepted:
             log.warning(
-                "spans are lost: no collector takes them; is it running, and does OTEL_EXPORTER_OTLP_ENDPOINT "
-                "(else http://localhost:4318) name it? With --log-level DEBUG each try is told",
+                "spans are lost: no collector accepts them; check that it runs at OTEL_EXPORTER_OTLP_ENDPOINT "
+                "(default http://localhost:4318); --log-level DEBUG logs each attempt",
                 extra={"event": "spans_lost"},
             )
         elif is_accepted and not self._is_accepted:
-            log.info("spans are taken again", extra={"event": "spans_taken"})
+            log.info("the collector accepts spans again", extra={"event": "spans_taken"})
         self._is_accepted = is_accepted
         return result
 
     def shutdown(self) -> None:
-        """Give up what is on its way."""
+        """Give up exports in progress."""
         self._exporter.shutdown()
 
 

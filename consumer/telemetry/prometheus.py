@@ -1,8 +1,8 @@
-"""What has happened since the start, as numbers: counters, gauges and histograms, and their text for Prometheus.
+"""Counters, gauges and histograms since the start, and their text for Prometheus.
 
-Made from a table of names (metrics.py) and kept under these; the names for Prometheus are derived from them here
-and nowhere else. Every series is there from the start, as a counter that appears with its first event hides it.
-No I/O; not for threads.
+They have the names of a table (metrics.py); the names for Prometheus are derived from them only here. Every series
+exists from the start, because a counter that appears with its first event hides that event. No I/O; not
+thread-safe.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from consumer.job import ErrorCode
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: Prometheus tells consumers apart by its own labels `job` and `instance`.
+#: Prometheus distinguishes consumers by its own labels `job` and `instance`.
 NAMESPACE = "classifier_"
 SUFFIXES = {"counter": "_total", "gauge": "", "timer": "_seconds"}
 TYPES = {"counter": "counter", "gauge": "gauge", "timer": "histogram"}
@@ -24,14 +24,14 @@ LABELS = {".<code>": ("code", tuple(ErrorCode)), ".<status>": ("status", STATUSE
 
 
 def prometheus_name(name: str, kind: str) -> str:
-    """Name a family as Prometheus has it: the unit and `_total` at the end, what varies in a label."""
+    """Name a family as Prometheus requires: unit and `_total` at the end, variable parts in a label."""
     for placeholder in LABELS:
         name = name.removesuffix(placeholder)
     return NAMESPACE + name.replace(".", "_") + SUFFIXES[kind]
 
 
 class Histogram:
-    """How many values were at most each bound. Mutable state: `counts`, not yet summed up, and `total`."""
+    """Counts values per bucket. Mutable state: `counts`, of each bucket alone, and `total`, their sum."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -44,7 +44,7 @@ class Histogram:
         self.total += value
 
     def lines(self, family: str) -> Iterator[str]:
-        """Write each bucket with all below it, as Prometheus wants it."""
+        """Write each bucket with the sum of all below it, as Prometheus requires."""
         below = 0
         for bound, count in zip((*self.bounds, "+Inf"), self.counts, strict=True):
             below += count
@@ -54,10 +54,10 @@ class Histogram:
 
 
 class Registry:
-    """All numbers. Mutable state: `_values` and `_times`, by their names in the table."""
+    """All values. Mutable state: `_values` and `_times`, by their names in the table."""
 
     def __init__(self, names: Mapping[str, str], bounds: Mapping[str, Sequence[float]]) -> None:
-        """Begin at zero; `names` gives each name's kind and meaning, `bounds` the buckets of each timer."""
+        """Start at zero; `names` gives each name's kind and meaning, `bounds` the buckets of each timer."""
         self._names = {name: text.split(": ", 1) for name, text in names.items()}
         self._times = {name: Histogram(bounds[name]) for name, (kind, _) in self._names.items() if kind == "timer"}
         self._values: dict[str, float] = {
@@ -73,7 +73,7 @@ class Registry:
         self._values[name] = value
 
     def value(self, name: str) -> float:
-        """Tell what a counter or gauge is at."""
+        """Return the value of a counter or gauge."""
         return self._values[name]
 
     def time(self, name: str, seconds: float) -> None:
@@ -81,7 +81,7 @@ class Registry:
         self._times[name].add(seconds)
 
     def text(self) -> str:
-        """Write all of it in Prometheus's text format, version 0.0.4."""
+        """Write all families in Prometheus's text format, version 0.0.4."""
         return "".join(f"{line}\n" for name in self._names for line in self._family(name))
 
     def _family(self, name: str) -> Iterator[str]:
@@ -97,7 +97,7 @@ class Registry:
 
 
 def _series(name: str) -> Iterator[tuple[str, str]]:
-    """Give the names that a name stands for, each with its labels: most stand for themselves."""
+    """List the series of a name, each with its labels. Most names have one, without labels."""
     for placeholder, (label, values) in LABELS.items():
         if name.endswith(placeholder):
             stem = name.removesuffix(placeholder)

@@ -13,7 +13,7 @@ from consumer.disposition import Disposition, Settlement
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Outcome, Request
 
-#: How the extra is named in messages; it brings opentelemetry-sdk and the exporter for OTLP over HTTP.
+#: The extra that installs opentelemetry-sdk and the exporter for OTLP over HTTP.
 EXTRA = "rabbitmq-classifier[otel]"
 DEFAULT_COLLECTOR = "http://localhost:4318"
 
@@ -58,7 +58,7 @@ UNTRACED = Tracer()
 
 @contextmanager
 def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
-    """Give the tracer for the block; what it has not sent by the end is sent then.
+    """Give the tracer for the block; send the rest of the spans at its end.
 
     Args:
         queue: the jobs queue.
@@ -79,13 +79,13 @@ def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
 
 
 def collector(environment: Mapping[str, str]) -> str:
-    """Name the address to which spans go by OTLP over HTTP."""
+    """Return the URL that spans go to by OTLP over HTTP."""
     names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     return next(filter(None, map(environment.get, names)), DEFAULT_COLLECTOR)
 
 
 def see_installed() -> None:
-    """See that OpenTelemetry is there.
+    """Check that OpenTelemetry is installed.
 
     Raises:
         ConfigurationError: naming the extra.
@@ -94,6 +94,6 @@ def see_installed() -> None:
         import consumer.telemetry.otel  # noqa: F401, PLC0415 - as above
     except ImportError as error:
         raise ConfigurationError(
-            f"`tracing` is on, but OpenTelemetry is not there ({error}); `pip install '{EXTRA}'`, or set "
+            f"`tracing` is on, but OpenTelemetry is not installed ({error}); `pip install '{EXTRA}'`, or set "
             "`tracing` to false"
         ) from None

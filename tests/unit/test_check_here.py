@@ -319,7 +319,7 @@ MISCONFIGURED = [
         without_opentelemetry,
         "tracing",
         FAILURE,
-        "`tracing` is on, but OpenTelemetry is not there",
+        "`tracing` is on, but OpenTelemetry is not installed",
         "pip install 'rabbitmq-classifier[otel]'",
     ),
     Row(
