@@ -83,7 +83,7 @@ class ClassifierSettings(SettingGroup):
     def _batches_are_for_workers(self) -> Self:
         if self.batch_size > 1 and self.command:
             raise ValueError(
-                "`batch_size` is for a function in warm workers, and a program of `command` takes one job at a "
+                "`batch_size` needs a function in warm workers; a program of `command` takes one job at a "
                 "time; set batch_size to 1, or name a function as `classifier`"
             )
         if self.batch_size > self.jobs_per_worker:
@@ -95,9 +95,10 @@ class ClassifierSettings(SettingGroup):
 
     @property
     def prefetch(self) -> int:
-        """How many jobs are held at once.
+        """Number of jobs that RabbitMQ delivers before they are settled.
 
-        In batches it is one batch more than can run: it waits while those that have run are settled and RabbitMQ
-        sends others. Without it batches are half as large, for a slot takes what is there (bench_batches.py).
+        With batches, one batch more than can run: it waits here while finished jobs are settled and RabbitMQ sends
+        others. Without it batches are half as large, because a slot starts with the jobs present
+        (bench_batches.py).
         """
         return self.pool_size if self.batch_size == 1 else (self.pool_size + 1) * self.batch_size

@@ -53,7 +53,7 @@ class JobSettings(SettingGroup):
         le=50,
         description="number of attempts for a job that crashes, times out or exceeds a limit, 1 to 50",
     )
-    # Off: it costs RabbitMQ a channel per job, and a job may be wanted for more than its reply.
+    # Off: it costs RabbitMQ a channel per job, and a job may have effects besides its reply.
     drop_if_caller_gone: bool = Field(
         False,
         description="true: before a job runs whose `reply_to` is its caller's own queue (direct reply-to or "

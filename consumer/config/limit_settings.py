@@ -18,12 +18,12 @@ from consumer.config.job_limits import (
 )
 from consumer.config.setting_group import FromJson, SettingGroup
 
-#: A reply is one line of output and less than 1 KiB around it; RabbitMQ from 4.0 on takes 16 MiB (16777216).
+#: A reply is one line of output and less than 1 KiB around it; RabbitMQ 4.0 and later allow 16 MiB (16777216).
 MAX_LINE_BYTES = 16_000_000
 
 
 def _temporary_folder() -> Path:
-    """Choose as Python does. Most commands need none, so JobFiles.open reports one that cannot be written to."""
+    """Choose as Python does. JobFiles.open reports a folder that is not writable: most commands need none."""
     try:
         return Path(tempfile.gettempdir())
     except OSError:
@@ -98,7 +98,7 @@ class LimitSettings(SettingGroup):
     )
 
     def limits(self, timeout_s: float) -> Limits:
-        """Give what a job may take that has this run time, in seconds."""
+        """Return the limits of a job with this time limit, in seconds."""
         return Limits(
             timeout_s=timeout_s,
             max_line_bytes=self.max_line_bytes,

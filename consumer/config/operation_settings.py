@@ -33,11 +33,11 @@ class OperationSettings(SettingGroup):
         description="TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which is logged; "
         "not set: none",
     )
-    # Loopback: what is served is no secret, but nobody else's business unless the operator says so.
+    # Loopback: the pages are no secret, but only the operator decides to serve them to other machines.
     http_host: str = Field(
         "127.0.0.1", min_length=1, description="address that http_port is opened at; 0.0.0.0: all addresses"
     )
-    # Loopback, as above: a gateway is for a reverse proxy that has TLS, or for this machine.
+    # Loopback, as above: for this machine, or for a reverse proxy that has TLS.
     gateway_host: str = Field(
         "127.0.0.1", min_length=1, description="address that `consumer gateway` listens at; 0.0.0.0: all addresses"
     )
@@ -53,7 +53,7 @@ class OperationSettings(SettingGroup):
         "anyone who can reach the port may submit jobs",
     )
     log_format: LogFormat = Field("text", description="text for people, or json with one object per line")
-    # Off: it needs the extra `otel`, and somebody who listens.
+    # Off: it needs the extra `otel` and a collector.
     tracing: bool = Field(
         False,
         description="true: send OpenTelemetry spans of each job to the collector that the OTEL_* variables "

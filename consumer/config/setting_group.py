@@ -53,9 +53,9 @@ def _check_encodable(text: str) -> None:
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError:
-        raise ValueError("holds half of a surrogate pair, which is no character") from None
+        raise ValueError("contains half of a surrogate pair, which is no character") from None
     if b"\0" in encoded:
-        raise ValueError("holds a NUL character")
+        raise ValueError("contains a NUL character")
 
 
 class SettingGroup(BaseModel):
@@ -69,17 +69,17 @@ class SettingGroup(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Pydantic would take it for 1."""
+        """Refuse true and false where a number is expected: pydantic would read them as 1 and 0."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false are no value for this")
+            raise ValueError("true and false are not allowed here")
         return value
 
     @field_validator("*")
     @classmethod
     def _number_is_one_of_a_machine(cls, value: object) -> object:
-        """The kernel refuses a larger one where it is a limit, and then each job would fail."""
+        """Refuse a number that the kernel does not accept as a limit: every job would fail."""
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
-            raise ValueError(f"more than {MAX_NUMBER}, which no machine has")
+            raise ValueError(f"exceeds {MAX_NUMBER}, more than any machine has")
         return value
 
     @field_validator("*")

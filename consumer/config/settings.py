@@ -17,11 +17,11 @@ from consumer.config.rabbitmq_settings import RabbitmqSettings
 from consumer.wire.read import JobRules
 from consumer.wire.topology import Topology
 
-#: Shortest run time worth raising the cap for: most services that set no cap have jobs of seconds.
+#: Default of job_timeout_cap_s: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
-#: After its run time a job is killed, its output read, and its reply confirmed: the timeouts of all that together.
+#: After its time limit a job is killed, its output read, and its reply confirmed: the timeouts of all of these.
 SETTLING_S = 60.0
-#: That a job in a batch may be held for where one in each batch hangs: see `longest_hold_s`.
+#: Time limits that a job in a batch may wait if one job of each batch hangs: see `longest_hold_s`.
 RUNS_OF_A_BATCH = 4
 
 
@@ -33,14 +33,14 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
     def _sandbox_is_for_programs(self) -> Self:
         if self.sandbox and not self.command:
             raise ValueError(
-                "`sandbox` is for programs of `command`, and none is set; run a function as "
+                "`sandbox` needs a program in `command`, and none is set; run a function as "
                 '["python3", "-m", "classifier", "--call", "package.module:function"]'
             )
         return self
 
     @model_validator(mode="after")
     def _rabbitmq_waits_longer(self) -> Self:
-        """RabbitMQ does not tell its own value, and nothing renews a delivery: what takes too long comes again."""
+        """Compare with the configured value: RabbitMQ does not expose its own, and redelivers later jobs."""
         if 0 < self.consumer_timeout_s <= self.longest_hold_s:
             times = f" {RUNS_OF_A_BATCH} times (batch_size)" if self.batch_size > 1 else ""
             raise ValueError(
@@ -53,12 +53,12 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
 
     @property
     def topology(self) -> Topology:
-        """The names in RabbitMQ that these settings mean."""
+        """The names of queues and exchanges in RabbitMQ."""
         return Topology(self.prefix, self.max_attempts)
 
     @property
     def job_rules(self) -> JobRules:
-        """What a message must keep to be a job."""
+        """The rules that a message must meet to be a job."""
         return JobRules(
             max_body_bytes=self.max_body_bytes,
             timeout_s=self.job_timeout_s,
@@ -68,12 +68,12 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
     @property
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
-        least = 0.0 if self.batch_size > 1 else LEAST_TIMEOUT_CAP_S  # jobs that run together are short
+        least = 0.0 if self.batch_size > 1 else LEAST_TIMEOUT_CAP_S  # jobs of a batch are short
         return self.job_timeout_cap_s or max(least, self.job_timeout_s)
 
     @property
     def longest_wait_s(self) -> float:
-        """How long a job may be held, in seconds, for others that it shares its slot with, if all of them hang.
+        """Seconds that a job may wait for the others in its slot, if all of them hang.
 
         The batch before and its own, then all jobs of both alone, without itself: one slot alone has two batches.
         """
@@ -81,10 +81,10 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
 
     @property
     def longest_hold_s(self) -> float:
-        """How long RabbitMQ is to wait for a job to be settled, in seconds.
+        """Seconds that RabbitMQ must wait for a job to be settled.
 
-        In batches, where one job of each hangs: the batch before, that job alone, its own batch, and itself alone.
-        Where more do, jobs may be delivered again, and are answered with the outcome that is remembered.
+        In batches, if one job of each hangs: the batch before, that job alone, the job's own batch, and itself
+        alone. If more hang, jobs may be redelivered, and are answered with the cached outcome.
         """
         runs = 1 if self.batch_size == 1 else RUNS_OF_A_BATCH
         return runs * self.longest_timeout_s + SETTLING_S

@@ -19,6 +19,7 @@ import pytest
 from fakes import runs_async
 from rich.console import Console
 
+from consumer.cli import main
 from consumer.cli.submit.bars import MAX_BARS, Bars
 from consumer.cli.submit.results import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
@@ -101,6 +102,14 @@ def test_a_named_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(ConfigurationError, match="is a named pipe: give a file"):
         list(read_sources([str(tmp_path / "pipe.jsonl")], io.StringIO()))
+
+
+@pytest.mark.parametrize("command", ["try", "submit", "plan --rate 1 --times"])
+def test_every_command_that_reads_a_file_refuses_a_named_pipe(command: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    arguments = main.parser().parse_args([*command.split(), str(tmp_path / "pipe")])
+    with pytest.raises(ConfigurationError, match="pipe is a named pipe: give a file"):
+        arguments.command(arguments)
 
 
 def test_submit_tells_how_a_table_was_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
