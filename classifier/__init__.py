@@ -3,6 +3,7 @@
 Imports nothing of `consumer/`. A package imports only from those below it:
 
 cli.py, __main__.py  the command `classifier`, and the program of the contract
+commands.py          what each command of `classifier` does
 training/            fits and evaluates models
 classify.py          one job → one answer (public)
 models/              model files: format, trust, the folder that serves them
