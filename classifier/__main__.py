@@ -1,10 +1,9 @@
-"""`python -m classifier JOB.json`: the program of the contract, with our own classifier.
+"""`python -m classifier JOB.json`: the program of the contract, with the classifier that comes with the service.
 
-`python -m classifier --call package.module:function JOB.json` runs any function in its place, which is
-imported here and not before. That it cannot be imported is not the job's fault: the traceback goes to
-stderr, the exit code is 1, and the service sees a program that could not do its work. Any other arguments
-are those of the `classifier` command. Imports are where they are used: reading the arguments must not cost
-what scikit-learn costs.
+`python -m classifier --call package.module:function JOB.json` runs another function, which is imported only then.
+A failed import is not the job's fault: the traceback goes to stderr, the exit code is 1, and the job ends as
+crashed. All other arguments are those of the `classifier` command. Each import is in the function that needs it,
+so that reading the arguments does not load scikit-learn.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ EXIT_USAGE = 2
 
 
 def main() -> int:
-    """Run what the arguments ask for; the exit code."""
+    """Run the command in the arguments; return the exit code."""
     match sys.argv[1:]:
         case [job] if not job.startswith("-"):
             contract.run(_own_classifier, job)

@@ -1,8 +1,8 @@
-"""One job → one answer: the function of the contract's program, of `classifier predict` and of warm workers.
+"""Classifies one job: the function of the contract's program, of `classifier predict` and of warm workers.
 
-Jobs are `{"signal": [numbers], "model": optional name}`; further keys belong to their sender and are ignored.
-Models are loaded once per process, whatever their kind. The signal is checked before a model is chosen, and
-a model is chosen before it is loaded: a bad job costs next to nothing.
+Jobs are `{"signal": [numbers], "model": optional name}`; further keys belong to the producer and are ignored. Each
+model is loaded once per process. The signal is checked before a model is chosen, and a model is chosen before it
+is loaded, so a bad job costs next to nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from classifier.signals.features import Features, extract, extract_all
 
 
 def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, object]:
-    """The answer to `job`: label, probabilities by class, and which model gave them.
+    """Classify `job`: its label, the probabilities by class, and the model used.
 
-    `folder` is where models are, unless the environment's is meant.
+    `folder` is the models folder; by default that of the environment.
 
     Raises:
-        JobError: the signal is not one, or there is no such model; both are the job's fault.
+        JobError: the signal is invalid, or there is no such model; both are the job's fault.
         ModelError: the model exists and cannot be used.
     """
     signal, path = _read(job, folder or models_folder())
@@ -37,7 +37,7 @@ def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, objec
 
 @batch_of(classify)
 def classify_jobs(jobs: Sequence[dict[str, Any]]) -> list[object]:
-    """The same answers as `classify` gives one by one, from one call of each model; for a bad job its error."""
+    """Return the results of `classify` for several jobs with one call of each model; for a bad job its error."""
     answers: list[object] = [None] * len(jobs)
     of_model: dict[Path, list[tuple[int, signals.Signal]]] = {}
     for number, job in enumerate(jobs):
@@ -55,7 +55,7 @@ def classify_jobs(jobs: Sequence[dict[str, Any]]) -> list[object]:
 
 
 def _read(job: dict[str, Any], folder: Path) -> tuple[signals.Signal, Path]:
-    """The signal, and the file of the model.
+    """Return the signal, and the file of the model.
 
     Raises:
         JobError: as `classify`.
@@ -70,7 +70,7 @@ def _read(job: dict[str, Any], folder: Path) -> tuple[signals.Signal, Path]:
 def classify_all(
     batch: Sequence[signals.Signal], folder: Path, name: str | None = None
 ) -> list[dict[str, object]]:
-    """The same answers as `classify` gives one by one, to signals that are known to be good.
+    """Return the results of `classify` for several valid signals.
 
     Raises:
         JobError: there is no such model.
@@ -80,14 +80,14 @@ def classify_all(
 
 
 def preload() -> list[str]:
-    """Load every model of the folder, for a process that forks workers afterwards; their names.
+    """Load every model of the folder for a process that forks workers afterwards; return their names.
 
-    Models that are put there later are for the next such process. Nothing is computed: threads that a
-    computation starts would be missing after the fork. Each is told on stderr before it is loaded: of one
-    that takes for ever, the consumer says what it was.
+    The process does not see models that are added later. Nothing is computed, because threads that a computation
+    starts would be missing after the fork. Each name is printed on stderr before the model is loaded, so that the
+    consumer can name a model that loads for ever.
 
     Raises:
-        ModelError: some of them cannot be used, each with its reason, or there is none.
+        ModelError: some models cannot be used, each with its reason, or there is none.
     """
     folder = models_folder()
     freeze(folder)
@@ -99,7 +99,7 @@ def preload() -> list[str]:
 
 
 def _refusals(files: Sequence[Path]) -> Iterator[str]:
-    """Load all, and say what is wrong with those that cannot be: one start tells of all of them."""
+    """Load all models, and return the reason for each that cannot be loaded: one start reports all of them."""
     for file in files:
         sys.stderr.write(f"loading {file}\n")
         sys.stderr.flush()
@@ -109,7 +109,7 @@ def _refusals(files: Sequence[Path]) -> Iterator[str]:
             yield str(refused)
 
 
-# Keyed by path, so bounded by the models folder: a name that has no file never gets here.
+# Keyed by path, so bounded by the models folder: a name without a file is refused earlier.
 @cache
 def _loaded(path: Path) -> Model:
     return estimators.load(path)

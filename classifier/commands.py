@@ -105,9 +105,9 @@ def info(given: argparse.Namespace) -> None:
 def _files_of(given: Path) -> list[Path]:
     """The files of the model that is called so, in the order in which they are served; or the one file given."""
     path = _model_path(given)
-    if given == path or path != model.pickle_beside(path):
+    if given == path or path != model.beside(path, model.SUFFIX):
         return [path]
-    forms = [path.with_name(model.name_of(path.name) + suffix) for suffix in model.SUFFIXES]
+    forms = [model.beside(path, suffix) for suffix in model.SUFFIXES]
     return [form for form in forms if form.exists()] or [path]
 
 

@@ -1,14 +1,14 @@
-"""The classifier's side of the contract: what an author of a classifier calls. Standard library only.
+"""The classifier's side of the contract: functions for authors of classifiers. Standard library only.
 
-A program is started with a job's path as its last argument and answers on stdout: `LOG: text` and
-`PROGRESS: 0.4 text` as often as it likes, then one `OUTPUT: json` or one `ERROR: text`, and the first of
-these two decides. `run(function)` does all of it. Every protocol line is written past `sys.stdout`, straight
-to the descriptor, and begins with a line break: whatever user code or a native library left unfinished on
-stdout, a prefix stands at the start of its line. (The line break is unconditional because nobody can see what
-native code wrote; an empty line means nothing to the contract.)
+A program receives a job's path as its last argument and answers on stdout: any number of `LOG: text` and
+`PROGRESS: 0.4 text`, then one `OUTPUT: json` or one `ERROR: text`; the first of these two decides. `run(function)`
+does all of it. Every protocol line bypasses `sys.stdout` and is written straight to the descriptor, after a line
+break. So the prefix is at the start of its line, even if user code or a native library left an unfinished line on
+stdout. (The line break is unconditional because the output of native code is unknown here; the contract ignores
+empty lines.)
 
-A function that is declared with `batch` takes several jobs at once, where the service hands it several; whatever
-runs a single job calls it with a list of one.
+A function declared with `batch` receives several jobs at once if the service has several for it. For a single job
+it receives a list of one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from classifier.result_json import encoded
 
 _STDOUT = 1
-#: Where a function keeps its form for many jobs; of one that `batch` declares it is the function itself.
+#: The attribute of a function with its form for many jobs; with `batch` it is the function itself.
 _FORM_FOR_MANY = "form_for_many"
 
 Job: TypeAlias = dict[str, Any]
@@ -32,18 +32,18 @@ Function: TypeAlias = Callable[[Job], object]
 BatchFunction: TypeAlias = Callable[[list[Job]], object]
 _F = TypeVar("_F", bound=BatchFunction)
 
-# What is at work, the module's state. Whether the job has its answer: set by _claimed, cleared by answer.
+# The module's state. Whether the running job has its answer: set by _claimed, cleared by answer.
 _answered = False
-# The jobs of the batch that is at work, None where it is a single job: set and cleared by answers.
+# The jobs of the running batch, None for a single job: set and cleared by answers.
 _batch: list[Context] | None = None
 
 
 class JobError(Exception):
-    """This job is bad and will be so next time: its message is the whole `ERROR:` line, with no traceback."""
+    """This job is bad and will fail again: the message is the whole `ERROR:` line, without a traceback."""
 
 
 class LoadError(Exception):
-    """What a classifier needs cannot be loaded as it is: out of `preload()`, its message is all the start says."""
+    """The classifier cannot be loaded. If `preload()` raises it, the service prints only its message."""
 
 
 class AlreadyAnsweredError(RuntimeError):
@@ -51,11 +51,11 @@ class AlreadyAnsweredError(RuntimeError):
 
 
 class BatchAnswerError(RuntimeError):
-    """A batch is answered by what its function returns, and by nothing else."""
+    """Only the list that a batch's function returns can answer a batch."""
 
 
 class Context(NamedTuple):
-    """What the service says of a job beside its body; empty texts and attempt 1 where it says nothing."""
+    """What the service passes on about a job besides its body; by default empty texts and attempt 1."""
 
     job_id: str
     attempt: int
@@ -63,7 +63,7 @@ class Context(NamedTuple):
 
 
 def context() -> Context:
-    """The current job's id, attempt (from 1) and W3C trace context, out of the environment."""
+    """Return the current job's id, attempt (from 1) and W3C trace context, from the environment."""
     attempt = os.environ.get("JOB_ATTEMPT", "")
     return Context(
         job_id=os.environ.get("JOB_ID", ""),
@@ -73,26 +73,26 @@ def context() -> Context:
 
 
 def contexts() -> list[Context]:
-    """What the service says of each job of the batch that is at work, in order; of a single job, a list of one.
+    """Return the context of each job of the running batch, in order; for a single job, a list of one.
 
-    `context()` is empty in a batch of several jobs, as none of them is the current one.
+    In a batch of several jobs, `context()` is empty, because none of them is the current job.
     """
     return [context()] if _batch is None else list(_batch)
 
 
 def batch(function: _F) -> _F:
-    """Declare that `function` takes a list of jobs and returns a list: an answer for each, in their order.
+    """Declare that `function` takes a list of jobs and returns a list with one result for each, in their order.
 
-    An answer may be a `JobError` instead, which fails that job alone. What the function raises fails none: each
-    job is then run alone, as the only one in the list.
+    A result may be a `JobError`, which fails only that job. If the function raises, no job fails: each job then
+    runs alone, as the only one in the list.
     """
     return batch_of(function)(function)
 
 
 def batch_of(one: Callable[..., object]) -> Callable[[_F], _F]:
-    """Declare the decorated function, as `batch` has it, to be the form of `one` that takes many jobs at once.
+    """Declare the decorated function as the form of `one` that takes many jobs, like `batch`.
 
-    `one` takes a job and returns its answer; it is what the service is told of, and calls for a job alone.
+    `one` takes a job and returns its result. The service is configured with `one`, and calls it for a single job.
     """
 
     def declare(many: _F) -> _F:
@@ -103,13 +103,13 @@ def batch_of(one: Callable[..., object]) -> Callable[[_F], _F]:
 
 
 def form_for_many(function: Callable[..., object]) -> BatchFunction | None:
-    """The form of `function` that takes a batch; None if none was declared."""
+    """Return the form of `function` that takes a batch; None if none was declared."""
     found: BatchFunction | None = getattr(function, _FORM_FOR_MANY, None)
     return found
 
 
 def form_for_one(function: Callable[..., object]) -> Function:
-    """The form of `function` that takes one job."""
+    """Return the form of `function` that takes one job."""
     if form_for_many(function) is not function:
         return function
 
@@ -123,37 +123,37 @@ def form_for_one(function: Callable[..., object]) -> Function:
 
 
 def log(text: str) -> None:
-    """Send `text` to the service's log, under the job's id; each of its lines becomes a line there."""
+    """Write `text` to the service's log, under the job's id; each of its lines becomes a line there."""
     for line in text.splitlines() or [""]:
         write(f"LOG: {line}")
 
 
 def progress(fraction: float, text: str = "") -> None:
-    """Say how far the job is, from 0 to 1, and what it is at; whoever has asked for it sees a bar.
+    """Report the job's progress, from 0 to 1, and a description; a producer that asks for it receives it.
 
-    A few a second are passed on, the last one wins, and each counts as a line on stdout. Never fails the job: a
-    number beyond is taken for the nearest.
+    The service passes on a few a second, always the latest, and each counts as a line on stdout. Never fails the
+    job: a number out of range is replaced by the nearest valid one.
     """
     write(f"PROGRESS: {min(max(float(fraction), 0.0), 1.0):.4g} {_on_one_line(text)}".rstrip())
 
 
 def output(value: object) -> None:
-    """Give `value` as the job's result, and end the job.
+    """Answer with `value` as the job's result, and end the job.
 
-    `value` is anything that has a natural JSON: numbers, text, lists, dicts, dataclasses, and values and keys of
-    numpy and pandas (json_types.py).
+    `value` is anything with a natural form in JSON: numbers, text, lists, dicts, dataclasses, and values and keys
+    of numpy and pandas (json_types.py).
 
     Raises:
         ValueError: some part of `value` is NaN, an infinity, half a character, or contains itself; the message
             names its place, such as `output["a"][3]`.
-        TypeError: some part of `value` is of a type that is not JSON; the message names its place.
+        TypeError: some part of `value` has a type without a form in JSON; the message names its place.
         AlreadyAnsweredError: the job has its answer.
     """
     write(_claimed(f"OUTPUT: {encoded(value)}"))
 
 
 def error(text: str) -> None:
-    """Say that the job failed and would fail again, and end it. Line breaks in `text` are escaped.
+    """Answer that the job failed and would fail again, and end it. Line breaks in `text` are escaped.
 
     Raises:
         AlreadyAnsweredError: the job has its answer.
@@ -162,21 +162,21 @@ def error(text: str) -> None:
 
 
 def run(function: Callable[..., object], path: str | None = None) -> None:
-    """Read one job, call `function` with it, and answer with what it returns or raises.
+    """Read one job, call `function` with it, and answer with its result or its exception.
 
-    `path` is the program's last argument unless given. `function` may answer itself with `output()` or
-    `error()` and return None. An exception becomes one `ERROR:` line with the traceback on stderr; a
-    `JobError` the line alone. Returns normally in all these cases: the line is the answer, not the exit
-    code. `SystemExit`, `KeyboardInterrupt`, and what says that memory or a larger file was refused, pass through:
-    the service sees a program that ended without an answer.
+    `path` is the program's last argument by default. `function` may answer by itself with `output()` or `error()`
+    and return None. An exception becomes one `ERROR:` line with the traceback on stderr; a `JobError` becomes the
+    line alone. In all these cases `run` returns normally, because the line is the answer and not the exit code.
+    `SystemExit`, `KeyboardInterrupt`, and errors from refused memory or a refused larger file pass through: the
+    job then ends without an answer.
     """
     write(*answer(form_for_one(function), path))
 
 
 def answer(function: Function, path: str | None = None) -> list[str]:
-    """Do as `run`, but give back the line that is the answer instead of writing it: for warm workers.
+    """Do the same as `run`, but return the line of the answer instead of writing it: for warm workers.
 
-    `function` takes one job. Nothing comes back where it answered itself.
+    `function` takes one job. If it answered by itself, the result is None.
     """
     global _answered  # noqa: PLW0603 - one process runs one job at a time; see the comment at its birth
     _answered = False
@@ -185,7 +185,7 @@ def answer(function: Function, path: str | None = None) -> list[str]:
         return [] if value is None and _answered else [_claimed(f"OUTPUT: {encoded(value)}")]
     except JobError as bad_job:
         return _error_line(str(bad_job))
-    except Exception as raised:  # user code may raise anything, and each is this job's answer
+    except Exception as raised:  # user code may raise anything, and each exception is the job's answer
         if _is_refusal(raised) and not _answered:
             raise
         _print_traceback()
@@ -193,10 +193,10 @@ def answer(function: Function, path: str | None = None) -> list[str]:
 
 
 def answers(function: BatchFunction, paths: Sequence[str], of: Sequence[Context]) -> list[str]:
-    """Read several jobs, call `function` with them, and give back a line for each, in order: for warm workers.
+    """Read several jobs, call `function` with them, and return a line for each, in order: for warm workers.
 
-    Besides `OUTPUT:` and `ERROR:` there is `ALONE: reason`: that job is to be run alone, where what goes wrong is
-    its own, and its traceback with it. Nothing here fails two jobs over one.
+    Besides `OUTPUT:` and `ERROR:` a line may be `ALONE: reason`. That job must run alone, so that its fault and
+    its traceback are its own. No fault here fails two jobs.
     """
     global _batch  # noqa: PLW0603 - see the comment at its birth
     read = list(map(_read_or_refused, paths))
@@ -222,16 +222,16 @@ def _read_or_refused(path: str) -> Any:  # noqa: ANN401 - a job or a JobError
 
 
 def _called(function: BatchFunction, jobs: list[Job]) -> list[object]:
-    """The answers that a batch's function returned: in a list, a tuple, or an array.
+    """Return the results of a batch's function: from a list, a tuple, or an array.
 
     Raises:
-        TypeError: it returned none of these, but a dict or a text, say, whose length could be right by chance.
-        ValueError: there are more or fewer than jobs.
+        TypeError: it returned another type, such as a dict or a text, whose length could be right by chance.
+        ValueError: there are more or fewer results than jobs.
     """
     given = function(jobs)
     if not isinstance(given, list | tuple) and not hasattr(given, "tolist"):
         raise TypeError(f"a batch is answered by a list, one element per job, not by a {type(given).__name__}")
-    found: list[object] = list(given)  # type: ignore[call-overload] # what has tolist is an array, or fails here
+    found: list[object] = list(given)  # type: ignore[call-overload] # with tolist it is an array, or fails here
     if len(found) != len(jobs):
         raise ValueError(
             f"a batch of {len(jobs)} jobs was answered by {len(found)} elements; one per job is needed"
@@ -240,7 +240,7 @@ def _called(function: BatchFunction, jobs: list[Job]) -> list[object]:
 
 
 def _line_of(answer: object) -> str:
-    """One job's line in a batch. What is no plain answer is found out alone."""
+    """Make one job's line in a batch. A job whose result is no plain one must run alone."""
     if isinstance(answer, JobError):
         return f"ERROR: {_on_one_line(str(answer))}"
     if isinstance(answer, Exception):
@@ -275,12 +275,12 @@ def _read_job(path: str | None) -> Job:
 
 
 def _is_refusal(raised: Exception) -> bool:
-    """Whether the job was refused memory or a larger file: by its limits, and the service has words for that."""
+    """Whether the job's limits refused it memory or a larger file; the service has its own message for that."""
     return isinstance(raised, MemoryError) or (isinstance(raised, OSError) and raised.errno == errno.EFBIG)
 
 
 def _error_line(text: str) -> list[str]:
-    """An error is the answer unless one was given before things went wrong: the first one stands."""
+    """Make the line of an exception, unless the job was answered before: the first answer counts."""
     return [] if _answered else [_claimed(f"ERROR: {_on_one_line(text)}")]
 
 
@@ -300,16 +300,16 @@ def _claimed(line: str) -> str:
         raise AlreadyAnsweredError(
             "this job has its answer already: call output() or error() once, or return a value"
         )
-    # Before the write: should it break half way, a second attempt would only add to the damage.
+    # Before the write: if the write fails halfway, a second attempt would only add to the damage.
     _answered = True
     return line
 
 
 def write(*lines: str) -> None:
-    """Write protocol lines at once, after all that Python code has printed."""
+    """Write protocol lines at once, after all output of Python code."""
     if sys.stdout is not None:
         sys.stdout.flush()
-    # Text may hold half a surrogate pair (a file name, say); it is shown rather than refused.
+    # Text may hold half a surrogate pair (such as a file name); it is escaped rather than refused.
     rest = memoryview("".join(f"\n{line}\n" for line in lines).encode(errors="backslashreplace"))
     while rest:
         rest = rest[os.write(_STDOUT, rest) :]

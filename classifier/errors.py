@@ -1,7 +1,7 @@
-"""What ends a command without being a bug, and belongs to none of the nouns that have an error of their own."""
+"""The error that ends a command without being a bug and belongs to no other module."""
 
 from __future__ import annotations
 
 
 class RefusedError(Exception):
-    """What the user asked for cannot be done. The message says why, and what to do instead."""
+    """The command cannot do what the user asked for. The message has the reason, and what to do instead."""

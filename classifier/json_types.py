@@ -1,9 +1,9 @@
-"""One step from a value to its natural JSON, by the value's type. Standard library only.
+"""Converts a value one step towards its natural form in JSON, by its type. Standard library only.
 
-numpy and pandas must not be imported here: a program that needs neither would pay for them. So their types are
-known by name: the table maps `package.Type` to a conversion, and a value takes that of the first class in its
-type's method resolution order. What the table does not know is converted by its `tolist()` or `item()`, by its
-abstract type, or refused with a remedy.
+A program may need neither numpy nor pandas, so this module does not import them and knows their types by name: the
+table maps `package.Type` to a conversion, and a value uses that of the first class in its type's method resolution
+order. A value that the table does not know is converted by its `tolist()` or `item()`, or by its abstract type, or
+it is refused with a remedy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Conversion: TypeAlias = Callable[[Any], object]
 
 
 class NotJsonError(Exception):
-    """Some part of a result has no JSON. `cause` follows its place, to which `steps` lead, innermost first.
+    """Some part of a result has no form in JSON. `cause` follows its place; `steps` lead there, innermost first.
 
-    `kind` is what the author sees raised: ValueError for a value, TypeError for a type.
+    `kind` is the exception that the author sees: ValueError for a value, TypeError for a type.
     """
 
     def __init__(self, cause: str, kind: type[ValueError | TypeError] = TypeError) -> None:
@@ -31,29 +31,29 @@ class NotJsonError(Exception):
 
 
 class Pairs(NamedTuple):
-    """Keys and values of a JSON object before anybody has looked whether two keys are the same."""
+    """Keys and values of a JSON object, not yet checked for duplicate keys."""
 
     pairs: Iterable[tuple[object, object]]
 
     def items(self) -> Iterable[tuple[object, object]]:
-        """As of a dict."""
+        """Return the pairs, as a dict does."""
         return self.pairs
 
 
 def converted(value: Any) -> object:  # noqa: ANN401 - anything
-    """`value` one step nearer to a list, a dict, Pairs, text, a number, a truth value or None.
+    """Convert `value` one step towards a list, a dict, Pairs, text, a number, a boolean or None.
 
-    What it contains is not looked at.
+    Does not look at what it contains.
 
     Raises:
-        NotJsonError: the value has no natural JSON.
+        NotJsonError: the value has no natural form in JSON.
     """
     convert = _conversion(type(value))  # type: ignore[arg-type] # mypy: a class hashes like its instances
     try:
         return convert(value)
-    except (NotJsonError, MemoryError):  # the latter is the job's limit, and the service has words for that
+    except (NotJsonError, MemoryError):  # the latter is the job's limit, for which the service has a message
         raise
-    except Exception as raised:  # the value's own code may raise anything: its place is worth more
+    except Exception as raised:  # the value's own code may raise anything; its place helps more than its exception
         cause = f"is of type {_name(value)} and cannot be converted: {type(raised).__name__}: {raised}"
         raise NotJsonError(cause, ValueError) from raised
 
@@ -96,7 +96,7 @@ def _refused(remedy: str) -> Conversion:
 
 
 def _in_order(elements: Iterable[Any]) -> list[object]:
-    """A set's elements, sorted where they can be: text is hashed differently in each process."""
+    """Return a set's elements, sorted if possible: the hash of text differs in each process."""
     try:
         return sorted(elements)
     except TypeError:
@@ -181,7 +181,7 @@ def _of_frame(frame: Any) -> object:  # noqa: ANN401 - a pandas.DataFrame
 
 
 def _only_counts(index: Any) -> bool:  # noqa: ANN401 - a pandas.Index
-    """Whether it is the one that pandas makes where none is given: the position of a row says as much."""
+    """Whether it is pandas' default index, which only repeats the position of each row."""
     return type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
 
 
@@ -190,7 +190,7 @@ _AS_PARTS = _refused("return [value.real, value.imag] or abs(value)")
 
 
 def _nothing(_: object) -> None:
-    """A value that is missing by its type, unlike NaN, which may be a computation's fault."""
+    """Convert a value that is missing by its type. NaN is different: it may be the fault of a computation."""
 
 
 #: `package.Type`, whatever the module in between: numpy and pandas move their types from version to version.

@@ -1,8 +1,9 @@
-"""The JSON text of what a function returns, or an error that names the place and the cause. Standard library only.
+"""Formats a function's result as JSON, or raises an error that names the place and the cause.
 
-`encoded` walks the value once, converts what is not JSON yet (json_types.py), and has `json` write the rest. Lists
-and dicts that hold only JSON's own values are passed on as they are, so large ones cost little. A fault is raised
-at its place; each container on the way out adds its step, so that the error reads `output["a"][3] is NaN, ...`.
+Standard library only. `encoded` walks the value once, converts what has no JSON form yet (json_types.py), and lets
+`json` write the rest. Lists and dicts that hold only JSON's own values are passed on unchanged, so large ones cost
+little. A fault is raised at its place; each container on the way out adds its step, so that the error reads
+`output["a"][3] is NaN, ...`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _ENCODER: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 
 
 def encoded(value: object) -> str:
-    """The JSON text of `value`, on one line and in ASCII.
+    """Return the JSON text of `value`, on one line and in ASCII.
 
     Raises:
-        ValueError: some part has no JSON: NaN, an infinity, a lone surrogate, a cycle, too many levels or digits,
-            two keys that become the same text.
-        TypeError: some part is of a type that has no natural JSON.
+        ValueError: some part has no JSON form: NaN, an infinity, a lone surrogate, a cycle, too many levels or
+            digits, two keys that become the same text.
+        TypeError: some part has a type without a natural form in JSON.
     """
     try:
         tree = _Walk().plain(value)
@@ -47,7 +48,7 @@ def encoded(value: object) -> str:
 
 
 def place(steps: Iterable[str | int]) -> str:
-    """The place that innermost-first `steps` lead to, as Python would write it: `output["a"][3]`."""
+    """Format the place to which innermost-first `steps` lead, as in Python: `output["a"][3]`."""
     text = "output" + "".join(f"[{json.dumps(step)}]" for step in reversed(list(steps)))
     if len(text) <= _PLACE_CHARACTERS:
         return text
@@ -55,16 +56,22 @@ def place(steps: Iterable[str | int]) -> str:
 
 
 class _Walk:
-    """One walk through a value. Mutable state: the ids of the containers that the walk is inside of."""
+    """One walk through a value. Mutable state: the ids of the containers around the current place.
 
-    def __init__(self) -> None:
+    `_is_checking`: whether each leaf is checked.
+    """
+
+    def __init__(self, *, is_checking: bool = False) -> None:
         self._open: set[int] = set()
+        self._is_checking = is_checking
 
     def plain(self, value: object) -> object:
-        """The same value made of exact lists, dicts with text keys, and leaves."""
+        """Return the same value made of exact lists, dicts with text keys, and leaves."""
         found = _at_most_a_container(value)
         kind = type(found)
         if kind in _LEAVES:
+            if self._is_checking and (fault := _leaf_fault(found)):
+                raise NotJsonError(fault, ValueError)
             return found
         # By the id of what the author returned: a container's conversion is a new object each time.
         if id(value) in self._open:
@@ -80,17 +87,19 @@ class _Walk:
             self._open.discard(id(value))
 
     def _list(self, items: list[object]) -> list[object]:
-        if set(map(type, items)) <= _LEAVES:
+        if not self._is_checking and set(map(type, items)) <= _LEAVES:
             return items
         return [self._below(number, item) for number, item in enumerate(items)]
 
     def _dict(self, given: Any) -> dict[str, object]:  # noqa: ANN401 - a dict or Pairs
-        if type(given) is dict and set(map(type, given)) <= {str} and set(map(type, given.values())) <= _LEAVES:
+        if not self._is_checking and type(given) is dict and _is_plain(given):
             return given
         made: dict[str, object] = {}
         origins: dict[str, object] = {}
         for key, item in given.items():
             text = _key(key)
+            if self._is_checking and (fault := _leaf_fault(text)):
+                raise NotJsonError(f"has the key {_shown(text)}, which {fault}", ValueError)
             if text in origins:
                 raise NotJsonError(
                     f"has two keys that become {_shown(text)}: {_shown(origins[text])} and {_shown(key)}; "
@@ -109,6 +118,11 @@ class _Walk:
             raise
 
 
+def _is_plain(given: dict[Any, object]) -> bool:
+    """Whether a dict has only text keys and leaves."""
+    return set(map(type, given)) <= {str} and set(map(type, given.values())) <= _LEAVES
+
+
 def _at_most_a_container(value: object) -> object:
     """Convert `value` itself, not what it contains, until it is a leaf, a list, a dict or Pairs."""
     found = value
@@ -121,7 +135,7 @@ def _at_most_a_container(value: object) -> object:
 
 
 def _key(key: object) -> str:
-    """The text of a key, as `json` writes those that it knows."""
+    """Return the text of a key; for types that `json` supports, the same text."""
     if type(key) is str:
         return key
     try:
@@ -158,42 +172,20 @@ def _shown(key: object) -> str:
 
 
 def _written(tree: object) -> str:
-    """The JSON of a plain tree. Leaves are looked at only after `json` has refused one, or escaped a surrogate."""
+    """Format a plain tree. Leaves are checked only after `json` has refused one, or escaped a surrogate."""
     try:
         text = _ENCODER.encode(tree)
     except ValueError as refused:
-        _find_fault(tree)
+        _Walk(is_checking=True).plain(tree)
         raise NotJsonError(f"is refused by json: {refused}", ValueError) from refused
     # An escaped surrogate may be half of a whole pair; and who lifts Python's limit writes what nobody reads.
     if "\\ud" in text or not 0 < sys.get_int_max_str_digits() <= MAX_DIGITS:
-        _find_fault(tree)
+        _Walk(is_checking=True).plain(tree)
     return text
 
 
-def _find_fault(tree: object) -> None:
-    """Raise for the first leaf or key that is no JSON."""
-    if isinstance(tree, list):
-        for number, item in enumerate(tree):
-            _find_fault_below(number, item)
-    elif isinstance(tree, dict):
-        for key, item in tree.items():
-            if fault := _leaf_fault(key):
-                raise NotJsonError(f"has the key {_shown(key)}, which {fault}", ValueError)
-            _find_fault_below(key, item)
-    elif fault := _leaf_fault(tree):
-        raise NotJsonError(fault, ValueError)
-
-
-def _find_fault_below(step: str | int, item: object) -> None:
-    try:
-        _find_fault(item)
-    except NotJsonError as fault:
-        fault.steps.append(step)
-        raise
-
-
 def _leaf_fault(leaf: object) -> str | None:
-    """What is wrong with a leaf, in words that follow its place; None if it is JSON."""
+    """Describe the fault of a leaf, in words that follow its place; None if it is valid."""
     if isinstance(leaf, float) and not math.isfinite(leaf):
         name = "NaN" if math.isnan(leaf) else "infinity" if leaf > 0 else "-infinity"
         return f"is {name}, which JSON does not have; replace NaN and infinities, for example with None"
@@ -217,7 +209,7 @@ def _is_short(number: int) -> bool:
 
 
 def _lone_surrogate(text: str) -> str | None:
-    """The escape of a surrogate that is not half of a pair; two halves next to each other are written as one."""
+    """Return the escape of a surrogate that is not half of a pair; a pair is written as one character."""
     try:
         text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError as broken:

@@ -1,8 +1,8 @@
 """Decides every publish and every settlement, in two tables. Pure: no I/O, no clock.
 
-The first table says what follows from how a job ended and whether another attempt is left. The second says what
-remains to be done when one of those publishes fails. An ending or a fault that is missing from its table is a bug
-and raises KeyError. `service/settle.py` executes a disposition.
+The first table maps the outcome of a job, and whether another attempt is left, to a disposition. The second one
+lists what remains to be done if one of its publishes fails. An outcome or a fault that is missing from its table
+is a bug and raises KeyError. `service/settle.py` executes a disposition.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from consumer.job import (
 
 
 class Settlement(Enum):
-    """What the delivery is answered with, always last."""
+    """How the service settles the delivery; always the last step."""
 
-    #: Done: RabbitMQ forgets the message.
+    #: basic.ack: RabbitMQ deletes the message.
     ACK = "ack"
     #: basic.nack(requeue=False): RabbitMQ moves it to the dead-letter exchange, reason `rejected`.
     DEAD_LETTER = "dead-letter"
-    #: Acknowledged as well: a copy with attempt + 1 waits in a retry queue.
+    #: basic.ack: a copy with attempt + 1 waits in a retry queue.
     RETRY = "retry"
-    #: basic.nack(requeue=True): as if it had never been delivered.
+    #: basic.nack(requeue=True): RabbitMQ redelivers it, unchanged.
     REQUEUE = "requeue"
 
 
 class Publish(Enum):
-    """What is published, and confirmed, before the settlement."""
+    """What is published and confirmed before the settlement."""
 
     RETRY_COPY = "retry copy"
     REPLY = "reply"
@@ -47,11 +47,11 @@ class Publish(Enum):
 
 
 class Fault(Enum):
-    """Why RabbitMQ does not have what was published."""
+    """Why RabbitMQ does not have a published message."""
 
-    #: No such queue, or one that takes no messages.
+    #: The queue does not exist, or accepts or confirms no messages.
     REFUSED = "refused"
-    #: The reply queue was named by RabbitMQ for its caller, and went with the caller.
+    #: RabbitMQ had named the reply queue for its caller, and deleted it with the caller.
     CALLER_GONE = "caller gone"
     #: Larger than RabbitMQ's max_message_size.
     TOO_LARGE = "too large"
@@ -59,7 +59,7 @@ class Fault(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """What becomes of a delivery: `publishes` in this order, each confirmed, and then the settlement."""
+    """What happens to a delivery: `publishes` in this order, each confirmed, and then the settlement."""
 
     settlement: Settlement
     publishes: tuple[Publish, ...] = ()
@@ -70,7 +70,7 @@ class Disposition:
         return Publish.REPLY in self.publishes
 
     def after(self, publish: Publish) -> Disposition:
-        """What remains once this one is published, or given up."""
+        """Return what remains once this one is published, or given up."""
         return Disposition(self.settlement, self.publishes[self.publishes.index(publish) + 1 :])
 
 
@@ -78,13 +78,13 @@ ANSWER = Disposition(Settlement.ACK, (Publish.REPLY,))
 BURY = Disposition(Settlement.DEAD_LETTER, (Publish.REPLY, Publish.ERROR_RECORD))
 RETRY = Disposition(Settlement.RETRY, (Publish.RETRY_COPY,))
 HAND_BACK = Disposition(Settlement.REQUEUE)
-#: The caller's own queue went away with the caller: nobody is left to reply to, and nothing is wrong with the job.
+#: The caller's own queue disappeared with the caller: nobody waits for the reply, and the job has no fault.
 FORGET = Disposition(Settlement.ACK)
-#: A named reply queue does not exist: an operator's mistake, so the job is kept where it can be replayed.
+#: A named reply queue does not exist: an operator's mistake, so the job is dead-lettered and can be replayed.
 KEEP = Disposition(Settlement.DEAD_LETTER, (Publish.ERROR_RECORD,))
 GIVE_UP = Disposition(Settlement.DEAD_LETTER)
 
-#: ending -> (while attempts are left, at the last attempt)
+#: outcome -> (while attempts are left, at the last attempt)
 TABLE: dict[type[Outcome], tuple[Disposition, Disposition]] = {
     Succeeded: (ANSWER, ANSWER),
     Failed: (BURY, BURY),
@@ -98,8 +98,8 @@ TABLE: dict[type[Outcome], tuple[Disposition, Disposition]] = {
 }
 
 #: (publish, fault) -> (what remains for a job that was to be acked, what for one that was to be dead-lettered).
-#: A reply that is too large is replaced by one that says so. An error record that finds no stream is given up: the
-#: dead-lettered job itself is what must not be lost.
+#: A reply that is too large is replaced by an error reply. An error record without a stream is given up: only the
+#: dead-lettered job itself must not be lost.
 FAULTS: dict[tuple[Publish, Fault], tuple[Disposition, Disposition]] = {
     (Publish.RETRY_COPY, Fault.REFUSED): (BURY, BURY),
     (Publish.RETRY_COPY, Fault.TOO_LARGE): (BURY, BURY),
@@ -112,21 +112,21 @@ FAULTS: dict[tuple[Publish, Fault], tuple[Disposition, Disposition]] = {
 
 
 def decide(outcome: Outcome, *, attempt: int, max_attempts: int) -> Disposition:
-    """Decide what becomes of a delivery whose job ended so, at its attempt-th try of max_attempts."""
+    """Decide about a delivery whose job had this outcome at attempt `attempt` of `max_attempts`."""
     attempts_left, last_attempt = TABLE[type(outcome)]
     return attempts_left if attempt < max_attempts else last_attempt
 
 
 def decide_again(decided: Disposition, publish: Publish, fault: Fault) -> Disposition:
-    """Decide what remains after RabbitMQ did not take `publish`."""
+    """Decide what remains after RabbitMQ did not accept `publish`."""
     acked, dead_lettered = FAULTS[publish, fault]
     return dead_lettered if decided.settlement is Settlement.DEAD_LETTER else acked
 
 
 def reply_fault(reply_to: str) -> Fault:
-    """Judge a reply that RabbitMQ returned: no queue `reply_to` takes it.
+    """Classify the fault of a reply that RabbitMQ returned because no queue `reply_to` accepts it.
 
-    A server-named queue (`amq.gen-...`) was its caller's own and is gone with the caller. Any other name was
-    chosen by somebody who still waits for the reply.
+    A server-named queue (`amq.gen-...`) belonged to its caller and disappeared with it. Somebody chose any other
+    name, and still waits for the reply.
     """
     return Fault.CALLER_GONE if reply_to.startswith("amq.") else Fault.REFUSED

@@ -26,7 +26,7 @@ from harness import PATIENCE_S, Producer, wait_until
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
 from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
-from consumer.local_broker.files import HOST, Member
+from consumer.local_broker.files import HOST
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api, create_vhost
 
@@ -47,12 +47,8 @@ class Cluster:
     def __init__(self, folder: Path, epmd_port: int) -> None:
         self.nodes: dict[str, Node] = {}
         self._folder = folder
-        self._member = partial(
-            Member,
-            password=secrets.token_hex(16),
-            cookie=files.new_cookie(),
-            epmd_port=epmd_port,
-        )
+        self._shared = {"password": secrets.token_hex(16), "epmd_port": epmd_port}
+        self._files = {"advanced.config": f"{ADVANCED}\n", ".erlang.cookie": files.new_cookie()}
         self._down = set(NAMES)
 
     @classmethod
@@ -132,8 +128,8 @@ class Cluster:
         return {}
 
     def _up(self, name: str) -> Node:
-        member = self._member(f"{name}@localhost")
-        return local_broker.up(self._data_dir(name), config=CONFIG, advanced=ADVANCED, member=member)
+        known = {**self._shared, "nodename": f"{name}@localhost"}
+        return local_broker.up(self._data_dir(name), config=CONFIG, more=self._files, known=known)
 
     def _data_dir(self, name: str) -> Path:
         return self._folder / name

@@ -101,12 +101,13 @@ class SettledTwiceError(Exception):
 class FakePublisher:
     """Takes every message, but for the queues in `faults`, which answer with a fault or raise.
 
-    A queue with a fault is not there, if it is asked for.
+    A queue with a fault is not there, if it is asked for. `expendable`: where what was published may be given up.
     """
 
     events: Events = field(default_factory=list)
     faults: dict[str, str | Exception] = field(default_factory=dict)
     taken: dict[str, list[Message]] = field(default_factory=dict)
+    expendable: set[str] = field(default_factory=set)
 
     async def publish(self, message: Message, queue: str) -> str | None:
         await asyncio.sleep(0)  # the real one waits for a confirm: whatever should come later must wait for it
@@ -148,6 +149,10 @@ class FakeDelivery:
     async def publish(self, message: Message, queue: str) -> str | None:
         self.lifetime.raise_if_ended()
         return await self.publisher.publish(message, queue)
+
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        self.publisher.expendable.add(queue)
+        return await self.publish(message, queue)
 
     async def tell(self, message: Message, queue: str) -> None:
         self.lifetime.raise_if_ended()

@@ -1,7 +1,7 @@
-"""What the kernel does about processes when it is asked to: Linux's prctl(2), and who our children are.
+"""Sets kernel limits for this process with Linux's prctl(2), and lists its children.
 
-Only for the processes that fork, and what they fork. What needs ctypes is imported before the fork: a worker that
-imports is a worker that waits.
+Only for processes that fork, and for those that they fork. Modules that need ctypes are imported before the fork,
+because a worker that imports makes a job wait.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent, the process `parent`, ends."""
+    """Make the kernel kill this process when its parent, the process `parent`, ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we asked
+    if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def outlive_parent() -> None:
-    """Take back what `die_with`, or whoever started us, asked for."""
+    """Undo `die_with`, or the same setting by the program that started this one."""
     _prctl(_PR_SET_PDEATHSIG, 0)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all descendants whose parents end, wherever they moved to (prctl(2), subreaper)."""
+    """Become the parent of all descendants whose parents end, in any session (prctl(2), subreaper)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def confine(bounds: Mapping[str, int | None]) -> None:
-    """Take from this process, and all that descend from it, for good, what a job is not to have.
+    """Permanently remove rights and resources from this process and all its descendants.
 
-    `bounds`, each None where there is none: `memory`, bytes that this process may have to write to, beyond those
-    it has now; `file`, bytes of one file; `cpu`, seconds of this process in its whole life.
+    `bounds`, each None for no limit: `memory`, bytes of writable memory beyond the present size; `file`, bytes of
+    one file; `cpu`, seconds of this process in its whole life.
     """
     os.umask(0o077)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)  # no setuid program, sudo say, gives what we have not
-    # 1 and not 0: with 0 the kernel still hands a core to the program that core_pattern may name.
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)  # no setuid program, such as sudo, adds rights
+    # 1 and not 0: with 0 the kernel still passes a core dump to a program in core_pattern.
     _lower(resource.RLIMIT_CORE, 1)
     if (memory := bounds["memory"]) is not None:
         # Not RLIMIT_AS: runtimes of Java, JavaScript, Go and CUDA reserve addresses by the tens of GiB.
@@ -59,7 +59,7 @@ def confine(bounds: Mapping[str, int | None]) -> None:
 
 
 def _lower(limit: int, soft: int, hard: int | None = None) -> None:
-    """Set a limit, the hard one too; never above the hard one that we were given, which would be refused."""
+    """Set a limit, the hard one too; never above the present hard limit, which the kernel would refuse."""
     _, given = resource.getrlimit(limit)
     values = (soft, soft if hard is None else hard)
     resource.setrlimit(
@@ -68,12 +68,12 @@ def _lower(limit: int, soft: int, hard: int | None = None) -> None:
 
 
 def _data_bytes() -> int:
-    """What counts against RLIMIT_DATA, private memory that can be written to, and the stack with it."""
+    """Return the bytes that count against RLIMIT_DATA: private writable memory, including the stack."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
 
 
 def children() -> set[int]:
-    """The processes whose parent this thread is. None where the kernel does not tell (CONFIG_PROC_CHILDREN)."""
+    """Return the children of this thread. None if the kernel does not list them (CONFIG_PROC_CHILDREN)."""
     try:
         text = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(encoding="ascii")
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def children() -> set[int]:
 
 
 def threads() -> int:
-    """How many threads this process has, those of native libraries included."""
+    """Return the number of threads of this process, including those of native libraries."""
     return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
@@ -96,7 +96,7 @@ def has_children() -> bool:
 
 
 def has_room_for_descriptors() -> bool:
-    """Whether at least half of the descriptors that this process may have are free. The lowest free one tells."""
+    """Whether at least half of the allowed descriptors are free. The lowest free number shows this."""
     try:
         lowest = os.dup(0)
     except OSError:  # none is, or stdin was closed
@@ -106,11 +106,11 @@ def has_room_for_descriptors() -> bool:
 
 
 def flush_c_stdio() -> None:
-    """Write out what native code has left in the C library's buffers."""
+    """Write out the buffers that native code has left in the C library."""
     _libc.fflush(None)
 
 
 def _prctl(option: int, value: int) -> None:
-    # As unsigned longs: the kernel refuses no_new_privs where the rest is not zero in all of its 64 bits.
+    # As unsigned longs: the kernel refuses no_new_privs unless the other arguments are zero in all 64 bits.
     if _libc.prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")

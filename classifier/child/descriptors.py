@@ -1,9 +1,9 @@
-"""What an import has left open: which descriptors forked workers would share, and which they can open anew.
+"""Finds the descriptors that an import has left open: which ones workers would share, and which they can reopen.
 
-A fork copies descriptors, but not what is behind them: all workers read a file from one offset, and a socket from
-one stream of bytes, so that a worker gets what another one has asked for. A file that is open for reading only is
-opened anew in each worker, under its number and at its offset, and so is a folder. All else is only reported.
-Standard library only; moves no offset that the user's code relies on.
+A fork copies descriptors, but not the files behind them. All workers read a file from one offset, and a socket
+from one stream of bytes, so one worker receives data for another. Each worker reopens files and folders that are
+open for reading only, under the same numbers and at the same offsets. All others are only reported. Standard
+library only; changes no offset that user code relies on.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-#: Devices that workers may share: no read affects another one.
+#: Devices that workers may share: one read does not affect another.
 _STATELESS: Final = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 #: The first bytes of a database (sqlite.org/fileformat.html). SQLite forbids a connection on both sides of a fork.
 _SQLITE: Final = b"SQLite format 3\0"
-#: From asm-generic/fcntl.h: a descriptor that only names a file. Python has no name for it before 3.12's docs.
+#: O_PATH from asm-generic/fcntl.h: a descriptor that only names a file. Python does not document it before 3.12.
 _O_PATH: Final = getattr(os, "O_PATH", 0o10000000)
 _LONGEST_NAME: Final = 300
 
@@ -28,8 +28,8 @@ _LONGEST_NAME: Final = 300
 class Opened(NamedTuple):
     """A descriptor that workers would share.
 
-    `what` is it in words, with its path or peer. `flags` and `offset` are those to open it again with, at a
-    path of `/proc`; `twins` are numbers that share its offset. `is_reopened` says whether a worker can do so.
+    `what` describes it, with its path or peer. `flags` and `offset` are for reopening it, at a path of `/proc`;
+    `twins` are numbers that share its offset. `is_reopened` says whether a worker can reopen it.
     """
 
     number: int
@@ -41,19 +41,19 @@ class Opened(NamedTuple):
 
 
 def present() -> Mapping[int, str]:
-    """Name what is behind each open descriptor of this process, by its number."""
+    """Return the target of each open descriptor of this process, by its number."""
     found = {}
     for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are enough
-        with suppress(OSError):  # the one by which the folder is read is closed by now
+        with suppress(OSError):  # the descriptor that reads this folder is closed by now
             found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")  # noqa: PTH115 - as above
     return found
 
 
 def opened_since(before: Mapping[int, str]) -> list[Opened]:
-    """List what was opened since `before`, a result of `present`, and would do harm if it were shared.
+    """List descriptors that were opened since `before`, a result of `present`, and would do harm if shared.
 
-    Left out is what has no state that a fork shares: files open for appending only, such as logs, descriptors that
-    only name a file, and devices such as /dev/urandom.
+    Excluded are those without a state that a fork shares: files open for appending only, such as logs, descriptors
+    that only name a file, and devices such as /dev/urandom.
     """
     new = {number: link for number, link in present().items() if before.get(number) != link}
     found = list(_judged(new))
@@ -63,7 +63,7 @@ def opened_since(before: Mapping[int, str]) -> list[Opened]:
 
 
 def reopen(files: Sequence[Opened]) -> None:
-    """Give this process offsets of its own: open each file anew under its numbers, where the import left off."""
+    """Give this process its own offsets: reopen each file under its numbers, at the offset of the import."""
     for file in files:
         anew = os.open(f"/proc/self/fd/{file.number}", file.flags | os.O_CLOEXEC)
         os.lseek(anew, file.offset, os.SEEK_SET)
@@ -120,7 +120,7 @@ def _file(number: int, name: str) -> str:
 
 
 def _socket(number: int) -> str:
-    """Name a socket's peer, or where it listens."""
+    """Describe a socket by its peer, or by the address on which it listens."""
     with socket.socket(fileno=os.dup(number)) as known:
         with suppress(OSError):
             return f"socket connected to {_address(known.getpeername())}"
@@ -140,7 +140,7 @@ def _address(address: object) -> str:
 
 
 def _without_twins(files: Sequence[Opened]) -> list[Opened]:
-    """Join descriptors that were made one from the other, by dup(2) say: they share an offset, and go on to."""
+    """Merge descriptors that were duplicated, for example by dup(2): they share an offset, and keep sharing it."""
     joined: list[Opened] = []
     for file in files:
         for place, first in enumerate(joined):

@@ -1,7 +1,7 @@
-"""End a forked worker as Python ends a program: `atexit` handlers run, and files that are still open are written.
+"""Ends a forked worker as Python ends a program: runs `atexit` handlers and writes out open files.
 
-A worker leaves by `os._exit`: the interpreter's own end would take apart all that the fork server has loaded,
-which copies it and costs as much as a fork. Standard library only.
+A worker exits by `os._exit`. The interpreter's own exit would free everything that the fork server has loaded,
+which copies that memory and costs as much as a fork. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from contextlib import suppress
 from typing import Any, Final
 
 _Files = list["weakref.ref[Any]"]
-#: What the import has left open, found before its objects are frozen: a collector lists those no more.
+#: Files that the import has left open, found before gc.freeze: the collector no longer lists frozen objects.
 _of_import: Final[_Files] = []
 
 
 def prepare() -> None:
-    """Write out what the import has left in files: every worker would write its copy of it."""
+    """Write out the buffers of the import's open files: otherwise every worker would write its copy."""
     files = _open_files(gc.get_objects())
     _of_import.extend(map(weakref.ref, files))
     _flush(files)
 
 
 def leave_to_parent() -> None:
-    """Leave to the fork server what it removes at its own end: the temporary folders of an import, for example.
+    """Leave to the fork server what it removes at its own end, for example temporary folders of the import.
 
-    The other workers need them on. Called in a worker, as multiprocessing does in its forks.
+    The other workers still need them. A worker calls this, as multiprocessing does in its forks.
     """
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         finalizer.atexit = False
@@ -39,19 +39,19 @@ def leave_to_parent() -> None:
 
 
 def run() -> None:
-    """Run the `atexit` handlers, then write out what is left in files."""
+    """Run the `atexit` handlers, then write out the buffers of open files."""
     atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does at the end of its forks; there is no other name
     of_import = [file for known in _of_import if (file := known()) is not None]
     _flush([*of_import, *_open_files(gc.get_objects())])
 
 
 def _open_files(objects: Iterable[object]) -> list[Any]:
-    """Find files; by type, since `isinstance` asks an object for its class, and a proxy may do anything then."""
+    """Find files by type: `isinstance` would ask an object for its class, and a proxy may run any code then."""
     return [one for one in objects if issubclass(type(one), io.IOBase)]
 
 
 def _flush(files: Iterable[Any]) -> None:
     for file in files:
-        with suppress(Exception):  # a user's own class may raise anything, and the other files still need writing
+        with suppress(Exception):  # a user's class may raise anything; the other files must still be written
             if not file.closed and file.writable():
                 file.flush()

@@ -1,10 +1,10 @@
-"""Import the classifier once, then fork workers on request. Standard library only around the user's import.
+"""Imports the classifier once, then forks workers on request. Standard library only around the user's import.
 
-`python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin, as
-`classifier/child/forking.py` describes it; with `--batch` the function must have declared that it takes one.
-`{"ready": threads, "opened": [...]}` says that the import is done, how many threads it has left, and which
-descriptors and what else workers share (`descriptors.py`, `shared_state.py`), each as `[what, is_reopened]`. An
-order is `{"max_growth", "bounds"}`, its pipes are stdin, stdout and stderr.
+Run as `python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin, whose
+protocol is described in `classifier/child/forking.py`. With `--batch` the function must have declared that it
+takes a batch. `{"ready": threads, "opened": [...]}` reports the end of the import, the number of threads that it
+has left, and the descriptors and other things that workers share (`descriptors.py`, `shared_state.py`), each as
+`[what, is_reopened]`. An order is `{"max_growth", "bounds"}`; its pipes are stdin, stdout and stderr.
 
 It never calls the function: threads of OpenMP and BLAS that a computation starts do not survive a fork.
 """
@@ -18,12 +18,12 @@ from typing import Final, NoReturn
 from classifier import contract
 from classifier.child import descriptors, ending, forking, loading, randomness, shared_state, worker
 
-#: Of either kind: as many as a message to the consumer can hold, and more than anybody reads.
+#: The limit of each kind: as many as a message to the consumer can hold, and more than an operator reads.
 _MOST_OPENED: Final = 20
 
 
 def main(target: str, *, batch: bool) -> None:
-    """Load the function, say so, serve.
+    """Load the function, report it, serve.
 
     Exceptions of user code keep Python's traceback; a `LoadError` is reported without one.
     """
@@ -44,7 +44,7 @@ def main(target: str, *, batch: bool) -> None:
     reopened = [one for one in opened if one.is_reopened]
     shared = [*(one.what for one in opened if not one.is_reopened), *shared_state.found(opened)]
     inherited = worker.Inherited(reopened, randomness.generators(target.partition(":")[0]))
-    gc.freeze()  # a collection in a worker would write to every page that holds an object, and so copy it
+    gc.freeze()  # a collection in a worker would write to every page with an object, and so copy the page
 
     def become(order: forking.Order, pipes: list[int]) -> NoReturn:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
@@ -54,7 +54,7 @@ def main(target: str, *, batch: bool) -> None:
 
 
 def _first(whats: list[str], *, is_reopened: bool) -> list[tuple[str, bool]]:
-    """Report the first, and how many more there are."""
+    """Report the first ones, and the number of the others."""
     rest = len(whats) - _MOST_OPENED
     more = [(f"{rest} more", is_reopened)] if rest > 0 else []
     return [*((what, is_reopened) for what in whats[:_MOST_OPENED]), *more]

@@ -1,11 +1,12 @@
-"""Fork a process on request, reap it on request, and leave nobody behind. Standard library only.
+"""Forks a process on request, reaps it on request, and leaves no process behind. Standard library only.
 
-The other side, a consumer, speaks over a Unix socket (SOCK_SEQPACKET): one JSON object a message. `{"fork":
-order}` comes with the pipes that the child is to have, and is answered by `{"forked": pid}` or `{"refused":
-reason}`. `{"reap": pid}`, sent once that child is dead, is answered by `{"reaped": exit code, "cpu_s",
-"peak_bytes"}`. The end of the socket ends the server and every process that descends from it.
+The consumer sends requests over a Unix socket (SOCK_SEQPACKET), one JSON object per message. `{"fork": order}`
+passes the child's pipes along; the reply is `{"forked": pid}` or `{"refused": reason}`. `{"reap": pid}`, sent once
+that child is dead, has the reply `{"reaped": exit code, "cpu_s", "peak_bytes"}`. When the socket closes, the
+server and all its descendants end.
 
-Nothing is reaped unasked, so that a dead child's number stays its own until its group has been signalled.
+The server reaps a child only on request, so that the number of a dead child cannot be reused before its group has
+been signalled.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from classifier.child import confinement
 Order: TypeAlias = dict[str, Any]
 Become: TypeAlias = Callable[[Order, list[int]], NoReturn]
 
-#: A command line and an environment of the usual size; consumer/runners/fork_client.py sends no more.
+#: Enough for a command line and an environment; consumer/runners/fork_client.py sends no more.
 _LONGEST_REQUEST: Final = 131_072
 _PIPES: Final = 3
 
 
 class Server:
-    """Answers one request after another. Mutable state: the children that were forked and not reaped."""
+    """Handles one request after another. Mutable state: the children that were forked and not reaped."""
 
     def __init__(self, channel: socket.socket, become: Become) -> None:
         """Serve `channel`; a forked child calls `become` with its order and its pipes."""
@@ -39,7 +40,7 @@ class Server:
         self._forked: set[int] = set()
 
     def serve(self) -> None:
-        """Answer requests until the other side is gone."""
+        """Answer requests until the consumer closes the socket."""
         while request := self._receive():
             match request:
                 case {"fork": dict(order), "pipes": list(pipes)}:
@@ -50,7 +51,7 @@ class Server:
                     raise ValueError(f"not a request: {request}")
 
     def end_all(self) -> None:
-        """Kill what was forked, and what that left behind."""
+        """Kill all forked children, and the processes that they left behind."""
         for pid in self._forked:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
@@ -59,14 +60,14 @@ class Server:
 
     def send(self, answer: dict[str, object]) -> None:
         """Send one message."""
-        with suppress(BrokenPipeError, ConnectionResetError):  # then the next read finds the end
+        with suppress(BrokenPipeError, ConnectionResetError):  # the next read returns the end
             self._channel.send(json.dumps(answer).encode())
 
     def fork(self, order: Order, pipes: list[int]) -> dict[str, object]:
-        """Fork a child that becomes what it was ordered to be; give the answer to the request."""
+        """Fork a child that becomes what the order describes; return the reply to the request."""
         try:
             pid = os.fork()
-        except OSError as refused:  # out of memory or of processes: the consumer knows what to do then
+        except OSError as refused:  # out of memory or of processes: the consumer handles it
             return {"refused": str(refused)}
         if pid == 0:
             self._channel.close()
@@ -77,7 +78,7 @@ class Server:
         return {"forked": pid}
 
     def reap(self, pid: int) -> dict[str, object]:
-        """Take what a dead child and those it left behind have come to; none of them is there afterwards."""
+        """Reap a dead child and all processes that it left behind; return what they used."""
         _, status, used = os.wait4(pid, 0)
         self._forked.discard(pid)
         cpu_s = used.ru_utime + used.ru_stime + self._end_strangers()
@@ -93,10 +94,10 @@ class Server:
         return {**json.loads(content), **({"pipes": list(pipes)} if pipes else {})}
 
     def _end_strangers(self) -> float:
-        """End orphans of dead children: they left the child's group, and came to us since we are a subreaper.
+        """End orphans of dead children: they left the child's group, and this subreaper became their parent.
 
-        All are killed before any is waited for, and again until none is left: one that forks meanwhile must not
-        win. Returns their CPU seconds.
+        It kills all of them before it waits for any, and repeats this until none is left, so that a process that
+        keeps forking does not escape. Returns their CPU seconds.
         """
         cpu_s = 0.0
         while strangers := confinement.children() - self._forked:
@@ -111,7 +112,7 @@ class Server:
 
 
 def take_socket() -> socket.socket:
-    """Move the socket out of everybody's reach: stdin becomes empty, and prints go to stderr until we fork."""
+    """Move the socket out of reach of user code: stdin becomes empty, and prints go to stderr until the fork."""
     channel = socket.socket(fileno=os.dup(0))
     with Path(os.devnull).open("rb") as empty:
         os.dup2(empty.fileno(), 0)
@@ -122,9 +123,9 @@ def take_socket() -> socket.socket:
 def serve(server: Server, **facts: object) -> None:
     """Serve until the socket closes, as the subreaper of all descendants; then end those that are left.
 
-    `facts` go with the word that we are ready.
+    `facts` are sent with the message that the server is ready.
     """
-    confinement.outlive_parent()  # from here on the socket's end ends us, and the children's children with them
+    confinement.outlive_parent()  # from now on the closed socket ends this process and all descendants
     confinement.adopt_orphans()
     try:
         server.send({"ready": confinement.threads(), **facts})

@@ -1,11 +1,11 @@
-"""Start programs for one slot, one after another, and end all that a program left behind. Standard library only.
+"""Starts programs for one slot, one after another, and ends all processes that a program left behind.
 
-`python -m classifier.child.launcher` with a socket as stdin (`classifier/child/forking.py` describes it). An
-order is `{"argv", "cwd", "environment", "bounds"}`.
+Standard library only. `python -m classifier.child.launcher` with a socket as stdin (`classifier/child/forking.py`
+describes it). An order is `{"argv", "cwd", "environment", "bounds"}`.
 
-Why a process of its own, not the consumer: a program's child may leave
-its group and its session, and then only its nearest living subreaper gets it when its parent ends. The consumer
-runs many jobs and could not tell whose it was; here everybody belongs to the one job.
+This is a process of its own, not a part of the consumer, because a program's child may leave its group and its
+session. When the child's parent ends, only its nearest living subreaper becomes its new parent. The consumer runs
+many jobs and could not assign such a child to a job; here every descendant belongs to the one job.
 
 Between fork and exec this process has one thread and no user code in it, so limits can be set there.
 """
@@ -20,20 +20,20 @@ from typing import Final, NoReturn
 
 from classifier.child import confinement, forking
 
-#: As a shell has it where a program cannot be started; nobody sees it, the reason goes another way.
+#: A shell's exit code for a program that cannot be started; the reason is sent through the pipe.
 _EXIT_NOT_STARTED: Final = 127
 
 
 class ProgramForker(forking.Server):
-    """Forks children that become programs. Mutable state besides: the pipe by which a child says it could not."""
+    """Forks children that become programs. More mutable state: the pipe on which a child reports a failed exec."""
 
     def __init__(self, channel: socket.socket) -> None:
         super().__init__(channel, self._run)
         self._failure = -1
 
     def fork(self, order: forking.Order, pipes: list[int]) -> dict[str, object]:
-        """Fork, and wait until the program is there, or the reason why it is not."""
-        reading, self._failure = os.pipe()  # closed by a successful exec, as all of our descriptors are
+        """Fork, and wait until the program has started, or for the reason why it has not."""
+        reading, self._failure = os.pipe()  # closed by a successful exec, like all descriptors of this process
         answer = super().fork(order, pipes)
         os.close(self._failure)
         with os.fdopen(reading, "rb") as failure:

@@ -1,7 +1,7 @@
-"""Import a user's module once, for all workers: its function, `preload` and `on_worker_start`.
+"""Imports a user's module once, for all workers: its function, `preload` and `on_worker_start`.
 
-Refuses a function that cannot take a job, such as an `async def`: otherwise every single job would fail.
-Standard library only around the user's import. Never calls the function.
+Refuses a function that cannot take a job, such as an `async def`; otherwise every single job would fail. Standard
+library only around the user's import. Never calls the function.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from classifier.child import user_module
 
 
 class Loaded(NamedTuple):
-    """What a target names. `namespace` is its module's; `on_worker_start`, to be called once in each worker."""
+    """The target, loaded. `namespace` is its module's; each worker calls `on_worker_start` once."""
 
     function: Callable[..., object]
     on_worker_start: Callable[[], object] | None
@@ -27,11 +27,11 @@ class Loaded(NamedTuple):
 def load(target: str) -> Loaded:
     """Import `package.module:function`, and call the module's `preload()` if it has one.
 
-    `preload` is where a classifier reads its models, once for all workers; `on_worker_start` is where it opens
-    what workers cannot share, such as a connection.
+    In `preload` a classifier reads its models, once for all workers. In `on_worker_start` it opens what workers
+    cannot share, such as a connection.
 
     Raises:
-        LoadError: what the target names is no function that takes one job.
+        LoadError: the target is no function that takes one job.
     """
     loaded = find(target)
     if callable(preload := loaded.namespace.get("preload")):
@@ -41,7 +41,7 @@ def load(target: str) -> Loaded:
 
 
 def find(target: str) -> Loaded:
-    """Do as `load`, without `preload()`: for a process that runs one job."""
+    """Do the same as `load`, without `preload()`: for a process that runs one job."""
     module_name, _, name = target.partition(":")
     module = user_module.imported(module_name, name)
     function = getattr(module, name)
@@ -53,7 +53,7 @@ def find(target: str) -> Loaded:
 
 
 def _hook(module: ModuleType, function: object) -> tuple[str, Callable[[], object] | None]:
-    """Find `on_worker_start` in the target's module, or else in the one that its function comes from."""
+    """Find `on_worker_start` in the target's module, or else in the module that defines its function."""
     for place in (module, sys.modules.get(getattr(function, "__module__", None) or "")):
         if (hook := getattr(place, "on_worker_start", None)) is not None and place is not None:
             return place.__name__, hook
@@ -61,7 +61,7 @@ def _hook(module: ModuleType, function: object) -> tuple[str, Callable[[], objec
 
 
 def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({},)) -> None:
-    """See that `function` can be called with one argument, a job; or with what it `takes`.
+    """Check that `function` can be called with one argument, a job; or with the arguments in `takes`.
 
     Raises:
         LoadError: it cannot.
@@ -86,7 +86,7 @@ def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({}
 
 
 def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
-    """Raise TypeError unless the arguments fit; a decorator may add some to what the decorated function takes."""
+    """Raise TypeError unless the arguments fit; a decorator may add some to those of the decorated function."""
     try:
         inspect.signature(function, follow_wrapped=False).bind(*takes)
     except TypeError:
@@ -94,7 +94,7 @@ def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
 
 
 def refuse_coroutine(name: str, function: Callable[..., object]) -> None:
-    """See that calling `function` computes its result.
+    """Check that a call of `function` computes its result.
 
     Raises:
         LoadError: it is an `async def`, or a generator.

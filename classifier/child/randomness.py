@@ -1,8 +1,8 @@
-"""Give a forked worker random numbers of its own: a fork copies the state of every generator.
+"""Gives a forked worker its own random numbers: a fork copies the state of every generator.
 
-Seeds Python's and numpy's global generators, and those that the user's modules can reach: in variables,
-containers, defaults and closures of functions, classes, and objects of these. What a library keeps in its own
-objects or in native code is to be seeded in `on_worker_start()`. Standard library only.
+Seeds the global generators of Python and numpy, and those that the user's modules can reach: in variables,
+containers, defaults and closures of functions, classes, and objects of these. Generators in a library's own
+objects or in native code must be seeded in `on_worker_start()`. Standard library only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any, Final
 _CONTAINERS: Final[Mapping[type, Callable[[Any], int]]] = {
     kind: kind.__len__ for kind in (dict, list, tuple, set, frozenset, deque)
 }
-#: Types of Python's own that may hold a generator for a function of the user's.
+#: Python's own types that may hold a generator for a user's function.
 _HOLDERS: Final = (
     BuiltinMethodType,  # such as `draw = default_rng().random`
     MethodType,
@@ -39,14 +39,14 @@ _HOLDERS: Final = (
     classmethod,
     property,
 )
-#: Data, and not a few generators. To walk through a table of a million numbers would delay each start.
+#: A longer container holds data, not generators. A walk through a million numbers would delay each start.
 _LONGEST_CONTAINER: Final = 10_000
-#: A tree of the user's own objects may be larger than anybody wants to wait for.
+#: The number of objects to visit: a user's own objects may form a tree that takes too long.
 _MOST_VISITED: Final = 100_000
 
 
 def generators(target_module: str) -> list[Any]:
-    """Find the generators of the user's modules: the target's package, and what lies in folders of PYTHONPATH."""
+    """Find the generators of the user's modules: the target's package, and modules in folders of PYTHONPATH."""
     modules = {name: vars(module) for name, module in list(sys.modules.items()) if _is_users(name, target_module)}
     waiting: deque[object] = deque(modules.values())
     seen: dict[int, object] = {}  # holds what it has seen, so that no number is used twice
@@ -64,9 +64,9 @@ def generators(target_module: str) -> list[Any]:
 
 
 def reseed(found: Iterable[Any]) -> None:
-    """Seed anew the global generators, and those that were found."""
+    """Set new seeds in the global generators, and in those that were found."""
     random.seed()
-    # Only where it was imported before the fork: a worker that imports it itself gets numbers of its own anyway.
+    # Only if it was imported before the fork: a worker that imports it by itself gets its own numbers anyway.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random:
         numpy_random.seed()
@@ -82,7 +82,7 @@ def reseed(found: Iterable[Any]) -> None:
 
 
 def _exchange_state(bits: Any) -> None:  # noqa: ANN401 - a BitGenerator, which must not be imported here
-    """Put the state of a new one in: a Generator cannot be seeded, and others may hold this very object."""
+    """Copy the state of a new generator: a Generator cannot be seeded, and others may hold this object."""
     with suppress(TypeError):  # another library's generator, whose class requires arguments
         bits.state = type(bits)().state
 
@@ -98,7 +98,7 @@ def _kinds() -> Iterator[type]:
 
 
 def _is_opened(value: object, modules: Container[str]) -> bool:
-    """Whether to look into a value: what is the user's own, and what Python puts around that."""
+    """Whether to search a value: the user's own objects, and Python's containers around them."""
     kind = type(value)
     if issubclass(kind, tuple(_CONTAINERS)):
         return _length(value) <= _LONGEST_CONTAINER
@@ -108,7 +108,7 @@ def _is_opened(value: object, modules: Container[str]) -> bool:
 
 
 def _length(value: object) -> int:
-    """Count the elements as the container's own type does: a class derived from it may have another idea."""
+    """Count the elements as the container's own type does: a derived class may count differently."""
     return next(length(value) for base, length in _CONTAINERS.items() if issubclass(type(value), base))
 
 

@@ -1,8 +1,8 @@
-"""What an import leaves to all workers beside descriptors: memory that they all write to, and running processes.
+"""Finds what else an import leaves to all workers: memory that they all write to, and running processes.
 
-A mapping with MAP_SHARED stays one memory across a fork, even when its file is closed, so that a job finds what
-another one wrote. A child process answers whoever asks, and the fork server ends it with the first worker that it
-reaps. Both are only reported. Standard library only.
+A mapping with MAP_SHARED stays one memory across a fork, even after its file is closed, so a job reads data of
+another job. A child process answers every worker, and the fork server ends it with the first worker that it reaps.
+Both are only reported. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Final
 from classifier.child import confinement
 from classifier.child.descriptors import Opened
 
-#: Of /proc/self/maps: from, to, rights, offset, device, inode, path. Only what is shared and can be written to.
+#: A line of /proc/self/maps: from, to, rights, offset, device, inode, path. Only shared and writable mappings.
 _SHARED: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) .w.s [0-9a-f]+ \S+ \d+ *(.*)")
-#: Locks between processes, which are there to be shared: multiprocessing makes them, and tqdm with it.
+#: Locks between processes, which are meant to be shared: multiprocessing makes them, and so tqdm does.
 _LOCK: Final = "/dev/shm/sem."  # noqa: S108 - as the C library names them
 _NAMELESS: Final = "/dev/zero (deleted)"
 
 
 def found(opened: Sequence[Opened]) -> list[str]:
-    """Describe what workers share, but for what is `opened` already, by its path."""
+    """Describe what workers share, except files in `opened`, which are reported already, by their paths."""
     return [*_memory(opened), *map(_process, sorted(confinement.children()))]
 
 

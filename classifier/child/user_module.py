@@ -1,7 +1,8 @@
-"""Imports the user's module, or says why another one of the same name was found. Standard library only.
+"""Imports the user's module, or explains why another module of the same name was found. Standard library only.
 
-The user's folders are searched last (rabbitmq_classifier.py), so that no file there replaces what this service
-itself imports. The price: a module with the name of one of those cannot be imported, and its owner must be told.
+The user's folders are searched last (rabbitmq_classifier.py), so that no file there replaces a module that the
+service imports. As a consequence, a user's module with the name of such a module cannot be imported, and its owner
+must be notified.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Final
 
 from classifier.contract import LoadError
 
-#: Modules that this service cannot do without, whatever the user's folders hold.
+#: Modules that this service needs, whatever the user's folders hold.
 _OURS: Final = ("classifier", "consumer")
-#: Called where no other function is configured: never the user's.
+#: The function that is called if no other is configured; never a user's.
 _OWN_CLASSIFIER: Final = "classifier.classify"
 
 
@@ -27,7 +28,7 @@ def imported(module_name: str, function_name: str) -> ModuleType:
     """Import the module that has the function.
 
     Raises:
-        LoadError: a file of the user's has this name, and another module of the same name was found before it.
+        LoadError: a user's file has this name, and another module of the same name was found first.
     """
     top = module_name.partition(".")[0]
     hidden = None if module_name == _OWN_CLASSIFIER else _hidden(top)

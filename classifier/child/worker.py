@@ -1,15 +1,15 @@
 """One warm worker: a forked process that runs job after job. Standard library only; never returns.
 
-A job arrives as one line of JSON on the pipe that was its stdin: `{"id", "path", "environment"}`. The same
-contract as a program's holds on stdout, and the worker adds three lines that no user code has to know:
-`BEGIN: id` and `END: id` enclose the run, so that what an earlier job left behind is never taken for this one's
-answer, and `RETIRE: reason` between them asks for the worker to be replaced: a run that leaves a thread or a
-child process behind, or much memory, is not to be followed by another in the same process.
+A job arrives as one line of JSON on the pipe that was its stdin: `{"id", "path", "environment"}`. The contract on
+stdout is that of a program, with three more lines that user code need not know. `BEGIN: id` and `END: id` enclose
+the run, so that output of an earlier job is never taken for this job's answer. `RETIRE: reason` between them
+requests a replacement of the worker: no other job may run after one that left a thread, a child process or much
+memory behind.
 
 Several jobs at once, a batch, arrive as `{"batch": token, "folder", "jobs": [[id, attempt, traceparent], ...],
-"environment"}`, with files `0.json`, `1.json`, ... in the folder. The token, which no job can know, stands for the
-id: `BEGIN: token`, what the function prints, `ANSWERS: token`, a line for each job in their order (`OUTPUT:`,
-`ERROR:`, or `ALONE: reason` for one that is to be run again by itself), and `END: token`.
+"environment"}`, with files `0.json`, `1.json`, ... in the folder. The token, which no job can know, replaces the
+id: `BEGIN: token`, the output of the function, `ANSWERS: token`, a line for each job in their order (`OUTPUT:`,
+`ERROR:`, or `ALONE: reason` for a job that must run alone again), and `END: token`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from classifier.child import confinement, descriptors, ending, randomness
 from classifier.child.descriptors import Opened
 from classifier.child.loading import Loaded
 
-#: os.EX_SOFTWARE: an exception in this file, never one of the user's.
+#: os.EX_SOFTWARE: an exception in this file, never in user code.
 EXIT_BUG: Final = 70
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Inherited(NamedTuple):
-    """What the import has left that each worker makes its own: open files, and generators of random numbers."""
+    """What the import has left and each worker makes its own: open files, and generators of random numbers."""
 
     files: Sequence[Opened]
     generators: Sequence[Any]
@@ -52,8 +52,8 @@ def serve(
 ) -> NoReturn:
     """Run jobs until the pipe of jobs ends.
 
-    `max_growth`, in bytes, is what the process
-    may grow in memory; `bounds` as `confinement.confine` has them.
+    `max_growth` is the number of bytes by which the memory of the process may grow; `bounds` are those of
+    `confinement.confine`.
     """
     code = EXIT_BUG
     try:
@@ -85,18 +85,19 @@ def serve(
 
 
 class _Hook:
-    """The user's `on_worker_start`, which must have succeeded once before a job is run.
+    """The user's `on_worker_start`, which must have succeeded once before a job runs.
 
-    Mutable state: `_call`, None once it has. The worker calls it before there is a job, so that no job waits for a
-    connection. If that fails, the first job calls it once more, as a database may be back by then. If that fails
-    too, the worker ends with the traceback on stderr: that job's attempt is `Crashed`, and it is tried again.
+    Mutable state: `_call`, None once it has succeeded. The worker calls it before it has a job, so that no job
+    waits for a connection. If that fails, the worker calls it again for the first job, because a database may be
+    back by then. If that fails too, the worker ends with the traceback on stderr: that job's attempt is `Crashed`
+    and is retried.
     """
 
     def __init__(self, call: Callable[[], object] | None) -> None:
         self._call = call
 
     def try_now(self) -> None:
-        with suppress(Exception):  # user code may raise anything; a job makes the next attempt, which is reported
+        with suppress(Exception):  # user code may raise anything; the first job repeats the call and reports
             self._succeed()
 
     def insist(self) -> None:
@@ -113,7 +114,7 @@ class _Hook:
 
 
 def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
-    """Turn the fork into a process that looks started by itself; return the pipe that jobs come by."""
+    """Make the fork look like a process that was started by itself; return the pipe of jobs."""
     server = os.getppid()
     os.setsid()
     confinement.die_with(server)
@@ -124,7 +125,7 @@ def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
 
 
 def _exit_code(ended: SystemExit) -> int:
-    """What Python itself makes of a SystemExit."""
+    """Return the exit code that Python itself would use for a SystemExit."""
     if ended.code is None or isinstance(ended.code, int):
         return ended.code or 0
     sys.stderr.write(f"{ended.code}\n")
@@ -132,7 +133,7 @@ def _exit_code(ended: SystemExit) -> int:
 
 
 def _flush() -> None:
-    """As at a normal end: what the user printed is not lost, even where the reader has gone."""
+    """Flush as at a normal end: no output of user code is lost, and a closed reader is ignored."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # gone, closed by the user, or never there
             stream.flush()
@@ -140,7 +141,7 @@ def _flush() -> None:
 
 
 def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
-    """The pipes become stdout and stderr. That of the jobs stays where user code does not read by accident."""
+    """Make the pipes stdout and stderr. User code must not read the pipe of jobs by accident, so move it."""
     jobs, stdout, stderr = pipes
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
@@ -150,9 +151,9 @@ def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
 
 
 def _be_another_process() -> None:
-    """Undo what a fork keeps and a start does not: signals that the import caught.
+    """Undo what a fork keeps and a new process does not: signal handlers of the import.
 
-    SIGXFSZ, which Python ignores, ends who writes too large a file: an exception could be anything's.
+    SIGXFSZ, which Python ignores, ends a process that writes too large a file: an exception could have any cause.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -184,18 +185,18 @@ def _run_batch(function: contract.BatchFunction, order: dict[str, Any], retireme
 
 
 def _enter(folder: str, environment: dict[str, str | None]) -> None:
-    """Be where, and have what, a program of its own would: its folder, also for temporary files."""
+    """Set the working directory, environment and temporary folder that a separate program would have."""
     os.chdir(folder)
     tempfile.tempdir = None  # the module remembers where the last job's was
     for name, value in environment.items():
         if value is None:
             os.environ.pop(name, None)
-        elif os.environ.get(name) != value:  # most are those of the last job, and to set one costs four times this
+        elif os.environ.get(name) != value:  # most are those of the last job; setting one costs four times this
             os.environ[name] = value
 
 
 class Retirement:
-    """Decides whether this process may run another job, by what it was before its first."""
+    """Decides whether this process may run another job, by comparing it with its state before the first one."""
 
     def __init__(self, memory: MemoryWatch) -> None:
         self._memory = memory
@@ -203,11 +204,11 @@ class Retirement:
         self._has_children = confinement.has_children()
 
     def begin(self) -> None:
-        """A job begins."""
+        """Prepare for a job."""
         self._memory.begin()
 
     def reason(self) -> str | None:
-        """Why not: what the run left behind may print, compute or hold memory while the next one runs."""
+        """Return why not: what the run left behind may print, compute or hold memory during the next one."""
         if threads := [thread.name for thread in threading.enumerate() if thread not in self._threads]:
             return f"the classifier left a thread running: {', '.join(threads)}"
         if confinement.has_children() and not self._has_children:
@@ -218,7 +219,7 @@ class Retirement:
 
 
 class MemoryWatch:
-    """Watches the resident memory of this process against what it was at birth."""
+    """Compares the resident memory of this process with that at its start."""
 
     def __init__(self, max_growth: int) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
@@ -227,24 +228,24 @@ class MemoryWatch:
         self._max_growth = max_growth
 
     def begin(self) -> None:
-        """A job begins: its peak is counted from here (proc(5), clear_refs)."""
+        """Prepare for a job: its peak counts from here (proc(5), clear_refs)."""
         if self._peak is not None:
             os.write(self._peak, b"5")
 
     def excess(self) -> str | None:
-        """Why the process has grown too much; None while it has not."""
+        """Return why the process has grown too much; None if it has not."""
         growth = self._resident() - self._at_birth
         if growth <= self._max_growth:
             return None
         return f"its memory has grown by {growth:,} bytes (max_worker_growth_bytes)"
 
     def _resident(self) -> int:
-        """What the kernel says now, in bytes: the file is opened once, each read asks anew."""
+        """Read the present value, in bytes: the file is opened once, and each read returns a new value."""
         return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE
 
 
 def _opened_if_possible(path: str) -> int | None:
-    """Open a file of /proc for writing; where a container has it read-only, a peak is that of all its jobs."""
+    """Open a file of /proc for writing; if a container has it read-only, the peak is that of all its jobs."""
     with suppress(OSError):
         return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     return None

@@ -1,7 +1,7 @@
-"""Fitted estimator → ONNX, and the proof that both give the same labels.
+"""Converts a fitted estimator to ONNX, and proves that both give the same labels.
 
-A conversion is believed only after both were asked about every test signal. Probabilities may differ a
-little: ONNX Runtime adds up a forest's votes in float32. Labels may not, in a single case.
+A conversion counts only after both have classified every test signal. Probabilities may differ a little, because
+ONNX Runtime adds up a forest's votes in float32. Labels may not differ in any case.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from skl2onnx.common.data_types import FloatTensorType
 from classifier.models.estimators import INPUT, Estimator, OnnxEstimator, Probabilities
 from classifier.signals.features import Features
 
-# Of 2021: any ONNX Runtime that runs beside numpy 2 knows it.
+# From 2021: every ONNX Runtime that supports numpy 2 supports it.
 _OPERATOR_SET: Final = 15
 
 
 class ConversionError(Exception):
-    """The estimator has no ONNX that can be trusted. The message says why."""
+    """The estimator has no ONNX form that can be trusted. The message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Converted:
 
 
 def convert(estimator: Estimator, test: Features) -> Converted:
-    """Convert `estimator`, and compare the two on all rows of `test`, which are real signals' features.
+    """Convert `estimator`, and compare both on all rows of `test`, which are features of real signals.
 
     Raises:
         ConversionError: it cannot be converted, or a single label differs.

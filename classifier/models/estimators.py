@@ -1,12 +1,12 @@
-"""The three kinds of model: what each body is, and how it becomes an estimator again.
+"""The three kinds of model: the body of each, and how it becomes an estimator again.
 
-A pickle is whatever scikit-learn fitted; loading it runs its code. skops is the same estimator as data, made of
-the types of our own list alone (`skops_file.py`). ONNX is data too, a graph of known operations; it needs ONNX
-Runtime alone, of any version that knows them, where the other two want the very scikit-learn that made them.
-The manifest's kind decides, not the file's name, and each library is imported only for a model of its kind.
+A pickle is what scikit-learn fitted; loading it runs its code. skops is the same estimator as data, made only of
+the types in this package's list (`skops_file.py`). ONNX is data too, a graph of known operations. It needs only
+ONNX Runtime, in any version that supports them; the other two need the scikit-learn version that made them. The
+manifest's kind decides, not the file's name, and each library is imported only for a model of its kind.
 
-Whatever the kind, only a file that is pinned is loaded (`trust.py`). Loading never computes, and an ONNX session
-has no threads: a process may load models and fork afterwards.
+Only a pinned file is loaded, whatever its kind (`trust.py`). Loading never computes, and an ONNX session has no
+threads, so a process may load models and fork afterwards.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Probabilities: TypeAlias = NDArray[np.float64]
 
 
 class Estimator(Protocol):
-    """What is asked of a fitted scikit-learn classifier."""
+    """The methods of a fitted scikit-learn classifier that are used here."""
 
     def predict_proba(self, features: Features, /) -> Probabilities: ...
 
@@ -66,10 +66,10 @@ class Model:
 
 
 class OnnxEstimator:
-    """An ONNX body in ONNX Runtime, asked as a scikit-learn classifier is."""
+    """An ONNX body in ONNX Runtime, with the interface of a scikit-learn classifier."""
 
     def __init__(self, body: bytes) -> None:
-        """Raise ImportError without ONNX Runtime, and what that raises for a body it cannot use."""
+        """Raise ImportError without ONNX Runtime, and ONNX Runtime's own errors for a body that it cannot use."""
         runtime = onnx_runtime()
         options = runtime.SessionOptions()
         # Threads would not survive a fork, and a pool of processes has one for each processor already.
@@ -87,10 +87,10 @@ class OnnxEstimator:
 def save(
     path: Path, estimator: Estimator, classes: tuple[str, ...], training: Training, pins: Path | None = None
 ) -> Manifest:
-    """Save `estimator` as a pickle at `path`, replacing an older model of this name, and pin it in `pins`.
+    """Save `estimator` as a pickle at `path`, replace an older model of this name, and pin it in `pins`.
 
-    Without `pins` nobody trusts it yet. Its other forms go first: at no moment is one served in the name of a
-    pickle that it was not made from.
+    Without `pins` the model is not trusted yet. Its other forms are removed first, so that no form is ever served
+    for a pickle from which it was not made.
 
     Raises:
         OSError: the model cannot be written.
@@ -99,7 +99,7 @@ def save(
     body = pickle.dumps(estimator, protocol=5)
     manifest = model.describe(PICKLE, body, classes, training, _versions(*_LIBRARIES[PICKLE]))
     content = _content(path, manifest, body)
-    _remove([model.onnx_beside(path), model.skops_beside(path)], pins)
+    _remove(model.forms_beside(path), pins)
     _write(path, content, pins)
     return manifest
 
@@ -113,10 +113,10 @@ def save_form(path: Path, kind: str, body: bytes, pickled: Manifest, pins: Path 
 
 
 def load(path: Path) -> Model:
-    """Load the model at `path`, by its kind, if it is the file that was pinned.
+    """Load the model at `path`, by its kind, if its file is pinned.
 
     Raises:
-        ModelError: as `model.content_of`, `trust.check` and `model.parse`, before anything of it has run; or the
+        ModelError: as `model.content_of`, `trust.check` and `model.parse`, before any code of it has run; or the
             model was made with another version of scikit-learn, or not from the pickle beside it, is of an unknown
             kind, or its library cannot load it.
     """
@@ -128,14 +128,14 @@ def load(path: Path) -> Model:
 
 
 def _verified(path: Path) -> tuple[Manifest, bytes]:
-    """By itself, so that the file's content has left memory when the body is loaded."""
+    """A separate function, so that the file's content has left memory when the body is loaded."""
     content = model.content_of(path)
     trust.check(path, content)
     return model.parse(path, content)
 
 
 def onnx_runtime() -> Any:  # noqa: ANN401 - it ships no types
-    """ONNX Runtime, which says nothing to anybody.
+    """Return ONNX Runtime, without its telemetry and log.
 
     Raises:
         ImportError: it is not installed.
@@ -159,7 +159,7 @@ def _write(path: Path, content: bytes, pins: Path | None) -> None:
 
 
 def _remove(outdated: list[Path], pins: Path | None) -> None:
-    """With their pins: put back, such a file would be an older model in the name of the new one."""
+    """Remove files with their pins: a file put back later would serve an older model under the new name."""
     for path in outdated:
         path.unlink(missing_ok=True)
     if pins:
@@ -193,10 +193,7 @@ def _from_onnx(path: Path, manifest: Manifest, body: bytes) -> Estimator:
     try:
         return OnnxEstimator(body)
     except ImportError:
-        raise ModelError(
-            f"{path} is ONNX, which needs onnxruntime: pip install 'rabbitmq-classifier[onnx]', "
-            "or remove the file to have the pickle served"
-        ) from None
+        raise _missing(path, manifest, "onnxruntime") from None
     except Exception as failed:
         # ONNX Runtime's exceptions have no common class of their own.
         raise ModelError(
@@ -213,17 +210,21 @@ def _from_skops(path: Path, manifest: Manifest, body: bytes) -> Estimator:
 
         return skops_file.load(body, most=model.largest())
     except ImportError:
-        raise ModelError(
-            f"{path} is of the kind skops, which needs skops: pip install 'rabbitmq-classifier[skops]', "
-            "or remove the file to have the pickle served"
-        ) from None
+        raise _missing(path, manifest, "skops") from None
     except skops_file.SkopsError as refused:
         raise ModelError(f"{path} {refused}") from refused
 
 
+def _missing(path: Path, manifest: Manifest, library: str) -> ModelError:
+    return ModelError(
+        f"{path} is of the kind {manifest.kind}, which needs {library}: pip install "
+        f"'rabbitmq-classifier[{manifest.kind}]', or remove the file to have the pickle served"
+    )
+
+
 def _check_origin(path: Path, manifest: Manifest) -> None:
-    """Beside a newer pickle, an older ONNX or skops file would answer in its name."""
-    pickled = model.pickle_beside(path)
+    """Refuse an ONNX or skops file older than the pickle beside it: it would answer in the pickle's name."""
+    pickled = model.beside(path, model.SUFFIX)
     if pickled != path and pickled.exists() and model.read_manifest(pickled).sha256 != manifest.converted_from:
         raise ModelError(
             f"{path} was not made from {pickled}: train again with --{manifest.kind}, "
@@ -232,7 +233,7 @@ def _check_origin(path: Path, manifest: Manifest) -> None:
 
 
 def _versions(*libraries: str) -> dict[str, str]:
-    """The versions that make a body what it is, as they are here."""
+    """The present versions of the libraries that determine a body."""
     return {"python": platform.python_version(), "numpy": np.__version__} | {
         library: metadata.version(library) for library in libraries
     }

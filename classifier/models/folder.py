@@ -1,8 +1,8 @@
-"""The models folder: which models there are, which one a job means, and which file it is served from.
+"""The models folder: which models it holds, which one a job names, and from which file it is served.
 
-`NAME.model` is a pickle, `NAME.onnx.model` and `NAME.skops.model` the same model as ONNX and as skops. Of several,
-ONNX is served: it answers twenty times as fast, and loading it runs no code; else skops, which runs none either.
-Models are chosen by name and never by path.
+`NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` are the same model as ONNX and as skops. If
+several exist, ONNX is served, because it answers twenty times as fast and loading it runs no code. Next is skops,
+which runs no code either. Jobs choose models by name, never by path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from classifier.models import model
 
 DEFAULT: Final = "default"
 
-# Begins with a letter or digit and has no separator: it cannot leave the folder, or mean a hidden file.
+# Begins with a letter or digit and has no separator: it cannot leave the folder or name a hidden file.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -26,34 +26,34 @@ _frozen: Final[dict[Path, set[str]]] = {}
 
 
 def models_folder() -> Path:
-    """Where models are: `CONSUMER_MODELS_DIR`, or `models` under the working directory."""
+    """Return the models folder: `CONSUMER_MODELS_DIR`, or `models` in the working directory."""
     return Path(os.environ.get("CONSUMER_MODELS_DIR") or "models")
 
 
 def is_name(text: str) -> bool:
-    """Whether a model can be called so."""
+    """Whether a model may have this name."""
     return _NAME.fullmatch(text) is not None
 
 
 def freeze(folder: Path) -> None:
-    """Take the folder for what it is now, in this process and all that are forked from it.
+    """Fix the content of the folder, for this process and all that are forked from it.
 
-    So all workers serve the same models, those that were loaded for them, until a reload makes new ones.
+    So all workers serve the same models, which were loaded for them, until a reload starts new ones.
     """
     _frozen[folder] = _found(folder)
 
 
 def every(folder: Path) -> list[Path]:
-    """The file of every model of the folder, in the order of names."""
+    """Return the file of every model in the folder, sorted by name."""
     files = _files(folder)
     return [_served(folder, files, name) for name in _names(files)]
 
 
 def choose(folder: Path, name: object = None) -> Path:
-    """The file of the model called `name`, which is what a job says; None means the default or only one.
+    """Return the file of the model `name`, which a job names; None means the default or only one.
 
     Raises:
-        JobError: there is no such model, or it must be named.
+        JobError: there is no such model, or the job must name one.
     """
     files = _files(folder)
     available = _names(files)
@@ -67,7 +67,7 @@ def choose(folder: Path, name: object = None) -> Path:
 
 
 def nothing_in(folder: Path) -> str:
-    """What to tell whose folder has no models."""
+    """Return the message for a folder without models."""
     return f"no models in {str(folder)!r}: make one with `classifier train`, or set CONSUMER_MODELS_DIR"
 
 

@@ -1,8 +1,8 @@
-"""The model artifact, one file: a line that names the format, one line of JSON (the manifest), and the body.
+"""The model file: a line that names the format, one line of JSON (the manifest), and the body.
 
-The body is an estimator of the manifest's kind (`estimators.py`), to the end of the file. Nobody gets a body whose
-SHA-256 is not the manifest's, and `read_manifest` reads no further than the manifest. That digest finds damage and
-mix-ups; it is no proof against somebody who can write both parts: that is what pins are for (`trust.py`).
+The body is an estimator of the manifest's kind (`estimators.py`), to the end of the file. A body is returned only
+if its SHA-256 is that of the manifest, and `read_manifest` reads no further than the manifest. That digest finds
+damage and mix-ups. It is no protection against somebody who can write both parts: pins are for that (`trust.py`).
 
 `NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` beside it are the same estimator in other forms:
 one model, called NAME.
@@ -41,12 +41,12 @@ _LONGEST_MANIFEST: Final = 1 << 20  # 1 MiB; ours have some 10 KiB
 
 
 class ModelError(LoadError):
-    """A model that cannot be used as it is. The message names the file and the remedy."""
+    """A model cannot be used. The message names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a model was made from; `lengths` are the shortest and the longest signal, in points."""
+    """The data of a model; `lengths` are the shortest and the longest signal, in points."""
 
     signals: int
     lengths: tuple[int, int]
@@ -56,10 +56,10 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a model says of itself.
+    """The description of a model in its file.
 
-    `sha256` and `size` are those of the body; `converted_from` is the SHA-256 of the pickle's body that an
-    ONNX body was made from. `classes` names the columns of the estimator's probabilities, in their order.
+    `sha256` and `size` are those of the body; `converted_from` is the SHA-256 of the pickle's body from which an
+    ONNX body was made. `classes` names the columns of the estimator's probabilities, in their order.
     """
 
     kind: str
@@ -74,29 +74,24 @@ class Manifest:
 
 
 def name_of(file: str) -> str:
-    """What the model in a file of this name is called."""
+    """Return the name of the model in a file of this name."""
     return next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
 
 
-def pickle_beside(path: Path) -> Path:
-    """Where the pickle of the model in this file is, or would be."""
-    return path.with_name(name_of(path.name) + SUFFIX)
+def beside(path: Path, suffix: str) -> Path:
+    """Return the path of the same model in the form of this suffix."""
+    return path.with_name(name_of(path.name) + suffix)
 
 
-def onnx_beside(path: Path) -> Path:
-    """Where the ONNX of the model in this file is, or would be."""
-    return path.with_name(name_of(path.name) + ONNX_SUFFIX)
-
-
-def skops_beside(path: Path) -> Path:
-    """Where the skops form of the model in this file is, or would be."""
-    return path.with_name(name_of(path.name) + SKOPS_SUFFIX)
+def forms_beside(path: Path) -> list[Path]:
+    """Return the paths of the forms that are made from the pickle at `path`."""
+    return [beside(path, suffix) for suffix in (ONNX_SUFFIX, SKOPS_SUFFIX)]
 
 
 def describe(
     kind: str, body: bytes, classes: tuple[str, ...], training: Training, versions: Mapping[str, str]
 ) -> Manifest:
-    """The manifest of a new body, made now, of the features that are computed here."""
+    """Make the manifest of a new body for the present features."""
     return Manifest(
         kind=kind,
         classes=classes,
@@ -110,32 +105,32 @@ def describe(
 
 
 def compose(manifest: Manifest, body: bytes) -> bytes:
-    """The artifact, as the content of its file."""
+    """Return the content of the model file."""
     return _FORMAT + json.dumps(asdict(manifest), allow_nan=False).encode() + b"\n" + body
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What the model at `path` says of itself. Nothing of it is run.
+    """Read the manifest of the model at `path`. Runs no code of the file.
 
     Raises:
-        ModelError: there is no such file, or it is not a model of this format.
+        ModelError: the file does not exist, or it is not a model of this format.
     """
     with _readable(path), whole_file.opened(path) as file:
         return _read_head(path, file)
 
 
 def content_of(path: Path) -> bytes:
-    """The whole file at `path`, read once, and nothing of it looked at.
+    """Read the whole file at `path` once, without parsing it.
 
     Raises:
-        ModelError: there is no such file in the folder, or it is too large.
+        ModelError: the file is not in the folder, or it is too large.
     """
     with _readable(path):
         return whole_file.read(path, most=largest())
 
 
 def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
-    """The manifest in `content`, which was read from `path`, and the body, which is what the manifest says.
+    """Return the manifest in `content`, which was read from `path`, and the body, which matches the manifest.
 
     Raises:
         ModelError: the content is no model, damaged or altered, or was made with other features than these.
@@ -150,7 +145,7 @@ def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
 
 
 def largest() -> int:
-    """How many bytes a model file may have: `CONSUMER_MAX_MODEL_BYTES`, or 512 MiB.
+    """Return the size limit of a model file in bytes: `CONSUMER_MAX_MODEL_BYTES`, or 512 MiB.
 
     Raises:
         ModelError: the variable is no number.
@@ -162,7 +157,7 @@ def largest() -> int:
 
 
 def check_size(path: Path, size: int) -> None:
-    """Raise ModelError if a file of `size` bytes would not be loaded: better told before it is written."""
+    """Raise ModelError if a file of `size` bytes would not be loaded. Called before the file is written."""
     if size > (most := largest()):
         raise _too_large(path, f"has {size:,} bytes, and may have {most:,}")
 
@@ -201,7 +196,7 @@ def _read_head(path: Path, file: BinaryIO) -> Manifest:
 
 
 def _manifest(content: dict[str, object]) -> Manifest:
-    """Only the shape is checked: what a wrong value could do, the digest and the version check prevent."""
+    """Check only the shape: the digest and the version check prevent the harm of a wrong value."""
     training = Training(**cast("dict[str, Any]", content["training"]))
     shortest, longest = training.lengths
     known = {

@@ -1,9 +1,9 @@
-"""A skops body: an estimator as data, a zip of JSON and numpy's arrays, made and loaded by our own list of types.
+"""A skops body: an estimator as data, a zip of JSON and numpy's arrays, made only of types in this module's list.
 
-skops trusts by default whatever scikit-learn, scipy and numpy have; we trust what the estimator of `train.py` is
-made of, and nothing else. The whole schema is looked at before skops sees any of it: each entry must be a type of
-ours, in the form that this type has. The sizes that count are those that the members unpack to. Nothing is run to
-find out, and constructing an estimator computes nothing.
+skops trusts by default most of scikit-learn, scipy and numpy; this module trusts only the types of the estimator
+in `train.py`. It checks the whole schema before skops reads it: each entry must have a type of the list, in the
+form of that type. The unpacked sizes of the members count. The check runs no code of the file, and constructing an
+estimator computes nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import skops.io
 from classifier.models.estimators import Estimator
 from classifier.signals.features import Features
 
-#: What a forest is made of, each in the form ("loader") that skops writes it in. To serve other estimators, add
-#: what `UntrustedTypesError` names for them, once you know that constructing it runs nothing but itself.
+#: The types of a forest, each in the form ("loader") in which skops writes it. To serve other estimators, add
+#: the types that `UntrustedTypesError` names, once you know that constructing them runs no other code.
 TRUSTED: Final = frozenset(
     {
         ("ObjectNode", "sklearn.ensemble._forest.ExtraTreesClassifier"),
@@ -42,23 +42,23 @@ _SCHEMA: Final = "schema.json"
 
 
 class SkopsError(Exception):
-    """A body that is not loaded. The message goes on after the file's name, and names the remedy."""
+    """A body that is not loaded. The message continues the file's name, and names the remedy."""
 
 
 class UntrustedTypesError(SkopsError):
-    """It holds types that are not on our list."""
+    """The body has types that are not in the list."""
 
 
 def proven(estimator: Estimator, test: Features) -> bytes:
-    """The body for `estimator`, which was loaded again and gives all rows of `test` the same probabilities.
+    """Return the body for `estimator`, after a test that it loads and gives the same probabilities for `test`.
 
     Raises:
-        SkopsError: skops cannot write it, it is made of types that would not be loaded, or it has become another.
+        SkopsError: skops cannot write it, it has types that would not be loaded, or the loaded one differs.
     """
     try:
         body: bytes = skops.io.dumps(estimator)
     except Exception as failed:
-        # skops raises what the estimator's own methods raise.
+        # skops passes on every exception of the estimator's methods.
         raise SkopsError(f"cannot be written by skops ({type(failed).__name__}: {failed})") from failed
     loaded = load(body, most=len(body))
     if not np.array_equal(loaded.predict_proba(test), estimator.predict_proba(test)):
@@ -67,17 +67,17 @@ def proven(estimator: Estimator, test: Features) -> bytes:
 
 
 def load(body: bytes, *, most: int) -> Estimator:
-    """The estimator in `body`, which unpacked has `most` bytes at most.
+    """Return the estimator in `body`, whose unpacked size is `most` bytes at most.
 
     Raises:
-        UntrustedTypesError: it holds types that are not on our list; with their names.
+        UntrustedTypesError: it has types that are not in the list; the message names them.
         SkopsError: it is larger, or no skops body.
     """
     _check_types(_schema(body, most=most))
     try:
         return cast("Estimator", skops.io.loads(body, trusted=_TYPES))
     except Exception as failed:
-        # Constructing calls what the types do, which may raise anything.
+        # Constructing runs code of the types, which may raise anything.
         raise _damaged(failed) from failed
 
 
@@ -89,12 +89,12 @@ def _schema(body: bytes, *, most: int) -> object:
     except SkopsError:
         raise
     except Exception as malformed:
-        # zipfile raises its own errors, those of four ways of compression, and what JSON raises.
+        # zipfile raises its own errors, those of four kinds of compression, and those of JSON.
         raise _damaged(malformed) from malformed
 
 
 def _check_size(members: zipfile.ZipFile, most: int) -> None:
-    # What a member claims is what can be read of it, at most.
+    # At most the declared size of a member can be read from it.
     if (size := sum(member.file_size for member in members.infolist())) > most:
         raise SkopsError(
             f"unpacks to {size:,} bytes, and may to {most:,}: train a smaller one, or raise max_model_bytes"
@@ -115,7 +115,7 @@ def _check_types(schema: object) -> None:
 
 
 def _entries(schema: object) -> Iterator[tuple[str, str]]:
-    """Each type that the schema names anywhere, and the form that it is loaded in."""
+    """Return each type that the schema names anywhere, and the form in which it is loaded."""
     rest = [schema]
     while rest:
         entry = rest.pop()

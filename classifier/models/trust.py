@@ -1,9 +1,9 @@
-"""Which model files may be loaded: those whose SHA-256 is pinned, under their name, in a file apart from them.
+"""Decides which model files may be loaded: those whose SHA-256 is pinned, under their name, in a separate file.
 
-Unpickling runs code, so what a file says of itself proves nothing: the pins lie outside of the models folder, and
-who may write a model need not be one who may write its pin. The digest is that of the whole file, manifest
-included, taken of the very bytes that are then parsed and loaded. A file that is not pinned is looked at no
-further, whatever its kind.
+Unpickling runs code, so a model file cannot vouch for itself. The pins lie outside of the models folder, and the
+user who writes models need not be able to write pins. The digest covers the whole file, manifest included, and is
+computed from the very bytes that are then parsed and loaded. A file that is not pinned is not parsed, whatever its
+kind.
 
 The lines are those of sha256sum(1): `cd models && sha256sum --check ../models.trusted` verifies them too.
 """
@@ -30,7 +30,7 @@ _PIN: Final = re.compile(r"([0-9a-f]{64}) [ *]([^/\s]+)")
 
 
 def pins_of(folder: Path, given: Path | None = None) -> Path:
-    """The file with the pins of the models in `folder`: as given, CONSUMER_TRUSTED_MODELS, or FOLDER.trusted.
+    """Return the pin file of the models in `folder`: as given, CONSUMER_TRUSTED_MODELS, or FOLDER.trusted.
 
     Raises:
         ModelError: it lies in the folder.
@@ -44,7 +44,7 @@ def check(path: Path, content: bytes) -> None:
     """Return if `content`, which was read from `path`, is pinned under its name.
 
     Raises:
-        ModelError: it is not, with its SHA-256; or the pins cannot be read.
+        ModelError: it is not (the message has its SHA-256), or the pins cannot be read.
     """
     pins = pins_of(path.parent)
     pinned, found = _pinned(pins, path.name), hashlib.sha256(content).hexdigest()
@@ -62,7 +62,7 @@ def check(path: Path, content: bytes) -> None:
 
 
 def trust(path: Path, content: bytes, pins: Path) -> str:
-    """Pin `content` as that of `path`, in place of what was trusted under this name; its SHA-256.
+    """Pin `content` as that of `path`, instead of the older file of this name; return its SHA-256.
 
     Raises:
         ModelError: the pins cannot be read or written.
@@ -73,16 +73,16 @@ def trust(path: Path, content: bytes, pins: Path) -> str:
 
 
 def forget(names: Collection[str], pins: Path) -> None:
-    """Trust nothing under these names. Raises as `trust`."""
+    """Remove all pins under these names. Raises as `trust`."""
     if any(_pinned(pins, name) for name in names):
         _change(pins, forgotten=names)
 
 
 @contextmanager
 def replacing(path: Path, content: bytes, pins: Path) -> Iterator[None]:
-    """Trust the old content of `path` and the new while one replaces the other, and the new alone afterwards.
+    """Trust the old and the new content of `path` while one replaces the other, and only the new one afterwards.
 
-    So at no moment is a job refused, even where each loads its model. Raises as `trust`.
+    So no job is refused at any moment, even if each loads its model. Raises as `trust`.
     """
     _change(pins, added=[f"{hashlib.sha256(content).hexdigest()}  {path.name}"])
     yield
@@ -90,7 +90,7 @@ def replacing(path: Path, content: bytes, pins: Path) -> Iterator[None]:
 
 
 def is_writable(pins: Path) -> bool:
-    """Whether pins could be written there by us, as far as can be told beforehand.
+    """Whether this process could write pins there, as far as this can be known in advance.
 
     Raises:
         ModelError: they cannot be read.
@@ -103,7 +103,7 @@ def is_writable(pins: Path) -> bool:
 
 
 def _beside(folder: Path) -> str:
-    # As the folder is called, and not what a link leads to: one pins file for all that a link is pointed at.
+    # By the name of the folder, not of a link's target: one pin file for every target of a link.
     return os.path.abspath(folder) + SUFFIX  # noqa: PTH100 - Path.absolute leaves `..` at the end
 
 
@@ -120,13 +120,13 @@ def _no_pin(pins: Path) -> str:
 
 
 def _remedy(path: Path, pins: Path) -> str:
-    """The command, complete: who reads it may not have the service's settings in his environment."""
+    """Return the complete command: its reader may not have the service's settings in the environment."""
     elsewhere = [] if str(pins) == _beside(path.parent) else ["--pins", str(pins)]
     return f"`{shlex.join(['classifier', 'trust', str(path), *elsewhere])}`"
 
 
 def _pinned(pins: Path, name: str) -> list[str]:
-    """What is trusted under this name: one digest, and more while a file is being replaced."""
+    """Return the digests that are trusted under this name: one, or several while a file is being replaced."""
     found = (_PIN.fullmatch(line) for line in _lines(pins))
     return [pin[1] for pin in found if pin and pin[2] == name]
 
@@ -148,8 +148,8 @@ def _lines(pins: Path) -> list[str]:
 
 
 def _change(pins: Path, *, forgotten: Collection[str] = (), added: Collection[str] = ()) -> None:
-    """Replace the file, all other lines as they are: comments may say who trusted what, and why."""
-    pins = Path(os.path.realpath(pins))  # a link stays one
+    """Replace the file and keep all other lines: comments may say who trusted what, and why."""
+    pins = Path(os.path.realpath(pins))  # keeps a link a link
     try:
         pins.parent.mkdir(parents=True, exist_ok=True)
         with _locked(pins.parent):
@@ -166,7 +166,7 @@ def _is_of(line: str, names: Collection[str]) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time. Where a file system has no locks, one of two may lose a pin: nothing gains trust."""
+    """Allow one writer at a time. Without locks in the file system, one of two writers may lose a pin."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):

@@ -1,9 +1,8 @@
-"""Files whose content is read in one piece and replaced in one piece.
+"""Reads and replaces the content of a file in one piece.
 
-What is opened is a regular file in the folder where it was looked for: never a FIFO or a device, which may hang
-its reader or feed it without end, and never what a symbolic link outside of that folder leads to. Checks are of
-the open file and not of its name, and the content is read once: nobody can exchange what was checked for what is
-used.
+Opens only regular files in the folder in question. It never opens a FIFO or a device, which may block its reader
+or never end, and follows no symbolic link out of the folder. It checks the open file and not its name, and reads
+the content once, so nobody can replace the checked content before it is used.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-# Opening a FIFO does not wait for its writer, and opening a terminal does not make it ours.
+# Opening a FIFO does not wait for its writer, and opening a terminal does not make it the controlling one.
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class UnfitError(Exception):
-    """What has this name is not a file to be read. The message goes on after the name."""
+    """The path of this name is not a file that may be read. The message continues the name."""
 
 
 class TooLargeError(UnfitError):
@@ -30,7 +29,7 @@ class TooLargeError(UnfitError):
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The open file, for who reads a part of it.
+    """Return the open file, for a caller that reads a part of it.
 
     Raises:
         OSError: it cannot be opened.
@@ -46,7 +45,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def read(path: Path, *, most: int) -> bytes:
-    """The whole content, of `most` bytes at most.
+    """Return the whole content, of `most` bytes at most.
 
     Raises:
         OSError: it cannot be opened or read.
@@ -66,7 +65,7 @@ def read(path: Path, *, most: int) -> bytes:
 def write(path: Path, content: bytes) -> None:
     """Replace the file in one step: a reader sees the old content or the new, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, since a rename is one step only within a file system.
+    # In the same folder, because a rename is atomic only within a file system.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -74,7 +73,7 @@ def write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes it private, and a service runs as another user than its trainer.
+        # mkstemp makes the file private, but the service may run as another user than the trainer.
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
@@ -85,6 +84,6 @@ def _check(path: Path, descriptor: int) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise UnfitError("is not a regular file")
     found = Path(f"/proc/self/fd/{descriptor}").readlink()
-    # Links within the folder are in order: Kubernetes makes volumes of them.
+    # Links within the folder are allowed: Kubernetes builds volumes from them.
     if not found.is_relative_to(os.path.realpath(path.parent)):
         raise UnfitError(f"leads out of its folder, to {found}: put the file itself there")

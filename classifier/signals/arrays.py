@@ -1,7 +1,8 @@
-"""Signals in `.npz` archives of numpy: read without pickle, which is code, and never trusted to be whole.
+"""Reads and writes signals in `.npz` archives of numpy. Reads without pickle, because a pickle is code.
 
-`labels`, with either `signals` (two-dimensional, padded with NaN) or `values` (all signals one after the other)
-and `lengths`. Damaged archives are refused in one sentence, whatever numpy and zipfile make of them.
+An archive has `labels`, with either `signals` (two-dimensional, padded with NaN) or `values` (all signals one
+after the other) and `lengths`. A damaged archive is refused in one sentence, whatever numpy and zipfile raise for
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ZIP: Final = b"PK"
 
 
 def read_npz(path: Path, *, required: bool) -> Reading:
-    """Read an `.npz` file, labelled if `required`."""
+    """Read an `.npz` file, with labels if `required`."""
     arrays = _arrays(content_of(path))
     signals = _padded(arrays) if "signals" in arrays else _flat(arrays)
     if "labels" not in arrays and not required:

@@ -1,7 +1,7 @@
-"""A data set: signals, as a rule with labels. Each was checked when it was read, and needs no second look.
+"""A data set: signals, usually with labels. Each signal is checked when it is read, and not again later.
 
-The format follows from the file's name; `formats.py` describes each. An error names the file, the place in
-it and the remedy, and ends the reading: a data set is read whole or not at all.
+The file's name determines the format; `formats.py` describes each. An error names the file, the place in it and
+the remedy, and ends the reading: a data set is read whole or not at all.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -27,9 +28,9 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSet:
-    """Signals and their labels, as many of the one as of the other; or no labels, where none were required.
+    """Signals and as many labels; or no labels if none were required.
 
-    `assumed` is what the reader found out about the file by itself, in a few words each.
+    `assumed` lists what the reader inferred about the file, in a few words each.
     """
 
     signals: tuple[Signal, ...]
@@ -44,22 +45,22 @@ class DataSet:
 
     @property
     def classes(self) -> list[str]:
-        """The labels that occur, in the order people expect."""
+        """The labels that occur, sorted as `in_order` does."""
         return in_order(set(self.labels))
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """The least and the greatest number of points."""
+        """The smallest and the largest number of points."""
         sizes = [signal.size for signal in self.signals]
         return min(sizes), max(sizes)
 
     def subset(self, places: Iterable[int]) -> DataSet:
-        """The signals at these places, in this order."""
+        """The signals at these positions, in this order."""
         places = list(places)
         return DataSet(tuple(self.signals[at] for at in places), tuple(self.labels[at] for at in places))
 
     def sha256(self) -> str:
-        """A digest of labels and samples, the same whichever format they were read from."""
+        """A digest of labels and samples, which does not depend on the file format."""
         digest = hashlib.sha256()
         for label, signal in zip(self.labels, self.signals, strict=True):
             name = label.encode(errors="surrogatepass")
@@ -69,14 +70,11 @@ class DataSet:
         return digest.hexdigest()
 
 
-class _Reader(Protocol):
-    def __call__(self, path: Path, *, required: bool) -> formats.Reading: ...
-
-
-_READERS: Final[dict[str, _Reader]] = {
+#: Each is called with a path and whether labels are `required`.
+_READERS: Final[dict[str, Callable[..., formats.Reading]]] = {
     ".ts": formats.read_ts,
-    ".tsv": formats.read_tsv,
-    ".csv": formats.read_csv,
+    ".tsv": partial(formats.read_table, usual="\t"),
+    ".csv": partial(formats.read_table, usual=","),
     ".npz": arrays.read_npz,
 }
 _WRITERS: Final[dict[str, Callable[[Path, Sequence[Signal], Sequence[str]], None]]] = {
@@ -91,16 +89,15 @@ _NO_LABELS: Final = frozenset({"nan", "?", "<na>"})
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
-    """Labels sorted, numbers by their value: class 10 stands behind class 9."""
+    """Sort labels, numbers by their value: class 10 follows class 9."""
     return sorted(labels, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
 
 
 def read(path: Path, *, required: bool = True) -> DataSet:
-    """Read a data set, with labels unless they are not `required` and the file has none.
+    """Read a data set. Without `required`, the file may have no labels.
 
     Raises:
-        DataError: the file cannot be read, is not of the format its name says, or holds a bad signal or no
-        signal.
+        DataError: the file cannot be read, has not the format of its name, or has an invalid signal or none.
     """
     reader = _for_suffix(path, _READERS)
     try:
@@ -117,10 +114,10 @@ def read(path: Path, *, required: bool = True) -> DataSet:
 
 
 def write(path: Path, data: DataSet) -> None:
-    """Write a data set in the format that the file's name says, creating folders as needed.
+    """Write a data set in the format of the file's name, and create missing folders.
 
     Raises:
-        DataError: there is no writer for such a file, or its format cannot hold the labels.
+        DataError: no writer exists for such a file, or its format cannot hold the labels.
     """
     writer = _for_suffix(path, _WRITERS)
     try:

@@ -1,9 +1,9 @@
-"""Signal → feature vector: one fixed list of finite numbers for any signal of 1 to 100,000 points.
+"""Turns a signal of 1 to 100,000 points into a feature vector: one fixed list of finite numbers.
 
-Two questions are asked of a signal, how large it is and what shape it has. So the signal is scaled to peak
-1 first (`waveform.py`): shape features are ratios, and size features are logarithms that carry the scale.
-Scaling first is also what keeps a signal of 1e300 from overflowing. No feature depends on another signal,
-and a batch is filled in signal by signal, so one signal and a batch give the same numbers.
+The features describe the size and the shape of a signal. The signal is first scaled to peak 1 (`waveform.py`):
+shape features are ratios, and size features are logarithms that hold the scale. The scaling also keeps a signal of
+1e300 from overflowing. No feature depends on another signal, and a batch is computed signal by signal, so one
+signal and a batch give the same numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ONSET_PIECE: Final = 6
 
 
 def _size(wave: Waveform, out: Vector) -> None:
-    """How large: log10 of what is in the signal's own unit, and log10 of its number of points."""
+    """Size: log10 of the quantities in the signal's own unit, and log10 of its number of points."""
     unit = wave.whole.values
     mean_abs, mean_step = np.add.reduce(np.abs(unit)) / unit.size, np.add.reduce(wave.steps) / unit.size
     sizes = mean_abs, wave.whole.std, wave.level, wave.steady.std, mean_step
@@ -50,7 +50,7 @@ def _distribution(wave: Waveform, out: Vector) -> None:
 
 
 def _steady_state(wave: Waveform, out: Vector) -> None:
-    """The steady part alone: its waveform's moments, range, slope and quantiles."""
+    """The steady part only: its waveform's moments, range, slope and quantiles."""
     steady = wave.steady
     slope = 12.0 * float(steady.plan.along @ steady.values) / steady.values.size
     out[:2] = _moments(steady)
@@ -79,8 +79,8 @@ def _autocorrelation(part: Part, out: Vector) -> None:
 def _spectrum(part: Part, out: Vector) -> None:
     """log10 of the share of power in 24 equal bands up to half the sampling rate, then the strongest line.
 
-    The six bins on either side of that line are taken as well: modulation (a broken rotor bar, a beating
-    load) shows there and is lost in a band.
+    The six bins on each side of that line are included as well: modulation (a broken rotor bar, a beating load)
+    shows there and is lost in a band.
     """
     plan = part.plan
     lines = fft.rfft(part.shape * plan.window, plan.transform)
@@ -101,12 +101,12 @@ def _spectrum(part: Part, out: Vector) -> None:
 
 
 def _outline(wave: Waveform, out: Vector) -> None:
-    """The eight segments relative to the steady level."""
+    """Statistics of the eight segments, relative to the steady level."""
     np.divide(wave.segments.ravel(), wave.level, out=out)
 
 
 def _onset(wave: Waveform, out: Vector) -> None:
-    """At the steepest rise: where it is, what was before, and the envelope of the 96 samples behind it."""
+    """The steepest rise: its position, the level before it, and the envelope of the 96 samples after it."""
     unit, at = wave.whole.values, int(wave.rises.argmax())
     behind = unit[at + 1 : at + 1 + _ONSET_PIECES * _ONSET_PIECE]
     pieces = np.full((_ONSET_PIECES, _ONSET_PIECE), unit[-1])
@@ -202,8 +202,8 @@ _PLACES: Final = [
 def extract(signal: Vector) -> Features:
     """The feature vector of one signal, shape `(len(FEATURE_NAMES),)`, in the order of `FEATURE_NAMES`.
 
-    `signal` is one-dimensional, not empty and finite: whoever takes it from outside has checked that.
-    float32, because that is what trees compare in: every runtime of a model then sees the same numbers.
+    `signal` is one-dimensional, not empty and finite: the code that reads it from outside checks that. The result
+    is float32, because trees compare in float32, so every runtime of a model sees the same numbers.
     """
     wave = waveform(signal)
     values = np.empty(len(FEATURE_NAMES))

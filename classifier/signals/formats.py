@@ -1,10 +1,9 @@
-"""The file formats of signals, as rows of text or arrays. What a good signal is, is not known here.
+"""The file formats of signals, as rows of text or arrays. Does not check the signals.
 
 `.ts` (UCR/UEA archive, sktime): `#` comments, `@` directives, then after `@data` a signal a line: `v,v,...:label`.
 `.csv`, `.tsv`: a signal a line, see tables.py (separators, decimal commas) and layout.py (label, header, index).
-Shorter signals are padded with empty cells or NaN, or not at all.
-`.npz`: `labels`, with either `signals` (two-dimensional, padded with NaN) or `values` (all signals one after the
-other) and `lengths`; see arrays.py.
+Shorter signals are padded with empty cells or NaN, or not at all. `.npz`: `labels`, with either `signals`
+(two-dimensional, padded with NaN) or `values` (all signals one after the other) and `lengths`; see arrays.py.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Samples: TypeAlias = NDArray[np.float64]
 
 
 class SignalRow(NamedTuple):
-    """One signal, not yet checked, and where in the file it is. Its label is None if the file has no labels."""
+    """One signal, not yet checked, and its place in the file. Its label is None if the file has no labels."""
 
     place: str
     label: str | None
@@ -46,14 +45,14 @@ class SignalRow(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The rows of a file, and what had to be assumed about it."""
+    """The rows of a file, and the assumptions that the reader made."""
 
     rows: list[SignalRow]
     assumed: tuple[str, ...]
 
 
 def read_ts(path: Path, *, required: bool) -> Reading:
-    """Read a univariate `.ts` file, labelled if `required`."""
+    """Read a univariate `.ts` file, with labels if `required`."""
     text, encoding = text_of(content_of(path))
     lines = lines_of(text)
     labelled = True
@@ -65,14 +64,13 @@ def read_ts(path: Path, *, required: bool) -> Reading:
     raise FormatError("", "no @data line: this is not a .ts file, or it was cut")
 
 
-def read_tsv(path: Path, *, required: bool) -> Reading:
-    """Read a `.tsv` file, labelled if `required`."""
-    return _table(path, "\t", required=required)
-
-
-def read_csv(path: Path, *, required: bool) -> Reading:
-    """Read a `.csv` file, labelled if `required`."""
-    return _table(path, ",", required=required)
+def read_table(path: Path, *, usual: str, required: bool) -> Reading:
+    """Read a `.csv` or `.tsv` file, labelled if `required`; `usual` is the separator that its name promises."""
+    text, encoding = text_of(content_of(path))
+    table = parse(text, usual)
+    found = layout(table, usual, required=required)
+    rows = [_table_row(record.place, record.cells, found, table) for record in found.records]
+    return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 
 
 def write_ts(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
@@ -107,7 +105,7 @@ def write_csv(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> 
 
 
 def _directive(line: TextLine, *, required: bool) -> bool:
-    """Return whether signals may still have labels after this line of a `.ts` header; refuse what is not read."""
+    """Return whether signals may still have labels after this line of a `.ts` header, or refuse the line."""
     refused = {
         "@univariate false": "only univariate signals are read: choose one dimension",
         "@timestamps true": "time stamps are not read: resample the signals evenly and leave the stamps out",
@@ -141,14 +139,6 @@ def _ts_row(line: TextLine, *, labelled: bool) -> SignalRow:
         )
     samples = _numbers(line.place, dimensions[0].split(","), decimal_comma=False)
     return SignalRow(line.place, label.strip() if labelled else None, samples)
-
-
-def _table(path: Path, usual: str, *, required: bool) -> Reading:
-    text, encoding = text_of(content_of(path))
-    table = parse(text, usual)
-    found = layout(table, usual, required=required)
-    rows = [_table_row(record.place, record.cells, found, table) for record in found.records]
-    return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 
 
 def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) -> SignalRow:
@@ -211,7 +201,7 @@ def _remedy(cell: str) -> str:
 
 
 def without_padding(samples: Samples) -> Samples:
-    """Without the NaN at the end; one in the middle stays, and is found when the signal is checked."""
+    """Remove the NaN at the end; a NaN in the middle stays, and the check of the signal finds it."""
     present = np.flatnonzero(~np.isnan(samples))
     return samples[: present[-1] + 1] if present.size else samples[:0]
 

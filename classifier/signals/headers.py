@@ -1,7 +1,7 @@
-"""The header of a table: whether the first line, or the comment before it, names the columns.
+"""Finds the header of a table: whether the first line, or the comment before it, names the columns.
 
-Other lines of text, such as an instrument's above the header or units below it, are refused: their words would be
-taken for names or labels.
+Other lines of text, such as an instrument's lines above the header or units below it, are refused, because their
+words would be read as names or labels.
 """
 
 from __future__ import annotations

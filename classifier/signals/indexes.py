@@ -1,7 +1,7 @@
-"""Columns of a table that number its lines or describe them, and so are no samples.
+"""Finds columns of a table that number or describe its lines, and so are no samples.
 
-A model would learn such a column and have perfect figures. Some are known by their names, others by their
-numbers: they rise, count, begin to count again with each group, or are whole where samples are not.
+A model would learn such a column and have perfect figures. Some are recognised by their names, others by their
+numbers: they rise, count, restart with each group, or are whole while samples are not.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def rises_at_once(firsts: Sequence[float | None]) -> bool:
 
 
 def refuse(records: Sequence[Record], label_at: int | None, *, decimal_comma: bool) -> None:
-    """Refuse a table one of whose columns numbers the lines.
+    """Refuse a table if one of its columns numbers the lines.
 
     Raises:
         FormatError: it has such a column.
@@ -89,7 +89,7 @@ def _rises(column: Sequence[float | None], least: int) -> bool:
 
 
 def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
-    """Say how a column of whole numbers counts the lines, or nothing."""
+    """Describe how a column of whole numbers counts the lines; empty if it does not."""
     counts = [value for value in values if value is not None]
     if len(counts) < len(cells) or len(counts) < _COUNTED or not all(map(_is_spelled_whole, cells)):
         return ""
@@ -102,7 +102,7 @@ def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
 
 
 def _different(cells: Sequence[str], records: Sequence[Record], at: int) -> str:
-    """Say that a column holds another whole number in each line, where samples are fractions; or nothing."""
+    """Report a column with another whole number in each line, while samples are fractions; otherwise empty."""
     if len(cells) < _DIFFERENT or len(set(cells)) < len(cells) or not all(map(_is_spelled_whole, cells)):
         return ""
     others = [cell for record in records[:_DIFFERENT] for place, cell in enumerate(record.cells) if place != at]

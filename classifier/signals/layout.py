@@ -1,8 +1,8 @@
-"""What the columns of a table are: samples, the label, or an index that does not belong to a signal.
+"""Determines the columns of a table: samples, the label, or an index that does not belong to a signal.
 
-A header names the label's column, otherwise the label is the first cell of a line, or the last one if only that is
-text. A column that numbers or names the lines would be learnt like a sample and give perfect figures, so it is
-refused. Where labels and samples cannot be told apart the file is refused, too: a header line decides.
+A header names the label's column. Without a header, the label is the first cell of a line, or the last one if only
+that is text. A model would learn a column that numbers or names the lines and have perfect figures, so it is
+refused. If labels and samples cannot be distinguished, the file is refused, too: a header line then decides.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Layout:
 
 
 def layout(table: Table, usual: str, *, required: bool) -> Layout:
-    """Find out what the columns are. With `required` signals without labels are refused.
+    """Determine the columns. With `required`, signals without labels are refused.
 
     Raises:
-        FormatError: there is an index column, no column of labels although they are required, or doubt.
+        FormatError: there is an index column, no column of labels although they are required, or an ambiguity.
     """
     names, records = headers.header(table)
     _refuse_column(names, records)
@@ -155,7 +155,7 @@ def _first(record: Record, table: Table) -> float | None:
 
 
 def _numbers_are_labels(records: list[Record], firsts: list[float], usual: str, *, required: bool) -> bool:
-    """Return whether numbers at the beginning of lines are labels; whole numbers that repeat may be."""
+    """Return whether numbers at the beginning of lines are labels: whole numbers that repeat may be labels."""
     whole = all(first.is_integer() for first in firsts)
     repeated = len(set(firsts)) <= len(firsts) * _DISTINCT_SHARE
     if required:

@@ -46,7 +46,7 @@ _CONTACT_ANGLE: Final = 0.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Machine:
-    """One machine, recorded once."""
+    """One machine, as recorded once."""
 
     random: np.random.Generator
     time: Wave  # seconds
@@ -78,9 +78,9 @@ class _Machine:
         return size * self.unrest(load) * (self.tone(1, 1.0) + harmonics)
 
     def unrest(self, load: float) -> Wave:
-        """What a healthy machine's amplitude does too: no shaft is quite straight, no load quite steady.
+        """The variation of a healthy machine's amplitude: no shaft is quite straight, no load quite steady.
 
-        The second, at 1 to 8 Hz, is what a broken bar is mistaken for in practice.
+        The second component, at 1 to 8 Hz, is mistaken for a broken bar in practice.
         """
         bent, unsteady = self.random.uniform(0.0, 0.02), self.random.uniform(0.0, 0.03)
         return 1.0 + bent * self.beat(self.shaft_hz(load)) + unsteady * self.beat(self.random.uniform(1.0, 8.0))
@@ -96,12 +96,12 @@ class _Machine:
 
 
 def bpfo_hz(shaft_hz: float) -> float:
-    """How often per second a ball passes a defect of the outer ring: the ball pass frequency, outer."""
+    """The ball pass frequency, outer: how often per second a ball passes a defect of the outer ring."""
     return _BALLS / 2.0 * shaft_hz * (1.0 - _BALL_TO_PITCH * float(np.cos(_CONTACT_ANGLE)))
 
 
 def _off(machine: _Machine) -> Wave:
-    """No current: what is left is picked up from the cable next to it."""
+    """No current: the rest is induced by the cable next to it."""
     return machine.tone(1, machine.random.uniform(0.0, 0.01))
 
 
@@ -114,7 +114,7 @@ def _running(machine: _Machine) -> Wave:
 
 
 def _overload(machine: _Machine) -> Wave:
-    """More than it is built for, the iron beginning to saturate with the load."""
+    """A load above the rated one; the iron begins to saturate."""
     load = machine.random.uniform(1.05, 1.6)
     return machine.current(load, third=0.02 * load)
 
@@ -130,13 +130,13 @@ def _starting(machine: _Machine) -> Wave:
 
 
 def _locked_rotor(machine: _Machine) -> Wave:
-    """A start that never ends: the rotor stands, slip is 1."""
+    """A start that never ends: the rotor does not turn, the slip is 1."""
     height = machine.random.uniform(4.5, 7.5)
     return machine.tone(1, height) + machine.tone(3, 0.05 * height)
 
 
 def _stopping(machine: _Machine) -> Wave:
-    """Switched off in the middle: the current ends within a period, when the arc is out."""
+    """Switched off during the recording: the current ends within a period, when the arc is extinguished."""
     random = machine.random
     since = machine.time - random.uniform(0.3, 0.9) * machine.time[-1]
     arc: Wave = np.exp(-since.clip(0.0) / random.uniform(0.001, 0.005))
@@ -144,21 +144,21 @@ def _stopping(machine: _Machine) -> Wave:
 
 
 def _bearing_fault(machine: _Machine) -> Wave:
-    """Running, its amplitude pulsing at BPFO and twice that."""
+    """Running, with an amplitude that pulses at BPFO and twice that."""
     load, depth = machine.random.uniform(0.4, 1.0), machine.random.uniform(0.015, 0.07)
     pulses = bpfo_hz(machine.shaft_hz(load))
     return machine.current(load) * (1.0 + depth * machine.beat(pulses) + 0.4 * depth * machine.beat(2.0 * pulses))
 
 
 def _broken_bar(machine: _Machine) -> Wave:
-    """Running under load, since an unloaded rotor carries no current whose path could be broken."""
+    """Running under load, because an unloaded rotor carries no current whose path could be broken."""
     load, depth = machine.random.uniform(0.6, 1.0), machine.random.uniform(0.012, 0.07)
     side, slip = depth * load, machine.slip(load)
     return machine.current(load) + machine.tone(1 - 2 * slip, side) + machine.tone(1 + 2 * slip, 0.8 * side)
 
 
 def _phase_loss(machine: _Machine) -> Wave:
-    """Two phases carry root three of their share each, and a strong third harmonic."""
+    """Two phases carry root three of their share each, with a strong third harmonic."""
     load = machine.random.uniform(0.3, 0.9)
     return machine.current(np.sqrt(3.0) * load, third=machine.random.uniform(0.03, 0.15))
 
@@ -191,7 +191,7 @@ def signal(state: str, random: np.random.Generator, mains_hz: float = MAINS_HZ) 
 
 
 def generate(per_class: int, seed: int = 0, mains_hz: float = MAINS_HZ) -> DataSet:
-    """`per_class` recordings of every state, mixed; asking for more adds to them and changes none."""
+    """`per_class` recordings of every state, mixed. A larger number adds recordings and changes none."""
     made = [
         (signal(state, np.random.default_rng([seed, number, at]), mains_hz), state)
         for at, state in enumerate(STATES)

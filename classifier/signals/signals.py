@@ -1,6 +1,7 @@
-"""What a signal is: 1 to 100,000 finite numbers. Checked here once, wherever it comes from.
+"""Defines a signal: 1 to 100,000 finite numbers. Every signal is checked here, wherever it comes from.
 
-A sample may be as large as a float64 holds: recordings of real machines exceed any guess at a sensible range.
+A sample may be as large as a float64 holds: recordings of real machines exceed every assumption of a sensible
+range.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ Signal: TypeAlias = NDArray[np.float64]
 
 
 class SignalError(ValueError):
-    """Not a signal. The message says what is wrong and names the first bad sample by its position, from 0."""
+    """The value is not a signal. The message names the fault and the position of the sample, from 0."""
 
 
 def checked(values: object) -> Signal:
-    """The signal in a JSON value: a list of numbers, neither bool nor text.
+    """Return the signal in a JSON value: a list of numbers, neither bool nor text.
 
     Raises:
         SignalError: it is not a list, has no point or too many, or a sample is not a finite number.
@@ -41,7 +42,7 @@ def checked(values: object) -> Signal:
 
 
 def checked_array(signal: Signal) -> Signal:
-    """The same array, known to be a signal.
+    """Return the same array, checked to be a signal.
 
     Raises:
         SignalError: as `checked`.

@@ -1,8 +1,8 @@
-"""Delimited text as rows of cells: which character separates cells, and whether a comma is a decimal point.
+"""Reads delimited text as rows of cells: finds the separator, and whether a comma is a decimal point.
 
-Spreadsheets write semicolons and decimal commas in half of Europe, instruments tabs, blanks and `#` comments. The
-separator is the one that leaves the largest share of cells numeric; what numbers mean is decided for a whole file.
-What the columns mean is layout.py's business.
+Spreadsheets write semicolons and decimal commas in half of Europe; instruments write tabs, blanks and `#`
+comments. The separator is the one with the largest share of numeric cells. The meaning of commas is decided for a
+whole file. layout.py decides the meaning of columns.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Table:
 
 
 def parse(text: str, usual: str) -> Table:
-    """Split text into records. `usual` is the separator that the file's suffix promises, and wins a tie.
+    """Split text into records. `usual` is the usual separator of the file's suffix, and wins a tie.
 
     Raises:
         FormatError: a quote is not closed, or numbers are ambiguous.
@@ -81,7 +81,7 @@ def number(cell: str, *, decimal_comma: bool) -> float | None:
 
 
 def is_missing(cell: str) -> bool:
-    """Return whether a cell says that there is no value."""
+    """Return whether a cell means a missing value."""
     return cell.lower() in MISSING
 
 
@@ -98,8 +98,8 @@ def looks_like_thousands(cell: str) -> bool:
 def paired_integers(records: Iterable[Record]) -> bool:
     """Return whether integers look like the halves of numbers with decimal commas: `0,25,0,5` for 0.25 and 0.5.
 
-    It is so only if every line has an even count of them, all are integers, and the second halves differ from the
-    first as decimals do: zeros in front, minus signs never, many more digits.
+    This is so only if every line has an even number of them, all are integers, and the second halves differ from
+    the first as decimals do: leading zeros, never a minus sign, many more digits.
     """
     whole, rest = [], []
     for record in records:

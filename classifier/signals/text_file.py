@@ -1,7 +1,7 @@
-"""Text files of unknown origin as lines: regular files only, any Unicode encoding, any line end.
+"""Reads text files of unknown origin as lines: regular files only, any Unicode encoding, any line end.
 
-Windows programs save UTF-16 and byte-order marks, old ones end lines with a carriage return alone. Other
-characters that end a line for Python (U+2028, form feed, ...) are text here: they may stand in a label.
+Windows programs write UTF-16 and byte-order marks, old ones end lines with a carriage return alone. Other
+characters that end a line for Python (U+2028, form feed, ...) are text here, because they may be part of a label.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _KINDS: Final = (
 
 
 class FormatError(ValueError):
-    """A file that is not of its format. `place` is a line or an array in it, or empty."""
+    """The file does not have its format. `place` is a line or an array in it, or empty."""
 
     def __init__(self, place: str, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class TextLine(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The line as messages name it."""
+        """The name of the line in messages."""
         return f"line {self.number}"
 
 
@@ -91,7 +91,7 @@ def text_of(content: bytes) -> tuple[str, str]:
 
 
 def lines_of(text: str) -> list[TextLine]:
-    """Return the lines that hold something, with their numbers."""
+    """Return the lines that are not blank, with their numbers."""
     numbered = enumerate(re.split(r"\r\n|\n|\r", text), start=1)
     return [TextLine(number, line) for number, line in numbered if line.strip()]
 

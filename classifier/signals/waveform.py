@@ -1,9 +1,9 @@
-"""A signal prepared once for all its features: scaled, cut, sorted. Nothing here loops over points.
+"""Prepares a signal once for all its features: scaled, cut, sorted. No code here loops over points.
 
-The arithmetic of some hundred points takes a microsecond, so what costs is calls. Whatever several features
-need is computed here once; what depends on the number of points alone is remembered (`LengthPlan`); and of numpy
-only plain functions are used: `mean`, `std`, `median`, `quantile`, `pad` spend several times the work itself
-on their options. That makes a vector of features in a quarter of the time.
+The arithmetic of some hundred points takes a microsecond, so most of the time goes into calls. Values that several
+features need are computed here once. Values that depend only on the number of points are cached (`LengthPlan`).
+Only plain functions of numpy are used, because `mean`, `std`, `median`, `quantile` and `pad` spend several times
+the work itself on their options. A vector of features so takes a quarter of the time.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _REMEMBERED: Final = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LengthPlan:
-    """What depends on the number of points alone.
+    """Values that depend only on the number of points.
 
-    A quantile is at the sorted value `below` it, and `rest` of the way from there to the one `above`.
-    `along` goes from -0.5 to 0.5. `starts` and `sizes` are those of the segments of a signal in which each
-    point stands `repeats` times. The last four belong to the spectrum: the window, the transform's length,
-    the frequency of each line in cycles per sample, and the first line of each band.
+    A quantile is at the sorted value `below` it, and `rest` of the way from there to the one `above`. `along` goes
+    from -0.5 to 0.5. `starts` and `sizes` are those of the segments of a signal in which each point is repeated
+    `repeats` times. The last four belong to the spectrum: the window, the transform's length, the frequency of
+    each line in cycles per sample, and the first line of each band.
     """
 
     below: NDArray[np.intp]
@@ -60,7 +60,7 @@ class LengthPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A stretch of a signal; `quantiles[0]` are those of its values, `quantiles[1]` those of its steps."""
+    """A section of a signal; `quantiles[0]` are those of its values, `quantiles[1]` those of its steps."""
 
     plan: LengthPlan
     values: Vector
@@ -77,7 +77,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
-    """A signal as features see it, scaled to its peak."""
+    """A signal as the features use it, scaled to its peak."""
 
     whole: Part
     steady: Part
@@ -89,7 +89,7 @@ class Waveform:
 
 
 def waveform(signal: Vector) -> Waveform:
-    """Prepare one signal, which is not empty and finite. It stays as it is."""
+    """Prepare one signal, which is not empty and is finite. The signal is not changed."""
     peak = float(np.maximum.reduce(np.abs(signal)))
     unit = signal / peak if peak > 0.0 else np.zeros_like(signal)
     rises = np.zeros_like(unit)
@@ -121,7 +121,7 @@ def _part(values: Vector, steps: Vector) -> Part:
 
 
 def _quantiles(plan: LengthPlan, values: Vector, steps: Vector) -> Vector:
-    """Linear quantiles at `FRACTIONS`, shape (2, 17): sorted once for all of them."""
+    """Linear quantiles at `FRACTIONS`, shape (2, 17): one sort for all of them."""
     ordered = np.empty((2, values.size))
     ordered[0], ordered[1] = values, steps
     ordered[1, -1] = 0.0  # from the last value there is no step

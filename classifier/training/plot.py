@@ -1,4 +1,4 @@
-"""An evaluation as a picture: the confusion matrix, and a signal of each class beside it.
+"""Draws an evaluation: the confusion matrix, and a signal of each class beside it.
 
 The only importer of matplotlib, which is the optional extra `plot`. Draws to a file, never to a screen.
 """
@@ -14,13 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import ConfusionMatrixDisplay
 
 from classifier.signals.datasets import DataSet
 from classifier.signals.signals import Signal
 from classifier.training.train import Evaluation
 
-_DARK_FROM: Final = 0.55  # of the row's signals: from here on the colour map is too dark for black digits
 _SHORT_NAME: Final = 3
+_SLANT_DEGREES: Final = 40
 _LINE: Final = "#1f5a94"
 _QUIET: Final = "#777777"
 
@@ -55,31 +56,12 @@ def _figure(evaluation: Evaluation, data: DataSet) -> Figure:
 
 
 def _draw_confusion(axes: Axes, evaluation: Evaluation) -> None:
-    """Counts in the cells, and shares of the row as their colour: classes may differ in size tenfold."""
-    counts = evaluation.confusion
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    places = range(len(evaluation.classes))
-    axes.set_xticks(places, evaluation.classes)
-    axes.set_yticks(places, evaluation.classes)
-    if max(map(len, evaluation.classes)) > _SHORT_NAME:
-        _slant(axes)
-    axes.set_xlabel("predicted class", labelpad=8)
-    axes.set_ylabel("true class", labelpad=8)
-    axes.set_xticks([place - 0.5 for place in places], minor=True)
-    axes.set_yticks([place - 0.5 for place in places], minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-    for row, column in np.argwhere(counts):
-        color = "white" if shares[row, column] >= _DARK_FROM else "black"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
-
-
-def _slant(axes: Axes) -> None:
-    """Names side by side would run into each other."""
-    for name in axes.get_xticklabels():
-        name.set(rotation=40, horizontalalignment="right", rotation_mode="anchor")
+    names = evaluation.classes
+    # Long names side by side would run into each other.
+    rotation = "horizontal" if max(map(len, names)) <= _SHORT_NAME else _SLANT_DEGREES
+    display = ConfusionMatrixDisplay(evaluation.confusion, display_labels=names)
+    display.plot(ax=axes, cmap="Blues", colorbar=False, xticks_rotation=rotation)
+    axes.set(xlabel="predicted class", ylabel="true class")
 
 
 def _draw_examples(figure: Figure, place: SubplotSpec, evaluation: Evaluation, data: DataSet) -> None:
@@ -90,7 +72,7 @@ def _draw_examples(figure: Figure, place: SubplotSpec, evaluation: Evaluation, d
 
 
 def _typical(data: DataSet, name: str) -> Signal:
-    """The signal of a class whose spread is the median one: the first might be its oddest."""
+    """Return the signal of a class with the median spread, because the first one might be unusual."""
     signals = [signal for signal, label in zip(data.signals, data.labels, strict=True) if label == name]
     # Scaled before it is squared, so that no finite signal overflows.
     spreads = [float((signal / (np.abs(signal).max() or 1.0)).std()) for signal in signals]

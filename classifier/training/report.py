@@ -1,4 +1,4 @@
-"""Figures as text for a terminal. Every function returns lines; nothing is printed or computed here."""
+"""Formats figures as text for a terminal. Every function returns lines; nothing is printed or computed here."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from classifier.signals.datasets import DataSet
 
 if TYPE_CHECKING:
     # Only the types: train imports scikit-learn, which describing a model does not need.
-    from classifier.training.train import ClassFigures, Evaluation, Fitted
+    from classifier.training.train import Evaluation, Fitted
 
 _SHORT_NAME: Final = 3
-_FIGURE_WIDTH: Final = 11
 _LABELS_SHOWN: Final = 12
 
 
 def data_line(name: str, data: DataSet) -> str:
-    """A data set in one line."""
+    """Describe a data set in one line."""
     shortest, longest = data.lengths
     return f"{name:<8} {len(data)} signals, {len(data.classes)} classes, {_range(shortest, longest)} points"
 
 
 def read_line(path: Path, data: DataSet) -> str:
-    """What was read from a file, and what was assumed about it, in one line."""
+    """Describe in one line what was read from a file, and what was assumed about it."""
     shortest, longest = data.lengths
     points = f"{_range(shortest, longest)} point{'s' if longest > 1 else ''}"
     signals = f"{len(data)} signal{'s' if len(data) > 1 else ''}"
@@ -33,19 +32,19 @@ def read_line(path: Path, data: DataSet) -> str:
 
 
 def times_line(fitted: Fitted) -> str:
-    """What the fitting took."""
+    """Show the time of the fit."""
     return f"{'took':<8} {fitted.feature_s:.2f} s for features, {fitted.fit_s:.2f} s to fit"
 
 
 def evaluation_lines(evaluation: Evaluation) -> list[str]:
-    """Accuracies, the confusion matrix, and a table of classes."""
+    """Accuracies, the confusion matrix, and scikit-learn's table of classes."""
     return [
         f"accuracy            {evaluation.accuracy:.4f}",
         f"balanced accuracy   {evaluation.balanced_accuracy:.4f}",
         "",
         *_confusion_lines(evaluation),
         "",
-        *_class_lines(evaluation),
+        *evaluation.table.rstrip().splitlines(),
     ]
 
 
@@ -57,7 +56,7 @@ def reshuffle_lines(accuracies: Sequence[float]) -> list[str]:
 
 
 def manifest_lines(name: str, manifest: Manifest) -> list[str]:
-    """What a model says of itself, for people."""
+    """Show a model's manifest for people."""
     training = manifest.training
     facts = {
         "model": f"{name} ({manifest.kind}, {manifest.size:,} bytes, made {manifest.created})",
@@ -74,7 +73,7 @@ def manifest_lines(name: str, manifest: Manifest) -> list[str]:
 
 
 def trust_line(refusal: str | None) -> str:
-    """Whether a model may be loaded, and if not, why."""
+    """Show whether a model may be loaded, and if not, why."""
     return f"{'trusted':<14} {f'no: {refusal}' if refusal else 'yes'}"
 
 
@@ -92,7 +91,7 @@ def _labels(classes: Sequence[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Foreign text in one line: labels and names of files may hold line breaks, or bytes that are no UTF-8."""
+    """Escape foreign text to one line: labels and file names may hold line breaks, or bytes that are not UTF-8."""
     return text if text.isprintable() else ascii(text)
 
 
@@ -101,10 +100,10 @@ def _range(shortest: int, longest: int) -> str:
 
 
 def _confusion_lines(evaluation: Evaluation) -> list[str]:
-    """A row is what signals are, a column what they were called; a dot is a zero, so that errors stand out.
+    """Rows: true class; columns: predicted class. A dot is a zero, so that errors stand out.
 
-    Columns are headed by the classes' names where these are short, else by numbers: names side by side would
-    not fit a terminal.
+    Columns are headed by the classes' names if these are short, else by numbers, because long names do not fit a
+    terminal.
     """
     counts = [[str(count) if count else "." for count in row] for row in evaluation.confusion.tolist()]
     short = max(map(len, evaluation.classes)) <= _SHORT_NAME
@@ -119,13 +118,3 @@ def _confusion_lines(evaluation: Evaluation) -> list[str]:
 
 def _row(name: str, cells: Iterable[str], stub: int, width: int) -> str:
     return f"{name:<{stub}}" + "".join(f"{cell:>{width}}" for cell in cells)
-
-
-def _class_lines(evaluation: Evaluation) -> list[str]:
-    stub = max(len("class"), *map(len, evaluation.classes))
-    rows = [_row(each.name, _figures(each), stub, _FIGURE_WIDTH) for each in evaluation.per_class]
-    return [_row("class", ("precision", "recall", "f1", "support"), stub, _FIGURE_WIDTH), *rows]
-
-
-def _figures(each: ClassFigures) -> list[str]:
-    return [*(f"{figure:.3f}" for figure in (each.precision, each.recall, each.f1)), str(each.support)]

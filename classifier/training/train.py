@@ -1,8 +1,8 @@
-"""Fit a classifier and say honestly how good it is. No printing, no files.
+"""Fits a classifier and evaluates it. No printing, no files.
 
-The estimator is a forest of extremely randomised trees (Geurts, Ernst and Wehenkel 2006): it needs no
-scaling, takes unbalanced classes and useless features calmly, and has no setting that must be tuned per
-data set. The figures of an evaluation always come from signals that were not trained on.
+The estimator is a forest of extremely randomised trees (Geurts, Ernst and Wehenkel 2006). It needs no scaling,
+handles unbalanced classes and useless features, and has no setting that must be tuned per data set. An evaluation
+always uses signals that were not trained on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import classification_report, confusion_matrix, recall_score
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from classifier.models.estimators import Estimator
@@ -36,7 +36,7 @@ Labels: TypeAlias = NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A fitted estimator, the classes of its probabilities in their order, and what fitting took (s)."""
+    """A fitted estimator, the classes of its probabilities in their order, and the time of the fit (s)."""
 
     estimator: Estimator
     classes: tuple[str, ...]
@@ -44,30 +44,20 @@ class Fitted:
     fit_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """Precision: what share of those called so are so. Recall: what share of the `support` was found."""
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """Figures on signals that were not trained on.
 
-    `confusion[i, j]` counts signals of class `classes[i]` that were called `classes[j]`. Balanced accuracy
-    is the mean recall of the classes that occur among the tested signals.
+    `confusion[i, j]` counts signals of class `classes[i]` that were predicted as `classes[j]`. Balanced accuracy
+    is the mean recall of the classes that occur among the tested signals. `table` is scikit-learn's, for people:
+    precision (the share of right predictions of the class), recall and support of each class.
     """
 
     classes: tuple[str, ...]
     accuracy: float
     balanced_accuracy: float
     confusion: NDArray[np.int64]
-    per_class: tuple[ClassFigures, ...]
+    table: str
 
 
 def fit(data: DataSet) -> Fitted:
@@ -88,28 +78,23 @@ def fit(data: DataSet) -> Fitted:
 
 
 def evaluate(fitted: Fitted, data: DataSet) -> Evaluation:
-    """The figures of `fitted` on `data`, which it must not have seen."""
+    """Evaluate `fitted` on `data`, which it must not have seen."""
     probabilities = fitted.estimator.predict_proba(extract_all(data.signals))
     called = np.array(fitted.classes)[probabilities.argmax(axis=1)]
     # Both sides' classes: one that training never saw still counts, as always wrong.
     classes = in_order({*fitted.classes, *data.labels})
     truth = np.array(data.labels)
-    figures = precision_recall_fscore_support(truth, called, labels=classes, zero_division=0.0)
-    per_class = tuple(
-        ClassFigures(name, float(precision), float(recall), float(f1), int(support))
-        for name, precision, recall, f1, support in zip(classes, *figures, strict=True)
-    )
     return Evaluation(
         classes=tuple(classes),
         accuracy=float((called == truth).mean()),
-        balanced_accuracy=float(np.mean([each.recall for each in per_class if each.support])),
+        balanced_accuracy=float(recall_score(truth, called, labels=data.classes, average="macro")),
         confusion=np.asarray(confusion_matrix(truth, called, labels=classes), dtype=np.int64),
-        per_class=per_class,
+        table=classification_report(truth, called, labels=classes, digits=3, zero_division=0.0),
     )
 
 
 def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
-    """Part `data` into three quarters to train on and one to test on, class by class.
+    """Divide `data` into three quarters to train on and one to test on, class by class.
 
     Raises:
         DataError: a class is too small for that.
@@ -119,7 +104,7 @@ def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
 
 
 def reshuffles(train: DataSet, test: DataSet, times: int) -> list[float]:
-    """Accuracies of `times` stratified divisions of all signals, into parts as large as `train` and `test`.
+    """Return the accuracies of `times` stratified divisions of all signals, with sizes as of `train` and `test`.
 
     Raises:
         DataError: a class is too small for that.

@@ -1,19 +1,20 @@
-"""What `classifier train` does, from files to files, told line by line as it goes. It prints nothing itself.
+"""Runs `classifier train`, from files to files, and reports each step in a line. It prints nothing itself.
 
-What can be refused is refused before the training, which would be in vain. Other forms of the model come last:
-they alone may turn out impossible after all went well, and then everything else has been done.
+It refuses everything that it can refuse before the training. Other forms of the model are made last: only they may
+turn out impossible after a successful training, and then everything else is done.
 
-What was written is pinned: who trains has run code of his own anyway, and pins what he made from memory, before
-anybody else could write to the file.
+The files that it wrote are pinned. The user who trains has run code of his own anyway, and pins what he made from
+memory, before anybody else could write to the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from classifier.errors import RefusedError
 from classifier.models import estimators, model, trust
@@ -27,7 +28,7 @@ from classifier.training.train import Evaluation, Fitted
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for; without `test`, a part of `data` is held out, and without `pins` nothing is pinned."""
+    """The arguments; without `test`, a part of `data` is held out, and without `pins` nothing is pinned."""
 
     data: Path
     test: Path | None
@@ -40,17 +41,17 @@ class Wanted:
 
 
 def run(wanted: Wanted) -> Iterator[str]:
-    """Train, evaluate, save and draw, as wanted; the lines to be shown.
+    """Train, evaluate, save and draw, as requested; yield the lines to print.
 
     Raises:
         DataError: the signals cannot be read, or not be divided.
         ModelError: the pins cannot be read or written, or the model is too large to be loaded.
-        RefusedError: a library is missing, a file cannot be written, or there is no ONNX or skops of this model,
-            which is saved as a pickle all the same.
+        RefusedError: a library is missing, a file cannot be written, or the model has no ONNX or skops form; then
+            the model is still saved as a pickle.
     """
-    _check_plot(wanted.plot)
-    _check_onnx(wanted=wanted.onnx)
-    _check_skops(wanted=wanted.skops)
+    if wanted.plot and wanted.plot.suffix.lower() != ".png":
+        raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {wanted.plot}")
+    _check_libraries(wanted)
     _check_pins(wanted)
     training, test = yield from _read(wanted)
     fitted = train.fit(training)
@@ -85,36 +86,21 @@ def _read(wanted: Wanted) -> Generator[str, None, tuple[DataSet, DataSet]]:
     return training, test
 
 
-def _check_plot(path: Path | None) -> None:
-    if path is None:
-        return
-    if path.suffix.lower() != ".png":
-        raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {path}")
-    try:
-        import_module("matplotlib")
-    except ImportError:
-        raise RefusedError("--plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'") from None
+#: Flag, which is also the name of the extra that brings them -> libraries that it needs, and what imports them.
+_NEEDS: Final[dict[str, tuple[str, Callable[[], object]]]] = {
+    "plot": ("matplotlib", lambda: import_module("matplotlib")),
+    "onnx": ("skl2onnx and onnxruntime", lambda: (import_module("skl2onnx"), estimators.onnx_runtime())),
+    "skops": ("skops", lambda: import_module("skops.io")),
+}
 
 
-def _check_onnx(*, wanted: bool) -> None:
-    if not wanted:
-        return
-    try:
-        import_module("skl2onnx")
-        estimators.onnx_runtime()
-    except ImportError:
-        raise RefusedError(
-            "--onnx needs skl2onnx and onnxruntime: pip install 'rabbitmq-classifier[onnx]'"
-        ) from None
-
-
-def _check_skops(*, wanted: bool) -> None:
-    if not wanted:
-        return
-    try:
-        import_module("skops.io")
-    except ImportError:
-        raise RefusedError("--skops needs skops: pip install 'rabbitmq-classifier[skops]'") from None
+def _check_libraries(wanted: Wanted) -> None:
+    for flag, (libraries, load) in _NEEDS.items():
+        try:
+            if getattr(wanted, flag):
+                load()
+        except ImportError:
+            raise RefusedError(f"--{flag} needs {libraries}: pip install 'rabbitmq-classifier[{flag}]'") from None
 
 
 def _check_pins(wanted: Wanted) -> None:
@@ -127,7 +113,7 @@ def _check_pins(wanted: Wanted) -> None:
 
 def _save(wanted: Wanted, fitted: Fitted, origin: Training) -> Generator[str, None, Manifest]:
     path = wanted.out
-    outdated = [form for form in (model.onnx_beside(path), model.skops_beside(path)) if form.exists()]
+    outdated = [form for form in model.forms_beside(path) if form.exists()]
     with _written(path):
         manifest = estimators.save(path, fitted.estimator, fitted.classes, origin, wanted.pins)
     yield from ("", f"model {path.stem!r} saved as {path} ({manifest.size:,} bytes of estimator)")
@@ -153,17 +139,15 @@ def _trusted(wanted: Wanted) -> str:
 def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
     from classifier.training import plot  # noqa: PLC0415 - matplotlib is optional
 
-    try:
+    with _written(path):
         plot.save(path, evaluation, test)
-    except OSError as unwritable:
-        raise RefusedError(f"cannot write {path}: {unwritable.strerror}") from None
     return f"confusion matrix and example signals drawn into {path}"
 
 
 def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
     from classifier.models import conversion  # noqa: PLC0415 - skl2onnx is optional
 
-    path = model.onnx_beside(wanted.out)
+    path = model.beside(wanted.out, model.ONNX_SUFFIX)
     try:
         converted = conversion.convert(fitted.estimator, extract_all(test.signals))
     except conversion.ConversionError as impossible:
@@ -180,7 +164,7 @@ def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest)
 def _save_skops(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
     from classifier.models import skops_file  # noqa: PLC0415 - skops is optional
 
-    path = model.skops_beside(wanted.out)
+    path = model.beside(wanted.out, model.SKOPS_SUFFIX)
     try:
         body = skops_file.proven(fitted.estimator, extract_all(test.signals))
     except skops_file.SkopsError as impossible:

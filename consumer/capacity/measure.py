@@ -1,7 +1,7 @@
-"""`consumer try --times`: many jobs through the runner one by one, and how long each ran, for `consumer plan`.
+"""`consumer try --times`: runs many jobs one by one and measures their run times, for `consumer plan`.
 
-One slot and no RabbitMQ, so what is measured is the job and nothing else. A first run does not count: it finds
-nothing warm. Jobs that do not succeed are counted, not timed; the queue would see other times for them.
+It uses one slot and no RabbitMQ, so it measures only the job. A first run does not count, because nothing is warm
+yet. Jobs that do not succeed are counted and not timed, because they would have other times in the queue.
 """
 
 from __future__ import annotations
@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from consumer.capacity.plan import SHARES
-from consumer.capacity.queueing import quantile
 from consumer.capacity.report import show_bytes, show_s
-from consumer.capacity.service_times import MemoryUse, Times
+from consumer.capacity.service_times import SHARES, MemoryUse, Times, quantile
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
@@ -30,7 +27,7 @@ from consumer.service.dry_run import read
 async def measure(
     bodies: Sequence[bytes], repeat: int, settings: Settings, tell: Callable[[str], None]
 ) -> tuple[Times, int]:
-    """Run every job so many times; return the times of the runs that succeeded, and how many did not.
+    """Run every job so many times; return the times of the runs that succeeded, and the number of the others.
 
     Raises:
         ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.
@@ -50,7 +47,7 @@ async def measure(
 
 
 async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
-    """All jobs, then all again: what changes meanwhile, on a machine that others use, meets each of them."""
+    """Run all jobs, then all again: changes of a shared machine then affect each of them."""
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(job: Job | Invalid) -> Outcome:
@@ -61,7 +58,7 @@ async def _run_all(slot: Slot, jobs: Sequence[Job | Invalid], repeat: int) -> li
 
 
 def _memory(runner: Runner) -> MemoryUse | None:
-    """Of warm workers: what one more would take is what it shares with nobody. A program has ended by now."""
+    """Return the unshared memory of a warm worker, which a further one would add. A program has ended by now."""
     if not isinstance(runner, WarmRunner):
         return None
     own = look(os.getpid())
@@ -76,7 +73,7 @@ def _memory(runner: Runner) -> MemoryUse | None:
 
 
 def summary(times: Times, failed: int) -> str:
-    """What a person wants to see of it."""
+    """Summarise the times for a person."""
     ordered = sorted(times.run_s)
     mean = math.fsum(ordered) / len(ordered)
     figures = ", ".join(f"{name} {show_s(quantile(ordered, share))}" for name, share in SHARES.items())
@@ -90,31 +87,25 @@ def summary(times: Times, failed: int) -> str:
     return "\n".join(lines)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Callable[[Times], None]]:
-    """Give what writes the times for `consumer plan --times`. The file is there only when it is whole.
+def see_writable(path: Path) -> None:
+    """Check that the times can be written, before an hour of jobs runs.
 
     Raises:
-        ConfigurationError: the file cannot be written, told before anything is run.
+        ConfigurationError: the folder does not exist or is not writable.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with _complaining(path):
-        partial.touch()
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(
+            f"{path} cannot be written: {path.parent} is not a folder that this user may write to"
+        )
+
+
+def save(times: Times, path: Path) -> None:
+    """Write the times for `consumer plan --times`.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
     try:
-        yield lambda times: _write(times, partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write(times: Times, partial: Path, path: Path) -> None:
-    with _complaining(path):
-        partial.write_text(times.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-
-
-@contextmanager
-def _complaining(path: Path) -> Iterator[None]:
-    try:
-        yield
+        path.write_text(times.model_dump_json(indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None

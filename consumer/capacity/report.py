@@ -1,6 +1,6 @@
-"""What a plan comes to, for people and programs: consumers and memory; table and JSON.
+"""Presents a plan to people and programs: consumers and memory, a table and JSON.
 
-Nothing is decided here that planner.py decides. Times are shown in the unit that suits them, with three digits.
+plan.py makes all decisions. Times are shown in a suitable unit, with three digits.
 """
 
 from __future__ import annotations
@@ -8,62 +8,57 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.capacity.plan import SHARES, Load, Plan, PlanRow, Target
-from consumer.capacity.planner import Planner
-from consumer.capacity.service_times import MemoryUse
+from consumer.capacity.plan import Load, Plan, PlanRow
+from consumer.capacity.service_times import SHARES, MemoryUse
 from consumer.escaping import escaped
 
 #: Where no terminal says how wide it is.
 PIPE_WIDTH = 110
 NAME_CHARACTERS = 200
-#: Half of an interval, as a share of its figure: from here on a person is told.
-WIDE = 0.2
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """A plan, and what it takes to run it. `slots` are those that were asked about, or the fewest that are enough.
+    """A plan, and the resources for `row`: the given slots, or the fewest that are enough."""
 
-    `memory_bytes` is None where nobody knows it.
-    """
-
-    plan: Plan
-    slots: int | None
+    row: PlanRow
     pool_size: int
-    consumers: int | None
     memory: MemoryUse | None
-    memory_bytes: int | None
-    is_met: bool
+
+    @classmethod
+    def of(cls, plan: Plan, given: int | None, pool_size: int, memory: MemoryUse | None) -> Self | None:
+        """Choose the row to show."""
+        chosen = (row for row in plan.rows if row.slots == (given or plan.enough))
+        return next((cls(row, pool_size, memory) for row in chosen), None)
+
+    @property
+    def consumers(self) -> int:
+        """The number of consumers for the slots."""
+        return math.ceil(self.row.slots / self.pool_size)
+
+    @property
+    def started(self) -> int:
+        """The number of slots that will exist: consumers are alike, but a single one is made to fit."""
+        return self.consumers * self.pool_size if self.consumers > 1 else self.row.slots
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory of all consumers; None if it is not known."""
+        if self.memory is None:
+            return None
+        return self.memory.base_bytes * self.consumers + self.memory.slot_bytes * self.started
 
 
-def size(planner: Planner, given: int | None, pool_size: int, memory: MemoryUse | None) -> Sizing:
-    """Make a plan, and say what the fewest slots that are enough need; or the given ones."""
-    plan = planner.plan(given)
-    slots = given or plan.enough
-    row = planner.row(slots) if slots else None
-    consumers = math.ceil(slots / pool_size) if slots else None
-    needs = None
-    if memory and slots and consumers:
-        needs = memory.base_bytes * consumers + memory.slot_bytes * started(slots, pool_size)
-    return Sizing(plan, slots, pool_size, consumers, memory, needs, is_met=bool(row and row.meets))
-
-
-def started(slots: int, pool_size: int) -> int:
-    """The slots that there will be: consumers are alike, but a single one is made to fit."""
-    return math.ceil(slots / pool_size) * pool_size if slots > pool_size else slots
-
-
-def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
-    """All of it, for programs. Infinity, which JSON does not know, is null."""
-    plan = sizing.plan
+def as_json(load: Load, plan: Plan, sizing: Sizing | None, pool_size: int) -> dict[str, Any]:
+    """Return all of it, for programs."""
     return {
         "rate_per_s": load.rate,
         "burst": load.burst,
@@ -71,50 +66,45 @@ def as_json(load: Load, sizing: Sizing) -> dict[str, Any]:
         "runs": {
             "source": load.service.description,
             "mean_s": load.service.mean_s,
-            "cv": math.sqrt(load.service.scv),
             **{f"{name}_s": load.service.quantile(share) for name, share in SHARES.items()},
         },
         "offered_slots": load.offered,
         "target": asdict(plan.target),
-        "rows": [_row_as_json(row) for row in plan.rows],
+        "rows": [
+            {
+                "slots": row.slots,
+                "utilisation": row.utilisation,
+                "wait_s": row.wait or None,
+                "total_s": row.total or None,
+                "meets": row.meets,
+            }
+            for row in plan.rows
+        ],
         "enough": plan.enough,
         "impossible": plan.impossible or None,
-        "slots": sizing.slots,
-        "pool_size": sizing.pool_size,
-        "consumers": sizing.consumers,
-        "memory_bytes": sizing.memory_bytes,
-        "met": sizing.is_met,
+        "slots": sizing and sizing.row.slots,
+        "pool_size": pool_size,
+        "consumers": sizing and sizing.consumers,
+        "memory_bytes": sizing and sizing.memory_bytes,
+        "met": sizing is not None and sizing.row.meets,
     }
 
 
-def _row_as_json(row: PlanRow) -> dict[str, Any]:
-    return {
-        "slots": row.slots,
-        "utilisation": row.utilisation,
-        "first_estimate_s": row.first_estimate_s if row.is_stable else None,
-        "wait_s": row.wait or None,
-        "total_s": row.total or None,
-        "half_interval_s": row.decides.half if row.decides else None,
-        "jobs": row.jobs,
-        "meets": row.meets,
-    }
-
-
-def show(load: Load, sizing: Sizing, out: TextIO) -> None:
+def show(load: Load, plan: Plan, sizing: Sizing | None, out: TextIO) -> None:
     """Print it for a person."""
     console = Console(file=out, highlight=False)
     if not console.is_terminal:
         console = Console(file=out, highlight=False, width=PIPE_WIDTH)
-    for line in _head(load, sizing.plan.target):
+    for line in _head(load, plan):
         console.print(Text(line))
     console.print()
-    console.print(_table(sizing))
-    for line in _verdict(load, sizing):
+    console.print(_table(plan, sizing.row.slots if sizing else None))
+    for line in _verdict(load, plan, sizing):
         console.print(Text(line))
 
 
-def _head(load: Load, target: Target) -> Iterator[str]:
-    service = load.service
+def _head(load: Load, plan: Plan) -> Iterator[str]:
+    service, target = load.service, plan.target
     percentiles = ", ".join(f"{name} {show_s(service.quantile(share))}" for name, share in SHARES.items())
     at_once = f", {load.burst} at once" if load.burst > 1 else ""
     yield f"arrivals   {load.rate:.4g} jobs/s{at_once}"
@@ -124,84 +114,61 @@ def _head(load: Load, target: Target) -> Iterator[str]:
     yield f"target     {target.name} {target.kind} of {show_s(target.limit_s)}"
 
 
-def _table(sizing: Sizing) -> Table:
-    plan = sizing.plan
+def _table(plan: Plan, chosen: int | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    heads = [f"{kind}\n{name}" for kind in ("wait", "total") for name in SHARES]
-    for head in ("slots", "busy", f"Erlang\n{plan.target.name}", *heads):
+    for head in ("slots", "busy", *(f"{kind}\n{name}" for kind in ("wait", "total") for name in SHARES)):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("meets\ntarget", no_wrap=True)
     for row in plan.rows:
-        style = "bold" if row.slots == sizing.slots else ""
-        table.add_row(*(Text(cell) for cell in _cells(row, sizing)), style=style)
+        verdict = ("yes" if row.meets else "no") if row.is_stable else "no: unstable"
+        if row.slots == plan.enough:
+            verdict += ", fewest"
+        times = [*row.wait.values(), *row.total.values()] or [math.inf] * 2 * len(SHARES)
+        cells = [str(row.slots), f"{row.utilisation:.0%}", *map(show_s, times), verdict]
+        table.add_row(*map(Text, cells), style="bold" if row.slots == chosen else "")
     return table
 
 
-def _cells(row: PlanRow, sizing: Sizing) -> list[str]:
-    if row.decides is None:
-        return [str(row.slots), f"{row.utilisation:.0%}", *["∞"] * (1 + 2 * len(SHARES)), "no: unstable"]
-    times = [*row.wait.values(), *row.total.values()]
-    verdict = "yes" if row.meets else "no"
-    if not row.meets and row.decides.value <= sizing.plan.target.limit_s:
-        verdict = "perhaps"
-    if row.slots == sizing.plan.enough:
-        verdict += ", fewest"
-    return [str(row.slots), f"{row.utilisation:.0%}", show_s(row.first_estimate_s), *map(show_s, times), verdict]
-
-
-def _verdict(load: Load, sizing: Sizing) -> Iterator[str]:
-    plan, slots = sizing.plan, sizing.slots
+def _verdict(load: Load, plan: Plan, sizing: Sizing | None) -> Iterator[str]:
     yield ""
     if plan.impossible:
         yield f"impossible {plan.impossible}"
-    if slots is None:
+    if sizing is None:
         return
-    row = next(row for row in plan.rows if row.slots == slots)
-    yield from _answer(row, sizing)
-    if row.decides is None:
+    row = sizing.row
+    if not row.is_stable:
+        yield f"slots      {row.slots}: unstable"
         yield f"           {load.offered:.3g} would be busy on average, so the queue grows while jobs come"
+    else:
+        target = plan.target
+        found = (row.wait if target.kind == "wait" else row.total)[target.name]
+        enough = "enough" if row.meets else "not enough"
+        yield f"slots      {row.slots}, {enough}: {target.name} {target.kind} {show_s(found)}"
     if plan.enough and not row.meets:
         yield f"           the fewest that are enough: {plan.enough}"
-    if row.decides is None:
-        return
-    yield from _means(slots, sizing)
+    if row.is_stable:
+        yield _consumers(sizing)
+        yield _memory(sizing)
 
 
-def _answer(row: PlanRow, sizing: Sizing) -> Iterator[str]:
-    plan = sizing.plan
-    found = row.decides
-    figure = f"{plan.target.name} {plan.target.kind}"
-    if found is None:
-        yield f"slots      {row.slots}: unstable"
-        return
-    enough = "enough" if row.meets else "not enough"
-    yield (
-        f"slots      {row.slots}, {enough}: {figure} {show_s(found.value)} ± {show_s(found.half)} "
-        f"(95 % interval, {row.jobs:,} jobs simulated)"
-    )
-    if found.half > WIDE * found.value:
-        yield "           the interval is wide: the longest runs decide, and they are rare"
-
-
-def _means(slots: int, sizing: Sizing) -> Iterator[str]:
-    there = started(slots, sizing.pool_size)
+def _consumers(sizing: Sizing) -> str:
+    slots = f"{sizing.started} slot{'s' if sizing.started != 1 else ''}"
     if sizing.consumers == 1:
-        yield f"consumers  1, with {there} slot{'s' if there > 1 else ''} (pool_size)"
-    else:
-        more = f": {there} slots" if there > slots else ""
-        yield f"consumers  {sizing.consumers}, with {sizing.pool_size} slots each (pool_size){more}"
+        return f"consumers  1, with {slots} (pool_size)"
+    return f"consumers  {sizing.consumers}, with {sizing.pool_size} slots each (pool_size): {slots}"
+
+
+def _memory(sizing: Sizing) -> str:
     if sizing.memory is None or sizing.memory_bytes is None:
-        yield "memory     not known: give --slot-memory, or --times of a classifier in warm workers"
-        return
-    base, slot = sizing.memory.base_bytes, sizing.memory.slot_bytes
-    parts = f"{there} slots of {show_bytes(slot)}" + (
-        f", {sizing.consumers} consumers of {show_bytes(base)}" if base else ""
-    )
-    yield f"memory     {show_bytes(sizing.memory_bytes)}: {parts}"
+        return "memory     not known: give --slot-memory, or --times of a classifier in warm workers"
+    base_bytes = sizing.memory.base_bytes
+    base = f", {sizing.consumers} consumers of {show_bytes(base_bytes)}" if base_bytes else ""
+    slots = f"{sizing.started} slots of {show_bytes(sizing.memory.slot_bytes)}"
+    return f"memory     {show_bytes(sizing.memory_bytes)}: {slots}{base}"
 
 
 def show_s(seconds: float) -> str:
-    """A time in its unit, with three digits."""
+    """Format a time in a suitable unit, with three digits."""
     if not math.isfinite(seconds):
         return "∞"
     if seconds < 1:
@@ -218,5 +185,5 @@ def _digits(value: float) -> str:
 
 
 def show_bytes(count: int) -> str:
-    """An amount of memory in MB or GB of 10^6 and 10^9 bytes."""
+    """Format an amount of memory in MB or GB of 10^6 and 10^9 bytes."""
     return f"{_digits(count / 1e9)} GB" if count >= 1e9 else f"{_digits(count / 1e6)} MB"  # noqa: PLR2004

@@ -1,6 +1,6 @@
-"""How long jobs run, as a distribution: measured by `consumer try`, or given as figures.
+"""Run times of jobs as a distribution: measured by `consumer try`, or given as figures.
 
-A `ServiceTime` is its quantile function, which is all that a simulation needs. What cannot be used is a
+A `ServiceTime` is its quantile function, which is all that a simulation needs. Unusable input is a
 ConfigurationError with the remedy. Parses text; reads no file.
 """
 
@@ -13,9 +13,9 @@ from statistics import NormalDist
 
 from pydantic import BaseModel, Field, ValidationError
 
-from consumer.capacity.queueing import quantile
 from consumer.errors import ConfigurationError
 
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NORMAL = NormalDist()
 #: A random number may be 0 or next to 1, where a lognormal has no quantile.
 _LEAST_CHANCE = 1e-12
@@ -23,23 +23,27 @@ _LEAST_CHANCE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """Run times in seconds: the share u of them is at most `quantile(u)`; `scv` is variance / mean squared."""
+    """Run times in seconds: a share u of them is at most `quantile(u)`."""
 
     description: str
     quantile: Callable[[float], float]
     mean_s: float
-    scv: float
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value that `share` of the sorted values do not exceed; it is one of them."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 class MemoryUse(BaseModel):
-    """What a consumer takes: `base_bytes` once, and `slot_bytes` for each slot."""
+    """The memory of a consumer: `base_bytes` once, and `slot_bytes` for each slot."""
 
     base_bytes: int = Field(ge=0)
     slot_bytes: int = Field(ge=0)
 
 
 class Times(BaseModel):
-    """What `consumer try --times` writes: run times of jobs in seconds, and memory where it could be measured."""
+    """The content of the times file: run times in seconds, and memory if it could be measured."""
 
     runs: str
     run_s: list[float] = Field(min_length=1)
@@ -50,7 +54,7 @@ def read_times(name: str, content: bytes) -> Times:
     """Read such a file.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not such a file.
     """
     try:
         times = Times.model_validate_json(content)
@@ -67,29 +71,32 @@ def read_times(name: str, content: bytes) -> Times:
 
 
 def measured(values: Sequence[float], description: str) -> ServiceTime:
-    """The values themselves, each as likely as any other."""
+    """Use the values themselves, each equally likely."""
     ordered = sorted(values)
-    mean = math.fsum(ordered) / len(ordered)
-    variance = math.fsum((value - mean) ** 2 for value in ordered) / len(ordered)
-    return ServiceTime(description, lambda u: quantile(ordered, u), mean, variance / mean**2)
+    return ServiceTime(description, lambda u: quantile(ordered, u), math.fsum(ordered) / len(ordered))
 
 
 def given(text: str) -> ServiceTime:
-    """Make it of figures: `mean=0.1` (exponential), `mean=0.1,cv=0.5`, `p50=0.1,p95=0.4` or `p99` (lognormal).
+    """Make it from figures: `mean=0.1` (exponential), `mean=0.1,cv=0.5`, `p50=0.1,p95=0.4` or `p99` (lognormal).
 
-    `cv` is standard deviation / mean; 0 is a job that always takes as long.
+    `cv` is standard deviation / mean; 0 means that every job takes the same time.
 
     Raises:
-        ConfigurationError: these figures say nothing, or contradict each other.
+        ConfigurationError: the figures do not determine a distribution, or contradict each other.
     """
     figures = _figures(text)
     match tuple(sorted(figures)):
         case ("mean",):
-            return _exponential(figures["mean"])
+            mean = figures["mean"]
+            return ServiceTime("exponential", lambda u: -mean * math.log1p(-min(u, 1 - _LEAST_CHANCE)), mean)
         case ("cv", "mean"):
-            return _of_mean(figures["mean"], figures["cv"])
-        case ("p50", "p95") | ("p50", "p99"):
-            return _of_percentiles(figures)
+            sigma = math.sqrt(math.log1p(figures["cv"] ** 2))
+            return _lognormal(figures["mean"], sigma)
+        case ("p50", "p95" | "p99" as name):
+            if figures[name] < figures["p50"]:
+                raise ConfigurationError(f"--service: {name} cannot be below p50")
+            sigma = math.log(figures[name] / figures["p50"]) / _NORMAL.inv_cdf(SHARES[name])
+            return _lognormal(figures["p50"] * math.exp(sigma**2 / 2), sigma)
     raise ConfigurationError(f"--service {text}: {_REMEDY}")
 
 
@@ -111,32 +118,13 @@ def _figures(text: str) -> Mapping[str, float]:
     return figures
 
 
-def _exponential(mean: float) -> ServiceTime:
-    return ServiceTime("exponential", lambda u: -mean * math.log1p(-min(u, 1 - _LEAST_CHANCE)), mean, 1.0)
-
-
-def _of_mean(mean: float, cv: float) -> ServiceTime:
-    if cv == 0:
-        return ServiceTime("always the same", lambda _: mean, mean, 0.0)
-    sigma = math.sqrt(math.log1p(cv * cv))
-    return _lognormal(math.log(mean) - sigma**2 / 2, sigma)
-
-
-def _of_percentiles(figures: Mapping[str, float]) -> ServiceTime:
-    name = "p95" if "p95" in figures else "p99"
-    if figures[name] < figures["p50"]:
-        raise ConfigurationError(f"--service: {name} cannot be below p50")
-    sigma = math.log(figures[name] / figures["p50"]) / _NORMAL.inv_cdf(int(name[1:]) / 100)
+def _lognormal(mean_s: float, sigma: float) -> ServiceTime:
+    """`sigma` is the standard deviation of the logarithm of the run time."""
     if sigma == 0:
-        return _of_mean(figures["p50"], 0.0)
-    return _lognormal(math.log(figures["p50"]), sigma)
-
-
-def _lognormal(mu: float, sigma: float) -> ServiceTime:
-    inverse = _NORMAL.inv_cdf
+        return ServiceTime("always the same", lambda _: mean_s, mean_s)
+    mu, inverse = math.log(mean_s) - sigma**2 / 2, _NORMAL.inv_cdf
     return ServiceTime(
         "lognormal",
         lambda u: math.exp(mu + sigma * inverse(min(max(u, _LEAST_CHANCE), 1 - _LEAST_CHANCE))),
-        math.exp(mu + sigma**2 / 2),
-        math.expm1(sigma**2),
+        mean_s,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 
-from consumer._version import VERSION
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
 from consumer.cli.event_loop import run_async
 from consumer.errors import ConfigurationError
+from consumer.wire import asyncapi
 
 HELP = "accept jobs over HTTP, for callers without AMQP"
 
@@ -23,17 +23,16 @@ def describe(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal, or print the contract; return the exit code."""
     settings = settings_of(arguments)
-    if arguments.openapi:
-        from consumer.gateway import openapi  # noqa: PLC0415 - see below
-
-        print(openapi.text(openapi.document(VERSION, settings.longest_timeout_s)), end="")
-        return os.EX_OK
     try:
-        from consumer.gateway.server import serve  # noqa: PLC0415 - an extra; half a second of imports
+        from consumer.gateway.app import application  # noqa: PLC0415 - an extra; half a second of imports
+        from consumer.gateway.server import serve  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
             f"the gateway needs what is not installed ({error.name}): pip install 'rabbitmq-classifier[http]'"
         ) from None
+    if arguments.openapi:
+        print(asyncapi.text(application().openapi()), end="")
+        return os.EX_OK
     with broker_urls(settings) as urls:
         run_async(serve(settings, urls))
     return os.EX_OK

@@ -131,20 +131,19 @@ def _bytes(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Plan, and show the plan; return the exit code: whether the target is met."""
     from consumer.capacity import report  # noqa: PLC0415 - see above
-    from consumer.capacity.plan import OVERHEAD_S, Load  # noqa: PLC0415
-    from consumer.capacity.planner import Planner  # noqa: PLC0415
+    from consumer.capacity.plan import OVERHEAD_S, Load, plan  # noqa: PLC0415
 
     settings = settings_of(arguments)
     service, memory = _service(arguments)
     overhead_s = OVERHEAD_S if arguments.overhead_ms is None else arguments.overhead_ms / 1000
     load = Load(arguments.rate, service, arguments.burst, overhead_s)
-    planner = Planner(load, arguments.target, seed=arguments.seed)
-    sizing = report.size(planner, arguments.slots, settings.pool_size, _memory(arguments, memory))
+    found = plan(load, arguments.target, given=arguments.slots, seed=arguments.seed)
+    sizing = report.Sizing.of(found, arguments.slots, settings.pool_size, _memory(arguments, memory))
     if arguments.json:
-        print(json.dumps(report.as_json(load, sizing), indent=1))
+        print(json.dumps(report.as_json(load, found, sizing, settings.pool_size), indent=1))
     else:
-        report.show(load, sizing, sys.stdout)
-    return os.EX_OK if sizing.is_met else EXIT_NOT_MET
+        report.show(load, found, sizing, sys.stdout)
+    return os.EX_OK if sizing and sizing.row.meets else EXIT_NOT_MET
 
 
 def _memory(arguments: argparse.Namespace, measured: MemoryUse | None) -> MemoryUse | None:

@@ -52,9 +52,9 @@ async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
     from consumer.capacity import measure  # noqa: PLC0415 - needed by few commands; would delay the start of the service
 
     bodies = [source.body for source in read_sources([arguments.file], sys.stdin)]
-    with measure.opened(arguments.times) as write:
-        times, failed = await measure.measure(bodies, arguments.repeat or 1, settings, print)
-        write(times)
+    measure.see_writable(arguments.times)
+    times, failed = await measure.measure(bodies, arguments.repeat or 1, settings, print)
+    measure.save(times, arguments.times)
     print(measure.summary(times, failed))
     return EXIT_JOBS_FAILED if failed else os.EX_OK
 

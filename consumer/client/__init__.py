@@ -3,11 +3,11 @@
 client.py           the asyncio client, `Client`
 blocking.py         the same methods for code without asyncio, `BlockingClient`
 types.py            jobs, signals, results and progress
-exceptions.py       an exception for each way in which a job can fail its caller
+exceptions.py       an exception for each way in which a job can fail
 arguments.py        checks arguments before anything is sent
-plain_json.py       jobs of lists, dicts and arrays as plain JSON values
+plain_json.py       converts jobs of lists, dicts and arrays to plain JSON values
 pending_request.py  a published request that waits for its reply
-rpc_channel.py      one connection: jobs out, replies in, over direct reply-to
+rpc_channel.py      one connection: jobs out, replies in, over direct reply-to or a reply queue
 bounded.py          many requests with a bounded number in flight
 ownership.py        in which process and event loop a client may be used
 """

@@ -1,7 +1,7 @@
-"""Arguments of the client's calls, checked before anything is sent.
+"""Checks the arguments of the client's calls before anything is sent.
 
-asyncio takes a NaN or a text for a timeout and fails deep inside, or never; a window of 0 would wait for ever.
-Each check raises one of our own errors and names the argument.
+asyncio accepts a NaN or a text as a timeout and fails deep inside, or never; a window of 0 would wait for ever.
+Each check raises one of this package's errors and names the argument.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from consumer.client.exceptions import ArgumentError
 from consumer.config.amqp_url import check_url, split_urls
 from consumer.errors import ConfigurationError
 
-#: AMQP's short string, which a queue's name is.
+#: The length of AMQP's short string, the type of a queue's name.
 MAX_NAME_BYTES = 255
-#: Longer ones are cut by pamqp.
+#: pamqp cuts longer header names.
 MAX_HEADER_BYTES = 128
-#: What pamqp raises over a value that it cannot write.
+#: What pamqp raises for a value that it cannot encode.
 UNENCODABLE = (TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error)
 
 
 def check_urls(urls: object) -> None:
-    """Check an AMQP URL, or several with spaces between them. No message quotes one: it may hold a password.
+    """Check an AMQP URL, or several separated by spaces. No message quotes one, because it may hold a password.
 
     Raises:
         ConfigurationError
@@ -43,7 +43,7 @@ def check_urls(urls: object) -> None:
 
 
 def check_client(queue: object, window: object, outage_s: object) -> None:
-    """Check what a client is made with.
+    """Check the arguments of a client.
 
     Raises:
         ArgumentError
@@ -67,7 +67,7 @@ def check_body(body: object) -> None:
 
 
 def check_headers(headers: object) -> None:
-    """Check that each header has a form in AMQP: found while publishing, it would be taken for a bug.
+    """Check that each header has a form in AMQP. Without this check, publishing would fail as if by a bug.
 
     Raises:
         ArgumentError
@@ -87,7 +87,7 @@ def check_headers(headers: object) -> None:
 
 
 def check_jobs(jobs: object, model: object) -> None:
-    """Check what many jobs are made of.
+    """Check the iterable of jobs.
 
     Raises:
         ArgumentError

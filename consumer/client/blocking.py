@@ -1,7 +1,7 @@
-"""The client for code that is not async: a thread with a loop of its own, behind the same few methods.
+"""The client for code without asyncio: it runs a `Client` in a thread with an event loop.
 
-Nothing is decided here; see client.py. May be used from several threads at once. An iterable that is given to
-`as_completed` is read in that thread, so it should not wait for long.
+client.py makes all decisions. Several threads may call it at once. The client's thread reads the iterable given to
+`as_completed`, so the iterable should not wait for long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class BlockingClient:
-    """Calls a `Client` that lives in another thread, and waits."""
+    """Calls a `Client` in another thread, and waits for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
         self._loop = loop
@@ -44,7 +44,7 @@ class BlockingClient:
         window: int = WINDOW,
         outage_s: float = OUTAGE_S,
     ) -> Iterator[BlockingClient]:
-        """Connect and make ready for replies; arguments and errors as of `Client.open`."""
+        """Connect and get ready for replies; arguments and errors as in `Client.open`."""
         check_urls(url)
         owner = Owner()
         with _loop_in_a_thread(owner) as loop:
@@ -109,12 +109,12 @@ class BlockingClient:
                 self._wait(coming.aclose)
 
     def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Make the call in the client's thread, and wait. Nothing is made where nobody would run it."""
+        """Run the call in the client's thread, and wait. If the thread does not run, create no coroutine."""
         self._check_usable()
         return _wait_for(call(), self._loop)
 
     def _check_usable(self) -> None:
-        """Raise where nobody would answer: in a fork, after the close, in the client's own thread.
+        """Raise if the thread cannot answer: in a fork, after the close, in the client's own thread.
 
         Raises:
             ForkedClientError, ClosedClientError, WrongLoopError
@@ -130,9 +130,10 @@ class BlockingClient:
 
 
 def _can_wait(owner: Owner) -> bool:
-    """Whether the thread runs: a fork has none, and shares the loop's epoll set with its parent.
+    """Whether the thread runs: a fork has no such thread, and shares the loop's epoll set with its parent.
 
-    While Python ends it stands still. Who has never left the block comes here then, as Python clears modules.
+    The thread stops while Python exits. A client whose block was never left gets here then, when Python clears
+    modules.
     """
     return owner.is_here and not sys.is_finalizing()
 
@@ -157,7 +158,7 @@ def _loop_in_a_thread(owner: Owner) -> Iterator[asyncio.AbstractEventLoop]:
 
 
 async def _end_calls() -> None:
-    """Let other threads' calls end with the error of a closed client, rather than wait for ever."""
+    """End the calls of other threads with the error of a closed client. Otherwise they would wait for ever."""
     calls = asyncio.all_tasks() - {asyncio.current_task()}
     if calls:
         _, stuck = await asyncio.wait(calls, timeout=CLOSE_TIMEOUT_S)
@@ -168,7 +169,7 @@ async def _end_calls() -> None:
 
 
 def _wait_for(call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    """Wait for what runs in the thread. Ctrl-C ends it there, too."""
+    """Wait for a call in the client's thread. Ctrl-C cancels the call there, too."""
     running = asyncio.run_coroutine_threadsafe(call, loop)
     try:
         return running.result()

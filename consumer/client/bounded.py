@@ -1,6 +1,6 @@
-"""Many questions with a bounded number on their way: the next is taken when one has its answer.
+"""Runs many requests with a bounded number in flight: the next starts when one has its answer.
 
-Knows nothing of jobs. Who stops listening, or is told of a fault, leaves nothing on its way.
+Knows nothing of jobs. If the caller stops early or a request raises, no request stays in flight.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ R = TypeVar("R")
 async def windowed(
     ask: Callable[[T], Coroutine[Any, Any, R]], items: Iterable[T], window: int
 ) -> AsyncGenerator[R, None]:
-    """Ask about each item, `window` at once; yield the answers as they come.
+    """Ask about each item, `window` at the same time; yield the answers as they arrive.
 
-    To be closed by who stops early (`contextlib.aclosing`). What `ask` raises is raised here, after the answers
-    that came with it, and ends the rest.
+    A caller that stops early must close it (`contextlib.aclosing`). An exception of `ask` is raised here, after
+    the answers that arrived with it, and ends the remaining requests.
     """
     coming = iter(items)
     asked = {asyncio.create_task(ask(item)) for item in islice(coming, window)}
@@ -38,7 +38,7 @@ async def windowed(
             await asyncio.wait(asked)
         for task in done:
             if not task.cancelled():
-                task.exception()  # one fault is told, the others are not left unseen
+                task.exception()  # one fault is raised, the others count as retrieved
 
 
 def _has_failed(task: asyncio.Task[Any]) -> bool:

@@ -1,11 +1,12 @@
-"""Request and reply for Python producers: publish jobs, get the result of each, through outages as well.
+"""Request and reply for Python producers: publishes jobs and returns the result of each, through outages as well.
 
-Plain AMQP as any producer would use it: the job is the body, `correlation_id` finds the reply. Knows the wire,
-nothing of how the service works, and no connection either: rpc_channel.py is one, supervisor.py opens one after
-the other.
+Uses plain AMQP as any producer would: the job is the body, and `correlation_id` finds the reply. It knows the wire
+format, but not how the service works. rpc_channel.py holds one connection, supervisor.py opens one after the
+other.
 
-A job is published under one id until RabbitMQ has confirmed it for an address that its reply can still reach. So
-an outage costs time, with direct reply-to perhaps a second run, and never an answer; a second one is dropped.
+The client publishes a job under one id until RabbitMQ has confirmed it for an address at which the reply can still
+arrive. So an outage costs time, and with direct reply-to perhaps a second run, but never a reply. The client drops
+a second reply.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ from consumer.rabbitmq.supervisor import Link
 from consumer.wire.message import PROGRESS_HEADER, TIMEOUT_HEADER, Message
 from consumer.wire.write import Reply
 
-#: What a caller needs, with the nouns that it hands in and gets back.
+#: The names for callers, including the types of arguments and results.
 __all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]
 
 log = logging.getLogger(__name__)
 
 QUEUE = "classifier.jobs"
-#: Enough to keep any pool busy over one round trip, few enough that an interruption leaves little behind.
+#: Enough to keep any pool busy during one round trip, and few enough that an interruption leaves little behind.
 WINDOW = 64
-#: A restart of RabbitMQ takes seconds, of a cluster a minute or two.
+#: A restart of RabbitMQ takes seconds, that of a cluster a minute or two.
 OUTAGE_S = 300.0
 CLOSED = "the client is closed; open another one"
 
@@ -55,10 +56,11 @@ OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]
 
 
 class Client:
-    """Publishes jobs to one queue and hands each caller its result.
+    """Publishes jobs to one queue and returns the result of each to its caller.
 
-    Mutable state: `_asked`, the requests on their way by correlation id; `_line`, done while RabbitMQ is there;
-    `_giving_up`, the timer that runs while it is not; `_gone`, why nobody need wait, once that has run out.
+    Mutable state: `_asked`, the requests in flight by correlation id; `_line`, done while RabbitMQ is connected;
+    `_giving_up`, the timer that runs while it is not; `_gone`, the reason for every call after that timer has
+    expired.
     """
 
     def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
@@ -91,21 +93,21 @@ class Client:
         window: int = WINDOW,
         outage_s: float = OUTAGE_S,
     ) -> AsyncIterator[Client]:
-        """Connect and make ready for replies; connect again whenever RabbitMQ was away.
+        """Connect and get ready for replies; reconnect after every outage.
 
         Args:
-            url: an AMQP URL, or several of one cluster with spaces between them.
+            url: an AMQP URL, or several of one cluster separated by spaces.
             queue: the jobs queue, `<prefix>.jobs`.
             exchange: jobs go to this exchange with `queue` as routing key; by default straight to `queue`.
-            direct: reply through RabbitMQ's direct reply-to instead of a reply queue: none is made, and after
-                an outage all that was not answered runs once more.
-            credentials: files for TLS and the login; by default there are none.
-            window: how many jobs are on their way at once; more wait for their turn here.
-            outage_s: how long RabbitMQ may be away before those who wait hear of it.
+            direct: use RabbitMQ's direct reply-to instead of a reply queue. After an outage, every job without a
+                reply then runs once more.
+            credentials: files for TLS and the login; by default none.
+            window: how many jobs may be in flight; further calls wait.
+            outage_s: how long RabbitMQ may be unavailable before waiting calls raise.
 
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
-            ConfigurationError: also for a URL that is none; the message says what is wrong with it.
+            ConfigurationError: also for an invalid URL; the message names the fault.
             ArgumentError: another argument cannot be used.
         """
         check_urls(url)
@@ -116,14 +118,14 @@ class Client:
 
     @asynccontextmanager
     async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Client]:
-        """Keep a line open for the block; from the first one on."""
+        """Keep a connection open for the block, starting with the first one."""
         link = Link(split_urls(url), partial(self._life, open_line), changed=self._changed, what="replies")
         running = asyncio.create_task(link.run(), name="link")
         running.add_done_callback(self._link_ended)
         try:
             await _first({running, self._line})
             if running.done():
-                running.result()  # raises: it returns by a fault only
+                running.result()  # raises: it returns only after a fault
             yield self
         finally:
             if self._owner.is_here:  # a fork's copy would close the connection of its parent
@@ -145,7 +147,7 @@ class Client:
 
     @asynccontextmanager
     async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[RpcConnection]:
-        if not self._owner.is_here:  # another line would take the parent's replies
+        if not self._owner.is_here:  # another connection would take the parent's replies
             raise asyncio.CancelledError
         async with open_line(url, self._on_message) as line:
             self._line.set_result(line)
@@ -163,14 +165,14 @@ class Client:
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
-        """Have a signal classified by the classifier that comes with the service; otherwise as `run`.
+        """Classify a signal with the classifier that comes with the service; otherwise as `run`.
 
         Args:
             signal: its samples.
-            model: the model's name; None: the only one there.
-            timeout_s: as of `run`.
-            run_timeout_s: as of `run`.
-            on_progress: as of `run`.
+            model: the model's name; None if there is only one.
+            timeout_s: as in `run`.
+            run_timeout_s: as in `run`.
+            on_progress: as in `run`.
         """
         job = as_job(signal, model)
         return await self.run(job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress)
@@ -183,13 +185,13 @@ class Client:
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
-        """Have any job done. If the caller is cancelled its reply is dropped, the job is not taken back.
+        """Run any job. If the caller is cancelled, its reply is dropped; the job itself is not cancelled.
 
         Args:
-            job: what becomes the JSON object that the classifier gets.
-            timeout_s: how long to wait for the reply, in seconds, from when it is this job's turn.
-            run_timeout_s: how long it may run (header `timeout-s`).
-            on_progress: is told how far the job is, where the classifier says so.
+            job: becomes the JSON object that the classifier gets.
+            timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
+            run_timeout_s: how long the job may run (header `timeout-s`).
+            on_progress: called with the job's progress, if the classifier reports it.
 
         Raises:
             JobFailedError: one of its kinds (exceptions.py), by the reply's error code.
@@ -209,9 +211,10 @@ class Client:
     async def as_completed(
         self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
     ) -> AsyncGenerator[Done, None]:
-        """Have many jobs done, signals or whole jobs; yield each as it ends, whatever the order.
+        """Run many jobs, signals or whole jobs; yield each as it ends, in any order.
 
-        No more are taken from `jobs` than are on their way. Who stops early gives up those.
+        The client takes a job from `jobs` only when it can send it. A caller that stops early drops the replies of
+        the jobs in flight.
 
         Raises:
             ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError: as `request`; each job's own
@@ -240,19 +243,19 @@ class Client:
         timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Reply:
-        """Publish a job as it stands, confirmed, and wait for its reply, whatever it says.
+        """Publish a job as it is, with a confirm, and wait for its reply of any status.
 
         Args:
-            body: the job, a JSON object; not checked here, the service is the judge.
+            body: the job, a JSON object; the service checks it, not this method.
             headers: such as `timeout-s`.
-            timeout_s: how long to wait for the reply, in seconds, from when it is this job's turn.
-            on_progress: is told how far the job is, where the classifier says so.
+            timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
+            on_progress: called with the job's progress, if the classifier reports it.
 
         Raises:
             TimeoutError: no reply in time; the job may still be waiting or running.
-            ConfigurationError: there is no such jobs queue, or RabbitMQ takes no message of that size.
-            ConnectionLostError: RabbitMQ was away for too long; the reply is lost to us, the job is not.
-            UnreadableReplyError: what answered is not this service.
+            ConfigurationError: the jobs queue does not exist, or RabbitMQ accepts no message of that size.
+            ConnectionLostError: RabbitMQ was unavailable for too long; the reply is lost, the job is not.
+            UnreadableReplyError: the reply is not from this service.
             ArgumentError: the body is not bytes, a header has no form in AMQP, or the timeout is no number.
             ClientUseError: the client is closed, or another process or event loop opened it.
         """
@@ -270,10 +273,10 @@ class Client:
             finally:
                 del self._asked[asked.key]
                 if asked.answered.done() and not asked.answered.cancelled():
-                    asked.answered.exception()  # whoever was to hear of it has been cancelled
+                    asked.answered.exception()  # counts as retrieved: the caller has been cancelled
 
     async def _until_answered(self, asked: Asked) -> Reply:
-        """Publish on each line after which a reply could not reach us, and wait."""
+        """Publish on each connection after which a reply could not arrive, and wait."""
         if self._gone:
             asked.fail(ConnectionLostError(self._gone))
         while not asked.answered.done():
@@ -285,7 +288,7 @@ class Client:
                 try:
                     await line.publish(asked.message(line.reply_to), self.queue)
                 except ConnectionLostError:
-                    await asyncio.sleep(0)  # the link takes the line away in the loop's next turn
+                    await asyncio.sleep(0)  # the link removes the connection in the loop's next turn
                     continue
                 asked.mailbox = line.mailbox
             await _first({asked.answered, line.ended})
@@ -293,14 +296,14 @@ class Client:
         return asked.answered.result()
 
     def _on_message(self, message: Message) -> None:
-        """Give it to who waits."""
+        """Pass a message to the request that waits for it."""
         if asked := self._asked.get(message.correlation_id or ""):
             asked.hear(message)
         else:
             log.debug("nobody waits for the reply %s", message.correlation_id)
 
     def _changed(self, there: bool) -> None:
-        """RabbitMQ came or went."""
+        """React to a new or a lost connection."""
         self._gone = None
         if self._giving_up:
             self._giving_up.cancel()
@@ -311,7 +314,7 @@ class Client:
             )
 
     def _link_ended(self, link: asyncio.Task[None]) -> None:
-        """By our end, by a fault at the start, or by a bug: which must not keep anybody waiting."""
+        """End the waiting calls after a close, a fault at the start, or a bug."""
         if not link.cancelled() and not isinstance(error := link.exception(), ConsumerError):
             log.error("no more connections to RabbitMQ; this is a bug", exc_info=error)
         self._give_up(CLOSED)

@@ -1,8 +1,8 @@
-"""How a job can fail its caller: an exception for each error code of a reply. Only the client raises them.
+"""An exception for each error code of a reply. Only the client raises them.
 
-To the service a job's ending is a value (job.py); who has asked for a result and gets none wants to be told by
-an exception. `retryable` says whether the same job may well succeed at another time: the service has then
-already tried it again as often as it may.
+For the service the end of a job is a value (job.py); a caller that asks for a result expects an exception if there
+is none. `retryable` says whether the same job may succeed at another time: the service has then already retried it
+as often as allowed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from consumer.wire.write import Reply
 
 
 class JobFailedError(Exception):
-    """A job has ended without a result. Itself only for a code that is newer than this client."""
+    """A job has ended without a result. Raised itself only for a code that is newer than this client."""
 
     def __init__(self, reply: Reply) -> None:
         if reply.error is None:
@@ -28,40 +28,40 @@ class JobFailedError(Exception):
         super().__init__(f"job {self.job_id}: {self.code}: {self.message}")
 
     def __reduce__(self) -> tuple[type[JobFailedError], tuple[Reply]]:
-        """Pickle it, as process pools do with what is raised in them."""
+        """Support pickle, which process pools use for exceptions."""
         return type(self), (self.reply,)
 
 
 class InvalidJobError(JobFailedError):
-    """What was sent is no job; the message says what to change."""
+    """The message is not a valid job; the exception says what to change."""
 
 
 class ClassifierError(JobFailedError):
-    """The classifier said `ERROR:`, and would say so again."""
+    """The classifier printed `ERROR:`, and would print it again."""
 
 
 class CrashedError(JobFailedError):
-    """The classifier ended without an answer; `stderr_tail` has its last words."""
+    """The classifier ended without an answer; `stderr_tail` has the end of its stderr."""
 
 
 class TimedOutError(JobFailedError):
-    """The classifier was still at work when the job's run time was over."""
+    """The classifier exceeded the job's run time."""
 
 
 class OverLimitError(JobFailedError):
-    """The classifier went over a limit."""
+    """The classifier exceeded a limit."""
 
 
 class InvalidOutputError(JobFailedError):
-    """The classifier's answer is not JSON."""
+    """The output of the classifier is not JSON."""
 
 
 class UnreadableReplyError(Exception):
-    """What came in answer to a job is no reply: a service of another version, or not this one."""
+    """The reply to a job cannot be read: it is from a service of another version, or from another program."""
 
 
 class ClientUseError(RuntimeError):
-    """Never raised itself; a client is used where or when it cannot work. Nothing was sent."""
+    """Base class: a client is used where or when it cannot work. Nothing was sent."""
 
 
 class ForkedClientError(ClientUseError):
@@ -85,7 +85,7 @@ class UnsendableJobError(ValueError):
 
 
 class JobTooLargeError(ConfigurationError):
-    """RabbitMQ takes no message of a job's size."""
+    """RabbitMQ accepts no message of the job's size."""
 
 
 ERRORS: dict[str, type[JobFailedError]] = {

@@ -1,8 +1,8 @@
-"""Where a client may be used: in the process, and in the event loop, that opened it.
+"""Restricts a client to the process and the event loop that opened it.
 
-A fork copies a client without the thread or the loop that runs it: a call would wait for ever, and closing the
-copy would write to the socket, or change the epoll set, that the parent still uses. So a call in a child raises
-at once, and a close in a child does nothing.
+A fork copies a client without the thread or the loop that runs it. A call would wait for ever, and closing the
+copy would write to the socket, or change the epoll set, that the parent still uses. So a call in a child raises at
+once, and a close in a child does nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is that process, not a fork of it."""
+        """Whether this is that process, and not a fork of it."""
         return os.getpid() == self.pid
 
     def check(self) -> None:
@@ -52,7 +52,7 @@ def check_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that runs in this thread, if there is one."""
+    """Return the loop that runs in this thread, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

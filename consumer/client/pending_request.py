@@ -1,6 +1,6 @@
-"""A request on its way: what is published for it, and who hears its reply and its progress.
+"""A request in flight: the message published for it, and the caller that receives its reply and progress.
 
-Knows the wire and no connection: the client publishes it, again where that is needed.
+Knows the wire format and no connection: the client publishes it, and republishes it if needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Asked:
-    """A request on its way. `mailbox` is where its reply can reach us, once RabbitMQ has confirmed it for that."""
+    """A request in flight. `mailbox` is where its reply can arrive, once RabbitMQ has confirmed the job."""
 
     body: bytes
     headers: dict[str, Any]
@@ -35,7 +35,7 @@ class Asked:
     mailbox: object = None
 
     def message(self, reply_to: str) -> Message:
-        """Make what is published, with the address for its reply."""
+        """Make the message to publish, with the address for its reply."""
         return Message(
             body=self.body,
             headers=self.headers,
@@ -47,12 +47,12 @@ class Asked:
         )
 
     def fail(self, error: Exception) -> None:
-        """Let who waits raise the error, unless there is an answer."""
+        """Raise the error in the waiting caller, unless there is a reply."""
         if not self.answered.done():
             self.answered.set_exception(error)
 
     def hear(self, message: Message) -> None:
-        """Take what has come for it. A second reply to one job, or one that came too late, is for nobody."""
+        """Process a message for this request. Drop a second or a late reply."""
         if self.answered.done():
             log.debug("nobody waits for the reply %s", message.correlation_id)
         elif message.type == PROGRESS_TYPE:
@@ -68,7 +68,7 @@ class Asked:
             self.answered.set_exception(UnreadableReplyError(fault))
 
     def _tell_progress(self, message: Message) -> None:
-        """Tell it to who wants to know. What goes wrong there is not the job's fault."""
+        """Call the caller's function. Its exceptions do not fail the job."""
         if self.on_progress is None:
             return
         try:

@@ -1,7 +1,7 @@
-"""What callers hand in, as plain JSON values: numbers, texts, lists and objects of them.
+"""Converts callers' values to plain JSON values: numbers, texts, lists and objects of them.
 
-Knows numpy, pandas and their like by their methods only, since producers need none of them. A value without a
-natural form in JSON is refused with its place, rather than sent as something else.
+Knows numpy, pandas and similar libraries only by their methods, because producers need none of them. A value
+without a natural form in JSON is refused with its place, rather than sent as something else.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 from consumer.client.exceptions import UnsendableJobError
 
-#: The service's JSON reader goes no deeper.
+#: The depth limit of the service's JSON reader.
 MAX_DEPTH = 200
-#: Python writes no longer whole number as text.
+#: Python formats no longer integer as text.
 MAX_INTEGER_BITS = 14_000
-#: Below it there is no need to count the bits.
+#: Below this value the number of bits need not be counted.
 SURE_INTEGER = 2**64
-#: numpy's kinds whose `tolist` loses the unit, the names or the text's encoding.
+#: numpy's kinds for which `tolist` loses the unit, the names or the encoding of text.
 LOSSY_KINDS = {"M": "dates", "m": "durations", "V": "records", "S": "bytes"}
 
 
@@ -27,7 +27,7 @@ def samples(signal: object) -> list[Any]:
     """Read the samples of a signal, in their order.
 
     Raises:
-        UnsendableJobError: this is no signal, or a sample is no finite number.
+        UnsendableJobError: this is no signal, or a sample is not a finite number.
     """
     if isinstance(signal, str | bytes | bytearray | Mapping | AbstractSet) or not _is_many(signal):
         kind = type(signal).__name__
@@ -50,8 +50,8 @@ def plain(value: object, place: str, within: tuple[int, ...] = ()) -> Any:  # no
 
     Args:
         value: anything.
-        place: where it stands, for the message: `job["a"][3]`.
-        within: the ids of all that it stands in.
+        place: its place in the job, for the message: `job["a"][3]`.
+        within: the ids of all containers around it.
 
     Raises:
         UnsendableJobError
@@ -71,12 +71,12 @@ def plain(value: object, place: str, within: tuple[int, ...] = ()) -> Any:  # no
         return _many(value, place, within)
     except UnsendableJobError:
         raise
-    except Exception as error:  # whatever a caller's own iterator, mapping or array raises is that job's fault
+    except Exception as error:  # an exception of a caller's own iterator, mapping or array fails only that job
         raise UnsendableJobError(f"{place} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _scalar(value: object, place: str) -> object:
-    """Check a scalar. Subclasses, numpy's and enumerations among them, become what they stand for."""
+    """Check a scalar. Convert subclasses, such as numpy's types and enumerations, to the plain value."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -108,7 +108,7 @@ def _object(value: Mapping[Any, Any], place: str, within: tuple[int, ...]) -> di
 
 
 def _key(key: object, place: str) -> str:
-    """Write a key as json.dumps does; numpy's as Python's."""
+    """Format a key as json.dumps does; numpy's types as Python's."""
     found = key.tolist() if hasattr(key, "tolist") else key
     if found is None or isinstance(found, bool):
         return {None: "null", True: "true", False: "false"}[found]
@@ -144,7 +144,7 @@ def _many(value: object, place: str, within: tuple[int, ...]) -> Any:  # noqa: A
 
 
 def _is_numbers(items: list[Any]) -> bool:
-    """Whether these are Python's own numbers, as in most signals. To look at each one costs ten times as much."""
+    """Whether all are Python's own numbers, as in most signals. To check each one costs ten times as much."""
     kinds = {*map(type, items)}
     if kinds == {int}:
         return all(-SURE_INTEGER < end < SURE_INTEGER for end in (min(items), max(items)))

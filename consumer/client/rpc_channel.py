@@ -1,8 +1,8 @@
-"""One connection to RabbitMQ as a caller has it: jobs out, replies in, on one channel, as direct reply-to demands.
+"""One connection of a client to RabbitMQ: jobs out and replies in, on one channel, as direct reply-to requires.
 
-A reply queue of one's own outlives the connection: RabbitMQ names it, keeps it for some minutes after its caller
-went, and what comes meanwhile is there for the next connection. A direct reply-to dies with its channel. Nothing
-is repaired: whatever breaks the channel ends the `Caller`, and supervisor.py opens another.
+A reply queue outlives the connection: RabbitMQ names it and keeps it for some minutes after its client has
+disconnected, so the next connection receives the replies of the meantime. A direct reply-to address disappears
+with its channel. Nothing is repaired: a fault of the channel ends the `Caller`, and supervisor.py opens another.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from consumer.rabbitmq.connection import (
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message
 
-#: The name that RabbitMQ turns into an address of the channel that consumes from it.
+#: A pseudo-queue: RabbitMQ replaces the name by the address of the channel that consumes from it.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
-#: How long RabbitMQ keeps a reply queue that nobody reads. Longer outages cost a second run, not a reply.
+#: How long RabbitMQ keeps a reply queue without a reader. A longer outage costs a second run, but no reply.
 REPLIES_KEPT_S = 300
-#: Between attempts to publish to a jobs queue that is full.
+#: The pause between attempts to publish to a full jobs queue.
 FULL_PAUSE_S = 0.2
 
 OnMessage = Callable[[Message], None]
 
 
 class RpcConnection(Protocol):
-    """What a client needs of a connection.
+    """The methods of a connection that a client needs.
 
-    `reply_to` is where replies reach it. `mailbox` is the same for two lines if a reply to what was published by
-    the one arrives at the other. `ended` is done, with the reason, when it is lost.
+    Replies arrive at `reply_to`. `mailbox` is the same for two connections if replies to jobs published on one
+    arrive at the other. `ended` is done, with the reason, when the connection is lost.
     """
 
     reply_to: str
@@ -59,21 +59,21 @@ class RpcConnection(Protocol):
 
     @property
     def ended(self) -> asyncio.Future[str]:
-        """Done when this is lost."""
+        """Done when the connection is lost."""
 
     async def publish(self, message: Message, queue: str) -> None:
-        """Return once RabbitMQ has the message."""
+        """Return once RabbitMQ has confirmed the message."""
 
     async def lost(self) -> str:
-        """Wait until it is of no use any more; return what happened."""
+        """Wait until the connection is useless; return what happened."""
 
 
 @dataclass
 class Address:
-    """Where replies go, and by which exchange jobs do ("": the default one), over all connections.
+    """The address for replies and the exchange for jobs ("": the default one), over all connections.
 
-    Mutable state: `queue`, once RabbitMQ has named one of our own; `limits`, what it takes; `callers`, how many
-    there have been.
+    Mutable state: `queue`, once RabbitMQ has named one for this client; `limits`, RabbitMQ's limits; `callers`,
+    the number of connections so far.
     """
 
     is_direct: bool
@@ -84,7 +84,7 @@ class Address:
 
 
 class Caller:
-    """An open channel with a consumer of replies. `lifetime` ends with the first sign that it is of no use."""
+    """An open channel with a consumer of replies. `lifetime` ends with the first sign of a fault."""
 
     def __init__(
         self, channel: AbstractChannel, underlay: Channel, address: Address, on_message: OnMessage
@@ -101,7 +101,7 @@ class Caller:
 
     @property
     def ended(self) -> asyncio.Future[str]:
-        """Done, with the reason, when this is lost."""
+        """Done, with the reason, when the connection is lost."""
         return self.lifetime.ended
 
     @classmethod
@@ -109,7 +109,7 @@ class Caller:
     async def open(
         cls, url: str, address: Address, on_message: OnMessage, credentials: Credentials = NO_FILES
     ) -> AsyncIterator[Caller]:
-        """Connect, and make ready for replies. What is left unread at the end stays for the next connection.
+        """Connect, and get ready for replies. Unread replies stay for the next connection.
 
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
@@ -136,7 +136,7 @@ class Caller:
             lambda _: self.lifetime.end("RabbitMQ cancelled the consumer of replies (was the queue deleted?)")
         )
         self._address.callers += 1
-        # RabbitMQ may not have seen yet that the caller before this one is gone: the latest comes first.
+        # RabbitMQ may still list the consumer of the previous connection: the latest has priority.
         priority: dict[str, FieldValue] = {} if self._address.is_direct else {"x-priority": self._address.callers}
         await self._underlay.basic_consume(
             self.reply_to,
@@ -147,18 +147,18 @@ class Caller:
         )
 
     async def _on_delivery(self, delivered: DeliveredMessage) -> None:
-        """Hand it over, and only then ack: what a lost connection had on its way comes again."""
+        """Pass the reply on, and only then ack it: RabbitMQ redelivers it if the connection is lost before."""
         self._on_message(received(delivered.header.properties, delivered.body))
         if not self._address.is_direct:
             with suppress(ConnectionLostError), self.lifetime.ends_if_lost():
                 await self._underlay.basic_ack(delivered.delivery_tag or 0, wait=False)
 
     async def publish(self, message: Message, queue: str) -> None:
-        """Publish, and return once RabbitMQ has the message. To a full queue it is published until there is room.
+        """Publish, and return once RabbitMQ has confirmed. If the queue is full, retry until it has space.
 
         Raises:
-            ConnectionLostError: RabbitMQ may or may not have it.
-            ConfigurationError: there is no such queue, or RabbitMQ takes no message of that size.
+            ConnectionLostError: RabbitMQ may or may not have the message.
+            ConfigurationError: the queue does not exist, or RabbitMQ accepts no message of that size.
         """
         while True:
             try:
@@ -188,7 +188,7 @@ class Caller:
                     )
                 return
         except ConnectionLostError:
-            # RabbitMQ closes the channel over it, and with it all other publishes: those are tried again.
+            # RabbitMQ closes the channel, and so ends all other publishes: those are retried.
             if not limits.refuses(message):
                 raise
         raise JobTooLargeError(
@@ -197,11 +197,11 @@ class Caller:
         )
 
     async def lost(self) -> str:
-        """Wait until the channel is closed; return why."""
+        """Wait until the channel is closed; return the reason."""
         return await asyncio.shield(self.lifetime.ended)
 
     async def forget(self) -> None:
-        """Delete the reply queue: who waits no more wants nothing kept."""
+        """Delete the reply queue: a caller that no longer waits needs no replies."""
         if self._address.queue and not self.lifetime.ended.done():
             with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
                 await self._underlay.basic_cancel(self._tag, timeout=CLOSE_TIMEOUT_S)
@@ -215,7 +215,7 @@ class Caller:
 
 
 async def _see_exchange(opened: AbstractConnection, name: str) -> None:
-    """A publish to one that is not there would close the channel, and look like a lost connection for ever.
+    """Check that the exchange exists. A publish to a missing one closes the channel, like a lost connection.
 
     Raises:
         ConfigurationError
@@ -229,17 +229,17 @@ async def _see_exchange(opened: AbstractConnection, name: str) -> None:
                 raise ConfigurationError(
                     f"there is no exchange {name!r}; declare it before clients use it"
                 ) from None
-            except ChannelAccessRefused:  # 4.2.6 and 4.3.0 want the right to configure for a mere look
+            except ChannelAccessRefused:  # 4.2.6 and 4.3.0 require configure for a check
                 return
             await channel.close()
 
 
 async def _is_kept(opened: AbstractConnection, queue: str) -> bool:
-    """Whether a reply queue of an earlier connection is there. One that is not closes the channel."""
+    """Whether the reply queue of an earlier connection exists. If it does not, the check closes the channel."""
     channel = await opened.channel(publisher_confirms=False)
     try:
         await channel.declare_queue(queue, passive=True)
-    except ChannelNotFoundEntity:  # kept no longer, or with a node that is away
+    except ChannelNotFoundEntity:  # it has expired, or its node is down
         return False
     await channel.close()
     return True

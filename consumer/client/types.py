@@ -1,4 +1,4 @@
-"""What callers of the client hand in and get back: jobs and signals, results, and how far a job is.
+"""The types of the client's arguments and results: jobs, signals, results and progress.
 
 Pure: no connection, no waiting.
 """
@@ -18,10 +18,10 @@ OnProgress = Callable[[Progress], None] | None
 
 
 class HasToList(Protocol):
-    """An array of numpy's, or of anybody else's."""
+    """An array of numpy or of another library."""
 
     def tolist(self) -> list[float]:
-        """Its numbers."""
+        """Return its numbers."""
 
 
 Signal = Iterable[float] | HasToList
@@ -30,7 +30,7 @@ Job = Signal | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a job came to. `output` is the classifier's JSON; `run_ms` the time it ran, `attempt` counts from 1."""
+    """The result of a job. `output` is the classifier's JSON, `run_ms` its run time; `attempt` counts from 1."""
 
     job_id: str
     output: Any
@@ -39,13 +39,13 @@ class Result:
 
     @property
     def label(self) -> str:
-        """The label, as the classifier that comes with the service gives it."""
+        """The label, as returned by the classifier that comes with the service."""
         return str(self.output["label"])
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job of many that has ended: where it stood among them, and its result or why there is none."""
+    """A job of many that has ended: its position, and its result or the reason for its failure."""
 
     index: int
     job: Job
@@ -60,7 +60,7 @@ class Done:
 
 
 def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
-    """Make a job of a signal; leave alone what is one.
+    """Make a job of a signal; return a job unchanged.
 
     Raises:
         UnsendableJobError: this is neither a job nor a signal.
@@ -71,7 +71,7 @@ def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
 
 
 def as_body(job: Mapping[str, Any]) -> bytes:
-    """Write a job as JSON, numpy's and pandas' values as the natural JSON.
+    """Format a job as JSON; values of numpy and pandas become natural JSON.
 
     Raises:
         UnsendableJobError: a value has no form in JSON; the message names its place.

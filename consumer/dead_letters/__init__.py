@@ -2,7 +2,7 @@
 
 A letter is removed only after its copy is confirmed.
 
-model.py          what a dead letter says about itself, and which letters a filter selects
+model.py          the facts of a dead letter, and which letters a filter selects
 browse.py         reads all letters and leaves them in the queue
 operations.py     replay and purge
 replay.py         publishes copies of letters as jobs, each confirmed

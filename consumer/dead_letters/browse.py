@@ -1,12 +1,12 @@
-"""All letters of the dead-letter queue, held for as long as somebody looks, and then back in their places.
+"""Holds the letters of the dead-letter queue while a command reads them, and then returns them to their places.
 
-Looking means to consume all letters, unacked, and to let go of them by closing the channel: RabbitMQ sorts what
-it puts back then (`return_all`, from 3.8 to 4.x). Nothing else keeps the order. After a nack half of 1,500 letters
-were out of place, after get and close a tenth of 200 (3.10.8); and who looks at the first ten alone puts them
-behind all that were looked at before, as there is one line for what was put back. Each return counts against the
-queue's limit, which is 10^9 for that.
+To read them, it consumes them without an ack and then closes the channel: RabbitMQ sorts the messages that it
+returns then (`return_all`, from 3.8 to 4.x). No other way keeps the order. After a nack, half of 1,500 letters
+were out of place; after get and close, a tenth of 200 (3.10.8). A reader of only the first ten puts them behind
+all letters that were read before, because RabbitMQ keeps one line of returned messages. Each return counts against
+the queue's limit, which therefore is 10^9.
 
-Bodies are kept while they are worked on, up to a budget; what is beyond it is for another look.
+Bodies are kept while they are needed, up to a budget; letters beyond it are left for another look.
 """
 
 from __future__ import annotations
@@ -28,11 +28,7 @@ from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_ex
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
-#: What AMQP's prefetch can say, in 16 bits. For more letters there are more consumers, one after the other.
-MOST_PER_CONSUMER = 65_535
-#: Erlang keeps up to 32 entries of a map in order, by which RabbitMQ puts back what the consumers held.
-MOST_CONSUMERS = 32
-#: About 50 MB of facts. Letters behind these are held, for the order's sake, and not read.
+#: The largest prefetch of AMQP (16 bits), and about 50 MB of facts. Letters behind these are not read.
 MOST_READ = 65_535
 #: Of bodies whose copies wait to be published, or for their confirm.
 BUDGET_BYTES = 64 * 1024 * 1024
@@ -48,7 +44,7 @@ Wanted = Callable[[Letter], bool]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A letter that we hold until it is acked or its channel closed. `message`, if its body was wanted."""
+    """A letter that is held until its ack or the end of its channel. `message`, if its body was wanted."""
 
     letter: Letter
     tag: int
@@ -56,18 +52,18 @@ class Held:
 
 
 class Look:
-    """All letters of the queue, held. `there`: how many RabbitMQ has counted.
+    """The letters of the queue, held. `there`: their number in RabbitMQ.
 
-    Mutable state: `_inbox`, letters that nobody has taken, and at its end None or what went wrong;
-    `came`, how many were delivered; `acked`; `_kept`, the size of the bodies in memory; `is_full`, set when a
-    letter was left for another look.
+    Mutable state: `_inbox`, letters that were not read yet, and at its end None or the fault; `came`, the number
+    of delivered letters; `acked`; `_kept`, the size of the bodies in memory; `is_full`, set when a letter was left
+    for another look.
     """
 
     def __init__(self, channel: AbstractUnderlayChannel, queue: str, there: int, wanted: Wanted) -> None:
         self.there = there
         self._channel = channel
         self._queue = queue
-        self._expected = min(there, MOST_PER_CONSUMER * MOST_CONSUMERS)
+        self._expected = min(there, MOST_READ)
         self.came = 0
         self.acked = 0
         self.is_full = False
@@ -76,35 +72,26 @@ class Look:
         self._inbox: asyncio.Queue[Held | Exception | None] = asyncio.Queue()
 
     async def begin(self) -> None:
-        """Let the letters come. Not with `get`: each would have a consumer of its own, and lose its place."""
+        """Start the delivery. Not with `get`: each letter would have its own consumer, and lose its place."""
         if not self._expected:
             self._inbox.put_nowait(None)
             return
         self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lost(f"RabbitMQ has deleted {self._queue}"))
-        await self._consume()
-
-    async def _consume(self) -> None:
-        """Add a consumer. One that has its fill gets no more, so it holds what comes before the next one's."""
-        number, left = self.came // MOST_PER_CONSUMER, self._expected - self.came
-        await self._channel.basic_qos(prefetch_count=min(left, MOST_PER_CONSUMER))
-        await self._channel.basic_consume(self._queue, self._on_message, consumer_tag=f"look.{number:03}")
+        await self._channel.basic_qos(prefetch_count=self._expected)
+        await self._channel.basic_consume(self._queue, self._on_message)
 
     def lost(self, what: str) -> None:
-        """Tell who waits for a letter that none will come."""
+        """Notify the waiting readers that no letter will arrive."""
         self._inbox.put_nowait(ConnectionLostError(f"{what}; what was not settled stays a dead letter"))
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
+        """Store a letter. Acks let more letters arrive than expected: they are left for another look."""
         self.came += 1
-        if self.came <= min(self._expected, MOST_READ) and not self.is_full:
-            self._read(delivered)
+        if self.came <= self._expected and not self.is_full:
+            self.is_full = self._kept >= BUDGET_BYTES
+            self._inbox.put_nowait(None if self.is_full else self._held(delivered))
         if self.came == self._expected:
             self._inbox.put_nowait(None)
-        elif self.came % MOST_PER_CONSUMER == 0 and self.came < self._expected:
-            await self._consume()
-
-    def _read(self, delivered: DeliveredMessage) -> None:
-        self.is_full = self._kept >= BUDGET_BYTES
-        self._inbox.put_nowait(None if self.is_full else self._held(delivered))
 
     def _held(self, delivered: DeliveredMessage) -> Held:
         message = received(delivered.header.properties, delivered.body)
@@ -114,7 +101,7 @@ class Look:
         return Held(letter, delivered.delivery_tag or 0, message if is_wanted else None)
 
     async def next(self) -> Held | None:
-        """Wait for the next letter; None when all have come, to each of those who wait.
+        """Wait for the next letter; None for every reader after the last one.
 
         Raises:
             ConnectionLostError
@@ -131,19 +118,19 @@ class Look:
         return None
 
     async def remove(self, held: Held) -> None:
-        """RabbitMQ forgets the letter."""
+        """Ack the letter: RabbitMQ deletes it."""
         with may_be_lost():
             await self._channel.basic_ack(held.tag, wait=False)
         self.acked += 1
 
     def forget(self, held: Held) -> None:
-        """Make room for another body."""
+        """Release the memory of a body."""
         self._kept -= held.letter.size
 
 
 @contextmanager
 def refusal_told(act: str, topology: Topology) -> Iterator[None]:
-    """Say whose rights are needed where RabbitMQ refuses.
+    """Explain which rights are missing if RabbitMQ refuses.
 
     Raises:
         BrokerRefusedError, BrokerUnreachableError
@@ -161,7 +148,7 @@ def refusal_told(act: str, topology: Topology) -> Iterator[None]:
 
 
 async def _ready(channel: AbstractChannel, queue: str) -> int:
-    """Count the letters that nobody holds."""
+    """Count the letters that no consumer holds."""
     declared = await channel.declare_queue(queue, passive=True, timeout=CALL_TIMEOUT_S)
     return declared.declaration_result.message_count or 0
 
@@ -172,7 +159,7 @@ async def letters_held(
     topology: Topology,
     wanted: Wanted,
 ) -> AsyncIterator[Look]:
-    """Hold the letters for the block; afterwards they are back, each in its place."""
+    """Hold the letters during the block; afterwards each is back in its place."""
     with may_be_lost(), refusal_told("look at the dead letters", topology):
         async with asyncio.timeout(CALL_TIMEOUT_S):
             ask = await opened.channel(publisher_confirms=False)
@@ -189,7 +176,7 @@ async def letters_held(
 
 
 async def _let_go(look: Look, hold: AbstractChannel, ask: AbstractChannel, queue: str) -> None:
-    """Close the channel, and keep the lock until RabbitMQ has put back all that was not acked."""
+    """Close the channel, and keep the lock until RabbitMQ has returned all letters without an ack."""
     with may_be_lost():
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await hold.close()

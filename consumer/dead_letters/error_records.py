@@ -1,7 +1,7 @@
-"""What failed, and why: reads the error records. Looking consumes nothing and counts against nothing.
+"""Reads the error records: which jobs failed, and why. Reading consumes nothing and counts against no limit.
 
-A dead-lettered message cannot carry a reason, so each leaves a record in a stream, which can be read from its
-first entry any number of times. An entry that is no record, or one of a later version, is passed over.
+A dead-lettered message cannot carry a reason, so each has a record in a stream, which can be read from its first
+entry any number of times. An entry that is no record, or one of a later version, is skipped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IDLE_S = 1.0
 async def read_error_records(
     url: str, topology: Topology, credentials: Credentials = NO_FILES
 ) -> list[ErrorRecord]:
-    """Read all records that the stream holds now, the oldest first.
+    """Read all present records of the stream, the oldest first.
 
     Raises:
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
@@ -43,7 +43,7 @@ async def read_error_records(
 async def scan_error_records(
     url: str, topology: Topology, see: Callable[[ErrorRecord], None], credentials: Credentials = NO_FILES
 ) -> None:
-    """Show each record that the stream holds now to `see`, the oldest first, and keep none.
+    """Pass each present record of the stream to `see`, the oldest first, and keep none.
 
     Raises:
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError

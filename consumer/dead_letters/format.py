@@ -1,6 +1,6 @@
-"""All that is known of a dead letter: as a line of JSON for programs, as a portrait for a person.
+"""Formats all facts of a dead letter: as a line of JSON for programs, or in full for a person.
 
-A program gets texts as they are. A person gets foreign text through `escaped`, on lines of our own making.
+A program gets texts unchanged. A person gets foreign text through `escaped`, on separate lines.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _PROPERTIES = (
 
 
 def write_json(entries: Iterable[Entry], now: float) -> None:
-    """Write a line for each on standard output."""
+    """Print a line of JSON for each on standard output."""
     for entry in entries:
         sys.stdout.write(json.dumps(_facts(entry, now)) + "\n")
 
 
 def _facts(entry: Entry, now: float) -> dict[str, Any]:
-    """Make what is for programs: nothing cut, nothing escaped but by JSON."""
+    """Make the object for programs: nothing cut, nothing escaped except by JSON."""
     letter, why = entry.letter, entry.why
     return {
         "job_id": letter.id,
@@ -57,7 +57,7 @@ def _facts(entry: Entry, now: float) -> dict[str, Any]:
 
 
 def portrait(letter: Letter, message: Message, records: Iterable[ErrorRecord]) -> list[str]:
-    """Write down all that there is, each foreign text on lines of our own making."""
+    """Format all facts, each foreign text on its own line."""
     facts = {
         "job id": letter.id,
         "died": letter.died_at and moment(letter.died_at),
@@ -80,13 +80,13 @@ def portrait(letter: Letter, message: Message, records: Iterable[ErrorRecord]) -
 
 
 def _text(message: Message) -> str:
-    """Return the body as the classifier would read it, as it came where it would not."""
+    """Return the body as the classifier would read it, or unchanged if it cannot be decoded."""
     body = decoded(message.body, MOST_SHOWN_BYTES, message.content_encoding, message.content_type)
     return (message.body if isinstance(body, str) else body).decode(errors="backslashreplace")
 
 
 def unpacked(message: Message) -> bytes:
-    """Return the body byte for byte, but one that is gzip unpacked, for who wants to run it again."""
+    """Return the body byte for byte, unpacked if it is gzip, for running it again."""
     if (message.content_encoding or "").strip().lower() not in GZIP:
         return message.body
     body = decoded(message.body, MOST_UNPACKED_BYTES, message.content_encoding, message.content_type)

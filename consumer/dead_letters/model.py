@@ -1,7 +1,7 @@
-"""Dead letters as facts: what a message in the dead-letter queue says of itself, why it died, which are meant.
+"""Dead letters as facts: the content of a message in the dead-letter queue, why it died, and which are selected.
 
-Pure: a message in, a `Letter` out, without its body; letters and error records in, those that were asked for
-out. Everything here was written by strangers, so nothing raises over it, and what is missing is None.
+Pure: a message in, a `Letter` without its body out; letters and error records in, the selected ones out. Strangers
+wrote the input, so nothing raises for it, and a missing fact is None.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _WITH_MODEL = SchemaValidator(
 
 
 class Key(NamedTuple):
-    """What tells a letter from others when it is met again. A job that dies anew, replayed or not, has another."""
+    """Identifies a letter in a later look. A job that dies again, replayed or not, has another key."""
 
     id: str
     died_at: float | None
@@ -48,11 +48,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One dead letter. `id` is the job's; where its producer gave none, `~` and a piece of the body's digest.
+    """One dead letter. `id` is the job's; without one, `~` and a part of the body's digest.
 
-    `died_at` is seconds since the epoch by RabbitMQ's clock, `reason` RabbitMQ's word, and both are None for a
-    message that was never dead-lettered, but published here. `damage` names the properties that RabbitMQ has
-    and nobody can decode: a copy would be without them.
+    `died_at` is seconds since the epoch by RabbitMQ's clock, `reason` RabbitMQ's word. Both are None for a message
+    that was published to this queue instead of dead-lettered. `damage` names the properties that cannot be
+    decoded: a copy would lack them.
     """
 
     id: str
@@ -69,16 +69,16 @@ class Letter:
 
     @property
     def key(self) -> Key:
-        """What it is recognised by."""
+        """The key that identifies it."""
         return Key(self.id, self.died_at, self.replayed, self.digest)
 
     @property
     def shown_id(self) -> str:
-        """The id as people see it, and write it."""
+        """The id as it is shown to people and typed by them."""
         return escaped(self.id, ID_CHARACTERS)
 
     def has_id(self, name: str) -> bool:
-        """Whether this is its id, as it is or as it was shown."""
+        """Whether this is its id, in its original or its shown form."""
         return name in (self.id, self.shown_id)
 
     @property
@@ -88,12 +88,12 @@ class Letter:
 
     @property
     def answers_a_caller(self) -> bool:
-        """Whether the reply goes to an address that its caller may have taken along."""
+        """Whether the reply goes to an address that may have disappeared with its caller."""
         return bool(self.reply_to and self.reply_to.startswith(CALLERS_OWN_PREFIXES))
 
 
 def read_letter(message: Message) -> Letter:
-    """Read what can be told of a dead letter without keeping its body."""
+    """Read the facts of a dead letter without keeping its body."""
     digest = blake2b(message.body, digest_size=16).digest()
     job_id = message.headers.get(JOB_ID_HEADER) or message.message_id
     attempt = message.headers.get(ATTEMPT_HEADER)
@@ -114,7 +114,7 @@ def read_letter(message: Message) -> Letter:
 
 
 def _last_death(deaths: object) -> dict[str, Any]:
-    """RabbitMQ keeps one entry for each queue and reason; the latest is the first."""
+    """Return the latest death: RabbitMQ keeps one entry for each queue and reason, with the latest first."""
     first = deaths[0] if isinstance(deaths, list) and deaths else None
     return first if isinstance(first, dict) else {}
 
@@ -137,7 +137,7 @@ def _model(message: Message) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What the error record says, as much of it as is kept for thousands."""
+    """The part of the error record that is kept, for thousands of letters."""
 
     code: str
     message: str
@@ -146,14 +146,14 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A letter with its error record; None where RabbitMQ alone ended it, or the stream has forgotten."""
+    """A letter with its error record; None if RabbitMQ alone ended the job, or the record has expired."""
 
     letter: Letter
     why: Why | None
 
 
 class Reasons:
-    """Error records by the jobs they are of, for the letters that were found and no others.
+    """Error records by job, only for the letters that were found.
 
     Mutable state: `_found`, by the job's id and by its correlation id.
     """
@@ -163,16 +163,16 @@ class Reasons:
         self._found: dict[str, list[Why]] = {name: [] for name in names}
 
     def see(self, record: ErrorRecord) -> None:
-        """Take note of a record if it may be that of a letter."""
+        """Store a record if it may belong to one of the letters."""
         why = Why(str(record.code), record.message[:REASON_CHARACTERS], _moment(record.time))
         for name in {record.job_id, record.correlation_id}:
             if name in self._found:
                 self._found[name].append(why)
 
     def of(self, letter: Letter) -> Why | None:
-        """Find the record of a letter: of several under its name, which are of its other deaths, the nearest.
+        """Find the record of a letter; of several for its other deaths, the nearest in time.
 
-        A job without an id had a new one in its record, and is found by its correlation id, if it has one.
+        The record of a job without an id has a new id, so it is found by the correlation id, if there is one.
         """
         found = self._found.get(letter.id) or (
             self._found.get(letter.correlation_id or "") if not letter.has_own_id else None
@@ -194,7 +194,7 @@ def _moment(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which letters are meant: one of each list that is not empty, and within the ages; the first `limit`."""
+    """Selects letters that match one value of each list that is not empty, and the ages; the first `limit`."""
 
     ids: frozenset[str] = frozenset()
     reasons: frozenset[str] = frozenset()
@@ -206,11 +206,11 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether no letter is told from another."""
+        """Whether all letters are selected."""
         return self == Selection(limit=self.limit)
 
     def of(self, entries: Iterable[Entry], now: float) -> Iterator[Entry]:
-        """Give those that are meant, in their order."""
+        """Return the selected letters, in their order."""
         left = self.limit
         for entry in entries:
             if left == 0:
@@ -240,7 +240,7 @@ class Selection:
 
 
 def read_age(text: str) -> float:
-    """Read `90s`, `15m`, `2h` or `7d` to seconds.
+    """Parse `90s`, `15m`, `2h` or `7d` to seconds.
 
     Raises:
         ValueError
@@ -252,7 +252,7 @@ def read_age(text: str) -> float:
 
 
 def show_age(seconds: float | None) -> str:
-    """Write an age in its largest unit; `-` for what is not known."""
+    """Format an age in its largest unit; `-` if it is not known."""
     if seconds is None:
         return "-"
     seconds = max(0.0, seconds)
@@ -262,9 +262,9 @@ def show_age(seconds: float | None) -> str:
 
 @dataclass
 class Chosen:
-    """The letters to act on, met again in a later look. Twins, which nothing tells apart, are counted.
+    """The letters to process, recognised in a later look. Identical ones are counted.
 
-    Mutable state: `left`, how many of each are still to come.
+    Mutable state: `left`, the remaining number of each.
     """
 
     left: Counter[Key] = field(default_factory=Counter)
@@ -275,7 +275,7 @@ class Chosen:
         return cls(Counter(letter.key for letter in letters))
 
     def take(self, letter: Letter) -> bool:
-        """Whether this is one of them; it is then taken off the list."""
+        """Whether this is one of them; it is then removed from the list."""
         is_chosen = self.left[letter.key] > 0
         if is_chosen:
             self.left[letter.key] -= 1

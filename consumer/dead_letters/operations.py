@@ -1,8 +1,8 @@
-"""The dead-letter queue: looked at, published again, emptied. Nothing is lost, whatever happens at what moment.
+"""Looks at, replays and purges dead letters. A crash at any moment loses none.
 
-How to look without putting letters out of order is known to browse.py. Two who look at once would see a part of
-the letters each: so there is a lock, which RabbitMQ drops with its holder's connection. A letter is removed by an
-ack, and a replayed one not before RabbitMQ has confirmed its copy (replay.py).
+browse.py reads letters and keeps their order. Two readers at the same time would each see only a part of the
+letters, so there is a lock, which RabbitMQ releases with its holder's connection. A letter is removed by an ack,
+and a replayed letter only after RabbitMQ has confirmed its copy (replay.py).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Done = Callable[[Letter], None]
 
 @dataclass(frozen=True, slots=True)
 class LetterQueue:
-    """Where the dead letters are, and how to get there."""
+    """The dead-letter queue, and how to connect to it."""
 
     url: str
     topology: Topology
@@ -51,10 +51,10 @@ class LetterQueue:
 
 @asynccontextmanager
 async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
-    """Connect, alone. The lock goes with the connection, however it ends.
+    """Connect with the lock. RabbitMQ releases the lock when the connection ends in any way.
 
     Raises:
-        TryLaterError: somebody else has been at the letters for a long time.
+        TryLaterError: another command has held the lock for a long time.
         BrokerUnreachableError, BrokerRefusedError, ConfigurationError
     """
     async with connection(place.url, "dead-letters", place.credentials) as opened:
@@ -86,14 +86,14 @@ async def _lock(opened: AbstractConnection, topology: Topology) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look has found. `there`: how many letters the queue has, as far as RabbitMQ said."""
+    """The result of one look. `there`: the number of letters in the queue, if RabbitMQ reported it."""
 
     letters: list[Letter]
     there: int
 
 
 async def look(place: LetterQueue) -> Seen:
-    """Look at the letters, the oldest first, keeping no body.
+    """Read the letters, the oldest first, and keep no body.
 
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
@@ -106,7 +106,7 @@ async def look(place: LetterQueue) -> Seen:
 
 
 async def find(place: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message]]:
-    """Look for some letters, and keep them with their bodies: no more than the budget has room for.
+    """Find some letters, and keep them with their bodies, as far as the budget allows.
 
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
@@ -138,14 +138,14 @@ async def purge(place: LetterQueue, chosen: Chosen, done: Done) -> None:
 
 
 async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
-    """Publish the chosen letters as jobs, and remove each when RabbitMQ has confirmed its copy.
+    """Publish the chosen letters as jobs, and remove each after RabbitMQ has confirmed its copy.
 
-    Interrupted anywhere, a letter is a dead letter still, or a job again, or both: then the next replay makes a
-    second copy, with the same job id and the same mark.
+    After an interruption, a letter is still a dead letter, or a job again, or both. In the last case the next
+    replay makes a second copy, with the same job id and the same mark.
 
     Raises:
         TryLaterError: the jobs queue is full.
-        ConfigurationError: there is no jobs queue.
+        ConfigurationError: the jobs queue does not exist.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
     """
     async with (

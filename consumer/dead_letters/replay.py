@@ -16,10 +16,10 @@ from consumer.wire.topology import Topology
 
 
 class ReplayWriter:
-    """Publishes jobs: who returns from here knows that RabbitMQ has the message.
+    """Publishes jobs; `publish` returns after RabbitMQ has confirmed the message.
 
-    Mutable state: `_turns`, one for each message id, as of two on their way with one id, what is said of the one
-    may be taken for the other's (aiormq).
+    Mutable state: `_turns`, one for each message id: with two messages of one id in flight, aiormq may mix up
+    their confirms.
     """
 
     def __init__(self, channel: AbstractUnderlayChannel, topology: Topology) -> None:

@@ -3,7 +3,7 @@
 server.py        the life of the gateway: listen, serve, drain, stop
 app.py           paths and methods as a FastAPI application
 jobs.py          POST publishes a job with the headers that are passed on, GET asks for its reply
-admission.py     around every request: how many at once, counts, headers, bugs
+admission.py     around every request: limit, counts, headers, bugs
 request_body.py  reads a body, bounded in size and time
 tokens.py        bearer tokens that may send jobs
 prefer.py        `Prefer: wait=10` (RFC 7240)
@@ -12,6 +12,5 @@ amqp_bridge.py   jobs to RabbitMQ, replies from it
 reply_cache.py   replies that were read, and the requests that wait for one
 problems.py      every failure: status, sentence, when to try again
 openapi.py       the OpenAPI document
-protocol.py      uvicorn's HTTP/1.1 with a time-out for the head of a request
 page.html, page.css, page.js  the page for people
 """

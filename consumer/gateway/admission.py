@@ -1,7 +1,7 @@
-"""What is around every request, whatever it asks for: how many there are, the stop, counts, headers, bugs.
+"""Wraps every request: limits their number, refuses during a stop, counts, adds headers, handles bugs.
 
-ASGI on both sides. While the gateway stops, those that are inside may end and others are turned away; `empty` is
-set when nobody is inside. Knows nothing of jobs.
+ASGI on both sides. While the gateway stops, running requests may end and new ones are refused; `empty` is set when
+no request is running. Knows nothing of jobs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SECURITY = (
 
 
 class Door:
-    """Lets requests in. Mutable state: `_inside`, how many there are; `empty`, set while there are none."""
+    """Admits requests. Mutable state: `_inside`, the number of running ones; `empty`, set while there are none."""
 
     def __init__(
         self, app: App, metrics: Metrics, is_closing: Callable[[], bool], *, max_inside: int = MAX_INSIDE
@@ -57,7 +57,7 @@ class Door:
         self.empty.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or turn it away."""
+        """Admit a request, or refuse it."""
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
         if scope["path"] in ALWAYS:
@@ -94,7 +94,7 @@ class Door:
 
 
 class _Sending:
-    """Adds our headers. Mutable state: `status`, 0 until there is one."""
+    """Adds the gateway's headers. Mutable state: `status`, 0 until the answer has one."""
 
     def __init__(self, send: Send, *, is_last: bool) -> None:
         self._send = send
@@ -114,7 +114,7 @@ class _Sending:
         await self._send(event)
 
     async def answer(self, said: Answer) -> None:
-        """Answer by ourselves."""
+        """Answer the request here."""
         headers = [(name.lower().encode(), value.encode()) for name, value in said.headers.items()]
         headers.append((b"content-length", str(len(said.body)).encode()))
         await self({"type": "http.response.start", "status": said.status, "headers": headers})

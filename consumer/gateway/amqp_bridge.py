@@ -1,9 +1,9 @@
-"""A gateway's side of RabbitMQ: jobs out, confirmed; replies in, from the stream that all gateways read.
+"""The gateway's connection to RabbitMQ: publishes jobs with confirms, and reads the stream of replies.
 
-The connections are those of the service (session.py), kept coming by the same link. Nothing is published twice
-here: who sent a job hears whether RabbitMQ has it, has it not, or may have it. With each life of the connections
-the stream is read from a little before where the last one ended, at first from as far back as replies are kept;
-a message of our own behind all that is there, the fence, tells that we have caught up.
+The connections are those of the service (session.py), kept open by the same link. Nothing is published twice here:
+the caller learns whether RabbitMQ has the job, does not have it, or may have it. Each session reads the stream
+from a little before the place where the last one ended, and the first one from the oldest kept reply. A message of
+this gateway behind all others, the fence, shows that it has caught up.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ FENCE_TYPE = "gateway.fence"
 
 
 class Relay:
-    """Publishes jobs, takes replies.
+    """Publishes jobs, reads replies.
 
-    Mutable state: `_seen_at`, up to when the stream has been read; `_fence`, the id of this life's, and
-    `caught_up`, set once it was read; `_publishing`, what RabbitMQ has not confirmed yet; `broken`, by a bug.
+    Mutable state: `_seen_at`, the time up to which the stream has been read; `_fence`, the id of this session's
+    fence, and `caught_up`, set once it was read; `_publishing`, the jobs without a confirm; `broken`, set by a
+    bug.
     """
 
     def __init__(self, settings: Settings, urls: Sequence[str], replies: Replies, *, name: str) -> None:
@@ -71,16 +72,16 @@ class Relay:
 
     @property
     def is_there(self) -> bool:
-        """Whether RabbitMQ is."""
+        """Whether RabbitMQ is connected."""
         return self._link.life is not None
 
     async def is_blocked(self) -> bool:
-        """Whether an alarm of RabbitMQ's is known to us."""
+        """Whether RabbitMQ is known to have an alarm."""
         broker = self._link.life
         return broker is not None and await broker.is_blocked()
 
     async def run(self) -> None:
-        """Live until cancelled; raises as `Link.run` does."""
+        """Run until cancelled; raises as `Link.run` does."""
         try:
             await self._link.run()
         finally:
@@ -108,7 +109,7 @@ class Relay:
                 await asyncio.wait({take, fence})
 
     async def _prepare(self, broker: Session) -> None:
-        """Make sure of the stream, and read it; later lives create nothing, as those of the service."""
+        """Declare or check the stream, and read it; later sessions create nothing, like those of the service."""
         create = self._settings.declare and not self._is_declared
         await broker.declare_queue(self.topology.gateway_queue(), create=create)
         self._fence = secrets.token_hex(16)
@@ -124,7 +125,7 @@ class Relay:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """What ends by anything but a lost connection is a bug: nobody would ever be answered again."""
+        """Handle the end of reading: except for a lost connection it is a bug, and no caller would get a reply."""
         if not task.cancelled() and (error := task.exception()) and not self.broken.done():
             self.broken.set_result(error)
 
@@ -151,7 +152,7 @@ class Relay:
                 await delivery.ack()
 
     def _see(self, message: Message) -> None:
-        """Take a reply for what it says. Whoever may publish can write here: what is none is passed over."""
+        """Store a reply, and skip other messages: every user who may publish can write to the stream."""
         job_id = message.correlation_id or ""
         if message.type == FENCE_TYPE:
             if job_id == self._fence and not self.caught_up.is_set():
@@ -170,10 +171,10 @@ class Relay:
             self._seen_at = time.time()
 
     async def submit(self, job: Message) -> Reason | None:
-        """Publish a job. Who gives up waiting for that changes nothing.
+        """Publish a job. A caller that stops waiting does not affect it.
 
         Returns:
-            None if RabbitMQ has it; otherwise why that is not, or not known to be so.
+            None if RabbitMQ has confirmed it; otherwise why it has not, or why this is unknown.
         """
         broker = self._link.life
         if broker is None:

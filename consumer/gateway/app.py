@@ -1,7 +1,7 @@
-"""The pages of the gateway as a FastAPI application: paths and methods, and what each is handed.
+"""The gateway as a FastAPI application: paths and methods, and the arguments of each.
 
-Thin on purpose: what is answered is decided in jobs.py, problems.py and health.py. Bodies are read by ourselves
-(request_body.py), as the framework would read them without a bound.
+Thin on purpose: jobs.py, problems.py and health.py decide the answers. request_body.py reads bodies, because the
+framework would read them without a bound.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi.responses import PlainTextResponse
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-from consumer._version import VERSION
-from consumer.config.settings import Settings
 from consumer.gateway import openapi
-from consumer.gateway.jobs import Jobs, wish
+from consumer.gateway.jobs import Jobs, Wish
+from consumer.gateway.prefer import MAX_WAIT_S
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
+from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.telemetry.http_server import Pages
+from consumer.wire import asyncapi
+from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER
 
-#: Both get the same headers; the server leaves out the body of the answer to a HEAD.
+#: Both methods get the same headers; uvicorn omits the body of a response to HEAD. Routes of the contract declare
+#: each method by itself, because FastAPI would describe both.
 READING = ["GET", "HEAD"]
 #: File -> its type; all that the page in a browser is made of.
 ASSETS = {
@@ -34,55 +39,112 @@ ASSETS = {
     "page.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
 }
+_TOKEN = Depends(HTTPBearer(scheme_name="token", description="Where gateway_token_file is set.", auto_error=False))
+Prefer = Annotated[
+    list[str] | None,
+    Header(
+        description=(
+            f"`wait=10`: answer with the reply if it comes within 10 seconds, at most {MAX_WAIT_S} (RFC 7240). "
+            "Malformed preferences are ignored."
+        )
+    ),
+]
+TimeoutS = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TIMEOUT_HEADER]["description"])]
+Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRACEPARENT_HEADER]["description"])]
 
 
-def application(jobs: Jobs, tokens: Tokens, pages: Pages, settings: Settings) -> FastAPI:
-    """Make the application.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the routes use: the answers about jobs, the tokens, plain pages by path, the size limit of a job."""
 
-    Args:
-        jobs: who answers about jobs.
-        tokens: who may ask.
-        pages: plain ones, such as those for probes, by path.
-        settings: of which the largest job and the longest run time count here.
-    """
-    app = FastAPI(
-        title="rabbitmq-classifier", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
-    )
-    room, max_body_bytes = Room(), settings.max_body_bytes
+    jobs: Jobs
+    tokens: Tokens
+    pages: Pages
+    max_body_bytes: int
+    room: Room = field(default_factory=Room)
 
-    @app.post("/jobs")
-    async def post_job(request: Request) -> Response:
-        if not tokens.allow(request.headers.get("authorization")):
-            return _sent(answer(Reason.NO_TOKEN))
-        asked = wish(request.headers, request.headers.getlist("prefer"))
-        async with reading(request.receive, request.headers, max_body_bytes, room) as body:
-            if not isinstance(body, bytes):
-                return _sent(_unread(body, max_body_bytes))
-            message = jobs.read(body, asked)
-            if isinstance(message, Answer):
-                return _sent(message)
-            if refusal := await jobs.submit(message):
-                return _sent(refusal)
-        async with _gone(request) as gone:
-            return _sent(await jobs.result(str(message.message_id), asked.wait_s, gone))
 
-    @app.api_route("/jobs/{job_id}", methods=READING)
-    async def get_job(request: Request, job_id: str) -> Response:
-        if not tokens.allow(request.headers.get("authorization")):
-            return _sent(answer(Reason.NO_TOKEN))
-        asked = wish(request.headers, request.headers.getlist("prefer"))
-        async with _gone(request) as gone:
-            return _sent(await jobs.fetch(job_id, asked.wait_s, gone))
+router = APIRouter()
 
-    contract = openapi.text(openapi.document(VERSION, settings.longest_timeout_s))
-    app.add_api_route("/openapi.json", _fixed(contract, "application/json"), methods=READING)
+
+@router.post(
+    "/jobs",
+    operation_id="submitJob",
+    summary="Send a job; with Prefer: wait, have its reply as well.",
+    dependencies=[_TOKEN],
+    responses=openapi.answers(openapi.NEVER_BY_POST),
+    openapi_extra=openapi.JOB_BODY,
+)
+async def post_job(
+    request: Request, prefer: Prefer = None, timeout_s: TimeoutS = None, traceparent: Traceparent = None
+) -> Response:
+    """Keep the `job_id` in the answer: a GET asks for the reply with it."""
+    served: Served = request.app.state.served
+    if not served.tokens.allow(request.headers.get("authorization")):
+        return _sent(answer(Reason.NO_TOKEN))
+    asked = Wish.of(prefer, {TIMEOUT_HEADER: timeout_s, TRACEPARENT_HEADER: traceparent})
+    async with reading(request.receive, request.headers, served.max_body_bytes, served.room) as body:
+        if not isinstance(body, bytes):
+            return _sent(_unread(body, served.max_body_bytes))
+        message = served.jobs.read(body, asked)
+        if isinstance(message, Answer):
+            return _sent(message)
+        if refusal := await served.jobs.submit(message):
+            return _sent(refusal)
+    async with _gone(request) as gone:
+        return _sent(await served.jobs.result(str(message.message_id), asked.wait_s, gone))
+
+
+@router.head("/jobs/{job_id}", include_in_schema=False)
+@router.get(
+    "/jobs/{job_id}",
+    operation_id="getJob",
+    summary="The reply to a job, once there is one; of any gateway.",
+    dependencies=[_TOKEN],
+    responses=openapi.answers(openapi.NEVER_BY_GET),
+)
+async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Response:
+    """Every gateway knows a job, whichever took it."""
+    served: Served = request.app.state.served
+    if not served.tokens.allow(request.headers.get("authorization")):
+        return _sent(answer(Reason.NO_TOKEN))
+    async with _gone(request) as gone:
+        return _sent(await served.jobs.fetch(job_id, Wish.of(prefer, {}).wait_s, gone))
+
+
+_FAILS: dict[int | str, dict[str, Any]] = {
+    503: {"description": "No; the text says why.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+@router.head(METRICS, include_in_schema=False)
+@router.get(METRICS, summary="The metrics, for Prometheus.", response_class=PlainTextResponse)
+@router.head(READY, include_in_schema=False)
+@router.get(
+    READY,
+    summary="Whether jobs and their replies pass through now.",
+    response_class=PlainTextResponse,
+    responses=_FAILS,
+)
+@router.head(LIVE, include_in_schema=False)
+@router.get(
+    LIVE, summary="Whether a restart would mend nothing.", response_class=PlainTextResponse, responses=_FAILS
+)
+async def get_page(request: Request) -> Response:
+    """A page for probes and scrapers, without a token."""
+    said = request.app.state.served.pages[request.url.path]()
+    return Response(said.text, said.status, media_type=said.content_type)
+
+
+def application(served: Served | None = None) -> FastAPI:
+    """Make the application; without `served` it only describes its contract."""
+    app = openapi.Contracted(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.served = served
+    app.include_router(router)
     for name, kind in ASSETS.items():
         path = "/" if name == "page.html" else f"/{name}"
-        app.add_api_route(
-            path, _fixed(files(__package__).joinpath(name).read_text(encoding="utf-8"), kind), methods=READING
-        )
-    for path, page in pages.items():
-        app.add_api_route(path, partial(_page, page), methods=READING)
+        text = files(__package__).joinpath(name).read_text(encoding="utf-8")
+        app.add_api_route(path, _fixed(text, kind), methods=READING, include_in_schema=False)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _bug)  # it is raised further, and logged at the door
     return app
@@ -95,29 +157,25 @@ def _fixed(text: str, kind: str) -> Callable[[], Any]:
     return give
 
 
-async def _page(page: Callable[[], Any]) -> Response:
-    said = page()
-    return Response(said.text, said.status, media_type=said.content_type)
-
-
 def _sent(said: Answer) -> Response:
     return Response(said.body, said.status, said.headers)
 
 
 def _unread(reason: Reason | None, max_body_bytes: int) -> Answer:
-    """Say why a body was not read. To a caller who has gone it does not matter what."""
+    """Answer why a body was not read. If the caller has disconnected, the answer does not matter."""
     if reason is Reason.TOO_LARGE:
         return answer(reason, f"a job has at most {max_body_bytes} bytes (max_body_bytes)")
     return answer(reason or Reason.SLOW_BODY)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    """What the framework refuses before it comes to us: a path, or a method."""
+    """Answer requests that the framework refuses: an unknown path, or a method."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     headers: Mapping[str, str] = getattr(error, "headers", None) or {}
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return _sent(answer(Reason.METHOD, Allow=headers.get("Allow", headers.get("allow", ""))))
-    return _sent(answer(Reason.NO_PAGE if status == HTTPStatus.NOT_FOUND else Reason.NOT_HTTP))
+        allowed = headers.get("Allow", headers.get("allow", ""))
+        return _sent(answer(Reason.METHOD, Allow=", ".join(READING) if allowed == "GET" else allowed))
+    return _sent(answer(Reason.NO_PAGE if status == HTTPStatus.NOT_FOUND else Reason.BUG))
 
 
 async def _bug(_request: Request, _error: Exception) -> Response:
@@ -126,7 +184,7 @@ async def _bug(_request: Request, _error: Exception) -> Response:
 
 @asynccontextmanager
 async def _gone(request: Request) -> AsyncIterator[asyncio.Future[None]]:
-    """Give what is done when the caller has hung up: once the body is read, nothing else comes."""
+    """Return a future that is done when the caller has disconnected: after the body, ASGI sends nothing else."""
 
     async def listen() -> None:
         while (await request.receive())["type"] != "http.disconnect":

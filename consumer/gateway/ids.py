@@ -1,7 +1,7 @@
-"""Ids of jobs that came by HTTP: UUIDs of version 7, which carry the time at which they were made.
+"""Ids of jobs by HTTP: UUIDs of version 7, which contain the time of their creation.
 
-So a gateway can tell an id that never was one, and one that is too old, without having seen the job: any gateway
-answers for any job. Pure, but for the clock and chance that `new` takes.
+So a gateway recognises an id that never existed, or one that is too old, without knowing the job: every gateway
+answers for every job. Pure, except for the clock and the chance that `new` uses.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _RANDOM_A, _RANDOM_B = (1 << 12) - 1, (1 << 62) - 1
 
 
 def new() -> str:
-    """Make an id for a job that has come now."""
+    """Make an id for a job that has arrived now."""
     return made(int(time.time() * 1000), secrets.randbits(128))
 
 
 def made(milliseconds: int, chance: int) -> str:
-    """Make the id of a moment, in ms since the epoch, from 128 random bits."""
+    """Make the id for a time, in ms since the epoch, from 128 random bits."""
     fixed = milliseconds << _TIME_SHIFT | _VERSION << _VERSION_SHIFT | _VARIANT << _VARIANT_SHIFT
     return str(UUID(int=fixed | (chance >> 64 & _RANDOM_A) << 64 | chance & _RANDOM_B))
 
 
 def made_at(job_id: str) -> float | None:
-    """Read when an id was made, in seconds since the epoch; None if `new` has never made it."""
+    """Return when an id was made, in seconds since the epoch; None if `new` cannot have made it."""
     try:
         found = UUID(job_id)
     except ValueError:

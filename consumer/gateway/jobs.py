@@ -1,7 +1,7 @@
-"""What becomes of a request about a job: POST publishes one, GET asks for its reply. Each returns an `Answer`.
+"""Handles requests about jobs: POST publishes one, GET asks for its reply. Each returns an `Answer`.
 
-HTTP's status says what became of the request, the body's `status` what became of the job: a reply is 200 whether
-the job succeeded or failed, by POST with `Prefer: wait` as by GET. Knows no framework and no connection.
+The HTTP status describes the request, the `status` in the body describes the job: a reply is a 200 whether the job
+succeeded or failed, by POST with `Prefer: wait` and by GET. Knows no framework and no connection.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
@@ -26,11 +26,9 @@ from consumer.gateway.request_body import JSON_TYPE
 from consumer.job import Invalid
 from consumer.telemetry.metrics import Metrics
 from consumer.wire import read
-from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER, Message
+from consumer.wire.message import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
-#: What may be passed on of the request's headers, under the same names.
-PASSED_ON = (TIMEOUT_HEADER, TRACEPARENT_HEADER)
 #: A caller who asks again is told to wait about half as long as the job has waited already.
 RETRY_FIRST_S, RETRY_LAST_S = 1, 30
 #: Clocks of two gateways may differ by so much.
@@ -40,7 +38,7 @@ CATCH_UP_S = 2.0
 
 
 class Relaying(Protocol):
-    """What is needed of RabbitMQ: see `Relay`."""
+    """The interface to RabbitMQ: see `Relay`."""
 
     topology: Topology
     replies: Replies
@@ -48,14 +46,14 @@ class Relaying(Protocol):
 
     @property
     def is_there(self) -> bool:
-        """Whether RabbitMQ is."""
+        """Whether RabbitMQ is connected."""
 
     async def submit(self, job: Message) -> Reason | None:
-        """Publish a job; None if RabbitMQ has it."""
+        """Publish a job; None if RabbitMQ has confirmed it."""
 
 
 class Pending(BaseModel):
-    """The body of a 202: no reply yet."""
+    """The body of a 202: there is no reply yet."""
 
     job_id: str = Field(description="ask for it at /jobs/{job_id}")
     status: Literal["pending"] = "pending"
@@ -63,20 +61,20 @@ class Pending(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What of a request's headers counts. `wait_s`: None if it does not want to wait."""
+    """The relevant headers of a request. `wait_s`: None without a wish to wait."""
 
     wait_s: int | None
     passed_on: Mapping[str, str]
 
-
-def wish(headers: Mapping[str, str], prefer: Sequence[str]) -> Wish:
-    """Read it; `prefer` are all lines of that header."""
-    passed_on = {name: headers[name] for name in PASSED_ON if name in headers}
-    return Wish(preferences.wait_s(prefer), passed_on)
+    @classmethod
+    def of(cls, prefer: Sequence[str] | None, passed_on: Mapping[str, str | None]) -> Self:
+        """Read all lines of `Prefer`, and the headers that are passed on with the job."""
+        given = {name: value for name, value in passed_on.items() if value is not None}
+        return cls(preferences.wait_s(prefer or ()), given)
 
 
 class Jobs:
-    """Answers. `hurry`, done when those that wait shall wait no longer."""
+    """Answers requests about jobs. `hurry`, done when waiting requests must end."""
 
     def __init__(self, settings: Settings, relay: Relaying, metrics: Metrics) -> None:
         self._settings = settings
@@ -85,7 +83,7 @@ class Jobs:
         self.hurry: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
     def read(self, body: bytes, asked: Wish) -> Message | Answer:
-        """Make the message of a job, judged as the service will judge it."""
+        """Make the message of a job, checked by the rules of the service."""
         job_id = ids.new()
         message = Message(
             body=body,
@@ -101,7 +99,7 @@ class Jobs:
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
     async def submit(self, message: Message) -> Answer | None:
-        """Publish a job; None if RabbitMQ has it, otherwise what to answer."""
+        """Publish a job; None if RabbitMQ has confirmed it, otherwise the answer."""
         reason = await self._relay.submit(message)
         if reason is None:
             self._metrics.count("gateway.submitted")
@@ -110,12 +108,12 @@ class Jobs:
         return answer(reason, job_id=message.message_id if may_have_it else None)
 
     async def result(self, job_id: str, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
-        """Give the reply to a job that was just published, if it comes in the time that is wished."""
+        """Return the reply to a job that was just published, if it arrives in the requested time."""
         body = await self._relay.replies.wait(job_id, wait_s or 0, gone, self.hurry)
         return _pending(job_id, wait_s, 0.0) if body is None else _reply(body, wait_s)
 
     async def fetch(self, job_id: str, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
-        """Give the reply to a job, whichever gateway took it."""
+        """Return the reply to a job of any gateway."""
         made_at = ids.made_at(job_id)
         if made_at is None or made_at > time.time() + SKEW_S:
             return answer(Reason.NO_JOB)
@@ -133,14 +131,14 @@ class Jobs:
         return _pending(job_id, wait_s, age_s)
 
     async def _catch_up(self) -> None:
-        """Wait a moment for what other gateways were told while we were not there: after it we know."""
+        """Wait a moment for the replies that were published while this gateway was disconnected."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP_S):
                 await self._relay.caught_up.wait()
 
 
 def retry_after_s(age_s: float) -> int:
-    """How long to wait before the next question about a job that was sent so long ago."""
+    """Return how long to wait before the next GET for a job of this age."""
     return max(RETRY_FIRST_S, min(RETRY_LAST_S, round(age_s / 2)))
 
 
@@ -149,7 +147,7 @@ def _applied(wait_s: int | None) -> dict[str, str]:
 
 
 def _reply(body: bytes, wait_s: int | None) -> Answer:
-    """The reply as the service wrote it, byte for byte."""
+    """The reply as the service published it, byte for byte."""
     return Answer(HTTPStatus.OK, body, {"Content-Type": JSON_TYPE, **_applied(wait_s)})
 
 

@@ -1,7 +1,7 @@
 """How long a caller wants to wait: `Prefer: wait=10` (RFC 7240). Pure.
 
-A preference that cannot be read is ignored, as the RFC has it; one that is too long is cut, and the answer says
-to what (`Preference-Applied`).
+A preference that cannot be read is ignored, as the RFC requires. One that is too long is cut, and the answer
+contains the value used (`Preference-Applied`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PREFERENCE = re.compile(
 
 
 def wait_s(prefer: Iterable[str]) -> int | None:
-    """Read how many seconds to wait from the lines of the header; None if nobody asks. The first one counts."""
+    """Read the seconds to wait from the lines of the header; None if there are none. The first one counts."""
     for line in prefer:
         for part in line.split(","):
             found = _PREFERENCE.fullmatch(part)

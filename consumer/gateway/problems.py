@@ -1,7 +1,7 @@
-"""Every failure that the gateway answers with, in one table: its status, its words, when to come again.
+"""Every failure of the gateway in one table: its status, its sentence, and when to try again.
 
-Each is `application/problem+json` (RFC 9457): `reason` is for programs, `detail` for people and names the remedy,
-`job_id` is there where RabbitMQ may have the job, so that a GET can tell. Pure: knows no framework.
+Each is `application/problem+json` (RFC 9457): `reason` is for programs; `detail` is for people and names the
+remedy; `job_id` is set if RabbitMQ may have the job, so that a GET can find out. Pure: knows no framework.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Reason(StrEnum):
-    """What went wrong; by it a program decides."""
+    """The kind of failure, for programs."""
 
-    NOT_HTTP = "not_http"
     NOT_A_JOB = "not_a_job"
     NO_TOKEN = "no_token"  # noqa: S105 - a reason, not a token
     NO_PAGE = "no_page"
@@ -44,7 +43,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProblemKind:
-    """How a reason is told; `retry_after_s`: 0 where coming again changes nothing."""
+    """How a reason is presented; `retry_after_s`: 0 if a retry is useless."""
 
     status: HTTPStatus
     detail: str
@@ -53,7 +52,6 @@ class ProblemKind:
 
 _MAYBE = "it may have the job or not: GET the job, or send it again, with the chance that it runs twice"
 KINDS = {
-    Reason.NOT_HTTP: ProblemKind(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1"),
     Reason.NOT_A_JOB: ProblemKind(HTTPStatus.BAD_REQUEST, "the body is not a job"),
     Reason.NO_TOKEN: ProblemKind(
         HTTPStatus.UNAUTHORIZED, "send a token that this gateway knows: Authorization: Bearer ..."
@@ -100,7 +98,7 @@ KINDS = {
 
 
 class Problem(BaseModel):
-    """The body of every answer from 400 on."""
+    """The body of every answer with a status of 400 or more."""
 
     type: str = Field("about:blank", description="always about:blank: `reason` tells them apart")
     title: str = Field(description="the status in words")
@@ -114,7 +112,7 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, for whatever sends it."""
+    """An answer, independent of the framework."""
 
     status: HTTPStatus
     body: bytes
@@ -122,13 +120,13 @@ class Answer:
 
 
 def answer(reason: Reason, detail: str | None = None, *, job_id: str | None = None, **headers: str) -> Answer:
-    """Put a failure into words.
+    """Make the answer for a failure.
 
     Args:
-        reason: which.
-        detail: what more is known than the table says.
-        job_id: where RabbitMQ may have the job.
-        headers: more of them, `_` for `-`.
+        reason: which failure.
+        detail: replaces the sentence in the table.
+        job_id: set if RabbitMQ may have the job.
+        headers: further ones, `_` for `-`.
     """
     kind = KINDS[reason]
     problem = Problem(

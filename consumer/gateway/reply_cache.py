@@ -1,8 +1,8 @@
-"""The replies that a gateway has read, and who waits for one. Bounded by number and size: the oldest go first.
+"""The replies that a gateway has read, and the requests that wait for one. Bounded by number and size.
 
-A memory, not a store: the stream in RabbitMQ is that, and a gateway that starts reads it anew. Of a reply that
-had to go its id is kept for longer, so that nobody is told that the job is still on its way. Knows no AMQP and
-no HTTP.
+A cache, not a store: the stream in RabbitMQ is the store, and a gateway reads it again after a start. The oldest
+replies are dropped first. The id of a dropped reply is kept for longer, so that no caller learns that the job is
+still pending. Knows no AMQP and no HTTP.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MAX_DROPPED = 500_000
 
 
 class Replies:
-    """The newest of the replies.
+    """The newest replies.
 
-    Mutable state: `_kept`, by job id, in the order of coming; `_bytes`, their sum; `_dropped`, ids of those that
-    had to go; `_waiting`, by job id, who is to be told.
+    Mutable state: `_kept`, by job id, in the order of arrival; `_bytes`, their sum; `_dropped`, ids of those that
+    were dropped; `_waiting`, by job id, the waiting requests.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Replies:
         return len(self._kept)
 
     def keep(self, job_id: str, body: bytes) -> None:
-        """Keep a reply and tell who waits for it. A later one of the same job, as of a replay, takes its place."""
+        """Store a reply and wake the requests that wait for it. A later reply to the same job replaces it."""
         self._bytes += len(body) - len(self._kept.pop(job_id, b""))
         self._kept[job_id] = body
         self._dropped.pop(job_id, None)
@@ -66,11 +66,11 @@ class Replies:
             self._dropped.popitem(last=False)
 
     def find(self, job_id: str) -> bytes | None:
-        """Give the reply, if it is kept."""
+        """Return the reply, if it is stored."""
         return self._kept.get(job_id)
 
     def was_dropped(self, job_id: str) -> bool:
-        """Whether the reply was here, and had to go."""
+        """Whether the reply was stored and dropped."""
         return job_id in self._dropped
 
     async def wait(self, job_id: str, timeout_s: float, *ends: asyncio.Future[Any]) -> bytes | None:

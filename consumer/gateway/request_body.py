@@ -1,7 +1,8 @@
 """Reads the body of a request, bounded in size and time, and all bodies together in size.
 
-Nothing is awaited without a deadline, and nothing is kept beyond a bound: who declares too much is refused before
-it is read, who sends more than it declared while it is. ASGI's `receive` in, bytes or a reason out.
+A body has a time limit, and nothing above a bound is kept. A request that declares too much is refused before it
+is read, and one that sends more than it declared is refused while it is read. ASGI's `receive` in, bytes or a
+reason out. Connections that send nothing at all are left to the proxy in front.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from consumer.gateway.problems import Reason
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-#: For the whole body, and for a part of it to come: a phone sends 4 MiB in half a minute.
+#: For the whole body: a phone sends 4 MiB in half a minute.
 BODY_S = 60.0
-SILENCE_S = 10.0
 #: A body that is refused is read on for so long: who is cut off while it sends never sees the answer.
 DISCARD_S = 5.0
 #: Sixteen of the largest that the settings allow by default; small ones by the thousand.
@@ -26,14 +26,14 @@ JSON_TYPE = "application/json"
 
 
 class Room:
-    """How much of bodies is held at once. Mutable state: `held`, in bytes."""
+    """The total size of the bodies that are held. Mutable state: `held`, in bytes."""
 
     def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
         self.held = 0
         self.max_bytes = max_bytes
 
     def take(self, size: int, *, has: int) -> bool:
-        """Hold so much more for a body of which `has` bytes are held. One alone has room, whatever its size."""
+        """Reserve more bytes for a body of which `has` bytes are held. A single body fits, whatever its size."""
         if self.held > has and self.held + size > self.max_bytes:
             return False
         self.held += size
@@ -42,19 +42,19 @@ class Room:
 
 @asynccontextmanager
 async def reading(
-    receive: Receive, headers: Mapping[str, str], max_bytes: int, room: Room, *, silence_s: float = SILENCE_S
+    receive: Receive, headers: Mapping[str, str], max_bytes: int, room: Room, *, within_s: float = BODY_S
 ) -> AsyncIterator[bytes | Reason | None]:
-    """Read a body, and hold it for the block.
+    """Read a body, and hold it during the block.
 
     Args:
         receive: ASGI's.
         headers: of the request.
-        max_bytes: the largest body that is taken.
-        room: what all bodies share.
-        silence_s: how long to wait for more of it, in seconds.
+        max_bytes: the size limit of a body.
+        room: the memory that all bodies share.
+        within_s: the time limit for the whole body, in seconds.
 
     Yields:
-        The body, or why there is none; None if the caller has gone.
+        The body, or the reason why there is none; None if the caller has disconnected.
     """
     body = bytearray()
     try:
@@ -62,34 +62,40 @@ async def reading(
             await _discard(receive)
             yield refusal
         else:
-            yield await _read(receive, body, max_bytes, room, silence_s)
+            yield await _read(receive, body, max_bytes, room, within_s)
     finally:
         room.held -= len(body)
 
 
 async def _read(
-    receive: Receive, body: bytearray, max_bytes: int, room: Room, silence_s: float
+    receive: Receive, body: bytearray, max_bytes: int, room: Room, within_s: float
 ) -> bytes | Reason | None:
-    """Read a body into `body`, which takes room as it grows."""
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + BODY_S
-    while True:
-        part = await _next(receive, min(silence_s, deadline - clock()))
-        if part is None or isinstance(part, Reason):
-            return part
-        more = part.get("body", b"")
-        is_too_large = len(body) + len(more) > max_bytes
-        if is_too_large or not room.take(len(more), has=len(body)):
-            if part.get("more_body"):
-                await _discard(receive)
-            return Reason.TOO_LARGE if is_too_large else Reason.BUSY
-        body += more
-        if not part.get("more_body"):
-            return bytes(body)
+    """Read a body into `body`, whose size is reserved as it grows."""
+    refusal = None
+    try:
+        async with asyncio.timeout(within_s):
+            while refusal is None:
+                part = await receive()
+                if part["type"] == "http.disconnect":
+                    return None
+                more = part.get("body", b"")
+                if len(body) + len(more) > max_bytes:
+                    refusal = Reason.TOO_LARGE
+                elif not room.take(len(more), has=len(body)):
+                    refusal = Reason.BUSY
+                else:
+                    body += more
+                    if not part.get("more_body"):
+                        return bytes(body)
+    except TimeoutError:
+        return Reason.SLOW_BODY
+    if part.get("more_body"):
+        await _discard(receive)
+    return refusal
 
 
 def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
-    """Refuse by the headers alone. A type that is no JSON keeps out forms of foreign web pages, too."""
+    """Refuse by the headers alone. The check of the type also refuses forms of foreign web pages."""
     kind, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if kind.strip() != JSON_TYPE or charset not in ("", "utf-8", "utf8"):
@@ -101,17 +107,8 @@ def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
 
 
 async def _discard(receive: Receive) -> None:
-    """Read what still comes, and keep none of it."""
+    """Read the rest of the body without keeping it."""
     with suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_S):
             while (await receive()).get("more_body"):
                 pass
-
-
-async def _next(receive: Receive, timeout_s: float) -> MutableMapping[str, Any] | Reason | None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            part = await receive()
-    except TimeoutError:
-        return Reason.SLOW_BODY
-    return None if part["type"] == "http.disconnect" else part

@@ -1,8 +1,8 @@
-"""The gateway's life: listen, answer, drain, stop. One process, one loop, uvicorn inside.
+"""The life of the gateway: listen, answer, drain, stop. One process, one loop, uvicorn inside.
 
-Stop, after a signal: new requests are turned away, those that are inside may end within `drain_grace_s`, then they
-are told that their jobs are pending; a second signal does not wait. The socket listens to the end, so that a
-balancer hears a 503 and not a refused connection.
+After a signal, new requests are refused, running ones may end within `drain_grace_s`, and then they are answered
+that their jobs are pending; a second signal ends the wait. The socket listens to the end, so that a load balancer
+gets a 503 and not a refused connection.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.gateway.admission import Door
 from consumer.gateway.amqp_bridge import Relay
-from consumer.gateway.app import application
+from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs
-from consumer.gateway.protocol import PatientH11
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
 from consumer.service.service import consumer_name
@@ -44,7 +43,7 @@ LAST_ANSWERS_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayFacts:
-    """What the gateway's health is judged by."""
+    """The facts that determine the gateway's health."""
 
     is_there: bool
     is_caught_up: bool
@@ -60,10 +59,10 @@ NOT_READY: Complaints[GatewayFacts] = {
 
 
 async def serve(settings: Settings, urls: Sequence[str]) -> None:
-    """Answer requests until a signal says stop.
+    """Answer requests until a signal stops it.
 
     Raises:
-        ConfigurationError: something of ours cannot work.
+        ConfigurationError: a setting or a file cannot be used.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start.
     """
     tokens = Tokens(settings.gateway_token_file)
@@ -77,9 +76,8 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
         relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
         jobs = Jobs(settings, relay, metrics)
-        pages = _pages(relay, signals, metrics)
-        app = application(jobs, tokens, pages, settings)
-        door = Door(app, metrics, signals.asked.is_set)
+        served = Served(jobs, tokens, _pages(relay, signals, metrics), settings.max_body_bytes)
+        door = Door(application(served), metrics, signals.asked.is_set)
         async with _linked(relay) as link, answering(door, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")
             ends: set[asyncio.Future[Any]] = {stop, link, server, relay.broken}
@@ -138,7 +136,7 @@ async def _linked(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Listen before anything else: an address that is taken is a wrong setting."""
+    """Listen before any other step: an address that is in use is a wrong setting."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=1024)
@@ -153,10 +151,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Have uvicorn answer for the block."""
+    """Run uvicorn during the block."""
     config = uvicorn.Config(
         door,
-        http=PatientH11,
+        http="h11",
         ws="none",
         lifespan="off",
         interface="asgi3",

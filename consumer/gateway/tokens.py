@@ -1,7 +1,7 @@
-"""Who may send jobs: the bearer tokens (RFC 6750) in a file, a line each, so that old and new can overlap.
+"""Checks bearer tokens (RFC 6750) against a file with one per line, so that old and new tokens can overlap.
 
-The file is looked at with each request and read again when it has changed. Compared in a time that tells nothing,
-with every token, found or not. No token is ever quoted.
+The file is checked with each request and read again when it has changed. The comparison always covers every token,
+so its time reveals nothing. No message quotes a token.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SCHEME = "bearer "
 
 
 class Tokens:
-    """Mutable state: `_tokens`, as last read, and `_seen`, what the file was then."""
+    """Mutable state: `_tokens`, as last read, and `_seen`, the state of the file at that time."""
 
     def __init__(self, path: Path | None) -> None:
-        """Read the file once. Without one everybody may.
+        """Read the file once. Without a file every request is allowed.
 
         Raises:
             ConfigurationError: the file cannot be read, or holds no tokens.
@@ -49,7 +49,7 @@ class Tokens:
         return sum(hmac.compare_digest(token, known) for known in self._tokens) > 0
 
     def _renew(self, path: Path) -> None:
-        """Read the file again if it has changed; while it cannot be used, those of before go on counting."""
+        """Read the file again if it has changed; while it cannot be used, the previous tokens remain valid."""
         try:
             if (state := _state(path)) == self._seen:
                 return

@@ -1,8 +1,8 @@
-"""A private node's folder: what was chosen for the node, and every file that the server and rabbitmqctl read.
+"""A private node's folder: the node's settings, and every file that the server and rabbitmqctl read.
 
-One rule: a file here remembers a choice (password, ports) and never says what runs; that is asked of /proc
-(node.py). Whatever is written is complete before a process reads it, replaces its predecessor in one
-step, and is readable by its owner only. A folder with somebody's other files is refused and left as it was.
+A file here stores a setting (password, ports); whether a node runs is read from /proc (node.py). Each file is
+complete before a process reads it, replaces the old one in one step, and is readable by its owner only. A folder
+with other files is refused and not changed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import re
 import secrets
 import shlex
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 from urllib.parse import quote
 
 from consumer.errors import ConsumerError
@@ -44,14 +44,14 @@ COMPLAINT_LINES = 20
 
 
 class LocalBrokerError(ConsumerError):
-    """The private node cannot be started, stopped or asked; the message says what to do about it."""
+    """The private node cannot be started, stopped or queried; the message has the remedy."""
 
     exit_code: ClassVar[int] = os.EX_UNAVAILABLE
 
 
 @dataclass(frozen=True)
 class Node:
-    """A private node. `pid` is the server's process, `epmd_pid` its port mapper's, if that lives."""
+    """A private node. `pid` is the server's process, 0 before it has started."""
 
     data_dir: Path
     password: str = field(repr=False)
@@ -60,18 +60,17 @@ class Node:
     dist_port: int
     epmd_port: int
     pid: int = 0
-    epmd_pid: int | None = None
     user: str = USER
     nodename: str = NODENAME
 
     @property
     def amqp_url(self) -> str:
-        """URL of the default vhost, login included."""
+        """URL of the default vhost, with the login."""
         # Without a path: some clients read a lone "/" as the vhost with the empty name.
         return f"amqp://{self.user}:{self.password}@{HOST}:{self.amqp_port}"
 
     def vhost_url(self, vhost: str) -> str:
-        """URL of one vhost, login included."""
+        """URL of one vhost, with the login."""
         return f"{self.amqp_url}/{quote(vhost, safe='')}"
 
     @property
@@ -85,13 +84,13 @@ class Node:
 
     @property
     def stop_command(self) -> str:
-        """What stops this node from the shell; the folder is named unless the command means it anyway."""
+        """The shell command that stops this node; it names the folder unless that is the default."""
         if self.data_dir == DEFAULT_DIR.resolve():
             return "consumer local-broker down"
         return f"consumer local-broker down --data {shlex.quote(str(self.data_dir))}"
 
     def describe(self) -> str:
-        """What a developer needs to use and stop the node. With the password: for a terminal, not a log."""
+        """What a developer needs to use and stop the node. It contains the password: for a terminal, not a log."""
         return "\n".join(
             (
                 f"AMQP URL:    {self.amqp_url}",
@@ -102,26 +101,12 @@ class Node:
         )
 
 
-@dataclass(frozen=True)
-class Member:
-    """What a node of a cluster is told, and a node by itself chooses.
-
-    All but the name is the same for all members. Their epmd is nobody's own: whoever makes the cluster starts it
-    before the first node, and it outlives each that is killed.
-    """
-
-    nodename: str
-    password: str = field(repr=False)
-    cookie: str = field(repr=False)
-    epmd_port: int
-
-
 @contextmanager
 def locked(data_dir: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """One start or stop at a time in a folder. The kernel drops the lock when its holder dies.
+    """Allow one start or stop at a time in a folder. The kernel releases the lock when its holder dies.
 
     Raises:
-        LocalBrokerError: the folder is not ours to use.
+        LocalBrokerError: the folder belongs to something else.
     """
     with _claimed(data_dir) as lock:
         try:
@@ -133,7 +118,7 @@ def locked(data_dir: Path, report: Callable[[str], None]) -> Iterator[None]:
 
 
 def _claimed(data_dir: Path) -> TextIO:
-    """The open lock file, which also marks the folder as ours; made if the folder is new or empty."""
+    """Open the lock file, which also marks the folder as a node's; create it if the folder is new or empty."""
     lock = data_dir / "lock"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -147,7 +132,7 @@ def _claimed(data_dir: Path) -> TextIO:
 
 
 def load(data_dir: Path) -> Node | None:
-    """What was chosen for this folder, or None when that cannot be read."""
+    """Read the settings of this folder; None if they cannot be read."""
     try:
         return Node(data_dir=data_dir, **json.loads((data_dir / "node.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -155,38 +140,26 @@ def load(data_dir: Path) -> Node | None:
 
 
 def save(node: Node) -> None:
-    """Remember a node's login and ports; its process numbers are for people to read."""
+    """Store a node's login, ports and process."""
     state = asdict(node)
     del state["data_dir"]  # the folder may be moved
     _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")
 
 
-def choose(data_dir: Path, member: Member | None = None) -> Node:
-    """Password and ports for a start: the last one's where they still serve, so that its URL stays valid."""
+def choose(data_dir: Path, known: Mapping[str, Any]) -> Node:
+    """Choose password and ports for a start: the last ones if they still work, so that the URL stays valid.
+
+    `known` are fields of the node that the caller has chosen. Of the ports it can only be `epmd_port`; its epmd
+    already runs, so the port is not checked.
+    """
     last = load(data_dir)
-    if last and _free(_own_ports(last, member)):
-        node = replace(last, pid=0, epmd_pid=None)
-    else:
-        password = last.password if last else _configured_password(data_dir) or secrets.token_hex(16)
-        amqp, management, dist, epmd = free_ports(4)
-        node = Node(data_dir, password, amqp, management, dist, epmd)
-    if not member:
-        return node
-    return replace(node, nodename=member.nodename, password=member.password, epmd_port=member.epmd_port)
-
-
-def _own_ports(node: Node, member: Member | None) -> list[int]:
-    own = [node.amqp_port, node.management_port, node.dist_port]
-    return own if member else [*own, node.epmd_port]
-
-
-def _configured_password(data_dir: Path) -> str | None:
-    """The password of a folder whose state file was lost: the database keeps the user it was made with."""
-    try:
-        found = re.search(r"^default_pass = (\w+)$", (data_dir / "rabbitmq.conf").read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return found[1] if found else None
+    if last:
+        own = [last.amqp_port, last.management_port, last.dist_port]
+        if _free(own if "epmd_port" in known else [*own, last.epmd_port]):
+            return replace(last, pid=0, **known)
+    password = last.password if last else secrets.token_hex(16)
+    amqp, management, dist, epmd = free_ports(4)
+    return replace(Node(data_dir, password, amqp, management, dist, epmd), **known)
 
 
 def free_ports(count: int) -> list[int]:
@@ -209,7 +182,7 @@ def _free(ports: list[int]) -> bool:
 
 
 def environment(node: Node) -> dict[str, str]:
-    """The whole environment of the server and of rabbitmqctl: nothing of the caller's own may reach them."""
+    """Make the whole environment of the server and of rabbitmqctl, without any of the caller's variables."""
     folder = node.data_dir
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -235,9 +208,9 @@ def environment(node: Node) -> dict[str, str]:
 
 
 def render_config(node: Node, lines: Mapping[str, str]) -> str:
-    """The text of rabbitmq.conf, `lines` over `DEFAULTS`.
+    """Make the text of rabbitmq.conf, with `lines` over `DEFAULTS`.
 
-    The first start makes the user from it: no call of rabbitmqctl is needed.
+    The first start creates the user from it, so no call of rabbitmqctl is needed.
     """
     fixed = {
         "default_user": node.user,
@@ -249,41 +222,37 @@ def render_config(node: Node, lines: Mapping[str, str]) -> str:
 
 
 def render_ctl(node: Node, program: Path) -> str:
-    """The text of the folder's rabbitmqctl: the installed one, with this node's environment."""
+    """Make the text of the folder's rabbitmqctl: the installed one, with this node's environment."""
     # epmd must not be started by rabbitmqctl: it would outlive a node that is down.
     variables = {**environment(node), "RABBITMQ_CTL_ERL_ARGS": "-start_epmd false"}
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in variables.items())
     return f'#!/bin/sh\nexec env -i {settings} {shlex.quote(str(program))} "$@"\n'
 
 
-def write_files(  # noqa: PLR0913 - keywords, but for what every start has
-    node: Node,
-    server: Path,
-    lines: Mapping[str, str],
-    advanced: str,
-    *,
-    cookie: str | None = None,
-    plugins: Sequence[str] = (),
-) -> None:
-    """Everything the server and rabbitmqctl read, and the state file, before there is a process."""
-    folder = node.data_dir
-    _write(folder / ".gitignore", "*\n")
-    _write(folder / "enabled_plugins", f"[{','.join(('rabbitmq_management', *plugins))}].\n")
-    _write(folder / "rabbitmq.conf", render_config(node, lines))
-    _write(folder / "advanced.config", advanced + "\n")
-    if cookie or not (folder / ".erlang.cookie").exists():
-        _write(folder / ".erlang.cookie", cookie or new_cookie())
-    _write(folder / "rabbitmqctl", render_ctl(node, server.with_name("rabbitmqctl")), mode=0o700)
+def write_files(node: Node, server: Path, lines: Mapping[str, str], more: Mapping[str, str]) -> None:
+    """Write all files that the server and rabbitmqctl read, `more` over them, and the state file."""
+    contents = {
+        ".gitignore": "*\n",
+        "enabled_plugins": "[rabbitmq_management].\n",
+        "rabbitmq.conf": render_config(node, lines),
+        "advanced.config": "[].\n",
+        "rabbitmqctl": render_ctl(node, server.with_name("rabbitmqctl")),
+        **more,
+    }
+    if not (node.data_dir / ".erlang.cookie").exists():
+        contents.setdefault(".erlang.cookie", new_cookie())
+    for name, text in contents.items():
+        _write(node.data_dir / name, text, mode=0o700 if name == "rabbitmqctl" else 0o600)
     save(node)
 
 
 def new_cookie() -> str:
-    """Whoever knows it may run code in the node. Erlang's own is not made of secure random numbers."""
+    """Make a cookie, which allows its owner to run code in the node. Erlang's own is not securely random."""
     return secrets.token_hex(20)
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file in one step, never readable by others: a kill leaves the old one or the new one."""
+    """Replace a file in one step, never readable by others: after a kill, the old or the new one exists."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:  # noqa: PTH123 - with a mode
@@ -292,7 +261,7 @@ def _write(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def complaint(node: Node) -> str:
-    """What the log has to say: from its first error on, because Erlang reports one failure many times over."""
+    """Return the log from its first error on, because Erlang reports one failure many times over."""
     try:
         text = node.log.read_text(errors="replace").splitlines()
     except OSError as error:

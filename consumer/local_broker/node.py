@@ -1,10 +1,10 @@
 """A private RabbitMQ node for development, the demo and the tests: own folder, ports, epmd and password.
 
-One rule: whether a node runs is asked of /proc, never of a file. Every process of a node carries the folder's
-path in its environment, so a left-over is found and ended however its predecessor died, and a process number
-that now belongs to another program is never touched.
+Whether a node runs is read from /proc, never from a file. Every process of a node has the folder's path in its
+environment. So a left-over process is found and ended however its predecessor died, and a process number that now
+belongs to another program is never touched.
 
-Never for production: it listens on the loopback address only, and nothing watches over it.
+Never for production: it listens on the loopback address only, and nothing supervises it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from consumer.errors import BrokerUnreachableError
 from consumer.local_broker import files
-from consumer.local_broker.files import HOST, LocalBrokerError, Member, Node
+from consumer.local_broker.files import HOST, LocalBrokerError, Node
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
 __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
@@ -33,16 +34,15 @@ __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", 
 #: Variable that holds the data folder in the environment of the node's processes, and of nothing else.
 MARK = "CONSUMER_LOCAL_BROKER"
 DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
-#: `exec` all the way down: this shell's process number is the server's. It is written down before the server
-#: exists, so that a start that is killed at any point leaves a node that can be found.
-SPAWN = 'umask 077; cd "$0" && echo $$ >node.pid.new && mv node.pid.new node.pid && exec "$1"'
+#: `exec` all the way down: this shell's process number is the server's.
+SPAWN = 'umask 077; cd "$0" && exec "$1"'
 CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 POLL_S = 0.1
 KILL_S = 10
 
 
 class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter, as ProcessLookupError does
-    """No RabbitMQ server on this machine can be started by us."""
+    """This machine has no RabbitMQ server that can be started."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -57,26 +57,24 @@ def up(  # noqa: PLR0913 - keywords, each with a default
     data_dir: Path,
     *,
     config: Mapping[str, str] | None = None,
-    advanced: str | None = None,
-    member: Member | None = None,
-    plugins: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
+    known: Mapping[str, Any] | None = None,
     timeout_s: float = 120,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Node:
-    """Start the node of this folder, or return the one that runs there already; it is ready for work then.
+    """Start the node of this folder, or return the one that already runs there; it is ready when this returns.
 
     Args:
-        data_dir: the node's folder, made if need be. Durable queues and messages live here over restarts.
-        config: lines of rabbitmq.conf over `nodefolder.DEFAULTS`. A node that runs already keeps what it has.
-        advanced: advanced.config, in Erlang's own syntax.
-        member: for a node of a cluster; who its peers are is said in `config`.
-        plugins: enabled besides the management console.
-        timeout_s: how long a start may take, in seconds.
-        report: gets a line at each step that a person would wait for.
+        data_dir: the node's folder, created if needed. Durable queues and messages survive restarts.
+        config: lines of rabbitmq.conf over `files.DEFAULTS`. A running node keeps its configuration.
+        more: contents of other files, by name: `advanced.config`, `enabled_plugins`, `.erlang.cookie`.
+        known: fields of the node that the caller has chosen, as for a node of a cluster.
+        timeout_s: the time limit of a start, in seconds.
+        report: called with a line at each step that takes long.
 
     Raises:
         RabbitMQMissing: there is no server to start.
-        LocalBrokerError: the folder is not ours to use, or the node did not come up.
+        LocalBrokerError: the folder belongs to something else, or the node did not start.
     """
     data_dir = data_dir.resolve()
     deadline = time.monotonic() + timeout_s
@@ -86,21 +84,20 @@ def up(  # noqa: PLR0913 - keywords, each with a default
         if node:
             report(f"found a RabbitMQ node in {data_dir}")
             if _becomes_ready(node, deadline):
-                return _with_epmd(node)
+                return node
         server = find_server(os.environ)
         if _stop(data_dir, grace_s=10):
             report(f"ended what a previous node left running in {data_dir}")
-        node = files.choose(data_dir, member)
-        cookie = member.cookie if member else None
-        files.write_files(node, server, config or {}, advanced or "[].", cookie=cookie, plugins=plugins)
+        node = files.choose(data_dir, known or {})
+        files.write_files(node, server, config or {}, more or {})
         return _start(node, server, deadline, report)
 
 
 def down(data_dir: Path, timeout_s: float = 30) -> bool:
-    """Stop the folder's node and its epmd, and return whether anything had to be stopped.
+    """Stop the folder's node and its epmd; return whether anything had to be stopped.
 
-    The server gets `timeout_s` seconds to stop by itself, which takes about six, and is killed then. What it
-    has confirmed is on disk either way. With 0 it is killed almost at once: for data nobody will read again.
+    The server has `timeout_s` seconds to stop by itself, which takes about six, and is then killed. Confirmed
+    messages are on disk either way. With 0 it is killed almost at once: for data that nobody will read again.
     """
     data_dir = data_dir.resolve()
     if not data_dir.is_dir():
@@ -110,13 +107,13 @@ def down(data_dir: Path, timeout_s: float = 30) -> bool:
 
 
 def status(data_dir: Path) -> Node | None:
-    """The folder's node if it runs and answers AMQP, else None. Does not wait for one that is starting."""
+    """Return the folder's node if it runs and answers AMQP, else None. Does not wait for a start."""
     node = _running(data_dir.resolve())
-    return _with_epmd(node) if node and _speaks_amqp(node) else None
+    return node if node and _speaks_amqp(node) else None
 
 
 def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
-    """Run rabbitmqctl on the node and return what it prints.
+    """Run rabbitmqctl on the node and return its output.
 
     Raises:
         LocalBrokerError: it failed; the message has its own words.
@@ -130,7 +127,7 @@ def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
 
 
 def find_server(environ: Mapping[str, str], debian_servers: Path = DEBIAN_SERVERS) -> Path:
-    """The `rabbitmq-server` to start: of RABBITMQ_HOME, else Debian's newest, else the one in PATH.
+    """Find the `rabbitmq-server` to start: of RABBITMQ_HOME, else Debian's newest, else the one in PATH.
 
     Raises:
         RabbitMQMissing: there is none.
@@ -152,7 +149,7 @@ def _version(home: Path) -> tuple[int, ...]:
 
 
 def processes(data_dir: Path) -> dict[int, str]:
-    """Every living process of this folder's node: process number and program name."""
+    """Return every living process of this folder's node: process number and program name."""
     mark = f"{MARK}={data_dir}".encode()
     owned = {}
     for process in Path("/proc").glob("[0-9]*"):
@@ -164,7 +161,7 @@ def processes(data_dir: Path) -> dict[int, str]:
 
 
 def _environ(process: Path) -> bytes:
-    """For some microseconds of an exec there is none: a program without one is looked at again."""
+    """Read a process's environment. For some microseconds of an exec it is empty: then read it again."""
     for _ in range(3):
         environ = (process / "environ").read_bytes()
         if environ or not (process / "exe").exists():  # kernel threads and zombies have no program
@@ -174,18 +171,9 @@ def _environ(process: Path) -> bytes:
 
 
 def _running(data_dir: Path) -> Node | None:
-    """The node whose server lives in this folder, ready or not. None as well when its state file is lost."""
+    """Return the node whose server runs in this folder, ready or not. None also if its state file is lost."""
     node = files.load(data_dir)
-    try:
-        pid = int((data_dir / "node.pid").read_text())
-    except (OSError, ValueError):
-        return None
-    return replace(node, pid=pid, epmd_pid=None) if node and pid in processes(data_dir) else None
-
-
-def _with_epmd(node: Node) -> Node:
-    epmds = (pid for pid, program in processes(node.data_dir).items() if program == "epmd")
-    return replace(node, epmd_pid=next(epmds, None))
+    return node if node and node.pid in processes(data_dir) else None
 
 
 def _start(node: Node, server: Path, deadline: float, report: Callable[[str], None]) -> Node:
@@ -193,6 +181,7 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
     began = time.monotonic()
     try:
         node = replace(node, pid=_spawn(node, server))
+        files.save(node)
         ready = _becomes_ready(node, deadline)
     except BaseException:  # also Ctrl-C: nobody would own the process that is left
         _stop(node.data_dir, grace_s=0)
@@ -200,8 +189,6 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
     if not ready:
         _stop(node.data_dir, grace_s=0)  # its epmd
         raise LocalBrokerError(f"RabbitMQ ended while it started. {files.complaint(node)}")
-    node = _with_epmd(node)
-    files.save(node)
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node
 
@@ -243,7 +230,7 @@ def _becomes_ready(node: Node, deadline: float) -> bool:
 
 
 def _speaks_amqp(node: Node) -> bool:
-    """Whether the port answers the protocol header with Connection.Start, and not only accepts."""
+    """Whether the port answers the protocol header with Connection.Start; accepting alone does not count."""
     try:
         with socket.create_connection((HOST, node.amqp_port), timeout=5) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
@@ -268,7 +255,7 @@ def _serves_console(node: Node) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process that was identified before still runs; reaps it when it was our own child."""
+    """Whether a process that was identified before still runs; reaps it if it was a child of this process."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
@@ -279,7 +266,7 @@ def _alive(pid: int) -> bool:
 
 
 def _stop(data_dir: Path, grace_s: float) -> bool:
-    """End every process of this folder's node; the server first, because epmd must not vanish under it."""
+    """End every process of this folder's node; the server first, because it needs epmd until its end."""
     owned = processes(data_dir)
     servers = [pid for pid, program in owned.items() if program == "beam.smp"]
     _send(signal.SIGTERM, servers)
@@ -292,7 +279,6 @@ def _stop(data_dir: Path, grace_s: float) -> bool:
         _wait_until(lambda: not processes(data_dir), 1)
     for pid in owned:
         _alive(pid)  # reaps
-    (data_dir / "node.pid").unlink(missing_ok=True)
     return bool(owned)
 
 

@@ -1,8 +1,7 @@
-"""How RabbitMQ is asked without changing anything there, and what its answers come to.
+"""Queries RabbitMQ without changing anything there, and interprets its answers.
 
-What it cannot be asked is asked for by a request that it must refuse: permissions are checked first, so the
-refusal tells whether they suffice, and what was asked for never comes to be. Each on a channel of its own, since a
-refusal closes it.
+Some facts show only in a request that RabbitMQ must refuse: it checks permissions first, so the refusal shows
+whether they suffice, and the request has no effect. Each request has its own channel, because a refusal closes it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Ask = Callable[[AbstractChannel], Awaitable[object]]
 
 
 async def refusal(opened: AbstractConnection, ask: Ask) -> ChannelClosed | None:
-    """Ask on a channel of its own, and return how RabbitMQ has refused it, if it has.
+    """Send a request on its own channel, and return RabbitMQ's refusal, if any.
 
     Raises:
         ConnectionLostError
@@ -51,12 +50,12 @@ async def refusal(opened: AbstractConnection, ask: Ask) -> ChannelClosed | None:
 
 
 def reason(closed: ChannelClosed) -> str:
-    """RabbitMQ's own words."""
+    """Return RabbitMQ's own words."""
     return re.sub(r"^[A-Z_]+ - ", "", str(closed.args[-1] if closed.args else closed))
 
 
 def granted(site: Site) -> str:
-    """Make the remedy for a permission that is missing: those of deploy/rabbitmq/definitions.json."""
+    """Make the remedy for a missing permission: the permissions in deploy/rabbitmq/definitions.json."""
     topology, ours = site.topology, f"^{_pattern(site.settings.prefix)}[.].*"
     user = unquote(urlsplit(site.url).username or "USER")
     if site.settings.declare:
@@ -69,10 +68,10 @@ def granted(site: Site) -> str:
 
 
 def _pattern(name: str) -> str:
-    """Write it as a regular expression that no shell changes."""
+    """Format it as a regular expression that no shell changes."""
     return name.replace(".", "[.]")
 
 
 def rabbitmqctl(site: Site, command: str, *arguments: str) -> str:
-    """Write a command for the virtual host, to be copied into a shell."""
+    """Format a command for the virtual host, to be copied into a shell."""
     return f"`{shlex.join(('rabbitmqctl', command, '-p', vhost_of(site.url), *arguments))}`"

@@ -1,6 +1,6 @@
-"""The checks in the order in which they are made: what each is called, needs and may take.
+"""The checks in their order: the name, the requirements and the time limit of each.
 
-A check whose need has failed is not made, and says because of which. Only a bug ends the whole with an exception.
+A check whose requirement has failed is skipped and names it. Only a bug ends the command with an exception.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ async def examine(
     sample: Path | None,
     checks: Sequence[Check] = CHECKS,
 ) -> AsyncIterator[Finding]:
-    """Make all checks, one after the other, and tell what each finds when it does.
+    """Run all checks, one after the other, and yield the findings of each when it ends.
 
     Args:
-        load: reads the settings, and raises ConfigurationError over those that cannot be used.
+        load: reads the settings; raises ConfigurationError if they cannot be used.
         environment: the process's own.
         sample: the file of a job to run.
-        checks: those to make.
+        checks: the checks to run.
     """
     settings, found = _settings(load, environment)
     for finding in found:

@@ -1,7 +1,7 @@
-"""Whether the classifier loads, all its models with it, and what it makes of one job.
+"""Checks that the classifier loads with all its models, and runs a sample job.
 
-It is loaded by the very runner of the service, with one slot, and so under the same environment, pins and
-libraries. What it says when it does not load is taken apart here: one finding per model that is refused.
+The service's own runner loads it, with one slot, and so with the same environment, pins and libraries. If it does
+not load, its message is split into one finding per refused model.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from consumer.preflight.finding import Finding, blamed, failure, ok, refused, sk
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import SHARED_REMEDY
 from consumer.runners.programs import own_python
-from consumer.runners.runner import Runner, open_runner
+from consumer.runners.runner import open_runner
 from consumer.runners.warm_runner import OWN_CLASSIFIER, WarmRunner
+from consumer.runners.worker_pool import Workers
 from consumer.service.dry_run import read
 
 #: Written by classifier.preload before each model, so that of one that hangs it is known which.
@@ -56,8 +57,10 @@ async def load(site: Site) -> list[Finding]:
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
-    findings = _threads(runner) + _opened(runner) + _hidden(site)
-    reopened = runner.workers.reopened if isinstance(runner, WarmRunner) else []
+    findings, reopened = _hidden(site), list[str]()
+    if isinstance(runner, WarmRunner):
+        findings = _inherited(runner.workers) + findings
+        reopened = runner.workers.reopened
     return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
 
 
@@ -68,29 +71,21 @@ def _hidden(site: Site) -> list[Finding]:
     return [warning(detail, remedy) for detail, _, remedy in (words.partition("; ") for words in found)]
 
 
-def _threads(runner: Runner) -> list[Finding]:
-    if not isinstance(runner, WarmRunner) or not (lost := runner.workers.threads_lost):
-        return []
-    return [
-        warning(
-            f"importing it has started {lost} threads, which warm workers do not inherit: they may wait for them "
-            "for ever",
-            "start threads when a job is computed and not by `import` or `preload()`",
-        )
-    ]
-
-
-def _opened(runner: Runner) -> list[Finding]:
-    if not isinstance(runner, WarmRunner):
-        return []
-    return [
+def _inherited(workers: Workers) -> list[Finding]:
+    """Find what the import has left open in the process from which the workers are forked."""
+    found = [
         warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY)
-        for what in runner.workers.shared
+        for what in workers.shared
     ]
+    if lost := workers.threads_lost:
+        threads = f"importing it has started {lost} threads, which warm workers do not inherit"
+        remedy = "start threads when a job is computed and not by `import` or `preload()`"
+        found.insert(0, warning(f"{threads}: they may wait for them for ever", remedy))
+    return found
 
 
 def complaints(text: str, settings: Settings) -> list[Finding]:
-    """Take apart why a classifier did not load."""
+    """Split the reason why a classifier did not load."""
     first, *lines = (line for line in text.splitlines() if line.strip())
     if settings.command or not lines:
         return [blamed(ConfigurationError(text))]
@@ -109,7 +104,7 @@ def _import_remedy(raised: str) -> str:
 
 
 async def sample(site: Site) -> list[Finding]:
-    """Run one job, if there is one: of `{}` no classifier makes anything."""
+    """Run the sample job, if there is one: no classifier accepts `{}`."""
     path, runner = site.sample, site.runner
     if path is None or runner is None:
         return [skipped("only you know what a job looks like", "name a file with one: --job JOB.json")]
@@ -124,7 +119,7 @@ async def sample(site: Site) -> list[Finding]:
 
 
 def judged(outcome: Outcome, settings: Settings) -> Finding:
-    """Judge how the sample ended."""
+    """Judge the outcome of the sample."""
     if isinstance(outcome, Unsuccessful):
         last_words = outcome.stderr_tail.strip().splitlines()[-1:]
         told = "\n".join((f"{outcome.code}: {outcome.message}", *(f"stderr: {line}" for line in last_words)))

@@ -1,7 +1,7 @@
-"""What the checks look at, and what an earlier one has opened for the later ones; all is closed at the end.
+"""The input of the checks, and what earlier ones have opened for later ones; everything is closed at the end.
 
-Nobody waits for a check longer than its time: what may block (a name server, a network disk, HTTP) is asked
-aside, in a thread that does not keep the process from ending.
+No check delays the command beyond its time limit: calls that may block (a name server, a network disk, HTTP) run
+in a thread that does not keep the process from ending.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 @dataclass
 class Site:
-    """One installation. `sample` is the file of a job to try.
+    """One installation. `sample` is the file of a job to run.
 
-    Mutable state: what the checks fill in. `url` and `connection`: a RabbitMQ that has taken us. `console`: its
-    management API, where there is one. `runner`: with the classifier loaded, one slot.
+    Mutable state: what the checks fill in. `url` and `connection`: a RabbitMQ that has accepted the login.
+    `console`: its management API, if there is one. `runner`: with the classifier loaded, one slot.
     """
 
     settings: Settings
@@ -46,14 +46,14 @@ class Site:
         self.topology = self.settings.topology
 
     def connected(self) -> AbstractConnection:
-        """Give the connection to who needs it: the table lets no such check run without."""
+        """Return the connection. The table lets no check run that needs it and has none."""
         if self.connection is None:
             raise RuntimeError("asked before there was a connection")
         return self.connection
 
 
 async def aside(ask: Callable[[], T]) -> T:
-    """Call what may block; whoever is cancelled meanwhile leaves it behind."""
+    """Run a call that may block in a thread; a cancelled caller leaves the thread behind."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 

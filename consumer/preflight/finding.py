@@ -1,12 +1,13 @@
-"""What a check has found, and how it is shown: a line with a level, and the remedy below it, or all as JSON.
+"""The result of a check: a line with a level and the remedy below it, or all results as JSON.
 
-Every warning and every failure names what somebody can do about it. A failure is what `consumer run` would fail
-over, or jobs would be lost by; a warning may be meant, or is not known for certain. Pure.
+Every warning and every failure names a remedy. A failure would stop `consumer run` or lose jobs; a warning may be
+intended, or is uncertain. Pure.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +25,7 @@ _THEIRS = "check again; if it is told again, see RabbitMQ's log"
 
 
 class Level(StrEnum):
-    """How bad it is. SKIPPED: it was not looked at."""
+    """The severity. SKIPPED: not checked."""
 
     OK = "ok"
     WARNING = "warning"
@@ -34,7 +35,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `what` is the name of the check, which the table fills in."""
+    """One result. `what` is the name of the check, which the table fills in."""
 
     level: Level
     detail: str
@@ -43,27 +44,32 @@ class Finding:
 
 
 def ok(detail: str) -> Finding:
-    """Find nothing wrong."""
+    """Report that nothing is wrong."""
     return Finding(Level.OK, detail)
 
 
 def warning(detail: str, remedy: str) -> Finding:
-    """Find what may hurt, or cannot be known."""
+    """Report what may hurt, or cannot be known."""
     return Finding(Level.WARNING, detail, remedy)
 
 
 def failure(detail: str, remedy: str) -> Finding:
-    """Find what will not work."""
+    """Report what will not work."""
     return Finding(Level.FAILURE, detail, remedy)
 
 
 def skipped(detail: str, remedy: str = "") -> Finding:
-    """Find nothing, as nothing was looked at."""
+    """Report that nothing was checked."""
     return Finding(Level.SKIPPED, detail, remedy)
 
 
+def mib(size: int) -> str:
+    """Format a number of bytes for people."""
+    return f"{size / 2**20:,.0f} MiB"
+
+
 def blamed(error: ConsumerError) -> Finding:
-    """Make a failure of an error: ours have the remedy behind a semicolon, but for a connection that was lost."""
+    """Make a failure from an error: the remedy follows a semicolon, except for a lost connection."""
     detail, _, remedy = str(error).partition("; ")
     if isinstance(error, ConnectionLostError):
         return failure(str(error), _THEIRS)
@@ -71,7 +77,7 @@ def blamed(error: ConsumerError) -> Finding:
 
 
 def refused(line: str) -> Finding:
-    """Make a failure of one line in which the classifier refuses a model: there the remedy stands last."""
+    """Make a failure of one line in which the classifier refuses a model: the remedy is its last part."""
     for mark in ("; ", ": "):
         detail, found, remedy = line.rpartition(mark)
         if found:
@@ -85,7 +91,7 @@ def would_run(findings: Sequence[Finding]) -> bool:
 
 
 def shown(finding: Finding) -> str:
-    """Show it in some lines of text that are safe on a terminal: details quote RabbitMQ and classifiers."""
+    """Format it in lines of text that are safe on a terminal: details quote RabbitMQ and classifiers."""
     first, *more = escaped_lines(finding.detail, MAX_CHARACTERS)
     head = f"{finding.level:{_LEVEL_WIDTH}}{finding.what}".ljust(len(_INDENT) - 1)
     remedy = [f"remedy: {escaped(finding.remedy, MAX_CHARACTERS)}"] if finding.remedy else []
@@ -94,26 +100,25 @@ def shown(finding: Finding) -> str:
 
 def summary(findings: Sequence[Finding]) -> str:
     """Count them by level."""
-    counts = {level: sum(finding.level == level for finding in findings) for level in Level}
-    plural = {
-        level: "s" if level in (Level.WARNING, Level.FAILURE) and counts[level] > 1 else "" for level in Level
-    }
-    return ", ".join(f"{counts[level]} {level}{plural[level]}" for level in Level if counts[level])
+    counts = Counter(finding.level for finding in findings)
+    words = {Level.WARNING: "warnings", Level.FAILURE: "failures"}
+    return ", ".join(
+        f"{counts[level]} {words.get(level, level) if counts[level] > 1 else level}"
+        for level in Level
+        if counts[level]
+    )
 
 
 def merged(findings: Sequence[Finding]) -> list[Finding]:
-    """Make one of those that have the same remedy."""
-    kinds = dict.fromkeys((finding.level, finding.remedy) for finding in findings)
-    return [
-        Finding(
-            level, "\n".join(one.detail for one in findings if (one.level, one.remedy) == (level, remedy)), remedy
-        )
-        for level, remedy in kinds
-    ]
+    """Combine findings that have the same remedy."""
+    details: dict[tuple[Level, str], list[str]] = {}
+    for one in findings:
+        details.setdefault((one.level, one.remedy), []).append(one.detail)
+    return [Finding(level, "\n".join(told), remedy) for (level, remedy), told in details.items()]
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Make a JSON document of all, for a deployment's scripts."""
+    """Make a JSON document of all, for deployment scripts."""
     checks = [
         {"check": one.what, "level": one.level.value, "detail": one.detail, "remedy": one.remedy or None}
         for one in findings

@@ -1,7 +1,7 @@
-"""Whether what a job may take fits what there is, and whether the limits fit each other.
+"""Checks that the limits of a job fit the machine, and each other.
 
-As in machine.py: one function asks the system, a pure one judges. A limit that can never be reached is a warning,
-as it may be meant; one that ends every job, or every large one, is a failure.
+As in machine.py, one function queries the system and a pure one judges. A limit that can never be reached is a
+warning, because it may be intended; one that ends every job, or every large one, is a failure.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from consumer.config.cpu_count import cgroup_folders, usable_cpus
 from consumer.config.settings import Settings
 from consumer.preflight.context import Site, aside
-from consumer.preflight.finding import Finding, failure, ok, warning
+from consumer.preflight.finding import Finding, failure, mib, ok, warning
 
 #: bubblewrap is two processes around the program, and counted with it.
 SANDBOX_PROCESSES = 2
@@ -33,7 +34,7 @@ async def contradictions(site: Site) -> list[Finding]:
 
 
 def judged_limits(settings: Settings, cpus: int) -> list[Finding]:
-    """Find limits that end what another one allows, or that nothing can reach."""
+    """Find limits that violate another one, or that cannot be reached."""
     found = []
     if settings.max_line_bytes > settings.max_stdout_bytes:
         found.append(
@@ -56,7 +57,7 @@ def judged_limits(settings: Settings, cpus: int) -> list[Finding]:
 
 
 def judged_sandbox(settings: Settings, missing: Sequence[Path]) -> list[Finding]:
-    """Find what the sandbox cannot show, or is not there to show."""
+    """Find files that the sandbox cannot show, and a sandbox that does not exist."""
     found = []
     if settings.sandbox and settings.max_processes <= SANDBOX_PROCESSES:
         found.append(
@@ -78,49 +79,49 @@ def judged_sandbox(settings: Settings, missing: Sequence[Path]) -> list[Finding]
 
 
 async def memory(site: Site) -> list[Finding]:
-    """Compare what all jobs may have with the memory of the machine, or of our control group."""
+    """Compare the memory limits of all jobs with the memory of the machine, or of the control group."""
     return [judged_memory(site.settings, await aside(usable_memory))]
 
 
 def usable_memory(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> int:
-    """Give the bytes of memory that this process may use, its page cache included."""
+    """Return the bytes of memory that this process may use, its page cache included."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([machine, *_numbers(proc, root, "memory", ("memory.max", "memory.limit_in_bytes"))])
 
 
 def judged_memory(settings: Settings, usable: int) -> Finding:
-    """Judge by one job first, then by all together."""
+    """Judge one job first, then all together."""
     each, slots = settings.max_memory_bytes, settings.pool_size
-    told = f"{_mib(usable)} of memory here"
+    told = f"{mib(usable)} of memory here"
     if each > usable:
         return warning(
-            f"one job may have {_mib(each)} (max_memory_bytes), and there are {told}: the kernel ends something "
+            f"one job may have {mib(each)} (max_memory_bytes), and there are {told}: the kernel ends something "
             "before the limit does",
             "lower max_memory_bytes, or give the service more memory",
         )
     if each * slots > usable:
         return warning(
-            f"{slots} jobs at once may have {_mib(each * slots)} (pool_size times max_memory_bytes), and there "
+            f"{slots} jobs at once may have {mib(each * slots)} (pool_size times max_memory_bytes), and there "
             f"are {told}: the kernel may end something",
             f"lower max_memory_bytes to {usable // slots}, or pool_size; leave both where jobs take much less",
         )
-    return ok(f"{told}, jobs take {_mib(each * slots)} at most")
+    return ok(f"{told}, jobs take {mib(each * slots)} at most")
 
 
 async def processes(site: Site) -> list[Finding]:
-    """Compare the number of processes with what the kernel lets us have."""
+    """Compare the number of processes with the kernel's limits."""
     return [judged_processes(site.settings, await aside(usable_processes))]
 
 
 def usable_processes(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> int | None:
-    """Give how many processes, threads included, we may have; None for no limit. Root has none of its own."""
+    """Return the allowed number of processes, threads included; None for no limit. Root has no own limit."""
     own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     of_user = [own] if own != resource.RLIM_INFINITY and os.geteuid() else []
     return min([*of_user, *_numbers(proc, root, "pids", ("pids.max",))], default=None)
 
 
 def judged_processes(settings: Settings, limit: int | None) -> Finding:
-    """Judge by what the slots need; what jobs may start besides is theirs."""
+    """Judge by the needs of the slots, without the processes that jobs may start."""
     slots = settings.pool_size
     needed = PROCESSES_OF_OURS + slots * (PROCESSES_PER_SLOT + (SANDBOX_PROCESSES if settings.sandbox else 0))
     allowed = PROCESSES_OF_OURS + slots * settings.max_processes
@@ -139,17 +140,10 @@ def judged_processes(settings: Settings, limit: int | None) -> Finding:
 
 
 def _numbers(proc: Path, root: Path, controller: str, names: Sequence[str]) -> list[int]:
-    """Read a limit of our control group and of all above it, where there is one."""
+    """Read a limit of this control group and of all above it, if there is one."""
     found = []
-    for folder in cgroup_folders(proc, root, controller):
-        for name in names:
-            try:
-                text = (folder / name).read_text().strip()
-            except OSError:
-                continue
+    for path in (folder / name for folder in cgroup_folders(proc, root, controller) for name in names):
+        with suppress(OSError):  # it is not there
+            text = path.read_text().strip()
             found += [int(text)] if text.isdecimal() else []
     return found
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

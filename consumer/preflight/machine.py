@@ -1,7 +1,7 @@
-"""What can be seen on this machine: CPUs and threads, open files, the job folder, whom we talk to beside RabbitMQ.
+"""Checks of this machine: CPUs and threads, open files, the job folder, statsd and the HTTP port.
 
-Each check asks the system in one line and judges in a pure function, so that what a full disk would give can be
-tested without one. Nothing is left behind: the job folder gets one small job file, which is gone again.
+Each check queries the system in one line and judges in a pure function, so that a test of a full disk needs none.
+Nothing is left behind: one small job file is written to the job folder and removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from consumer.config.cpu_count import usable_cpus
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.preflight.context import Site, aside
-from consumer.preflight.finding import Finding, blamed, failure, ok, warning
+from consumer.preflight.finding import Finding, blamed, failure, mib, ok, warning
 from consumer.runners.environment import THREAD_VARIABLES
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.warm_runner import OWN_CLASSIFIER
@@ -36,7 +36,7 @@ FILES_OF_OURS = 64
 
 
 async def threads(site: Site) -> list[Finding]:
-    """See whether all slots together ask for more CPUs than there are."""
+    """Check whether all slots together use more CPUs than there are."""
     return judged_threads(site.settings.pool_size, usable_cpus(), site.environment)
 
 
@@ -66,7 +66,7 @@ def _fits(threads: str, slots: int, cpus: int) -> bool:
 
 
 async def open_files(site: Site) -> list[Finding]:
-    """See whether every slot can have its pipes."""
+    """Check that every slot can have its pipes."""
     return [judged_files(site.settings.pool_size, resource.getrlimit(resource.RLIMIT_NOFILE)[0])]
 
 
@@ -82,7 +82,7 @@ def judged_files(slots: int, limit: int) -> Finding:
 
 
 async def job_folder(site: Site) -> list[Finding]:
-    """Write a job file, and see how many more there is room for."""
+    """Write a job file, and compute the space for more."""
     try:
         free = await aside(lambda: _room(site.settings.job_dir))
     except ConfigurationError as error:
@@ -91,7 +91,7 @@ async def job_folder(site: Site) -> list[Finding]:
 
 
 def _room(job_dir: Path) -> tuple[int, int | None]:
-    """Count the free bytes and files; None where the file system does not count files."""
+    """Count the free bytes and files; None if the file system does not count files."""
     with JobFiles.opened(job_dir) as files:
         try:
             with files.folder_of_slot().job(b"{}"):
@@ -105,12 +105,12 @@ def _room(job_dir: Path) -> tuple[int, int | None]:
 
 
 def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
-    """Judge what is free by the largest jobs that may come."""
+    """Judge the free space by the largest possible jobs."""
     folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.prefetch
-    told = f"{folder} has {_mib(free_bytes)} free"
+    told = f"{folder} has {mib(free_bytes)} free"
     if free_bytes < largest:
         return failure(
-            f"{told}, and one job may have {_mib(largest)} (max_body_bytes)",
+            f"{told}, and one job may have {mib(largest)} (max_body_bytes)",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
     if free_files is not None and free_files < 2 * jobs:
@@ -120,32 +120,28 @@ def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> 
         )
     least = settings.min_free_bytes
     if free_bytes < least + largest:
-        with_one = "" if free_bytes < least else f", and one job may have {_mib(largest)} (max_body_bytes)"
+        with_one = "" if free_bytes < least else f", and one job may have {mib(largest)} (max_body_bytes)"
         return failure(
-            f"{told}{with_one}, and below {_mib(least)} (min_free_bytes) the job that has written the most "
+            f"{told}{with_one}, and below {mib(least)} (min_free_bytes) the job that has written the most "
             "is killed",
             "free some space, name another job_dir, or lower min_free_bytes",
         )
     if free_bytes < least + largest * jobs:
-        left_free = f", beside the {_mib(least)} to be left free (min_free_bytes)" if least else ""
+        left_free = f", beside the {mib(least)} to be left free (min_free_bytes)" if least else ""
         return warning(
-            f"{told}, and {jobs} jobs at once may have {_mib(largest * jobs)} ({_held(settings)} times "
+            f"{told}, and {jobs} jobs at once may have {mib(largest * jobs)} ({_held(settings)} times "
             f"max_body_bytes){left_free}",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
-    return ok(f"{told}, jobs take {_mib(largest * jobs)} at most")
+    return ok(f"{told}, jobs take {mib(largest * jobs)} at most")
 
 
 def _held(settings: Settings) -> str:
     return "pool_size" if settings.batch_size == 1 else "the prefetch"
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
-
-
 async def statsd(site: Site) -> list[Finding]:
-    """Resolve statsd's name as the service does; whether anybody listens UDP does not tell."""
+    """Resolve statsd's name as the service does; UDP does not show whether anything listens."""
     host, port = site.settings.statsd_host, site.settings.statsd_port
     if host is None:
         return [ok("statsd_host is not set: no metrics")]
@@ -162,7 +158,7 @@ async def statsd(site: Site) -> list[Finding]:
 
 
 async def http(site: Site) -> list[Finding]:
-    """Listen for a moment where health and metrics are to be served."""
+    """Listen for a moment on the port for health and metrics."""
     settings = site.settings
     if settings.http_port is None:
         return [ok("http_port is not set: no health, no /metrics")]
@@ -182,7 +178,7 @@ async def http(site: Site) -> list[Finding]:
 
 
 async def tracing(site: Site) -> list[Finding]:
-    """See whether OpenTelemetry is installed, and whether anybody is there for its spans."""
+    """Check that OpenTelemetry is installed, and that something accepts its spans."""
     if not site.settings.tracing:
         return [ok("is off")]
     see_installed()
@@ -202,7 +198,7 @@ async def tracing(site: Site) -> list[Finding]:
 
 
 async def models(site: Site) -> list[Finding]:
-    """See that not everybody may write models, or what makes them trusted."""
+    """Check that the models are not world-writable, or are pinned."""
     settings = site.settings
     if settings.command or settings.classifier not in (None, OWN_CLASSIFIER):
         return [ok("are the classifier's own business")]

@@ -1,4 +1,4 @@
-"""What we may do in RabbitMQ, and whether it takes messages at all: each tried in a way that nothing comes of."""
+"""Checks this user's permissions in RabbitMQ, and that RabbitMQ accepts messages. No request has an effect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_PRIORITY: Final = {"x-priority": "none: only asks for the permission"}
 
 
 async def permissions(site: Site) -> list[Finding]:
-    """Ask for what the service does all day, in such a way that nothing comes of it."""
+    """Request what the service does in operation, in a form that has no effect."""
     topology, found = site.topology, []
     wanted: list[tuple[str, Ask]] = [(f"read {topology.jobs}", _consuming(topology.jobs))]
     if site.settings.declare:
@@ -42,32 +42,29 @@ async def permissions(site: Site) -> list[Finding]:
 
 
 def _consuming(queue: str) -> Ask:
-    return lambda channel: _consume(channel, queue)
+    async def ask(channel: AbstractChannel) -> None:
+        underlay = await channel.get_underlay_channel()
+        await underlay.basic_consume(queue, _ignore, arguments=dict(NO_PRIORITY), timeout=CALL_TIMEOUT_S)
 
-
-def _unbinding(queue: str, exchange: str) -> Ask:
-    return lambda channel: _unbind(channel, queue, exchange)
-
-
-async def _consume(channel: AbstractChannel, queue: str) -> None:
-    underlay = await channel.get_underlay_channel()
-    await underlay.basic_consume(queue, _ignore, arguments=dict(NO_PRIORITY), timeout=CALL_TIMEOUT_S)
+    return ask
 
 
 async def _ignore(_message: object) -> None:
-    """Nothing is delivered."""
+    """A callback that is never called."""
 
 
-async def _unbind(channel: AbstractChannel, queue: str, exchange: str) -> None:
-    """Remove a binding that nobody has: its key is made up here."""
-    underlay = await channel.get_underlay_channel()
-    await underlay.queue_unbind(
-        queue, exchange, routing_key=f"check.{secrets.token_hex(8)}", timeout=CALL_TIMEOUT_S
-    )
+def _unbinding(queue: str, exchange: str) -> Ask:
+    """Remove a binding that cannot exist: its key is random."""
+
+    async def ask(channel: AbstractChannel) -> None:
+        underlay = await channel.get_underlay_channel()
+        await underlay.queue_unbind(queue, exchange, f"check.{secrets.token_hex(8)}", timeout=CALL_TIMEOUT_S)
+
+    return ask
 
 
 async def publishing(site: Site) -> list[Finding]:
-    """Publish to a queue that nobody has, and get it back. Twice, as an alarm lets the first one pass."""
+    """Publish to a queue that cannot exist, and expect the return. Twice: an alarm accepts the first one."""
     # A connection of its own: an alarm stops RabbitMQ reading one that has published.
     opening = connection(site.url, "check publishing", site.settings.credentials)
     with may_be_lost():

@@ -1,12 +1,13 @@
-"""Exchange and queues: whether each is there, or would be made, and all in which it is not as it should be.
+"""Checks exchanges and queues: whether each exists or would be created, and all differences from what is expected.
 
-RabbitMQ tells no queue's arguments, and names only the first that differs when one is declared again: equal, and
-nothing happens; otherwise it refuses. So it is declared again, each time with the value that RabbitMQ has just
-named, until it agrees. That is asked only for what has just been found there, and of what is missing only in
-a way that RabbitMQ must refuse (`NO_TTL`): nothing is made, except by who deletes a queue in that very moment.
+RabbitMQ does not expose a queue's arguments. If a queue is declared again, RabbitMQ accepts equal arguments
+without any effect, and otherwise refuses and names only the first difference. So the check declares it again and
+again, each time with the value that RabbitMQ has just named, until it accepts. It does so only for a queue that it
+has just found. For a missing queue, it sends only requests that RabbitMQ must refuse (`NO_TTL`): nothing is
+created, unless somebody deletes a queue at that very moment.
 
-With `declare` false a policy may have set what we would; that only the management API tells, some seconds after it
-was set.
+With `declare` false, a policy may have set the expected values. Only the management API shows this, some seconds
+after the policy was set.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _TYPED: Final = re.compile(r"the value '(?P<text>.*)' of type '(?P<type>\w+)'", 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which a queue or an exchange is not as it should be; None for an argument that is not there."""
+    """One difference between a queue or an exchange and what is expected; None for a missing argument."""
 
     name: str
     wanted: Value
@@ -70,28 +71,22 @@ def _shown(value: Value) -> str:
 
 
 async def topology(site: Site) -> list[Finding]:
-    """Look at the exchange and at each queue."""
+    """Check the exchange and each queue."""
     exchanges, queues = site.topology.exchanges(), site.topology.queues()
     found = [
         *[await _exchange(site, exchange) for exchange in exchanges],
         *[await _queue(site, queue) for queue in queues],
     ]
-    missing = [one.detail for one in found if isinstance(one, _ToBeMade)]
-    problems = merged([finding for one in found if not isinstance(one, _ToBeMade) for finding in one])
+    missing = [one for one in found if isinstance(one, str)]
+    problems = merged([finding for one in found if not isinstance(one, str) for finding in one])
     if missing:
         return [*problems, ok(f"`run` will create {', '.join(missing)}: this user may")]
     names = " and ".join(exchange.name for exchange in exchanges)
     return problems or [ok(f"{names} and {len(queues)} queues are as expected")]
 
 
-@dataclass(frozen=True, slots=True)
-class _ToBeMade:
-    """Missing, and `run` may make it."""
-
-    detail: str
-
-
-async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | _ToBeMade:
+async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | str:
+    """Report its faults; or return its name if it is missing and `run` may create it. `_queue` does the same."""
     what = f"exchange {exchange.name}"
     if closed := await refusal(site.connected(), _making(exchange, passive=True)):
         return await _missing(site, what, closed, _making(exchange, NO_ALTERNATE))
@@ -119,7 +114,7 @@ def _making(exchange: Exchange, alternate: int | None = None, *, passive: bool =
     )
 
 
-async def _queue(site: Site, queue: Queue) -> list[Finding] | _ToBeMade:
+async def _queue(site: Site, queue: Queue) -> list[Finding] | str:
     what = f"queue {queue.name}"
     if closed := await refusal(site.connected(), _declaring(queue.name, {}, passive=True)):
         # Exclusive: where some RabbitMQ should take it after all, it would go with our connection.
@@ -131,11 +126,11 @@ async def _queue(site: Site, queue: Queue) -> list[Finding] | _ToBeMade:
 
 
 def _witness(site: Site) -> Console | None:
-    """Whom to ask how things are, where they need not be as we would declare them: RabbitMQ knows policies."""
+    """Return the management API, if policies may replace arguments: it shows them."""
     return None if site.settings.declare else site.console
 
 
-async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> list[Finding] | _ToBeMade:
+async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> list[Finding] | str:
     if not isinstance(closed, ChannelNotFoundEntity):
         return [failure(f"{what} cannot be looked at: {reason(closed)}", granted(site))]
     if is_away(closed):
@@ -153,13 +148,13 @@ async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> l
         ]
     refused = await refusal(site.connected(), make)
     if isinstance(refused, ChannelPreconditionFailed):
-        return _ToBeMade(what.partition(" ")[2])
+        return what.partition(" ")[2]
     why = reason(refused) if refused else "RabbitMQ did not say no"
     return [failure(f"{what} is missing, and this user may not create it: {why}", granted(site))]
 
 
 async def _declared_again(site: Site, queue: Queue) -> list[Finding]:
-    """Find all differences by going along with each that RabbitMQ names."""
+    """Find all differences by adopting each value that RabbitMQ names."""
     what, durable = f"queue {queue.name}", True
     arguments: dict[str, Any] = dict(queue.arguments)
     differences: list[Difference] = []
@@ -182,27 +177,27 @@ def _declaring(name: str, arguments: dict[str, Any], **how: bool) -> Ask:
 
 
 def _with(arguments: dict[str, Any], difference: Difference) -> dict[str, Any]:
-    """As RabbitMQ has it."""
+    """Return the queue with RabbitMQ's value."""
     others = {name: value for name, value in arguments.items() if name != difference.name}
     return others if difference.found is None else {**others, difference.name: difference.found}
 
 
 def _refused(site: Site, what: str, closed: ChannelClosed) -> list[Finding]:
-    """Tell of a refusal that names no difference."""
-    if not isinstance(closed, ChannelAccessRefused):
-        return [failure(f"{what} would be refused to us: {reason(closed)}", _again(site, what))]
-    if site.settings.declare:
-        return [failure(f"{what} would be refused to us: {reason(closed)}", granted(site))]
-    return [
-        warning(
-            f"{what} is there; its arguments are unknown, as this user may not configure",
-            "set management_url, or run `consumer check` once as a user who may configure",
-        )
-    ]
+    """Report a refusal that names no difference."""
+    is_right = isinstance(closed, ChannelAccessRefused)
+    if is_right and not site.settings.declare:
+        return [
+            warning(
+                f"{what} is there; its arguments are unknown, as this user may not configure",
+                "set management_url, or run `consumer check` once as a user who may configure",
+            )
+        ]
+    remedy = granted(site) if is_right else _again(site, what)
+    return [failure(f"{what} would be refused to us: {reason(closed)}", remedy)]
 
 
 def difference_in(told: str) -> Difference | None:
-    """Read a difference from the words in which RabbitMQ refuses; None where they are other words."""
+    """Parse a difference from RabbitMQ's refusal; None if it names none."""
     if (found := _INEQUIVALENT.match(told)) is None:
         return None
     ours = _value(found["ours"], None)
@@ -211,7 +206,7 @@ def difference_in(told: str) -> Difference | None:
 
 
 def _value(text: str, other: Value) -> Value:
-    """Read a value. RabbitMQ names no type where both are of one: then that of the other says more."""
+    """Parse a value. RabbitMQ names no type if both have the same: then the type of the other value decides."""
     if text == "none":
         return None
     typed = _TYPED.fullmatch(text)
@@ -223,7 +218,7 @@ def _value(text: str, other: Value) -> Value:
 
 
 def compared(queue: Queue, told: Mapping[str, Any]) -> list[Difference]:
-    """Compare a queue with what the management API tells of it; a policy counts as much as an argument."""
+    """Compare a queue with the management API's description; a policy counts as much as an argument."""
     policy = {f"x-{name}": value for name, value in dict(told.get("effective_policy_definition") or {}).items()}
     have = {**policy, **told.get("arguments", {}), DURABLE: told.get(DURABLE)}
     return _differences({**queue.arguments, DURABLE: True}, have)
@@ -258,7 +253,7 @@ def _again(site: Site, what: str) -> str:
 
 
 async def dead_letters(site: Site) -> list[Finding]:
-    """See whether what is dead-lettered arrives in a queue. AMQP has no question for that."""
+    """Check that dead-lettered messages arrive in a queue. AMQP has no query for that."""
     exchange, dead = site.topology.dead_letter_exchange, site.topology.dead
     if site.console is None:
         return [_unknown_binding(site)]

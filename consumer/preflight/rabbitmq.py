@@ -1,4 +1,4 @@
-"""RabbitMQ itself: whether it lets us in, which version it is, whom we can ask there, and how long it waits."""
+"""Checks RabbitMQ itself: the login, the version, the management API, and its consumer timeout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIGURE_TO_LOOK: Final = ("4.2.6", "4.3.0")
 
 
 async def connect(site: Site) -> list[Finding]:
-    """Connect to each URL; the first that works is asked further."""
+    """Connect to each URL; later checks use the first one that works."""
     urls = site.settings.amqp_urls
     if not urls:
         return await _connect_to_private_node(site)
@@ -67,7 +67,7 @@ def _away(error: BrokerUnreachableError, *, is_alone: bool) -> Finding:
 
 
 async def version(site: Site) -> list[Finding]:
-    """Ask what it calls itself."""
+    """Read its product and version."""
     told = properties(site.connected())
     number = _text(told.get("version"))
     found = judged_version(_text(told.get("product")), number, declare=site.settings.declare)
@@ -75,7 +75,7 @@ async def version(site: Site) -> list[Finding]:
 
 
 def properties(opened: AbstractConnection) -> dict[str, Any]:
-    """Return what RabbitMQ has said of itself when it was connected."""
+    """Return the properties that RabbitMQ sent when the connection was opened."""
     underlay = opened.transport.connection if opened.transport else None
     return dict(getattr(underlay, "server_properties", {}))
 
@@ -106,7 +106,7 @@ def judged_version(product: str, told: str, *, declare: bool) -> Finding:
 
 
 def judged_callers(told: str, *, is_asked: bool) -> list[Finding]:
-    """Judge whether this version says that a caller's queue is gone to who may not configure it."""
+    """Judge whether this version reports a missing reply queue to a user who may not configure it."""
     if not (is_asked and told in CONFIGURE_TO_LOOK):
         return []
     return [
@@ -119,7 +119,7 @@ def judged_callers(told: str, *, is_asked: bool) -> list[Finding]:
 
 
 async def management(site: Site) -> list[Finding]:
-    """See whether the management API can be asked; without it some answers stay unknown."""
+    """Check that the management API answers; without it some facts stay unknown."""
     try:
         asked = Console.of(site.settings, site.url)
         if asked is None:
@@ -138,14 +138,14 @@ async def management(site: Site) -> list[Finding]:
 
 
 async def time_limits(site: Site) -> list[Finding]:
-    """Compare the longest job with how long RabbitMQ waits for an ack, as far as it tells."""
+    """Compare the longest job with RabbitMQ's consumer timeout, as far as it is known."""
     console, jobs = site.console, site.topology.jobs
     told = await aside(lambda: console.queue(jobs)) if console else None
     return [judged_time(site.settings, consumer_timeout_s(told or {}))]
 
 
 def consumer_timeout_s(queue: dict[str, Any]) -> float | None:
-    """Take a queue's own consumer timeout from what the management API says; None where it has none."""
+    """Return a queue's own consumer timeout from the management API; None if it has none."""
     policy = queue.get("effective_policy_definition") or {}
     told = [queue.get("arguments", {}).get("x-consumer-timeout"), dict(policy).get("consumer-timeout")]
     known = [float(ms) / 1000 for ms in told if isinstance(ms, int)]
@@ -153,7 +153,7 @@ def consumer_timeout_s(queue: dict[str, Any]) -> float | None:
 
 
 def judged_time(settings: Settings, told_s: float | None) -> Finding:
-    """Judge by what the queue says, or by what the operator says of the nodes."""
+    """Judge by the queue's own timeout, or by the operator's setting for the nodes."""
     needed, assumed = settings.longest_hold_s, settings.consumer_timeout_s
     if told_s is not None and told_s <= needed:
         return failure(

@@ -1,10 +1,11 @@
-"""Addresses that RabbitMQ fails over, so that a job that needs such a one does not come again for ever.
+"""Circuit breaker for reply addresses that make RabbitMQ close the connection.
 
-A direct reply-to address that RabbitMQ never made, or that a node made which is away now: 3.10 answers a publish
-there by closing the connection with INTERNAL_ERROR, and so it does a question. A stream that has lost a majority
-of its nodes, for minutes after they are back: it closes the channel with RESOURCE_ERROR. Nobody can tell by
-looking at a name. The first time each address that was in flight is suspect, the second time a suspect is alone,
-and known for a while. Knows no connection.
+Without it, RabbitMQ would redeliver a job with such an address for ever. There are two kinds. One is a direct
+reply-to address that RabbitMQ never made, or that belongs to a node that is down: 3.10 answers a publish or a
+check there by closing the connection with INTERNAL_ERROR. The other is a stream that has lost a majority of its
+nodes, for minutes after they are back: RabbitMQ closes the channel with RESOURCE_ERROR. The name of an address
+does not show this. After the first fault, every address in flight is suspect. A suspect is then tried alone; if it
+fails again, it counts as unreachable for a while. Holds no connection.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 STRIKES = 2
-#: What is known is tried again after this, alone, at the cost of a connection: a node may be back.
+#: An unreachable address is tried again after this, alone: a node may be back. A fault costs a connection.
 KNOWN_S = 60.0
-#: Who is forgotten costs two connections more.
+#: An address that was dropped from memory costs two more connections.
 CAPACITY = 1000
 DIRECT_FAULT, STREAM_FAULT = "INTERNAL_ERROR", "Stream not found"
 
 
 class Unreachable:
-    """Mutable state: `_strikes` by address, how many and when the last; `_alone`, held by a suspect in flight."""
+    """Mutable state: `_strikes`, faults and time of the last by address; `_alone`, held by a suspect in flight."""
 
     def __init__(self, *, known_s: float = KNOWN_S) -> None:
         self._known_s = known_s
@@ -34,18 +35,18 @@ class Unreachable:
         self._alone = asyncio.Lock()
 
     def __contains__(self, address: str) -> bool:
-        """Whether RabbitMQ is known to fail over this address."""
+        """Whether RabbitMQ is known to fail at this address."""
         strikes, last = self._strikes.get(address, (0, 0.0))
         return strikes >= STRIKES and time.monotonic() - last < self._known_s
 
     @asynccontextmanager
     async def noted(self, address: str, lifetime: Lifetime) -> AsyncIterator[None]:
-        """Do in the block what RabbitMQ may fail over, and take note of whether it does."""
+        """Run the block, and record whether RabbitMQ fails at the address meanwhile."""
         async with self._alone if address in self._strikes else nullcontext():
             try:
                 yield
             except BaseException as error:
-                # Who hears of it first ends the lifetime, and that cancels the others, whose fault it may be.
+                # The first task with the error ends the lifetime. That cancels the others, which may be to blame.
                 ended = lifetime.ended.result() if lifetime.ended.done() else ""
                 if _fault_over(address) in f"{error} {ended}":
                     self._strike(address)
@@ -60,5 +61,5 @@ class Unreachable:
 
 
 def _fault_over(address: str) -> str:
-    """What RabbitMQ says when it fails over an address of this kind; INTERNAL_ERROR alone may have any reason."""
+    """Return RabbitMQ's error for an address of this kind; INTERNAL_ERROR alone may have any reason."""
     return DIRECT_FAULT if address.startswith(DIRECT_REPLY_PREFIX) else STREAM_FAULT

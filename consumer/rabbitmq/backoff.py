@@ -1,6 +1,7 @@
-"""How long to wait before the next attempt to reach RabbitMQ, and which faults are worth a line in the log.
+"""Decides how long to wait before the next connection attempt, and which faults are logged.
 
-Pure: time and chance are passed in. Full jitter, so that a hundred consumers do not come back at one instant.
+Pure: callers pass in time and chance. Full jitter, so that a hundred consumers do not reconnect at the same
+moment.
 """
 
 from __future__ import annotations
@@ -9,30 +10,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import uniform
 
-#: A restart of RabbitMQ takes seconds; who waits for an answer should not wait much longer for us.
+#: A restart of RabbitMQ takes seconds; a producer should not wait much longer than that for its reply.
 FIRST_S = 0.1
 EARLY_CAP_S = 1.0
 EARLY_S = 60.0
-#: Later a tenth of the time that it has been away, all outages since the last stable life together, up to this.
+#: Later a tenth of the time of all outages since the last stable session, up to this.
 LATE_CAP_S = 30.0
-#: A connection that lives shorter than this has ended no trouble: what broke the last one may break it as well.
+#: A shorter connection does not end the outage: the fault of the last one may have broken it, too.
 STABLE_S = 60.0
-#: How long one and the same fault is not repeated in the log, at first and at last.
+#: How long the log does not repeat the same fault: the first and the longest interval.
 QUIET_FIRST_S = 2.0
 QUIET_LAST_S = 600.0
 
 
 def ceiling_s(failures: int, trouble_s: float) -> float:
-    """The longest pause after so many failures in a row, in a trouble that has lasted so long."""
+    """Compute the longest pause after so many failures in a row, in an outage of this duration."""
     cap = EARLY_CAP_S if trouble_s < EARLY_S else min(LATE_CAP_S, trouble_s / 10)
     return float(min(cap, FIRST_S * 2 ** min(failures, 20)))
 
 
 @dataclass
 class Trouble:
-    """From the first lost connection to the first stable one: counts failures, chooses pauses.
+    """An outage, from the first lost connection to the first stable one: counts failures, chooses pauses.
 
-    Mutable state: `failures`; `_quiet`, per fault when it may be told again, and how long it is kept quiet then.
+    Mutable state: `failures`; `_quiet`, per fault when it may be logged again, and how long it is not logged then.
     """
 
     since: float
@@ -48,11 +49,11 @@ class Trouble:
         return pause
 
     def pass_over(self, life_s: float) -> None:
-        """Leave out the time of a short life: how long RabbitMQ was away is what makes pauses longer."""
+        """Exclude the time of a short session: the pauses depend on how long RabbitMQ was unavailable."""
         self.since += life_s
 
     def is_worth_telling(self, fault: str, now: float) -> bool:
-        """Whether to log a fault: a new one at once, an old one at growing intervals."""
+        """Whether to log a fault: a new one at once, a repeated one at growing intervals."""
         until, quiet_s = self._quiet.get(fault, (now, QUIET_FIRST_S))
         if now < until:
             return False

@@ -1,6 +1,6 @@
-"""AMQP's properties to a `Message` and back, and what RabbitMQ has told about the messages that it takes.
+"""Converts AMQP's properties to a `Message` and back, and keeps the limits that RabbitMQ has reported.
 
-No connection is needed here. The field names of pamqp stay on this side.
+Needs no connection. Only this module knows the field names of pamqp.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from consumer.wire.message import Message
 
 APP_ID = f"{PRODUCT} {VERSION}"
 
-#: Once may be by chance: whatever else was on its way to RabbitMQ was lost, too.
+#: Faults before an address counts as unreachable. One may be chance: it also hits other messages in flight.
 CUT_OFF_TWICE = 2
-#: So many are an attack, and not worth the memory.
+#: More addresses than this are an attack, and not worth the memory.
 CUT_OFF_KEPT = 10_000
 
 _PROPERTIES = tuple(Basic.Properties.attributes())
@@ -33,7 +33,7 @@ _TOO_LARGE = re.compile(r"message size (?:\d+) is larger than configured max siz
 
 
 def received(properties: Basic.Properties, body: bytes) -> Message:
-    """Make our message of what was delivered; what could not be decoded is named, and missing."""
+    """Convert a delivery to a `Message`. An undecodable property is absent, and listed with its reason."""
     undecodable = _take_undecodable(properties)
     return Message(
         body=body,
@@ -52,7 +52,7 @@ def received(properties: Basic.Properties, body: bytes) -> Message:
 
 
 def _take_undecodable(properties: Basic.Properties) -> dict[str, str]:
-    """Take out what could not be decoded; name it, and say why."""
+    """Remove the properties that could not be decoded; return each with the reason."""
     found = {name: value for name in _PROPERTIES if type(value := getattr(properties, name)) is Undecodable}
     for name in found:
         setattr(properties, name, None)
@@ -60,9 +60,10 @@ def _take_undecodable(properties: Basic.Properties) -> dict[str, str]:
 
 
 def properties(message: Message) -> Basic.Properties:
-    """Make what is published of our message.
+    """Convert a `Message` to properties.
 
-    Persistent unless it says otherwise: the library's default would not survive a restart of RabbitMQ.
+    Persistent unless the message says otherwise: with the library's default, messages would not survive a restart
+    of RabbitMQ.
     """
     return Basic.Properties(
         content_type=message.content_type,
@@ -81,15 +82,17 @@ def properties(message: Message) -> Basic.Properties:
 
 @dataclass
 class BrokerLimits:
-    """What RabbitMQ takes, as it has told us: nobody can ask, and the telling costs the channel.
+    """Limits of RabbitMQ that the service learns only from errors, each of which costs a channel.
 
-    Mutable state: `max_message_bytes`, None until a message was refused; `unreachable`, addresses that it fails
-    over; `refusing`, the queues that have refused a message and taken none since.
+    Mutable state: `max_message_bytes`, None until RabbitMQ has refused a message; `unreachable`, addresses at
+    which RabbitMQ fails; `refusing`, queues that have refused a message and accepted none since; `silent`, queues
+    that have not confirmed a message and confirmed none since.
     """
 
     max_message_bytes: int | None = None
     unreachable: Unreachable = field(default_factory=Unreachable)
     refusing: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
 
     def refuses(self, message: Message) -> bool:
         """Whether RabbitMQ is known to refuse a message of this size."""
@@ -97,7 +100,7 @@ class BrokerLimits:
 
     @contextmanager
     def learned(self) -> Iterator[None]:
-        """Take note of the limit that RabbitMQ names when it closes the channel over a message."""
+        """Store the limit that RabbitMQ names when it closes the channel because of a message's size."""
         try:
             yield
         except ChannelPreconditionFailed as error:

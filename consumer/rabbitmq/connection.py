@@ -1,7 +1,7 @@
-"""One connection to RabbitMQ: opened with our name on it, closed whatever happened, its faults put into words.
+"""Opens one named connection to RabbitMQ, always closes it, and explains its faults.
 
-Who is to blame decides the error: nobody answered, RabbitMQ said no, or the connection was lost while we worked.
-Shared by the service, the client and the tools.
+The exception shows the cause: nothing answered, RabbitMQ refused, or the connection was lost during work. The
+service, the client and the tools share this module.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from consumer.rabbitmq.fork_guard import ForkSafeConnection
 
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
-#: Who closes cannot connect again meanwhile. aiormq itself waits 2 s for a peer's last word.
+#: Reconnecting waits for this. aiormq itself waits 2 s for the peer's close-ok.
 CLOSE_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 0.2
-#: A quorum queue that elects a new leader confirms late, not never.
+#: A quorum queue that elects a new leader confirms late.
 CONFIRM_TIMEOUT_S = 30.0
-#: Silence is noticed after three times this, instead of three minutes with the default of 60.
+#: Silence is detected after three times this; with the default of 60 it would take three minutes.
 HEARTBEAT_S = 15
 
 
-#: No files: user and password stand in the URL, and RabbitMQ's certificate is checked with the system's CAs.
+#: No files: the URL has user and password, and the system's CAs verify RabbitMQ's certificate.
 NO_FILES = Credentials()
 NOTHING_MORE: Mapping[str, str] = {}
 
@@ -46,18 +46,18 @@ NOTHING_MORE: Mapping[str, str] = {}
 async def connection(
     urls: str, name: str, credentials: Credentials = NO_FILES, about: Mapping[str, str] = NOTHING_MORE
 ) -> AsyncIterator[AbstractConnection]:
-    """Open one connection, telling who we are, and what more there is to say; close it at the end.
+    """Open one connection with its name and properties; close it at the end.
 
     Args:
-        urls: an AMQP URL, or several of one cluster with spaces between them: the first where RabbitMQ answers.
+        urls: an AMQP URL, or several of one cluster separated by spaces; the first that answers is used.
         name: shown in the management console.
         credentials: files that go with each URL.
         about: more client properties, for the console.
 
     Raises:
         ConfigurationError: a file of the credentials cannot be used.
-        BrokerUnreachableError: nobody answers at any address.
-        BrokerRefusedError: the login or the virtual host is refused, or RabbitMQ's certificate or ours.
+        BrokerUnreachableError: no address answers.
+        BrokerRefusedError: the login, the virtual host or one of the certificates is refused.
     """
     pamqp_patch.install()
     opened = await _opened(split_urls(urls), name, credentials, about)
@@ -71,7 +71,7 @@ async def connection(
 async def _opened(
     urls: Sequence[str], name: str, credentials: Credentials, about: Mapping[str, str]
 ) -> AbstractConnection:
-    """Go on to the next node where one does not answer, and stop at one that refuses us, as the service does."""
+    """Try the next node if one does not answer, and stop at one that refuses the login, as the service does."""
     *others, last = urls
     for url in others:
         with suppress(BrokerUnreachableError):
@@ -105,8 +105,8 @@ async def _open(url: str, name: str, credentials: Credentials, about: Mapping[st
 async def _close(opened: AbstractConnection) -> None:
     """Close in a bounded time, although RabbitMQ reads nothing during an alarm.
 
-    aiormq, when it is cancelled, waits once more until all that it wrote has been sent: so it is cancelled twice,
-    and not by `wait_for`, which would wait for it. What was written may still arrive when the alarm is over.
+    A cancelled aiormq waits once more until everything it wrote has been sent. So this function cancels it twice,
+    without `wait_for`, which would wait for it. RabbitMQ may still receive the written data after the alarm.
     """
     closing = asyncio.ensure_future(opened.close())
     try:
@@ -127,7 +127,7 @@ def _explained(url: str, credentials: Credentials) -> Iterator[None]:
     except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError) as error:
         raise BrokerRefusedError(f"RabbitMQ at {shown} {_login_fault(url, error)}") from None
     except (aiormq.exceptions.ConnectionClosed, aiormq.exceptions.InvalidFrameError):
-        # Closed instead of open-ok; aiormq does not pass RabbitMQ's own words on.
+        # RabbitMQ closed instead of open-ok; aiormq does not pass on its reason.
         raise BrokerRefusedError(
             f"RabbitMQ at {shown} closed the connection while it was opened; check that the virtual host at the "
             "end of amqp_url exists, and that this user has permissions there"
@@ -157,9 +157,9 @@ def _login_fault(url: str, error: Exception) -> str:
 
 
 def raise_if_cancelled() -> None:
-    """Be cancelled after all: aiormq may answer a cancelled call with what closed its channel at that moment.
+    """Raise the pending cancellation: aiormq may replace it by the error that closed its channel at that moment.
 
-    For each loop that goes on after a lost connection: without it, the loop outlives its cancellation.
+    Every loop that continues after a lost connection calls this; otherwise it would survive its cancellation.
     """
     if (task := asyncio.current_task()) and task.cancelling():
         raise asyncio.CancelledError
@@ -167,7 +167,7 @@ def raise_if_cancelled() -> None:
 
 @contextmanager
 def may_be_lost() -> Iterator[None]:
-    """Tell a lost connection from our own cancellation and from the two answers that a publish can get."""
+    """Distinguish a lost connection from a cancellation and from the two answers to a publish."""
     try:
         yield
     except (DeliveryError, BrokerRefusedError):
@@ -186,11 +186,11 @@ def may_be_lost() -> Iterator[None]:
 
 @contextmanager
 def refusal_explained(act: str) -> Iterator[None]:
-    """Turn what RabbitMQ says when it closes a channel into what can be done about it.
+    """Turn RabbitMQ's reason for closing a channel into an error with a remedy.
 
     Raises:
         BrokerRefusedError
-        BrokerUnreachableError: a queue is there, but not yet, or no longer, the node that has it.
+        BrokerUnreachableError: the queue exists, but its node is not up.
     """
     try:
         yield
@@ -214,7 +214,7 @@ def refusal_explained(act: str) -> Iterator[None]:
 
 
 def is_away(error: aiormq.exceptions.ChannelNotFoundEntity) -> bool:
-    """Whether only the queue's node is missing: for some seconds after its start, and while it is away."""
+    """Whether only the queue's node is missing: for some seconds after its start, and while it is down."""
     return "down or inaccessible" in str(error)
 
 

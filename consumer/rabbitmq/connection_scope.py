@@ -1,7 +1,7 @@
-"""The time during which something can be answered: it ends once, with a reason, for all who depend on it.
+"""A lifetime that ends once, with a reason, together with everything that depends on it.
 
-Whoever waits while it lasts waits no longer than it does. Whoever sees a connection fail ends it for the others:
-what is unsettled comes again only when the connections are gone, so none may linger half broken.
+A wait inside a lifetime ends with it. The first task that sees a connection fail ends the lifetime for all others.
+RabbitMQ redelivers unsettled messages only when the connections are closed, so none may stay open half broken.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from consumer.rabbitmq.connection import may_be_lost
 
 
 class Lifetime:
-    """Ends once. Mutable state: `ended`, why it did; `waiting`, what ends with it."""
+    """Ends once. Mutable state: `ended`, the reason; `waiting`, the blocks that end with it."""
 
     def __init__(self) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.waiting: set[Waiting] = set()
 
     def end(self, reason: str) -> None:
-        """End it; the first reason is the one that is told."""
+        """End it; the first reason is kept."""
         if not self.ended.done():
             self.ended.set_result(reason)
         while self.waiting:
@@ -37,7 +37,7 @@ class Lifetime:
 
     @contextmanager
     def ends_if_lost(self) -> Iterator[None]:
-        """Do in the block what needs a connection; end the lifetime if that turns out to be lost.
+        """Run a block that needs a connection; end the lifetime if the connection is lost.
 
         Raises:
             ConnectionLostError
@@ -52,9 +52,9 @@ class Lifetime:
 
 
 class Waiting:
-    """A block that waits no longer than a lifetime, as `asyncio.timeout` is one that waits no longer than that.
+    """A block that ends with a lifetime, as `asyncio.timeout` ends with a deadline.
 
-    Mutable state: `_has_ended`, set when the lifetime was over before the block.
+    Mutable state: `_has_ended`, set when the lifetime had ended before the block.
     """
 
     def __init__(self, lifetime: Lifetime) -> None:
@@ -71,11 +71,11 @@ class Waiting:
         return self
 
     def over(self) -> None:
-        """What was waited for is there: what follows in the block outlives the lifetime."""
+        """The awaited event has happened: the rest of the block no longer depends on the lifetime."""
         self._lifetime.waiting.discard(self)
 
     def end(self) -> None:
-        """The lifetime is over."""
+        """Cancel the block, because the lifetime has ended."""
         self._has_ended = True
         if self._task:
             self._task.cancel()
@@ -83,10 +83,10 @@ class Waiting:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Turn our own cancellation into what it means; leave somebody else's alone.
+        """Turn the cancellation by this class into its meaning; pass on any other cancellation.
 
         Raises:
-            ConnectionLostError: the lifetime was over before the block.
+            ConnectionLostError: the lifetime ended before the block.
         """
         self._lifetime.waiting.discard(self)
         if not (self._has_ended and self._task):

@@ -1,6 +1,6 @@
-"""The management API as a witness: it tells what AMQP does not, the bindings and what policies have set.
+"""Reads from the management API what AMQP does not expose: bindings, and arguments that policies set.
 
-Asked only where `management_url` says so, and only with GET. The login is the URL's own, or that of `amqp_url`.
+Used only with `management_url`, and only with GET. The login is that of the URL itself, or of `amqp_url`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from consumer.rabbitmq.management import ManagementRefusedError, api
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Address and login, for the virtual host that the service works in."""
+    """Address and login, for the virtual host of the service."""
 
     management_url: str
     user: str
@@ -30,7 +30,7 @@ class Console:
 
     @classmethod
     def of(cls, settings: Settings, amqp_url: str) -> Console | None:
-        """Make it from the settings and the URL that RabbitMQ was reached at; None where none is set.
+        """Make it from the settings and the URL of the connected RabbitMQ; None without `management_url`.
 
         Raises:
             ConfigurationError: a file of the credentials cannot be used, or there is no login.
@@ -57,21 +57,21 @@ class Console:
         )
 
     def answers(self) -> bool:
-        """Ask for what is in every virtual host: the login and its right to look there are tried by it."""
+        """Query an exchange that every virtual host has, to test the login and its right to read there."""
         return self.exchange("amq.direct") is not None
 
     def queue(self, name: str) -> dict[str, Any] | None:
-        """Ask for a queue with its arguments and policy; None if it is not there."""
+        """Query a queue with its arguments and policy; None if it does not exist."""
         found: dict[str, Any] | None = self._found(f"queues/{self._here}/{quote(name, safe='')}")
         return found
 
     def exchange(self, name: str) -> dict[str, Any] | None:
-        """Ask for an exchange; None if it is not there."""
+        """Query an exchange; None if it does not exist."""
         found: dict[str, Any] | None = self._found(f"exchanges/{self._here}/{quote(name, safe='')}")
         return found
 
     def bound_to(self, exchange: str) -> list[str]:
-        """List the queues that an exchange leads to."""
+        """List the queues that are bound to an exchange."""
         bindings = self._found(f"exchanges/{self._here}/{quote(exchange, safe='')}/bindings/source") or []
         return [binding["destination"] for binding in bindings if binding["destination_type"] == "queue"]
 
@@ -89,5 +89,5 @@ class Console:
 
 
 def _context(settings: Settings) -> ssl.SSLContext | None:
-    """Trust for the console whom the settings trust for AMQP; no client certificate, as it asks for a password."""
+    """Trust the same CAs as for AMQP; no client certificate, because the API asks for a password."""
     return Credentials(ca_file=settings.amqp_ca_file).context("amqps://console")

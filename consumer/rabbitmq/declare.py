@@ -1,6 +1,7 @@
-"""Exchanges and queues declared, or found as they are, by one channel, in the order of topology.py.
+"""Declares exchanges and the needed queues on one channel, or checks that they exist, in the order of topology.py.
 
-Consumes and settles nothing. What RabbitMQ refuses closes the channel, so it is one to be thrown away.
+The error stream is not among them: its loss must not stop the jobs, so the session checks it separately. This
+module does not consume or settle. A refusal closes the channel, so callers pass one that they can throw away.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from consumer.wire.topology import Topology
 
 
 async def declare(channel: AbstractChannel, topology: Topology) -> None:
-    """Create all, and bind queues to exchanges."""
+    """Create all exchanges and queues, and bind queues to exchanges."""
     exchanges = topology.exchanges()
     for exchange in exchanges:
         await channel.declare_exchange(exchange.name, exchange.type, durable=True, timeout=CALL_TIMEOUT_S)
-    for queue in topology.queues():
+    for queue in topology.needed_queues():
         declared = await channel.declare_queue(
             queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_TIMEOUT_S
         )
@@ -26,6 +27,6 @@ async def declare(channel: AbstractChannel, topology: Topology) -> None:
 
 
 async def find(channel: AbstractChannel, topology: Topology) -> None:
-    """Ask for each queue by its name; create none."""
-    for queue in topology.queues():
+    """Check that each queue exists; create none."""
+    for queue in topology.needed_queues():
         await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)

@@ -1,8 +1,8 @@
-"""What a fork of this process inherits of its connections to RabbitMQ: nothing that could disturb them.
+"""Keeps a fork of this process from disturbing the connections to RabbitMQ that it inherits.
 
-A fork has the same sockets and, in a coroutine, the same epoll set. A child that unwinds `asyncio.run` cancels
-aiormq's tasks; those write a farewell, and shut the socket down for the parent as well. So each child begins by
-having its copies of the sockets lead nowhere, and its copies of the loops watch with a set of their own.
+A fork has the same sockets and, in a coroutine, the same epoll set. When a child unwinds `asyncio.run`, it cancels
+aiormq's tasks; those write a close to the socket, and shut it down for the parent as well. So each child first
+replaces its sockets by unconnected ones, and gives its copies of the loops an epoll set of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 class ForkSafeConnection(aio_pika.Connection):
-    """A connection whose socket is cut off in every fork of the process that opened it."""
+    """A connection whose socket is disconnected in every fork of the process that opened it."""
 
     def __init__(self, url: URL, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as aio-pika's
         super().__init__(url, *args, **kwargs)
@@ -47,7 +47,7 @@ class _Noted(TransportFactory):
 
 
 def _cut_off() -> None:
-    """Run in each child, first of all. The descriptors keep their numbers and become others."""
+    """Runs first in each child. The descriptors keep their numbers and refer to other files."""
     dead, other = socket.socketpair()
     other.shutdown(socket.SHUT_WR)  # who reads is at the end
     other.detach()  # and stays open, so that a farewell is no broken pipe, about which asyncio would complain
@@ -63,9 +63,9 @@ def _cut_off() -> None:
 
 
 def _watch_anew(loop: asyncio.AbstractEventLoop) -> None:
-    """Give the loop an epoll set and a wake-up of its own: asyncio changes the shared ones as it closes the loop.
+    """Give the loop its own epoll set and wake-up pipe: asyncio changes the shared ones when it closes the loop.
 
-    It has no public way to this, so other loops than its own (uvloop) are left as they are.
+    asyncio has no public way to do this. Other loops than its own (uvloop) are not changed.
     """
     selector, ours, theirs = (getattr(loop, name, None) for name in ("_selector", "_ssock", "_csock"))
     if selector is None or ours is None or theirs is None or selector.get_map() is None:  # or it is closed

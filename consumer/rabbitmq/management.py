@@ -1,7 +1,7 @@
-"""RabbitMQ's management API, as much of it as a private node, `check`, `status` and the tests need.
+"""A client of RabbitMQ's management API, with the calls that a private node, `check`, `status` and the tests need.
 
-One rule: it knows an address and a login, and nothing of who started the node or where its files are. What
-goes wrong is told in the words of errors.py: nobody answered, or RabbitMQ answered and said no.
+It knows an address and a login, and nothing about the process or files of a node. Its errors are those of
+errors.py: nothing answered, or RabbitMQ refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
 class ManagementRefusedError(BrokerRefusedError):
-    """The management API refused a request; `status` is HTTP's: 401 the login, 404 the name."""
+    """The management API refused a request; `status` is that of HTTP: 401 for the login, 404 for the name."""
 
     def __init__(self, request: str, status: int, answer: str) -> None:
         super().__init__(f"{request} was refused: {status} {answer}")
@@ -30,7 +30,7 @@ class ManagementRefusedError(BrokerRefusedError):
 
 
 class Managed(Protocol):
-    """Whom to ask: where the console and its API listen, and the login to both."""
+    """The address of the console and its API, and a login for both."""
 
     @property
     def management_url(self) -> str: ...
@@ -43,13 +43,13 @@ class Managed(Protocol):
 
 
 def api(node: Managed, method: str, path: str, body: object = None, *, tls: ssl.SSLContext | None = None) -> Any:  # noqa: ANN401 - JSON
-    """Ask the management API, `path` without `/api/`, and return its JSON; None where it says nothing.
+    """Send a request to the API, `path` without `/api/`, and return its JSON; None for an empty answer.
 
-    An https:// address is asked with `tls`, or else with the system's CAs.
+    An https:// address is verified with `tls`, or else with the system's CAs.
 
     Raises:
-        RefusedError: it said no; `status` tells why.
-        BrokerUnreachableError: it does not answer.
+        ManagementRefusedError: the API refused the request; `status` has the reason.
+        BrokerUnreachableError: the API does not answer.
     """
     with closing(_connection(urlsplit(node.management_url), tls)) as connection:
         status, answer = _exchange(connection, node, method, path, json.dumps({} if body is None else body))
@@ -59,7 +59,7 @@ def api(node: Managed, method: str, path: str, body: object = None, *, tls: ssl.
 
 
 def create_vhost(node: Managed, name: str) -> None:
-    """Make a vhost in which the user of this login may do everything."""
+    """Create a vhost with all rights for this login."""
     vhost = quote(name, safe="")
     api(node, "PUT", f"vhosts/{vhost}")
     api(node, "PUT", f"permissions/{vhost}/{node.user}", EVERYTHING)
@@ -71,7 +71,7 @@ def delete_vhost(node: Managed, name: str) -> None:
 
 
 def _connection(address: SplitResult, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
-    # http.client, because urllib would send this through the proxy of the environment.
+    # http.client, because urllib would use the proxy of the environment.
     if address.scheme == "https":
         return http.client.HTTPSConnection(address.netloc, timeout=TIMEOUT_S, context=tls)
     return http.client.HTTPConnection(address.netloc, timeout=TIMEOUT_S)
@@ -80,7 +80,7 @@ def _connection(address: SplitResult, tls: ssl.SSLContext | None) -> http.client
 def _exchange(
     connection: http.client.HTTPConnection, node: Managed, method: str, path: str, body: str
 ) -> tuple[int, bytes]:
-    """One request on a connection of its own: HTTP's status and the body of the answer."""
+    """Send one request on its own connection; return HTTP's status and the body of the answer."""
     folder = urlsplit(node.management_url).path.rstrip("/")  # management.path_prefix
     try:
         connection.request(method, f"{folder}/api/{path}", body, _headers(node))

@@ -1,10 +1,10 @@
-"""What RabbitMQ passes on and pamqp cannot decode becomes a value instead of an exception.
+"""Makes property values that pamqp cannot decode into values instead of exceptions.
 
-RabbitMQ does not look into properties: a timestamp in microseconds, an id in Latin-1 or a header of an unknown
-type reaches us as it was sent. pamqp raises over it, aiormq drops the connection over that, and RabbitMQ delivers
-the message again, for ever. `install` is called once, by connection.py, before anything is connected.
+RabbitMQ does not check properties, so a timestamp in microseconds, an id in Latin-1 or a header of an unknown type
+arrives as it was sent. pamqp raises an exception, aiormq then drops the connection, and RabbitMQ redelivers the
+message for ever. connection.py calls `install` once, before the first connection.
 
-The other way round, what was decoded can be encoded again: a copy of a message keeps its headers.
+Decoded values can also be encoded again, so a copy of a message keeps its headers.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from typing import Any
 
 from pamqp import decode, encode
 
-#: Value and bytes consumed, the other way round: what each decoder of pamqp returns.
+#: What each decoder of pamqp returns: the number of bytes consumed, and the value.
 Decoded = tuple[int, Any]
 Decoder = Callable[[bytes], Decoded]
 
-#: Deeper than any header that means something (x-death has two levels), and far from Python's limit: pamqp takes
+#: Deeper than any useful header (x-death has two levels), and far from Python's recursion limit: pamqp needs
 #: more of the stack for a level when it encodes than when it decodes.
 MAX_LEVELS = 32
 
-#: What pamqp's decoders raise over bytes from outside: text, dates, and types that are in no table.
+#: What pamqp's decoders raise for bytes from outside: invalid text, dates, and unknown types.
 _FAULTS = (ValueError, OverflowError, OSError, KeyError, IndexError, RecursionError, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """Stands where a property's value would; `why` is for people."""
+    """Replaces the value of a property; `why` is for people."""
 
     why: str
 
 
 def install() -> None:
-    """Replace what raises. Doing it again changes nothing."""
+    """Replace the decoders that raise. A second call changes nothing."""
     decode.METHODS["timestamp"] = _tolerant(decode.timestamp, lambda _: 8)
     decode.METHODS["shortstr"] = _tolerant(decode.short_str, lambda data: 1 + int.from_bytes(data[:1], "big"))
-    # Only the whole table, not a table within: so one look at the headers tells whether all can be trusted.
+    # Only the whole table, not a nested one: so one look at the headers shows whether all can be trusted.
     decode.METHODS["table"] = _tolerant(_shallow_table, lambda data: 4 + int.from_bytes(data[:4], "big"))
     encode.encode_table_value = _encode_table_value
 
 
 def _tolerant(decoder: Decoder, size: Callable[[bytes], int]) -> Decoder:
-    """Skip over what cannot be decoded: every type here says how long it is."""
+    """Skip a value that cannot be decoded: every type here states its length."""
 
     def decode_or_mark(data: bytes) -> Decoded:
         try:
@@ -74,7 +74,7 @@ _encode_known = encode.encode_table_value
 
 
 def _encode_table_value(value: Any) -> bytes:  # noqa: ANN401 - a header's value
-    """Text that is no UTF-8 was decoded to bytes, which pamqp does not encode; and it halves every double."""
+    """Encode two values that pamqp cannot: bytes, from text that is not UTF-8, and doubles, which it halves."""
     if isinstance(value, bytes):
         return b"S" + struct.pack(">I", len(value)) + value
     if isinstance(value, float):

@@ -1,8 +1,8 @@
-"""Publishes with a confirm: who returns from here knows whether RabbitMQ has the message.
+"""Publishes a message and returns when RabbitMQ has confirmed or refused it.
 
-One connection and channel that do nothing else: an alarm stops RabbitMQ reading every connection that has
-published. Nothing is published twice here, and no wait is longer than RabbitMQ's confirm may take, but for one
-that an alarm holds back; that one is told.
+It uses a connection and a channel of its own, because during an alarm RabbitMQ stops reading every connection that
+has published. It publishes nothing twice. No wait exceeds the limit for a confirm, except during an alarm, which
+is logged.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 log = logging.getLogger(__name__)
 
-#: A queue that refuses a message (full, overflow reject-publish) may have room soon; then we give the reply up.
+#: A queue that refuses a message (full, overflow reject-publish) may have space soon; after this, give up.
 REFUSAL_PATIENCE_S = 30.0
-#: A channel that meets a quorum queue while its leader is lost may be refused for as long as that node is down,
-#: though another leads the queue by then (seen on 3.10.8). New connections find the new leader. They are tried
-#: once, not before an election is over, and not again until the queue takes something: perhaps it really is full.
+#: A channel that publishes to a quorum queue without a leader may be refused for as long as that node is down,
+#: although another leads the queue by then (seen on 3.10.8). New connections find the new leader. They are tried
+#: once, after the time of an election, and not again until the queue accepts a message: it may really be full.
 STALE_S = 3.0
-#: After the other connection was lost, for confirms that are on their way: each saves a second answer.
+#: After the other connection was lost, for confirms in flight: each saves a second reply.
 FINISH_S = 1.0
-#: How often confirms that do not come are looked for.
+#: How often overdue confirms are looked for.
 WATCH_S = 1.0
 
 
 class Publisher:
     """The connection that publishes.
 
-    Two lifetimes: with that of its broker nothing new is published; with its own, `lifetime`, no confirm comes any
-    more. What breaks this connection ends both.
+    It has two lifetimes. After the end of its session's lifetime, it publishes nothing new. After the end of its
+    own, `lifetime`, no confirm arrives any more. A fault of this connection ends both.
 
-    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first; `_is_idle`,
-    set while there are none.
+    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first, by the time-out
+    that ends the wait of a message that may be given up; `_is_idle`, set while there are none.
     """
 
     def __init__(
@@ -55,25 +55,28 @@ class Publisher:
         self._limits = limits
         self.lifetime = Lifetime()
         self._broker = broker
-        self._unconfirmed: dict[object, float] = {}
+        self._unconfirmed: dict[asyncio.Timeout | object, float] = {}
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    async def publish(self, message: Message, queue: str, *, is_patient: bool = True) -> str | None:
+    async def publish(
+        self, message: Message, queue: str, *, is_patient: bool = True, ticket: asyncio.Timeout | None = None
+    ) -> str | None:
         """Publish to a queue and wait until RabbitMQ has it.
 
         Args:
-            message: what to publish.
-            queue: where to.
-            is_patient: False: do not wait for room in a queue that is known to refuse.
+            message: the message.
+            queue: the name of the queue.
+            is_patient: False: do not wait for space in a queue that is known to refuse messages.
+            ticket: ends the wait for an overdue confirm, instead of the session.
 
         Returns:
-            None, or why the queue did not get the message.
+            None, or the reason why the queue did not get the message.
 
         Raises:
-            ConnectionLostError: RabbitMQ may or may not have it. To be published again when the job comes again,
-                not before: it will come, and be answered then.
-            MessageTooLargeError: RabbitMQ takes no message of that size, whatever the queue.
+            ConnectionLostError: RabbitMQ may or may not have the message. Do not publish it again before RabbitMQ
+                redelivers the job: it will be answered then.
+            MessageTooLargeError: RabbitMQ accepts no message of that size in any queue.
         """
         if self._limits.refuses(message):
             raise MessageTooLargeError(len(message.body), self._limits.max_message_bytes)
@@ -84,7 +87,7 @@ class Publisher:
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
             try:
-                await self._publish_once(message, queue, mandatory=not is_direct)
+                await self._publish_once(message, queue, mandatory=not is_direct, ticket=ticket)
             except PublishError:
                 return f"there is no queue {queue!r}"
             except DeliveryError:
@@ -101,8 +104,29 @@ class Publisher:
                 self._limits.refusing.discard(queue)
                 return None
 
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish in the same way, but treat an overdue confirm as a fault of this queue, which ends no session.
+
+        A queue that did not confirm the message before gets `WATCH_S` for this one: otherwise each job that fails
+        would hold its slot for the whole time-out.
+
+        Returns:
+            None, or the reason why RabbitMQ may not have the message.
+
+        Raises:
+            ConnectionLostError, MessageTooLargeError: as `publish`.
+        """
+        try:
+            async with asyncio.timeout(WATCH_S if queue in self._limits.silent else None) as ticket:
+                fault = await self.publish(message, queue, ticket=ticket)
+        except TimeoutError:
+            self._limits.silent.add(queue)
+            return f"RabbitMQ does not confirm what is published to {queue!r}"
+        self._limits.silent.discard(queue)
+        return fault
+
     async def tell(self, message: Message, queue: str) -> None:
-        """Publish what may be lost, once. It still waits for the confirm: so there is one at a time in an alarm.
+        """Publish a message that may be lost, once. Wait for the confirm, so there is only one during an alarm.
 
         Raises:
             ConnectionLostError
@@ -112,21 +136,24 @@ class Publisher:
         with suppress(DeliveryError):
             await self._publish_once(message, queue, mandatory=False)
 
-    async def _publish_once(self, message: Message, queue: str, *, mandatory: bool) -> None:
-        """Return when RabbitMQ confirms; begin while the broker lives, wait for as long as this connection."""
+    async def _publish_once(
+        self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | None = None
+    ) -> None:
+        """Start only while the session lives; return on the confirm, or when this connection ends."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
             async with self._limits.unreachable.noted(queue, self._broker):
-                await self._confirmed(message, queue, mandatory=mandatory)
+                await self._confirmed(message, queue, mandatory=mandatory, ticket=ticket or object())
 
-    async def _confirmed(self, message: Message, queue: str, *, mandatory: bool) -> None:
-        """Return when RabbitMQ confirms. Nobody waits for the socket besides: a confirm says more than a write.
+    async def _confirmed(
+        self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | object
+    ) -> None:
+        """Return when RabbitMQ confirms. Do not wait for the socket: a confirm proves more than a write.
 
         `watch_confirms` bounds the wait.
         """
         channel = await self._channel.get_underlay_channel()
         if not isinstance(channel, UnderlayChannel):
             raise TypeError(f"{channel!r} cannot publish without waiting for the socket")
-        ticket = object()
         self._unconfirmed[ticket] = asyncio.get_running_loop().time()
         self._is_idle.clear()
         try:
@@ -144,7 +171,7 @@ class Publisher:
                 self._is_idle.set()
 
     async def finish(self) -> None:
-        """Wait a moment for the confirms that are on their way; none is waited for afterwards."""
+        """Wait briefly for the confirms in flight; afterwards nothing waits for a confirm."""
         idle = asyncio.create_task(self._is_idle.wait(), name="last confirms")
         ends: set[asyncio.Future[Any]] = {idle, self.lifetime.ended}
         await asyncio.wait(ends, timeout=FINISH_S, return_when=asyncio.FIRST_COMPLETED)
@@ -152,7 +179,7 @@ class Publisher:
         self.lifetime.end("the connection that publishes was closed")
 
     async def watch_confirms(self) -> None:
-        """End the lifetime over a confirm that does not come. During an alarm RabbitMQ owes none."""
+        """End the lifetime if a confirm is overdue. During an alarm RabbitMQ need not confirm."""
         held_since: float | None = None
         while True:
             await asyncio.sleep(WATCH_S)
@@ -168,14 +195,27 @@ class Publisher:
                     )
                 held_since = now
             elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
-                reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
-                self._broker.end(reason)
-                self.lifetime.end(reason)
+                self._end_overdue(now, held_since or 0.0)
+
+    def _end_overdue(self, now: float, held_since: float) -> None:
+        """Give up the messages that may be given up; end the lifetime for any other."""
+        overdue = [
+            ticket
+            for ticket, since in self._unconfirmed.items()
+            if now - max(since, held_since) > CONFIRM_TIMEOUT_S
+        ]
+        for ticket in overdue:
+            if isinstance(ticket, asyncio.Timeout) and not ticket.expired():
+                ticket.reschedule(now)
+        if not all(isinstance(ticket, asyncio.Timeout) for ticket in overdue):
+            reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
+            self._broker.end(reason)
+            self.lifetime.end(reason)
 
     async def is_blocked(self) -> bool:
-        """Ask the one thing that aiormq tells about `connection.blocked`: whether one would have to wait.
+        """Whether RabbitMQ has sent `connection.blocked`: aiormq exposes only whether a publish would wait.
 
-        RabbitMQ tells of an alarm with the first message that is published in it.
+        RabbitMQ announces an alarm only after the first message that is published during the alarm.
         """
         if (transport := self._connection.transport) is None:
             return False

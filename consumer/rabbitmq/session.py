@@ -12,6 +12,7 @@ the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiti
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from pamqp.commands import Queue as QueueCommands
 from pamqp.common import FieldValue
 
 from consumer.config.credentials import Credentials
+from consumer.errors import BrokerUnreachableError
 from consumer.rabbitmq import declare as declaration
 from consumer.rabbitmq.codec import BrokerLimits, received
 from consumer.rabbitmq.connection import (
@@ -45,6 +47,12 @@ from consumer.rabbitmq.publisher import Publisher
 from consumer.wire.message import Message
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 from consumer.wire.topology import Queue, Topology
+
+log = logging.getLogger(__name__)
+
+#: A stream is there some seconds after the quorum queues, when a node or a cluster starts.
+STREAM_PATIENCE_S = 30.0
+STREAM_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,10 @@ class Delivery:
     async def publish(self, message: Message, queue: str) -> str | None:
         """Publish what answers the message: see `Publisher.publish`."""
         return await self.broker.publish(message, queue)
+
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish what the message can be settled without: see `Publisher.publish_or_give_up`."""
+        return await self.broker.publish_or_give_up(message, queue)
 
     async def tell(self, message: Message, queue: str) -> None:
         """Publish what may be lost: see `Publisher.tell`."""
@@ -161,16 +173,19 @@ class Session:
                 await broker._publisher.finish()
 
     async def declare(self, topology: Topology) -> None:
-        """Create all exchanges and queues, or find them as they should be.
+        """Create all exchanges and queues, or find them as they should be. The error stream may be away.
 
         Raises:
             BrokerRefusedError: one is there with other arguments, or this user may not declare.
         """
         async with self._throw_away_channel("declare exchanges and queues") as channel:
             await declaration.declare(channel, topology)
+        await self._find_error_stream(topology, create=True)
 
     async def check(self, topology: Topology) -> None:
-        """Find all exchanges and queues there, without creating any: for a user without configure rights.
+        """Find all exchanges and queues, without creating any: for a user without configure rights.
+
+        The error stream may be away.
 
         Raises:
             BrokerRefusedError: naming what is missing.
@@ -179,6 +194,29 @@ class Session:
             await self.find_exchange(exchange.name)
         async with self._throw_away_channel("find all queues") as channel:
             await declaration.find(channel, topology)
+        await self._find_error_stream(topology, create=False)
+
+    async def _find_error_stream(self, topology: Topology, *, create: bool) -> None:
+        """Wait while RabbitMQ starts the stream; then take jobs without it.
+
+        RabbitMQ 3.10 that was killed may never start a stream again (see docs/faults.md). Its other queues work,
+        so jobs must not wait for it for ever.
+        """
+        stream = topology.error_stream()
+        is_known = stream.name in self._limits.silent
+        give_up = asyncio.get_running_loop().time() + (0.0 if is_known else STREAM_PATIENCE_S)
+        while True:
+            try:
+                await self.declare_queue(stream, create=create)
+            except BrokerUnreachableError as error:
+                if asyncio.get_running_loop().time() >= give_up:
+                    self._limits.silent.add(stream.name)
+                    _warn_of_missing_stream(error)
+                    return
+                await asyncio.sleep(STREAM_POLL_S)
+            else:
+                self._limits.silent.discard(stream.name)
+                return
 
     async def declare_queue(self, queue: Queue, *, create: bool) -> None:
         """Create one queue, or find it as it should be; without `create` find one of that name.
@@ -288,6 +326,10 @@ class Session:
         """Publish by the other connection: see `Publisher.publish`."""
         return await self._publisher.publish(message, queue, is_patient=is_patient)
 
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish by the other connection: see `Publisher.publish_or_give_up`."""
+        return await self._publisher.publish_or_give_up(message, queue)
+
     async def is_blocked(self) -> bool:
         """Whether an alarm is known to hold back what we publish: see `Publisher.is_blocked`."""
         return await self._publisher.is_blocked()
@@ -340,6 +382,14 @@ class Session:
                 with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
                     async with asyncio.timeout(CALL_TIMEOUT_S):
                         await channel.close()
+
+
+def _warn_of_missing_stream(error: BrokerUnreachableError) -> None:
+    log.warning(
+        "jobs that fail leave their reason in this log only, until RabbitMQ has its stream again: %s",
+        error,
+        extra={"event": "error_stream_away"},
+    )
 
 
 class _AnyQueue(QueueCommands.Declare):

@@ -1,8 +1,8 @@
-"""The link to RabbitMQ: one life of the connections after the other, until we stop.
+"""Opens one connection session after another, until the service stops.
 
-A life that breaks is thrown away whole and built anew from nothing; nothing of it is repaired. At the start a
-fault ends the process, for it is most likely a wrong setting, and whoever runs us shows it; once we have served,
-the same fault is RabbitMQ's own trouble: it is reported and tried again for as long as it takes.
+A session that breaks is closed as a whole and replaced by a new one; nothing in it is repaired. At the start a
+fault ends the process, because a setting is most likely wrong and a supervisor then reports it. After a successful
+start, the same fault is a fault of RabbitMQ: it is logged and retried without a limit.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class Life(Protocol):
-    """What is open while RabbitMQ is there."""
+    """An open session, while RabbitMQ is connected."""
 
     async def lost(self) -> str:
-        """Wait until it is of no use any more; return what happened."""
+        """Wait until the session is useless; return what happened."""
 
 
 L = TypeVar("L", bound=Life)
@@ -41,10 +41,10 @@ Open = Callable[[str], AbstractAsyncContextManager[L]]
 
 
 class Link(Generic[L]):
-    """Keeps a life open, at one of several addresses.
+    """Keeps a session open, at one of several addresses.
 
-    Mutable state: `life`, the open one or None; `_trouble`, since a life was lost and until one is stable again;
-    `_lost_at`, when the last one was lost; `_is_last`, set when no other shall follow.
+    Mutable state: `life`, the open session or None; `_trouble`, from the loss of a session until one is stable;
+    `_lost_at`, the time of the last loss; `_is_last`, set when no other session shall follow.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Link(Generic[L]):
         changed: Callable[[bool], None] = lambda _consuming: None,
         what: str = "jobs",
     ) -> None:
-        """Make a link that `run` brings to life.
+        """Make a link; `run` opens the first session.
 
         Args:
-            urls: tried in turn, from a random one on: many consumers spread over a cluster's nodes.
-            open_life: opens a life at one URL; it is of use from the moment that it is entered.
-            stable_s: how many seconds a life must last before the one before it is forgiven.
-            changed: is told whenever `consuming` changes.
-            what: comes by the link, for the log.
+            urls: tried in turn, from a random one: many consumers spread over a cluster's nodes.
+            open_life: opens a session at one URL; it is usable as soon as it is entered.
+            stable_s: a session that lasts so many seconds ends the outage before it.
+            changed: called whenever `consuming` changes.
+            what: what the sessions receive, for the log.
         """
         self.life: L | None = None
         self._urls = random.sample(urls, len(urls))
@@ -77,18 +77,18 @@ class Link(Generic[L]):
 
     @property
     def consuming(self) -> bool:
-        """Whether jobs reach us now."""
+        """Whether jobs reach this consumer now."""
         return self.life is not None
 
     def end_with_this_life(self) -> None:
-        """Let `run` return when the open life is lost, instead of opening another."""
+        """Let `run` return when the open session is lost, instead of opening another."""
         self._is_last = True
 
     async def run(self) -> None:
-        """Live until cancelled.
+        """Run until cancelled.
 
         Raises:
-            BrokerUnreachableError: at the start, nobody answered at any of the addresses.
+            BrokerUnreachableError: at the start, no address answered.
             BrokerRefusedError, ConfigurationError, ConnectionLostError: at the start.
         """
         untried = len(self._urls)
@@ -106,7 +106,7 @@ class Link(Generic[L]):
             await asyncio.sleep(self._trouble.pause_s(time.monotonic()))
 
     async def _live(self, url: str) -> ConsumerError:
-        """Go through one life; return what ended or prevented it."""
+        """Run one session; return what ended or prevented it."""
         try:
             async with self._open(url) as life:
                 raise_if_cancelled()
@@ -144,7 +144,7 @@ class Link(Generic[L]):
         self._tell(reason, since=self._lost_at)  # now: closing a peer that is silent takes seconds
 
     def _tell(self, fault: ConsumerError | str, since: float) -> None:
-        """Log what ended the life (a reason), or what prevents the next one (an error)."""
+        """Log what ended the session (a reason), or what prevents the next one (an error)."""
         now = time.monotonic()
         event = {"event": "connection_lost"}
         if isinstance(fault, ConsumerError):

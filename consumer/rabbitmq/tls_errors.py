@@ -1,7 +1,7 @@
-"""Why TLS failed, in words that say which side has to change what. Pure: an exception in, a sentence out.
+"""Explains why TLS failed, and which side has to change what. Pure: takes an exception, returns a sentence.
 
-OpenSSL names a fault by its own constants, and a server's alert says nothing of what was wrong with what it
-refused. One that resets the connection right after its alert may even take that with it.
+OpenSSL names a fault by its own constants, and a server's alert does not name the cause of its refusal. A server
+that resets the connection right after its alert may even lose the alert.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ssl
 
 #: X509_V_ERR_*, from OpenSSL's x509_vfy.h.
 _EXPIRED, _NOT_YET_VALID, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
-#: What OpenSSL makes of an answer that is not TLS: AMQP's own header, or HTTP's.
+#: OpenSSL's error for an answer that is not TLS: AMQP's own header, or HTTP's.
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
@@ -21,12 +21,12 @@ _NOT_TLS = (
 
 
 def explain(error: BaseException, url: str, *, has_certificate: bool) -> str | None:
-    """Say what went wrong with an amqps:// connection and what to do; None if it was not TLS.
+    """Explain the fault of an amqps:// connection and its remedy; None if TLS was not the cause.
 
     Args:
-        error: what was raised, or its cause.
+        error: the exception, or its cause.
         url: for people, without its password.
-        has_certificate: whether we have a client certificate to show.
+        has_certificate: whether the connection presents a client certificate.
     """
     for fault in (error, error.__cause__):
         if isinstance(fault, ssl.SSLCertVerificationError):
@@ -37,7 +37,7 @@ def explain(error: BaseException, url: str, *, has_certificate: bool) -> str | N
 
 
 def hint(error: BaseException, url: str, *, has_certificate: bool) -> str:
-    """Say what TLS may have to do with a connection that was closed without a word; empty if nothing."""
+    """Explain how TLS may have caused a close without a reason; empty if it did not."""
     if not isinstance(error.__cause__, ConnectionResetError | EOFError | ssl.SSLEOFError):
         return ""
     if url.startswith("amqps:"):

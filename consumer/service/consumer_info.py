@@ -1,6 +1,7 @@
-"""What RabbitMQ is told of a consumer, so that its console says which one runs what, where, and how many at once.
+"""Describes a consumer for RabbitMQ's console: which consumer runs what, where, and with how many slots.
 
-Whoever may see the console sees this: so of a command only its files, as an option may be followed by a secret.
+Every user of the console sees this. So it shows only the files of a command, because an option may be followed by
+a secret.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from pathlib import Path
 from consumer.config.settings import Settings
 from consumer.runners.warm_runner import OWN_CLASSIFIER
 
-#: The console shows all of it in one cell of a table.
+#: The console shows the whole text in one cell of a table.
 SHOWN_CHARACTERS = 200
 
 
 def about(settings: Settings) -> dict[str, str]:
-    """Name what the consumer runs: client properties of its connections, and arguments of its consumer."""
+    """Describe what the consumer runs: client properties of its connections, and arguments of its consumer."""
     return {
         "runner": "a program per job" if settings.command else "warm workers",
         "classifier": _classifier(settings)[:SHOWN_CHARACTERS],

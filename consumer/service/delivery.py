@@ -1,4 +1,4 @@
-"""A delivery as the path of one message needs it. `rabbitmq/session.py` has the real one, tests have fakes."""
+"""The interface of a delivery for this path. `rabbitmq/session.py` implements it, tests have fakes."""
 
 from __future__ import annotations
 
@@ -9,43 +9,46 @@ from consumer.wire.message import Message
 
 
 class BoundedWait(Protocol):
-    """A wait that ends with the connection, unless it is over before."""
+    """A wait that ends with the connection, unless it has ended before."""
 
     def over(self) -> None:
-        """What was waited for is there."""
+        """The awaited event has happened."""
 
 
 class Settleable(Protocol):
-    """A message that wants to be answered and settled once, while its connection is there.
+    """A message that must be answered and settled once, while its connection exists.
 
-    Afterwards everything here raises ConnectionLostError.
+    After the connection is lost, every method raises ConnectionLostError.
     """
 
     @property
     def message(self) -> Message:
-        """What was delivered."""
+        """The delivered message."""
 
     @property
     def redelivered(self) -> bool:
-        """Whether somebody had it before, perhaps ourselves."""
+        """Whether a consumer, perhaps this one, received it before."""
 
     async def publish(self, message: Message, queue: str) -> str | None:
-        """Return None once RabbitMQ has the message, or why the queue did not get it."""
+        """Return None once RabbitMQ has the message, or the reason why the queue did not get it."""
+
+    async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
+        """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
 
     async def tell(self, message: Message, queue: str) -> None:
-        """Publish what may be lost; whether it was, nobody hears."""
+        """Publish a message that may be lost; the caller does not learn whether it was."""
 
     async def has_queue(self, name: str) -> bool:
         """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
 
     def while_alive(self) -> AbstractContextManager[BoundedWait]:
-        """Let the block wait no longer than the message can be settled."""
+        """Limit the waits of the block to the time in which the message can be settled."""
 
     async def ack(self) -> None:
-        """RabbitMQ forgets the message."""
+        """Ack: RabbitMQ deletes the message."""
 
     async def dead_letter(self) -> None:
-        """RabbitMQ moves the message to the dead-letter exchange."""
+        """Reject: RabbitMQ moves the message to the dead-letter exchange."""
 
     async def requeue(self) -> None:
-        """RabbitMQ puts the message back."""
+        """Requeue: RabbitMQ returns the message to the queue."""

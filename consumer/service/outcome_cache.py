@@ -1,8 +1,8 @@
-"""How jobs ended whose settlement RabbitMQ may not have got: what comes again is answered, not run again.
+"""Caches recent outcomes, so that a redelivered job is answered without a second run.
 
-Pure: a clock is passed in. RabbitMQ delivers again at most what was unsettled on one connection, a prefetch of
-messages, and puts it ahead of its queue: a small memory for a short time is enough. A forgotten job costs a
-second run, never a wrong answer.
+RabbitMQ may not have received the settlement of these jobs. Pure: callers pass in the clock. RabbitMQ redelivers
+at most the unsettled messages of one connection, a prefetch, and before all others: a small cache for a short time
+is enough. A job that was dropped from it costs a second run, never a wrong reply.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 from consumer.job import Job, Outcome, Succeeded, Unsuccessful
 
-#: Longer than it takes to notice a silent connection and to build a new one.
+#: Longer than it takes to detect a silent connection and to reconnect.
 KEEP_S = 300.0
-#: All outcomes together. Most are small; a large one may push out many.
+#: The limit for all outcomes together. Most are small; a large one may displace many.
 MAX_BYTES = 64 * 1024 * 1024
-#: What an entry costs beside its text, roughly.
+#: The rough cost of an entry besides its text.
 _ENTRY_BYTES = 500
 
 
 class Identity(NamedTuple):
-    """One attempt of one job. Producers reuse ids, so the body is part of it. A tuple, for its quick hash."""
+    """One attempt of one job. Includes the body, because producers reuse ids. A tuple, for its fast hash."""
 
     id: str
     attempt: int
@@ -32,13 +32,13 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(cls, job: Job) -> Identity:
-        """Tell which job it is. One without an id of its producer's has a new one at each delivery."""
+        """Identify a job. Without an id from its producer, it has a new identity at each delivery."""
         request = job.request
         return cls(request.id, request.attempt, request.replayed, hashlib.sha256(job.body).digest())
 
 
 class Sent(NamedTuple):
-    """What was published for an attempt, as far as another receiver, or another answer, differs in it."""
+    """Identifies a message published for an attempt: its receiver, and the variant of its content."""
 
     queue: str
     correlation_id: str | None
@@ -53,9 +53,9 @@ class _Entry(NamedTuple):
 
 
 class Remembered:
-    """Outcomes by identity, the oldest forgotten first.
+    """Outcomes by identity; the oldest are dropped first.
 
-    Mutable state: `_entries`, in the order in which they will be forgotten; `_bytes`, their sizes' sum.
+    Mutable state: `_entries`, in the order in which they will be dropped; `_bytes`, the sum of their sizes.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Remembered:
         self._bytes = 0
 
     def add(self, identity: Identity, outcome: Outcome) -> None:
-        """Remember how a job ended; the latest ending counts."""
+        """Store the outcome of a job; the latest one counts."""
         self._forget(identity)
         now = self._clock()
         entry = _Entry(outcome, _size(outcome), now + self._keep_s, set())
@@ -84,19 +84,19 @@ class Remembered:
             self._forget(next(iter(self._entries)))
 
     def find(self, identity: Identity) -> Outcome | None:
-        """Tell how a job ended, if that is still known."""
+        """Return the outcome of a job, if it is still stored."""
         entry = self._entries.get(identity)
         if entry is None or entry.until < self._clock():
             return None
         return entry.outcome
 
     def note_sent(self, identity: Identity, sent: Sent) -> None:
-        """Remember that RabbitMQ has what was published for this attempt, in case it cannot be acked any more."""
+        """Record that RabbitMQ has confirmed this message, in case the job cannot be acked any more."""
         if entry := self._entries.get(identity):
             entry.sent.add(sent)
 
     def has_sent(self, identity: Identity, sent: Sent) -> bool:
-        """Whether RabbitMQ has it."""
+        """Whether RabbitMQ has confirmed it."""
         entry = self._entries.get(identity)
         return entry is not None and sent in entry.sent
 

@@ -1,8 +1,8 @@
-"""What the consumer takes of its machine, measured every few seconds: memory, and the room that is left on disk.
+"""Measures every few seconds the memory of the consumer and the free space of its disk.
 
-Measured in a thread, as the kernel looks at every page of memory; never for each job, and not at all where nobody
-reads the numbers. Every other gauge is told again with them, so that who reads can tell one that is steady from a
-consumer that has gone.
+A thread measures, because the kernel visits every page of memory. It never measures per job, and not at all if no
+metrics are collected. It also repeats every other gauge, so that a reader can distinguish a steady consumer from
+one that has stopped.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: Twice in a flush of statsd's usual 10 s: so none is without a gauge. Costs 4 ms of CPU for 180 MiB of a process.
+#: Twice per flush of statsd (usually 10 s), so each has a gauge. Costs 4 ms of CPU for a process of 180 MiB.
 PERIOD_S = 5.0
 
 
 def memory_bytes(pid: int) -> int:
-    """Give the memory of a process and all that descend from it, what they share counted once."""
+    """Return the memory of a process and all its descendants; shared memory counts once."""
     own = look(pid)
     return sum(map(proportional_bytes, [*([own] if own else []), *descendants(pid)]))
 
 
 @asynccontextmanager
 async def told(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
-    """Measure now and again, for the block: our memory, and the room on the disk of the folder."""
+    """Measure repeatedly during the block: this process's memory, and the free space on the disk of the folder."""
     task = asyncio.create_task(_tell(metrics, folder), name="vitals")
     try:
         yield
@@ -40,7 +40,7 @@ async def told(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
         task.cancel()
         await asyncio.wait({task})
     if not task.cancelled():
-        task.result()  # raises: it ends by a bug only
+        task.result()  # raises: it ends only by a bug
 
 
 async def _tell(metrics: Metrics, folder: Path) -> None:
@@ -48,6 +48,6 @@ async def _tell(metrics: Metrics, folder: Path) -> None:
         try:
             free = shutil.disk_usage(folder).free
             metrics.vitals(memory_bytes=await asyncio.to_thread(memory_bytes, os.getpid()), free_bytes=free)
-        except OSError as error:  # a disk that has gone, or no descriptor left: jobs say so themselves
+        except OSError as error:  # the disk is gone, or no descriptor is left: jobs report it themselves
             log.debug("vitals not measured: %s", error)
         await asyncio.sleep(PERIOD_S)

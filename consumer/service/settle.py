@@ -39,12 +39,13 @@ class Answers:
     identity: Identity | None
     remembered: Remembered
 
-    async def publish(self, message: Message, queue: str) -> str | None:
+    async def publish(self, message: Message, queue: str, *, may_give_up: bool) -> str | None:
         """Return None once RabbitMQ has the message, or why the queue did not get it."""
         sent = Sent(queue, message.correlation_id, message.type)
         if self.identity and self.delivery.redelivered and self.remembered.has_sent(self.identity, sent):
             return None
-        fault = await self.delivery.publish(message, queue)
+        publish = self.delivery.publish_or_give_up if may_give_up else self.delivery.publish
+        fault = await publish(message, queue)
         if self.identity and fault is None:
             self.remembered.note_sent(self.identity, sent)
         return fault
@@ -104,7 +105,7 @@ class Settler:
             return None
         message, queue = addressed
         try:
-            why = await answers.publish(message, queue)
+            why = await answers.publish(message, queue, may_give_up=publish is Publish.ERROR_RECORD)
         except MessageTooLargeError as error:
             return Fault.TOO_LARGE, str(error)
         if why is None:

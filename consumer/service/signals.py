@@ -20,7 +20,7 @@ class Signals:
         self.reload = asyncio.Event()
 
     def receive(self, number: signal.Signals) -> None:
-        """Take one signal."""
+        """Handle one signal."""
         if self.asked.is_set():
             log.warning("%s again: stopping at once", number.name, extra={"event": "stopping_at_once"})
             self.forced.set()
@@ -31,7 +31,7 @@ class Signals:
     @classmethod
     @contextmanager
     def installed(cls) -> Iterator[Signals]:
-        """Receive the signals for the block."""
+        """Handle the signals during the block."""
         loop, signals = asyncio.get_running_loop(), cls()
         numbers = (signal.SIGTERM, signal.SIGINT)
         for number in numbers:

@@ -34,6 +34,7 @@ EVENTS = MappingProxyType(
         "reconnect_failed": "an attempt to connect again failed; `error` has its kind",
         "reconnected": "the connection is back, and so are the messages",
         "publishing_blocked": "RabbitMQ holds what is published: a memory or disk alarm",
+        "error_stream_away": "the node of the error stream is away; jobs are taken without it",
         # A job.
         "job_log": "a `LOG:` line of the classifier",
         "job_log_dropped": "a job wrote more `LOG:` lines than the log takes",

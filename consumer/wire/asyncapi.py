@@ -1,9 +1,9 @@
-"""The published contract: an AsyncAPI 3 document and JSON Schemas, made from what the code itself goes by.
+"""Generates the published contract, an AsyncAPI 3 document and JSON Schemas, from the code.
 
-Pure: the models, headers and types of message.py and write.py, the sentences of job.py and the names of
-topology.py go in, JSON comes out. Only what those do not say is written here: which message is where, and what a
-property is for. The examples are made by the functions that make the messages. `deploy/` holds a copy; a test
-finds it outdated.
+Pure: the inputs are the models, headers and types of message.py and write.py, the sentences of job.py and the
+names of topology.py; the output is JSON. This module adds only what those lack: which message is on which channel,
+and the meaning of each property. The functions that build messages also build the examples. `deploy/` holds a
+copy; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 VERSION = "3.0.0"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-#: Of AsyncAPI's AMQP bindings.
+#: The version of AsyncAPI's AMQP bindings.
 _BINDING = {"bindingVersion": "0.3.0"}
 _JSON_TYPE = "application/json"
 _DIRECT_REPLY_TO = DIRECT_REPLY_PREFIX.removesuffix(".")
@@ -90,7 +90,7 @@ _JOB_PROPERTIES: Json = {
     "delivery_mode": {"enum": [1, 2], "description": "2, persistent: it survives a restart of RabbitMQ."},
     "priority": {"type": "integer", "minimum": 0, "maximum": 255},
 }
-#: For the examples.
+#: The job in the examples.
 _REQUEST = Request(id="job-1", correlation_id="job-1")
 _SUCCEEDED = Succeeded(output=b'{"label": "running"}', run_s=0.0031)
 _FAILED = Failed(
@@ -99,7 +99,7 @@ _FAILED = Failed(
 
 
 class Wire(GenerateJsonSchema):
-    """JSON Schema as it is on the wire: what is not known is left out, never null; no titles that repeat names."""
+    """JSON Schema of a model as sent: unknown values are left out, never null; no titles that repeat names."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
         return self.generate_inner(schema["schema"])
@@ -112,7 +112,7 @@ class Wire(GenerateJsonSchema):
 
 
 def schemas() -> dict[str, Json]:
-    """Make the JSON Schemas of job, reply and error record, each complete in itself, by file name."""
+    """Make the JSON Schemas of job, reply and error record, by file name. Each is self-contained."""
     shared = "#/$defs/{model}"
     models = _models(shared)
     return {
@@ -132,7 +132,7 @@ def schemas() -> dict[str, Json]:
 
 
 def reply_models(ref_template: str) -> dict[str, Json]:
-    """Make the schemas of a reply, of either kind, and of what they refer to."""
+    """Make the schemas of both kinds of reply, and of the models that they refer to."""
     models = _models(ref_template)
     return {name: model for name, model in models.items() if name not in ("ErrorRecord", "ProgressReport")}
 
@@ -169,13 +169,13 @@ def document(topology: Topology, version: str) -> Json:
 
 
 def text(made: Json) -> str:
-    """Write it as the files in `deploy/` are."""
+    """Format the JSON as in the files of `deploy/`."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
 def _models(ref_template: str) -> dict[str, Json]:
-    """Make the schemas of all that the service sends, by name; a reply is one of two."""
-    # As they are read: as written, pydantic sees only that `Used` makes a dict.
+    """Make the schemas of every message that the service sends, by name; a reply is one of two."""
+    # mode="validation": in the serialization schema, pydantic sees only that `Used` makes a dict.
     wanted: Sequence[tuple[type[BaseModel], Literal["validation"]]] = [
         (Reply, "validation"),
         (ErrorRecord, "validation"),
@@ -195,7 +195,7 @@ def _models(ref_template: str) -> dict[str, Json]:
 
 
 def _half(reply: Json, title: str, status: str, *, has: str, lacks: str) -> Json:
-    """Narrow the model of a reply down to those of one status."""
+    """Narrow the model of a reply to one status."""
     properties = {name: schema for name, schema in reply["properties"].items() if name != lacks}
     required = set(reply["required"]) | {has}
     return {
@@ -283,7 +283,7 @@ def _example(message: message.Message, **fixed: str) -> Json:
 
 
 def _correlation(description: str) -> Json:
-    # AsyncAPI knows headers and payload only; properties are where AMQP has what others put in headers.
+    # AsyncAPI has only headers and payload; AMQP puts into properties what other protocols put into headers.
     return {"location": "$message.header#/correlation_id", "description": description}
 
 
@@ -351,7 +351,7 @@ def _exchange(name: str) -> Json:
 
 
 def _operations() -> Json:
-    """Say what the service does, from its side: it receives jobs and sends the rest."""
+    """Describe the operations of the service: it receives jobs and sends all other messages."""
     both = ("succeeded", "failed")
     told = (*both, "progress")
     return {

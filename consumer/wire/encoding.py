@@ -1,7 +1,7 @@
-"""A job's body as it was sent, made UTF-8 JSON text: gzip is unpacked within the size limit, a BOM is dropped.
+"""Decodes the body of a job to UTF-8 JSON text: unpacks gzip within the size limit, and drops a byte order mark.
 
-Any other encoding is refused by its name. Pure. Copies of a message keep the bytes and properties that came, so
-that a retry, a dead letter and a replay are read the same way again.
+Every other encoding is refused by its name. Pure. Copies of a message keep the original bytes and properties, so
+that a retry, a dead letter and a replay decode in the same way.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ import codecs
 import re
 import zlib
 
-#: The bytes with which texts begin that are not UTF-8, the longer mark first.
+#: The first bytes of texts in other encodings than UTF-8, the longer mark first.
 MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-#: `{` without a mark, as the first character of an object.
+#: `{` in other encodings, as the first character of an object without a mark.
 BEGINNINGS = ((b"{\0\0\0", "UTF-32"), (b"\0\0\0{", "UTF-32"), (b"{\0", "UTF-16"), (b"\0{", "UTF-16"))
-#: What compressors begin with, for a body whose property does not say so.
+#: The first bytes of compressed data, for a body without `content_encoding`.
 MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
-#: Names that mean nothing was done to the text. Producers of Celery's and kombu's write the charset here.
+#: Values of `content_encoding` for plain text. Producers of Celery and kombu put the charset there.
 PLAIN = ("", "identity", "utf-8", "utf8", "utf-8-sig", "us-ascii", "ascii", "binary", "8bit")
 GZIP = ("gzip", "x-gzip")
 #: zlib's number for a gzip member with its header and checksum.
 GZIP_MEMBER = 16 + zlib.MAX_WBITS
-#: Each costs a copy of all that follows it, and an empty one has 20 bytes: 100,000 in 2 MB took 1.7 s of CPU.
+#: Each member costs a copy of the rest, and an empty one has 20 bytes: 100,000 in 2 MB took 1.7 s of CPU.
 MAX_MEMBERS = 100
 CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
-#: Of a dead letter's body, when somebody looks at it: the default limit of a job's.
+#: Limit of a dead letter's unpacked body when a command shows it: the default limit of a job's body.
 MOST_SHOWN_BYTES = 4 * 1024 * 1024
-#: Of a dead letter's body, when somebody asks for nothing else: as much as a gzip of 4 MiB is likely to hold.
+#: The same when only the body is requested (`--body`): the likely content of 4 MiB of gzip.
 MOST_UNPACKED_BYTES = 64 * 1024 * 1024
 REMEDY = "send JSON as UTF-8, plain or with content_encoding gzip"
 
 
 def decoded(body: bytes, max_bytes: int, encoding: str | None, content_type: str | None) -> bytes | str:
-    """Decode a body; a text says why that cannot be done. `max_bytes` bounds what comes out, too."""
+    """Decode a body; a text is the reason why it cannot be decoded. `max_bytes` also limits the unpacked size."""
     name = (encoding or "").strip().lower()
     if name in GZIP:
         unpacked = _unpacked(body, max_bytes)
@@ -53,7 +53,7 @@ def decoded(body: bytes, max_bytes: int, encoding: str | None, content_type: str
 
 
 def foreign(body: bytes) -> str | None:
-    """Name the encoding of a body that is no JSON, where its first bytes tell it."""
+    """Name the encoding of a body that is not JSON, if its first bytes identify it."""
     for first, name in (*MARKS, *BEGINNINGS):
         if body.startswith(first):
             return f"the body is {name}; {REMEDY}"
@@ -68,7 +68,7 @@ def foreign(body: bytes) -> str | None:
 
 
 def _unpacked(body: bytes, max_bytes: int) -> bytes | str:
-    """Unpack all members of a gzip body, never more than the limit: 10 MB of zeros come as 10 kB."""
+    """Unpack all members of a gzip body, and stop at the limit: 10 kB can unpack to 10 MB of zeros."""
     found = bytearray()
     rest = body
     for _ in range(MAX_MEMBERS):

@@ -1,8 +1,8 @@
-"""Where replies may go: a `reply_to` that a stranger chose is a queue that we write to with our own permissions.
+"""Decides which `reply_to` addresses are allowed. A stranger chose the address, and this service may write to any.
 
-Never into this service's own queues, but for the results and the stream of the gateways; never to a name of
-RabbitMQ's own, but for those that it gives to a caller's queue or channel; which of those it has made nobody can
-tell (address_breaker.py). An operator narrows it down further with a pattern. Pure.
+Refused are this service's own queues, except the results and the stream of the gateways. Refused are also
+RabbitMQ's own names, except those that it gives to a caller's queue or channel; address_breaker.py handles
+invented ones, which cannot be recognised here. An operator can restrict addresses further with a pattern. Pure.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import re
 
 from consumer.wire.topology import Topology
 
-#: A direct reply-to caller's address: not a queue but a name that RabbitMQ routes to one channel.
+#: A direct reply-to address: not a queue but a name that RabbitMQ routes to one channel.
 DIRECT_REPLY_PREFIX = "amq.rabbitmq.reply-to."
 #: How RabbitMQ names a queue whose name it chooses itself.
 SERVER_NAMED_PREFIX = "amq.gen-"
-#: Addresses that are their caller's own and end with it.
+#: Addresses that belong to one caller and disappear with it.
 CALLERS_OWN_PREFIXES = (DIRECT_REPLY_PREFIX, SERVER_NAMED_PREFIX)
 
 
 def refusal(name: str, topology: Topology, allowed: str | None) -> str | None:
-    """Say why no reply may go to `name`, with the remedy; None if one may.
+    """Return why no reply may go to `name`, with the remedy; None if one may.
 
     Args:
-        name: what the producer has asked for; not empty.
-        topology: our own names.
+        name: the producer's `reply_to`; not empty.
+        topology: this service's own names.
         allowed: the operator's regular expression for the whole name.
     """
     if name in (topology.results, topology.gateway):

@@ -1,8 +1,8 @@
-"""The name and the arguments of every exchange and queue: nothing else in the code spells one.
+"""The names and arguments of all exchanges and queues; no other module spells one.
 
-Pure: says what there is to declare, in the order to declare it in; session.py does it. RabbitMQ refuses to
-declare a queue again with other arguments, so a change here is a breaking change for running installations.
-Evidence for each argument: quorum queues and at-least-once dead-lettering exist from RabbitMQ 3.10 on.
+Pure: lists the declarations in their order; session.py sends them. RabbitMQ refuses to declare an existing queue
+with other arguments, so a change here breaks running installations. Quorum queues and at-least-once dead-lettering
+need RabbitMQ 3.10 or later.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: Every connection that is lost while it holds a message counts as a return up to RabbitMQ 4.2, and 4.x ends
-#: a message after 20 by default. Far above any number of restarts, it still ends a job that kills its consumer.
+#: Up to RabbitMQ 4.2, every lost connection counts as a return of the messages that it held, and 4.x dead-letters
+#: a message after 20 by default. 100 exceeds any number of restarts, and still ends a job that kills its consumer.
 DELIVERY_LIMIT = 100
-#: Looking at a dead letter or a result and putting it back is a return, too; 4.x would delete it after 20.
-#: RabbitMQ 3.10 refuses -1 (no limit), so: a number nobody reaches.
+#: To look at a dead letter or a result and requeue it is a return, too; 4.x would delete it after 20.
+#: RabbitMQ 3.10 refuses -1 (no limit), so this number is out of reach instead.
 NO_DELIVERY_LIMIT = 1_000_000_000
-#: Seconds before the second, third ... attempt; the last one is used for all that follow. Short first, as most
-#: crashes are passing; longer later, so that a lasting fault does not eat the pool.
+#: Seconds before the second, third ... attempt; the last one applies to all later ones. Short first, as most
+#: crashes are transient; longer later, so that a lasting fault does not occupy the pool.
 RETRY_DELAYS_S = (1, 5, 25, 120)
-#: Error records are for reading within days, not an archive.
+#: Error records are read within days; they are no archive.
 ERRORS_MAX_AGE = "7D"
 ERRORS_MAX_BYTES = 100_000_000
-#: A reply that nobody has fetched within a day is wanted no more. A gateway keeps in memory what the stream holds.
+#: A reply that was not fetched within a day is obsolete. A gateway keeps the same replies in memory.
 GATEWAY_KEPT_S = 86_400
 GATEWAY_MAX_BYTES = 100_000_000
 
@@ -39,7 +39,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A durable exchange to declare. `queues`: those that are bound to it."""
+    """A durable exchange to declare. `queues`: the queues bound to it."""
 
     name: str
     type: str
@@ -55,12 +55,12 @@ class Topology:
 
     @property
     def jobs(self) -> str:
-        """The queue that producers publish to, on the default exchange. Retries come back here."""
+        """The queue that producers publish to, on the default exchange. Retries return to it."""
         return f"{self.prefix}.jobs"
 
     @property
     def dead_letter_exchange(self) -> str:
-        """Where RabbitMQ sends what was nacked, expired or returned too often: a fanout exchange."""
+        """The fanout exchange for rejected and expired messages, and for those that reached the delivery limit."""
         return f"{self.prefix}.dlx"
 
     @property
@@ -70,12 +70,12 @@ class Topology:
 
     @property
     def dead_lock(self) -> str:
-        """An exclusive queue, there while somebody works on the dead-letter queue; nothing is ever in it."""
+        """An exclusive queue that exists while a command works on the dead-letter queue. It is always empty."""
         return f"{self.prefix}.dead.lock"
 
     @property
     def results(self) -> str:
-        """Where the replies of jobs without `reply_to` go."""
+        """The queue for replies to jobs without `reply_to`."""
         return f"{self.prefix}.results"
 
     @property
@@ -85,29 +85,37 @@ class Topology:
 
     @property
     def gateway(self) -> str:
-        """The stream of replies to jobs that came by HTTP: each gateway reads all of it."""
+        """The stream of replies to jobs by HTTP; each gateway reads all of it."""
         return f"{self.prefix}.gateway"
 
     def retry(self, attempt: int) -> str:
-        """The queue in which a job waits after its attempt-th try failed."""
+        """The queue in which a job waits after this attempt has failed."""
         return f"{self.prefix}.retry.{_retry_delay_s(attempt)}s"
 
     def queues(self) -> list[Queue]:
-        """List all queues. The dead-letter queue comes before the jobs queue that needs it."""
+        """List all queues. The dead-letter queue precedes the jobs queue, which needs it."""
         return [
             Queue(self.dead, _LOOKED_AT),
             Queue(self.results, _LOOKED_AT),
-            Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES)),
+            self.error_stream(),
             Queue(self.jobs, self._jobs_arguments()),
             *self._retry_queues(),
         ]
 
+    def needed_queues(self) -> list[Queue]:
+        """List the queues without which no job can be run and settled."""
+        return [queue for queue in self.queues() if queue.name != self.errors]
+
+    def error_stream(self) -> Queue:
+        """The one queue that jobs can do without: a dead-lettered job is kept, with or without its record."""
+        return Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES))
+
     def gateway_queue(self) -> Queue:
-        """The one queue that only a gateway needs: there is none where nobody runs one."""
+        """The queue that only a gateway needs and declares."""
         return Queue(self.gateway, _stream(f"{GATEWAY_KEPT_S}s", GATEWAY_MAX_BYTES))
 
     def exchanges(self) -> list[Exchange]:
-        """List all exchanges, each to be declared before the queues, and bound after them."""
+        """List all exchanges. Each is declared before the queues and bound after them."""
         return [Exchange(self.dead_letter_exchange, "fanout", (self.dead,))]
 
     def _jobs_arguments(self) -> Arguments:
@@ -133,7 +141,7 @@ class Topology:
 
 
 _LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
-#: All three are needed together: with overflow drop-head RabbitMQ falls back to at-most-once without a word.
+#: All three are needed together: with overflow drop-head RabbitMQ silently falls back to at-most-once.
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
 
@@ -142,7 +150,7 @@ def _stream(max_age: str, max_bytes: int) -> Arguments:
         "x-queue-type": "stream",
         "x-max-age": max_age,
         "x-max-length-bytes": max_bytes,
-        # One segment is the least that RabbitMQ keeps; the default of 500 MB would make the bound above void.
+        # RabbitMQ keeps at least one segment; with its default of 500 MB the bound above would have no effect.
         "x-stream-max-segment-size-bytes": max_bytes // 10,
     }
 

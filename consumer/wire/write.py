@@ -1,4 +1,4 @@
-"""An `Outcome` in; a reply, an error record or a copy of the message out. Pure. Copies keep the body."""
+"""Turns an `Outcome` into a reply, an error record or a copy of the message. Pure. Copies keep the body."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from consumer.wire.message import (
     replayed,
 )
 
-#: Of that; the error record, where it comes to one, has all of it.
+#: Length of the reason in the header; the error record, if there is one, has all of it.
 HEADER_CHARACTERS = 200
-#: RabbitMQ's sender-selected distribution: more routing keys for a message.
+#: RabbitMQ's sender-selected distribution: further routing keys of a message.
 _ROUTING_HEADERS = ("CC", "BCC")
 
 
 class Used(BaseModel):
-    """What a run has used: CPU seconds, peak of memory, the signal that ended it; left out where not known."""
+    """Usage of a run: CPU seconds, peak memory, the signal that ended it. Unknown values are left out."""
 
     cpu_s: float | None = Field(None, description="CPU seconds of the attempt")
     peak_memory_bytes: int | None = Field(None, description="the most memory that the attempt has had")
@@ -47,9 +47,9 @@ class Used(BaseModel):
 
 
 class ReplyError(Used):
-    """Why there is no output. `retryable`: the same job may well succeed at another time."""
+    """The reason why there is no output. `retryable`: the same job may succeed at another time."""
 
-    #: As text where a newer service knows more of them than we do.
+    #: A text if a newer service sends a code that this version does not know.
     code: ErrorCode | str = Field(union_mode="left_to_right")
     message: str
     retryable: bool = Field(description="whether the same job may well succeed at another time")
@@ -57,7 +57,7 @@ class ReplyError(Used):
 
 
 class Reply(BaseModel):
-    """The body of a reply. `output` is the classifier's JSON; `error` says why there is none. Times in ms."""
+    """The body of a reply: `output`, the classifier's JSON, or `error`, the reason why there is none. Time: ms."""
 
     job_id: str = Field(description="the same in each reply to a job: by it duplicates are told")
     status: Literal["succeeded", "failed"]
@@ -68,7 +68,7 @@ class Reply(BaseModel):
 
 
 class ProgressReport(BaseModel):
-    """The body of a progress message: how far the job is, from 0 to 1, and what it is at."""
+    """The body of a progress message: the progress from 0 to 1, and a description of the step."""
 
     job_id: str
     progress: float
@@ -76,7 +76,7 @@ class ProgressReport(BaseModel):
 
 
 class ErrorRecord(Used):
-    """One line of the errors stream: what a dead-lettered message itself cannot carry. `time` is ISO 8601, UTC."""
+    """One line of the errors stream: facts that a dead-lettered message cannot carry. `time` is ISO 8601, UTC."""
 
     job_id: str = Field(description="the job's id, also that of its dead letter")
     correlation_id: str = Field(description="what the reply had, or would have had")
@@ -90,7 +90,7 @@ class ErrorRecord(Used):
 
 
 def reply(request: Request, outcome: Outcome) -> Message:
-    """Make the reply to a job that ended. The output's bytes go in as the classifier printed them."""
+    """Make the reply to a job that ended. It contains the output's bytes as the classifier printed them."""
     if isinstance(outcome, Succeeded):
         kind, status, tail = SUCCEEDED_TYPE, "succeeded", b'"output":' + outcome.output
     elif isinstance(outcome, Unsuccessful):
@@ -107,7 +107,7 @@ def reply(request: Request, outcome: Outcome) -> Message:
 
 
 def progress_report(request: Request, progress: Progress) -> Message:
-    """Make the message that tells how far a job is. Nothing is lost if it is."""
+    """Make the message that reports a job's progress. Its loss does no harm."""
     report = ProgressReport(job_id=request.id, progress=progress.fraction, text=progress.text)
     return Message(
         body=report.model_dump_json().encode(), type=PROGRESS_TYPE, persistent=False, **_answering(request)
@@ -115,7 +115,7 @@ def progress_report(request: Request, progress: Progress) -> Message:
 
 
 def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> Message:
-    """Make the record of a job that ended without a result for good."""
+    """Make the record of a job that failed for good."""
     record = ErrorRecord(
         job_id=request.id,
         correlation_id=request.correlation_id,
@@ -136,10 +136,10 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
 
 
 def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
-    """Make the copy that is tried again: all of the producer's, the count, the id that it must keep, and why.
+    """Make the copy for a retry: the producer's message, the attempt, the id that the job keeps, and the reason.
 
-    `x-` headers belong to RabbitMQ, which counts on, and acts on, what it finds there. CC and BCC are further
-    queues for whoever publishes: they were the producer's to fill, and would now be filled by us.
+    The copy has no `x-` headers, because RabbitMQ counts on them and acts on them. It has no CC and BCC: they name
+    further queues that the producer chose, and this service would publish to them.
     """
     ours = {ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id}
     if isinstance(outcome, Unsuccessful):
@@ -148,9 +148,9 @@ def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
 
 
 def replay_copy(message: Message) -> Message:
-    """Make the copy of a dead letter that starts over: all of the producer's, the job's id, and a mark.
+    """Make the copy for a replay, which starts over: the producer's message, the job's id, and a mark.
 
-    Its time to live is not brought back: it has run out once, or the job was answered for before.
+    The copy has no time to live: it has expired once, or the job already has a reply.
     """
     kept = _kept(message.headers)
     for of_its_last_life in (ATTEMPT_HEADER, LAST_ERROR_HEADER):
@@ -169,8 +169,8 @@ def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _answering(request: Request) -> dict[str, Any]:
     """Make the properties that every message about a job has.
 
-    The message id is new each time: with two publishes of one id in flight, RabbitMQ's answer to the one is
-    taken for the other's. Duplicates are told by the job's id.
+    The message id is new each time: with two publishes of one id in flight, RabbitMQ's confirm for the one is
+    taken for the other's. Receivers recognise duplicates by the job's id.
     """
     trace = {TRACEPARENT_HEADER: request.traceparent} if request.traceparent else {}
     return {

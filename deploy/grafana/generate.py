@@ -266,7 +266,7 @@ def prometheus_rules() -> dict[str, Any]:
 
 def panels_table() -> Iterator[str]:
     """Write the documentation's table of panels."""
-    yield from ("| panel | answers |", "|---|---|")
+    yield from ("| panel | shows |", "|---|---|")
     for row, panels in ROWS.items():
         yield from (f"| {row}: {panel.title} | {panel.answers} |" for panel in panels)
 

@@ -95,7 +95,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "At a glance": (
         Panel(
             "Consumers",
-            "How many consumers does RabbitMQ send jobs to? At 0 nothing is done.",
+            "The number of consumers that receive jobs. At 0 no job runs.",
             "short",
             (Level("consuming", "sum", "consumers"),),
             "number",
@@ -104,7 +104,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Jobs done",
-            "Do jobs flow? Per second, answered or with nobody left to answer.",
+            "Jobs per second that ended with a reply, or whose caller has disconnected.",
             "ops",
             (Rate("jobs.acked", "done", 1),),
             "number",
@@ -112,7 +112,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Dead-lettered",
-            "How many of a hundred jobs fail for good? `consumer dead-letters list` says which and why.",
+            "The percentage of jobs that fail for good. `consumer dead-letters list` shows which and why.",
             "percent",
             (Share(("jobs.dead_lettered",), SETTLED, "dead-lettered"),),
             "number",
@@ -121,7 +121,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Slots busy",
-            "How busy are the slots? Always 100 % and a queue that grows: add consumers.",
+            "The percentage of busy slots. If it stays at 100 % and the queue grows, add consumers.",
             "percent",
             (Filled("slots.used", "slots.size", "busy"),),
             "number",
@@ -129,7 +129,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Wait in the queue",
-            "How long do all but one in twenty jobs wait? Whole seconds; only for jobs with a timestamp.",
+            "The 95th percentile of the wait, in whole seconds; only for jobs with a timestamp.",
             "s",
             (Time("jobs.queue_wait", 95, "95 %"),),
             "number",
@@ -138,7 +138,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Room on disk",
-            "How much room has the fullest disk? Without any, jobs wait, and fail after a minute.",
+            "Free space of the fullest disk. Without free space, jobs wait, and fail after a minute.",
             "bytes",
             (Level("disk.free_bytes", "min", "free"),),
             "number",
@@ -149,7 +149,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Jobs": (
         Panel(
             "What becomes of jobs",
-            "Do jobs flow, and where to? Many retried: look at the failures below.",
+            "How jobs end. If many are retried, look at the failures below.",
             "ops",
             (
                 Rate("jobs.received", "received", 1),
@@ -161,19 +161,19 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Failures by code, per minute",
-            "What fails, and why? The codes are those of the reply; the error records have each one's words.",
+            "Failures by the code in the reply. The error records have the message of each failure.",
             "short",
             (ByCode("jobs.failed.<code>"),),
         ),
         Panel(
             "Wait in the queue",
-            "How long do jobs wait? Rising with all slots busy: add consumers; with idle ones: see retries.",
+            "If the wait grows while all slots are busy, add consumers. If slots are idle, look at the retries.",
             "s",
             (Time("jobs.queue_wait", 50, "half of them"), Time("jobs.queue_wait", 95, "95 %")),
         ),
         Panel(
             "Run time",
-            "How long do classifiers run? And from delivery to settlement: what is more than the run is ours.",
+            "Run time of classifiers, and time from delivery to settlement. The difference is the service's own.",
             "s",
             (
                 Time("jobs.run", 50, "half of them"),
@@ -183,13 +183,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Slots",
-            "How busy are the slots? The distance between the two lines is what is free.",
+            "Busy slots and all slots. The distance between the two lines is the number of free slots.",
             "short",
             (Level("slots.used", "sum", "busy"), Level("slots.size", "sum", "all")),
         ),
         Panel(
             "Rare endings, per minute",
-            "Is work done in vain? Callers that have gone, runs that answer a redelivery.",
+            "Jobs whose caller has disconnected, and redelivered jobs that were answered without a second run.",
             "short",
             (Rate("jobs.abandoned", "caller gone"), Rate("jobs.remembered", "answered from memory")),
         ),
@@ -197,7 +197,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Workers": (
         Panel(
             "Workers, per minute",
-            "Are workers dying? Retired ones are no fault; deaths are crashes, or the OOM killer's work.",
+            "A retired worker is no fault. A worker that died crashed, or the OOM killer killed it.",
             "short",
             (
                 Rate("workers.forked", "forked"),
@@ -208,7 +208,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Fork servers and reloads, per minute",
-            "Does what all workers come from die? Did a reload take?",
+            "Fork servers that died and were restarted, and reloads that succeeded or failed.",
             "short",
             (
                 Rate("forkserver.restarted", "fork server restarted"),
@@ -218,7 +218,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Jobs in batches, per second",
-            "With `batch_size`: jobs ÷ batches is how full they are. Jobs run again alone had a bad neighbour.",
+            "With `batch_size`: jobs ÷ batches is the mean size. Jobs run again alone if one spoils their batch.",
             "ops",
             (
                 Rate("batches.run", "batches", 1),
@@ -231,13 +231,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "RabbitMQ": (
         Panel(
             "Consumers that get jobs",
-            "Is the connection there? Less than the consumers that run: some are cut off.",
+            "If this is less than the number of running consumers, some have no connection.",
             "short",
             (Level("consuming", "sum", "get jobs"), Level("consuming", "each")),
         ),
         Panel(
             "Connection and replies, per minute",
-            "Is the connection steady? Lost deliveries come again. Unroutable: the caller's queue has gone.",
+            "RabbitMQ redelivers lost deliveries. A reply is unroutable if the caller's queue no longer exists.",
             "short",
             (
                 Rate("connection.opened", "opened"),
@@ -250,13 +250,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Machine": (
         Panel(
             "Memory",
-            "How much memory does each consumer take, with all its processes?",
+            "The memory of each consumer with all its processes.",
             "bytes",
             (Level("memory.bytes", "each"),),
         ),
         Panel(
             "Room on disk",
-            "How much room is left where jobs are written?",
+            "Free space on the disk of the job files.",
             "bytes",
             (Level("disk.free_bytes", "each"),),
         ),
@@ -295,8 +295,8 @@ ALERTS = (
         for_min=2,
         severity="page",
         absent=True,
-        what="No consumer gets jobs.",
-        do="See whether the service runs and what its log says last: it names what keeps it from RabbitMQ.",
+        what="No consumer receives jobs.",
+        do="Check that the service runs, and read the end of its log: it names the fault of the connection.",
     ),
     Alert(
         name="JobsWait",
@@ -305,7 +305,7 @@ ALERTS = (
         over_min=5,
         for_min=5,
         what="One job in twenty waits for more than a minute.",
-        do="If all slots are busy, add consumers. If not, see the failures: jobs may wait for another attempt.",
+        do="If all slots are busy, add consumers. If not, look at the failures: jobs may wait for a retry.",
     ),
     Alert(
         name="JobsDeadLettered",
@@ -313,23 +313,23 @@ ALERTS = (
         above=10,
         for_min=5,
         what="More than one job in ten fails for good.",
-        do="`consumer dead-letters list` says which and why. Mend the cause, then `consumer dead-letters replay`.",
+        do="`consumer dead-letters list` shows which and why. Fix the cause, then `consumer dead-letters replay`.",
     ),
     Alert(
         name="JobsRetried",
         query=Share(("jobs.retried",), ("jobs.received",), ""),
         above=20,
         for_min=5,
-        what="More than one attempt in five crashes, runs out of time or takes too much.",
-        do="Look at the failures by code; then raise the limit that the message names, or mend the classifier.",
+        what="More than one attempt in five crashes, times out or exceeds a limit.",
+        do="Look at the failures by code. Then raise the limit that the message names, or fix the classifier.",
     ),
     Alert(
         name="WorkersDie",
         query=Count("workers.died"),
         above=3,
         what="More than three workers died within ten minutes.",
-        do="The log says how each ended. SIGKILL: the machine has too little memory, lower `pool_size`; "
-        "SIGSEGV: a library.",
+        do="The log shows how each ended. SIGKILL: the machine has too little memory, so lower `pool_size`. "
+        "SIGSEGV: a library has a bug.",
     ),
     Alert(
         name="NoWorkers",
@@ -337,35 +337,35 @@ ALERTS = (
         above=0,
         severity="page",
         what="A worker could not be forked.",
-        do="The log says why: most often too few processes, descriptors or memory for this user.",
+        do="The log has the cause. Most often this user has too few processes, descriptors or memory.",
     ),
     Alert(
         name="ForkServerDied",
         query=Count("forkserver.restarted"),
         above=0,
         what="A fork server died, and all its workers with it.",
-        do="Look for the kernel's OOM killer (`dmesg`), and give the service more memory, or less `pool_size`.",
+        do="Look for the kernel's OOM killer (`dmesg`). Give the service more memory, or lower `pool_size`.",
     ),
     Alert(
         name="ReloadFailed",
         query=Count("reloads.failed"),
         above=0,
-        what="A reload failed; the old code and models go on serving.",
-        do="The log has the reason. Mend it, `kill -HUP` again.",
+        what="A reload failed; the old code and models stay in service.",
+        do="The log has the cause. Fix it, and send SIGHUP again.",
     ),
     Alert(
         name="ConnectionUnsteady",
         query=Count("connection.lost"),
         above=3,
         what="Connections to RabbitMQ were lost more than three times within ten minutes.",
-        do="The log has RabbitMQ's own words for each. Silence: look at the network, or at a heartbeat too short.",
+        do="The log has the cause of each. If it is silence, check the network and the heartbeat.",
     ),
     Alert(
         name="RepliesUnroutable",
         query=Count("replies.unroutable"),
         above=10,
         what="More than ten replies found no queue within ten minutes.",
-        do="Callers do not wait for their replies, or their queues are full; the log names the jobs.",
+        do="Callers disconnect before their replies arrive, or their queues are full. The log names the jobs.",
     ),
     Alert(
         name="DiskFull",
@@ -375,6 +375,6 @@ ALERTS = (
         for_min=2,
         severity="page",
         what="Less than 1 GiB is free on the disk of `job_dir`.",
-        do="Free some, or give `job_dir` a disk of its own. Without room jobs wait, and fail after a minute.",
+        do="Free some space, or give `job_dir` its own disk. On a full disk jobs wait, and fail after a minute.",
     ),
 )

@@ -33,8 +33,8 @@ from plan import Plan, tell
 from planresults import Found
 from running import PATIENCE_S, Host, vhost
 
-from consumer.capacity.plan import OVERHEAD_S
-from consumer.capacity.queueing import Slots, estimate, quantile, warmed_up
+from consumer.capacity.plan import OVERHEAD_S, queued_s, warmed_up
+from consumer.capacity.service_times import quantile
 
 pytest_plugins = ["shared_fixtures"]
 
@@ -173,16 +173,13 @@ def _overhead(one: Site) -> dict[str, float]:
 def _compared(load: float, streams: Sequence[Stream], planned: dict[str, Any]) -> Found:
     waits = [wait for stream in streams for wait in warmed_up([job.wait_s for job in stream.jobs])]
     same = [wait for stream in streams for wait in warmed_up(_simulated(stream))]
-    measured = estimate(waits, SHARE)
     return Found(
         utilisation=load,
         jobs=len(waits),
         run_s=mean(job.run_s for stream in streams for job in stream.jobs),
-        measured_s=measured.value,
-        half_s=measured.half,
+        measured_s=quantile(sorted(waits), SHARE),
         chance=_chance(load * SLOTS / (MEAN_S + OVERHEAD_S), len(streams)),
         predicted_s=planned["wait_s"]["p95"],
-        erlang_s=planned["first_estimate_s"],
         same_jobs_s=quantile(sorted(same), SHARE),
     )
 
@@ -200,7 +197,7 @@ def _simulated(stream: Stream) -> list[float]:
     """The waits of the very jobs that came, with the run times that the replies tell."""
     came = [job.at_s for job in stream.jobs]
     gaps = [now - before for before, now in zip([0.0, *came], came, strict=False)]
-    waits = Slots(SLOTS).serve(gaps, [job.run_s + OVERHEAD_S for job in stream.jobs])
+    waits = queued_s(SLOTS, gaps, [job.run_s + OVERHEAD_S for job in stream.jobs])
     return [wait + OVERHEAD_S for wait in waits]
 
 
@@ -213,6 +210,6 @@ def _chance(rate: float, consumers: int) -> float:
         for _ in range(consumers):
             came, runs = _jobs(rate, numbers)
             gaps = [now - before for before, now in zip([0.0, *came], came, strict=False)]
-            waits += warmed_up(Slots(SLOTS).serve(gaps, [run + OVERHEAD_S for run in runs]))
+            waits += warmed_up(queued_s(SLOTS, gaps, [run + OVERHEAD_S for run in runs]))
         values.append(quantile(sorted(waits), SHARE) + OVERHEAD_S)
     return 2 * stdev(values) / mean(values)

@@ -1,4 +1,4 @@
-"""What bench_plan.py has found, as a table, JSON and a chart: what was measured, its interval, and predictions.
+"""What bench_plan.py has found, as a table, JSON and a chart: what was measured, and predictions.
 
 A bound that is missed is reported and fails nothing.
 """
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.capacity.plan import OVERHEAD_S
-from consumer.capacity.queueing import quantile
+from consumer.capacity.service_times import quantile
 
 BOUND = 0.25
 #: A generator that is later than this measures the machine, not the service.
@@ -36,10 +36,8 @@ class Found:
     jobs: int
     run_s: float
     measured_s: float
-    half_s: float
     chance: float
     predicted_s: float
-    erlang_s: float
     same_jobs_s: float
 
     @property
@@ -61,7 +59,6 @@ def write(found: Sequence[Found], overhead: dict[str, float], late_s: Sequence[f
         f"bound {BOUND:.0%}",
         "chance",
         "same jobs simulated",
-        "Erlang C",
     )
     for head in heads:
         table.add_column(head, justify="right")
@@ -70,13 +67,12 @@ def write(found: Sequence[Found], overhead: dict[str, float], late_s: Sequence[f
             f"{one.utilisation:.0%}",
             f"{one.jobs:,}",
             f"{one.run_s * 1000:.1f}",
-            f"{one.measured_s * 1000:.1f} ± {one.half_s * 1000:.1f}",
+            f"{one.measured_s * 1000:.1f}",
             f"{one.predicted_s * 1000:.1f}",
             f"{one.error:+.1%}",
             "met" if abs(one.error) <= BOUND else "MISSED",
             f"± {one.chance:.0%}",
             f"{one.same_jobs_s * 1000:.1f} ({one.same_jobs_s / one.measured_s - 1:+.1%})",
-            f"{one.erlang_s * 1000:.1f}",
         )
     console = Console(width=max(Console().width, 160))
     console.print()
@@ -113,15 +109,14 @@ def _draw(points: Sequence[Found], path: Path) -> None:
         axes.plot(
             loads, [point.same_jobs_s * 1000 for point in points], "x", color=_QUIET, label="same jobs simulated"
         )
-        axes.plot(loads, [point.erlang_s * 1000 for point in points], ":", color=_QUIET, label="Erlang C, scaled")
         axes.errorbar(
             loads,
             [point.measured_s * 1000 for point in points],
-            yerr=[point.half_s * 1000 for point in points],
+            yerr=[point.chance * point.measured_s * 1000 for point in points],
             fmt="s",
             color=_MEASURED,
             capsize=4,
-            label="measured, with its 95 % interval",
+            label="measured, and how much of it may be chance",
         )
         axes.set_ylim(bottom=0)
         axes.set_xlabel("utilisation of the slots in %")

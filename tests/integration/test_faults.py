@@ -86,7 +86,7 @@ def own_node(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     data_dir = tmp_path_factory.mktemp("rabbitmq-faults")
     try:
         config = {"max_message_size": str(MAX_MESSAGE_BYTES)}
-        yield local_broker.up(data_dir, config=config, advanced=ADVANCED)
+        yield local_broker.up(data_dir, config=config, more={"advanced.config": f"{ADVANCED}\n"})
     finally:
         local_broker.down(data_dir, timeout_s=0)
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pika
@@ -76,9 +77,14 @@ def test_a_deleted_vhost_refuses_and_the_refusal_carries_its_status(node: Node) 
     assert caught.value.status == 404
 
 
+def epmd_of(folder: Path) -> int:
+    """The process of the node's port mapper."""
+    [pid] = [pid for pid, program in local_broker.processes(folder).items() if program == "epmd"]
+    return pid
+
+
 def test_nothing_listens_beyond_the_loopback_address(node: Node) -> None:
-    assert node.epmd_pid
-    addresses = listening_addresses({node.pid, node.epmd_pid})
+    addresses = listening_addresses({node.pid, epmd_of(node.data_dir)})
     assert addresses <= {"0100007F", "0" * 24 + "01000000"}
     assert "0100007F" in addresses
 
@@ -112,41 +118,33 @@ def test_a_node_comes_back_with_its_messages_after_down_and_after_sigkill(data_d
     assert fetch(second.amqp_url) == b"before down"
     publish(second.amqp_url, b"before SIGKILL")
 
-    # epmd stays, the state file names a dead process, and the password's file is damaged.
+    # epmd stays, and the state file names a dead process.
+    epmd = epmd_of(data_dir)
     os.kill(second.pid, signal.SIGKILL)
     os.waitpid(second.pid, 0)
-    assert second.epmd_pid in local_broker.processes(data_dir)
-    (data_dir / "node.json").write_text("{")
+    assert epmd_of(data_dir) == epmd
     third = local_broker.up(data_dir, report=lines.append)
     assert any("previous node" in line for line in lines)
-    assert third.epmd_pid != second.epmd_pid
+    assert epmd_of(data_dir) != epmd
     assert fetch(third.amqp_url) == b"before SIGKILL"
 
 
 def test_a_start_that_is_killed_leaves_a_node_that_the_next_start_takes_over(data_dir: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", UP, data_dir]) as killed:
-        while not (data_dir / "node.pid").exists():
+        while not ((begun := files.load(data_dir)) and begun.pid):
             assert killed.poll() is None
         killed.kill()
     lines: list[str] = []
-    node = local_broker.up(data_dir, report=lines.append)
+    assert local_broker.up(data_dir, report=lines.append) == begun
     assert lines == [f"found a RabbitMQ node in {data_dir}"]
-    assert f"{node.pid}\n" == (data_dir / "node.pid").read_text()
-
-    # Its state file lost, a running node cannot be used, but it is found, ended and replaced.
-    (data_dir / "node.json").unlink()
-    other = local_broker.up(data_dir)
-    assert other.password == node.password
-    assert other.pid != node.pid
-    assert node.pid not in local_broker.processes(data_dir)
 
 
 def test_a_process_number_that_belongs_to_another_program_now_is_not_touched(data_dir: Path) -> None:
     data_dir.mkdir()
     (data_dir / "lock").touch()
-    files.save(files.choose(data_dir))
+    node = files.choose(data_dir, {})
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
-        (data_dir / "node.pid").write_text(f"{bystander.pid}\n")
+        files.save(replace(node, pid=bystander.pid))
         assert local_broker.status(data_dir) is None
         assert local_broker.down(data_dir) is False
         assert bystander.poll() is None

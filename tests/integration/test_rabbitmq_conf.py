@@ -33,7 +33,10 @@ def lines(text: str) -> dict[str, str]:
 
 
 #: Queues are counted each second instead of every five.
-COUNTED_SOONER = "[{rabbit, [{quorum_tick_interval, 1000}]}]."
+MORE = {
+    "advanced.config": "[{rabbit, [{quorum_tick_interval, 1000}]}].\n",
+    "enabled_plugins": "[rabbitmq_management,rabbitmq_prometheus].\n",
+}
 CONF = lines((FILES / "rabbitmq.conf").read_text())
 
 
@@ -55,10 +58,9 @@ def deployed(server: None, folder: Path, tmp_path_factory: pytest.TempPathFactor
     config["prometheus.tcp.ip"] = "127.0.0.1"
     data = tmp_path_factory.mktemp("deployed")
     # The node's own user is not made, as users are loaded: the one that may all has this password there.
-    (data / "lock").touch()
-    (data / "rabbitmq.conf").write_text("default_pass = classifier\n")
+    known = {"password": "classifier"}
     try:
-        node = local_broker.up(data, config=config, plugins=["rabbitmq_prometheus"], advanced=COUNTED_SOONER)
+        node = local_broker.up(data, config=config, more=MORE, known=known)
         (data / "metrics.port").write_text(str(metrics_port))
         yield node
     finally:

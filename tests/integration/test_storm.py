@@ -50,7 +50,6 @@ def test_a_storm_loses_nothing_and_answers_nothing_wrong(tmp_path: Path, tell: T
         assert left.probes.lies == []
         outages = storm.witness.recoveries()
         assert abs(left.probes.away_s - sum(outages)) < LAG_S * (len(outages) + 1)
-        assert left.files == []
         assert left.samples[-1].descriptors <= left.samples[0].descriptors
         assert STORM_S < LONG_S or growth(left.samples) < MOST_GROWTH
         assert marked(f"{tmp_path}/jobs") + marked(f"{tmp_path}/disk") == []

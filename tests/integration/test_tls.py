@@ -38,6 +38,7 @@ YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 PERMISSIONS = {"configure": ".*", "write": ".*", "read": ".*"}
 TOPOLOGY = Topology("classifier", 3)
 MAX_MESSAGE_BYTES = 100_000
+PLUGINS = {"enabled_plugins": "[rabbitmq_management,rabbitmq_auth_mechanism_ssl].\n"}
 
 
 def write(cert: trustme.LeafCert, path: Path) -> Path:
@@ -116,7 +117,7 @@ def secured(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "max_message_size": str(MAX_MESSAGE_BYTES),
     }
     try:
-        node = local_broker.up(folder / "node", config=config, plugins=["rabbitmq_auth_mechanism_ssl"])
+        node = local_broker.up(folder / "node", config=config, more=PLUGINS)
         local_broker.ctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
         for user in ("consumer", "submitter"):
             api(node, "PUT", f"users/{user}", {"password_hash": "", "tags": ""})

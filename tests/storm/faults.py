@@ -89,12 +89,16 @@ class Rabbit:
         self.node = self._up()
 
     def _up(self) -> local_broker.Node:
-        return local_broker.up(self._data_dir, advanced=ADVANCED)
+        return local_broker.up(self._data_dir, more={"advanced.config": f"{ADVANCED}\n"})
+
+    def stop_and_start(self, pause_s: float = 0.0) -> None:
+        """Let it end as it should, with all its files saved."""
+        local_broker.ctl(self.node, "stop_app")
+        time.sleep(pause_s)
+        local_broker.ctl(self.node, "start_app")
 
     def restarted(self, chance: random.Random) -> bool:
-        local_broker.ctl(self.node, "stop_app")
-        time.sleep(chance.uniform(0, 2))
-        local_broker.ctl(self.node, "start_app")
+        self.stop_and_start(chance.uniform(0, 2))
         return True
 
     def killed(self, _: random.Random) -> bool:

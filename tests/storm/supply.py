@@ -95,12 +95,12 @@ def _close(producer: Producer) -> None:
         producer.__exit__()
 
 
-def drain(url: str, queue: str, **arguments: object) -> Iterator[tuple[Any, bytes]]:
+def drain(url: str, queue: str) -> Iterator[tuple[Any, bytes]]:
     """Take all messages of a queue, properties and body, until there are none."""
     with Producer(url) as producer:
         producer.channel.basic_qos(prefetch_count=1000)
         left = producer.depth(queue)
-        consumed = producer.channel.consume(queue, inactivity_timeout=PATIENCE_S, arguments=arguments)
+        consumed = producer.channel.consume(queue, inactivity_timeout=PATIENCE_S)
         while left and (found := next(consumed)):
             method, properties, body = found
             assert method is not None, f"{queue} holds {left} messages that nobody gets"

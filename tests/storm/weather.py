@@ -5,6 +5,7 @@ Puts the parts together and measures; whether that is as it should be is the tes
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -20,8 +21,10 @@ from typing import Any
 from amqpproxy import AmqpProxy
 from harness import Producer, environment, wait_until
 
+from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker import node as local_broker
 from consumer.rabbitmq.management import api
+from consumer.rabbitmq.session import Session
 from consumer.wire.topology import Topology
 from storm import jobs
 from storm.faults import Lane, Network, Processes, Rabbit
@@ -67,7 +70,7 @@ def _resident(samples: Sequence[Sample]) -> float:
 class Aftermath:
     """What the storm has left, for the oracle and for people.
 
-    `samples`: from before it to after it. `codes`: how each consumer's lives ended. `files`: on the small disk.
+    `samples`: from before it to after it. `codes`: how each consumer's lives ended.
     `probes`: what the witness said of its health all the time.
     """
 
@@ -76,7 +79,6 @@ class Aftermath:
     samples: list[Sample]
     codes: dict[str, Counter[int]]
     recoveries: list[float]
-    files: list[str]
     probes: Probes
     replies: list[Reply] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
@@ -107,8 +109,9 @@ class Storm:
             faults = sum((lane.made for lane in lanes), Counter[str]())
             wait_until(self._is_calm, "all queues to be empty and nothing unacked", CALM_S)
             wait_until(probes.is_ready, "the witness to be ready", CALM_S)
+        # A run goes on when its connection is lost, and may end after somebody else has answered the same job.
+        wait_until(lambda: not self._files(), "the witness to have removed all files of its jobs", CALM_S)
         samples.append(self._sample())
-        files = [path.name for path in self.disk.rglob("*") if not path.is_dir()] if self.disk else []
         for unit in self.units:
             unit.stop()
         left = Aftermath(
@@ -117,7 +120,6 @@ class Storm:
             samples,
             {unit.name: Counter(unit.codes) for unit in self.units},
             [seconds for unit in self.units for seconds in unit.recoveries()],
-            files,
             probes,
         )
         self._collect(left)
@@ -155,6 +157,10 @@ class Storm:
         found: list[dict[str, Any]] = api(self.rabbit.node, "GET", "queues")
         return found if all("messages_unacknowledged" in queue for queue in found) else [NOT_YET]
 
+    def _files(self) -> list[str]:
+        """List the files on the witness's disk, which ends with it."""
+        return [path.name for path in self.disk.rglob("*") if not path.is_dir()] if self.disk else []
+
     def _collect(self, left: Aftermath) -> None:
         url = self.rabbit.node.amqp_url
         for queue in (RESULTS, ANSWERS):
@@ -162,9 +168,8 @@ class Storm:
                 left.replies.append(Reply(queue, properties.correlation_id, json.loads(body)))
         for properties, _ in drain(url, TOPOLOGY.dead):
             left.dead.append(Dead(properties.message_id, properties.headers["x-death"][0]["reason"]))
-        for _, body in drain(url, TOPOLOGY.errors, **{"x-stream-offset": "first"}):
-            record = json.loads(body)
-            left.recorded[record["job_id"]] = record["code"]
+        for record in asyncio.run(read_error_records(url, TOPOLOGY)):
+            left.recorded[record.job_id] = record.code
 
 
 @contextmanager
@@ -173,6 +178,7 @@ def gathered(folder: Path) -> Iterator[Storm]:
     with ExitStack() as stack:
         stack.callback(local_broker.down, folder / "rabbitmq", timeout_s=0)
         rabbit = Rabbit(folder / "rabbitmq")
+        _make_queues(rabbit)
         disk = _small_disk(folder / "disk")
 
         def unit(name: str, job_dir: Path, wrapper: Sequence[str] = (), **settings: object) -> Unit:
@@ -188,9 +194,24 @@ def gathered(folder: Path) -> Iterator[Storm]:
         witness = unit("witness", folder / "disk", on_disk, **warm, http_port=0)
         units = [witness, unit("warm", folder / "jobs", **warm), unit("program", folder / "jobs", **program)]
         wait_until(lambda: all("ready:" in unit.log.read_text() for unit in units), "all to take jobs")
-        with Producer(rabbit.node.amqp_url) as producer:
-            producer.channel.queue_declare(ANSWERS, durable=True, arguments={"x-queue-type": "quorum"})
         yield Storm(rabbit, proxies, units, witness, witness.inside(folder / "disk") if disk else None)
+
+
+def _make_queues(rabbit: Rabbit) -> None:
+    """Declare all queues, and let RabbitMQ write down that it has them.
+
+    RabbitMQ 3.10 registers a quorum queue or a stream in a file that it saves half a second later at the earliest.
+    Of one that was declared just before a SIGKILL it knows the name only: it takes messages and confirms none.
+    """
+
+    async def declare() -> None:
+        async with Session.open(rabbit.node.amqp_url, name="storm") as session:
+            await session.declare(TOPOLOGY)
+
+    asyncio.run(declare())
+    with Producer(rabbit.node.amqp_url) as producer:
+        producer.channel.queue_declare(ANSWERS, durable=True, arguments={"x-queue-type": "quorum"})
+    rabbit.stop_and_start()
 
 
 def _small_disk(folder: Path) -> bool:

@@ -48,7 +48,7 @@ def pickled(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def onnx(pickled: Path) -> Path:
-    path = model.onnx_beside(pickled)
+    path = model.beside(pickled, model.ONNX_SUFFIX)
     converted = conversion.convert(fitted(), FEATURES)
     pins = trust.pins_of(path.parent)
     estimators.save_form(path, estimators.ONNX, converted.body, model.read_manifest(pickled), pins)
@@ -57,7 +57,7 @@ def onnx(pickled: Path) -> Path:
 
 @pytest.fixture
 def skops(pickled: Path) -> Path:
-    path, body = model.skops_beside(pickled), skops_file.proven(fitted(), FEATURES)
+    path, body = model.beside(pickled, model.SKOPS_SUFFIX), skops_file.proven(fitted(), FEATURES)
     pins = trust.pins_of(path.parent)
     estimators.save_form(path, estimators.SKOPS, body, model.read_manifest(pickled), pins)
     return path

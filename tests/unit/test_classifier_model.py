@@ -242,6 +242,6 @@ def test_the_manifest_is_a_line_of_json_that_any_tool_reads(path: Path) -> None:
 def test_the_files_of_a_model_share_its_name() -> None:
     pickled, onnx, skops = files = [Path(f"models/a.b{kind}.model") for kind in ("", ".onnx", ".skops")]
     assert {model.name_of(path.name) for path in files} == {"a.b"}
-    assert [model.pickle_beside(path) for path in files] == [pickled] * 3
-    assert [model.onnx_beside(path) for path in files] == [onnx] * 3
-    assert [model.skops_beside(path) for path in files] == [skops] * 3
+    assert [model.beside(path, model.SUFFIX) for path in files] == [pickled] * 3
+    assert [model.beside(path, model.ONNX_SUFFIX) for path in files] == [onnx] * 3
+    assert [model.beside(path, model.SKOPS_SUFFIX) for path in files] == [skops] * 3

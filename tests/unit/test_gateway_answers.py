@@ -14,7 +14,7 @@ from fakes import runs_async
 from consumer.config.settings import Settings
 from consumer.gateway import ids
 from consumer.gateway.admission import Door
-from consumer.gateway.app import application
+from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs, Pending, retry_after_s
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.gateway.reply_cache import Replies
@@ -59,7 +59,7 @@ class Site:
         self.relay = Told()
         self.metrics = Metrics(names=GATEWAY_NAMES)
         self.jobs = Jobs(SETTINGS, self.relay, self.metrics)
-        app = application(self.jobs, Tokens(token_file), {}, SETTINGS)
+        app = application(Served(self.jobs, Tokens(token_file), {}, SETTINGS.max_body_bytes))
         self.closing = asyncio.Event()
         self.door = Door(app, self.metrics, self.closing.is_set)
 

@@ -11,9 +11,8 @@ from consumer.gateway import prefer
 from consumer.gateway.admission import MAX_INSIDE
 from consumer.gateway.jobs import RETRY_FIRST_S, RETRY_LAST_S
 from consumer.gateway.problems import KINDS, Reason
-from consumer.gateway.protocol import HEAD_S
 from consumer.gateway.reply_cache import MAX_COUNT
-from consumer.gateway.request_body import BODY_S, MAX_HELD_BYTES, SILENCE_S
+from consumer.gateway.request_body import BODY_S, MAX_HELD_BYTES
 from consumer.gateway.tokens import MIN_CHARACTERS
 from consumer.telemetry.metrics import GATEWAY_NAMES
 from consumer.telemetry.prometheus import prometheus_name
@@ -51,9 +50,8 @@ def test_every_setting_has_its_row(name: str) -> None:
         f"for {GATEWAY_KEPT_S // 3600} hours and up to {GATEWAY_MAX_BYTES // 10**6} MB",
         f"at most {MAX_COUNT:,} replies",
         f"at least {MIN_CHARACTERS} characters",
-        f"{SILENCE_S:g} s between two parts of it and {BODY_S:g} s in all",
+        f"at most `max_body_bytes` and {BODY_S:g} s",
         f"all bodies together {MAX_HELD_BYTES // 2**20} MiB",
-        f"The head of a request has {HEAD_S:g} s.",
         f"at most {MAX_INSIDE} requests at once",
     ],
 )

@@ -201,10 +201,10 @@ def test_a_file_that_may_not_be_read_stops_the_start() -> None:
 
 
 async def read(
-    parts: Sequence[bytes], room: Room, *, max_bytes: int = 10, is_whole: bool = True, silence_s: float = 50
+    parts: Sequence[bytes], room: Room, *, max_bytes: int = 10, is_whole: bool = True, within_s: float = 50
 ) -> bytes | Reason | None:
     request = Request("POST", "/jobs", parts, headers=JSON, is_whole=is_whole)
-    async with reading(request.receive, JSON, max_bytes, room, silence_s=silence_s) as found:
+    async with reading(request.receive, JSON, max_bytes, room, within_s=within_s) as found:
         return found
 
 
@@ -213,7 +213,7 @@ async def test_a_body_comes_in_parts_and_is_held_no_longer_than_needed() -> None
     room = Room()
     assert await read([b"{", b'"a"', b":1}"], room) == b'{"a":1}'
     assert await read([b"12345", b"67890", b"1"], room) is Reason.TOO_LARGE
-    assert await read([b"12345"], room, is_whole=False, silence_s=0.001) is Reason.SLOW_BODY
+    assert await read([b"12345"], room, is_whole=False, within_s=0.001) is Reason.SLOW_BODY
     assert room.held == 0
 
 

@@ -80,11 +80,11 @@ def test_configured_lines_never_replace_the_login_that_the_node_is_known_by() ->
     assert "guest" not in text
 
 
-def test_plugins_are_enabled_besides_the_console(tmp_path: Path) -> None:
-    node = files.choose(tmp_path)
-    files.write_files(node, Path("/usr/sbin/rabbitmq-server"), {}, "[].", plugins=["rabbitmq_auth_mechanism_ssl"])
-    plugins = (tmp_path / "enabled_plugins").read_text()
-    assert plugins == "[rabbitmq_management,rabbitmq_auth_mechanism_ssl].\n"
+def test_a_file_can_be_given_in_place_of_ours(tmp_path: Path) -> None:
+    plugins = "[rabbitmq_management,rabbitmq_auth_mechanism_ssl]."
+    node = files.choose(tmp_path, {})
+    files.write_files(node, Path("/usr/sbin/rabbitmq-server"), {}, {"enabled_plugins": plugins})
+    assert (tmp_path / "enabled_plugins").read_text() == plugins
 
 
 def test_the_password_is_shown_by_describe_and_not_by_repr() -> None:
@@ -118,26 +118,19 @@ def test_a_vhosts_name_is_quoted_in_its_url() -> None:
 
 
 def test_the_ports_of_the_last_start_are_kept_while_they_are_free(tmp_path: Path) -> None:
-    first = files.choose(tmp_path)
+    first = files.choose(tmp_path, {})
     files.save(first)
-    assert files.choose(tmp_path) == first
+    assert files.choose(tmp_path, {}) == first
 
     with socket.create_server(("127.0.0.1", first.amqp_port)):
-        moved = files.choose(tmp_path)
+        moved = files.choose(tmp_path, {})
     assert moved.amqp_port != first.amqp_port
     assert moved.password == first.password
 
 
-def test_the_password_survives_the_loss_of_the_state_file(tmp_path: Path) -> None:
-    node = files.choose(tmp_path)
-    files.write_files(node, Path("/usr/sbin/rabbitmq-server"), {}, "[].")
-    (tmp_path / "node.json").write_text('{"password": ')
-    assert files.choose(tmp_path).password == node.password
-
-
 def test_what_is_written_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    node = files.choose(tmp_path)
-    files.write_files(node, Path("/usr/sbin/rabbitmq-server"), {}, "[].")
+    node = files.choose(tmp_path, {})
+    files.write_files(node, Path("/usr/sbin/rabbitmq-server"), {}, {})
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {
         ".erlang.cookie": "0o600",
         ".gitignore": "0o600",

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from consumer.cli import main
-from consumer.gateway import openapi
+from consumer.gateway.app import application
 from consumer.gateway.jobs import Pending
 from consumer.gateway.problems import KINDS, Reason, answer
 from consumer.job import ErrorCode, Failed, Request, Succeeded, Usage
@@ -20,7 +20,7 @@ from consumer.telemetry.prometheus import STATUSES
 from consumer.wire import write
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = openapi.document("1.2.3", 600)
+DOCUMENT = application().openapi()
 SCHEMAS = DOCUMENT["components"]["schemas"]
 JOBS, JOB = DOCUMENT["paths"]["/jobs"]["post"], DOCUMENT["paths"]["/jobs/{job_id}"]["get"]
 

@@ -111,6 +111,7 @@ async def test_an_error_is_replied_and_recorded_before_the_job_is_dead_lettered(
     await bench.handle()
     assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
     assert bench.published("answers")["error"]["code"] == "classifier_error"
+    assert bench.publisher.expendable == {"ours.errors"}  # a missing reply must cost the connection
 
 
 @pytest.mark.parametrize("outcome", RETRYABLE, ids=lambda outcome: type(outcome).__name__)

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 import pytest
 from fakes import FakeSlot, HeldSlot, runs_async
 from pamqp.body import ContentBody
-from pamqp.commands import Basic, Channel, Confirm, Connection
+from pamqp.commands import Basic, Channel, Confirm, Connection, Queue
 from pamqp.header import ContentHeader
-from scriptedpeer import ACCEPTS_CANCEL_OK, Heard, ScriptedPeer
+from scriptedpeer import ACCEPTS_CANCEL_OK, Answer, Heard, ScriptedPeer
 
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
-from consumer.rabbitmq import connection, publisher
+from consumer.rabbitmq import connection, publisher, session
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
 from consumer.runners.runner import Slot
@@ -240,6 +240,104 @@ async def test_full_socket_during_an_alarm_is_no_self_disconnect(
         assert await asyncio.gather(*publishes) == [None] * 20
         assert not lost.done()
         lost.cancel()
+
+
+def at_the_error_stream(*, record: Answer) -> Answer:
+    """Confirm every message but error records, which `record` answers."""
+
+    def answer(publish: Heard) -> None:
+        assert isinstance(publish.method, Basic.Publish)
+        if publish.method.routing_key == "classifier.errors":
+            record(publish)
+        else:
+            publish.answer(Basic.Ack(publish.number))
+
+    return answer
+
+
+@runs_async
+async def test_an_error_record_that_is_never_confirmed_is_given_up_and_the_job_dead_lettered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection stays: every job that fails would cost it otherwise, and come again for ever."""
+    quick(monkeypatch, confirm_s=0.05)
+    async with service(FakeSlot(Failed(message="m"))) as jobs:
+        jobs.peer.instead[Basic.Publish] = at_the_error_stream(record=unheard)
+        consume = await jobs.delivered()
+        nack = await jobs.peer.heard(Basic.Nack)
+        assert nack.link is consume.link
+        assert len(jobs.consumes) == 1
+    assert "job m1 leaves no error record: RabbitMQ does not confirm" in caplog.text
+
+
+@runs_async
+async def test_an_error_record_that_an_alarm_holds_back_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick(monkeypatch, confirm_s=30)
+    caplog.set_level(logging.WARNING, logger="aiormq.connection")  # as above
+
+    def raise_alarm(publish: Heard) -> None:
+        publish.link.stop_reading()
+        publish.link.say(0, Connection.Blocked("low on memory"))
+        held.set_result(publish)
+
+    held: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
+    async with service(FakeSlot(Failed(message="m"))) as jobs:
+        jobs.peer.instead[Basic.Publish] = at_the_error_stream(record=raise_alarm)
+        with told("was blocked by") as known, told("replies wait, unacked") as waits:
+            await jobs.delivered()
+            await known.wait()
+            monkeypatch.setattr(publisher, "CONFIRM_TIMEOUT_S", 0)
+            publish = await held
+            await waits.wait()
+        monkeypatch.setattr(publisher, "CONFIRM_TIMEOUT_S", 30)
+        publish.link.read_again()
+        publish.link.say(0, Connection.Unblocked())
+        publish.answer(Basic.Ack(publish.number))
+        await jobs.peer.heard(Basic.Nack)
+    assert "leaves no error record" not in caplog.text
+
+
+@runs_async
+async def test_jobs_are_taken_although_rabbitmq_does_not_start_the_error_stream(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is asked for until patience ends. Then jobs that fail do not wait for the whole time-out of a confirm."""
+    quick(monkeypatch, confirm_s=30)
+    monkeypatch.setattr(session, "STREAM_PATIENCE_S", 0.05)
+    monkeypatch.setattr(session, "STREAM_POLL_S", 0.01)
+    asked = 0
+
+    def declare(queue: Heard) -> None:
+        assert isinstance(queue.method, Queue.Declare)
+        if queue.method.queue == "classifier.errors":
+            nonlocal asked
+            asked += 1
+            away = "NOT_FOUND - home node 'a@b' of durable queue 'classifier.errors' is down or inaccessible"
+            queue.answer(Channel.Close(404, away, 50, 10))
+        else:
+            queue.answer(Queue.DeclareOk(queue.method.queue, 0, 0))
+
+    async with service(FakeSlot(Failed(message="m"))) as jobs:
+        jobs.peer.instead[Queue.Declare] = declare
+        jobs.peer.instead[Basic.Publish] = at_the_error_stream(record=unheard)
+        await jobs.delivered()
+        assert reply_of(await jobs.peer.heard(Basic.Publish)) == ("m1", "failed")
+        await jobs.peer.heard(Basic.Nack)
+    assert asked > 1
+    [warning] = [record for record in caplog.records if getattr(record, "event", "") == "error_stream_away"]
+    assert "is down or inaccessible" in warning.getMessage()
+    assert "job m1 leaves no error record" in caplog.text
+
+
+@runs_async
+async def test_a_stream_that_confirms_again_gets_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "WATCH_S", 30)
+    limits = BrokerLimits(silent={"errors"})
+    async with ScriptedPeer.open() as peer, Session.open(peer.url, name="test", limits=limits) as broker:
+        assert await broker.publish_or_give_up(Message(body=b"1"), "errors") is None
+    assert limits.silent == set()
 
 
 @runs_async
