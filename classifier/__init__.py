@@ -3,6 +3,7 @@
 Imports nothing of `consumer/`. A package imports only from those below it:
 
 cli.py, __main__.py  the command `classifier`, and the program of the contract
+commands.py          what each command of `classifier` does
 training/            fits and evaluates models
 classify.py          one job → one answer (public)
 models/              model files: format, trust, the folder that serves them
@@ -13,5 +14,4 @@ result_json.py       a result as JSON, or the place of the fault in it
 json_types.py        one step from a value to its natural JSON
 jobs_file.py         jobs from JSON and JSON lines files
 errors.py            errors of the command
-_version.py          the version of this package
 """

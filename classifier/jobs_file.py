@@ -2,7 +2,7 @@
 
 `.jsonl` and `.ndjson` always hold a job per line; so does anything else that is not one JSON value but has such
 values in its lines. Lines end with a line feed alone: U+2028 and its like may stand in a text.
-consumer/cli/submit_input.py follows the same rules without looking into the jobs, which it sends as they stand.
+consumer/cli/submit/sources.py follows the same rules without looking into the jobs, which it sends as they stand.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ if __name__ == "__main__":  # before anything else is imported: `python -m` sear
 def main() -> None:
     """Run the command and exit with its code."""
     if sys.argv[1:2] == ["health"]:
-        from consumer.telemetry import health_client  # noqa: PLC0415 - see above
+        from consumer.cli import health  # noqa: PLC0415 - see above
 
-        health_client.main(sys.argv[2:])
+        health.main(sys.argv[2:])
     from consumer.cli import main as cli  # noqa: PLC0415 - see above
 
     cli.main()

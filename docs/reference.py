@@ -26,7 +26,7 @@ from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES
 from consumer.telemetry.prometheus import prometheus_name
 
 PAGE = Path(__file__).with_name("reference.md")
-#: The group that `consumer.cli.main` gives every command that takes settings: told once, not for each command.
+#: The group of a command's settings (`consumer.cli.arguments`): shown once, not for each command.
 SETTINGS_GROUP = "settings"
 EXIT_CODES = MappingProxyType(
     {

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec
 
-from consumer.cli.main import run_async
+from consumer.cli.event_loop import run_async
 from consumer.job import Job, Outcome
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.runners.run import OnProgress

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consumer.cli.main import run_async
+from consumer.cli.event_loop import run_async
 from consumer.config.loader import load
 from consumer.preflight.checks import CHECKS, examine
 from consumer.preflight.finding import Finding, Level

@@ -1,15 +1,26 @@
-"""Numbers on a command line: each option says what it expects, and refuses everything else in those words.
+"""What several commands have among their arguments: the settings, numbers, files.
 
-For argparse's `type`, which shows the name of a function where one raises a plain ValueError. A number with a
-fraction is never rounded, and nothing is without a bound: what a person cannot mean is a slip of the finger.
+Every setting is a flag of the same name. A number is never rounded and always bounded: a value that nobody can
+mean is a typing error. Numbers are for argparse's `type`, which would show the name of the function if one raised
+a plain ValueError.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import math
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
+
+from consumer.config import loader
+from consumer.config.settings import Settings
+from consumer.errors import ConfigurationError
+from consumer.telemetry import log_format
+
+log = logging.getLogger("consumer")
 
 #: Longest time that a command waits or repeats, in seconds: a year.
 MAX_SECONDS = 31_536_000
@@ -18,6 +29,61 @@ _MAX_CHARACTERS = 40
 _SHOWN_CHARACTERS = 60
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_SETTING = "setting_"
+
+
+def add_settings(command: argparse.ArgumentParser) -> None:
+    """Add a flag for each setting. A flag that is not given leaves no trace, so that other sources count."""
+    group = command.add_argument_group("settings", "each also as CONSUMER_<NAME>, or in the file of --config")
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file with the settings; also CONSUMER_CONFIG"
+    )
+    for name, field in Settings.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        text = (field.description or "").replace("%", "%%")
+        group.add_argument(flag, dest=_SETTING + name, default=argparse.SUPPRESS, metavar="VALUE", help=text)
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Load the settings, and warn of variables that look like a misspelt one.
+
+    Raises:
+        ConfigurationError: as `loader.load`.
+    """
+    try:
+        return load_settings(arguments)
+    finally:  # in the format that was chosen
+        for warning in loader.unknown_variables(os.environ):
+            log.warning(warning, extra={"event": "setting_unknown"})
+
+
+def load_settings(arguments: argparse.Namespace) -> Settings:
+    """Load the settings, and log in the format that they choose.
+
+    Raises:
+        ConfigurationError: as `loader.load`.
+    """
+    flags = {
+        name.removeprefix(_SETTING): value for name, value in vars(arguments).items() if name.startswith(_SETTING)
+    }
+    settings = loader.load(flags, os.environ, arguments.config)
+    log_format.choose(settings.log_format)
+    return settings
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file that the user has named.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is a named pipe.
+    """
+    try:
+        # Reading a named pipe without a writer would never end; the shell's <(command) has one.
+        if path.is_fifo() and not path.is_relative_to("/dev/fd"):
+            raise ConfigurationError(f"{path} is a named pipe: give a file, or `-` and redirect it")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -1,11 +1,11 @@
 """`consumer demo`: the whole service once, on a signal generator, in about a minute.
 
-Does what a user would do by hand, through the same commands, and shows it: train a model, start a consumer,
-submit good and bad jobs, look at the answers and at the dead letters, stop. Not a test; those are in tests/.
+Trains a model, starts a consumer, submits good and bad jobs, shows the answers and the dead letters, and stops.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -19,23 +19,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from consumer.cli import submission
-from consumer.cli.submit_input import Source
-from consumer.cli.submit_output import InOrder, Lines, SourceResult
+from consumer.cli.arguments import add_settings, settings_of
+from consumer.cli.broker_url import broker_urls
+from consumer.cli.submit.results import SourceResult
+from consumer.cli.submit.sources import Source
+from consumer.cli.submit.submission import submit
 from consumer.client.client import Client
 from consumer.config.settings import Settings
 from consumer.dead_letters.error_records import read_error_records
-from consumer.errors import ConsumerError
+from consumer.errors import EXIT_JOBS_FAILED, ConsumerError
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.programs import own_python
-from consumer.wire.topology import Topology
 from consumer.wire.write import ErrorRecord
 
+HELP = "show the whole service once: broker, model, consumer, jobs, dead letters"
 TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.
 JOBS_PER_CLASS = 3
 READY = "ready:"
 STOP_TIMEOUT_S = 60.0
+JOB_TIMEOUT_S = 300.0
 
 BAD_JOBS = {
     "no JSON": b"this is no JSON",
@@ -48,9 +51,25 @@ BAD_JOBS = {
 }
 
 
+def describe(command: argparse.ArgumentParser) -> None:
+    """Add the settings."""
+    add_settings(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo under a prefix of its own; return the exit code."""
+    settings = settings_of(arguments)
+    own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
+    # The job folder first: a private node is not started in vain.
+    with JobFiles.opened(settings.job_dir) as files, broker_urls(settings) as urls:
+        succeeded = Demo(own, urls[0], files.home(), Console()).run()
+    print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
+    return os.EX_OK if succeeded else EXIT_JOBS_FAILED
+
+
 @dataclass(frozen=True)
 class Demo:
-    """One run: where RabbitMQ is, where files go, how to say something."""
+    """One run: which RabbitMQ, where files go, where the output goes."""
 
     settings: Settings
     url: str
@@ -58,25 +77,22 @@ class Demo:
     console: Console
 
     def run(self) -> bool:
-        """Go through all steps; return whether everything came out as it should."""
+        """Go through all steps; return whether each ended as it should."""
         self._step("Training a model on generated machine currents")
         self._train()
         jobs = self._jobs()
         with self._consumer():
             self._step(f"Submitting {len(jobs)} good jobs and {len(BAD_JOBS)} bad ones")
-            results = asyncio.run(self._submit([*jobs, *_bad_sources()]))
-        records = asyncio.run(read_error_records(self.url, self._topology, self.settings.credentials))
-        good = self._show_answers(jobs, results)
+            bad_jobs = [Source(name, body) for name, body in BAD_JOBS.items()]
+            results = asyncio.run(self._submit([*jobs, *bad_jobs]))
+        records = asyncio.run(read_error_records(self.url, self.settings.topology, self.settings.credentials))
+        good = self._show_answers(results[: len(jobs)])
         bad = self._show_dead_letters(results[len(jobs) :], records)
         return good and bad
 
     @property
-    def _topology(self) -> Topology:
-        return self.settings.topology
-
-    @property
     def _environment(self) -> dict[str, str]:
-        """Models and pins of the demo: none of it belongs among those that the user trusts."""
+        """The variables of the demo's processes: with models and pins of their own, not those the user trusts."""
         return {
             **own_python.without_path(os.environ),
             "CONSUMER_MODELS_DIR": str(self.folder / "models"),
@@ -86,8 +102,11 @@ class Demo:
     def _step(self, text: str) -> None:
         self.console.print(f"\n[bold]{text}[/bold]")
 
+    def _print(self, text: str) -> None:
+        self.console.print(text.strip(), highlight=False, markup=False)
+
     def _classifier(self, *arguments: str | Path) -> bytes:
-        """Run a command of the classifier; what it says goes to the user."""
+        """Run a command of the classifier; return what it prints on stdout."""
         command = own_python.command("classifier", *map(str, arguments), path=os.environ.get("PYTHONPATH", ""))
         done = subprocess.run(command, env=self._environment, check=True, stdout=subprocess.PIPE)  # noqa: S603 - ours
         return done.stdout
@@ -96,24 +115,23 @@ class Demo:
         train, test = self.folder / "train.csv", self.folder / "test.csv"
         self._classifier("generate", "--out", train, "--per-class", str(TRAIN_PER_CLASS), "--seed", "1")
         self._classifier("generate", "--out", test, "--per-class", str(JOBS_PER_CLASS), "--seed", "2")
-        output = self._classifier("train", train, "--out", self.folder / "models" / "machines")
-        self.console.print(output.decode().rstrip(), highlight=False, markup=False)
+        self._print(self._classifier("train", train, "--out", self.folder / "models" / "machines").decode())
 
     def _jobs(self) -> list[Source]:
-        """The test signals as jobs. Each carries its label under another name, which the classifier ignores."""
+        """Make jobs of the test signals. Each carries its label as `expected`, which the classifier ignores."""
         lines = self._classifier("jobs", self.folder / "test.csv", "--labels").splitlines()
         return [Source(f"signal {number}", line) for number, line in enumerate(lines, start=1)]
 
     @contextmanager
     def _consumer(self) -> Iterator[None]:
-        """`consumer run` as a process of its own, from ready to stopped by SIGTERM."""
+        """Run `consumer run` as a process of its own, from ready to stopped by SIGTERM."""
         self._step("Starting the consumer")
+        files = ("amqp_password_file", "amqp_ca_file", "amqp_cert_file", "amqp_key_file")
+        handed_on = {name: getattr(self.settings, name) for name in ("prefix", "job_dir", *files)}
         environment = {
             **self._environment,
             "CONSUMER_AMQP_URL": self.url,
-            "CONSUMER_PREFIX": self.settings.prefix,
-            "CONSUMER_JOB_DIR": str(self.settings.job_dir),
-            **{f"CONSUMER_{name.upper()}": str(path) for name, path in self._files()},
+            **{f"CONSUMER_{name.upper()}": str(value) for name, value in handed_on.items() if value},
         }
         command = own_python.command("consumer", "run", path=os.environ.get("PYTHONPATH", ""))
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)  # noqa: S603 - our own command
@@ -123,7 +141,7 @@ class Demo:
         follow.start()
         try:
             ready.wait()
-            self.console.print(log[-1].strip(), highlight=False, markup=False)
+            self._print(log[-1])
             if process.poll() is not None:
                 raise ConsumerError("the consumer did not start:\n" + "".join(log))
             yield
@@ -133,26 +151,18 @@ class Demo:
             follow.join()
             self._step(f"Stopped the consumer with SIGTERM: exit code {process.returncode}")
 
-    def _files(self) -> list[tuple[str, Path]]:
-        """The settings that go with the URL, which may have been given as flags."""
-        names = ("amqp_password_file", "amqp_ca_file", "amqp_cert_file", "amqp_key_file")
-        return [(name, path) for name in names if (path := getattr(self.settings, name))]
-
     async def _submit(self, sources: list[Source]) -> list[SourceResult]:
-        """The results in the order of the sources."""
-        topology, credentials = self._topology, self.settings.credentials
-        opening = Client.open(self.url, queue=topology.jobs, credentials=credentials)
-        async with opening as client:
-            with (self.folder / "results.jsonl").open("w") as out:
-                results = await submission.run(client, sources, InOrder(Lines(out)), timeout_s=STOP_TIMEOUT_S * 5)
-        place = {source: index for index, source in enumerate(sources)}
-        return sorted(results, key=lambda result: place[result.source])
+        """Return the results in the order of the sources."""
+        queue, credentials = self.settings.topology.jobs, self.settings.credentials
+        async with Client.open(self.url, queue=queue, credentials=credentials) as client:
+            results = dict([numbered async for numbered in submit(client, sources, timeout_s=JOB_TIMEOUT_S)])
+        return [results[index] for index in range(len(sources))]
 
-    def _show_answers(self, jobs: list[Source], results: list[SourceResult]) -> bool:
-        """A row for each good job; true when all were answered."""
+    def _show_answers(self, results: list[SourceResult]) -> bool:
+        """Show a row for each good job; return whether all were answered."""
         table = Table("job", "truth", "answer", "probability", "", title="Answers")
         right = 0
-        for result in results[: len(jobs)]:
+        for result in results:
             truth = json.loads(result.source.body)["expected"]
             output = result.reply.output if result.reply and result.succeeded else {}
             answer = output.get("label", "(none)")
@@ -160,41 +170,28 @@ class Demo:
             right += answer == truth
             table.add_row(result.source.name, truth, answer, probability, "" if answer == truth else "wrong")
         self.console.print(table)
-        self.console.print(f"accuracy {right / len(jobs):.2f} ({right} of {len(jobs)})", highlight=False)
-        return all(result.succeeded for result in results[: len(jobs)])
+        self._print(f"accuracy {right / len(results):.2f} ({right} of {len(results)})")
+        return all(result.succeeded for result in results)
 
     def _show_dead_letters(self, results: list[SourceResult], records: list[ErrorRecord]) -> bool:
-        """A row for each bad job; true when each has its reply and its record, with one and the same reason."""
-        table = Table("job", "code", "reason", title=f"Dead letters in {self._topology.dead}")
+        """Show a row for each bad job; return whether each has a reply and a record with the same code."""
+        table = Table("job", "code", "reason", title=f"Dead letters in {self.settings.topology.dead}")
         found = {record.job_id: record for record in records}
         complete = True
         for result in results:
             record = found.get(result.reply.job_id) if result.reply else None
             error = result.reply.error if result.reply else None
             complete &= record is not None and error is not None and record.code == error.code
-            table.add_row(
-                result.source.name, *((record.code, record.message) if record else ("none", "no record"))
-            )
+            shown = (record.code, record.message) if record else ("none", "no record")
+            table.add_row(result.source.name, *shown)
         self.console.print(table)
         return complete
 
 
-def _bad_sources() -> list[Source]:
-    return [Source(name, body) for name, body in BAD_JOBS.items()]
-
-
 def _follow(process: subprocess.Popen[bytes], log: list[str], ready: threading.Event) -> None:
-    """Keep what the consumer says; tell when it is ready, or gone."""
+    """Collect the consumer's log; set `ready` when the consumer is ready, or has ended."""
     for line in process.stderr or ():
         log.append(line.decode(errors="replace"))
         if READY in log[-1]:
             ready.set()
     ready.set()
-
-
-def run(settings: Settings, url: str) -> bool:
-    """Run the demo against this RabbitMQ, under a prefix of its own; return whether all came out as it should."""
-    console = Console()
-    own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
-    with JobFiles.opened(settings.job_dir) as files:
-        return Demo(own, url, files.home(), console).run()

@@ -1,7 +1,7 @@
-"""`consumer plan`: arguments in; a table or JSON out. What is computed is in capacity/.
+"""`consumer plan`: slots and consumers for a latency target, as a table or JSON. capacity/ computes them.
 
-Reads the file of run times that `consumer try --times` writes. What only this command needs is imported when it
-runs: the service's start shall not wait for it.
+Reads the file of run times that `consumer try --times` writes. Modules that only this command needs are imported
+when it runs, so that they do not delay the start of the service.
 """
 
 from __future__ import annotations
@@ -11,41 +11,49 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consumer.cli.arguments import DECIMAL, MAX_SECONDS, decimal, is_written_as, refusal, whole
-from consumer.config.settings import Settings
-from consumer.errors import ConfigurationError
+from consumer.cli.arguments import (
+    DECIMAL,
+    MAX_SECONDS,
+    add_settings,
+    decimal,
+    is_written_as,
+    read_file,
+    refusal,
+    settings_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     from consumer.capacity.plan import Target
     from consumer.capacity.service_times import MemoryUse, ServiceTime
 
-#: Of what is counted on the command line; more is a slip of the finger.
+HELP = "compute how many slots and consumers a latency target needs"
+#: Largest count on the command line; a larger one is a typing error.
 MOST = 1_000_000
 MAX_SEED = 2**63 - 1
 MAX_RATE = 1e9
-#: The number of slots that was asked about is not enough, or none is.
+#: The given number of slots is not enough, or no number is.
 EXIT_NOT_MET = 1
 DEFAULT_TARGET = "p95-wait=1"
 _PER_S = {"": 1.0, "/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600, "/d": 1 / 86400}
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
-def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
     command.add_argument(
         "--rate",
         type=_rate,
         required=True,
         metavar="N",
-        help="jobs that come: 30, 30/s, 1800/min, 5000/h or 90000/d",
+        help="rate at which jobs arrive: 30, 30/s, 1800/min, 5000/h or 90000/d",
     )
     runs = command.add_mutually_exclusive_group(required=True)
     runs.add_argument(
-        "--times", type=Path, metavar="FILE", help="run times that `consumer try --times` has written"
+        "--times", type=Path, metavar="FILE", help="file of run times that `consumer try --times` has written"
     )
     runs.add_argument(
         "--service",
@@ -57,30 +65,39 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
         type=_target,
         default=DEFAULT_TARGET,
         metavar="WHAT=S",
-        help=f"p50, p95 or p99, of the wait or the total, in seconds: p95-total=2; default: {DEFAULT_TARGET}",
+        help="limit of the p50, p95 or p99 of the wait or the total, in seconds, e.g. p95-total=2; default: "
+        f"{DEFAULT_TARGET}",
     )
     command.add_argument(
-        "--slots", type=whole(1, MOST), metavar="N", help="judge this number, too; exit code 1 if it is not enough"
+        "--slots", type=whole(1, MOST), metavar="N", help="also judge N slots; exit code 1 if they are not enough"
     )
     command.add_argument(
-        "--burst", type=whole(1, MOST), default=1, metavar="N", help="jobs that come at once; default: 1"
+        "--burst",
+        type=whole(1, MOST),
+        default=1,
+        metavar="N",
+        help="number of jobs that arrive together; default: 1",
     )
     command.add_argument(
         "--overhead-ms",
         type=decimal(0, 1000 * MAX_SECONDS, "milliseconds"),
         metavar="MS",
-        help="what RabbitMQ and the consumer add to each run; default: 3",
+        help="time that RabbitMQ and the consumer add to each run; default: 3",
     )
     command.add_argument(
         "--slot-memory",
         type=_bytes,
         metavar="BYTES",
-        help="memory for a slot, such as 120M; default: as --times has it",
+        help="memory of one slot, e.g. 120M; default: as measured by --times",
     )
     command.add_argument(
-        "--seed", type=whole(-MAX_SEED, MAX_SEED), default=1, metavar="N", help="other random numbers; default: 1"
+        "--seed",
+        type=whole(-MAX_SEED, MAX_SEED),
+        default=1,
+        metavar="N",
+        help="seed of the random numbers; default: 1",
     )
-    command.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    command.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     add_settings(command)
 
 
@@ -111,11 +128,12 @@ def _bytes(text: str) -> int:
     return int(found[1]) * _BYTES[found[2]]
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Plan, show, and say whether the target is met."""
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, and show the plan; return the exit code: whether the target is met."""
     from consumer.capacity import report  # noqa: PLC0415 - see above
     from consumer.capacity.plan import OVERHEAD_S, Load, plan  # noqa: PLC0415
 
+    settings = settings_of(arguments)
     service, memory = _service(arguments)
     overhead_s = OVERHEAD_S if arguments.overhead_ms is None else arguments.overhead_ms / 1000
     load = Load(arguments.rate, service, arguments.burst, overhead_s)
@@ -141,13 +159,6 @@ def _service(arguments: argparse.Namespace) -> tuple[ServiceTime, MemoryUse | No
 
     if arguments.service:
         return service_times.given(arguments.service), None
-    times = service_times.read_times(str(arguments.times), _read(arguments.times))
-    told = f"{len(times.run_s):,} runs in {arguments.times}"
-    return service_times.measured(times.run_s, told), times.memory
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    times = service_times.read_times(str(arguments.times), read_file(arguments.times))
+    source = f"{len(times.run_s):,} runs in {arguments.times}"
+    return service_times.measured(times.run_s, source), times.memory

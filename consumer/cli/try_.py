@@ -1,31 +1,32 @@
-"""`consumer try`: arguments in; what would happen to a job, or how long many run, out. No RabbitMQ is needed."""
+"""`consumer try`: shows what would happen to a job, or measures how long many run. Needs no RabbitMQ."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from consumer.cli.arguments import whole
-from consumer.cli.submit_input import read_sources
+from consumer.cli.arguments import add_settings, read_file, settings_of, whole
+from consumer.cli.event_loop import run_async
+from consumer.cli.submit.sources import read_sources
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.service.dry_run import attempt
 
-#: Of each job; more is a slip of the finger.
+HELP = "run one job here, without RabbitMQ, and show its outcome"
+#: Runs of each job; more is a typing error.
 MAX_REPEAT = 1_000_000
 
 
-def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.ArgumentParser], None]) -> None:
+def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    command.add_argument("file", metavar="JOB.json", help="the job; `-` for standard input")
+    command.add_argument("file", metavar="JOB.json", help="the job; `-`: standard input")
     command.add_argument(
         "--times",
         type=Path,
         metavar="FILE",
-        help="write how long it ran there, for `plan`; JOB.json may then be many jobs, as `submit` takes them",
+        help="write the run times to FILE, for `plan`; JOB.json may then contain many jobs, as for `submit`",
     )
     command.add_argument(
         "--repeat", type=whole(1, MAX_REPEAT), metavar="N", help="with --times: run every job N times; default: 1"
@@ -33,18 +34,22 @@ def describe(command: argparse.ArgumentParser, add_settings: Callable[[argparse.
     add_settings(command)
 
 
-async def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Do what was asked; return the exit code."""
+def run(arguments: argparse.Namespace) -> int:
+    """Run the job, or time many of them; return the exit code."""
+    return run_async(_run(arguments, settings_of(arguments)))
+
+
+async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.times:
         return await _time_jobs(arguments, settings)
     if arguments.repeat:
-        raise ConfigurationError("--repeat is for --times FILE, which says where the run times go")
+        raise ConfigurationError("--repeat needs --times FILE, the file for the run times")
     succeeded = await attempt(_read(arguments.file), settings, print)
     return os.EX_OK if succeeded else EXIT_JOBS_FAILED
 
 
 async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
-    from consumer.capacity import measure  # noqa: PLC0415 - statistics for a few commands: the service's start is not made to wait
+    from consumer.capacity import measure  # noqa: PLC0415 - needed by few commands; would delay the start of the service
 
     bodies = [source.body for source in read_sources([arguments.file], sys.stdin)]
     measure.see_writable(arguments.times)
@@ -55,7 +60,4 @@ async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _read(name: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
+    return sys.stdin.buffer.read() if name == "-" else read_file(Path(name))

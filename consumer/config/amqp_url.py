@@ -1,6 +1,6 @@
-"""An AMQP URL as text: a list of them taken apart, one checked, its password hidden; the management API's, too.
+"""Parses and checks AMQP URLs and that of the management API, and hides their passwords.
 
-Pure, and no message here quotes a URL: any part of one that is malformed may be a piece of the password.
+Pure. No message quotes a URL: any part of a malformed one may be a piece of the password.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 PORT = "its port is not a number up to 65535; around an IPv6 address write [ ]"
 HOST = (
     "its host has a character that no host has; replace <...> and ${...}, "
-    "and begin each URL of a list with its scheme"
+    "and start each URL of a list with its scheme"
 )
-#: What stands in a host by mistake only.
+#: Characters that are in a host only by mistake.
 FOREIGN = re.compile(r"[<>{}$,;\\]")
-UNQUOTED = "cannot be taken apart; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
+UNQUOTED = "cannot be parsed; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 QUOTED = "there are quotes around it; remove them"
 #: Also the backquote, and what a word processor makes of them.
 QUOTES = tuple("\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb")
 
 
 def split_urls(urls: str) -> tuple[str, ...]:
-    """Take the list apart. A comma may stand in a password, but not before the beginning of the next URL."""
+    """Split a list of URLs. A comma may be part of a password, but not before the start of the next URL."""
     return tuple(re.split(r"(?i)[\s,]+(?=amqps?://)", urls.strip()))
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError, without a word of the URL, if no connection can be made of it."""
+    """Raise ValueError, without quoting the URL, if it cannot be used for a connection."""
     _check(url, "amqp", "an AMQP")
 
 
 def check_http_url(url: str) -> None:
-    """Raise ValueError as `check_url`, for the URL of the management API, which has its login the same way."""
+    """Raise ValueError as `check_url`, for the URL of the management API."""
     _check(url, "http", "an HTTP")
 
 
 def check_host(host: str) -> None:
-    """Raise ValueError if statsd's host is a URL, is in quotes, has blanks, or a port."""
+    """Raise ValueError if statsd's host is a URL, is in quotes, or contains blanks or a port."""
     if _is_quoted(host):
         raise ValueError(QUOTED)
     if "/" in host or re.search(r"\s", host):
         raise ValueError("not a host name; write the name alone, without a scheme, path or blanks")
     if re.fullmatch(r"[^:]*:\d*", host):
-        raise ValueError("the port stands beside the host; write the name alone, and the port as statsd_port")
+        raise ValueError("the host contains the port; write the name alone, and set the port as statsd_port")
 
 
 def _check(url: str, scheme: str, kind: str) -> None:
-    """Name the common mistakes first: taken apart, each would look like an unquoted password."""
+    """Check for common mistakes first: to the parser each would look like an unquoted password."""
     if fault := _slip(url, scheme):
         raise ValueError(f"not {kind} URL: {fault}")
     try:
@@ -65,7 +65,7 @@ def _check(url: str, scheme: str, kind: str) -> None:
 
 
 def _slip(url: str, scheme: str) -> str | None:
-    """Say what stands where the scheme should."""
+    """Return what is wrong before the host; None: nothing."""
     if not url.strip():
         return "it is empty"
     if _is_quoted(url):
@@ -77,7 +77,7 @@ def _slip(url: str, scheme: str) -> str | None:
 
 
 def _beginning(url: str, scheme: str) -> str:
-    """Say with what a URL of another scheme, or of none, begins. Only schemes that we know are quoted."""
+    """Describe the start of a URL without the wanted scheme. Only well-known schemes are quoted."""
     if re.match(r"\s*(export\s+)?\w+\s*=", url):
         return "a variable's name stands before it"
     if re.match(rf"{scheme}s?:", url, re.IGNORECASE):
@@ -101,12 +101,12 @@ def redacted(url: str) -> str:
 
 
 def vhost_of(url: str) -> str:
-    """Return the name of the virtual host that the URL means."""
+    """Return the name of the URL's virtual host."""
     return unquote(urlsplit(url).path.removeprefix("/")) or "/"
 
 
 def holds_password(urls: str) -> bool:
-    """Whether there is a password in any URL of a list; what cannot be taken apart may well be one."""
+    """Whether any URL of a list contains a password; one that cannot be parsed may."""
     try:
         return any(urlsplit(url).password is not None for url in split_urls(urls))
     except ValueError:

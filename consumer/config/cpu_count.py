@@ -1,7 +1,7 @@
-"""How many CPUs this process may really use: the default size of the pool.
+"""Counts the CPUs that this process may use: the default size of the pool.
 
-`os.cpu_count()` is the machine's number and wrong in a container: the affinity mask and the quota of every
-control group on the way up count too (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`). Reads files, sets nothing.
+`os.cpu_count()` counts the machine's and is wrong in a container: the affinity mask and the quota of each parent
+control group limit the process, too (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`). Reads files, sets nothing.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ def usable_cpus(
     proc: Path = Path("/proc/self/cgroup"),
     root: Path = Path("/sys/fs/cgroup"),
 ) -> int:
-    """Count the CPUs that affinity and cgroup quota leave us, at least 1. A part of a CPU counts as one."""
+    """Count the CPUs that affinity and cgroup quota allow, at least 1. A fraction counts as a whole CPU."""
     allowed = len(os.sched_getaffinity(0)) if affinity is None else affinity
     quotas = [quota for folder in cgroup_folders(proc, root, "cpu") if (quota := _quota(folder)) is not None]
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 
 def cgroup_folders(proc: Path, root: Path, name: str) -> list[Path]:
-    """List a controller's groups of ours and all above, for v2 (`0::/path`) and v1 (`4:cpu,cpuacct:/path`)."""
+    """List this process's group of a controller and its parents, for v2 (`0::/path`) and v1 (`4:cpu:/path`)."""
     folders = []
     for line in _lines(proc):
         _, controllers, path = line.split(":", 2)
@@ -40,7 +40,7 @@ def cgroup_folders(proc: Path, root: Path, name: str) -> list[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    """Read the group's CPU quota in CPUs, or None for no limit."""
+    """Read the group's CPU quota in CPUs; None: no limit."""
     quota, period = next(iter(_lines(folder / "cpu.max")), "max 0").split()
     if quota != "max":
         return int(quota) / int(period)

@@ -1,8 +1,8 @@
-"""How we prove who we are to RabbitMQ and check who it is: files named in the settings, beside the AMQP URL.
+"""How the service authenticates to RabbitMQ and verifies it: with files from the settings, beside the AMQP URL.
 
-The files are read at each connect, never kept, so that a renewed certificate or password is used from the next
-connection on. What does not fit together is refused, as each half alone would be ignored without a word: TLS
-files with an unencrypted URL, EXTERNAL without a certificate. No message here quotes a URL or a password.
+The files are read at each connection attempt and never kept, so that the next connection uses a renewed
+certificate or password. Combinations of which one part would be ignored are refused: TLS files with an unencrypted
+URL, EXTERNAL without a certificate. No message quotes a URL or a password.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit, urlunsplit
 
 from consumer.errors import ConfigurationError
 
-#: What aiormq takes from a URL for a TLS context of its own; `no_verify_ssl=false`, too, switches the check off.
+#: Read by aiormq for a TLS context of its own; even `no_verify_ssl=false` disables the verification.
 _IGNORED_IN_URL = ("cafile", "capath", "cadata", "certfile", "keyfile", "no_verify_ssl")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The files; None where there is none. Nothing secret is in here, only where it is."""
+    """Paths of the files; None: no such file. Contains no secret."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -29,7 +29,7 @@ class Credentials:
     password_file: Path | None = None
 
     def complaint(self, url: str) -> str | None:
-        """Say what does not fit together with a URL that can be taken apart, and the remedy; None if all does."""
+        """Return what does not fit a valid URL, and the remedy; None if all fits."""
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
         if ignored := [name for name in _IGNORED_IN_URL if name in query]:
@@ -74,10 +74,10 @@ class Credentials:
         return "auth=EXTERNAL needs no password; remove amqp_password_file" if self.password_file else None
 
     def complete(self, url: str) -> str:
-        """Put the password of the file into a URL.
+        """Add the password of the file to a URL.
 
         Raises:
-            ConfigurationError: what is set does not fit together, or the file gives no password.
+            ConfigurationError: the files do not fit the URL, or the file contains no password.
         """
         if complaint := self.complaint(url):
             raise ConfigurationError(complaint)
@@ -89,10 +89,10 @@ class Credentials:
         return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
     def context(self, url: str) -> ssl.SSLContext | None:
-        """Make what a connection to an amqps:// URL is encrypted with; None for amqp://.
+        """Make the TLS context for an amqps:// URL; None for amqp://.
 
         Raises:
-            ConfigurationError: a file cannot be read, or is not what it should be.
+            ConfigurationError: a file cannot be read, or has other content.
         """
         if urlsplit(url).scheme != "amqps":
             return None
@@ -103,7 +103,7 @@ class Credentials:
         return context
 
     def check(self, url: str) -> None:
-        """Read the files once, so that one that cannot be used stops the start before a model is loaded.
+        """Read the files once, so that an invalid one stops the start before a model is loaded.
 
         Raises:
             ConfigurationError: as `complete` and `context`.
@@ -112,7 +112,7 @@ class Credentials:
         self.context(url)
 
     def _trusting(self) -> ssl.SSLContext:
-        """Make a context that verifies certificate and host name, with the system's CAs where no file is named."""
+        """Make a context that verifies certificate and host name, with the system's CAs unless a file is set."""
         if self.ca_file is None:
             return ssl.create_default_context()
         _see_readable("amqp_ca_file", self.ca_file)
@@ -145,7 +145,7 @@ def _password_file_complaint(parts: SplitResult) -> str | None:
 
 
 def _refuse_passphrase() -> NoReturn:
-    """Instead of OpenSSL's question at a terminal that a service does not have."""
+    """Refuse a passphrase: OpenSSL would ask for it at a terminal, which a service does not have."""
     raise ConfigurationError(
         "the private key in amqp_key_file (or amqp_cert_file) has a passphrase; "
         "store it without one, readable by this service's user only"
@@ -153,7 +153,7 @@ def _refuse_passphrase() -> NoReturn:
 
 
 def _see_readable(setting: str, path: Path) -> None:
-    """OpenSSL does not say which of its files it could not open."""
+    """Check that a file can be opened: OpenSSL does not say which one it could not open."""
     try:
         path.open("rb").close()
     except OSError as error:
@@ -161,7 +161,7 @@ def _see_readable(setting: str, path: Path) -> None:
 
 
 def _read_password(path: Path) -> str:
-    """Read the first line: most editors end a file with a line break that is no part of the password."""
+    """Read the first line: most editors end a file with a line break, which is not part of the password."""
     try:
         password = path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
     except OSError as error:

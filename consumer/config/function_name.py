@@ -1,4 +1,4 @@
-"""The setting `classifier`: the form `package.module:function`, and what was meant by another form. Pure."""
+"""Checks the form `package.module:function` of the setting `classifier`, and proposes a correction. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SUFFIXES = (".py", ".pyc", ".ipynb")
 
 
 def complaint(target: str) -> str | None:  # noqa: PLR0911 - a row for each kind of mistake
-    """Say what is wrong with a target and what to write instead; None if it has the form of one."""
+    """Return what is wrong with a target and what to write instead; None if its form is right."""
     module, colon, name = target.partition(":")
     if module.endswith(_SUFFIXES) or "/" in module or "\\" in module:
         return f"names a file; {_instead(module, name)}"
@@ -40,7 +40,7 @@ def complaint(target: str) -> str | None:  # noqa: PLR0911 - a row for each kind
 
 
 def _instead(module: str, name: str) -> str:
-    """Propose a target: the module's file must have a Python name, and lie in the folder or on PYTHONPATH."""
+    """Propose a target: the module must have a Python name, and be in the folder or on PYTHONPATH."""
     for suffix in _SUFFIXES:
         module = module.removesuffix(suffix)
     parts = [part for part in re.split(r"[/\\.]", module.strip()) if part]

@@ -1,7 +1,7 @@
-"""Where settings come from: flags over `CONSUMER_*` variables, those over the TOML file, that over the defaults.
+"""Reads the settings: flags win over `CONSUMER_*` variables, these over the TOML file, that over the defaults.
 
-A value that cannot be used stops the start with its name, where it came from, the value and the remedy; all of
-them at once. No other module reads the environment for settings.
+An invalid value stops the start; the message names the setting, its source, the value and what is expected, for
+all invalid values at once. No other module reads the environment for settings.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 
 ENV_PREFIX = "CONSUMER_"
-#: Named in the environment or by the flag --config, never looked for: a file in the working directory that
-#: changes a service without being named is a surprise.
+#: The file must be named, here or by --config: a file that changes a service just because it is in the working
+#: directory would be a surprise.
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-#: Of a value, or of what is wrong with it: enough to know it again, and the remedy behind it stays in sight.
+#: Of a value, or of the reason: enough to recognise it, and short enough that the remedy behind it is seen.
 SHOWN_CHARACTERS = 200
-#: Settings that may hold a password: never quoted, and never taken from a command line with one in it.
+#: Settings that may contain a password: never quoted, and refused on a command line if they contain one.
 URLS = ("amqp_url", "management_url")
-#: CONSUMER_HTTP_PORT is ours, and what Kubernetes sets for a Service `consumer-http`.
+#: CONSUMER_HTTP_PORT is a setting, and a variable that Kubernetes sets for a Service `consumer-http`.
 KUBERNETES = (
     "Kubernetes has set it, for a Service called `{name}` in the same namespace; set enableServiceLinks: false in "
     "the pod, or call the Service otherwise"
@@ -61,9 +61,9 @@ def load(
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Name the CONSUMER_* variables that look like a misspelt setting.
+    """List the CONSUMER_* variables that look like a misspelt setting.
 
-    Not an error: Kubernetes sets CONSUMER_PORT and others for a service that is called `consumer`.
+    They are no error: Kubernetes sets CONSUMER_PORT and others for a Service named `consumer`.
     """
     known = [*(name.upper() for name in Settings.model_fields), CONFIG_VARIABLE.removeprefix(ENV_PREFIX)]
     given = [name.removeprefix(ENV_PREFIX) for name in environment if name.startswith(ENV_PREFIX)]
@@ -78,13 +78,13 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 
 def _see_no_password(flags: Mapping[str, Any]) -> None:
-    """Everybody on the machine can read a command line, and shells keep it."""
+    """Refuse a password in a flag: everyone on the machine can read a command line, and shells store it."""
     for name in URLS:
         if holds_password(str(flags.get(name, ""))):
             variable, flag = ENV_PREFIX + name.upper(), name.replace("_", "-")
             raise ConfigurationError(
-                f"{name} from --{flag}: a password in it would be seen in `ps`; set {variable} instead, or "
-                "leave the password out and name the file of amqp_url's with amqp_password_file"
+                f"{name} from --{flag}: `ps` would show the password in it; set {variable} instead, or remove the "
+                "password and set amqp_password_file"
             )
 
 
@@ -97,12 +97,12 @@ def _from_file(path: Path) -> dict[str, Any]:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # tomllib lets some of Python's own out
+    ) as error:  # tomllib raises some of Python's own
         raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An empty variable counts as not set: Compose and Kubernetes files often leave one so."""
+    """Read the variables. An empty one counts as not set: Compose and Kubernetes files often contain such."""
     names = ((name, ENV_PREFIX + name.upper()) for name in Settings.model_fields)
     return {name: environment[variable] for name, variable in names if environment.get(variable)}
 

@@ -1,24 +1,24 @@
 """Which variables `pass_environment` may name. Pure.
 
-A name that would be overwritten by ours, or that holds our own login, is refused at the start: a setting that
-changes nothing is a surprise later.
+A variable that the service sets itself, or that contains its own login, is refused at the start: otherwise the
+setting would have no effect, or expose a secret.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-#: What each job gets from the service, whatever the environment holds.
+#: Set by the service for each job, whatever its own environment contains.
 OF_THE_JOB = ("HOME", "TMPDIR", "JOB_ID", "JOB_ATTEMPT", "TRACEPARENT")
-#: Settings that the service hands to classifiers as they are in force, wherever they were set.
+#: Settings that classifiers always receive with the value in force, wherever it was set.
 OF_THE_SETTINGS = ("CONSUMER_MODELS_DIR", "CONSUMER_MAX_MODEL_BYTES", "CONSUMER_TRUSTED_MODELS")
 LOGINS = ("CONSUMER_AMQP_URL", "CONSUMER_MANAGEMENT_URL")
 
 
 def complaint(variable: str) -> str | None:  # noqa: PLR0911 - a row for each kind of name
-    """Say why a variable cannot be passed, and what to do; None if it can."""
+    """Return why a variable cannot be passed, and what to do; None if it can."""
     if variable in LOGINS:
-        return f"{variable} holds this service's own login; give the classifier one of its own"
+        return f"{variable} contains this service's own login; give the classifier one of its own"
     if variable in OF_THE_JOB:
         return (
             f"{variable} is set anew for each job, so yours would not reach the classifier; remove it here, and "
@@ -36,5 +36,5 @@ def complaint(variable: str) -> str | None:  # noqa: PLR0911 - a row for each ki
 
 
 def missing(names: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """Name those to be passed that are not set."""
+    """List the variables to be passed that are not set."""
     return [name for name in names if name not in environment]

@@ -86,7 +86,7 @@ class Door:
 
     def _count(self, change: int) -> None:
         self._inside += change
-        self._metrics.inside(self._inside)
+        self._metrics.gauge("gateway.inside", self._inside)
         if self._inside:
             self.empty.clear()
         else:

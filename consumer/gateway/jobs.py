@@ -101,7 +101,7 @@ class Jobs:
         """Publish a job; None if RabbitMQ has confirmed it, otherwise the answer."""
         reason = await self._relay.submit(message)
         if reason is None:
-            self._metrics.submitted()
+            self._metrics.count("gateway.submitted")
             return None
         may_have_it = reason in (Reason.MAYBE_TAKEN, Reason.CONFIRM_LATE)
         return answer(reason, job_id=message.message_id if may_have_it else None)

@@ -103,7 +103,7 @@ def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
         )
 
     def numbers() -> Page:
-        metrics.kept(len(relay.replies))
+        metrics.gauge("gateway.kept", len(relay.replies))
         return Page(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE)
 
     return {

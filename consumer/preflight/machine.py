@@ -166,8 +166,7 @@ async def http(site: Site) -> list[Finding]:
         async with serving({}, settings.http_host, settings.http_port):
             return [ok(f"{settings.http_host}:{settings.http_port} can be listened on")]
     except ConfigurationError as error:
-        host = health_client.LOOPBACK.get(settings.http_host, settings.http_host)
-        is_ours, _ = await aside(lambda: health_client.ask(host, settings.http_port or 0, "/live"))
+        is_ours, _ = await aside(lambda: health_client.ask(settings.http_host, settings.http_port or 0, "/live"))
         if is_ours:
             return [
                 warning(

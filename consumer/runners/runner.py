@@ -58,13 +58,13 @@ class Runner:
         try:
             await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
-            self.metrics.reloaded(succeeded=False)
+            self.metrics.count("reloads.failed")
             for line in str(error).splitlines():  # a traceback; a record is one line
                 log.error(
                     "not reloaded, the old classifier goes on serving: %s", line, extra={"event": "reload_failed"}
                 )
         else:
-            self.metrics.reloaded(succeeded=True)
+            self.metrics.count("reloads.succeeded")
             log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})
 
 

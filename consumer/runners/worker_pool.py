@@ -175,7 +175,7 @@ class Workers:
         except (NoWorkerError, ConfigurationError) as error:
             self._arrived()
             self.is_broken = True
-            self._metrics.worker_refused()
+            self._metrics.count("workers.refused")
             # No second attempt from here: the next job makes one, and so no fault becomes a loop.
             log.error("%s", error, extra={"event": "worker_unavailable"})
             self._disappoint(NoWorkerError(str(error)))
@@ -199,7 +199,7 @@ class Workers:
             await server.end(child)
             raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
         self.is_broken = False
-        self._metrics.worker_forked()
+        self._metrics.count("workers.forked")
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 
@@ -222,7 +222,7 @@ class Workers:
 
     def _discard(self, worker: Worker) -> None:
         """Let it end, and have the rest done: nobody has to wait for that. Every worker comes here once."""
-        self._metrics.worker_ended(by_us=not worker.has_died)
+        self._metrics.count("workers.died" if worker.has_died else "workers.retired")
         if not worker.gone:
             worker.dismiss()
             self._in_background(worker.end(), name=f"end worker {worker.pid}")
@@ -234,7 +234,7 @@ class Workers:
                 log.error("the fork server has died; starting another", extra={"event": "fork_server_died"})
                 server = await self._new_server()
                 self._serve_from(server)
-                self._metrics.fork_server_restarted()
+                self._metrics.count("forkserver.restarted")
         return server
 
     async def _new_server(self) -> ForkServer:

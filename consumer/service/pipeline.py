@@ -94,7 +94,7 @@ class Pipeline:
                 with delivery.while_alive():
                     known = await asyncio.shield(run)
             if known is not None:
-                self.metrics.remembered()
+                self.metrics.count("jobs.remembered")
                 return known
         if await self._is_abandoned(delivery, job.request.reply_to):
             log.info("job %s does not run: its caller has gone", job.request.id, extra={"event": "job_abandoned"})

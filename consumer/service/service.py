@@ -78,7 +78,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         metrics, health = Metrics.from_settings(settings), Health()
         systemd = Systemd(os.environ, health)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(systemd.told())
+            await stack.enter_async_context(systemd.reporting())
             if settings.http_port is not None:
                 pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
                 port = await stack.enter_async_context(pages)
@@ -166,7 +166,7 @@ class Service:
 
     def _consuming_changed(self, consuming: bool) -> None:
         self._metrics.consuming(consuming)
-        self._systemd.tell()
+        self._systemd.report()
 
     async def run(self) -> None:
         """Handle deliveries until asked to stop, then drain."""
@@ -263,7 +263,7 @@ class Service:
 
     async def _drain(self, link: asyncio.Task[None]) -> None:
         """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
-        self._systemd.tell()  # now, and not with the next ping, that we stop
+        self._systemd.report()  # now, and not with the next ping, that we stop
         # First no new ones, then back with what has not begun: the other way round RabbitMQ sends them again.
         self._link.end_with_this_life()
         self._stop_taking()

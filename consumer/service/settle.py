@@ -86,7 +86,7 @@ class Settler:
                 outcome = reason = OverLimit(message=why, run_s=outcome.run_s)
                 is_shortened = True
             else:
-                self.metrics.unroutable()
+                self.metrics.count("replies.unroutable")
                 log.warning(
                     "job %s: the reply was not delivered: %s",
                     request.id,

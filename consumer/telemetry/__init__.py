@@ -1,9 +1,11 @@
 """Reports what happened: logs, metrics, traces, health. Decides nothing.
 
-metrics.py        the name of every metric; counts here and sends to statsd
+metrics.py        the name of every metric; keeps and sends their values
+statsd.py         sends them to statsd, many to a datagram
 prometheus.py     counters, gauges and histograms, and their text for Prometheus
-tracing.py        the steps of a delivery, for whoever traces them; nothing while tracing is off
+tracing.py        the steps of a delivery, to be traced; does nothing while tracing is off
 otel.py           those steps as OpenTelemetry spans
+otel_export.py    sends the spans to a collector
 log_context.py    the job that the running code works on, for every log record
 job_log.py        `LOG:` lines on their way to the log, at a bounded rate
 log_events.py     the name of every event in the log

@@ -1,8 +1,8 @@
-"""Decides whether the process is alive and ready, from facts of the moment. Pure, except for requesting the facts.
+"""Decides from current facts whether the process is alive and whether it is ready.
 
-Not alive means that a restart helps. An event loop that hangs does not answer; this module reports a stuck pool.
-An outage of RabbitMQ never counts, because a restart costs the running jobs and does not end the outage. Ready
-means that jobs that are published now reach a classifier here.
+Alive: a restart would not help. A blocked event loop fails the probe because it does not answer; a pool that makes
+no progress fails it here. An outage of RabbitMQ never does: a restart would cost the running jobs and not end it.
+Ready: a job that is published now reaches a classifier here.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LIVE, READY, METRICS = "/live", "/ready", "/metrics"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The facts that determine health, and the load.
+    """The state that health depends on, and how busy the process is.
 
-    `overdue`: the number of runs that should have ended, whatever their classifier did. `running`: deliveries that
-    are being handled. `slots`: the number of slots.
+    `overdue`: runs that exceed the longest time any job can take. `running`: deliveries in progress. `slots`:
+    their maximum.
     """
 
     is_loaded: bool = False
@@ -52,20 +52,20 @@ NOT_READY: Complaints[Facts] = {
 
 
 def judged(complaints: Complaints[F], facts: F) -> Page:
-    """List every complaint that holds, one per line, or `ok`."""
+    """Write a page of all complaints that hold, one per line, or `ok`."""
     wrong = [complaint for complaint, holds in complaints.items() if holds(facts)]
     status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
     return Page(status, "".join(f"{line}\n" for line in wrong or ["ok"]))
 
 
 class Health:
-    """The source of the facts. Mutable state: `facts`, called for each request; at first it reports loading."""
+    """The source of the facts. Mutable state: `facts`, called for each page; without a service: loading."""
 
     def __init__(self) -> None:
         self.facts: Callable[[], Facts] = Facts
 
     def pages(self, metrics: Metrics) -> Pages:
-        """Make all pages of the HTTP server."""
+        """Make all pages that the process serves."""
         return {
             LIVE: lambda: judged(NOT_LIVE, self.facts()),
             READY: lambda: judged(NOT_READY, self.facts()),

@@ -1,9 +1,8 @@
 """Serves a few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request per connection.
 
-Everything is bounded: the size and time of a request, and the number of connections. A new connection above the
-limit replaces the oldest, so a client that opens many idle connections does not lock out a probe. There is no
-task, no thread and no wait: a request is answered in the turn of the loop that completes it, so a loop that hangs
-does not answer. Knows nothing of health.
+Everything is bounded: the request in size and time, the connections in number. A new connection closes the oldest,
+so that idle ones cannot keep probes out. No task, no thread, no wait: a request is answered in the turn of the
+event loop that completes it, so a blocked loop does not answer. Knows nothing of health.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import NamedTuple, cast
 
 from consumer.errors import ConfigurationError
 
-#: The request of a probe has 200 bytes, that of a Prometheus behind proxies perhaps 2,000.
+#: A probe's request has 200 bytes, that of a Prometheus behind proxies perhaps 2,000.
 MAX_REQUEST_BYTES = 8192
-#: The time limit for the request, and for the client to read the answer.
+#: For receiving the request, and for sending the answer.
 MAX_EXCHANGE_S = 5.0
 MAX_CONNECTIONS = 16
 METHODS = "GET, HEAD, OPTIONS"
@@ -33,12 +32,12 @@ class Page(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
-#: Path -> the function that makes its page.
+#: Path -> its current page.
 Pages = Mapping[str, Callable[[], Page]]
 
 
 def answer(request: bytes, pages: Pages) -> Page:
-    """Answer a request; only its first line counts."""
+    """Answer a request; only its first line matters."""
     match request.partition(b"\r\n")[0].split(b" "):
         case [b"GET" | b"HEAD", target, version] if version in VERSIONS:
             page = pages.get(target.partition(b"?")[0].decode("latin-1"))
@@ -55,22 +54,22 @@ def _refusal(status: HTTPStatus, why: str) -> Page:
     return Page(status, f"{status.phrase}: {why}\n")
 
 
-def written(said: Page, request: bytes = b"") -> bytes:
-    """Format the answer as HTTP. The answer to HEAD has no body (RFC 9110)."""
-    body = said.text.encode()
-    is_empty = said.status is HTTPStatus.NO_CONTENT
+def written(page: Page, request: bytes = b"") -> bytes:
+    """Write the answer to a request as HTTP; for HEAD without the body, as in RFC 9110."""
+    body = page.text.encode()
+    is_empty = page.status is HTTPStatus.NO_CONTENT
     head = (
-        f"HTTP/1.1 {said.status.value} {said.status.phrase}",
-        *(() if is_empty else (f"Content-Type: {said.content_type}", f"Content-Length: {len(body)}")),
+        f"HTTP/1.1 {page.status.value} {page.status.phrase}",
+        *(() if is_empty else (f"Content-Type: {page.content_type}", f"Content-Length: {len(body)}")),
         "Cache-Control: no-store",
         "Connection: close",
-        *((f"Allow: {METHODS}",) if is_empty or said.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
+        *((f"Allow: {METHODS}",) if is_empty or page.status is HTTPStatus.METHOD_NOT_ALLOWED else ()),
     )
     return "\r\n".join((*head, "", "")).encode() + (b"" if request.startswith(b"HEAD ") else body)
 
 
 class _Exchange(asyncio.Protocol):
-    """One connection: its request, the answer, the close.
+    """One connection: its request and the answer.
 
     Mutable state: `_request`, the bytes received; `_is_answered`, after which nothing is read. `others`: all open
     connections, the oldest first.
@@ -105,27 +104,27 @@ class _Exchange(asyncio.Protocol):
             self._answer(answer(self._request, self._pages))
 
     def abort(self) -> None:
-        """Close the connection now, and remove it from the list."""
+        """Close the connection now."""
         self._others.pop(self, None)
         self._transport.abort()
 
-    def _answer(self, said: Page) -> None:
+    def _answer(self, page: Page) -> None:
         self._is_answered = True
-        self._transport.write(written(said, self._request))
-        self._transport.close()  # after it is written; the timer continues, in case the peer does not read
+        self._transport.write(written(page, self._request))
+        self._transport.close()  # once it is written; the timer goes on for a peer that does not read
 
 
 @asynccontextmanager
 async def serving(pages: Pages, host: str, port: int) -> AsyncIterator[int]:
-    """Serve the pages during the block; yield the port.
+    """Serve the pages during the block; return the port.
 
     Raises:
-        ConfigurationError: the address or the port cannot be used.
+        ConfigurationError: the port cannot be opened.
     """
     exchanges: dict[_Exchange, None] = {}
     try:
         server = await asyncio.get_running_loop().create_server(lambda: _Exchange(pages, exchanges), host, port)
-    except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all
+    except (OSError, UnicodeError) as error:  # the second for what is no host name at all
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
             f"http_port {port} of http_host {host!r} cannot be listened on: {reason}; choose another"

@@ -1,7 +1,7 @@
-"""Which job the running code is at work on, so that every record of the log can say so.
+"""The job that the running code works on, for every log record.
 
-A context variable: each delivery's task has its own, set once when its request is known, and filled in on the way.
-What is started for a job but outlives it must be started in an empty context, or it would speak in the job's name.
+A context variable: each delivery's task has its own, set when its request is known and completed later. A task
+that outlives the job must be started in an empty context, or its records would name the job.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consumer.job import Request
-from consumer.telemetry.tracing import UNTRACED, Trace
+from consumer.telemetry.tracing import NO_TRACE, Trace
 
 Field: TypeAlias = str | int | list[str]
 
 
 @dataclass(slots=True)
 class JobContext:
-    """One delivery. Mutable state: `slot` and `model`, None until they are known, or for good; `trace`."""
+    """One delivery. Mutable state: `slot` and `model`, None while they are unknown; `trace`."""
 
     request: Request
     slot: int | None = None
     model: str | None = None
-    trace: Trace = UNTRACED
+    trace: Trace = NO_TRACE
 
     def fields(self) -> dict[str, Field]:
-        """Name what is known, for a record."""
+        """Return the known fields, for a record."""
         known: dict[str, Field | None] = {
             "job": self.request.id,
             "attempt": self.request.attempt,
@@ -40,13 +40,13 @@ class JobContext:
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """Several jobs in one run: what it says is said of each of them."""
+    """Several jobs in one run: its records name all of them."""
 
     requests: Sequence[Request]
     slot: int
 
     def fields(self) -> dict[str, Field]:
-        """Name what is known, for a record."""
+        """Return the known fields, for a record."""
         return {"jobs": [request.id for request in self.requests], "slot": self.slot}
 
 
@@ -54,24 +54,24 @@ _current: ContextVar[JobContext | BatchContext | None] = ContextVar("job", defau
 
 
 def begin(request: Request) -> JobContext:
-    """Let this task, from now on, be at work on this request."""
+    """Set the request that this task works on from now on."""
     context = JobContext(request)
     _current.set(context)
     return context
 
 
 def begin_batch(requests: Sequence[Request], slot: int) -> None:
-    """Let this task, from now on, be at work on all of these."""
+    """Set the requests that this task works on from now on."""
     _current.set(BatchContext(requests, slot))
 
 
 def move(slot: int) -> None:
-    """The job that this task is at work on, if any, is at another slot now."""
+    """Set another slot for the job that this task works on, if any."""
     if isinstance(context := _current.get(), JobContext):
         context.slot = slot
 
 
 def fields() -> dict[str, Field]:
-    """Name what is known of the job that the running code is at work on; nothing where there is none."""
+    """Return the known fields of the job that the running code works on; none without a job."""
     context = _current.get()
     return context.fields() if context else {}

@@ -1,8 +1,8 @@
-"""How the log is written: a line per record, whatever the record quotes; as text for people, or JSON for machines.
+"""Formats log records: one line each, as text for people or JSON for programs.
 
-The last place that foreign text passes before it is read by people and programs, so nothing depends on each call
-having escaped what it logs. In text only the lines of a traceback, which a bug alone brings, follow on lines of
-their own, indented: no record begins with a space. In JSON a record has the fields named here and no others.
+All foreign text passes here last, so no log call has to escape it. In text only the lines of a traceback, which
+means a bug, follow on indented lines: no record begins with a space. In JSON a record has only the fields named
+here.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from consumer.config.settings import LogFormat
+from consumer.config.operation_settings import LogFormat
 from consumer.escaping import escaped, escaped_lines
 from consumer.telemetry import log_context
 from consumer.telemetry.log_events import FIELDS
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
-#: No message of ours comes near; a LOG: line may have 8192 characters, and each become ten when it is escaped.
+#: Our messages are far shorter; a LOG: line may have 8192 characters, and escaping turns each into up to ten.
 MAX_CHARACTERS = 10_000
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class SafeFormatter(logging.Formatter):
-    """Escapes the finished message, so that a record is one line and its beginning is ours."""
+    """Escapes the finished message, so that a record is one line, and its beginning cannot be forged."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Put the escaped message into the line."""
@@ -36,7 +36,7 @@ class SafeFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
-        """Indent the traceback, and escape what the exception's message quotes."""
+        """Indent the traceback, and escape the exception's message."""
         lines = escaped_lines(super().formatException(ei), MAX_CHARACTERS)
         return "\n".join(f"    {line}" for line in lines)
 
@@ -44,14 +44,14 @@ class SafeFormatter(logging.Formatter):
 class SafeJsonFormatter(JsonFormatter):
     """Writes an object per record, with its event (`log_events`) and the job that it is about.
 
-    All but ASCII is written as JSON's own escapes, so the line is JSON whatever the encoding of stderr is. Foreign
-    text is escaped before that: who prints a message with `jq -r` has a terminal, too.
+    Characters outside ASCII become JSON escapes, so the line is JSON whatever the encoding of stderr is. Foreign
+    text is escaped before that: `jq -r` may print a message to a terminal.
     """
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Name what a record has; an attribute that a library adds to its records is not ours to pass on."""
+        """Add our fields only: attributes that a library adds to its records are left out."""
         log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         log_data["level"] = record.levelname
         log_data["logger"] = record.name
@@ -64,23 +64,23 @@ class SafeJsonFormatter(JsonFormatter):
 
 
 def formatter(chosen: LogFormat) -> logging.Formatter:
-    """Make the formatter of a format."""
+    """Make the formatter for a format."""
     return SafeJsonFormatter() if chosen == "json" else SafeFormatter(TEXT)
 
 
 def install(level: str) -> None:
-    """Let all loggers write to stderr, as text until `choose` says otherwise; nothing else writes there."""
+    """Write the records of all loggers to stderr, as text until `choose` is called."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter("text"))
     logging.basicConfig(level=level, handlers=[handler])
 
 
 def choose(chosen: LogFormat) -> None:
-    """Write all that follows in this format."""
+    """Write all later records in this format."""
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter(chosen))
 
 
 def is_for_machines() -> bool:
-    """Whether who reads stderr expects records only."""
+    """Whether programs read stderr, and expect records only."""
     return any(isinstance(handler.formatter, SafeJsonFormatter) for handler in logging.getLogger().handlers)

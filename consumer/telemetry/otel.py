@@ -1,48 +1,35 @@
 """Each delivery as OpenTelemetry's spans: `receive` around it all, and in it `wait`, `run` and `reply`.
 
 `receive` is a child of the span that the message's `traceparent` names. A run's own traceparent goes to the
-classifier and into the reply, so that who has asked, and whatever the classifier calls, are in one picture.
+classifier and into the reply, so that the producer, and whatever the classifier calls, are in one trace.
 Attributes are those of OpenTelemetry's conventions for messaging (1.30) where it has a name; the others begin with
-`classifier.`. The only module that knows OpenTelemetry, whose own variables (OTEL_*) say where spans go.
-
-A job never waits for an export: ended spans go to a thread's queue, which drops what is too much.
+`classifier.`. Only this module and otel_export.py know OpenTelemetry.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import entry_points
 from typing import Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from consumer._version import PRODUCT, VERSION
 from consumer.disposition import Disposition, Settlement
-from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 from consumer.job import ErrorCode, Job, Outcome, Request, Unsuccessful
+from consumer.telemetry.otel_export import span_processor
+from consumer.telemetry.tracing import Trace, Tracer
 from consumer.wire.message import TRACEPARENT_HEADER
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
 
-log = logging.getLogger(__name__)
-
-EXPORTER_VARIABLE = "OTEL_TRACES_EXPORTER"
-#: How other exporters are found: by the name that their package registers here.
-EXPORTERS = "opentelemetry_traces_exporter"
-#: At the end, for what was not sent yet. The SDK alone would wait 30 s for a collector that is away.
-FLUSH_S = 5.0
 #: Of a failure's message; the error record has all of it.
 MESSAGE_CHARACTERS = 1000
 
@@ -50,11 +37,11 @@ Attributes = Mapping[str, str | int]
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-class Spans:
+class Spans(Trace):
     """One delivery's spans.
 
-    Mutable state: `_step`, the span of what is done now; `_own`, the traceparent that goes with the answer: that
-    of the run, or of the whole where nothing has run.
+    Mutable state: `_step`, the span of the current step; `_own`, the traceparent for the reply: that of the run,
+    or of the whole if nothing has run.
     """
 
     def __init__(self, tracer: trace.Tracer, whole: Span, queue: str, job: Attributes) -> None:
@@ -77,7 +64,7 @@ class Spans:
         return replace(job, request=replace(job.request, traceparent=self._own))
 
     def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:
-        """End what was done until now with its outcome; begin to publish and to settle."""
+        """End the current step with its outcome; begin to publish and to settle."""
         if self._step:
             _conclude(self._step, outcome)
         if decided.replies and request.reply_to:
@@ -88,7 +75,7 @@ class Spans:
         return replace(request, traceparent=self._own)
 
     def settled(self, outcome: Outcome, settlement: Settlement) -> None:
-        """Say how it has ended."""
+        """Record how the delivery has ended."""
         spans = [span for span in (self._whole, self._step) if span]
         for span in spans:
             span.set_attribute("classifier.settlement", settlement.value)
@@ -98,13 +85,13 @@ class Spans:
                 _fail(span, ErrorCode.UNROUTABLE_REPLY, ErrorCode.UNROUTABLE_REPLY.meaning)
 
     def lost(self, error: Exception) -> None:
-        """Say that it could not be settled."""
+        """Record that it could not be settled."""
         for span in (self._whole, self._step):
             if span:
                 _fail(span, "connection_lost", str(error))
 
     def end(self) -> None:
-        """End what is done now."""
+        """End the current step."""
         if self._step:
             self._step.end()
 
@@ -116,43 +103,7 @@ class Spans:
         return step
 
 
-class Told(SpanExporter):
-    """Says once when spans are lost, and once when they are taken again.
-
-    Mutable state: `_is_taking`, how the last export ended.
-    """
-
-    def __init__(self, exporter: SpanExporter) -> None:
-        self._exporter = exporter
-        self._is_taking = True
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export, in the processor's own thread."""
-        result = self._exporter.export(spans)
-        is_taking = result is SpanExportResult.SUCCESS
-        if self._is_taking and not is_taking:
-            log.warning(
-                "spans are lost: no collector takes them; is it running, and does OTEL_EXPORTER_OTLP_ENDPOINT "
-                "(else http://localhost:4318) name it? With --log-level DEBUG each try is told",
-                extra={"event": "spans_lost"},
-            )
-        elif is_taking and not self._is_taking:
-            log.info("spans are taken again", extra={"event": "spans_taken"})
-        self._is_taking = is_taking
-        return result
-
-    def shutdown(self) -> None:
-        """Give up what is on its way."""
-        self._exporter.shutdown()
-
-
-def _hush() -> None:
-    """Drop the library's own lines, five for each batch: we say it once."""
-    if not logging.getLogger().isEnabledFor(logging.DEBUG):
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-
-
-class OpenTelemetry:
+class OpenTelemetry(Tracer):
     """Begins a trace for each delivery. `queue`: the jobs queue; `consumer`: which process this is."""
 
     def __init__(self, processor: SpanProcessor, queue: str, consumer: str) -> None:
@@ -165,19 +116,13 @@ class OpenTelemetry:
     @classmethod
     @contextmanager
     def opened(cls, queue: str, consumer: str) -> Iterator[Self]:
-        """Send spans where the OTEL_* variables say; at the end, what is left.
+        """Send spans where the OTEL_* variables say; send the rest at the end.
 
         Raises:
-            ConfigurationError: there is no such exporter, or it does not take its variables.
+            ConfigurationError: there is no such exporter, or it does not accept its variables.
         """
-        _hush()
-        processor = BatchSpanProcessor(Told(exporter(os.environ))) if exports(os.environ) else SpanProcessor()
-        try:
+        with span_processor(os.environ) as processor:
             yield cls(processor, queue, consumer)
-        finally:
-            flush = threading.Thread(target=processor.shutdown, daemon=True)
-            flush.start()
-            flush.join(FLUSH_S)
 
     @contextmanager
     def receiving(self, request: Request, size: int) -> Iterator[Spans]:
@@ -203,35 +148,8 @@ class OpenTelemetry:
                 spans.end()
 
 
-def exports(environment: Mapping[str, str]) -> bool:
-    """Whether spans go anywhere. Where not, each job still has its traceparent."""
-    return environment.get(EXPORTER_VARIABLE) != "none"
-
-
-def exporter(environment: Mapping[str, str]) -> SpanExporter:
-    """Make the exporter: OTLP over HTTP, unless another one that is installed is named.
-
-    Raises:
-        ConfigurationError: there is none of that name, or it does not take its variables.
-    """
-    name = environment.get(EXPORTER_VARIABLE) or "otlp"
-    known = {found.name: found for found in entry_points(group=EXPORTERS)}
-    if name != "otlp" and name not in known:
-        raise ConfigurationError(
-            f"{EXPORTER_VARIABLE} = {name!r}: no such exporter is installed; set it to otlp or none, or to one of "
-            f"{', '.join(sorted(known))}"
-        )
-    try:
-        made: SpanExporter = OTLPSpanExporter() if name == "otlp" else known[name].load()()
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"the exporter {name!r} cannot be used: {error}; correct its OTEL_EXPORTER_OTLP_* variables"
-        ) from None
-    return made
-
-
 def _resource(consumer: str) -> Resource:
-    """Say who we are; what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say goes first."""
+    """Name this service, unless OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES do."""
     ours = {"service.name": PRODUCT, "service.version": VERSION, "service.instance.id": consumer}
     return Resource.create(ours).merge(OTELResourceDetector().detect())
 
@@ -246,7 +164,7 @@ def _messaging(name: str, kind: str, destination: str) -> dict[str, str | int]:
 
 
 def _addressed(queue: str) -> tuple[str, Attributes]:
-    """Name a reply's span. A queue of the caller's own is another for each caller, and no name for a span."""
+    """Name a reply's span: without the queue if it is its caller's own, as its name differs for each caller."""
     attributes = _messaging("reply", "send", queue)
     if queue.startswith(CALLERS_OWN_PREFIXES):
         return "reply (temporary)", {**attributes, "messaging.destination.temporary": True}

@@ -1,7 +1,7 @@
-"""Counts events since the start: counters, gauges and histograms, and their text for Prometheus.
+"""Counters, gauges and histograms since the start, and their text for Prometheus.
 
-Created from a table of names (metrics.py). The names for Prometheus are derived here and nowhere else. Every
-series exists from the start, because a counter that appears with its first event hides that event. No I/O; not
+They have the names of a table (metrics.py); the names for Prometheus are derived from them only here. Every series
+exists from the start, because a counter that appears with its first event hides that event. No I/O; not
 thread-safe.
 """
 
@@ -17,21 +17,21 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NAMESPACE = "classifier_"
 SUFFIXES = {"counter": "_total", "gauge": "", "timer": "_seconds"}
 TYPES = {"counter": "counter", "gauge": "gauge", "timer": "histogram"}
-#: The HTTP statuses of a gateway.
+#: The statuses that a gateway answers with.
 STATUSES = ("200", "202", "400", "401", "404", "405", "408", "410", "413", "415", "500", "503", "504")
-#: A placeholder in a name -> its label, and its values.
+#: A part of a name that stands for several -> its label, and what it stands for.
 LABELS = {".<code>": ("code", tuple(ErrorCode)), ".<status>": ("status", STATUSES)}
 
 
 def prometheus_name(name: str, kind: str) -> str:
-    """Derive a family's name for Prometheus: the unit and `_total` at the end; varying parts become a label."""
+    """Name a family as Prometheus requires: unit and `_total` at the end, variable parts in a label."""
     for placeholder in LABELS:
         name = name.removesuffix(placeholder)
     return NAMESPACE + name.replace(".", "_") + SUFFIXES[kind]
 
 
 class Histogram:
-    """The number of values up to each bound. Mutable state: `counts`, not yet summed up, and `total`."""
+    """Counts values per bucket. Mutable state: `counts`, of each bucket alone, and `total`, their sum."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -44,7 +44,7 @@ class Histogram:
         self.total += value
 
     def lines(self, family: str) -> Iterator[str]:
-        """Format each bucket with all below it, as Prometheus requires."""
+        """Write each bucket with the sum of all below it, as Prometheus requires."""
         below = 0
         for bound, count in zip((*self.bounds, "+Inf"), self.counts, strict=True):
             below += count
@@ -54,7 +54,7 @@ class Histogram:
 
 
 class Registry:
-    """All metrics. Mutable state: `_values` and `_times`, by their names in the table."""
+    """All values. Mutable state: `_values` and `_times`, by their names in the table."""
 
     def __init__(self, names: Mapping[str, str], bounds: Mapping[str, Sequence[float]]) -> None:
         """Start at zero; `names` gives each name's kind and meaning, `bounds` the buckets of each timer."""
@@ -81,7 +81,7 @@ class Registry:
         self._times[name].add(seconds)
 
     def text(self) -> str:
-        """Format all metrics in Prometheus's text format, version 0.0.4."""
+        """Write all families in Prometheus's text format, version 0.0.4."""
         return "".join(f"{line}\n" for name in self._names for line in self._family(name))
 
     def _family(self, name: str) -> Iterator[str]:
@@ -97,7 +97,7 @@ class Registry:
 
 
 def _series(name: str) -> Iterator[tuple[str, str]]:
-    """Return the series of a name, each with its labels; most names have one series."""
+    """List the series of a name, each with its labels. Most names have one, without labels."""
     for placeholder, (label, values) in LABELS.items():
         if name.endswith(placeholder):
             stem = name.removesuffix(placeholder)

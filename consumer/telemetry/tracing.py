@@ -1,88 +1,64 @@
-"""What is told about a delivery to whoever traces it: the steps of its life, each when it begins.
+"""Traces the steps of a delivery, each when it begins. A step ends when the next one begins.
 
-Steps follow each other, so beginning one ends the one before. Knows nothing of OpenTelemetry: otel.py alone
-does, and is imported only where `tracing` is on. Otherwise there is `UNTRACED`, which does nothing.
+Knows nothing of OpenTelemetry: only otel.py does, and is imported only where `tracing` is on. Without it, nothing
+is recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
 
 from consumer.disposition import Disposition, Settlement
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Outcome, Request
 
-#: How the extra is named in messages; it brings opentelemetry-sdk and the exporter for OTLP over HTTP.
+#: The extra that installs opentelemetry-sdk and the exporter for OTLP over HTTP.
 EXTRA = "rabbitmq-classifier[otel]"
 DEFAULT_COLLECTOR = "http://localhost:4318"
 
 
-class Trace(Protocol):
-    """One delivery's spans. `traceparent`: what its log records are to name; None: what came with the message."""
+class Trace:
+    """The steps of one delivery. This one records nothing; otel.py has the one that does.
 
-    @property
-    def traceparent(self) -> str | None:
-        """W3C Trace Context of the span that spans the whole delivery."""
+    `traceparent`: W3C Trace Context of the span around the delivery, for its log records; None: the producer's.
+    """
+
+    traceparent: str | None = None
 
     def waits(self) -> None:
         """Begin to wait for a slot."""
 
-    def runs(self, job: Job, slot: int) -> Job:
+    def runs(self, job: Job, slot: int) -> Job:  # noqa: ARG002 - for those that record
         """Begin to run; return the job with the run's own traceparent, for the classifier and the reply."""
-
-    def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:
-        """End the run with its outcome, begin to publish and to settle; return the request as `runs` does."""
-
-    def settled(self, outcome: Outcome, settlement: Settlement) -> None:
-        """Say how it has ended."""
-
-    def lost(self, error: Exception) -> None:
-        """Say that it could not be settled."""
-
-
-class Tracer(Protocol):
-    """Begins a trace for each delivery."""
-
-    def receiving(self, request: Request, size: int) -> AbstractContextManager[Trace]:
-        """Trace the block, for a body of `size` bytes; all spans have ended after it, whatever happened."""
-
-
-class Untraced:
-    """Both of the above, where nothing is traced."""
-
-    traceparent = None
-
-    def receiving(self, _request: Request, _size: int) -> AbstractContextManager[Trace]:
-        """Trace nothing."""
-        return _NOTHING
-
-    def waits(self) -> None:
-        """Do nothing."""
-
-    def runs(self, job: Job, _slot: int) -> Job:
-        """Leave the producer's traceparent."""
         return job
 
-    def answers(self, request: Request, _outcome: Outcome, _decided: Disposition) -> Request:
-        """Leave the producer's traceparent."""
+    def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:  # noqa: ARG002 - as above
+        """End the run with its outcome, begin to publish and to settle; return the request as `runs` does."""
         return request
 
-    def settled(self, _outcome: Outcome, _settlement: Settlement) -> None:
-        """Do nothing."""
+    def settled(self, outcome: Outcome, settlement: Settlement) -> None:
+        """Record how the delivery has ended."""
 
-    def lost(self, _error: Exception) -> None:
-        """Do nothing."""
+    def lost(self, error: Exception) -> None:
+        """Record that it could not be settled."""
 
 
-UNTRACED = Untraced()
-_NOTHING: AbstractContextManager[Trace] = nullcontext(UNTRACED)
+class Tracer:
+    """Begins a trace for each delivery; this one begins none."""
+
+    def receiving(self, request: Request, size: int) -> AbstractContextManager[Trace]:  # noqa: ARG002 - as above
+        """Trace the block, for a body of `size` bytes; all spans have ended after it, whatever happened."""
+        return nullcontext(NO_TRACE)
+
+
+NO_TRACE = Trace()
+UNTRACED = Tracer()
 
 
 @contextmanager
 def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
-    """Give the tracer for the block; what it has not sent by the end is sent then.
+    """Give the tracer for the block; send the rest of the spans at its end.
 
     Args:
         queue: the jobs queue.
@@ -96,20 +72,20 @@ def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
         yield UNTRACED
         return
     see_installed()
-    from consumer.telemetry.otel import OpenTelemetry  # noqa: PLC0415 - half a second that only who traces pays
+    from consumer.telemetry.otel import OpenTelemetry  # noqa: PLC0415 - takes half a second
 
     with OpenTelemetry.opened(queue, consumer) as tracer:
         yield tracer
 
 
 def collector(environment: Mapping[str, str]) -> str:
-    """Name the address to which spans go by OTLP over HTTP."""
+    """Return the URL that spans go to by OTLP over HTTP."""
     names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     return next(filter(None, map(environment.get, names)), DEFAULT_COLLECTOR)
 
 
 def see_installed() -> None:
-    """See that OpenTelemetry is there.
+    """Check that OpenTelemetry is installed.
 
     Raises:
         ConfigurationError: naming the extra.
@@ -118,6 +94,6 @@ def see_installed() -> None:
         import consumer.telemetry.otel  # noqa: F401, PLC0415 - as above
     except ImportError as error:
         raise ConfigurationError(
-            f"`tracing` is on, but OpenTelemetry is not there ({error}); `pip install '{EXTRA}'`, or set "
+            f"`tracing` is on, but OpenTelemetry is not installed ({error}); `pip install '{EXTRA}'`, or set "
             "`tracing` to false"
         ) from None

@@ -18,7 +18,13 @@ from consumer.config.loader import ENV_PREFIX, load, unknown_variables
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 
-MODULES = ("consumer.config.loader", "consumer.config.settings", "consumer.config.amqp_url", "consumer.escaping")
+MODULES = (
+    "consumer.config.loader",
+    "consumer.config.setting_group",
+    "consumer.config.settings",
+    "consumer.config.amqp_url",
+    "consumer.escaping",
+)
 NAMES = tuple(Settings.model_fields)
 URL = ENV_PREFIX + "AMQP_URL"
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found

@@ -344,7 +344,7 @@ def test_a_submit_that_was_killed_is_resumed_where_it_was(vhost_url: str, tmp_pa
             file.write('{"source": "torn')
         (tmp_path / "go").touch()
         again = prefork.run("consumer", *arguments, env=variables)
-        assert (again.returncode, "5 of 10 jobs have their reply already" in again.stderr) == (os.EX_OK, True)
+        assert (again.returncode, "5 of 10 already answered" in again.stderr) == (os.EX_OK, True)
         running.stop()
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert {line["source"] for line in lines[:5]} == {f"{jobs}:{n}" for n in range(1, 6)}  # as they ended

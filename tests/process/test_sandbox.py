@@ -125,5 +125,5 @@ def test_a_bubblewrap_that_cannot_work_stops_the_start_with_its_own_words(
 
 
 def test_a_sandbox_is_for_programs() -> None:
-    with pytest.raises(ConfigurationError, match="`sandbox` is for programs of `command`"):
+    with pytest.raises(ConfigurationError, match="`sandbox` needs a program in `command`"):
         load({"classifier": "mine:classify", "sandbox": True}, {})

@@ -120,7 +120,7 @@ MISCONFIGURED = [
         "settings",
         FAILURE,
         "pool_size = '0' from CONSUMER_POOL_SIZE: ",
-        "expected: 1 to 1024 jobs at once",
+        "expected: number of jobs that run at once, 1 to 1024",
     ),
     Row(
         "a setting that does not exist",
@@ -319,7 +319,7 @@ MISCONFIGURED = [
         without_opentelemetry,
         "tracing",
         FAILURE,
-        "`tracing` is on, but OpenTelemetry is not there",
+        "`tracing` is on, but OpenTelemetry is not installed",
         "pip install 'rabbitmq-classifier[otel]'",
     ),
     Row(

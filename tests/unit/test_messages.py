@@ -21,7 +21,7 @@ from pamqp.commands import Basic
 from pydantic_core import from_json
 
 from consumer.config.job_limits import STDERR_TAIL_BYTES
-from consumer.config.settings import MAX_LINE_BYTES
+from consumer.config.limit_settings import MAX_LINE_BYTES
 from consumer.job import Crashed, Failed, Interrupted, Invalid, Job, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.rabbitmq import pamqp_patch
 from consumer.runners.output_parser import parse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import logging
 import re
@@ -9,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from fakes import runs_async
@@ -29,8 +31,10 @@ from consumer.job import (
     TimedOut,
     Unroutable,
 )
-from consumer.telemetry.metrics import MAX_DATAGRAM_BYTES, NAMES, Metrics, _Use
+from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES, Metrics, _Use
+from consumer.telemetry.statsd import MAX_DATAGRAM_BYTES
 
+PRODUCT = Path(__file__).parents[2] / "consumer"
 SUCCEEDED = Succeeded(output=b"1", run_s=0.25)
 HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
 
@@ -86,9 +90,9 @@ def metrics_to(port: int) -> Metrics:
     )
 
 
-def close(metrics: Metrics) -> None:
-    if metrics._client is not None:  # noqa: SLF001 - it lives as long as the process, a test does not
-        metrics._client.close()  # noqa: SLF001
+def close(sender: Metrics) -> None:
+    if sender._statsd is not None:  # noqa: SLF001 - it lives as long as the process, a test does not
+        sender._statsd._lines._client.close()  # noqa: SLF001
 
 
 def request(sent_at: float | None = None) -> Request:
@@ -99,7 +103,7 @@ def test_names_start_with_the_prefix_and_the_host(statsd: Statsd) -> None:
     sender = Metrics.from_settings(
         load({"statsd_host": "127.0.0.1", "statsd_port": statsd.port, "prefix": "a.b"}, {})
     )
-    sender.unroutable()
+    sender.count("replies.unroutable")
     close(sender)
     assert statsd.lines() == [f"a.b.{HOST}.replies.unroutable:1|c"]
 
@@ -240,6 +244,28 @@ def test_how_many_slots_were_used_is_weighed_by_time() -> None:
     assert use.mean(110.0) == 0.0
 
 
+def recorded(method: str) -> set[str]:
+    """The names that the product gives to this method of Metrics, wherever it calls it."""
+    calls = [
+        call
+        for path in PRODUCT.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(f"metrics.{method}")
+    ]
+    return {
+        constant.value
+        for call in calls
+        for constant in ast.walk(call.args[0])
+        if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+    }
+
+
+def test_what_is_counted_anywhere_is_in_the_table_of_names() -> None:
+    names = {name: text.split(":")[0] for name, text in {**NAMES, **GATEWAY_NAMES}.items()}
+    assert {names[name] for name in recorded("count")} == {"counter"}
+    assert {names[name] for name in recorded("gauge")} == {"gauge"}
+
+
 ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, TimedOut, Unroutable)
 
 
@@ -249,16 +275,11 @@ async def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(
 ) -> None:
     metrics.received(request(sent_at=0.0))
     metrics.slots(busy=1, size=1)
-    metrics.unroutable()
-    metrics.remembered()
+    metrics.count("replies.unroutable")
     metrics.consuming(True)
     metrics.consuming(False)
-    metrics.worker_forked()
-    metrics.worker_refused()
-    metrics.fork_server_restarted()
-    for yes in (True, False):
-        metrics.worker_ended(by_us=yes)
-        metrics.reloaded(succeeded=yes)
+    for name in recorded("count") & set(NAMES):
+        metrics.count(name)
     metrics.vitals(memory_bytes=1, free_bytes=1)
     metrics.batch(2, 1)
     metrics.lost()
@@ -286,7 +307,7 @@ def everything(metrics: Metrics) -> None:
     metrics.received(request(sent_at=1.0))
     metrics.slots(busy=1, size=2)
     metrics.ended(Succeeded(output=b"1"), Settlement.ACK, total_s=1.0)
-    metrics.unroutable()
+    metrics.count("replies.unroutable")
 
 
 @runs_async

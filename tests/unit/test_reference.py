@@ -7,14 +7,15 @@ import reference
 from pages import text_of
 
 from consumer import errors
-from consumer.cli import dead_letters as dead_letters_command
 from consumer.cli import main
+from consumer.cli.dead_letters import show
 from consumer.config.settings import Settings
 from consumer.job import ErrorCode
-from consumer.telemetry import health_client
 from consumer.telemetry.metrics import NAMES
 
 PAGE = text_of("docs/reference.md")
+#: Where commands define their exit codes.
+MODULES: tuple[object, ...] = (main, show, *main.COMMANDS.values())
 
 
 def test_the_page_is_what_the_code_makes() -> None:
@@ -27,12 +28,7 @@ def test_every_name_has_its_row(name: str) -> None:
 
 
 def test_every_exit_code_has_its_meaning() -> None:
-    own = {
-        value
-        for module in (main, dead_letters_command, health_client)
-        for name, value in vars(module).items()
-        if name.startswith("EXIT_")
-    }
+    own = {value for module in MODULES for name, value in vars(module).items() if name.startswith("EXIT_")}
     raised = {error.exit_code for error in errors.ConsumerError.__subclasses__()}
     assert own | raised <= reference.EXIT_CODES.keys()
 

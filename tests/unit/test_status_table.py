@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console as Terminal
 
-from consumer.cli.status import QueueState, Status, more_of, rendered
+from consumer.cli.queue_state import QueueState, Status, more_of
+from consumer.cli.status import rendered
 from consumer.config.settings import Settings
 from consumer.rabbitmq.console import Console
 

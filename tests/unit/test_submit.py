@@ -19,10 +19,11 @@ import pytest
 from fakes import runs_async
 from rich.console import Console
 
-from consumer.cli.submission import submit
-from consumer.cli.submit_input import Source, expand, read_sources, split_jobs
-from consumer.cli.submit_output import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
-from consumer.cli.submit_progress import MAX_BARS, Bars
+from consumer.cli import main
+from consumer.cli.submit.bars import MAX_BARS, Bars
+from consumer.cli.submit.results import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
+from consumer.cli.submit.submission import submit
 from consumer.client import Client, JobTooLargeError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
@@ -103,6 +104,14 @@ def test_a_named_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
         list(read_sources([str(tmp_path / "pipe.jsonl")], io.StringIO()))
 
 
+@pytest.mark.parametrize("command", ["try", "submit", "plan --rate 1 --times"])
+def test_every_command_that_reads_a_file_refuses_a_named_pipe(command: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    arguments = main.parser().parse_args([*command.split(), str(tmp_path / "pipe")])
+    with pytest.raises(ConfigurationError, match="pipe is a named pipe: give a file"):
+        arguments.command(arguments)
+
+
 def test_submit_tells_how_a_table_was_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "signals.csv"
     data.write_text("1.5,2.25,3\n-0.5,0.5,9\n0.25,7.5,8\n")
@@ -129,7 +138,7 @@ def test_a_file_that_cannot_be_read_or_holds_nothing_is_told(tmp_path: Path) -> 
     empty.touch()
     with pytest.raises(ConfigurationError, match=r"missing\.json cannot be read: No such file or directory"):
         list(read_sources([str(missing)], io.StringIO()))
-    with pytest.raises(ConfigurationError, match=r"empty\.json holds no job"):
+    with pytest.raises(ConfigurationError, match=r"empty\.json contains no job"):
         list(read_sources([str(empty)], io.StringIO()))
 
 
@@ -183,7 +192,7 @@ def names(out: io.StringIO) -> list[str]:
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
 def test_results_are_written_in_order_and_as_soon_as_they_can_be(order: tuple[int, ...]) -> None:
     out = io.StringIO()
-    writer = InOrder(Lines(out))
+    writer = InOrder(out)
     come: set[int] = set()
     for index in order:
         writer.add(index, result(str(index)))
@@ -194,7 +203,7 @@ def test_results_are_written_in_order_and_as_soon_as_they_can_be(order: tuple[in
 
 def test_what_came_is_written_after_an_interruption_too() -> None:
     out = io.StringIO()
-    writer = InOrder(Lines(out))
+    writer = InOrder(out)
     for index in (0, 4, 2):
         writer.add(index, result(str(index)))
     writer.flush()
@@ -362,7 +371,7 @@ def test_what_has_its_reply_is_known_after_a_kill_and_the_rest_is_dropped(tmp_pa
 def test_a_file_that_holds_no_results_is_left_alone(tmp_path: Path, form: Format, content: bytes) -> None:
     path = tmp_path / "results"
     path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="holds no results"):
+    with pytest.raises(ConfigurationError, match="contains no results"):
         done_before(path, form)
     assert path.read_bytes() == content
 

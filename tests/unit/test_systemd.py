@@ -39,7 +39,7 @@ class Listener:
     def told(self, facts: Facts) -> list[str]:
         """Give the lines that are sent for these facts."""
         self.health.facts = lambda: facts
-        self.teller.tell()
+        self.teller.report()
         return self.heard()
 
     def heard(self) -> list[str]:
@@ -77,7 +77,7 @@ def test_it_is_ready_once_when_jobs_reach_it_and_stops_once(listener: Listener) 
 def test_a_pool_that_does_not_turn_stops_the_pings_and_an_outage_of_rabbitmq_does_not(listener: Listener) -> None:
     assert "WATCHDOG=1" in listener.told(OUTAGE)
     assert not [line for line in listener.told(STUCK) if line.startswith(("WATCHDOG", "EXTEND"))]
-    listener.teller.tell()
+    listener.teller.report()
     assert listener.hears_nothing()
     assert "WATCHDOG=1" in listener.told(SERVING)
 
@@ -91,7 +91,7 @@ def test_a_reload_begins_with_its_time_and_ends_ready(listener: Listener) -> Non
 async def _told_for(listener: Listener, datagrams: int) -> list[list[str]]:
     loop = asyncio.get_running_loop()
     heard: list[list[str]] = []
-    async with asyncio.timeout(30), listener.teller.told():
+    async with asyncio.timeout(30), listener.teller.reporting():
         while len(heard) < datagrams:
             heard.append((await loop.sock_recv(listener.socket, 4096)).decode().split("\n"))
     return heard
@@ -129,7 +129,7 @@ def test_the_watchdog_is_for_the_process_that_it_names(
 @pytest.mark.parametrize("named", ["", "vsock:2:1234", "relative"])
 def test_where_nobody_listens_nothing_is_sent_and_no_task_started(named: str) -> None:
     async def tasks() -> int:
-        async with Systemd({"NOTIFY_SOCKET": named}, Health()).told():
+        async with Systemd({"NOTIFY_SOCKET": named}, Health()).reporting():
             return len(asyncio.all_tasks())
 
     assert systemd.address({"NOTIFY_SOCKET": named}) is None
@@ -138,8 +138,8 @@ def test_where_nobody_listens_nothing_is_sent_and_no_task_started(named: str) ->
 
 def test_a_socket_that_has_gone_stops_nothing(listener: Listener) -> None:
     listener.socket.close()
-    Systemd({"NOTIFY_SOCKET": "/nonexistent/notify"}, Health()).tell()
-    listener.teller.tell()
+    Systemd({"NOTIFY_SOCKET": "/nonexistent/notify"}, Health()).report()
+    listener.teller.report()
 
 
 @pytest.mark.parametrize("settings", [{"command": ("true",)}, {"classifier": "mine:classify"}])

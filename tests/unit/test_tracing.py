@@ -32,7 +32,8 @@ from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
-from consumer.telemetry.otel import FLUSH_S, OpenTelemetry, Told, exporter
+from consumer.telemetry.otel import OpenTelemetry
+from consumer.telemetry.otel_export import FLUSH_S, ReportingExporter, exporter
 from consumer.telemetry.tracing import UNTRACED, tracing
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
@@ -350,7 +351,7 @@ def test_that_spans_are_lost_is_said_once_and_so_is_that_they_are_taken_again(
 ) -> None:
     caplog.set_level(logging.INFO)
     results = [TAKEN, LOST, LOST, LOST, TAKEN, TAKEN]
-    exporting = Told(FakeExporter(list(results)))
+    exporting = ReportingExporter(FakeExporter(list(results)))
     assert [exporting.export([]) for _ in results] == results
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in caplog.messages[0]
@@ -362,7 +363,7 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
-    monkeypatch.setattr("consumer.telemetry.otel.FLUSH_S", 0.1)
+    monkeypatch.setattr("consumer.telemetry.otel_export.FLUSH_S", 0.1)
     bench = Bench()
     with OpenTelemetry.opened("ours.jobs", "host:1") as tracer:
         bench.pipeline = replace(bench.pipeline, tracer=tracer)

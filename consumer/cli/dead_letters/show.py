@@ -1,6 +1,6 @@
-"""`consumer dead-letters list` and `show`: what lies there, by letters and error records together.
+"""`consumer dead-letters list` and `show`: letters together with their error records.
 
-Nothing is held while a person reads. What an action is meant for is decided here, too: it looks first.
+No letter is held while a person reads. `asked_for` selects letters for every action.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from consumer.escaping import escaped, escaped_lines
 from consumer.wire.message import Message
 from consumer.wire.write import ErrorRecord
 
-#: A script wants to know that there is no such letter, that some were left, or that nobody said yes.
+#: No such letter, some letters were left, or no confirmation.
 EXIT_NOT_DONE = 1
 
 
 def say(line: str) -> None:
-    """Tell a person, beside what is for programs."""
+    """Write a line for people to stderr: stdout is for programs."""
     print(line, file=sys.stderr)
 
 
@@ -43,16 +43,18 @@ def _selection(arguments: argparse.Namespace) -> Selection:
         limit=arguments.limit,
     )
     if chosen.is_everything and not getattr(arguments, "all", True):
-        raise ConfigurationError(f"{arguments.action} which of them? Name some (see --help), or all with --all")
+        raise ConfigurationError(
+            "no dead letters selected: pass --id, --code or another option of the selection (see --help), or --all"
+        )
     return chosen
 
 
 async def asked_for(
     arguments: argparse.Namespace, place: LetterQueue, now: float, *, why: bool
 ) -> tuple[list[Entry], int]:
-    """Look, and join with the error records; return what was asked for, and how many letters there are.
+    """Read letters and error records; return the selected entries, and how many letters there are.
 
-    Without need of a `why` the records are not read: the end of a stream takes a second to be sure of.
+    Records are read for `why`, and to select by code: finding the end of their stream takes a second.
     """
     selection = _selection(arguments)
     seen = await operations.look(place)
@@ -66,7 +68,7 @@ async def asked_for(
 
 
 async def read_reasons(place: LetterQueue, see: Callable[[ErrorRecord], None]) -> None:
-    """Letters are worth a look without their records, too: those may have lost their node, or be forbidden."""
+    """Read the error records. If their node is down, or reading is forbidden, letters are shown without them."""
     try:
         await scan_error_records(place.url, place.topology, see, place.credentials)
     except (BrokerRefusedError, BrokerUnreachableError) as error:
@@ -74,7 +76,7 @@ async def read_reasons(place: LetterQueue, see: Callable[[ErrorRecord], None]) -
 
 
 async def list_letters(arguments: argparse.Namespace, place: LetterQueue) -> int:
-    """Show those that were asked for; return the exit code."""
+    """Show the selected letters; return the exit code."""
     now = time.time()
     entries, there = await asked_for(arguments, place, now, why=True)
     if arguments.json:
@@ -99,12 +101,12 @@ def _summary(entries: Sequence[Entry], shown: int, there: int) -> str:
 
 
 def dead_letters(count: int) -> str:
-    """Count them in words."""
+    """Write a number of dead letters."""
     return f"{count} dead letter" + ("s" if count != 1 else "")
 
 
 async def show_letter(arguments: argparse.Namespace, place: LetterQueue) -> int:
-    """Show all that is known of one, or its body alone; return the exit code."""
+    """Show all facts of one letter, or its body alone; return the exit code."""
     found = await operations.find(place, lambda letter: letter.has_id(arguments.id))
     if not found:
         say(

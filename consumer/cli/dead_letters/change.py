@@ -1,6 +1,6 @@
-"""`consumer dead-letters replay` and `purge`: a second look that acts on just those that the first one found.
+"""`consumer dead-letters replay` and `purge`: read the queue once to select letters, a second time to act on them.
 
-Nothing is held while a person thinks.
+No letter is held while a person decides.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from consumer.cli.dead_letters_show import EXIT_NOT_DONE, asked_for, dead_letters, say
+from consumer.cli.dead_letters.show import EXIT_NOT_DONE, asked_for, dead_letters, say
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
 from consumer.dead_letters.model import Chosen, Entry, Letter, show_age
@@ -30,36 +30,36 @@ from consumer.wire.topology import Topology
 
 
 async def replay(arguments: argparse.Namespace, place: LetterQueue) -> int:
-    """Make jobs again of those that were asked for; return the exit code."""
+    """Requeue the selected letters as new jobs; return the exit code."""
     change = _change(arguments, place.topology)
     now = time.time()
     entries, there = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
     whole = [entry for entry in entries if not entry.letter.damage]
-    _tell_left(entries)
+    _report_damaged(entries)
     if arguments.dry_run:
         return _would("be replayed", whole, there, now, is_json=arguments.json)
     act = partial(operations.replay, place, change=change)
     code = await _act("replayed", act, whole, arguments)
     if change is _unchanged:
-        _tell_callers(whole)
+        _warn_of_callers(whole)
     return code if len(whole) == len(entries) else EXIT_NOT_DONE
 
 
-def _tell_left(entries: Iterable[Entry]) -> None:
-    """A copy would be without what we cannot read; so the letter stays."""
+def _report_damaged(entries: Iterable[Entry]) -> None:
+    """Report the letters that are not replayed: a copy would lack the fields that cannot be decoded."""
     for entry in entries:
         if damage := entry.letter.damage:
             say(
-                f"{entry.letter.shown_id} is not replayed: nobody can decode its "
-                f"{', '.join(damage)}; take its body with `show --body` and submit that"
+                f"{entry.letter.shown_id} is not replayed: these fields cannot be decoded: "
+                f"{', '.join(damage)}; submit the body that `show --body` writes"
             )
 
 
-def _tell_callers(entries: Iterable[Entry]) -> None:
+def _warn_of_callers(entries: Iterable[Entry]) -> None:
     if gone := sum(entry.letter.answers_a_caller for entry in entries):
         say(
-            f"{dead_letters(gone)} of these had a reply_to that is their caller's own (amq.…): where the caller "
-            "has gone, so does the reply. --no-reply-to sends replies to the results queue"
+            f"{dead_letters(gone)} of these had a reply_to that is their caller's own (amq.…): if that caller has "
+            "disconnected, its reply is lost; use --no-reply-to to send replies to the results queue"
         )
 
 
@@ -68,7 +68,7 @@ def _unchanged(message: Message) -> Message:
 
 
 def _change(arguments: argparse.Namespace, topology: Topology) -> Callable[[Message], Message]:
-    """Make the change that sends replies elsewhere. An address that the service would refuse is refused here."""
+    """Make the change that redirects replies. Refuses an address that the service would refuse."""
     if not (arguments.reply_to or arguments.no_reply_to):
         return _unchanged
     if arguments.reply_to and (complaint := reply_address.refusal(arguments.reply_to, topology, None)):
@@ -77,20 +77,20 @@ def _change(arguments: argparse.Namespace, topology: Topology) -> Callable[[Mess
 
 
 async def purge(arguments: argparse.Namespace, place: LetterQueue) -> int:
-    """Delete those that were asked for, once somebody has agreed; return the exit code."""
+    """Delete the selected letters after confirmation; return the exit code."""
     now = time.time()
     entries, there = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
     if arguments.dry_run:
         return _would("be deleted", entries, there, now, is_json=arguments.json)
-    if entries and not arguments.yes and not _is_agreed(entries, there, now):
+    if entries and not arguments.yes and not _is_confirmed(entries, there, now):
         say("nothing was deleted")
         return EXIT_NOT_DONE
     return await _act("deleted", partial(operations.purge, place), entries, arguments)
 
 
-def _is_agreed(entries: Sequence[Entry], there: int, now: float) -> bool:
+def _is_confirmed(entries: Sequence[Entry], there: int, now: float) -> bool:
     if not sys.stdin.isatty():
-        raise ConfigurationError("purge asks before it deletes, and nobody can answer here; say --yes")
+        raise ConfigurationError("purge asks for confirmation, but standard input is no terminal; add --yes")
     ages = [now - entry.letter.died_at for entry in entries if entry.letter.died_at is not None]
     oldest = f", up to {show_age(max(ages))} old" if ages else ""
     sys.stderr.write(f"Delete {len(entries)} of {dead_letters(there)}{oldest}, for good? [y/N] ")
@@ -108,7 +108,7 @@ def _would(what: str, entries: Sequence[Entry], there: int, now: float, *, is_js
 
 
 async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arguments: argparse.Namespace) -> int:
-    """Do it to all of them, telling how far it is; say what was done even if something ends it."""
+    """Act on all entries with a progress bar; report how many were done, even after an error."""
     console = Console(stderr=True)
     by_key = {entry.letter.key: entry for entry in entries}
     done = 0
@@ -122,7 +122,7 @@ async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arg
     ) as bar:
         task = bar.add_task(verb, total=len(entries))
 
-        def dealt_with(letter: Letter) -> None:
+        def count(letter: Letter) -> None:
             nonlocal done
             done += 1
             bar.update(task, completed=done)
@@ -131,7 +131,7 @@ async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arg
 
         try:
             if entries:
-                await act(chosen=Chosen.of(entry.letter for entry in entries), done=dealt_with)
+                await act(chosen=Chosen.of(entry.letter for entry in entries), done=count)
         finally:
             bar.stop()
             say(f"{verb} {dead_letters(done)}")

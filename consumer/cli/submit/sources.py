@@ -1,7 +1,7 @@
-"""Jobs out of files: JSON as it stands, a job or a job per line; data sets of signals by way of `classifier jobs`.
+"""Reads jobs from files: a file is one job or a job per line; `classifier jobs` converts data sets of signals.
 
-A job is sent as it stands, even one that is no JSON: the service is the one judge. Reading CSV, NPZ and UCR files
-takes numpy, which is not imported here: a process of the classifier's command does it.
+A job is submitted byte for byte, even if it is not JSON: only the service decides which jobs are valid. CSV, NPZ
+and UCR files need numpy, which is not imported here: a process of the classifier's command reads them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TextIO
 
 from pydantic_core import from_json
 
+from consumer.cli.arguments import read_file
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 from consumer.runners.programs import own_python
@@ -28,10 +29,10 @@ from consumer.runners.programs import own_python
 DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")
 #: A job per line, whatever the lines hold.
 LINE_SUFFIXES = (".jsonl", ".ndjson")
-#: What else is taken from a folder; a file that is named may be called as it likes.
+#: Other files that are read from a folder; a file that is given by name may have any suffix.
 JOB_SUFFIXES = (".json", *LINE_SUFFIXES)
 _LONGEST_NOTE = 1000
-# The longer mark first: UTF-32's begins with UTF-16's.
+# The longer mark first: UTF-32's starts with UTF-16's.
 _WIDE = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -43,14 +44,14 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A job's bytes and where they stand: `file`, or `file:number` of the line or signal."""
+    """A job's bytes and their place: `file`, or `file:number` of the line or signal."""
 
     name: str
     body: bytes
 
     @property
     def digest(self) -> str:
-        """Tells this job from another that stands in its place later."""
+        """Distinguishes this job from a later one at the same place."""
         return hashlib.sha256(self.body).hexdigest()[:16]
 
 
@@ -59,27 +60,27 @@ def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = Non
 
     Args:
         names: what to read, in this order; the files of a folder or pattern are sorted.
-        stdin: what `-` stands for.
-        model: the model that signals of a data set are for.
+        stdin: read for `-`.
+        model: the model for signals of a data set.
 
     Raises:
-        ConfigurationError: a file cannot be read, or holds nothing; a folder or pattern has no files.
+        ConfigurationError: a file cannot be read or is empty; a folder or pattern has no files.
     """
     for name in expand(names):
         sources = list(_of_file(name, stdin, model))
         if not sources:
-            raise ConfigurationError(f"{name} holds no job")
+            raise ConfigurationError(f"{name} contains no job")
         yield from sources
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:
-    """Turn folders and patterns into the files that they stand for."""
+    """Replace folders and patterns by their files."""
     for name in names:
         found = [name]
         if Path(name).is_dir():
             suffixes = (*DATA_SUFFIXES, *JOB_SUFFIXES)
             found = sorted(str(path) for path in Path(name).rglob("*") if path.suffix.lower() in suffixes)
-        elif glob.has_magic(name) and not Path(name).exists():  # a file may be called so
+        elif glob.has_magic(name) and not Path(name).exists():  # a file may have such a name
             found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute ones, too
         if not found:
             raise ConfigurationError(f"{name}: no file there ends in {', '.join((*DATA_SUFFIXES, *JOB_SUFFIXES))}")
@@ -96,7 +97,7 @@ def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
 def _read(name: str, stdin: TextIO) -> bytes:
     if name == "-":
         return stdin.buffer.read()
-    content = _read_file(name)
+    content = read_file(Path(name))
     if content.startswith(_GZIP):
         raise ConfigurationError(
             f"{name} is gzip data: unpack it, for example zcat {shlex.quote(name)} | ... submit -"
@@ -104,19 +105,8 @@ def _read(name: str, stdin: TextIO) -> bytes:
     return content
 
 
-def _read_file(name: str) -> bytes:
-    path = Path(name)
-    try:
-        # Reading a named pipe without a writer would never end; the shell's <(command) has one.
-        if path.is_fifo() and not path.is_relative_to("/dev/fd"):
-            raise ConfigurationError(f"{name} is a named pipe: give a file, or `-` and redirect it")
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from None
-
-
 def _converted(name: str, model: str | None) -> bytes:
-    # Neither a file's name nor a model's is taken for a flag.
+    # In this form neither a file's name nor a model's can be read as a flag.
     chosen = [f"--model={model}"] if model else []
     arguments = ("jobs", "--describe", *chosen, "--", name)
     command = own_python.command("classifier", *arguments, path=os.environ.get("PYTHONPATH", ""))
@@ -126,15 +116,15 @@ def _converted(name: str, model: str | None) -> bytes:
     if done.returncode:
         raise ConfigurationError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")
     if said:
-        sys.stderr.write(escaped(said[-1], _LONGEST_NOTE) + "\n")  # how the table was understood
+        sys.stderr.write(escaped(said[-1], _LONGEST_NOTE) + "\n")  # how it has read the table
     return done.stdout
 
 
 def split_jobs(name: str, content: bytes) -> Iterator[Source]:
-    """Tell one job, perhaps over many lines, from a job per line.
+    """Split content into jobs: one job, perhaps over many lines, or a job per line.
 
-    Line files (`.jsonl`, `.ndjson`) have a job per line. So has other content if its first line is JSON by itself,
-    or if it is no JSON as a whole and at least half of its lines are JSON objects: a broken line fails alone.
+    Line files (`.jsonl`, `.ndjson`) have a job per line. So has other content if its first line alone is JSON, or
+    if the whole is not JSON and at least half of its lines are JSON objects: then a broken line fails alone.
     """
     by_line = Path(name).suffix.lower() in LINE_SUFFIXES
     content = _utf8(content, by_line=by_line)
@@ -147,7 +137,7 @@ def split_jobs(name: str, content: bytes) -> Iterator[Source]:
 
 
 def _utf8(content: bytes, *, by_line: bool) -> bytes:
-    """Drop a byte-order mark. UTF-16 and UTF-32, with wide line feeds, are recoded where they look like jobs."""
+    """Drop a byte-order mark; recode UTF-16 and UTF-32, whose line feeds are wide, if the text looks like jobs."""
     encoding = next((encoding for mark, encoding in _WIDE if content.startswith(mark)), None)
     if encoding is None:
         return content.removeprefix(codecs.BOM_UTF8)
@@ -168,7 +158,7 @@ def _are_jobs(content: bytes, lines: Sequence[bytes]) -> bool:
 
 
 def _numbered(name: str, lines: Iterable[bytes]) -> Iterator[Source]:
-    # A mark stands before a line where files were put together.
+    # A line starts with a mark where files were concatenated.
     unmarked = (line.removeprefix(codecs.BOM_UTF8) for line in lines)
     return (Source(f"{name}:{number}", line) for number, line in enumerate(unmarked, start=1) if line.strip())
 

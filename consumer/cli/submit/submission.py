@@ -1,7 +1,7 @@
-"""`consumer submit`: jobs out, results in, bars while they are on their way. Built on the client (client.py).
+"""Submits jobs with the client, and collects their results, with progress bars meanwhile.
 
-Where jobs come from is submit_input.py, where results go submit_output.py. What stands in a file of results
-already is not asked again; what was asked and not written is: a job killed between the two runs twice.
+A job whose result is in the file of results is not submitted again. A job that was submitted, but whose result was
+not written before the command was killed, runs twice.
 """
 
 from __future__ import annotations
@@ -9,30 +9,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import Protocol
 
 from rich.console import Console
 
-from consumer.cli.submit_input import Source
-from consumer.cli.submit_output import SourceResult
-from consumer.cli.submit_progress import Bars
+from consumer.cli.submit.bars import Bars
+from consumer.cli.submit.results import Lines, SourceResult
+from consumer.cli.submit.sources import Source
 from consumer.client.bounded import windowed
 from consumer.client.client import WINDOW, Client
 from consumer.client.exceptions import JobTooLargeError, UnreadableReplyError
 from consumer.job import Progress
 
-#: Is told a job's index, its source's name, and how far it is.
+#: Receives a job's index, the name of its source, and its progress.
 OnProgress = Callable[[int, str, Progress], None]
-
-
-class ResultSink(Protocol):
-    """Where results go."""
-
-    def add(self, index: int, result: SourceResult) -> None:
-        """Take the result of the source with this index."""
-
-    def flush(self) -> None:
-        """Write what was held back."""
 
 
 async def submit(
@@ -43,9 +32,9 @@ async def submit(
     window: int = WINDOW,
     on_progress: OnProgress | None = None,
 ) -> AsyncGenerator[tuple[int, SourceResult], None]:
-    """Send the jobs, `window` at once; yield each result with its source's index, as they come.
+    """Submit the jobs, `window` at once; yield each result with the index of its source, in order of arrival.
 
-    A job whose reply does not come within `timeout_s` seconds gets a result that says so.
+    A job without a reply within `timeout_s` seconds gets a result that says so.
 
     Raises:
         ConfigurationError, ConnectionLostError: as `Client.request`.
@@ -71,13 +60,13 @@ async def _ask(
 
 
 async def run(
-    client: Client, sources: list[Source], out: ResultSink, *, timeout_s: float, window: int = WINDOW
+    client: Client, sources: list[Source], out: Lines, *, timeout_s: float, window: int = WINDOW
 ) -> list[SourceResult]:
-    """Submit all with bars on stderr, write the results; return them in order of arrival."""
+    """Submit all jobs with bars on stderr, and write their results; return them in order of arrival."""
     results: list[SourceResult] = []
     console = Console(stderr=True)
     with Bars.shown(len(sources), console) as bars:
-        # Each report is a message: asked for only where somebody sees it.
+        # Each progress report is a message: requested only if it is shown.
         on_progress = bars.progress if console.is_terminal else None
         coming = submit(client, sources, timeout_s=timeout_s, window=window, on_progress=on_progress)
         try:

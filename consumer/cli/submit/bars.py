@@ -1,6 +1,6 @@
-"""Bars on a terminal: all jobs in one, and one for each of a few that say how far they are.
+"""Progress bars on a terminal: one for all jobs, and one for each of a few jobs that report progress.
 
-Only shows; knows nothing of how jobs go out and come back. What a classifier says is foreign text.
+A classifier's progress text is foreign, and is escaped.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from rich.text import Text
 from consumer import job
 from consumer.escaping import escaped
 
-#: More would push each other off the screen.
+#: More would not fit on the screen.
 MAX_BARS = 8
 NAME_CHARACTERS = 30
 TEXT_CHARACTERS = 60
 
 
 class Bars:
-    """What is shown. Mutable state: `_of`, the bars of single jobs, by the job's index; `_failed`, so far."""
+    """All bars. Mutable state: `_of`, the bars of single jobs, by index; `_failed`, how many jobs have failed."""
 
     def __init__(self, overall: Progress, jobs: Progress, total: int) -> None:
         self._overall = overall
@@ -46,13 +46,13 @@ class Bars:
     @classmethod
     @contextmanager
     def shown(cls, total: int, console: Console) -> Iterator[Bars]:
-        """Show them for the block."""
+        """Show the bars during the block."""
         overall, jobs = _overall(console), _jobs(console)
         with Live(Group(jobs, overall), console=console), _log_above():
             yield cls(overall, jobs, total)
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
-        """One job says how far it is."""
+        """Show the progress of one job."""
         if index not in self._of:
             if len(self._of) == MAX_BARS:
                 return
@@ -61,7 +61,7 @@ class Bars:
         self._jobs.update(self._of[index], completed=progress.fraction, text=text)
 
     def ended(self, index: int, *, succeeded: bool) -> None:
-        """One job has ended; its bar, if it had one, makes room."""
+        """Count one job that has ended, and remove its bar."""
         self._failed += not succeeded
         self._overall.update(self._all, advance=1, failed=self._failed)
         bar = self._of.pop(index, None)
@@ -71,7 +71,7 @@ class Bars:
 
 @contextmanager
 def _log_above() -> Iterator[None]:
-    """Let log records go the way that keeps clear of the bars: by the stderr that rich has put in place."""
+    """Write log records above the bars: through the stderr that rich has installed."""
     handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
     before = [handler.stream for handler in handlers]
     for handler in handlers:
@@ -84,7 +84,7 @@ def _log_above() -> Iterator[None]:
 
 
 class _Rate(ProgressColumn):
-    """Jobs per second since the start. Over rich's sliding window two that end together look like thousands."""
+    """Jobs per second since the start. In rich's sliding window, two that end together look like thousands."""
 
     def render(self, task: Task) -> Text:
         elapsed_s = task.finished_time if task.finished else task.elapsed

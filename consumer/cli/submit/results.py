@@ -1,7 +1,7 @@
-"""What became of each job, as lines of a file: so written that a killed process leaves whole ones, and read again.
+"""Results as lines of a file. A process that is killed leaves whole lines, and a later run resumes from them.
 
-Each line carries where the job stood and a digest of it, so that a later run knows what need not be asked again.
-A line that is not whole, or of a job without a reply, is dropped then; a file that is not ours is left alone.
+Each line contains the job's place and digest, so that a later run knows which jobs are answered. That run drops an
+incomplete line, and lines of jobs without a reply. A file without results is never changed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from consumer.cli.submit_input import Source
+from consumer.cli.submit.sources import Source
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 from consumer.wire.write import Reply
 
 NO_REPLY = "no_reply"
-#: What a cell of a spreadsheet holds.
+#: The limit of a spreadsheet's cell.
 MAX_CELL_CHARACTERS = 32_000
 
 
 @dataclass(frozen=True, slots=True)
 class SourceResult:
-    """What became of one source: the reply, or None and the reason why none came."""
+    """The result of one source: its reply, or None and the reason why there is none."""
 
     source: Source
     reply: Reply | None
@@ -39,7 +39,7 @@ class SourceResult:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """All that is known of it, as JSON."""
+        """All facts, as JSON."""
         source = {"source": self.source.name, "digest": self.source.digest}
         if self.reply is None:
             return {**source, "status": NO_REPLY, "error": {"code": NO_REPLY, "message": self.fault}}
@@ -55,7 +55,7 @@ class SourceResult:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How results stand in a file: one line each, after a `head` or none. `read` takes a line apart again."""
+    """A file format: an optional `head`, then a line for each result. `read` parses a line."""
 
     head: str
     line: Callable[[SourceResult], str]
@@ -95,7 +95,7 @@ FORMATS = {"jsonl": JSON_LINES, "csv": CSV}
 
 
 def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
-    """Read the results of an earlier run: name and digest of each job that has its reply. Drop the others.
+    """Read the results of an earlier run: name and digest of each job that has a reply. Drop the others.
 
     Raises:
         ConfigurationError: it cannot be read, or is not a file of results.
@@ -108,7 +108,7 @@ def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
         found = {line: _key(line, form) for line in lines if line != form.head}
     except (ValueError, KeyError, TypeError, StopIteration):
         raise ConfigurationError(
-            f"{path} holds no results that could be resumed; name another file, or the format it is in"
+            f"{path} contains no results in this format, so it cannot be resumed; pass another --out or --format"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
@@ -125,14 +125,14 @@ def _key(line: str, form: Format) -> tuple[str, str] | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Whoever is killed here leaves the old file or the new one."""
+    """Replace the file: a process that is killed here leaves the old file or the new one."""
     fresh = path.with_name(f"{path.name}.resumed")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
 
 
 class Lines:
-    """Writes results, each at once and as a whole line."""
+    """Writes results in the order in which they arrive, each at once and as a whole line."""
 
     def __init__(self, out: TextIO, form: Format = JSON_LINES, *, head: bool = True) -> None:
         self._out = out
@@ -141,36 +141,36 @@ class Lines:
             self._write(form.head)
 
     def add(self, _index: int, result: SourceResult) -> None:
-        """Write one result."""
+        """Write the result of the source with this index."""
         self._write(self._form.line(result))
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Write what was held back: nothing."""
 
     def _write(self, line: str) -> None:
         self._out.write(line + "\n")
         self._out.flush()
 
 
-class InOrder:
-    """Writes results in the order of their sources, each as soon as all before it are there.
+class InOrder(Lines):
+    """Writes results in the order of their sources, each as soon as all before it have arrived.
 
-    Mutable state: `_early`, those that came before their turn; `_next`, whose turn it is.
+    Mutable state: `_early`, results that wait for their turn; `_next`, the index of the next one.
     """
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
+    def __init__(self, out: TextIO, form: Format = JSON_LINES) -> None:
+        super().__init__(out, form)
         self._next = 0
         self._early: dict[int, SourceResult] = {}
 
     def add(self, index: int, result: SourceResult) -> None:
-        """Take one result; write what can be written."""
+        """Keep the result; write all results whose turn has come."""
         self._early[index] = result
         while self._next in self._early:
-            self._lines.add(self._next, self._early.pop(self._next))
+            super().add(self._next, self._early.pop(self._next))
             self._next += 1
 
     def flush(self) -> None:
-        """Write what is left, with gaps: after an interruption what came is worth keeping."""
+        """Write the rest, with gaps: after an interruption the results that arrived are worth keeping."""
         for index in sorted(self._early):
-            self._lines.add(index, self._early.pop(index))
+            super().add(index, self._early.pop(index))

@@ -1,0 +1,40 @@
+"""`consumer asyncapi`: the contract with producers, for their tools."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from consumer._version import VERSION
+from consumer.cli.arguments import add_settings, settings_of
+from consumer.errors import ConfigurationError
+from consumer.wire import asyncapi
+
+HELP = "print the contract with producers as an AsyncAPI 3 document"
+
+
+def describe(command: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    command.add_argument(
+        "--schemas", type=Path, metavar="DIR", help="also write JSON Schemas of job, reply and error record to DIR"
+    )
+    add_settings(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the document, write the schemas; return the exit code."""
+    settings = settings_of(arguments)
+    if arguments.schemas is not None:
+        _write_schemas(arguments.schemas)
+    print(asyncapi.text(asyncapi.document(settings.topology, VERSION)), end="")
+    return os.EX_OK
+
+
+def _write_schemas(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, schema in asyncapi.schemas().items():
+            (folder / f"{name}.json").write_text(asyncapi.text(schema), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename} cannot be written: {error.strerror}") from None

@@ -1,0 +1,71 @@
+"""Which RabbitMQ a command connects to: the configured one, or a private node in this folder."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from consumer.config.settings import Settings
+from consumer.errors import ConfigurationError
+from consumer.local_broker import node as local_broker
+from consumer.local_broker.files import DEFAULT_DIR
+
+log = logging.getLogger("consumer")
+
+
+def known_url(settings: Settings) -> str:
+    """Return the configured URLs, or that of the private node that runs in this folder.
+
+    Raises:
+        ConfigurationError: there is neither.
+    """
+    if settings.amqp_urls:
+        return " ".join(settings.amqp_urls)
+    node = local_broker.status(DEFAULT_DIR)
+    if node is None:
+        raise ConfigurationError(
+            f"no RabbitMQ to connect to: amqp_url is not set, and no private node runs in {DEFAULT_DIR}; set "
+            "CONSUMER_AMQP_URL, or start a node with `consumer run` or `consumer local-broker up` in this folder"
+        )
+    return node.amqp_url
+
+
+@contextmanager
+def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
+    """Give the configured URLs, or that of a private node; stop the node afterwards if it was started here.
+
+    Raises:
+        ConfigurationError: a file that belongs to the URLs cannot be used.
+    """
+    if settings.amqp_urls:
+        for url in settings.amqp_urls:
+            settings.credentials.check(url)
+        yield settings.amqp_urls
+        return
+    log.info(
+        "amqp_url (CONSUMER_AMQP_URL) is not set: using a private RabbitMQ node in %s",
+        DEFAULT_DIR,
+        extra={"event": "private_node_used"},
+    )
+    was_up = local_broker.status(DEFAULT_DIR) is not None
+    node = local_broker.up(DEFAULT_DIR, report=log.info)
+    # Printed, not logged: it contains the node's password, which the user needs to reach the private node.
+    print(f"{node.describe()}\n{_example(node.amqp_url, settings)}", file=sys.stderr)
+    try:
+        yield [node.amqp_url]
+    finally:
+        if not was_up:
+            log.info("stopping the private RabbitMQ node", extra={"event": "private_node_stopping"})
+            local_broker.down(DEFAULT_DIR)
+
+
+def _example(url: str, settings: Settings) -> str:
+    """Write the commands of Debian's amqp-tools that publish a job and fetch its reply."""
+    topology = settings.topology
+    job = '{"signal": [0, 1, 0, -1]}'
+    return (
+        f"publish one: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
+        f"its reply:   amqp-get --url={url} --queue={topology.results}"
+    )

@@ -1,0 +1,86 @@
+"""`consumer dead-letters`: the arguments of its four actions."""
+
+from __future__ import annotations
+
+import argparse
+
+from consumer.cli.arguments import add_settings, refusal, settings_of, whole
+from consumer.cli.broker_url import known_url
+from consumer.cli.dead_letters.change import purge, replay
+from consumer.cli.dead_letters.show import list_letters, say, show_letter
+from consumer.cli.event_loop import run_async
+from consumer.dead_letters.model import read_age
+from consumer.dead_letters.operations import LetterQueue
+from consumer.job import ErrorCode
+
+HELP = "list, show, replay or delete jobs that failed for good"
+#: RabbitMQ's words; `maxlen` does not occur with the service's own queues.
+REASONS = ("rejected", "expired", "delivery_limit", "maxlen")
+#: More than a queue contains; a larger number is a typing error.
+MAX_LIMIT = 1_000_000_000
+_ALL = ("list", "replay", "purge")
+
+
+def describe(command: argparse.ArgumentParser) -> None:
+    """Add the four actions to the command."""
+    actions = command.add_subparsers(required=True, metavar="ACTION", dest="action")
+    made = {
+        "list": actions.add_parser("list", help="list the dead letters and why they failed"),
+        "show": actions.add_parser("show", help="show all facts of one dead letter"),
+        "replay": actions.add_parser("replay", help="requeue dead letters as new jobs with a fresh attempt count"),
+        "purge": actions.add_parser("purge", help="delete dead letters for good, after confirmation"),
+    }
+    for name in _ALL:
+        _add_selection(made[name], is_named=name != "list")
+    made["show"].add_argument("id", metavar="ID", help="id of the job, as `list` shows it")
+    made["show"].add_argument(
+        "--body",
+        action="store_true",
+        help="only write the body to standard output, byte for byte, with gzip unpacked",
+    )
+    group = made["replay"].add_mutually_exclusive_group()
+    group.add_argument(
+        "--reply-to", metavar="QUEUE", help="send the replies to this queue instead of the jobs' own"
+    )
+    group.add_argument(
+        "--no-reply-to", action="store_true", help="send the replies to <prefix>.results instead of the jobs' own"
+    )
+    made["purge"].add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    for action in made.values():
+        add_settings(action)
+
+
+def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
+    which = action.add_argument_group(
+        "selection", "an option given several times selects the letters of any of its values"
+    )
+    which.add_argument("--id", action="append", default=[], metavar="ID", help="id of the job, as `list` shows it")
+    which.add_argument(
+        "--reason", action="append", default=[], choices=REASONS, help="why RabbitMQ dead-lettered it"
+    )
+    which.add_argument(
+        "--code", action="append", default=[], choices=[*ErrorCode], help="error code in its error record"
+    )
+    which.add_argument("--model", action="append", default=[], metavar="NAME", help="model that the job names")
+    which.add_argument("--older-than", type=_age, metavar="AGE", help="age, e.g. 90s, 15m, 2h, 7d")
+    which.add_argument("--newer-than", type=_age, metavar="AGE", help="age, as above")
+    which.add_argument("--limit", type=whole(1, MAX_LIMIT), metavar="N", help="only the N oldest of these")
+    if is_named:
+        which.add_argument("--all", action="store_true", help="all dead letters")
+        action.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")
+    action.add_argument("--json", action="store_true", help="print a line of JSON for each")
+
+
+def _age(text: str) -> float:
+    try:
+        return read_age(text)
+    except ValueError as error:
+        raise refusal(text, str(error)) from None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the action that was asked for; return the exit code."""
+    settings = settings_of(arguments)
+    place = LetterQueue(known_url(settings), settings.topology, settings.credentials, say)
+    actions = {"list": list_letters, "show": show_letter, "replay": replay, "purge": purge}
+    return run_async(actions[arguments.action](arguments, place))

@@ -1,0 +1,155 @@
+"""What RabbitMQ knows of the service's queues, over AMQP and from its management API. Touches no message.
+
+AMQP knows how many messages are ready and how many consumers there are. Only the management API knows the rest.
+What was not asked for, or is not known there either, is None: never a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import aiormq.exceptions
+from aio_pika.abc import AbstractConnection
+
+from consumer.config.settings import Settings
+from consumer.dead_letters import operations
+from consumer.dead_letters.operations import LetterQueue
+from consumer.errors import BrokerRefusedError
+from consumer.escaping import escaped
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, refusal_explained, throwaway_channel
+from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import ManagementRefusedError, api
+from consumer.wire.topology import Topology
+
+#: Models that are counted by name; producers can write any number of them.
+MODELS = 20
+NAME_CHARACTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """One queue; None for what is not known. `state`: RabbitMQ's word, or that the queue is missing."""
+
+    name: str
+    state: str | None = None
+    ready: int | None = None
+    unacked: int | None = None
+    consumers: int | None = None
+    oldest_s: float | None = None
+    published_per_s: float | None = None
+    delivered_per_s: float | None = None
+    acked_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that was found. Slots: the prefetch of all consumers together; each unacked job keeps one busy.
+
+    With a `batch_size` above 1 these are places for jobs, of which a slot has many.
+    """
+
+    queues: list[QueueState]
+    slots: int | None = None
+    slots_busy: int | None = None
+    dead_by_model: dict[str, int] | None = None
+    dead_oldest_s: float | None = None
+    batch_size: int = 1
+
+
+async def ask(settings: Settings, url: str, console: Console | None, *, with_dead_letters: bool) -> Status:
+    """Ask once; without a `console` over AMQP only.
+
+    Raises:
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, TryLaterError, ConfigurationError
+    """
+    topology = settings.topology
+    async with connection(url, "status", settings.credentials) as opened:
+        queues = [await _queue(opened, name, is_stream=name == topology.errors) for name in own_queues(topology)]
+    slots = busy = None
+    if console:
+        known, prefetches = await asyncio.to_thread(_ask_management, console)
+        queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
+        slots = prefetches[topology.jobs]
+        busy = next(queue.unacked for queue in queues if queue.name == topology.jobs)
+    models, oldest = await _dead_letters(settings, url) if with_dead_letters else (None, None)
+    return Status(queues, slots, busy, models, oldest, settings.batch_size)
+
+
+def own_queues(topology: Topology) -> list[str]:
+    """List every queue of the service, in the order in which a job meets them."""
+    retries = [queue.name for queue in topology.queues() if queue.name.startswith(f"{topology.prefix}.retry.")]
+    return [topology.jobs, *retries, topology.dead, topology.results, topology.errors]
+
+
+async def _queue(opened: AbstractConnection, name: str, *, is_stream: bool) -> QueueState:
+    """Ask over a channel of its own: RabbitMQ closes it when the queue is missing."""
+    async with throwaway_channel(opened) as channel:
+        with refusal_explained(f"find {name}"):
+            try:
+                queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
+            except aiormq.exceptions.ChannelNotFoundEntity as error:
+                return QueueState(name, "node is away" if is_away(error) else "missing")
+    declared = queue.declaration_result
+    # RabbitMQ says 0 for a stream, whatever it contains.
+    return QueueState(name, ready=None if is_stream else declared.message_count, consumers=declared.consumer_count)
+
+
+def _ask_management(console: Console) -> tuple[dict[str, Mapping[str, Any]], Counter[str]]:
+    """Return what the management API says of each queue, and the prefetch of its consumers together, by name."""
+    where = quote(console.vhost, safe="")
+    try:
+        queues = api(console, "GET", f"queues/{where}", tls=console.tls)
+        consumers = api(console, "GET", f"consumers/{where}", tls=console.tls)
+    except ManagementRefusedError as error:
+        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise BrokerRefusedError(
+                f"the management API at {console.management_url} refused the user {console.user!r}: give it the "
+                "tag `monitoring`, and permissions in the virtual host, or put another login into management_url"
+            ) from None
+        raise
+    prefetches: Counter[str] = Counter()
+    for consumer in consumers:
+        prefetches[consumer["queue"]["name"]] += consumer["prefetch_count"]
+    return {queue["name"]: queue for queue in queues}, prefetches
+
+
+def more_of(queue: QueueState, known: Mapping[str, Any] | None, now: float) -> QueueState:
+    """Add what the management API knows of a queue. It omits what it does not know (yet)."""
+    if known is None:
+        return queue
+    rates = known.get("message_stats") or {}
+    sent_at = known.get("head_message_timestamp")
+    return QueueState(
+        queue.name,
+        queue.state or known.get("state"),
+        known.get("messages") if queue.ready is None else queue.ready,
+        known.get("messages_unacknowledged"),
+        queue.consumers,
+        now - sent_at if isinstance(sent_at, int | float) else None,
+        _rate(rates, "publish"),
+        _rate(rates, "deliver_get"),
+        _rate(rates, "ack"),
+    )
+
+
+def _rate(rates: Mapping[str, Any], name: str) -> float | None:
+    rate = (rates.get(f"{name}_details") or {}).get("rate")
+    return float(rate) if isinstance(rate, int | float) else None
+
+
+async def _dead_letters(settings: Settings, url: str) -> tuple[dict[str, int], float | None]:
+    """Count the dead letters of each model; return the age of the oldest, too."""
+    letters = (await operations.look(LetterQueue(url, settings.topology, settings.credentials))).letters
+    counts = Counter(escaped(letter.model or "-", NAME_CHARACTERS) for letter in letters).most_common()
+    models = dict(counts[:MODELS])
+    if others := sum(count for _, count in counts[MODELS:]):
+        models["(others)"] = others
+    died = [letter.died_at for letter in letters if letter.died_at is not None]
+    return models, time.time() - min(died) if died else None

@@ -1,0 +1,104 @@
+"""What runs the jobs: a program or a function, in how many slots, with which environment and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from consumer.config import function_name, passed_variables
+from consumer.config.cpu_count import usable_cpus
+from consumer.config.setting_group import FromJson, SettingGroup, checked
+
+
+class ClassifierSettings(SettingGroup):
+    """The classifier and its processes."""
+
+    pool_size: int = Field(
+        default_factory=usable_cpus,
+        ge=1,
+        le=1024,
+        description="number of jobs that run at once, 1 to 1024; also the prefetch unless batch_size is set; "
+        "default: the number of CPUs that this process may use",
+    )
+    command: FromJson[tuple[str, ...]] | None = Field(
+        None,
+        min_length=1,
+        description='program and its arguments as a JSON list, e.g. ["python3", "classify.py"]; the path of the '
+        "job file is appended",
+    )
+    classifier: Annotated[str, checked(function_name.complaint)] | None = Field(
+        None,
+        description="function that is called with the job as a dict: package.module:function; instead of "
+        "`command`",
+    )
+    jobs_per_worker: int = Field(
+        1000,
+        ge=1,
+        description="number of jobs that a warm worker runs before a new fork replaces it; 1: a new process for "
+        "each job",
+    )
+    # 128: then the order of a batch fits into a pipe, whatever the jobs' ids are (worker.py).
+    batch_size: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="number of waiting jobs that a warm worker receives at once, 1 to 128, if its function "
+        "accepts batches; the prefetch is then batch_size times (pool_size + 1)",
+    )
+    max_worker_growth_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="growth of a warm worker's memory, in bytes since its fork, after which it is replaced; at "
+        "least 1048576",
+    )
+    pass_environment: FromJson[tuple[Annotated[str, checked(passed_variables.complaint)], ...]] = Field(
+        (),
+        description="variables of this service that its classifiers receive too, as a JSON list, e.g. "
+        '["MY_REGION"]; all others are removed, except PATH, LANG, TZ and a few more',
+    )
+    models_dir: Path = Field(
+        Path("models"),
+        description="folder of the model files; the classifier receives it as CONSUMER_MODELS_DIR",
+    )
+    trusted_models: Path | None = Field(
+        None,
+        description="file with the SHA-256 of each model that may be loaded, outside of models_dir; default: "
+        "`<models_dir>.trusted`",
+    )
+    max_model_bytes: int = Field(
+        512 * 1024 * 1024,
+        ge=1024,
+        description="size limit of a model file, at least 1024; loading a model takes twice its size in memory",
+    )
+
+    @model_validator(mode="after")
+    def _one_classifier(self) -> Self:
+        if self.command and self.classifier:
+            raise ValueError("`command` and `classifier` are both set; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_are_for_workers(self) -> Self:
+        if self.batch_size > 1 and self.command:
+            raise ValueError(
+                "`batch_size` needs a function in warm workers; a program of `command` takes one job at a "
+                "time; set batch_size to 1, or name a function as `classifier`"
+            )
+        if self.batch_size > self.jobs_per_worker:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) is more than jobs_per_worker ({self.jobs_per_worker}), and the "
+                "jobs of a batch share a worker; set batch_size lower, or raise jobs_per_worker"
+            )
+        return self
+
+    @property
+    def prefetch(self) -> int:
+        """Number of jobs that RabbitMQ delivers before they are settled.
+
+        With batches, one batch more than can run: it waits here while finished jobs are settled and RabbitMQ sends
+        others. Without it batches are half as large, because a slot starts with the jobs present
+        (bench_batches.py).
+        """
+        return self.pool_size if self.batch_size == 1 else (self.pool_size + 1) * self.batch_size

@@ -1,0 +1,76 @@
+"""Which jobs are accepted, how long they may run, and how often they are tried."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from consumer.config.setting_group import SettingGroup, checked
+
+
+def _no_pattern(text: str) -> str | None:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"no regular expression: {error}"
+    return None
+
+
+class JobSettings(SettingGroup):
+    """What a job may be and ask for."""
+
+    job_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="seconds after which a running job is killed, up to 86400; a job's header `timeout-s` "
+        "overrides it",
+    )
+    job_timeout_cap_s: float | None = Field(
+        None,
+        gt=0,
+        le=86_400,
+        description="longest run time in seconds that a job's header `timeout-s` may ask for; default: 600, or "
+        "job_timeout_s if that is longer or batch_size is set",
+    )
+    consumer_timeout_s: float = Field(
+        1800.0,
+        ge=0,
+        description="RabbitMQ's consumer_timeout in seconds, which must exceed the time that any job may take; "
+        "0: RabbitMQ has none",
+    )
+    reply_to_allowed: Annotated[str, checked(_no_pattern)] | None = Field(
+        None,
+        min_length=1,
+        description="regular expression that the whole of a job's `reply_to` must match; not set: any queue "
+        "except the service's own and RabbitMQ's",
+    )
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        le=50,
+        description="number of attempts for a job that crashes, times out or exceeds a limit, 1 to 50",
+    )
+    # Off: it costs RabbitMQ a channel per job, and a job may have effects besides its reply.
+    drop_if_caller_gone: bool = Field(
+        False,
+        description="true: before a job runs whose `reply_to` is its caller's own queue (direct reply-to or "
+        "server-named), ask RabbitMQ whether the queue still exists; if not, acknowledge the job without a run",
+    )
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024,
+        ge=2,
+        le=128 * 1024 * 1024,
+        description="size limit of a job, up to 134217728; 4 MiB is about twice 100,000 samples of 20 digits",
+    )
+
+    @model_validator(mode="after")
+    def _cap_is_above_default(self) -> Self:
+        if self.job_timeout_cap_s is not None and self.job_timeout_cap_s < self.job_timeout_s:
+            raise ValueError(
+                f"job_timeout_cap_s ({self.job_timeout_cap_s:g}) is less than job_timeout_s "
+                f"({self.job_timeout_s:g}); raise the cap or lower the time limit"
+            )
+        return self

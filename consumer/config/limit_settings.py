@@ -1,0 +1,112 @@
+"""What one run of a job may take, and where it runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from consumer.config.job_limits import (
+    MAX_FOLDER_BYTES,
+    MAX_MEMORY_BYTES,
+    MAX_PROCESSES,
+    MIN_FREE_BYTES,
+    STDERR_TAIL_BYTES,
+    Limits,
+)
+from consumer.config.setting_group import FromJson, SettingGroup
+
+#: A reply is one line of output and less than 1 KiB around it; RabbitMQ 4.0 and later allow 16 MiB (16777216).
+MAX_LINE_BYTES = 16_000_000
+
+
+def _temporary_folder() -> Path:
+    """Choose as Python does. JobFiles.open reports a folder that is not writable: most commands need none."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - only looked at
+
+
+class LimitSettings(SettingGroup):
+    """The limits and the surroundings of a run."""
+
+    max_line_bytes: int = Field(
+        1024 * 1024,
+        ge=1024,
+        le=MAX_LINE_BYTES,
+        description="size limit of a line that a classifier prints, 1024 to 16000000, and so of its result; "
+        "with the rest of the reply below the 16 MiB that RabbitMQ 4 allows",
+    )
+    max_stdout_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1024,
+        description="limit of the bytes that a classifier prints on stdout in one job, at least 1024",
+    )
+    stderr_tail_bytes: int = Field(
+        STDERR_TAIL_BYTES,
+        ge=0,
+        le=65_536,
+        description="number of bytes from the end of stderr that the reply of a failed job includes, up to 65536",
+    )
+    max_memory_bytes: int = Field(
+        MAX_MEMORY_BYTES,
+        ge=32 * 1024 * 1024,
+        description="memory limit of all processes of a job together, at least 33554432; for a warm worker "
+        "beyond what it had after its fork",
+    )
+    max_cpu_s: float | None = Field(
+        None,
+        gt=0,
+        description="limit of the CPU seconds of all processes of a job together; default: twice its run time "
+        "limit",
+    )
+    max_processes: int = Field(
+        MAX_PROCESSES,
+        ge=1,
+        le=100_000,
+        description="limit of the processes that a job has at once, 1 to 100000",
+    )
+    max_folder_bytes: int = Field(
+        MAX_FOLDER_BYTES,
+        ge=1024 * 1024,
+        description="limit of the bytes that a job writes to its folder, besides its input, and of each file "
+        "that it writes anywhere; at least 1048576",
+    )
+    min_free_bytes: int = Field(
+        MIN_FREE_BYTES,
+        ge=0,
+        description="free space to keep in job_dir: if less is left, the job that has written the most there is "
+        "killed; a job's own input does not count",
+    )
+    sandbox: bool = Field(
+        False,
+        description="true: run programs of `command` under bubblewrap, without network, with write access to "
+        "the job's folder only",
+    )
+    sandbox_paths: FromJson[tuple[Path, ...]] = Field(
+        (),
+        description="files and folders, as a JSON list, that a sandboxed program may read besides the system's, "
+        "its own and the models",
+    )
+    job_dir: Path = Field(
+        default_factory=_temporary_folder,
+        description="folder of the job files; a tmpfs keeps them off the disk and needs at least min_free_bytes "
+        "plus pool_size times max_body_bytes, more than the 64 MiB of /dev/shm in Docker",
+    )
+
+    def limits(self, timeout_s: float) -> Limits:
+        """Return the limits of a job with this time limit, in seconds."""
+        return Limits(
+            timeout_s=timeout_s,
+            max_line_bytes=self.max_line_bytes,
+            max_stdout_bytes=self.max_stdout_bytes,
+            stderr_tail_bytes=self.stderr_tail_bytes,
+            max_memory_bytes=self.max_memory_bytes,
+            max_cpu_s=self.max_cpu_s,
+            max_processes=self.max_processes,
+            max_folder_bytes=self.max_folder_bytes,
+            min_free_bytes=self.min_free_bytes,
+        )

@@ -1,0 +1,61 @@
+"""How the process is operated: its end, its ports, and what it reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from consumer.config.amqp_url import check_host
+from consumer.config.setting_group import SettingGroup, checked
+
+LogFormat = Literal["text", "json"]
+
+
+class OperationSettings(SettingGroup):
+    """Shutdown, metrics, health, the gateway, logs and traces."""
+
+    drain_grace_s: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="seconds that running jobs get to finish after SIGTERM, up to 86400; then they are requeued",
+    )
+    statsd_host: Annotated[str, checked(check_host)] | None = Field(
+        None, min_length=1, description="statsd's host name; not set: no metrics are sent"
+    )
+    statsd_port: int = Field(8125, ge=1, le=65535, description="statsd's UDP port, 1 to 65535")
+    http_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which is logged; "
+        "not set: none",
+    )
+    # Loopback: the pages are no secret, but only the operator decides to serve them to other machines.
+    http_host: str = Field(
+        "127.0.0.1", min_length=1, description="address that http_port is opened at; 0.0.0.0: all addresses"
+    )
+    # Loopback, as above: for this machine, or for a reverse proxy that has TLS.
+    gateway_host: str = Field(
+        "127.0.0.1", min_length=1, description="address that `consumer gateway` listens at; 0.0.0.0: all addresses"
+    )
+    gateway_port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        description="TCP port of `consumer gateway`, 1 to 65535, or 0 for a free one, which is logged",
+    )
+    gateway_token_file: Path | None = Field(
+        None,
+        description="file of bearer tokens, one per line; HTTP requests must present one of them; not set: "
+        "anyone who can reach the port may submit jobs",
+    )
+    log_format: LogFormat = Field("text", description="text for people, or json with one object per line")
+    # Off: it needs the extra `otel` and a collector.
+    tracing: bool = Field(
+        False,
+        description="true: send OpenTelemetry spans of each job to the collector that the OTEL_* variables "
+        "name; needs the extra `otel`",
+    )

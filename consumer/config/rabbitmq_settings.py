@@ -1,0 +1,80 @@
+"""Which RabbitMQ, how to log in, and what the queues there are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from consumer.config.amqp_url import check_http_url, check_url, split_urls
+from consumer.config.credentials import Credentials
+from consumer.config.setting_group import SettingGroup, checked
+
+
+def _check_urls(urls: str) -> None:
+    for url in split_urls(urls):
+        check_url(url)
+
+
+class RabbitmqSettings(SettingGroup):
+    """The connection to RabbitMQ."""
+
+    amqp_url: Annotated[SecretStr, checked(_check_urls)] | None = Field(
+        None,
+        description="amqp://user:password@host:5672/vhost (or amqps://) of the RabbitMQ to connect to, with "
+        "spaces between the nodes of one cluster; not set: a private RabbitMQ node",
+    )
+    amqp_password_file: Path | None = Field(
+        None,
+        description="file whose first line is the password of the user in amqp_url; read at each connection "
+        "attempt",
+    )
+    amqp_ca_file: Path | None = Field(
+        None,
+        description="CA certificates (PEM) to verify RabbitMQ's certificate with; not set: those of the system",
+    )
+    amqp_cert_file: Path | None = Field(
+        None,
+        description="client certificate (PEM); with ?auth=EXTERNAL in amqp_url it is also the login",
+    )
+    amqp_key_file: Path | None = Field(
+        None,
+        description="private key (PEM) of amqp_cert_file, without a passphrase; not set: the key is in "
+        "amqp_cert_file",
+    )
+    management_url: Annotated[SecretStr, checked(check_http_url)] | None = Field(
+        None,
+        description="http://host:15672 (or https://) of RabbitMQ's management API, for `check` and `status` "
+        "only; the login is that of amqp_url unless user:password@ is given; not set: both commands report less",
+    )
+    prefix: str = Field(
+        "classifier",
+        pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z",
+        description="first part of every queue's and metric's name: 1 to 100 letters, digits, `.`, `_` or `-`",
+    )
+    declare: bool = Field(
+        True,
+        description="true: create missing queues and exchanges; false: only check that they exist",
+    )
+
+    @property
+    def amqp_urls(self) -> tuple[str, ...]:
+        """Where RabbitMQ may be: nodes of one cluster. Empty: a private node."""
+        return split_urls(self.amqp_url.get_secret_value()) if self.amqp_url else ()
+
+    @property
+    def credentials(self) -> Credentials:
+        """The files that belong to the URLs."""
+        return Credentials(self.amqp_ca_file, self.amqp_cert_file, self.amqp_key_file, self.amqp_password_file)
+
+    @model_validator(mode="after")
+    def _credentials_fit_the_urls(self) -> Self:
+        if not self.amqp_urls and self.credentials != Credentials():
+            raise ValueError(
+                "amqp_url is not set, but a file for it is; set amqp_url, or remove the file's setting"
+            )
+        for url in self.amqp_urls:
+            if complaint := self.credentials.complaint(url):
+                raise ValueError(complaint)
+        return self
