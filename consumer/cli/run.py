@@ -9,7 +9,7 @@ from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
 from consumer.cli.event_loop import run_async
 from consumer.runners.files.job_files import JobFiles
-from consumer.service.service import serve
+from consumer.service.process import serve
 
 HELP = "run the service: take jobs until SIGTERM or Ctrl-C"
 

@@ -26,7 +26,7 @@ from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
-from consumer.service.service import consumer_name
+from consumer.service.consumer_info import consumer_name
 from consumer.service.signals import Signals
 from consumer.telemetry.health import LIVE, METRICS, READY, Complaints, judged
 from consumer.telemetry.http_server import Page, Pages

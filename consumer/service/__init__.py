@@ -1,13 +1,15 @@
 """The path of one message, and the life of one process.
 
+process.py          one process: opens what the service needs, and closes it
 service.py          start, consume, drain, stop
 pipeline.py         one message: read, look up, run in a slot, decide, publish, settle
 settle.py           publishes what was decided, settles last
 delivery.py         the interface of a delivery for this path
 outcome_cache.py    recent outcomes, so that a redelivered job is answered without a second run
 progress.py         sends `PROGRESS:` lines to the producer, a few a second
+running.py          the deliveries that are being handled; waits for them at the end, or ends them
 signals.py          stop, stop at once, reload
-consumer_info.py    runner and classifier as the management API shows them beside this consumer
+consumer_info.py    the name of this consumer, and what the console shows beside it
 resource_gauges.py  memory and free disk space of this process, every few seconds
 dry_run.py          `consumer try`: one job through the runner, without RabbitMQ
 """

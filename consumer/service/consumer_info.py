@@ -6,6 +6,8 @@ a secret.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,11 @@ from consumer.runners.warm_runner import OWN_CLASSIFIER
 
 #: The console shows the whole text in one cell of a table.
 SHOWN_CHARACTERS = 200
+
+
+def consumer_name() -> str:
+    """Name this process: in the names of connections, in consumer tags and in error records."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def about(settings: Settings) -> dict[str, str]:

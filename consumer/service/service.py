@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
-import socket
-import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from consumer.config.amqp_url import redacted
@@ -23,100 +20,29 @@ from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Delivery, Session
 from consumer.rabbitmq.supervisor import Link
-from consumer.runners.child import DRAIN_S, KILL_GRACE_S
-from consumer.runners.files.job_files import JobFiles
-from consumer.runners.runner import Runner, open_runner
-from consumer.service import resource_gauges
-from consumer.service.consumer_info import about
+from consumer.runners.runner import Runner
+from consumer.service.consumer_info import about, consumer_name
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
+from consumer.service.running import Running
 from consumer.service.settle import Settler
 from consumer.service.signals import Signals
-from consumer.telemetry.health import Facts, Health
-from consumer.telemetry.http_server import serving
+from consumer.telemetry.health import Facts
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.systemd import Systemd
-from consumer.telemetry.tracing import UNTRACED, Tracer, tracing
+from consumer.telemetry.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
-#: After running jobs were told to end: their kill grace, and time to tell RabbitMQ.
-INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
-#: While it drains, who is waited for is told again after this.
-TELL_AGAIN_S = 10.0
 #: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
 REMEMBERED_PER_JOB = 4
-
-
-def consumer_name() -> str:
-    """Say which process this is: shown as connection name, consumer tag and in error records."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def too_powerful(euid: int) -> str | None:
-    """Say that the service runs as root; None if it does not."""
-    if euid != 0:
-        return None
-    return (
-        "runs as root, and so do the classifiers, whom few limits hold then: it never needs that, use another user"
-    )
-
-
-async def serve(settings: Settings, urls: Sequence[str]) -> None:
-    """Take jobs until a signal says stop.
-
-    Raises:
-        ConfigurationError: something of ours cannot work; nothing was consumed.
-        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
-    """
-    if warning := too_powerful(os.geteuid()):
-        log.warning("%s", warning, extra={"event": "runs_as_root"})
-    with (
-        Signals.installed() as signals,
-        tracing(settings.topology.jobs, consumer_name(), is_on=settings.tracing) as tracer,
-    ):
-        metrics, health = Metrics.from_settings(settings), Health()
-        systemd = Systemd(os.environ, health)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(systemd.reporting())
-            if settings.http_port is not None:
-                pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
-                port = await stack.enter_async_context(pages)
-                log.info(
-                    "health and metrics at http://%s:%d",
-                    settings.http_host,
-                    port,
-                    extra={"event": "http_listening"},
-                )
-            # After the pages, and before them at the end: what was left to remove may take a while.
-            files = await stack.enter_async_context(JobFiles.opened_aside(settings.job_dir))
-            if settings.statsd_host is not None or settings.http_port is not None:
-                await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
-            opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
-            if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
-                service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
-                health.facts = service.facts
-                await service.run()
-    log.info("stopped", extra={"event": "stopped"})
-
-
-async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
-    """Load the classifier, which may take a minute: a stop meanwhile is not kept waiting, and gives None."""
-    load = asyncio.create_task(opening, name="load")
-    stop = asyncio.create_task(signals.asked.wait(), name="stop")
-    await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if not load.done():
-        load.cancel()
-        await asyncio.wait({load})
-    return None if load.cancelled() else load.result()
 
 
 class Service:
     """One consumer from its first delivery to its last settlement.
 
-    Mutable state: `_running`, the tasks that each hold one delivery, and since when; a task takes itself out when
-    it ends. `_is_declared`, set when the queues were found or made for the first time.
+    Mutable state: `_is_declared`, set when the queues were found or made for the first time; `_take`, the task
+    that starts one for each delivery.
     """
 
     def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
@@ -149,8 +75,7 @@ class Service:
         self._link = Link(urls, self._life, changed=self._consuming_changed)
         self._is_declared = False
         self._take: asyncio.Task[None] | None = None
-        self._running: dict[asyncio.Task[None], float] = {}
-        self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._running = Running()
 
     def facts(self) -> Facts:
         """Tell what health is judged by."""
@@ -173,24 +98,24 @@ class Service:
         stop = asyncio.create_task(self._signals.asked.wait(), name="stop")
         reload = asyncio.create_task(self._reload_when_asked(), name="reload")
         link = asyncio.create_task(self._link.run(), name="link")
-        ends: set[asyncio.Future[Any]] = {stop, reload, link, self._broken}
+        ends: set[asyncio.Future[Any]] = {stop, reload, link, self._running.broken}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in (stop, reload):
                 task.cancel()
-            if stop.done() and not (link.done() or self._broken.done()):
+            if stop.done() and not (link.done() or self._running.broken.done()):
                 await self._drain(link)
         finally:
             self._stop_taking()
-            await self._interrupt()
+            await self._running.end(self._runner.interrupt)
             await self._flush()
             link.cancel()
             await asyncio.wait({stop, reload, link})
         for task in (reload, link):
             if not task.cancelled():
                 task.result()
-        if self._broken.done():
-            raise self._broken.result()
+        if self._running.broken.done():
+            raise self._running.broken.result()
 
     @asynccontextmanager
     async def _life(self, url: str) -> AsyncIterator[Session]:
@@ -205,7 +130,7 @@ class Service:
         async with opening as broker:
             await self._consume(broker, url)
             self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
-            self._take.add_done_callback(self._ended)
+            self._take.add_done_callback(self._running.ended)
             try:
                 yield broker
             finally:
@@ -251,15 +176,7 @@ class Service:
 
     def _start(self, delivery: Delivery) -> None:
         name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
-        task = asyncio.create_task(self._pipeline.handle(delivery), name=name)
-        self._running[task] = time.monotonic()
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A handler that raises left its message unsettled, and is a bug: only our end gives the message back."""
-        self._running.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) and not self._broken.done():
-            self._broken.set_result(error)
+        self._running.start(self._pipeline.handle(delivery), name)
 
     async def _drain(self, link: asyncio.Task[None]) -> None:
         """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
@@ -279,44 +196,7 @@ class Service:
                     "no connection to RabbitMQ: what runs may end, but it will be delivered again",
                     extra={"event": "draining_unconnected"},
                 )
-        forced = asyncio.create_task(self._signals.forced.wait(), name="forced")
-        give_up = time.monotonic() + self._settings.drain_grace_s
-        while self._running and not (forced.done() or self._broken.done()):
-            left = give_up - time.monotonic()
-            if left <= 0:
-                break
-            self._tell_whom_we_wait_for(left)
-            everything = asyncio.ensure_future(asyncio.wait(self._running))
-            ends: set[asyncio.Future[Any]] = {everything, forced, self._broken}
-            await asyncio.wait(ends, timeout=min(left, TELL_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
-            everything.cancel()
-        forced.cancel()
-
-    def _tell_whom_we_wait_for(self, left_s: float) -> None:
-        now = time.monotonic()
-        names = ", ".join(f"{task.get_name()} since {now - began:.1f} s" for task, began in self._running.items())
-        log.info(
-            "waiting up to %.3g s for %d running: %s",
-            left_s,
-            len(self._running),
-            names,
-            extra={"event": "draining"},
-        )
-
-    async def _interrupt(self) -> None:
-        """End what still runs; its jobs go back to the queue."""
-        if self._running:
-            log.warning(
-                "ending %d running; RabbitMQ will deliver them again",
-                len(self._running),
-                extra={"event": "drain_interrupted"},
-            )
-            self._runner.interrupt()
-            await asyncio.wait(self._running, timeout=INTERRUPT_S)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
+        await self._running.wait(self._settings.drain_grace_s, self._signals.forced)
 
     async def _flush(self) -> None:
         """Closing a connection drops what was written last; an ack that is lost is a second run."""

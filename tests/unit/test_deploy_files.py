@@ -27,7 +27,7 @@ from consumer.config.loader import ENV_PREFIX, load
 from consumer.config.settings import Settings
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, CLOSE_TIMEOUT_S
 from consumer.runners.fork_client import START_TIMEOUT_S
-from consumer.service.service import INTERRUPT_S
+from consumer.service.running import INTERRUPT_S
 from consumer.telemetry.health import LIVE, READY
 from consumer.wire.topology import Topology
 

@@ -9,7 +9,7 @@ import pytest
 from consumer.config.job_limits import Limits, Taken, excess, excess_at_end, too_little_room
 from consumer.config.loader import load
 from consumer.config.settings import Settings
-from consumer.service.service import too_powerful
+from consumer.service.process import too_powerful
 
 LIMITS = Limits(
     timeout_s=10.0,

@@ -1,0 +1,87 @@
+"""One process of the service: opens what it needs, serves until a signal, closes everything in the opposite order.
+
+Finds faults of our own side before RabbitMQ hears of us. Knows nothing about messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from consumer.config.settings import Settings
+from consumer.runners.files.job_files import JobFiles
+from consumer.runners.runner import Runner, open_runner
+from consumer.service import resource_gauges
+from consumer.service.consumer_info import consumer_name
+from consumer.service.service import Service
+from consumer.service.signals import Signals
+from consumer.telemetry.health import Health
+from consumer.telemetry.http_server import serving
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.systemd import Systemd
+from consumer.telemetry.tracing import tracing
+
+log = logging.getLogger(__name__)
+
+
+def too_powerful(euid: int) -> str | None:
+    """Say that the service runs as root; None if it does not."""
+    if euid != 0:
+        return None
+    return (
+        "runs as root, and so do the classifiers, whom few limits hold then: it never needs that, use another user"
+    )
+
+
+async def serve(settings: Settings, urls: Sequence[str]) -> None:
+    """Take jobs until a signal says stop.
+
+    Raises:
+        ConfigurationError: something of ours cannot work; nothing was consumed.
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
+    """
+    if warning := too_powerful(os.geteuid()):
+        log.warning("%s", warning, extra={"event": "runs_as_root"})
+    with (
+        Signals.installed() as signals,
+        tracing(settings.topology.jobs, consumer_name(), is_on=settings.tracing) as tracer,
+    ):
+        metrics, health = Metrics.from_settings(settings), Health()
+        systemd = Systemd(os.environ, health)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(systemd.reporting())
+            if settings.http_port is not None:
+                pages = serving(health.pages(metrics), settings.http_host, settings.http_port)
+                port = await stack.enter_async_context(pages)
+                log.info(
+                    "health and metrics at http://%s:%d",
+                    settings.http_host,
+                    port,
+                    extra={"event": "http_listening"},
+                )
+            # After the pages, and before them at the end: what was left to remove may take a while.
+            files = await stack.enter_async_context(JobFiles.opened_aside(settings.job_dir))
+            if settings.statsd_host is not None or settings.http_port is not None:
+                await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
+            opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
+            if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
+                service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
+                health.facts = service.facts
+                await service.run()
+    log.info("stopped", extra={"event": "stopped"})
+
+
+async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
+    """Load the classifier, which may take a minute: a stop meanwhile is not kept waiting, and gives None."""
+    load = asyncio.create_task(opening, name="load")
+    stop = asyncio.create_task(signals.asked.wait(), name="stop")
+    await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not load.done():
+        load.cancel()
+        await asyncio.wait({load})
+    return None if load.cancelled() else load.result()

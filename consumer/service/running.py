@@ -1,0 +1,86 @@
+"""The deliveries that are being handled: one task each, from its start to its settlement.
+
+Waits for them when the service stops, for as long as the grace lasts, and ends the rest. Knows nothing about
+connections: a task whose delivery is lost ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from consumer.runners.child import DRAIN_S, KILL_GRACE_S
+
+log = logging.getLogger(__name__)
+
+#: After running jobs were told to end: their kill grace, and time to tell RabbitMQ.
+INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
+#: While the service drains, it logs the jobs that it waits for again after this.
+TELL_AGAIN_S = 10.0
+
+
+class Running:
+    """The tasks of all deliveries.
+
+    Mutable state: `_tasks`, each with the time when it began; a task takes itself out when it ends. `broken` is
+    done, with the exception, when one has raised: its delivery is not settled, which is a bug.
+    """
+
+    def __init__(self) -> None:
+        self.broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._tasks: dict[asyncio.Task[None], float] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, handling: Coroutine[Any, Any, None], name: str) -> None:
+        """Handle a delivery in a task of its own."""
+        task = asyncio.create_task(handling, name=name)
+        self._tasks[task] = time.monotonic()
+        task.add_done_callback(self.ended)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Take note of a task's end. Only the end of the process returns the message of one that has raised."""
+        self._tasks.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) and not self.broken.done():
+            self.broken.set_result(error)
+
+    async def wait(self, grace_s: float, forced: asyncio.Event) -> None:
+        """Wait until all have ended, `grace_s` seconds are over, `forced` is set, or one is broken."""
+        force = asyncio.create_task(forced.wait(), name="forced")
+        give_up = time.monotonic() + grace_s
+        while self._tasks and not (force.done() or self.broken.done()):
+            left = give_up - time.monotonic()
+            if left <= 0:
+                break
+            self._log(left)
+            everything = asyncio.ensure_future(asyncio.wait(self._tasks))
+            ends: set[asyncio.Future[Any]] = {everything, force, self.broken}
+            await asyncio.wait(ends, timeout=min(left, TELL_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
+            everything.cancel()
+        force.cancel()
+
+    def _log(self, left_s: float) -> None:
+        now = time.monotonic()
+        names = ", ".join(f"{task.get_name()} since {now - began:.1f} s" for task, began in self._tasks.items())
+        log.info(
+            "waiting up to %.3g s for %d running: %s", left_s, len(self._tasks), names, extra={"event": "draining"}
+        )
+
+    async def end(self, interrupt: Callable[[], None]) -> None:
+        """Interrupt what still runs, so that its jobs return to the queue; cancel what does not end then."""
+        if self._tasks:
+            log.warning(
+                "ending %d running; RabbitMQ will deliver them again",
+                len(self._tasks),
+                extra={"event": "drain_interrupted"},
+            )
+            interrupt()
+            await asyncio.wait(self._tasks, timeout=INTERRUPT_S)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
