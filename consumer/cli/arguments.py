@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from consumer.config import loader
@@ -78,12 +79,21 @@ def read_file(path: Path) -> bytes:
         ConfigurationError: it cannot be read, or is a named pipe.
     """
     try:
-        # Reading a named pipe without a writer would never end; the shell's <(command) has one.
-        if path.is_fifo() and not path.is_relative_to("/dev/fd"):
-            raise ConfigurationError(f"{path} is a named pipe: give a file, or `-` and redirect it")
+        see_no_named_pipe(path)
         return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def see_no_named_pipe(path: Path) -> None:
+    """Refuse what never ends if nobody writes to it. The pipes of the shell's `<(command)` and `|` have no name.
+
+    Raises:
+        ConfigurationError
+    """
+    with suppress(OSError):  # who reads it says so
+        if path.is_fifo() and not path.resolve().is_relative_to("/proc"):
+            raise ConfigurationError(f"{path} is a named pipe: give a file, or /dev/stdin and redirect it")
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

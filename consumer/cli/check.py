@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from consumer.cli.arguments import add_settings, load_settings
+from consumer.cli.arguments import add_settings, load_settings, see_no_named_pipe
 from consumer.cli.event_loop import run_async
 from consumer.preflight.checks import examine
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
@@ -25,6 +25,8 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything; return the exit code."""
+    if arguments.job:
+        see_no_named_pipe(arguments.job)
     findings = run_async(_examine(arguments))
     print(as_json(findings) if arguments.json else summary(findings))
     return os.EX_OK if would_run(findings) else EXIT_WOULD_FAIL

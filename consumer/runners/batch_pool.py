@@ -97,6 +97,8 @@ class BatchPool(Pool):
 
     def _hand_out(self) -> None:
         self._is_due = False
+        while self._free and self._waiting:  # who is to run alone
+            super()._give_back(self._free.popleft())
         self._line = deque(waiting for waiting in self._line if not waiting.told.done())  # some have given up
         while self._free and self._line:
             number = self._free.popleft()

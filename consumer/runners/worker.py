@@ -141,6 +141,8 @@ class Worker:
         run.begin()
         with suppress(BrokenPipeError):  # it died while idle; the run is told by the exit
             os.write(self._child.stdin, order + b"\n")
+        if self.died.done():  # which was seen before anybody listened
+            run.hear_end()
 
     async def _linger(self, run: EnclosedRun[Any]) -> None:
         """The function has answered by itself and goes on: to flush and to tidy up, which is its business."""

@@ -92,7 +92,8 @@ class Pipeline:
                     extra={"event": "job_redelivered"},
                 )
                 with delivery.while_alive():
-                    known = await asyncio.shield(run)
+                    await asyncio.wait({run})
+                known = None if run.cancelled() else run.result()  # cancelled: lost before it had a slot
             if known is not None:
                 self.metrics.count("jobs.remembered")
                 return known

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -110,6 +111,15 @@ def told(outcome: Outcome) -> str:
     return outcome.message
 
 
+def await_death(pid: int) -> None:
+    """Wait, and let no event loop run meanwhile."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        select.select([pidfd], [], [], PATIENCE_S)
+    finally:
+        os.close(pidfd)
+
+
 @pytest.fixture
 def bench(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
     caplog.set_level(logging.INFO, logger="consumer")
@@ -176,6 +186,17 @@ async def test_one_killed_while_idle_is_replaced_before_the_next_job(bench: Benc
         await opened.logged(f"worker {pid} died while it was idle")
         await opened.until(lambda: repr(opened.runner.workers) == "<Workers 0 held, 1 idle, 0 forking>")
         assert await opened.pid() != pid
+
+
+@runs_async
+async def test_a_job_that_gets_a_worker_at_the_moment_of_its_death_does_not_wait_for_its_time_out(
+    bench: Bench,
+) -> None:
+    async with bench.open() as opened:
+        pid = await opened.pid()
+        os.kill(pid, signal.SIGKILL)
+        await_death(pid)
+        assert isinstance(await asyncio.create_task(opened.run()), Crashed)
 
 
 @runs_async

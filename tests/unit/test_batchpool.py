@@ -159,6 +159,19 @@ async def test_a_job_that_its_batch_does_not_tell_of_runs_alone_before_those_tha
 
 
 @runs_async
+async def test_those_that_are_to_run_alone_take_every_slot_that_is_free() -> None:
+    bench = Bench([Slot(untold={"1", "2", "3"}), Slot(), Slot()])
+    await bench.come(1, 2, 3)
+    await bench.go()
+    assert sorted(given[-1] for given in bench.given) == [["1"], ["2"], ["3"]]
+    assert bench.pool.busy == 3
+    for slot in range(3):
+        await bench.go(slot)
+    assert [task.result() for task in bench.tasks] == [DONE] * 3
+    assert bench.pool.busy == 0
+
+
+@runs_async
 async def test_a_slot_is_free_once_all_have_left_it() -> None:
     bench = Bench([Slot()])
     await bench.come(0)

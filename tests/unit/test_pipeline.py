@@ -459,6 +459,25 @@ async def test_a_redelivery_that_is_lost_while_it_waits_leaves_the_run_alone() -
 
 
 @runs_async
+async def test_a_redelivery_of_a_job_that_is_lost_before_it_has_a_slot_runs_itself() -> None:
+    slot = HeldSlot()
+    bench = Bench(SUCCEEDED, slot=slot)
+    other = asyncio.create_task(bench.handle(message_id="other"))
+    await slot.begun.wait()
+    lost, again = bench.delivery(), bench.delivery(redelivered=True)
+    waits = asyncio.create_task(bench.pipeline.handle(lost))
+    await asyncio.sleep(0)
+    last = asyncio.create_task(bench.pipeline.handle(again))
+    await asyncio.sleep(0)
+    lost.lifetime.end("cut")
+    await waits
+    slot.ending.set_result(SUCCEEDED)
+    await asyncio.gather(other, last)
+    assert (lost.settlement, again.settlement) == (None, "ack")
+    assert (len(slot.jobs), bench.pool.busy, bench.pipeline.running) == (2, 0, {})
+
+
+@runs_async
 async def test_what_waits_for_a_slot_ends_with_its_connection() -> None:
     slot = HeldSlot()
     bench = Bench(SUCCEEDED, slot=slot)

@@ -20,6 +20,7 @@ from fakes import runs_async
 from rich.console import Console
 
 from consumer.cli import main
+from consumer.cli.arguments import read_file
 from consumer.cli.submit.bars import MAX_BARS, Bars
 from consumer.cli.submit.results import CSV, FORMATS, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
@@ -104,12 +105,22 @@ def test_a_named_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
         list(read_sources([str(tmp_path / "pipe.jsonl")], io.StringIO()))
 
 
-@pytest.mark.parametrize("command", ["try", "submit", "plan --rate 1 --times"])
+@pytest.mark.parametrize("command", ["try", "submit", "plan --rate 1 --times", "check --job"])
 def test_every_command_that_reads_a_file_refuses_a_named_pipe(command: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     arguments = main.parser().parse_args([*command.split(), str(tmp_path / "pipe")])
     with pytest.raises(ConfigurationError, match="pipe is a named pipe: give a file"):
         arguments.command(arguments)
+
+
+def test_a_pipe_without_a_name_is_read_whatever_names_it() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"{}")
+    os.close(writing)
+    try:
+        assert read_file(Path(f"/proc/self/fd/{reading}")) == b"{}"  # as /dev/stdin after a `|`
+    finally:
+        os.close(reading)
 
 
 def test_submit_tells_how_a_table_was_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
