@@ -56,7 +56,7 @@ class BatchRun(EnclosedRun[list[Told]]):
         elif not line.kind.answers:
             super().take(line)
             if self.ended.done():
-                self.settle(Cause.ANSWERED)
+                self.end(Cause.ANSWERED)
 
     @property
     def _was_told_to_stop(self) -> bool:

@@ -104,7 +104,7 @@ class Run:
 
     async def wait(self, interrupt: asyncio.Future[None]) -> Cause:
         """Wait for the first cause; the clock runs only here, and so does the interruption."""
-        timer = self._loop.call_later(self.limits.timeout_s, self.settle, Cause.TIMED_OUT)
+        timer = self._loop.call_later(self.limits.timeout_s, self.end, Cause.TIMED_OUT)
         interrupt.add_done_callback(self._on_interrupt)
         try:
             return await self._cause
@@ -112,7 +112,7 @@ class Run:
             timer.cancel()
             interrupt.remove_done_callback(self._on_interrupt)
 
-    def settle(self, cause: Cause) -> None:
+    def end(self, cause: Cause) -> None:
         """Take the cause, unless there was one before."""
         if not self._cause.done():
             self._cause.set_result(cause)
@@ -125,7 +125,7 @@ class Run:
         for line in self._parser.feed(chunk):
             self.take(line)
         if self._parser.excess:
-            self.settle(Cause.OVER_LIMIT)
+            self.end(Cause.OVER_LIMIT)
 
     def hear_stderr(self, chunk: bytes) -> None:
         """Take the next bytes of stderr; only the last are kept."""
@@ -135,7 +135,7 @@ class Run:
     def exceed(self, words: str) -> None:
         """Another limit than those on stdout was passed, in the words of job_limits.py; the first counts."""
         self._taken_too_much = self._taken_too_much or words
-        self.settle(Cause.OVER_LIMIT)
+        self.end(Cause.OVER_LIMIT)
 
     def note(self, *, cpu_s: float, peak_bytes: int) -> None:
         """Somebody has measured what it has used until now."""
@@ -151,7 +151,7 @@ class Run:
 
     def hear_end(self) -> None:
         """The process is dead; there may still be bytes of it in the pipes."""
-        self.settle(Cause.EXITED)
+        self.end(Cause.EXITED)
 
     def finish(self, returncode: int | None) -> None:
         """Take the unfinished last line once the pipes are empty: it counts, unless a signal may have cut it."""
@@ -172,7 +172,7 @@ class Run:
             self._on_log(line.text)
         elif line.kind.answers and self.answer is None:
             self.answer = line
-            self.settle(Cause.ANSWERED)
+            self.end(Cause.ANSWERED)
         elif line.kind.answers and self.discarded is None:
             self.discarded = line
         elif line.kind is LineKind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
@@ -235,7 +235,7 @@ class Run:
                 return Crashed(message=message + self.last_words(), run_s=self.age_s)
 
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:
-        self.settle(Cause.INTERRUPTED)
+        self.end(Cause.INTERRUPTED)
 
 
 class EnclosedRun(Run, Generic[T]):

@@ -4,7 +4,7 @@ process.py          one process: opens what the service needs, and closes it
 service.py          start, consume, drain, stop
 pipeline.py         one message: read, look up, run in a slot, decide, publish, settle
 settle.py           publishes what was decided, settles last
-delivery.py         the interface of a delivery for this path
+settleable.py       the interface of a delivery for this path
 outcome_cache.py    recent outcomes, so that a redelivered job is answered without a second run
 progress.py         sends `PROGRESS:` lines to the producer, a few a second
 running.py          the deliveries that are being handled; waits for them at the end, or ends them

@@ -17,10 +17,10 @@ from consumer.disposition import Settlement, decide
 from consumer.errors import ConnectionLostError
 from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request, Unsuccessful
 from consumer.runners.pool import Pool
-from consumer.service.delivery import Settleable
 from consumer.service.outcome_cache import Identity, Remembered
 from consumer.service.progress import Reporter
 from consumer.service.settle import Answers, Settler
+from consumer.service.settleable import Settleable
 from consumer.telemetry import log_context
 from consumer.telemetry.log_context import JobContext
 from consumer.telemetry.metrics import Metrics

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from consumer.disposition import Disposition, Fault, Publish, Settlement, decide_again, reply_fault
 from consumer.job import Outcome, OverLimit, Request, Unroutable, Unsuccessful
-from consumer.service.delivery import Settleable
 from consumer.service.outcome_cache import Identity, Remembered, Sent
+from consumer.service.settleable import Settleable
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.topology import Topology

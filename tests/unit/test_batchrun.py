@@ -76,7 +76,7 @@ async def test_of_an_interrupted_batch_the_answered_are_answered_and_the_others_
 async def test_what_is_said_after_a_batch_was_told_to_stop_answers_nothing(cause: Cause) -> None:
     run = batch(2)
     hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
-    run.settle(cause)
+    run.end(cause)
     hear(run, "ERROR: terminated\nEND: TOKEN\n")
     assert isinstance(run.told(cause, None)[0], Succeeded)
     assert not isinstance(run.told(cause, None)[1], Failed)

@@ -83,7 +83,7 @@ async def test_a_program_of_its_own_need_not_enclose_anything() -> None:
 async def test_the_first_cause_counts() -> None:
     run = Run(LIMITS, lambda _: None)
     run.hear_stdout(b"OUTPUT: 1\n")
-    run.settle(Cause.TIMED_OUT)
+    run.end(Cause.TIMED_OUT)
     run.hear_end()
     assert await run.wait(never()) is Cause.ANSWERED
 
