@@ -99,4 +99,4 @@ def _without_name(folder: Path, available: list[str]) -> str:
 
 
 def _list(available: list[str]) -> str:
-    return f"available are {', '.join(available)}" if available else ""
+    return f"available: {', '.join(available)}" if available else ""

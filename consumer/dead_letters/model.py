@@ -271,7 +271,7 @@ class Chosen:
 
     @classmethod
     def of(cls, letters: Iterable[Letter]) -> Chosen:
-        """Choose these."""
+        """Choose the given dead letters."""
         return cls(Counter(letter.key for letter in letters))
 
     def take(self, letter: Letter) -> bool:

@@ -1,8 +1,8 @@
-"""The service's life: start, consume, drain, stop. Knows when things happen, not what becomes of a job.
+"""Starts the service, consumes, drains and stops. pipeline.py handles the jobs.
 
-Start: what can be wrong with our own side is found before RabbitMQ hears of us. Stop, after a signal: cancel the
-consumer, hand back what has not begun, wait for what runs, end what does not finish, close. Between the two the
-connections may come and go (supervisor.py); the jobs that run do not notice.
+At the start the service checks its own side before it connects to RabbitMQ. At a signal it cancels the consumer,
+requeues jobs that have not begun, waits for running jobs, ends those that do not finish, and closes. In between,
+connections may be lost and restored (supervisor.py) without effect on running jobs.
 """
 
 from __future__ import annotations
@@ -40,33 +40,35 @@ from consumer.telemetry.tracing import UNTRACED, Tracer, tracing
 
 log = logging.getLogger(__name__)
 
-#: After running jobs were told to end: their kill grace, and time to tell RabbitMQ.
+#: For interrupted jobs to end: their grace period, and time to settle them.
 INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
-#: While it drains, who is waited for is told again after this.
+#: While the service drains, it logs the running jobs again after this time.
 TELL_AGAIN_S = 10.0
-#: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
+#: After a lost connection, RabbitMQ redelivers at most a prefetch of messages; several connections may be lost in
+#: a row.
 REMEMBERED_PER_JOB = 4
 
 
 def consumer_name() -> str:
-    """Say which process this is: shown as connection name, consumer tag and in error records."""
+    """Name this process, for connection names, consumer tags and error records."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def too_powerful(euid: int) -> str | None:
-    """Say that the service runs as root; None if it does not."""
+    """Return a warning if the service runs as root; None if it does not."""
     if euid != 0:
         return None
     return (
-        "runs as root, and so do the classifiers, whom few limits hold then: it never needs that, use another user"
+        "running as root: classifiers run as root too, and most limits do not apply to root; use an unprivileged "
+        "user"
     )
 
 
 async def serve(settings: Settings, urls: Sequence[str]) -> None:
-    """Take jobs until a signal says stop.
+    """Run jobs until a signal stops the service.
 
     Raises:
-        ConfigurationError: something of ours cannot work; nothing was consumed.
+        ConfigurationError: a setting or the classifier cannot be used; nothing was consumed.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
     if warning := too_powerful(os.geteuid()):
@@ -88,7 +90,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                     port,
                     extra={"event": "http_listening"},
                 )
-            # After the pages, and before them at the end: what was left to remove may take a while.
+            # Opened after the pages, and closed before them, because removing files may take a while.
             files = await stack.enter_async_context(JobFiles.opened_aside(settings.job_dir))
             if settings.statsd_host is not None or settings.http_port is not None:
                 await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
@@ -101,7 +103,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
 
 
 async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
-    """Load the classifier, which may take a minute: a stop meanwhile is not kept waiting, and gives None."""
+    """Load the classifier, which may take a minute; return None at once if the service is stopped meanwhile."""
     load = asyncio.create_task(opening, name="load")
     stop = asyncio.create_task(signals.asked.wait(), name="stop")
     await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -113,10 +115,11 @@ async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals
 
 
 class Service:
-    """One consumer from its first delivery to its last settlement.
+    """One consumer, from its first delivery to its last settlement.
 
-    Mutable state: `_running`, the tasks that each hold one delivery, and since when; a task takes itself out when
-    it ends. `_is_declared`, set when the queues were found or made for the first time.
+    Mutable state: `_running`, a task for each delivery in progress, with its start time; `_is_declared`, set once
+    the queues were declared or found; `_take`, the task that receives deliveries; `_broken`, set by an unexpected
+    error.
     """
 
     def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
@@ -153,7 +156,7 @@ class Service:
         self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     def facts(self) -> Facts:
-        """Tell what health is judged by."""
+        """Return the facts from which the health is derived."""
         return Facts(
             is_loaded=True,
             is_broken=self._runner.is_broken,
@@ -194,7 +197,7 @@ class Service:
 
     @asynccontextmanager
     async def _life(self, url: str) -> AsyncIterator[Session]:
-        """Open one life of the link: connections, queues, deliveries that come."""
+        """Open one session: connections, queues and deliveries."""
         opening = Session.open(
             url,
             name=consumer_name(),
@@ -212,9 +215,9 @@ class Service:
                 self._take.cancel()
 
     async def _consume(self, broker: Session, url: str) -> None:
-        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come.
+        """Declare or find the queues, the dead-letter exchange first; then start to consume.
 
-        Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
+        Only the first session creates queues: a queue that is missing later was deleted on purpose.
         """
         if self._settings.declare and not self._is_declared:
             await broker.admin.declare(self._topology)
@@ -243,7 +246,7 @@ class Service:
             self._take.cancel()
 
     async def _reload_when_asked(self) -> None:
-        """One reload at a time; a signal that comes during one asks for another."""
+        """Reload at each signal, one reload at a time. A signal during a reload causes another reload."""
         while await self._signals.reload.wait():
             self._signals.reload.clear()
             with self._systemd.reloading():
@@ -256,15 +259,16 @@ class Service:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A handler that raises left its message unsettled, and is a bug: only our end gives the message back."""
+        """Remove the task. An error in it is a bug: stop the service, so that RabbitMQ requeues the message."""
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_result(error)
 
     async def _drain(self, link: asyncio.Task[None]) -> None:
-        """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
-        self._systemd.report()  # now, and not with the next ping, that we stop
-        # First no new ones, then back with what has not begun: the other way round RabbitMQ sends them again.
+        """Take no more jobs, and wait for the running ones, with or without a connection."""
+        self._systemd.report()  # report the stop now, not at the next ping
+        # Stop consuming first, then requeue: the other way round RabbitMQ would redeliver the jobs to this
+        # consumer.
         self._link.end_with_this_life()
         self._stop_taking()
         if broker := self._link.life:
@@ -276,7 +280,7 @@ class Service:
             link.cancel()
             if self._running:
                 log.warning(
-                    "no connection to RabbitMQ: what runs may end, but it will be delivered again",
+                    "no connection to RabbitMQ: running jobs may finish, but RabbitMQ will redeliver them",
                     extra={"event": "draining_unconnected"},
                 )
         forced = asyncio.create_task(self._signals.forced.wait(), name="forced")
@@ -294,9 +298,9 @@ class Service:
 
     def _tell_whom_we_wait_for(self, left_s: float) -> None:
         now = time.monotonic()
-        names = ", ".join(f"{task.get_name()} since {now - began:.1f} s" for task, began in self._running.items())
+        names = ", ".join(f"{task.get_name()} ({now - began:.1f} s)" for task, began in self._running.items())
         log.info(
-            "waiting up to %.3g s for %d running: %s",
+            "draining: waiting up to %.3g s for running jobs (%d): %s",
             left_s,
             len(self._running),
             names,
@@ -304,10 +308,10 @@ class Service:
         )
 
     async def _interrupt(self) -> None:
-        """End what still runs; its jobs go back to the queue."""
+        """End the jobs that still run, and requeue them."""
         if self._running:
             log.warning(
-                "ending %d running; RabbitMQ will deliver them again",
+                "ending running jobs (%d); RabbitMQ will redeliver them",
                 len(self._running),
                 extra={"event": "drain_interrupted"},
             )
@@ -319,7 +323,7 @@ class Service:
             await asyncio.wait(self._running)
 
     async def _flush(self) -> None:
-        """Closing a connection drops what was written last; an ack that is lost is a second run."""
+        """Wait until RabbitMQ has all acks: a closing connection may drop them, and a lost ack is a second run."""
         if broker := self._link.life:
             with suppress(ConnectionLostError):
                 await broker.flush()
