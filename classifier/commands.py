@@ -1,4 +1,4 @@
-"""What each command of `classifier` does: calls one function of a package, and prints. Decides nothing."""
+"""Implements the commands of `classifier`: each calls one function of a package and prints the result."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def _new_model(out: Path) -> Path:
         if path.name.endswith(suffix):
             name = model.name_of(path.name)
             raise RefusedError(
-                f"{path} is the {form} file of the model {name!r}: give --out {path.with_name(name)} {flag}"
+                f"{path} is the {form} file of the model {name!r}; give --out {path.with_name(name)} {flag}"
             )
     if not is_name(path.stem):
         raise RefusedError(
-            f"a model cannot be called {path.stem!r}: up to 64 letters, digits, '.', '_' or '-' make a name"
+            f"{path.stem!r} is not a valid name for a model; use up to 64 letters, digits, '.', '_' or '-'"
         )
     return path
 
 
 def _model_path(given: Path) -> Path:
     if not given.name:
-        raise RefusedError(f"{given} is a folder, not a model: give a name, such as models/pumps")
+        raise RefusedError(f"{given} is a folder, not a model; give a name, such as models/pumps")
     return given if given.suffix == model.SUFFIX else given.with_name(given.name + model.SUFFIX)
 
 
@@ -79,11 +79,11 @@ def predict(given: argparse.Namespace) -> None:
         faults += 1
         sys.stderr.write(f"classifier: {wrong}\n")
     if faults:
-        raise RefusedError(f"{faults} of {len(entries)} jobs in {given.file} have no answer")
+        raise RefusedError(f"{faults} of {len(entries)} jobs in {given.file} have no result")
 
 
 def _describe(path: Path, data: datasets.DataSet) -> None:
-    """Report what was read on stderr: stdout is for answers and jobs."""
+    """Report on stderr how the file was read, because stdout is for results and jobs."""
     from classifier.training import report  # noqa: PLC0415 - see cli.py
 
     sys.stderr.write(f"{report.read_line(path, data)}\n")
@@ -93,7 +93,7 @@ def info(given: argparse.Namespace) -> None:
     """Print the manifest of a model."""
     from classifier.training import report  # noqa: PLC0415 - see cli.py
 
-    path = _files_of(given.file)[0]  # what is called by its name alone is what is served
+    path = _files_of(given.file)[0]  # without a suffix: the form that is served
     name, manifest = model.name_of(path.name), model.read_manifest(path)
     refusal = _refusal(path)
     if given.json:
@@ -103,7 +103,7 @@ def info(given: argparse.Namespace) -> None:
 
 
 def _files_of(given: Path) -> list[Path]:
-    """The files of the model that is called so, in the order in which they are served; or the one file given."""
+    """Return the files of a model, the one that is served first; for the name of one file, only that."""
     path = _model_path(given)
     if given == path or path != model.beside(path, model.SUFFIX):
         return [path]
@@ -175,5 +175,5 @@ def _writing() -> Iterator[None]:
 
 
 def drop_stdout() -> None:
-    """Python flushes stdout again at exit, which must not fail too."""
+    """Redirect stdout to /dev/null: Python flushes stdout again at exit, which must not fail, too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -51,7 +51,7 @@ class AlreadyAnsweredError(RuntimeError):
 
 
 class BatchAnswerError(RuntimeError):
-    """Only the list that a batch's function returns can answer a batch."""
+    """A function called with a batch tried to answer by itself: it must return a list of answers."""
 
 
 class Context(NamedTuple):

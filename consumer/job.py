@@ -1,7 +1,7 @@
-"""The two nouns that everything else passes on: what is asked (`Job`) and how it ended (`Outcome`).
+"""The two central values: a request to classify (`Job`), and how its run ended (`Outcome`).
 
-Frozen and valid from birth; imports none of our other files. An outcome is a value, one class per ending, so
-that the disposition table can name every one of them and nothing is decided by catching exceptions.
+They are frozen, and valid once made. This module imports no other module of the service. Each way to end is a
+class of its own, so that the disposition table covers them all, and no decision depends on catching exceptions.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import ClassVar, Self
 
 
 class ErrorCode(StrEnum):
-    """Why a job has no result: the word a producer acts on. It stands in the reply and in the error record.
+    """Why a job has no result. Producers read the code in the reply, operators in the error record.
 
-    Each has its `meaning`, one sentence, which goes into the published contract (asyncapi.py).
+    Each code has a `meaning`, one sentence, which is part of the published contract (asyncapi.py).
     """
 
     meaning: str
 
-    def __new__(cls, code: str, meaning: str = "") -> Self:  # without one: to find a member by its code
-        """Make a member that is its code and knows its meaning."""
+    def __new__(cls, code: str, meaning: str = "") -> Self:  # no meaning: a member is looked up by its code
+        """Make a member whose value is the code, with its meaning as an attribute."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
@@ -32,31 +32,31 @@ class ErrorCode(StrEnum):
     )
     CLASSIFIER_ERROR = (
         "classifier_error",
-        "The classifier said ERROR, or its result holds half a character: this job fails and would fail again.",
+        "The classifier printed ERROR, or its result contains half a character: the job would fail again.",
     )
     CRASHED = (
         "crashed",
-        "The classifier ended without an answer: by a signal, by an exit, or it could not be started.",
+        "The classifier ended without an answer: it exited, was killed by a signal, or could not be started.",
     )
-    TIMED_OUT = "timed_out", "The classifier was still at work when its run time was over, and was killed."
+    TIMED_OUT = "timed_out", "The classifier exceeded its time limit and was killed."
     OVER_LIMIT = (
         "over_limit",
-        "The classifier went over one of the limits on what it may take or print, and was killed.",
+        "The classifier exceeded another limit, such as memory, CPU time or output, and was killed.",
     )
     INVALID_OUTPUT = "invalid_output", "The classifier's OUTPUT line is not JSON."
     UNROUTABLE_REPLY = (
         "unroutable_reply",
-        "The reply could not be delivered to the queue in reply_to. Only in error records: nobody could be told.",
+        "The reply could not be delivered to the queue in reply_to. Only in error records, as there is no reply.",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Who asks, and where the answer goes: known for every delivery, even one whose body is no job.
+    """The properties of a message, known for every delivery, even if the body is no job.
 
-    `reply_to` is None where the producer named no queue, or none we may write to.
-    `sent_at` is the producer's timestamp in seconds since the epoch. `attempt` counts from 1,
-    and anew in each of the job's lives: `replayed` is how often it was brought back from the dead letters.
+    `reply_to` is None if the producer named a queue that the service may not write to. `sent_at` is the producer's
+    timestamp, in seconds since the epoch. `attempt` counts from 1, and again from 1 after each replay. `replayed`
+    counts the replays from the dead letters.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is, from 0 to 1, and what it is at."""
+    """The progress of a job, from 0 to 1, and a description of its current step."""
 
     fraction: float
     text: str = ""
@@ -79,9 +79,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A validated request: `body` is the JSON object as it came, decoded, `timeout_s` the run time it may take.
+    """A validated request. `body` is the decoded JSON object, otherwise unchanged; `timeout_s` is its time limit.
 
-    `model` is what the object names by that key, for the log; None if that is no name.
+    `model` is the object's value of that key, for the log; None if it is missing or not a name.
     """
 
     request: Request
@@ -92,21 +92,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a job ended. Never made itself: each ending below is one. `run_s` is the run's wall time in seconds."""
+    """How a job ended: one of the subclasses below. `run_s` is the run's wall time in seconds."""
 
     run_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded(Outcome):
-    """The classifier answered; `output` is its JSON, checked and passed on byte for byte."""
+    """The classifier printed a result. `output` is its JSON, checked, and passed on byte for byte."""
 
     output: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a run has used: CPU seconds, its most bytes of memory, the signal that ended it; None: not known."""
+    """The usage of a run: CPU seconds, peak memory in bytes, and the signal that ended it; None: not known."""
 
     cpu_s: float | None = None
     peak_memory_bytes: int | None = None
@@ -115,7 +115,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsuccessful(Outcome):
-    """An ending without a result. Never made itself. `retryable`: another attempt may end differently."""
+    """A job without a result: one of the subclasses below. `retryable`: another attempt may succeed."""
 
     code: ClassVar[ErrorCode]
     retryable: ClassVar[bool] = False
@@ -126,7 +126,7 @@ class Unsuccessful(Outcome):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Unsuccessful):
-    """The classifier said `ERROR:`, or answered with what cannot be sent; it would do so again."""
+    """The classifier printed `ERROR:`, or a result that no reply can hold. It would do so again."""
 
     code = ErrorCode.CLASSIFIER_ERROR
 
@@ -148,14 +148,14 @@ class Crashed(Unsuccessful):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidOutput(Crashed):
-    """The classifier's answer is not JSON: treated as a crash, told apart by its code."""
+    """The classifier's result is not JSON. Handled like a crash, but with its own code."""
 
     code = ErrorCode.INVALID_OUTPUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedOut(Unsuccessful):
-    """The run time was over and the classifier was killed."""
+    """The classifier exceeded its time limit and was killed."""
 
     code = ErrorCode.TIMED_OUT
     retryable = True
@@ -163,7 +163,7 @@ class TimedOut(Unsuccessful):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverLimit(Unsuccessful):
-    """The classifier went over a limit and was killed."""
+    """The classifier exceeded another limit and was killed."""
 
     code = ErrorCode.OVER_LIMIT
     retryable = True
@@ -171,16 +171,16 @@ class OverLimit(Unsuccessful):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unroutable(Unsuccessful):
-    """The job ended, and the queue its reply belongs in does not take it. Never the outcome of a run itself."""
+    """The job succeeded, but its reply could not be delivered. Never the outcome of a run itself."""
 
     code = ErrorCode.UNROUTABLE_REPLY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abandoned(Outcome):
-    """The caller has gone, and nobody else can get the reply; nothing ran."""
+    """The job did not run, because its caller has gone and nobody else can receive the reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted(Outcome):
-    """We are stopping and ended the run ourselves; the job goes back to the queue untouched."""
+    """The service is stopping and ended the run; the job returns to the queue unchanged."""

@@ -1,8 +1,8 @@
 """Makes docs/reference.md from the code: settings, commands, codes, metrics, checks. `make reference` runs it.
 
-Everything is read from where the code itself reads it; only what exit codes mean is written here, because one
-code stands for what several commands have in common. Pure up to `main`, which writes the one file. A test finds
-the page outdated. Not part of what is installed: it alone knows both packages.
+All facts come from the code, except the meanings of the exit codes, which are written here because several
+commands share a code. All functions are pure except `main`, which writes the file. A test fails if the page is
+outdated. This module is not installed: only it imports both packages.
 """
 
 from __future__ import annotations
@@ -30,28 +30,29 @@ PAGE = Path(__file__).with_name("reference.md")
 SETTINGS_GROUP = "settings"
 EXIT_CODES = MappingProxyType(
     {
-        0: "stopped as asked; `submit`, `try`: all succeeded; `check`: nothing failed",
-        1: "`submit`, `try`, `demo`: a job failed; `check`: something failed; `health`: no, or no answer; "
-        "`dead-letters`: no such letter, some were left, or the answer was no; `plan`: the slots are not enough, "
-        "or the target cannot be met",
+        0: "success, or stopped by a signal; `submit`, `try`: all jobs succeeded; `check`: no check failed",
+        1: "`submit`, `try`, `demo`: a job failed; `check`: a check failed; `health`: unhealthy or unreachable; "
+        "`dead-letters`: not found, not all processed, or not confirmed; `plan`: the slots are not enough, or no "
+        "number of slots meets the target",
         2: "wrong arguments",
         3: "`local-broker status`: no node runs",
-        69: "no RabbitMQ answered, or the private node did not come up",
+        69: "RabbitMQ is unreachable, or the private node did not start",
         70: "a bug: please report it, with the traceback",
-        75: "the connection to RabbitMQ was lost: `run` only while it starts, later it connects again; `submit` "
-        "after 5 minutes; `status`. `dead-letters`: that, another command is at them, or the jobs queue is full",
-        77: "RabbitMQ refused the login, the virtual host, a permission or TLS, or its certificate is not to be "
-        "trusted, or a queue is declared otherwise",
-        78: "a setting or an input file cannot work as it is",
+        75: "the connection to RabbitMQ was lost: `run` only at its start, later it reconnects; `submit` after 5 "
+        "minutes; `status`; `dead-letters`, also if another command holds the dead letters or the jobs queue is "
+        "full",
+        77: "RabbitMQ refused the login, the virtual host, a permission or TLS; its certificate is not trusted; "
+        "or a queue exists with other arguments",
+        78: "a setting or an input file cannot be used",
         130: "interrupted by Ctrl-C",
-        141: "who read the output has stopped, as `head` does",
+        141: "the reader of the output has exited, as `head` does",
     }
 )
 HEAD = """\
 # Reference
 
-Made from the code by `make reference`; do not edit. What it is for stands in the other pages: see the
-[README](../README.md#documentation).
+This page lists all settings, commands, codes and metrics. `make reference` makes it from the code, so do not edit
+it. The [README](../README.md#documentation) lists the pages that explain them.
 
 * [Settings](#settings)
 * [Commands](#commands)
@@ -63,42 +64,45 @@ Made from the code by `make reference`; do not edit. What it is for stands in th
 SETTINGS = """\
 ## Settings
 
-The first of these that is there wins: the flag, the variable, the key of that name in the TOML file named with
-`--config` or `CONSUMER_CONFIG` (`pool_size = 4`), the default. A value that cannot be used stops the start.
+A flag overrides the variable, the variable overrides the TOML file, and the file overrides the default. `--config`
+or `CONSUMER_CONFIG` names the file, which holds lines such as `pool_size = 4`. An invalid value stops the start.
 """
 COMMANDS = """\
 ## Commands
 
-Every command has `--help`. Where a command takes the [settings](#settings), each is a flag of it.
+Every command has `--help`. A command that takes the [settings](#settings) accepts each of them as a flag.
 """
 ERROR_CODES = """\
 ## Error codes
 
-In the reply's `error.code`, in the error record, and in the metric `jobs.failed.<code>`. What is tried again is
-tried up to `max_attempts` times, with growing delays.
+The codes are in the reply's `error.code`, in the error record, and in the metric `jobs.failed.<code>`. A job whose
+code is retried has up to `max_attempts` attempts, with growing delays.
 """
 EXITS = """\
 ## Exit codes
 
-Of `consumer`; 64 to 78 are those of `sysexits.h`. `classifier` ends with 0, with 1 when it says what is wrong, and
-with 2 for wrong arguments.
+These are the exit codes of `consumer`; 64 to 78 are those of `sysexits.h`. `classifier` exits with 0, with 1
+after an error message, and with 2 for wrong arguments.
 """
 METRICS = """\
 ## Metrics
 
-The same numbers go two ways. To statsd over UDP where `statsd_host` is set, as `<prefix>.<host>.<name>`, times in
-ms; while jobs run, at most 0.1 s late, several to a datagram. To Prometheus at `/metrics` where `http_port` is
-set, times as histograms in seconds; `<code>` is the label `code`.
+The service exports the same metrics in two ways:
+
+* With `statsd_host` set, it sends them to statsd over UDP as `<prefix>.<host>.<name>`, with times in ms. While
+  jobs run, it sends them at most 0.1 s late, several in a datagram.
+* With `http_port` set, Prometheus can read them at `/metrics`, with times as histograms in seconds. `<code>` is
+  the label `code`.
 """
 LOOKED_AT = """\
 ## What `consumer check` looks at
 
-In this order, after the settings themselves. A check is skipped where one that it needs has failed.
+The checks run in this order, after that of the settings. A check is skipped if one that it needs has failed.
 """
 
 
 def text() -> str:
-    """The whole page."""
+    """Return the whole page."""
     sections = (_settings(), _commands(), _error_codes(), _exit_codes(), _metrics(), _checks())
     return "\n".join((HEAD, *("\n".join((*section, "")) for section in sections))).rstrip() + "\n"
 
@@ -139,12 +143,12 @@ def _of(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """All commands of a parser, those of commands included."""
+    """Return all commands of a parser, including subcommands."""
     return [command for command, _ in _below(parser)]
 
 
 def _below(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
-    """Each command that does something, with what it is for. argparse has no public way to ask a parser."""
+    """Yield each command without subcommands, with its purpose. argparse has no public API for this."""
     for action in parser._actions:  # noqa: SLF001
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
@@ -172,7 +176,7 @@ def _is_own(action: argparse.Action) -> bool:
 
 
 def _word(action: argparse.Action) -> str:
-    """A positional argument as a usage line has it."""
+    """Write a positional argument as in a usage line."""
     name = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest)
     name = f"{name}{'...' if action.nargs == '+' else ''}"
     return f"[{name}]" if action.nargs == "?" else name
@@ -196,7 +200,7 @@ def _error_codes() -> Iterator[str]:
     yield ERROR_CODES
     again = {outcome.code for outcome in _endings(Unsuccessful) if outcome.retryable}
     yield from table(
-        ("code", "meaning", "tried again"),
+        ("code", "meaning", "retried"),
         [(code(name), name.meaning, "yes" if name in again else "no") for name in ErrorCode],
     )
 
@@ -238,18 +242,18 @@ def _first_line(function: Callable[[Site], object]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table in Markdown. A `|` in a cell would end it, in code as well."""
+    """Write a table in Markdown. A `|` in a cell is escaped, also in code."""
     for cells in (head, ["---"] * len(head), *rows):
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def plain(said: str) -> str:
-    """As text that is no HTML, but for what is in code already."""
+    """Escape `<` outside of code, so that no text becomes HTML."""
     return "`".join(part.replace("<", "&lt;") if n % 2 == 0 else part for n, part in enumerate(said.split("`")))
 
 
 def code(said: str) -> str:
-    """As code."""
+    """Write text as code."""
     return f"`{said}`"
 
 

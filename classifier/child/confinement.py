@@ -1,7 +1,7 @@
 """Sets kernel limits for this process with Linux's prctl(2), and lists its children.
 
-Only for processes that fork, and for those that they fork. Modules that need ctypes are imported before the fork,
-because a worker that imports makes a job wait.
+Only the forking processes and their children use it. They import modules that need ctypes before the fork, because
+an import in a worker would delay a job.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ def present() -> Mapping[int, str]:
 
 
 def opened_since(before: Mapping[int, str]) -> list[Opened]:
-    """List descriptors that were opened since `before`, a result of `present`, and would do harm if shared.
+    """List descriptors that were opened since `before`, a result of `present`, and that workers must not share.
 
-    Excluded are those without a state that a fork shares: files open for appending only, such as logs, descriptors
-    that only name a file, and devices such as /dev/urandom.
+    Workers may share a descriptor without a file offset or data: a file open for appending only, such as a log, a
+    descriptor that only names a file, and a device such as /dev/urandom.
     """
     new = {number: link for number, link in present().items() if before.get(number) != link}
     found = list(_judged(new))

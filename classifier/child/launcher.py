@@ -32,7 +32,7 @@ class ProgramForker(forking.Server):
         self._failure = -1
 
     def fork(self, order: forking.Order, pipes: list[int]) -> dict[str, object]:
-        """Fork, and wait until the program has started, or for the reason why it has not."""
+        """Fork and start the program; wait until it has started or failed to start."""
         reading, self._failure = os.pipe()  # closed by a successful exec, like all descriptors of this process
         answer = super().fork(order, pipes)
         os.close(self._failure)

@@ -38,7 +38,7 @@ def is_name(text: str) -> bool:
 def freeze(folder: Path) -> None:
     """Fix the content of the folder, for this process and all that are forked from it.
 
-    So all workers serve the same models, which were loaded for them, until a reload starts new ones.
+    All workers then serve the same models until a reload.
     """
     _frozen[folder] = _found(folder)
 
@@ -99,4 +99,4 @@ def _without_name(folder: Path, available: list[str]) -> str:
 
 
 def _list(available: list[str]) -> str:
-    return f"available are {', '.join(available)}" if available else ""
+    return f"available: {', '.join(available)}" if available else ""

@@ -62,7 +62,7 @@ def check(path: Path, content: bytes) -> None:
 
 
 def trust(path: Path, content: bytes, pins: Path) -> str:
-    """Pin `content` as that of `path`, instead of the older file of this name; return its SHA-256.
+    """Pin the SHA-256 of `content` for the file `path`, replacing an older pin of that name; return the SHA-256.
 
     Raises:
         ModelError: the pins cannot be read or written.

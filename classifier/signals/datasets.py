@@ -97,7 +97,7 @@ def read(path: Path, *, required: bool = True) -> DataSet:
     """Read a data set. Without `required`, the file may have no labels.
 
     Raises:
-        DataError: the file cannot be read, has not the format of its name, or has an invalid signal or none.
+        DataError: the file cannot be read, does not match its suffix, or has no signals or an invalid one.
     """
     reader = _for_suffix(path, _READERS)
     try:

@@ -1,7 +1,7 @@
 """`consumer try --times`: runs many jobs one by one and measures their run times, for `consumer plan`.
 
-It uses one slot and no RabbitMQ, so it measures only the job. A first run does not count, because nothing is warm
-yet. Jobs that do not succeed are counted and not timed, because they would have other times in the queue.
+It uses one slot and no RabbitMQ, so it measures only the job. A first run is left out, because caches are
+cold. Jobs that do not succeed are counted but not timed, because in the service their times would differ.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def as_json(load: Load, plan: Plan, sizing: Sizing | None, pool_size: int) -> di
 
 
 def show(load: Load, plan: Plan, sizing: Sizing | None, out: TextIO) -> None:
-    """Print it for a person."""
+    """Print the plan as tables."""
     console = Console(file=out, highlight=False)
     if not console.is_terminal:
         console = Console(file=out, highlight=False, width=PIPE_WIDTH)

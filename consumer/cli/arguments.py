@@ -35,7 +35,9 @@ _SETTING = "setting_"
 
 def add_settings(command: argparse.ArgumentParser) -> None:
     """Add a flag for each setting. A flag that is not given leaves no trace, so that other sources count."""
-    group = command.add_argument_group("settings", "each also as CONSUMER_<NAME>, or in the file of --config")
+    group = command.add_argument_group(
+        "settings", "set each as a flag, as the variable CONSUMER_<NAME>, or in the file of --config"
+    )
     group.add_argument(
         "--config", type=Path, metavar="FILE", help="TOML file with the settings; also CONSUMER_CONFIG"
     )

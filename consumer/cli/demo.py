@@ -63,13 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     # The job folder first: a private node is not started in vain.
     with JobFiles.opened(settings.job_dir) as files, broker_urls(settings) as urls:
         succeeded = Demo(own, urls[0], files.home(), Console()).run()
-    print("\nDone: all went as it should." if succeeded else "\nSomething above is not as it should be.")
+    print(
+        "\nDone: everything worked as expected." if succeeded else "\nFailed: something above is not as expected."
+    )
     return os.EX_OK if succeeded else EXIT_JOBS_FAILED
 
 
 @dataclass(frozen=True)
 class Demo:
-    """One run: which RabbitMQ, where files go, where the output goes."""
+    """One run of the demo: its settings, the URL of its RabbitMQ, the folder of its files, and its console."""
 
     settings: Settings
     url: str

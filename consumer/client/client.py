@@ -59,8 +59,8 @@ class Client:
     """Publishes jobs to one queue and returns the result of each to its caller.
 
     Mutable state: `_asked`, the requests in flight by correlation id; `_line`, done while RabbitMQ is connected;
-    `_giving_up`, the timer that runs while it is not; `_gone`, the reason for every call after that timer has
-    expired.
+    `_giving_up`, the timer that runs during an outage; `_gone`, the error that every call raises after the timer
+    has expired.
     """
 
     def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:

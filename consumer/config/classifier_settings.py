@@ -50,8 +50,8 @@ class ClassifierSettings(SettingGroup):
     max_worker_growth_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1024 * 1024,
-        description="growth of a warm worker's memory, in bytes since its fork, after which it is replaced; at "
-        "least 1048576",
+        description="replace a warm worker whose memory has grown by this many bytes since its fork; at least "
+        "1048576",
     )
     pass_environment: FromJson[tuple[Annotated[str, checked(passed_variables.complaint)], ...]] = Field(
         (),

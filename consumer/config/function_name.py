@@ -10,7 +10,7 @@ _SUFFIXES = (".py", ".pyc", ".ipynb")
 
 
 def complaint(target: str) -> str | None:  # noqa: PLR0911 - a row for each kind of mistake
-    """Return what is wrong with a target and what to write instead; None if its form is right."""
+    """Return the fault of a target and the correct form; None if the target has no fault."""
     module, colon, name = target.partition(":")
     if module.endswith(_SUFFIXES) or "/" in module or "\\" in module:
         return f"names a file; {_instead(module, name)}"
@@ -24,23 +24,23 @@ def complaint(target: str) -> str | None:  # noqa: PLR0911 - a row for each kind
         missing = "module" if not module else "function"
         return f"names no {missing}; {_instead(module, name)}"
     if name.startswith("lambda"):
-        return "holds a lambda; define the function in a module (def classify(job): ...), and write mine:classify"
+        return "is a lambda; define the function in a module (def classify(job): ...), and write mine:classify"
     if name.endswith(")"):
-        return f"holds a call; {_instead(module, name.partition('(')[0])}"
+        return f"is a call; {_instead(module, name.partition('(')[0])}"
     if "." in name:
         return (
             "names an attribute of an attribute; name it in the module (classify = "
             f"{name}), and write {module}:classify"
         )
     if not _FORM.fullmatch(target):
-        return f"is not package.module:function, all of them Python names; {_instead(module, name)}"
+        return f"is not package.module:function with valid Python names; {_instead(module, name)}"
     if words := [word for word in re.split("[.:]", target) if keyword.iskeyword(word)]:
-        return f"holds {words[0]}, a word that Python reserves; rename the module or the function"
+        return f"contains {words[0]}, a reserved word of Python; rename the module or the function"
     return None
 
 
 def _instead(module: str, name: str) -> str:
-    """Propose a target: the module must have a Python name, and be in the folder or on PYTHONPATH."""
+    """Propose a correct target. The module needs a Python name, and must be in the folder or on PYTHONPATH."""
     for suffix in _SUFFIXES:
         module = module.removesuffix(suffix)
     parts = [part for part in re.split(r"[/\\.]", module.strip()) if part]

@@ -56,8 +56,8 @@ class JobSettings(SettingGroup):
     # Off: it costs RabbitMQ a channel per job, and a job may have effects besides its reply.
     drop_if_caller_gone: bool = Field(
         False,
-        description="true: before a job runs whose `reply_to` is its caller's own queue (direct reply-to or "
-        "server-named), ask RabbitMQ whether the queue still exists; if not, acknowledge the job without a run",
+        description="true: acknowledge a job without a run if its `reply_to` is its caller's own queue (direct "
+        "reply-to or server-named) and RabbitMQ reports that this queue no longer exists",
     )
     max_body_bytes: int = Field(
         4 * 1024 * 1024,

@@ -37,8 +37,8 @@ class LimitSettings(SettingGroup):
         1024 * 1024,
         ge=1024,
         le=MAX_LINE_BYTES,
-        description="size limit of a line that a classifier prints, 1024 to 16000000, and so of its result; "
-        "with the rest of the reply below the 16 MiB that RabbitMQ 4 allows",
+        description="size limit of a line that a classifier prints, and so of its result, 1024 to 16000000; a "
+        "reply may have 16 MiB in RabbitMQ 4",
     )
     max_stdout_bytes: int = Field(
         16 * 1024 * 1024,
@@ -54,8 +54,8 @@ class LimitSettings(SettingGroup):
     max_memory_bytes: int = Field(
         MAX_MEMORY_BYTES,
         ge=32 * 1024 * 1024,
-        description="memory limit of all processes of a job together, at least 33554432; for a warm worker "
-        "beyond what it had after its fork",
+        description="memory limit of all processes of a job together, at least 33554432; memory that a warm "
+        "worker has after its fork does not count",
     )
     max_cpu_s: float | None = Field(
         None,

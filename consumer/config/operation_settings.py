@@ -35,11 +35,11 @@ class OperationSettings(SettingGroup):
     )
     # Loopback: the pages are no secret, but only the operator decides to serve them to other machines.
     http_host: str = Field(
-        "127.0.0.1", min_length=1, description="address that http_port is opened at; 0.0.0.0: all addresses"
+        "127.0.0.1", min_length=1, description="address that http_port listens on; 0.0.0.0: all addresses"
     )
     # Loopback, as above: for this machine, or for a reverse proxy that has TLS.
     gateway_host: str = Field(
-        "127.0.0.1", min_length=1, description="address that `consumer gateway` listens at; 0.0.0.0: all addresses"
+        "127.0.0.1", min_length=1, description="address that `consumer gateway` listens on; 0.0.0.0: all addresses"
     )
     gateway_port: int = Field(
         8080,

@@ -78,7 +78,7 @@ class Letter:
         return escaped(self.id, ID_CHARACTERS)
 
     def has_id(self, name: str) -> bool:
-        """Whether this is its id, in its original or its shown form."""
+        """Whether `name` is the id of the letter, as received or as displayed."""
         return name in (self.id, self.shown_id)
 
     @property
@@ -271,7 +271,7 @@ class Chosen:
 
     @classmethod
     def of(cls, letters: Iterable[Letter]) -> Chosen:
-        """Choose these."""
+        """Choose the given dead letters."""
         return cls(Counter(letter.key for letter in letters))
 
     def take(self, letter: Letter) -> bool:

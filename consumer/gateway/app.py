@@ -55,7 +55,7 @@ Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRAC
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the routes use: the answers about jobs, the tokens, plain pages by path, the size limit of a job."""
+    """The state that the routes share: the jobs, the tokens, static pages by path, and the size limit of a job."""
 
     jobs: Jobs
     tokens: Tokens

@@ -126,7 +126,7 @@ def answer(reason: Reason, detail: str | None = None, *, job_id: str | None = No
         reason: which failure.
         detail: replaces the sentence in the table.
         job_id: set if RabbitMQ may have the job.
-        headers: further ones, `_` for `-`.
+        headers: additional headers, with `_` in place of `-`.
     """
     kind = KINDS[reason]
     problem = Problem(

@@ -98,7 +98,7 @@ def _settings(
         settings = load()
     except ConfigurationError as error:
         return None, [*misspelt, *(blamed(ConfigurationError(line)) for line in str(error).splitlines())]
-    return settings, misspelt or [ok("all can be used")]
+    return settings, misspelt or [ok("all are valid")]
 
 
 async def _made(check: Check, site: Site | None, passed: set[str]) -> list[Finding]:

@@ -49,7 +49,7 @@ def ok(detail: str) -> Finding:
 
 
 def warning(detail: str, remedy: str) -> Finding:
-    """Report what may hurt, or cannot be known."""
+    """Report a possible problem, or a fact that the check cannot determine."""
     return Finding(Level.WARNING, detail, remedy)
 
 

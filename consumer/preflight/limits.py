@@ -69,7 +69,7 @@ def judged_sandbox(settings: Settings, missing: Sequence[Path]) -> list[Finding]
         )
     if settings.sandbox_paths and not settings.sandbox:
         found.append(
-            warning("sandbox_paths is set, but sandbox is not: nothing is shut in", "set sandbox to true")
+            warning("sandbox_paths is set, but sandbox is not: no program is sandboxed", "set sandbox to true")
         )
     found += [
         warning(f"sandbox_paths names {path}, which is not there: programs will not find it", "correct the path")

@@ -208,7 +208,7 @@ async def models(site: Site) -> list[Finding]:
     return [
         warning(f"everybody on this machine may write {path}, which decides what is loaded", f"chmod o-w {path}")
         for path in open_to_all
-    ] or [ok(f"{folder}, trusted by {pins}: not everybody may write there")]
+    ] or [ok(f"{folder}, trusted by {pins}; neither is world-writable")]
 
 
 def _is_open_to_all(path: Path) -> bool:

@@ -41,7 +41,7 @@ LOSES: Final = {
     DURABLE: "what is in it is lost when RabbitMQ restarts",
     TYPE: "dead letters are not routed as they should be",
     "x-queue-type": "it is not replicated, and dead-letters at most once",
-    "x-dead-letter-exchange": "RabbitMQ deletes what is rejected or expires in it",
+    "x-dead-letter-exchange": "RabbitMQ deletes messages that are rejected or expire",
     "x-dead-letter-routing-key": "what leaves it does not come back to the jobs",
     "x-message-ttl": "what waits in it comes back at another time, or never",
     "x-dead-letter-strategy": "dead letters may be lost on their way",
@@ -244,7 +244,7 @@ def _consequence(difference: Difference) -> str:
 def _again(site: Site, what: str) -> str:
     kind, _, name = what.partition(" ")
     delete = (
-        f"{rabbitmqctl(site, 'delete_queue', name)}, if what is in it may be lost"
+        f"if its messages may be lost, {rabbitmqctl(site, 'delete_queue', name)}"
         if kind == "queue"
         else f"delete the exchange {name} in the management console"
     )
@@ -262,11 +262,12 @@ async def dead_letters(site: Site) -> list[Finding]:
     if dead in queues:
         return [ok(f"{exchange} leads to {', '.join(sorted(queues))}")]
     if site.settings.declare:
-        return [ok(f"{exchange} does not lead to {dead} yet: `run` binds it")]
-    others = f"only to {', '.join(sorted(queues))}" if queues else "nowhere: RabbitMQ cannot dead-letter a job"
+        return [ok(f"{exchange} is not bound to {dead} yet: `run` binds it")]
+    nowhere = " or to any other queue: RabbitMQ cannot dead-letter a job"
+    others = f", only to {', '.join(sorted(queues))}" if queues else nowhere
     return [
         failure(
-            f"{exchange} does not lead to {dead} but {others}",
+            f"{exchange} is not bound to {dead}{others}",
             f"bind {dead} to it in the management console, or {CREATED}",
         )
     ]
@@ -277,7 +278,7 @@ def _unknown_binding(site: Site) -> Finding:
     if site.settings.declare:
         return ok(f"`run` binds {dead} to {exchange} at each start")
     return warning(
-        f"unknown whether {exchange} leads to {dead}: only the management API tells",
+        f"unknown whether {exchange} is bound to {dead}: only the management API exposes it",
         f"set management_url; or see that {rabbitmqctl(site, 'list_bindings', 'source_name', 'destination_name')} "
         f"prints {exchange} and {dead} on one line",
     )

@@ -58,7 +58,7 @@ async def _connect(site: Site, url: str) -> Finding | BrokerUnreachableError:
         return error
     except (ConfigurationError, BrokerRefusedError) as error:
         return blamed(error)
-    return ok(f"{redacted(url)} lets us in")
+    return ok(f"{redacted(url)} accepts the login")
 
 
 def _away(error: BrokerUnreachableError, *, is_alone: bool) -> Finding:
@@ -165,12 +165,13 @@ def judged_time(settings: Settings, told_s: float | None) -> Finding:
         return ok(f"the queue's consumer timeout is {told_s:g} s, jobs take {needed:g} s at most")
     if assumed == Settings.model_fields["consumer_timeout_s"].default:
         return ok(
-            f"jobs take {needed:g} s at most; RabbitMQ waits {assumed:g} s unless changed, which it does not tell"
+            f"jobs take {needed:g} s at most; RabbitMQ's consumer_timeout is assumed to be {assumed:g} s (AMQP "
+            "does not expose it)"
         )
     meant = f"{assumed:g} s" if assumed else "off"
     return warning(
-        f"consumer_timeout_s says that RabbitMQ's consumer_timeout is {meant}; it does not tell, and its default "
-        "is 1800 s",
+        f"consumer_timeout_s says that RabbitMQ's consumer_timeout is {meant}; AMQP does not expose it, and "
+        "its default is 1800 s",
         "on each node `rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` must print "
         + (f"{{ok,{assumed * 1000:.0f}}}" if assumed else "{ok,undefined}"),
     )

@@ -1,6 +1,6 @@
-"""Exchanges and queues: declared, or found as they are. Each question has a channel of its own.
+"""Declares exchanges and queues, or checks that they exist. Each request has its own channel.
 
-Creates what topology.py lists and nothing else, in its order. Consumes, publishes and settles nothing.
+It creates only what topology.py lists, in that order. It does not consume, publish or settle.
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ from consumer.wire.topology import Queue, Topology
 
 log = logging.getLogger(__name__)
 
-#: A stream is there some seconds after the quorum queues, when a node or a cluster starts.
+#: When a node or a cluster starts, streams become available some seconds after quorum queues.
 STREAM_PATIENCE_S = 30.0
 STREAM_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Asks by `connection` for as long as `lifetime`; `limits` keep what RabbitMQ has told about its queues."""
+    """Sends requests on `connection` until `lifetime` ends. `limits` stores what is learned about queues."""
 
     connection: AbstractConnection
     limits: BrokerLimits
     lifetime: Lifetime
 
     async def declare(self, topology: Topology) -> None:
-        """Create all exchanges and queues, or find them as they should be. The error stream may be away.
+        """Create all exchanges and queues, or check that they have the expected arguments.
+
+        The error stream may be unavailable.
 
         Raises:
-            BrokerRefusedError: one is there with other arguments, or this user may not declare.
-            BrokerUnreachableError: the node of a queue is away.
+            BrokerRefusedError: one exists with other arguments, or this user may not declare.
+            BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """
         async with self._channel("declare exchanges and queues") as channel:
@@ -52,13 +54,13 @@ class Admin:
         await self._find_error_stream(topology, create=True)
 
     async def check(self, topology: Topology) -> None:
-        """Find all exchanges and queues, without creating any: for a user without configure rights.
+        """Check that all exchanges and queues exist, for a user who may not create them.
 
-        The error stream may be away.
+        The error stream may be unavailable.
 
         Raises:
-            BrokerRefusedError: naming what is missing.
-            BrokerUnreachableError: the node of a queue is away.
+            BrokerRefusedError: one is missing; the message names it.
+            BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """
         for exchange in topology.exchanges():
@@ -69,11 +71,11 @@ class Admin:
         await self._find_error_stream(topology, create=False)
 
     async def declare_queue(self, queue: Queue, *, create: bool) -> None:
-        """Create one queue, or find it as it should be; without `create` find one of that name.
+        """Create one queue, or check that it has the expected arguments; without `create` only that it exists.
 
         Raises:
-            BrokerRefusedError: it is there with other arguments, or missing, or this user may not declare it.
-            BrokerUnreachableError: its node is away.
+            BrokerRefusedError: it exists with other arguments, or is missing, or this user may not declare it.
+            BrokerUnreachableError: its node is down.
             ConnectionLostError
         """
         async with self._channel(f"{'declare' if create else 'find'} {queue.name}") as channel:
@@ -86,18 +88,18 @@ class Admin:
             )
 
     async def find_exchange(self, name: str) -> None:
-        """See that it is there, before anything is published to it.
+        """Check that an exchange exists, before the first publish to it.
 
         Raises:
-            BrokerRefusedError: it is not.
+            BrokerRefusedError: it does not exist.
             ConnectionLostError
         """
         async with self._channel(f"find {name}") as channel:
-            with suppress(ChannelAccessRefused):  # some of 4.2 and 4.3 require the right to configure for it
+            with suppress(ChannelAccessRefused):  # some versions of 4.2 and 4.3 require the right to configure
                 await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
 
     async def has_queue(self, name: str) -> bool:
-        """Ask whether a queue, or a direct reply-to address, is there. Where RabbitMQ does not tell, it is.
+        """Return whether a queue or a direct reply-to address exists; True if RabbitMQ refuses to answer.
 
         Raises:
             ConnectionLostError
@@ -113,7 +115,8 @@ class Admin:
                 except ChannelNotFoundEntity as error:
                     return is_away(error)
                 except (ChannelLockedResource, ChannelAccessRefused):
-                    # Exclusive to its caller, so there; or not ours to ask (4.2.6 and 4.3.0: needs configure).
+                    # It is exclusive to its caller, so it exists; or this user may not ask (4.2.6 and 4.3.0
+                    # require the right to configure).
                     return True
         return True
 
@@ -124,10 +127,10 @@ class Admin:
                 yield channel
 
     async def _find_error_stream(self, topology: Topology, *, create: bool) -> None:
-        """Wait while RabbitMQ starts the stream; then take jobs without it.
+        """Wait until RabbitMQ has started the stream; after `STREAM_PATIENCE_S` continue without it.
 
-        RabbitMQ 3.10 that was killed may never start a stream again (see docs/faults.md). Its other queues work,
-        so jobs must not wait for it for ever.
+        After a kill, RabbitMQ 3.10 may never start a stream again (see docs/faults.md). Its other queues work, so
+        jobs must not wait for the stream for ever.
         """
         stream = topology.error_stream()
         is_known = stream.name in self.limits.silent
@@ -147,7 +150,7 @@ class Admin:
 
 
 async def _declare(channel: AbstractChannel, topology: Topology) -> None:
-    """Create exchanges and needed queues, and bind queues to exchanges."""
+    """Declare exchanges and required queues, and bind the queues to the exchanges."""
     exchanges = topology.exchanges()
     for exchange in exchanges:
         await channel.declare_exchange(exchange.name, exchange.type, durable=True, timeout=CALL_TIMEOUT_S)
@@ -162,21 +165,21 @@ async def _declare(channel: AbstractChannel, topology: Topology) -> None:
 
 def _warn_of_missing_stream(error: BrokerUnreachableError) -> None:
     log.warning(
-        "jobs that fail leave their reason in this log only, until RabbitMQ has its stream again: %s",
+        "the error stream is unavailable; until it is back, only this log has the reasons of failed jobs: %s",
         error,
         extra={"event": "error_stream_away"},
     )
 
 
 class _AnyQueue(QueueCommands.Declare):
-    """Asks for a queue, and makes none, whatever its name: pamqp knows no `=`, which ends a direct reply-to's."""
+    """A passive declare of any name: pamqp refuses the `=` at the end of a direct reply-to address."""
 
     def __init__(self, name: str) -> None:
         super().__init__(passive=True)
         self.queue = name
 
     def validate(self) -> None:
-        """A name came as a short string and goes as one; RabbitMQ is the judge of it."""
+        """Check nothing: the name arrived as a short string, so it can be sent as one. RabbitMQ judges it."""
 
 
 async def _find(channel: AbstractChannel, name: str) -> None:

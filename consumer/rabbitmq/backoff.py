@@ -49,7 +49,7 @@ class Trouble:
         return pause
 
     def pass_over(self, life_s: float) -> None:
-        """Exclude the time of a short session: the pauses depend on how long RabbitMQ was unavailable."""
+        """Exclude the time of a short session, because only the time of the outage determines the pauses."""
         self.since += life_s
 
     def is_worth_telling(self, fault: str, now: float) -> bool:

@@ -1,6 +1,6 @@
-"""Publishes one message on a channel and says what RabbitMQ answered: the only call of basic.publish.
+"""Publishes one message on a channel and returns RabbitMQ's answer: the only call of basic.publish.
 
-Knows neither connections nor patience: who calls decides whether to wait, to try again or to give up.
+The caller bounds the wait, and decides whether to retry or to give up.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from consumer.wire.message import Message
 class PublishFault(Enum):
     """Why RabbitMQ does not have a message."""
 
-    #: basic.return: a mandatory message that no queue gets.
+    #: basic.return: no queue gets the mandatory message.
     NO_QUEUE = "no queue"
     #: basic.nack: the queue is full (overflow reject-publish), or has lost its leader.
     REFUSED = "refused"
 
 
 async def underlay_of(channel: AbstractChannel) -> UnderlayChannel:
-    """Give the channel of aiormq, which publishes without waiting for the socket."""
+    """Return the underlying channel of aiormq, which can publish without waiting for the socket."""
     underlay = await channel.get_underlay_channel()
     if not isinstance(underlay, UnderlayChannel):
         raise TypeError(f"{underlay!r} cannot publish without waiting for the socket")
@@ -40,14 +40,14 @@ async def publish_confirmed(
     exchange: str = "",
     mandatory: bool = True,
 ) -> PublishFault | None:
-    """Publish, and return when RabbitMQ confirms (None) or refuses.
+    """Publish; return None when RabbitMQ confirms, or the fault.
 
-    It does not wait for the socket besides: a confirm says more than a write.
-
-    It waits as long as the channel lives, so the caller bounds the wait.
+    Does not also wait for the socket, because the confirm includes the write. Without a confirm it waits until the
+    channel is closed, so the caller must bound the wait.
 
     Raises:
-        aiormq.exceptions.ChannelPreconditionFailed: larger than RabbitMQ's max_message_size; closes the channel.
+        aiormq.exceptions.ChannelPreconditionFailed: the message exceeds RabbitMQ's max_message_size, and RabbitMQ
+            has closed the channel.
     """
     try:
         await channel.basic_publish(

@@ -1,8 +1,7 @@
 """Publishes a message and returns when RabbitMQ has confirmed or refused it.
 
-It uses a connection and a channel of its own, because during an alarm RabbitMQ stops reading every connection that
-has published. It publishes nothing twice. No wait exceeds the limit for a confirm, except during an alarm, which
-is logged.
+It has its own connection, because during an alarm RabbitMQ stops reading from every connection that has published.
+It publishes no message twice. It waits for a confirm for a limited time, except during an alarm, which it logs.
 """
 
 from __future__ import annotations
@@ -23,26 +22,27 @@ from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 log = logging.getLogger(__name__)
 
-#: A queue that refuses a message (full, overflow reject-publish) may have space soon; after this, give up.
+#: How long to retry if a queue refuses a message (full, overflow reject-publish), because it may have space soon.
 REFUSAL_PATIENCE_S = 30.0
 #: A channel that publishes to a quorum queue without a leader may be refused for as long as that node is down,
 #: although another leads the queue by then (seen on 3.10.8). New connections find the new leader. They are tried
 #: once, after the time of an election, and not again until the queue accepts a message: it may really be full.
 STALE_S = 3.0
-#: After the other connection was lost, for confirms in flight: each saves a second reply.
+#: How long to wait for pending confirms after the other connection was lost: each one saves a second reply.
 FINISH_S = 1.0
-#: How often overdue confirms are looked for.
+#: The interval of checks for overdue confirms.
 WATCH_S = 1.0
 
 
 class Publisher:
     """The connection that publishes.
 
-    It has two lifetimes. After the end of its session's lifetime, it publishes nothing new. After the end of its
-    own, `lifetime`, no confirm arrives any more. A fault of this connection ends both.
+    It depends on two lifetimes. After the session's lifetime ends, it publishes nothing new. After its own,
+    `lifetime`, ends, no confirm arrives any more. A fault of this connection ends both.
 
-    Mutable state: `_unconfirmed`, since when each message waits for its confirm, the oldest first, by the time-out
-    that ends the wait of a message that may be given up; `_is_idle`, set while there are none.
+    Mutable state: `_unconfirmed`, the start of each wait for a confirm, the oldest first; its key is the timeout
+    that ends the wait, or a plain object if the message must not be given up; `_is_idle`, set while there are
+    none.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Publisher:
     async def publish(
         self, message: Message, queue: str, *, is_patient: bool = True, ticket: asyncio.Timeout | None = None
     ) -> str | None:
-        """Publish to a queue and wait until RabbitMQ has it.
+        """Publish to a queue and wait for RabbitMQ's confirm.
 
         Args:
             message: the message.
@@ -72,8 +72,9 @@ class Publisher:
             None, or the reason why the queue did not get the message.
 
         Raises:
-            ConnectionLostError: RabbitMQ may or may not have the message. Do not publish it again before RabbitMQ
-                redelivers the job: it will be answered then.
+            ConnectionLostError: RabbitMQ may or may not have the message. Do not publish it again: the redelivery
+            of
+                the job will be answered.
             MessageTooLargeError: RabbitMQ accepts no message of that size in any queue.
         """
         if self._limits.refuses(message):
@@ -93,18 +94,18 @@ class Publisher:
             refused_s = asyncio.get_running_loop().time() - began
             gives_up = not is_patient and queue in self._limits.refusing
             if refused_s > REFUSAL_PATIENCE_S or gives_up:
-                return f"the queue {queue!r} takes no messages (full?)"
+                return f"the queue {queue!r} refuses messages (is it full?)"
             if refused_s > STALE_S and queue not in self._limits.refusing:
                 self._limits.refusing.add(queue)
-                self._broker.end(f"RabbitMQ refuses what we publish to {queue}")
+                self._broker.end(f"RabbitMQ refuses messages to {queue}")
                 self._broker.raise_if_ended()
             await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
 
     async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
-        """Publish in the same way, but treat an overdue confirm as a fault of this queue, which ends no session.
+        """Publish in the same way, but if the confirm is overdue, give the message up and keep the session.
 
-        A queue that did not confirm the message before gets `WATCH_S` for this one: otherwise each job that fails
-        would hold its slot for the whole time-out.
+        If the queue did not confirm its last message, wait only `WATCH_S`: otherwise each failed job would wait
+        for the whole timeout.
 
         Returns:
             None, or the reason why RabbitMQ may not have the message.
@@ -117,12 +118,12 @@ class Publisher:
                 fault = await self.publish(message, queue, ticket=ticket)
         except TimeoutError:
             self._limits.silent.add(queue)
-            return f"RabbitMQ does not confirm what is published to {queue!r}"
+            return f"RabbitMQ does not confirm messages to {queue!r}"
         self._limits.silent.discard(queue)
         return fault
 
     async def tell(self, message: Message, queue: str) -> None:
-        """Publish a message that may be lost, once. Wait for the confirm, so there is only one during an alarm.
+        """Publish a message that may be lost, once. Wait for the confirm, so that an alarm holds back only one.
 
         Raises:
             ConnectionLostError
@@ -134,7 +135,7 @@ class Publisher:
     async def _publish_once(
         self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | None = None
     ) -> PublishFault | None:
-        """Start only while the session lives; return on the answer, or when this connection ends."""
+        """Publish if the session is open; return on RabbitMQ's answer, or when this connection ends."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
             async with self._limits.unreachable.noted(queue, self._broker):
                 return await self._confirmed(message, queue, mandatory=mandatory, ticket=ticket or object())
@@ -154,7 +155,7 @@ class Publisher:
                 self._is_idle.set()
 
     async def finish(self) -> None:
-        """Wait briefly for the confirms in flight; afterwards nothing waits for a confirm."""
+        """Wait briefly for pending confirms, then end all waits for confirms."""
         idle = asyncio.create_task(self._is_idle.wait(), name="last confirms")
         ends: set[asyncio.Future[Any]] = {idle, self.lifetime.ended}
         await asyncio.wait(ends, timeout=FINISH_S, return_when=asyncio.FIRST_COMPLETED)
@@ -162,7 +163,7 @@ class Publisher:
         self.lifetime.end("the connection that publishes was closed")
 
     async def watch_confirms(self) -> None:
-        """End the lifetime if a confirm is overdue. During an alarm RabbitMQ need not confirm."""
+        """End the lifetime if a confirm is overdue, except during an alarm, when RabbitMQ does not confirm."""
         held_since: float | None = None
         while True:
             await asyncio.sleep(WATCH_S)
@@ -173,7 +174,7 @@ class Publisher:
             elif await self.is_blocked():
                 if held_since is None:
                     log.warning(
-                        "RabbitMQ holds what we publish (memory or disk alarm): replies wait, unacked",
+                        "RabbitMQ accepts no messages (memory or disk alarm): replies wait, unacked",
                         extra={"event": "publishing_blocked"},
                     )
                 held_since = now

@@ -1,12 +1,12 @@
-"""The service's side of RabbitMQ: deliveries in, messages settled, until a connection is lost.
+"""One connection session with RabbitMQ: receives deliveries and settles them until a connection is lost.
 
-Two connections: one reads and acks, one publishes (publisher.py), because a RabbitMQ with an alarm stops reading
-every connection that has published, acks included. Nothing is repaired here: whatever breaks a connection ends
-the whole `Session`, with all deliveries that came by it, and RabbitMQ delivers again what was not settled. No call
-waits longer than its timeout, but for a confirm that an alarm holds back.
+It uses two connections: one reads and acks, the other publishes (publisher.py). During an alarm RabbitMQ stops
+reading from every connection that has published, which would include acks. A session repairs nothing: a fault of
+one connection ends the whole `Session` with all its deliveries, and RabbitMQ redelivers unsettled messages. Every
+call has a timeout, except the wait for a confirm during an alarm.
 
-What is done once goes through aio-pika, what is done for each job through the channel of aiormq below it: of
-the 670 us of CPU that a job took, aio-pika's message objects were 60, and waiting for the socket 140 more.
+Calls made once use aio-pika. Calls made for each job use its underlying channel of aiormq: of the 670 us of CPU
+per job, aio-pika's message objects took 60, and waiting for the socket another 140.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from consumer.wire.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as RabbitMQ handed it over, answered and settled by the session that it came by, or not at all.
+    """A delivered message. Only the session that received it can answer and settle it.
 
-    When the session's `lifetime` is over, all here raise ConnectionLostError, and RabbitMQ delivers it again.
-    `publisher` sends what answers the message, and `admin` asks who waits for the answer.
-    `tag` means nothing on any other channel: they all count from 1. `redelivered`: somebody had it before.
+    After the session's `lifetime` has ended, every method raises ConnectionLostError, and RabbitMQ redelivers the
+    message. `publisher` publishes the answers; `admin` checks whether the reply queue exists. `tag` is valid only
+    on `channel`. `redelivered`: a consumer, perhaps this one, received the message before.
     """
 
     message: Message
@@ -59,34 +59,35 @@ class Delivery:
     redelivered: bool
 
     def while_alive(self) -> Waiting:
-        """Wait in a block for something, no longer than the message can be settled."""
+        """Bound the waits in a block: they end when the message can no longer be settled."""
         return Waiting(self.lifetime)
 
     async def ack(self) -> None:
-        """RabbitMQ forgets the message."""
+        """Acknowledge: RabbitMQ deletes the message."""
         await self._tell(self.channel.basic_ack)
 
     async def dead_letter(self) -> None:
-        """RabbitMQ moves the message to the dead-letter exchange, reason `rejected`."""
+        """Reject: RabbitMQ moves the message to the dead-letter exchange, with the reason `rejected`."""
         await self._tell(self.channel.basic_nack, requeue=False)
 
     async def requeue(self) -> None:
-        """RabbitMQ puts the message back."""
+        """Requeue: RabbitMQ puts the message back into the queue."""
         await self._tell(self.channel.basic_nack, requeue=True)
 
     async def _tell(self, settle: Callable[..., Awaitable[None]], **how: bool) -> None:
-        """Send it, not waiting for the socket: a settlement that was written may be lost all the same."""
+        """Send a settlement without waiting for the socket: it may be lost even after the write."""
         with self.lifetime.ends_if_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await settle(self.tag, **how, wait=False)
 
 
 class Session:
-    """Two open connections, and what arrives by the one: `inbox` holds deliveries that nobody has taken yet.
+    """Two open connections, and `inbox`, the queue of received deliveries.
 
-    `lifetime` ends with the first sign that this Session is of no use any more. `publisher` publishes, `admin`
-    asks for exchanges and queues.
-    Mutable state: `_consumers`, the tags of those that there are; `_is_stopping`, set when no more may be added.
+    `lifetime` ends at the first sign that one connection no longer works. `publisher` publishes; `admin` declares
+    and finds exchanges and queues.
+    Mutable state: `_consumers`, the queue of each consumer by its tag; `_is_stopping`, set when no consumer may be
+    added.
     """
 
     def __init__(
@@ -119,14 +120,14 @@ class Session:
         credentials: Credentials = NO_FILES,
         about: Mapping[str, str] = NOTHING_MORE,
     ) -> AsyncIterator[Self]:
-        """Connect twice; close both at the end, whatever happened.
+        """Open both connections, and close them after the block.
 
         Args:
             url: an AMQP URL.
-            name: shown in the management console behind what each connection is for.
-            limits: what a session before this one has learned, and a later one shall know.
-            credentials: files that go with the URL.
-            about: what the management console shows of us.
+            name: shown in the management console after `read` or `write`.
+            limits: facts about RabbitMQ learned by earlier sessions; later sessions reuse them.
+            credentials: files for TLS and the login.
+            about: client properties, shown in the management console.
 
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError
@@ -149,19 +150,17 @@ class Session:
     async def consume(
         self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, FieldValue] = NOTHING_MORE
     ) -> None:
-        """Let deliveries come into the inbox, at most `prefetch` of this consumer that are not settled yet.
-
-        Does nothing once we stop.
+        """Start to consume into the inbox. Does nothing after `stop_consuming`.
 
         Args:
-            queue: where from.
-            prefetch: how many at most.
+            queue: the queue to consume from.
+            prefetch: the maximum number of unsettled deliveries.
             tag: the consumer's name in the management console.
-            arguments: of the consumer, such as where in a stream it begins. The management console shows them
-                beside the tag; what RabbitMQ does not know it takes no notice of.
+            arguments: arguments of the consumer, such as the offset in a stream. The management console shows them
+                next to the tag. RabbitMQ ignores unknown ones.
 
         Raises:
-            BrokerRefusedError: there is no such queue, or this user may not read it.
+            BrokerRefusedError: the queue does not exist, or this user may not read it.
             ConnectionLostError
         """
         if self._is_stopping:
@@ -172,7 +171,7 @@ class Session:
                 if not self._consumers:
                     await self._read.set_qos(prefetch_count=prefetch)
                     channel.on_consumer_cancel_callbacks.add(self._on_cancel)
-                self._consumers[tag] = queue  # before it is there: who stops meanwhile cancels it, too
+                self._consumers[tag] = queue  # already now, so that a stop during the call cancels it, too
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(arguments))
 
     def _on_cancel(self, cancel: Basic.Cancel) -> None:
@@ -180,8 +179,8 @@ class Session:
         self.lifetime.end(f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)")
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
-        """Nothing else here: this task dies with the channel, a job must not."""
-        tag = delivered.delivery_tag or 0  # a delivery has one; only what was returned to a publisher has none
+        """Put the delivery into the inbox only: this task is cancelled with the channel, and a job must not be."""
+        tag = delivered.delivery_tag or 0  # every delivery has one; only a returned message has none
         message = received(delivered.header.properties, delivered.body)
         delivery = Delivery(
             message,
@@ -195,7 +194,7 @@ class Session:
         self.inbox.put_nowait(delivery)
 
     async def cancel(self, tag: str) -> None:
-        """End one consumer. What has come to it by the time that this returns can still be settled.
+        """Cancel one consumer. Deliveries received before this returns can still be settled.
 
         Raises:
             ConnectionLostError
@@ -205,13 +204,13 @@ class Session:
                 await (await self._read.get_underlay_channel()).basic_cancel(tag)
 
     async def stop_consuming(self) -> None:
-        """No delivery arrives after this returns; what has arrived can still be settled."""
+        """Cancel all consumers. No delivery arrives after this returns; received ones can still be settled."""
         self._is_stopping = True
         for tag in list(self._consumers):
             await self.cancel(tag)
 
     async def flush(self) -> None:
-        """Return when RabbitMQ has every settlement so far: it answers one channel in order.
+        """Wait until RabbitMQ has processed all settlements: it answers the requests of a channel in order.
 
         Raises:
             ConnectionLostError
@@ -221,7 +220,7 @@ class Session:
                 await self._read.set_qos(prefetch_count=1)
 
     async def lost(self) -> str:
-        """Wait until we no longer consume or can no longer publish; return what happened."""
+        """Wait until one connection can no longer be used; return the reason."""
         if self._read.is_closed or self._write.is_closed:
             self.lifetime.end("the connection was closed while it was opened")
         watch = asyncio.create_task(self.publisher.watch_confirms(), name="watch confirms")
@@ -231,7 +230,7 @@ class Session:
         finally:
             watch.cancel()
         if not self.lifetime.ended.done():
-            watch.result()  # raises: it ends by a bug only
+            watch.result()  # raises: the task ends only by a bug
         return await self.lifetime.ended
 
     def _cannot_publish(self, channel: object, error: BaseException | None) -> None:
@@ -239,8 +238,8 @@ class Session:
         self.publisher.lifetime.end(self.lifetime.ended.result())
 
     def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
-        """Take note of a closed channel. With RabbitMQ's own words, where it said any."""
+        """End the lifetime because a channel was closed. The reason quotes RabbitMQ if it gave one."""
         if isinstance(error, asyncio.CancelledError):
-            self.lifetime.end(f"{what} went silent")
+            self.lifetime.end(f"{what} has timed out (no heartbeat)")
         else:
             self.lifetime.end(f"{what} was closed: {str(error) or type(error).__name__}")

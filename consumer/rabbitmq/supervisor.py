@@ -44,7 +44,7 @@ class Link(Generic[L]):
     """Keeps a session open, at one of several addresses.
 
     Mutable state: `life`, the open session or None; `_trouble`, from the loss of a session until one is stable;
-    `_lost_at`, the time of the last loss; `_is_last`, set when no other session shall follow.
+    `_lost_at`, the time of the last loss; `_is_last`, set when the current session is the last.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
-"""What an answer comes to, and how an exit is told: the words of outcomes. Pure.
+"""Turns an answer line into an outcome and describes an exit: the wording of outcomes. Pure.
 
-An `ERROR:` line that somebody printed without meaning an answer (a log record, say) fails the job as well, as the
-contract counts prefixes whoever has written them; so the message says that it was printed, and quotes it.
+The contract counts a prefix whichever code has printed it. So an `ERROR:` line that was not meant as an answer,
+such as a log record, also fails the job. The message then quotes the line and explains this.
 
-JSON may escape one half of a surrogate pair, as Python, Java and JavaScript do for text that they hold it in; some
-programs write its bytes. Neither is text, so neither can go into a reply. Searched only after a parser refused.
+A lone surrogate is half a character. Python, Java and JavaScript write it into JSON as an escape, some programs as
+bytes. Neither is valid text, so no reply can hold it. It is searched for only after the parser has refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 from consumer.job import Failed, InvalidOutput, Outcome, Succeeded
 from consumer.runners.output_parser import ContractLine, LineKind, json_fault
 
-#: The way to a value: None for the whole, else the way to its container, and its key or number there.
+#: The path to a value: None for the whole text, otherwise the container's path and the key or index in it.
 Way: TypeAlias = "tuple[Way, str | int] | None"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -25,7 +25,7 @@ _PLACE_CHARACTERS = 200
 
 
 def judged(answer: ContractLine, *, run_s: float, afterwards: str = "") -> Outcome:
-    """Say what an `OUTPUT:` or an `ERROR:` line comes to; `afterwards`, what the classifier did after it."""
+    """Return the outcome of an `OUTPUT:` or `ERROR:` line. `afterwards` is a result of `what_followed`."""
     if answer.kind is LineKind.ERROR:
         return Failed(message=_reason(answer, afterwards), run_s=run_s)
     fault = json_fault(answer.content)
@@ -39,14 +39,14 @@ def judged(answer: ContractLine, *, run_s: float, afterwards: str = "") -> Outco
 
 
 def what_followed(discarded: ContractLine | None, *, was_stopped: bool) -> str:
-    """Say what became of the classifier after its answer, if that speaks against its being meant as one."""
+    """Describe what the classifier did after its answer, if this suggests that the line was not meant as one."""
     if discarded:
         return f"the line {discarded.quoted} after it was discarded"
-    return "the classifier went on after it and was terminated" if was_stopped else ""
+    return "the classifier continued after it and was terminated" if was_stopped else ""
 
 
 def _reason(error: ContractLine, afterwards: str) -> str:
-    """Give the reason of an `ERROR:` line, and where it may be just a log record, say so."""
+    """Return the reason in an `ERROR:` line; add a hint if the line may be only a log record."""
     reason = error.text or "the classifier gave no reason"
     if not (afterwards or error.is_of_logging):
         return reason
@@ -58,7 +58,7 @@ def _reason(error: ContractLine, afterwards: str) -> str:
 
 
 def describe_exit(returncode: int | None) -> str:
-    """Put a return code as `subprocess` gives it into words: negative for a signal."""
+    """Describe a return code of `subprocess`, where a negative number is a signal; None: unknown."""
     if returncode is None:
         return "ended together with the process that had started it"
     if returncode >= 0:
@@ -67,7 +67,7 @@ def describe_exit(returncode: int | None) -> str:
 
 
 def signal_name(number: int) -> str:
-    """Name a signal as the C library does."""
+    """Return the C library's name of a signal."""
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal has no name
@@ -75,12 +75,12 @@ def signal_name(number: int) -> str:
 
 
 def lone_surrogate(content: bytes) -> str | None:
-    """Say which value or key of the JSON text `content` holds half a character; None if none does."""
+    """Describe the first value or key of the JSON text `content` with a lone surrogate; None if there is none."""
     try:
         whole: object = json.loads(content.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         return None
-    waiting: list[tuple[object, Way]] = [(whole, None)]  # no recursion: it may be nested as deep as Python reads
+    waiting: list[tuple[object, Way]] = [(whole, None)]  # no recursion: nesting may be deep
     while waiting:
         value, way = waiting.pop()
         if isinstance(value, str) and (half := _SURROGATE.search(value)):

@@ -1,9 +1,9 @@
-"""Slots that take several waiting jobs at once: the pool where `batch_size` is more than 1.
+"""The pool for a `batch_size` of more than 1: a slot takes several waiting jobs at once.
 
 A free slot takes the jobs that wait at this moment, up to `batch_size`, and never waits for more. It leaves none
-of them to another free slot: what a call costs once is the reason for batches, and is then paid once. A job that
-its batch does not tell the outcome of is run again alone, before those that have not run yet: nobody but the job
-itself decides how it ends.
+of them to another free slot, because one larger batch pays the fixed cost of a call only once. If a batch gives no
+outcome for a job, the job runs again alone, before jobs that have not run yet. So only the job's own run decides
+its outcome.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class BatchSlot(Slot, Protocol):
     """A slot that can run several jobs at once."""
 
     async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
-        """Run them to their outcomes, in their order; None for each that is to be run alone."""
+        """Run the jobs and return their outcomes in order; None for each job that must run alone."""
 
 
 @dataclass(eq=False, slots=True)
 class JobInLine:
-    """A job that waits. Mutable state: the job, as it is to run once it has begun; the batch that it is in.
+    """A waiting job. `told` receives its outcome, or the number of a slot in which it runs alone.
 
-    `told` gets its outcome, or the number of a slot to run alone in.
+    Mutable state: `job`, which `begin` may replace; `batch`, the batch that runs it, and `others`, the jobs in it.
     """
 
     job: Job
@@ -46,15 +46,15 @@ class JobInLine:
     others: Sequence[JobInLine] = ()
 
     def begin(self, number: int) -> None:
-        """Let the job begin, once, in the context of its own task."""
+        """Mark the job as begun, only once, in the context of its own task."""
         self.job = self.context.run(begun, self.job, number, self.begins)
         self.begins = as_it_is
 
 
 class BatchPool(Pool):
-    """Gives a slot to several jobs, or to one.
+    """Gives a slot to one or several jobs.
 
-    Mutable state besides: `_line`, who waits for a batch; `_is_due`, while handing out is due.
+    Mutable state besides that of Pool: `_line`, the waiting jobs; `_is_due`, set while `_hand_out` is scheduled.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class BatchPool(Pool):
         self._is_due = False
 
     async def run(self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is) -> Outcome:
-        """Wait for a slot and run the job there to its outcome, with others that wait."""
+        """Wait for a slot, run the job in it with other waiting jobs, and return its outcome."""
         waiting = JobInLine(job, on_progress, begins)
         self._line.append(waiting)
         self._hand_out_soon()
@@ -90,7 +90,7 @@ class BatchPool(Pool):
         self._hand_out_soon()
 
     def _hand_out_soon(self) -> None:
-        """In the loop's next turn: those who come in one turn, from one read of the socket, wait together."""
+        """Hand out in the loop's next turn, so that jobs from one read of the socket share a batch."""
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._hand_out, context=Context())
@@ -99,7 +99,7 @@ class BatchPool(Pool):
         self._is_due = False
         while self._free and self._waiting:  # who is to run alone
             super()._give_back(self._free.popleft())
-        self._line = deque(waiting for waiting in self._line if not waiting.told.done())  # some have given up
+        self._line = deque(waiting for waiting in self._line if not waiting.told.done())  # some were cancelled
         while self._free and self._line:
             number = self._free.popleft()
             seated = [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]
@@ -109,14 +109,14 @@ class BatchPool(Pool):
                 self._begin(seated, number)
 
     def _begin(self, seated: Sequence[JobInLine], number: int) -> None:
-        # An empty context: the batch is no single job's business.
+        # An empty context: the batch belongs to no single job.
         batch = asyncio.create_task(self._run_batch(seated, number), name="batch", context=Context())
         for waiting in seated:
             waiting.batch, waiting.others = batch, seated
         batch.add_done_callback(lambda _: self._tell(seated, number, batch))
 
     async def _run_batch(self, seated: Sequence[JobInLine], number: int) -> Sequence[Told]:
-        """Run those who have not given up meanwhile; None for these."""
+        """Run the jobs that were not cancelled meanwhile; return None for the cancelled ones."""
         there = [waiting for waiting in seated if not waiting.told.done()]
         if not there:
             return [None] * len(seated)
@@ -146,14 +146,14 @@ class BatchPool(Pool):
 
 
 async def _end_if_unwanted(waiting: JobInLine) -> None:
-    """Nobody waits any more: the run ends before its slot is given back."""
+    """Cancel a batch if no job waits for it any more, and wait until it has ended."""
     if waiting.batch and all(other.told.done() for other in waiting.others):
         waiting.batch.cancel()
         await asyncio.wait({waiting.batch})
 
 
 def _to_all(waiting: Sequence[JobInLine]) -> OnProgress:
-    """The batch is as far as each of its jobs."""
+    """Report the progress of the batch as that of each of its jobs."""
     hearing: list[Callable[[Progress], None]] = [one.on_progress for one in waiting if one.on_progress]
 
     def tell(progress: Progress) -> None:

@@ -1,8 +1,8 @@
-"""One batch as its parent sees it: several jobs in one call of a function, and what that says of each of them.
+"""One run of several jobs in one call of a function, as the consumer sees it, and the outcome of each job.
 
-What is printed during the call is the batch's, as nobody knows whose it is; only what the worker writes
-afterwards answers, a line for each job, in their order. So ids may be the same, and no job can answer for another.
-Of one that has no answer then, whatever the reason, nothing is concluded: it is run alone, and found out there.
+Lines printed during the call belong to the whole batch, because their job is unknown. The answers are the lines
+that the worker writes after the call, one for each job, in the order of the jobs. So two jobs may have the same
+id, and no job can answer for another. A job without an answer gets no outcome here: it runs again alone.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def together(limits: Limits, jobs: int) -> Limits:
-    """Give what a batch may take: as much as one of its jobs, but that each of them may print.
+    """Return the limits of a batch: those of one job, except that each job may print its own amount.
 
-    `limits` are those of the job with the shortest run time: so none is at work for longer than it may be alone.
-    What goes over them is no job's fault yet, so they cannot be too strict, and the machine has no more to bear.
+    `limits` are those of the job with the shortest time limit, so no job runs for longer than it may alone. A
+    batch that exceeds them fails no job: each then runs alone. So the limits cannot be too strict.
     """
     return replace(limits, max_stdout_bytes=jobs * limits.max_stdout_bytes)
 
@@ -33,13 +33,13 @@ def together(limits: Limits, jobs: int) -> Limits:
 class BatchRun(EnclosedRun[list[Told]]):
     """A run of several jobs at once.
 
-    Mutable state besides: `answers`, the line of each job so far; `_is_answering`, set when these have begun.
+    Mutable state besides that of Run: `answers`, the answer lines so far; `_is_answering`, set once they begin.
     """
 
     def __init__(
         self, jobs: Sequence[Job], limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
     ) -> None:
-        self.token = secrets.token_hex(8)  # foreign text could be printed by the function, and so must not know it
+        self.token = secrets.token_hex(8)  # random: text from a job, printed by the function, cannot contain it
         super().__init__(self.token, limits, on_log, on_progress)
         self.name = name_of(jobs)
         self.answers: list[ContractLine] = []
@@ -60,14 +60,14 @@ class BatchRun(EnclosedRun[list[Told]]):
 
     @property
     def _was_told_to_stop(self) -> bool:
-        """What it says then is the answer to a signal, and to no job."""
+        """Whether the worker was stopped: lines after that respond to the signal, and answer no job."""
         return self._cause.done() and self._cause.result() is not Cause.EXITED
 
     def finish(self, returncode: int | None) -> None:
-        """The worker ends its lines; one without an end was cut, and is no answer."""
+        """Ignore an unfinished last line: the worker ends each answer with a line break."""
 
     def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> list[Told]:
-        """Say how each job ended; None for each of which the batch does not tell, and log why."""
+        """Return the outcome of each job; None for a job without an answer, and log the reason."""
         unanswered: Told = Interrupted(run_s=self.age_s) if cause is Cause.INTERRUPTED else None
         told = [None if line.kind is LineKind.ALONE else judged(line, run_s=self.age_s) for line in self.answers]
         told = [*told, *[unanswered] * (self._size - len(told))][: self._size]
@@ -79,7 +79,7 @@ class BatchRun(EnclosedRun[list[Told]]):
         return told
 
     def why_not(self, cause: Cause, returncode: int | None, measure: Measure = None) -> str:
-        """Say why the batch, or some of it, was not answered: for the log, as it is no job's outcome."""
+        """Return why jobs of the batch have no answer. It is only logged, because it is no job's outcome."""
         for line in self.answers:
             if line.kind is LineKind.ALONE:
                 return line.text

@@ -1,7 +1,7 @@
-"""A process at the head of a group of its own: its output heard, its end noticed, its group killed.
+"""A child process that leads its own process group: reads its output, notices its end, kills its group.
 
-Waiting is on a pidfd and on non-blocking pipes: no thread per child. Until somebody reaps it, and that is
-whoever started it, its number stays its own even when it is dead, so that signals to its group reach no other.
+It waits on a pidfd and on non-blocking pipes, without a thread per child. The kernel keeps the pid of a dead
+process until its parent reaps it. Until then a signal to the group cannot reach another process.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
-#: After its answer a classifier gets this long to end by itself: flushing and `atexit` are its business.
+#: The time that a classifier has to end after its answer, for example to flush and to run `atexit` handlers.
 LINGER_S = 2.0
 #: Between SIGTERM and SIGKILL.
 KILL_GRACE_S = 2.0
-#: After all are gone, for what is still in the pipes: only who escaped a launcher that was killed can hold them.
+#: To read what is left in the pipes after all processes have ended. Only a process that escaped from a killed
+#: launcher can hold them open for longer.
 DRAIN_S = 0.5
 CHUNK_BYTES = 65536
 
 
 class Listener(Protocol):
-    """Hears what a child says."""
+    """Receives the output of a child, and its end."""
 
     def hear_stdout(self, chunk: bytes) -> None:
         """Take the next bytes of stdout."""
@@ -32,11 +33,11 @@ class Listener(Protocol):
         """Take the next bytes of stderr."""
 
     def hear_end(self) -> None:
-        """The process is dead; there may still be bytes of it in the pipes."""
+        """Take note that the process is dead. The pipes may still hold some of its output."""
 
 
 class Pipe(NamedTuple):
-    """The two ends of a pipe between us and a child."""
+    """The two ends of a pipe between the consumer and a child."""
 
     ours: int
     theirs: int
@@ -44,7 +45,7 @@ class Pipe(NamedTuple):
 
 @contextmanager
 def pipes(*, to_child: int = 0, from_child: int = 2) -> Iterator[list[Pipe]]:
-    """Make pipes, those to the child first. After the block its ends are closed here; on an error all are."""
+    """Make pipes, those to the child first. The block's end closes the child's ends; an error closes all ends."""
     made: list[Pipe] = []
     try:
         for number in range(to_child + from_child):
@@ -61,17 +62,17 @@ def pipes(*, to_child: int = 0, from_child: int = 2) -> Iterator[list[Pipe]]:
 
 
 class Child:
-    """One process, not reaped yet, the reading ends of its stdout and stderr, and the writing end of its stdin.
+    """One process that is not reaped yet, with the consumer's ends of its stdin, stdout and stderr.
 
-    Mutable state: `stdin`, -1 where it has none, or none any more; `listener`, nobody between a worker's jobs;
-    `exited` and the pipes' ends are done once the loop has seen them.
+    Mutable state: `stdin`, -1 if the child has none or it was closed; `listener`, None between the jobs of a
+    worker; `exited`, done once the process is dead; `_pipes`, a future for each pipe, done at its end of file.
     """
 
     def __init__(self, pid: int, stdout: int, stderr: int, stdin: int = -1) -> None:
-        """Take over the descriptors, and watch.
+        """Take over the descriptors and start to watch.
 
         Raises:
-            OSError: no descriptor is left for a pidfd; those given are still the caller's then.
+            OSError: no descriptor is left for a pidfd. The caller then still owns the given descriptors.
         """
         self.pid = pid
         self.stdin = stdin
@@ -89,44 +90,44 @@ class Child:
             self._loop.add_reader(pipe, self._read, pipe, hear)
 
     async def end(self) -> None:
-        """Bring the process and its group to an end, asking first."""
+        """End the process and its group: SIGTERM, then SIGKILL after `KILL_GRACE_S`."""
         if not self.exited.done():
             self.signal_group(signal.SIGTERM)
             await asyncio.wait([self.exited], timeout=KILL_GRACE_S)
-        # The leader may be gone, its children not: they hold stdout open, and would outlive the job.
+        # Children may outlive the leader. They would hold stdout open, and outlive the job.
         self.signal_group(signal.SIGKILL)
         await asyncio.wait([self.exited])
 
     async def drain(self) -> None:
-        """Hear what it had printed before its end."""
+        """Read what the process printed before its end."""
         await asyncio.wait(self._pipes.values(), timeout=DRAIN_S)
 
     def give_up_number(self) -> None:
-        """Signal nobody any more: it is about to be reaped, and from then on its number may be another's."""
+        """Send no more signals: the process is about to be reaped, and its pid may then be reused."""
         self._number_is_ours = False
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Send a signal to the process and all that is still in its group."""
+        """Send a signal to all processes in the group."""
         if not self._number_is_ours:
             return
         try:
             os.killpg(self.pid, number)
-        except ProcessLookupError:  # just forked, and not yet at the head of its group
+        except ProcessLookupError:  # just forked, and not yet the leader of its group
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def hear_what_is_there(self) -> None:
-        """Read stderr now: what was written before something seen on stdout must not come after it."""
+        """Read stderr now, so that text written before a line on stdout is not read after it."""
         self._read(self._stderr, self._hear_stderr)
 
     def close_stdin(self) -> None:
-        """Let it read the end of its stdin."""
+        """Close the child's stdin: the child reads the end of file."""
         if self.stdin >= 0:
             os.close(self.stdin)
             self.stdin = -1
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and close all descriptors."""
         self.give_up_number()
         self.close_stdin()
         if self._closed:
@@ -156,7 +157,7 @@ class Child:
             self.listener.hear_stderr(chunk)
 
     def _on_exit(self) -> None:
-        """Dead but not reaped. What it printed before may still be in the pipe: `end` reads that."""
+        """Take note that the process is dead. `drain` reads what is left in the pipes."""
         self._loop.remove_reader(self._pidfd)
         self.exited.set_result(None)
         if self.listener:

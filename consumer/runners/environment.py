@@ -1,6 +1,6 @@
-"""What a classifier gets for an environment: an allow-list, so that no secret of ours reaches it.
+"""Makes the environment of a classifier from an allow-list, so that no secret of the service reaches it.
 
-Pure: the environment that we were started with goes in, a classifier's comes out.
+Pure: takes the environment of the service and returns that of a classifier.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
 from consumer.job import Job
 
-#: What programs need to start and to speak the operator's language; none of these carries a secret.
+#: Variables that programs need to start, and for the operator's locale. None of them carries a secret.
 ALLOWED_VARIABLES = (
     "LANG",
     "LC_ALL",
@@ -24,7 +24,7 @@ ALLOWED_VARIABLES = (
     "TZ",
     "VIRTUAL_ENV",
 )
-#: A pool of n processes that each start a thread per core is slower than one thread each: 1 unless it is set.
+#: Set to 1 unless the operator has set them: n processes with a thread per core each are slower than with one.
 THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
@@ -33,11 +33,11 @@ THREAD_VARIABLES = (
 )
 
 
-#: From 1.29 on ONNX Runtime reports its use to its maker, by a thread that starts when it is imported and that a
-#: fork does not inherit.
+#: From 1.29 on, ONNX Runtime sends usage data to Microsoft from a thread. The import starts the thread, and a fork
+#: does not inherit it.
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
-#: On a pipe Python holds back 8 KiB of what is printed: LOG: and PROGRESS: lines would arrive at the end, or never
-#: if the program is killed. Without the buffer a print costs two system calls, some microseconds.
+#: Python buffers 8 KiB of output to a pipe: LOG: and PROGRESS: lines would arrive only at the end, or never if the
+#: program is killed. Without the buffer a print costs two system calls, some microseconds.
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
 
@@ -45,7 +45,7 @@ def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict
     """Make the part of a classifier's environment that is the same for every job."""
     allowed = (*ALLOWED_VARIABLES, *settings.pass_environment)
     passed = {name: environment[name] for name in allowed if name in environment}
-    if settings.classifier:  # the function may live in the folder that the service was started in
+    if settings.classifier:  # the function's module may be in the folder where the service was started
         passed["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path.cwd()), passed.get("PYTHONPATH"))))
     return {
         "PATH": os.defpath,
@@ -58,7 +58,7 @@ def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict
 
 
 def _models(settings: Settings) -> dict[str, str]:
-    """Absolute paths: a program runs in its job's folder."""
+    """Make the variables about models, with absolute paths, because a program runs in its job's folder."""
     pins = settings.trusted_models
     return {
         ENV_PREFIX + "MODELS_DIR": str(settings.models_dir.absolute()),
@@ -68,12 +68,12 @@ def _models(settings: Settings) -> dict[str, str]:
 
 
 def batch_environment(folder: Path) -> dict[str, str | None]:
-    """Make the part that several jobs at once share; None for what each would have, and the job before had."""
+    """Make the part for several jobs at once. None unsets a variable of a single job that ran before."""
     return {"HOME": str(folder), "TMPDIR": str(folder), "JOB_ID": None, "JOB_ATTEMPT": None, "TRACEPARENT": None}
 
 
 def job_environment(job: Job, folder: Path) -> dict[str, str]:
-    """Make the part that is this job's own. What a classifier writes at home or to TMPDIR goes with the job."""
+    """Make the part for one job. HOME and TMPDIR are the job's folder, which is removed after the job."""
     trace = {"TRACEPARENT": job.request.traceparent} if job.request.traceparent else {}
     return {
         "HOME": str(folder),

@@ -1,7 +1,6 @@
 """The exec runner: a new program per job, in any language.
 
-Puts together what one run needs: the job's file, the command line, the environment and the limits. What the
-program then does is launcher.py's business.
+Prepares the job's file, the command line, the environment and the limits of a run. launcher.py runs the program.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from consumer.telemetry.job_log import JobLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """The classifier's program: all that is the same for every job."""
+    """The classifier's program, and everything that is the same for every job."""
 
     argv: tuple[str, ...]
     shown: str
@@ -41,11 +40,11 @@ class Program:
 
     @classmethod
     def from_settings(cls, settings: Settings, environment: Mapping[str, str]) -> Program:
-        """Find the program, and see that a job could start it.
+        """Find the program, and check that it can be started.
 
         Raises:
-            ConfigurationError: there is none of that name, or it would fail with every job; or the sandbox that
-                was asked for cannot be had.
+            ConfigurationError: the program does not exist or would fail with every job, or the sandbox does not
+            work.
         """
         argv = command_line(settings.command or ())
         passed = base_environment(settings, environment)
@@ -56,8 +55,8 @@ class Program:
 
     @property
     def description(self) -> str:
-        """What runs, and how, in a few words."""
-        return f"{self.shown} JOB.json, a program per job" + (", shut in" if self.sandbox else "")
+        """A short description of what runs, and how."""
+        return f"{self.shown} JOB.json, a program per job" + (", sandboxed" if self.sandbox else "")
 
     def command_line(self, path: Path) -> tuple[str, ...]:
         """Make one job's command line."""
@@ -66,10 +65,10 @@ class Program:
 
 
 def command_line(command: Sequence[str]) -> tuple[str, ...]:
-    """Make the classifier's command line, without the job's path that ends it.
+    """Make the classifier's command line, without the path of the job, which is appended later.
 
-    The program is looked up now, so that a missing one stops the start and not every job. A job runs in an empty
-    folder of its own, so words that name a file here are made absolute.
+    The program is looked up now, so that a missing program stops the start and does not fail every job. A job runs
+    in an empty folder, so arguments that name an existing file are made absolute.
 
     Raises:
         ConfigurationError: the program does not exist or may not be executed.
@@ -99,15 +98,16 @@ def _why_not(program: str) -> str:
 
 
 def _absolute_if_file(word: str) -> str:
-    """Only what looks like a file's name counts: a plain word may be a subcommand of the same name."""
+    """Make an argument absolute if it names a file and contains `/` or `.`: other words may be subcommands."""
     looks_like_one = "/" in word or "." in word
-    # Path's raises where it may not look, and over a word that is too long for a name, such as a program's text.
+    # Path.is_file raises in a folder without permission, and for a word too long for a name, such as a program
+    # text.
     return str(Path(word).absolute()) if looks_like_one and os.path.isfile(word) else word  # noqa: PTH113
 
 
 @dataclass(frozen=True, slots=True)
 class ExecSlot:
-    """Runs each job as a program of its own."""
+    """Runs a new program for each job."""
 
     program: Program
     folder: JobFolder
@@ -115,7 +115,7 @@ class ExecSlot:
     interrupt: asyncio.Future[None]
 
     async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
-        """Run the program on the job's file, which is gone with all around it when this returns."""
+        """Run the program on the job's file, and remove the file and its folder afterwards."""
         lines = JobLog(f"job {job.request.id}")
         program = self.program
         try:
@@ -129,7 +129,7 @@ class ExecSlot:
                 environment={**program.environment, **job_environment(job, path.parent)},
                 returncode_of=returncode_inside if program.sandbox else int,
             )
-        except OSError as error:  # not the job's fault: another consumer may do better
+        except OSError as error:  # not the job's fault: another consumer may succeed
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
         finally:
             lines.close()
@@ -140,7 +140,7 @@ class ExecSlot:
 async def opened(
     program: Program, files: JobFiles, interrupt: asyncio.Future[None], *, size: int
 ) -> AsyncIterator[list[ExecSlot]]:
-    """Make the slots; end what starts their programs afterwards."""
+    """Make the slots; close their launchers afterwards."""
     watch = Watch()
     async with AsyncExitStack() as stack:
         launchers = [await stack.enter_async_context(Launcher.opened(watch, interrupt)) for _ in range(size)]

@@ -1,8 +1,8 @@
-"""Our side of a process that forks others for us: `fork`, `reap`, and the end of all that it has forked.
+"""The consumer's side of a process that forks for it, a forker: requests `fork` and `reap`, and ends the forker.
 
-What is forked is a `Child` like any other, but that another process is its parent. When the socket to that one is
-closed, or it dies, all its children end with it. `classifier/child/forking.py` is the other side and
-describes the messages.
+A forked process is a `Child`, but its parent is the forker, not the consumer. When the consumer closes the socket,
+or the forker dies, all children of the forker end. `classifier/child/forking.py` is the other side and describes
+the messages.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from consumer.runners.child import Child, pipes
 
 log = logging.getLogger(__name__)
 
-#: Most imports take seconds; large models some tens. What takes longer is more likely to hang.
+#: Most imports take seconds, large models some tens of seconds. A longer one has probably hung.
 START_TIMEOUT_S = 120.0
-#: A fork takes milliseconds. The server answers nothing else while it forks or reaps, and never computes.
+#: A fork takes milliseconds. The server handles one request at a time, and computes nothing.
 ANSWER_TIMEOUT_S = 30.0
-#: After its socket was closed, for the server to end its workers.
+#: For the server to end its workers, after its socket was closed.
 CLOSE_GRACE_S = 5.0
 #: A traceback through a few libraries is 4 KiB.
 OUTPUT_TAIL_BYTES = 16384
-#: What an import has left open is the longest: some tens of paths.
+#: The longest answer lists what an import has left open: some tens of paths.
 LONGEST_ANSWER = 65_536
-#: A command line and an environment of the usual size: one message of a Unix socket is to hold it.
+#: Enough for a usual command line and environment. The request is a single message of a Unix socket.
 LONGEST_REQUEST = 131_072
 
 
 class NotForkedError(Exception):
-    """No process was forked, or the one that forks is gone; with the reason."""
+    """No process was forked, or the forker has ended. The message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """A dead process: its return code as `subprocess` gives it, its CPU seconds and most bytes of memory."""
+    """A reaped process: its return code as in `subprocess`, its CPU seconds, and its peak memory in bytes."""
 
     returncode: int
     cpu_s: float
@@ -54,10 +54,10 @@ class Reaped:
 
 
 class Forker:
-    """One process that forks, from its start to its end.
+    """One forker, from its start to its end.
 
-    Mutable state: the answers we wait for, in the order of the requests; the number of children that are forked
-    and not reaped; `ended` is done when the process is dead or its socket closed, whichever is seen first.
+    Mutable state: `_answers`, the expected answers in the order of the requests; `_unreaped`, the number of
+    children not reaped yet; `ended`, done once the process is dead or its socket is closed.
     """
 
     def __init__(self, program: subprocess.Popen[bytes], child: Child, channel: socket.socket) -> None:
@@ -82,7 +82,8 @@ class Forker:
         """Start a program that serves as classifier/child/forking.py does, and wait until it is ready.
 
         Raises:
-            ConfigurationError: it cannot be started, or ends before; `complaint`, why, and what it printed.
+            ConfigurationError: the program cannot be started, or ends before it is ready. The message is
+                `complaint`, the reason and the program's output.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -111,18 +112,18 @@ class Forker:
         raise ConfigurationError(f"{complaint}, {why}" + (f":\n{printed}" if printed else ""))
 
     async def _how_it_ended(self) -> str:
-        await asyncio.wait([self._child.exited], timeout=CLOSE_GRACE_S)  # its socket closes a moment before
+        await asyncio.wait([self._child.exited], timeout=CLOSE_GRACE_S)  # its socket closes a moment earlier
         await self._child.end()
         await self._child.drain()
         return describe_exit(self._program.wait())
 
     @property
     def pid(self) -> int:
-        """The number of the process that forks."""
+        """The pid of the forker."""
         return self._child.pid
 
     async def fork(self, order: Mapping[str, object], *, with_stdin: bool) -> Child:
-        """Fork a child for this order, with stdin empty or a pipe.
+        """Fork a child for this order. Its stdin is a pipe or empty.
 
         Raises:
             NotForkedError
@@ -149,15 +150,15 @@ class Forker:
             raise
 
     async def end(self, child: Child) -> Reaped | None:
-        """Bring a child to its end, asking first; have it reaped, and hear what it had printed.
+        """End a child (SIGTERM, then SIGKILL), read the rest of its output, and have it reaped.
 
-        Who has left its group is gone by then, too. None if the process that forks is dead itself.
+        Processes that left its group have ended by then, too. Returns None if the forker is dead.
         """
         await child.end()
         return await self.take(child)
 
     async def take(self, child: Child) -> Reaped | None:
-        """Have a dead child reaped, and hear what it had printed."""
+        """Have a dead child reaped, and read the rest of its output. None if the forker is dead."""
         child.give_up_number()
         try:
             reaped = await self._reap(child.pid)
@@ -178,12 +179,12 @@ class Forker:
                 self._unused.set()
 
     async def retire(self) -> None:
-        """Close once the last child is reaped."""
+        """Close after the last child has been reaped."""
         await self._unused.wait()
         await self.close()
 
     async def close(self) -> None:
-        """End the process and whatever it has forked."""
+        """End the forker and all its children."""
         self._end()
         await asyncio.wait([self._child.exited], timeout=CLOSE_GRACE_S)
         await self._child.end()
@@ -191,7 +192,7 @@ class Forker:
         self._program.wait()
 
     def hear_stdout(self, chunk: bytes) -> None:
-        """Log what an import prints, and keep its end; the server sends its stdout to stderr."""
+        """Log the output of the forker's import, and keep the end of it. The forker sends its stdout to stderr."""
         for line in chunk.splitlines():
             log.debug("fork server: %s", line.decode("utf-8", "backslashreplace"))
         self._output += chunk
@@ -200,7 +201,7 @@ class Forker:
     hear_stderr = hear_stdout
 
     def hear_end(self) -> None:
-        """The process is dead."""
+        """Take note that the forker is dead."""
         self._end()
 
     async def _ask(self, request: dict[str, object], descriptors: Sequence[int]) -> dict[str, Any]:
@@ -212,7 +213,7 @@ class Forker:
         answer = self._expect()
         try:
             socket.send_fds(self._channel, [content], descriptors)
-        except OSError:  # it is gone, or has stopped reading: a request is small, and few are on their way
+        except OSError:  # the forker has ended or does not read: requests are small and few
             self._end()
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -235,11 +236,11 @@ class Forker:
             content = b""
         if not content:
             self._end()
-        elif not (answer := self._answers.popleft()).done():  # whoever asked may have been cancelled
+        elif not (answer := self._answers.popleft()).done():  # the caller may have been cancelled
             answer.set_result(json.loads(content))
 
     def _end(self) -> None:
-        """No more requests. Without its socket a living server ends, and its workers with it."""
+        """Send no more requests and close the socket, upon which a living forker ends with its children."""
         if self.ended.done():
             return
         self.ended.set_result(None)
@@ -248,13 +249,13 @@ class Forker:
         while self._answers:
             if not (answer := self._answers.popleft()).done():
                 answer.set_exception(NotForkedError("the process that forks has ended"))
-                answer.exception()  # seen: who asked may be cancelled by now, and asyncio would log it as a bug's
+                answer.exception()  # retrieved: if the caller was cancelled, asyncio would log it
 
 
 def spawn(
     argv: Sequence[str], *, environment: Mapping[str, str], stdin: int
 ) -> tuple[subprocess.Popen[bytes], Child]:
-    """Start a program at the head of a session, so also of a process group, of its own.
+    """Start a program as the leader of a new session and process group.
 
     Raises:
         OSError: it cannot be started, or no descriptor is left to watch it.
@@ -277,9 +278,10 @@ def spawn(
 
 
 def _die_with_us() -> tuple[str, ...]:
-    """The kernel ends a child whose consumer was killed, if util-linux's setpriv is there to ask for it.
+    """Return the words of a command line that make the kernel kill the program when the consumer dies.
 
-    Asking in a preexec_fn instead would run Python between fork and exec, which is not safe with threads.
+    They use setpriv of util-linux, and are empty without it. A preexec_fn could do the same, but would run Python
+    between fork and exec, which is not safe with threads.
     """
     setpriv = shutil.which("setpriv", path="/usr/bin:/bin")
     return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()

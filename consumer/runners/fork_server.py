@@ -1,7 +1,7 @@
-"""The fork server: one process that has imported the classifier and forks workers from it.
+"""The fork server: one process that imports the classifier and forks workers.
 
-`start` returns once the import is done, or raises with what Python said: a classifier that does not load stops
-the service, and not job by job. What it can do beyond that is fork_client.py's. The other side is
+`start` returns after the import, or raises with Python's traceback: a classifier that cannot be loaded stops the
+start of the service. All other requests are in fork_client.py. The other side is
 `classifier/child/fork_server.py`.
 """
 
@@ -19,28 +19,28 @@ from consumer.runners.programs import own_python
 log = logging.getLogger(__name__)
 
 
-#: What to do about a descriptor that workers share.
+#: The remedy for a descriptor that workers share.
 SHARED_REMEDY = "open it in on_worker_start(), which each worker calls once before its first job"
 
 
-#: A path's usual length; what is longer is cut.
+#: Characters of a path or peer in a message. Longer ones are cut.
 LONGEST_NAME = 300
 
 
 class NoWorkerError(Exception):
-    """The fork server could not give a worker, or is gone. Another attempt may find it restarted."""
+    """The fork server could not fork a worker, or has died. It may be restarted by the next attempt."""
 
 
 class ForkServer(Forker):
-    """One fork server from its start to its end."""
+    """One fork server, from its start to its end."""
 
     @classmethod
     async def start(cls, target: str, environment: Mapping[str, str], *, batch: bool = False) -> Self:
         """Start a server and wait until it has imported `target`, a `package.module:function`.
 
         Raises:
-            ConfigurationError: it cannot be started or imported; with the traceback. Or `batch` is asked for, and
-                it takes one job at a time.
+            ConfigurationError: the server cannot be started, or `target` cannot be imported (with the traceback),
+                or `batch` is set and the function takes only one job at a time.
         """
         batched = ["--batch"] if batch else []
         argv = own_python.command(
@@ -50,14 +50,15 @@ class ForkServer(Forker):
         server = await cls.started(argv, passed, complaint=f"the classifier {target} cannot be loaded")
         if server.threads_lost:
             log.warning(
-                "importing %s has started %d threads, which workers do not inherit: compute when called",
+                "importing %s has started %d threads, which workers do not inherit: compute in the function, "
+                "not in the import",
                 target,
                 server.threads_lost,
                 extra={"event": "import_started_threads"},
             )
         for what in server.shared:
             log.warning(
-                "importing %s has opened what all workers share: %s; %s",
+                "importing %s has opened a descriptor that all workers share: %s; %s",
                 target,
                 what,
                 SHARED_REMEDY,
@@ -65,7 +66,7 @@ class ForkServer(Forker):
             )
         for what in server.reopened:
             log.info(
-                "importing %s has opened %s: each worker opens it anew",
+                "importing %s has opened %s: each worker reopens it",
                 target,
                 what,
                 extra={"event": "import_reopened"},
@@ -74,21 +75,21 @@ class ForkServer(Forker):
 
     @property
     def threads_lost(self) -> int:
-        """How many threads the import has started, which workers do not inherit."""
+        """The number of threads that the import has started. Workers do not inherit them."""
         return self.threads - 1
 
     @property
     def shared(self) -> list[str]:
-        """What the import has opened and all workers share, in words: one may get what another has asked for."""
+        """Descriptions of what the import has opened and all workers share: they may receive each other's data."""
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if not is_reopened]
 
     @property
     def reopened(self) -> list[str]:
-        """What the import has opened and each worker opens anew, in words."""
+        """Descriptions of what the import has opened and each worker reopens."""
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if is_reopened]
 
     async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Child:
-        """Fork a worker that wants to be replaced once it has grown by `max_growth` bytes.
+        """Fork a worker that requests its replacement once it has grown by `max_growth` bytes.
 
         Raises:
             NoWorkerError

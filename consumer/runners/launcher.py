@@ -1,11 +1,11 @@
-"""One slot's launcher: the process that starts the slot's programs, and with each ends all that it left behind.
+"""One slot's launcher: the process that starts the slot's programs and ends the processes that they leave behind.
 
-A program is watched, not trusted: it may hang, print without end, ignore SIGTERM or leave children that hold its
-stdout or left its group. Whatever it does, `execute` returns an outcome within the time limit plus the graces of
-child.py, and all its processes are gone by then.
+A program is not trusted: it may hang, print without end, ignore SIGTERM, or leave children that hold its stdout or
+have left its group. In all cases `execute` returns an outcome within the time limit plus the grace periods of
+child.py, and all processes of the program have ended by then.
 
-The launcher is started with the slot's first job, and anew if a job has killed it. The other side, and why the
-consumer does not start programs itself, is `classifier/child/launcher.py`.
+The consumer starts the launcher with the slot's first job, and again if a job has killed it. The other side is
+`classifier/child/launcher.py`, which also explains why the consumer does not start programs itself.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from consumer.runners.run import Cause, Run
 
 log = logging.getLogger(__name__)
 
-#: Neither the user's folders nor what `site` would add.
+#: Python imports neither from the user's folders nor from those that `site` would add.
 _ARGV = own_python.command("classifier.child.launcher", flags=("-I", "-S"))
 
 
 class Launcher:
-    """Runs one program at a time. Mutable state: the process that starts it, if there is one."""
+    """Runs one program at a time. Mutable state: `_forker`, the launcher's process, if it has been started."""
 
     def __init__(self, watch: Watch, interrupt: asyncio.Future[None]) -> None:
-        """Start nothing yet. `watch` looks at how much programs take; `interrupt` ends the one that runs."""
+        """Start nothing yet. `watch` samples the usage of programs; `interrupt` ends the running one."""
         self._watch = watch
         self._interrupt = interrupt
         self._forker: Forker | None = None
@@ -46,7 +46,7 @@ class Launcher:
     @classmethod
     @asynccontextmanager
     async def opened(cls, watch: Watch, interrupt: asyncio.Future[None]) -> AsyncIterator[Self]:
-        """Have one for the block."""
+        """Make a launcher and close it after the block."""
         launcher = cls(watch, interrupt)
         try:
             yield launcher
@@ -62,25 +62,25 @@ class Launcher:
         environment: Mapping[str, str],
         returncode_of: Callable[[int], int] = int,
     ) -> Outcome:
-        """Run a program until it answered, ended or had to be killed.
+        """Run a program until it answers, ends or is killed.
 
         Args:
-            run: takes what the program says; has its limits.
+            run: receives the program's output, and has its limits.
             argv: the program's full path and its arguments.
             folder: its working directory.
-            environment: all of its environment.
-            returncode_of: what the program's own return code is, where another runs it.
+            environment: its whole environment.
+            returncode_of: derives the program's return code from that of a wrapper, such as bubblewrap.
 
         Returns:
-            Any outcome but `Invalid`. A program that cannot be started is `Crashed`. If the caller is
-            cancelled, the program is killed and reaped before the cancellation goes on.
+            Any outcome except `Invalid`; `Crashed` if the program cannot be started. If the caller is cancelled,
+            the program is killed and reaped before the cancellation continues.
         """
         order = {"argv": argv, "cwd": str(folder.path), "environment": environment, "bounds": run.limits.bounds()}
         try:
             forker = await self._living()
             child = await self._started_by(forker, order)
         except NotForkedError as error:
-            # The kernel's "No such file" may be about the interpreter, and not about the file that it names.
+            # The kernel's "No such file" may mean the interpreter and not the program.
             fault = executable.fault(Path(argv[0]), environment.get("PATH", os.defpath))
             return Crashed(message=f"the classifier could not be started: {fault or f'{argv[0]}: {error}'}")
         child.listener = run
@@ -103,7 +103,7 @@ class Launcher:
         return run.concluded(cause, returncode)
 
     async def close(self) -> None:
-        """End it, and what it has started."""
+        """End the launcher's process and its children."""
         if self._forker:
             await self._forker.close()
             self._forker = None
@@ -122,23 +122,25 @@ class Launcher:
             raise NotForkedError(str(error)) from None
 
     async def _started_by(self, forker: Forker, order: Mapping[str, object]) -> Child:
-        """Start a program at the head of a session, so also of a process group, of its own.
+        """Start a program as the leader of a new session and process group.
 
         Raises:
-            NotForkedError: it cannot be started.
+            NotForkedError: the program cannot be started.
         """
         try:
             return await forker.fork(order, with_stdin=False)
         except asyncio.CancelledError:
-            await self.close()  # it may have been started already
+            await self.close()  # the program may have been started already
             raise
 
     def _descendants(self) -> Iterator[Process]:
-        """Give every process of the running program, those included that left its group."""
+        """Yield every process of the running program, including processes that have left its group."""
         return descendants(self._forker.pid) if self._forker else iter(())
 
 
 async def _linger(child: Child) -> None:
     await asyncio.wait([child.exited], timeout=LINGER_S)
     if not child.exited.done():
-        log.warning("pid %d went on after its answer: terminated", child.pid, extra={"event": "program_lingered"})
+        log.warning(
+            "pid %d did not end after its answer: terminated", child.pid, extra={"event": "program_lingered"}
+        )

@@ -1,8 +1,8 @@
-"""The classifier contract: bytes of stdout in, contract lines out.
+"""Parses the classifier contract: bytes of stdout in, contract lines out.
 
-Pure: no I/O, no clock, no asyncio. The same bytes give the same lines however they are cut into chunks, and
-never more than one line's cap is held. A prefix counts at the start of a line only; whatever is not one of
-ours is `OTHER` and stays out of the protocol.
+Pure: no I/O, no clock, no asyncio. The same bytes give the same lines, however they are cut into chunks. The
+parser holds at most `max_line_bytes`. A prefix counts only at the start of a line. A line without a known prefix
+is `OTHER` and has no effect.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from pydantic_core import from_json
 from consumer.escaping import escaped
 from consumer.job import Progress
 
-#: What fits beside a bar.
+#: Fits beside a progress bar.
 MAX_PROGRESS_CHARACTERS = 200
-#: More digits than any float has; to read a million of them would take its time.
+#: More digits than any float has. Converting a million digits would take long.
 MAX_NUMBER_BYTES = 40
-#: Of a line that a message quotes: enough to find the print that it came from.
+#: Of a line that a message quotes: enough to find the `print` that wrote it.
 QUOTED_BYTES = 160
 #: Quoted before a prefix that does not begin its line.
 QUOTED_BEFORE = 40
-#: What follows ERROR: where Python's logging has written the line, in its default format.
+#: Follows ERROR: in a line of Python's logging in its default format.
 _LOGGER_NAME = re.compile(rb"[^\s:]+:")
-#: The answers as authors misspell them: not at the start of a line, in other letters, with a space.
+#: Common misspellings of an answer: not at the start of a line, in lower case, with a space before the colon.
 _ALMOST_AN_ANSWER = re.compile(rb"OUTPUT:|ERROR:|\A\W*(?i:output)\s*:")
 
 
 class LineKind(Enum):
-    """What a line is; the value is the prefix it starts with. The last five are a warm worker's own."""
+    """The kinds of lines; the value is the prefix. Only a warm worker itself prints the last five."""
 
     LOG = b"LOG:"
     OUTPUT = b"OUTPUT:"
     ERROR = b"ERROR:"
-    #: Followed by a number from 0 to 1, and a text or nothing.
+    #: Followed by a number from 0 to 1, and an optional text.
     PROGRESS = b"PROGRESS:"
     OTHER = b""
-    #: Followed by the job's id: what comes before is not this job's.
+    #: Followed by the job's id. Lines before it belong to no job or another one.
     BEGIN = b"BEGIN:"
-    #: Followed by the job's id: what comes after is not this job's.
+    #: Followed by the job's id. Lines after it do not belong to this job.
     END = b"END:"
-    #: Followed by a reason: the worker is not fit for another job.
+    #: Followed by a reason: the worker requests its replacement.
     RETIRE = b"RETIRE:"
-    #: Followed by a batch's token: then comes a line for each of its jobs, in their order.
+    #: Followed by the token of a batch. The next lines answer its jobs, one each, in order.
     ANSWERS = b"ANSWERS:"
-    #: Followed by a reason: this job of a batch is to be run alone.
+    #: Followed by a reason: this job of a batch must run alone.
     ALONE = b"ALONE:"
 
     @property
@@ -61,9 +61,9 @@ _KINDS = {kind.value: kind for kind in LineKind}
 
 @dataclass(frozen=True, slots=True)
 class ContractLine:
-    """One line of stdout: its kind, and what follows the prefix without surrounding white space.
+    """One line of stdout: its kind, and the text after the prefix, without surrounding white space.
 
-    `is_spaced`: white space stood between the two, or there was no prefix.
+    `is_spaced`: the text began with white space, or there was no prefix.
     """
 
     kind: LineKind
@@ -72,12 +72,12 @@ class ContractLine:
 
     @property
     def text(self) -> str:
-        """The content for a log or a message: one line, undecodable bytes and control characters escaped."""
+        """The content for a log or a message: one line, with undecodable bytes and control characters escaped."""
         return printable(self.content)
 
     @property
     def quoted(self) -> str:
-        """The line, prefix included, in quotes for a message: escaped, and no more than is needed to find it."""
+        """The line with its prefix, quoted for a message: escaped, and cut to what is needed to find it."""
         whole = b"".join((self.kind.value, b" " * (self.is_spaced and bool(self.kind.value)), self.content))
         found = _ALMOST_AN_ANSWER.search(whole)
         start = max(found.start() - QUOTED_BEFORE, 0) if found else 0
@@ -87,17 +87,17 @@ class ContractLine:
 
     @property
     def is_almost_an_answer(self) -> bool:
-        """Whether its author has meant it to be one: a prefix stands elsewhere than at the start of the line."""
+        """Whether the line looks like a misspelt answer, for example with a prefix that does not begin it."""
         return self.kind is LineKind.OTHER and _ALMOST_AN_ANSWER.search(self.content) is not None
 
     @property
     def is_of_logging(self) -> bool:
-        """Whether it is a record of Python's logging, `ERROR:name:text`, that nobody has meant to be an answer."""
+        """Whether the line is a record of Python's logging, `ERROR:name:text`, and not meant as an answer."""
         return self.kind is LineKind.ERROR and not self.is_spaced and _LOGGER_NAME.match(self.content) is not None
 
 
 class LineParser:
-    """Cuts a stream into lines. After a limit was passed `excess` says which, and nothing more comes out.
+    """Cuts a stream into lines. Once it exceeds a limit, `excess` describes the limit, and no more lines come out.
 
     `max_line_bytes` bounds one line without its newline, `max_total_bytes` all of stdout.
     """
@@ -110,7 +110,7 @@ class LineParser:
         self.excess: str | None = None
 
     def feed(self, chunk: bytes) -> list[ContractLine]:
-        """Take the next bytes; return the lines that they complete, but for empty ones."""
+        """Take the next bytes; return the lines that they complete, without empty lines."""
         if self.excess:
             return []
         within = chunk[: self._left]
@@ -121,7 +121,7 @@ class LineParser:
         return lines
 
     def finish(self) -> ContractLine | None:
-        """At the end of the stream: the last line, if the program did not end it with a newline."""
+        """Return the last line at the end of the stream, if it did not end with a newline."""
         rest, self._unfinished = bytes(self._unfinished), bytearray()
         return parse(rest) if rest and not self.excess else None
 
@@ -131,7 +131,7 @@ class LineParser:
         for piece in ended:
             if not self._append(piece):
                 return lines
-            if self._unfinished:  # our SDK begins each line with a line break: half of all lines are empty
+            if self._unfinished:  # classifier.contract begins each line with a line break: half are empty
                 lines.append(parse(bytes(self._unfinished)))
                 self._unfinished.clear()
         self._append(rest)
@@ -147,7 +147,7 @@ class LineParser:
 
 
 def parse(line: bytes) -> ContractLine:
-    """Tell what one line, without its newline, is."""
+    """Parse one line, given without its newline."""
     prefix, colon, content = line.partition(b":")
     kind = _KINDS.get(prefix + colon, LineKind.OTHER)
     if kind is LineKind.OTHER:
@@ -156,7 +156,7 @@ def parse(line: bytes) -> ContractLine:
 
 
 def read_progress(content: bytes) -> Progress | None:
-    """Read what follows `PROGRESS:`; None if it does not begin with a number from 0 to 1."""
+    """Read the content of a `PROGRESS:` line; None if it does not begin with a number from 0 to 1."""
     number, _, text = content.partition(b" ")
     if len(number) > MAX_NUMBER_BYTES:
         return None
@@ -170,7 +170,7 @@ def read_progress(content: bytes) -> Progress | None:
 
 
 def json_fault(content: bytes) -> str | None:
-    """Say why this is not one JSON value, or None if it is. NaN and Infinity are not JSON."""
+    """Return why this is not one JSON value; None if it is. NaN and Infinity are not JSON."""
     try:
         from_json(content, allow_inf_nan=False)
     except ValueError as error:
@@ -181,7 +181,7 @@ def json_fault(content: bytes) -> str | None:
 def printable(content: bytes, limit: int = 8192) -> str:
     """Make one safe line of text: a classifier's bytes must not forge a log record or move a cursor.
 
-    Longer than `limit` characters is cut, and says so.
+    A text of more than `limit` characters is cut, and the number of bytes is appended.
     """
     text = content[: 4 * limit].decode("utf-8", "backslashreplace")
     safe = escaped(text, 4 * limit)

@@ -1,9 +1,8 @@
-"""A fixed number of slots, each with at most one job, or one batch of jobs.
+"""A fixed number of slots, each with at most one job or one batch of jobs.
 
-The pool never grows, shrinks or replaces: what is wrong with a slot after use is the slot's own business. It also
-knows when each run must have ended, whatever its classifier does. Every wait of a run has a bound of its own; a
-run beyond their sum is a bug of ours or a process that the kernel cannot end, and its slot is lost until we are
-started again.
+The pool never adds, removes or replaces a slot: a slot repairs itself after use. The pool also knows when each run
+must have ended at the latest. Every wait of a run is bounded, and GRACE_S is the sum of these bounds. A run that
+exceeds it is a bug of this service, or a process that the kernel cannot end. Its slot is lost until a restart.
 """
 
 from __future__ import annotations
@@ -22,31 +21,32 @@ from consumer.runners.run import OnProgress
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 
-#: Before the run: room for its file, and a worker, for which a fork server may have to load. After it: its end.
+#: Before the run: waits for space for its file and for a worker, with a new fork server. After it: waits for its
+#: end.
 GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRACE_S + DRAIN_S
 
-#: Hears that a job no longer waits but runs in this slot; returns the job as it is to run.
+#: Called when a job gets this slot and begins; returns the job to run.
 Begins: TypeAlias = Callable[[Job, int], Job]
 T = TypeVar("T")
 
 
 class Slot(Protocol):
-    """One of the pool's fixed places."""
+    """One slot of the pool."""
 
     async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
-        """Run one job to its outcome. `on_progress` hears how far it is; it returns at once and never raises."""
+        """Run one job to its outcome. `on_progress` receives its progress, returns at once and never raises."""
 
 
 def as_it_is(job: Job, _slot: int) -> Job:
-    """Begin with the job unchanged."""
+    """Return the job unchanged."""
     return job
 
 
 class Pool:
-    """Gives each job a slot of its own, the one free for longest first. batch_pool.py gives one to several.
+    """Gives each job its own slot, first the one that has been free for longest.
 
-    Mutable state: `_free`, the numbers of the slots that nobody holds; `_waiting`, who waits for one; `_due`, when
-    the run in each slot that is held must have ended.
+    Mutable state: `_free`, the numbers of the free slots; `_waiting`, the futures of waiting jobs; `_due`, for
+    each slot in use the time by which its run must have ended.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """How many slots are held."""
+        """The number of slots in use."""
         return self.size - len(self._free)
 
     def overdue(self) -> int:
-        """Count the slots whose run should have ended."""
+        """Count the slots whose run should have ended by now."""
         now = self._clock()
         return sum(due < now for due in self._due.values())
 
     async def run(self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is) -> Outcome:
-        """Wait for a slot and run the job there to its outcome."""
+        """Wait for a slot, run the job in it, and return its outcome."""
         if self._free:
             number = self._free.popleft()
         else:
@@ -85,7 +85,7 @@ class Pool:
         return await self._run_in(number, job, on_progress, begins)
 
     async def _given(self, number: asyncio.Future[T]) -> T:
-        """Wait for a slot's number; who is cancelled at the moment it comes gives the slot back."""
+        """Wait for the number of a slot. If cancelled just after it was assigned, give the slot back."""
         try:
             return await number
         except asyncio.CancelledError:
@@ -105,7 +105,7 @@ class Pool:
         self._metrics.slots(busy=self.busy, size=self.size)
 
     def _give_back(self, number: int) -> None:
-        """Give the slot to who waits for one, or keep it for the next."""
+        """Give the slot to a waiting job, or mark it as free."""
         self._due.pop(number, None)
         while self._waiting:
             if not (waiting := self._waiting.popleft()).done():
@@ -116,6 +116,6 @@ class Pool:
 
 
 def begun(job: Job, number: int, begins: Begins) -> Job:
-    """Let the records of the job's task name its slot from now on, and whoever wants to know hear of it."""
+    """Put the slot's number into the log records of the job's task, and call `begins`."""
     log_context.move(number)
     return begins(job, number)

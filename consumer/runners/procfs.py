@@ -1,6 +1,6 @@
-"""What Linux tells about processes and a folder: who descends from whom, what each has and has used.
+"""Reads from Linux the descendants and the usage of processes, and the size of folders.
 
-Only reads, and never raises over a process that ends meanwhile: it is then simply not there. Decides nothing.
+A process that ends during a call causes no error: it is left out. This module only reads and decides nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
-#: What stat(2) counts blocks in, whatever the file system's are.
+#: The unit of st_blocks in stat(2), on every file system.
 _BLOCK = 512
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process, dead ones that nobody has reaped included: its CPU seconds, and its resident bytes now.
+    """One process, possibly dead and not reaped: its CPU seconds until now, and its resident bytes.
 
-    CPU seconds are those of all its threads, and of its children that it has waited for.
+    CPU seconds include all its threads, and its reaped children.
     """
 
     pid: int
@@ -32,7 +32,7 @@ class Process:
 
 
 def look(pid: int) -> Process | None:
-    """Look at a process; None if there is none."""
+    """Read a process's usage; None if there is no such process."""
     try:
         return _parse(pid, Path(f"/proc/{pid}/stat").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
@@ -40,25 +40,25 @@ def look(pid: int) -> Process | None:
 
 
 def _parse(pid: int, stat: bytes) -> Process:
-    """Read proc(5)'s fields from the third on; the second is a name that may hold anything."""
+    """Parse /proc/PID/stat (proc(5)) from the third field on. The second, a name, may contain any character."""
     fields = stat[stat.rindex(b")") + 2 :].split()
     return Process(pid, sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * _PAGE)
 
 
 def descendants(pid: int) -> Iterator[Process]:
-    """Give the children of a process, theirs, and so on; one by one: nobody has to see all of a fork bomb."""
+    """Yield all descendants of a process one by one, so that a caller can stop early at a fork bomb."""
     waiting = deque([pid])
     seen = {pid}
     while waiting:
         for child in _children(waiting.popleft()):
-            if child not in seen and (process := look(child)):  # a parent's end may move it while we look
+            if child not in seen and (process := look(child)):  # a child moves when its parent ends
                 seen.add(child)
                 waiting.append(child)
                 yield process
 
 
 def _children(pid: int) -> list[int]:
-    """Of each of its threads; none where the kernel does not tell (CONFIG_PROC_CHILDREN)."""
+    """Return the children of all threads of a process; none if the kernel lacks CONFIG_PROC_CHILDREN."""
     found: list[int] = []
     with suppress(FileNotFoundError, ProcessLookupError):
         for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names
@@ -67,17 +67,17 @@ def _children(pid: int) -> list[int]:
 
 
 def proportional_bytes(process: Process) -> int:
-    """Give the memory of a process, each page divided by how many share it. Slow: the kernel looks at all."""
+    """Return the memory of a process, each page divided by the number of its users. Slow: visits every page."""
     return _mapped(process, b"Pss:")
 
 
 def private_bytes(process: Process) -> int:
-    """Give the memory of a process that it shares with no other."""
+    """Return the bytes of memory that a process shares with no other."""
     return _mapped(process, b"Private_Clean:", b"Private_Dirty:")
 
 
 def _mapped(process: Process, *names: bytes) -> int:
-    """Of a process that hides it, all that is resident."""
+    """Return the sum of these fields in smaps_rollup; all resident bytes if the process hides them."""
     try:
         return sum(_kibibytes(f"/proc/{process.pid}/smaps_rollup", name) for name in names)
     except PermissionError:
@@ -87,7 +87,7 @@ def _mapped(process: Process, *names: bytes) -> int:
 
 
 def peak_bytes(pid: int) -> int:
-    """Give the most resident bytes that a process has had; a warm worker begins anew with each job."""
+    """Return the peak of a process's resident bytes. A warm worker resets it before each job."""
     with suppress(OSError):
         return _kibibytes(f"/proc/{pid}/status", b"VmHWM:")
     return 0
@@ -101,13 +101,13 @@ def _kibibytes(file: str, name: bytes) -> int:
 
 
 class Meter:
-    """Measures what one process has used for each of its jobs. Its file is opened once: a job may be short.
+    """Measures the usage of one process for each of its jobs. It opens the file once, because a job may be short.
 
-    Mutable state: CPU seconds at the beginning of the job.
+    Mutable state: `cpu_s`, the CPU seconds at the beginning of the job.
     """
 
     def __init__(self, pid: int) -> None:
-        """Open; `close` afterwards.
+        """Open the file of the process. The caller must `close`.
 
         Raises:
             OSError: no descriptor is left, or the process has ended.
@@ -118,12 +118,12 @@ class Meter:
         self.cpu_s = self.at_birth.cpu_s
 
     def begin(self) -> None:
-        """A job begins: count from here. An ended process counts nothing."""
+        """Count CPU time from now on, for a new job. Does nothing if the process has ended."""
         with suppress(ProcessLookupError):
             self.cpu_s = self.now().cpu_s
 
     def now(self) -> Process:
-        """Look at the process.
+        """Read the current usage of the process.
 
         Raises:
             ProcessLookupError: it has been reaped.
@@ -131,14 +131,14 @@ class Meter:
         return _parse(self._pid, os.pread(self._stat, 4096, 0))
 
     def close(self) -> None:
-        """Close."""
+        """Close the file."""
         os.close(self._stat)
 
 
 def sizes(folder: Path) -> Iterator[int]:
-    """Give the bytes on disk of each thing in a folder, and below; what is closed to us, or gone, is left out.
+    """Yield the bytes on disk of each entry in a folder and its subfolders. Unreadable entries are left out.
 
-    Each step takes the same time, at any depth: it neither recurses nor needs paths, which may be too long.
+    Each step takes the same time at any depth: it neither recurses nor uses paths, which may be too long.
     """
     with suppress(OSError), ExitStack() as opened:
         here = _Here(os.open(folder, _FOLDER_FLAGS))
@@ -161,13 +161,13 @@ def sizes(folder: Path) -> Iterator[int]:
 
 
 class _Here:
-    """A folder that is being walked through. Mutable state: its descriptor."""
+    """The current folder of a walk. Mutable state: its descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
     def enter(self, name: str) -> bool:
-        """Go to a subfolder; return False and stay where it is gone, or cannot be left again."""
+        """Enter a subfolder; return False and stay if it does not exist, or has no way back."""
         try:
             below = os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor)
         except OSError:
@@ -182,22 +182,22 @@ class _Here:
         return True
 
     def leave(self) -> None:
-        """Go back to the folder above.
+        """Go back to the parent folder.
 
         Raises:
-            OSError: it was closed meanwhile.
+            OSError: the parent folder cannot be opened any more.
         """
         above = os.open("..", _FOLDER_FLAGS, dir_fd=self.descriptor)
         self.close()
         self.descriptor = above
 
     def close(self) -> None:
-        """Close."""
+        """Close the descriptor."""
         os.close(self.descriptor)
 
 
 def unlinked_bytes(pid: int) -> int:
-    """Give the bytes on disk of files that a process holds open and that have no name any more."""
+    """Return the bytes on disk of deleted files that a process holds open."""
     total = 0
     with suppress(OSError):
         for descriptor in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - names

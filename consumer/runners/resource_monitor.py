@@ -1,8 +1,8 @@
-"""Looks at what each running job takes, several times a second, and kills the job that takes too much.
+"""Samples the usage of each running job several times a second, and kills a job that exceeds a limit.
 
-The kernel bounds what a process takes for itself (classifier/child/confinement.py). What all processes of a job
-take together, and what a warm worker takes for one of its jobs, can only be measured from outside. A job that ends
-before the first sample costs nothing. The limits are in config/job_limits.py.
+The kernel limits each single process (classifier/child/confinement.py). The sum over all processes of a job, and
+the usage of a warm worker for one job, can only be measured from outside. A job that ends before the first sample
+costs nothing. The limits are in config/job_limits.py.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from consumer.runners.run import Run
 
 log = logging.getLogger(__name__)
 
-#: A look takes some 0.1 ms of CPU a job, so a thousandth at most; in between a process fills a GiB at most.
+#: A sample takes about 0.1 ms of CPU per job, less than a thousandth. Between two, a process fills 1 GiB at most.
 PERIOD_S = 0.25
-#: A folder with more files is looked at in several turns: nobody else runs meanwhile.
+#: A folder with more files is measured over several samples, because the event loop stands still meanwhile.
 FILES_AT_ONCE = 2000
-#: Who has less on the disk is not the one that filled it.
+#: A job that has written less than this has not filled the disk.
 LEAST_GUILTY_BYTES = 1024**2
-#: Most file systems give a file room by this.
+#: The unit in which most file systems allocate.
 BLOCK_BYTES = 4096
 
 
 class Folder:
-    """A job's folder, and what the job has written there. Its input is the consumer's, and never held against it.
+    """Measures what a job has written to its folder. The job's input does not count.
 
-    Mutable state: the walk through it, what it has come to, and what the walk before has come to.
+    Mutable state: `_walk`, the current walk through the folder; `_counted`, its sum so far; `_last_walk`, the sum
+    of the walk before.
     """
 
     def __init__(self, path: Path, inputs: Iterable[int]) -> None:
-        """Look at a folder that holds job files of these sizes, in bytes."""
+        """Take a folder with job files of these sizes, in bytes."""
         self.path = path
         self._input = sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in inputs)
         self._walk: Iterator[int] = iter(())
@@ -49,7 +50,7 @@ class Folder:
         self._last_walk = 0
 
     def look(self) -> int:
-        """Give the bytes that the job has written; in a large folder, those of the files seen so far."""
+        """Return the bytes that the job has written; in a large folder, those of the files counted so far."""
         found = list(islice(self._walk, FILES_AT_ONCE))
         if not found:
             self._last_walk, self._walk, self._counted = self._counted, sizes(self.path), 0
@@ -58,19 +59,19 @@ class Folder:
         return self._beyond_input(self._counted)
 
     def _beyond_input(self, found: int) -> int:
-        """Subtract the input, under whatever name it is by now."""
+        """Subtract the size of the input, which the job may have renamed."""
         return max(0, found - self._input)
 
     def all(self) -> int:
-        """Give the bytes that the job has written, as far as seen: a million files now would hold up the loop."""
+        """Return the bytes written, as far as counted: counting a million files now would block the event loop."""
         return self._beyond_input(max(self._counted, self._last_walk))
 
 
 @dataclass(eq=False, slots=True)
 class Watched:
-    """One run that is looked at, with all its processes, which `processes` gives.
+    """One run that is sampled. `processes` yields all its processes.
 
-    `before` is the memory of its process at the fork, and the CPU time that it had used when the job began.
+    `before` is the memory of its worker at the fork, and the CPU time of the worker when the job began.
     """
 
     run: Run
@@ -80,7 +81,7 @@ class Watched:
     before: Process | None = None
 
     def look(self) -> None:
-        """Measure, remember the most, and end what went over a limit."""
+        """Measure the run, update its peak, and end it if it exceeds a limit."""
         limits = self.run.limits
         found = list(islice(self.processes(), limits.max_processes + 1))
         had = (self.before.resident_bytes, self.before.cpu_s) if self.before else (0, 0.0)
@@ -96,31 +97,32 @@ class Watched:
             self.end(words)
 
     def on_disk(self) -> int:
-        """Give what it has written to the disk, files without a name included."""
+        """Return the bytes that the run has on disk, including deleted files that it holds open."""
         limits = self.run.limits
         open_files = sum(unlinked_bytes(process.pid) for process in islice(self.processes(), limits.max_processes))
         return self.folder.all() + open_files
 
     def end(self, words: str) -> None:
-        """Kill it, without asking: who takes too much is not given time to take more."""
+        """Kill the run at once with SIGKILL: a grace period would let it use even more."""
         self.run.exceed(words)
         self.child.signal_group(signal.SIGKILL)
 
 
 def _resident(found: Sequence[Process], enough: int) -> int:
-    """Sum up the memory. What forked processes share counts for each, which is quick; too much is looked into."""
+    """Sum up the memory. Shared pages count for each process at first; above `enough` they are counted exactly."""
     total = sum(process.resident_bytes for process in found)
     if total <= enough:
         return total
-    # Twice: when one ends between two readings, its part of what is shared is counted again with the others'.
+    # Twice: if a process ends between two readings, its share of the shared pages is counted twice.
     return min(sum(map(proportional_bytes, found)) for _ in range(2))
 
 
 @dataclass(eq=False)
 class Watch:
-    """One timer for all jobs.
+    """Samples all running jobs with one timer.
 
-    Mutable state: those that run; whether the timer does: it runs while they do; whether the disk is short.
+    Mutable state: `_watched`, the runs; `_is_set`, whether the timer runs, which it does while there are runs;
+    `_is_short`, whether free space was short at the last sample.
     """
 
     _watched: set[Watched] = field(default_factory=set)
@@ -134,7 +136,7 @@ class Watch:
         return watched
 
     def end(self, watched: Watched) -> None:
-        """Watch it no more, if it still was."""
+        """Stop watching a run. Does nothing if it is not watched."""
         self._watched.discard(watched)
 
     def _set_timer(self) -> None:
@@ -151,7 +153,7 @@ class Watch:
             self._set_timer()
 
     def _look_for_room(self) -> None:
-        """Where a disk gets full, end the job that has written the most to it: the others need what is left."""
+        """If free space is short, end the job that has written the most: the other jobs need the rest."""
         some = next(iter(self._watched))
         free, least = _free(some.folder.path), some.run.limits.min_free_bytes
         was_short, self._is_short = self._is_short, free is not None and free < least
@@ -162,8 +164,8 @@ class Watch:
             guilty.end(too_little_room(guilty.run.limits, free=free, written=written))
         elif not was_short:
             log.warning(
-                "job_dir has %d bytes free, less than %d (min_free_bytes), and no running job has filled it: free "
-                "some space, or name another job_dir",
+                "job_dir has %d bytes free, less than %d (min_free_bytes), and no running job has filled it; free "
+                "some space, or set another job_dir",
                 free,
                 least,
                 extra={"event": "job_dir_full"},

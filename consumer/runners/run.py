@@ -1,8 +1,9 @@
-"""One run of a classifier as its parent sees it: what it has said so far, what decides it, and the outcome.
+"""One run of a classifier as the consumer sees it: its output so far, the cause that ends it, and its outcome.
 
-Whoever reads the pipes feeds a `Run`; whoever watches the clock and the process settles it. The first cause
-counts, and `concluded` turns it into an `Outcome`. No I/O, no process: the same for a program per job and for a
-warm worker, whose lines count only between its `BEGIN` and `END`. Of several jobs at once: batch_run.py.
+The reader of the pipes passes the output to a `Run`. The clock, the process, a limit or an answer gives it a
+cause. The first cause counts, and `concluded` turns it into an `Outcome`. A `Run` does no I/O and starts no
+process. It is the same for a program per job and for a warm worker, whose lines count only between `BEGIN` and
+`END`. batch_run.py has the run of several jobs.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from consumer.runners.output_parser import ContractLine, LineKind, LineParser, r
 
 log = logging.getLogger(__name__)
 
-#: Hears how far a run is, where somebody wants to know. It returns at once and never raises.
+#: Receives the progress of a run; None if nobody asked for it. It returns at once and never raises.
 OnProgress: TypeAlias = Callable[[Progress], None] | None
-#: None: the run of several jobs does not tell how this one ended.
+#: The outcome of a job in a batch; None if the batch gives none, and the job must run alone.
 Told: TypeAlias = Outcome | None
-#: Notes once more what a run has used, if its process still lives.
+#: Measures the usage of a run once more, while its process still lives.
 Measure: TypeAlias = Callable[[], None] | None
 
 
@@ -46,7 +47,7 @@ T = TypeVar("T")
 
 
 class Cause(Enum):
-    """Why we stopped waiting for the run to go on."""
+    """Why the consumer stopped waiting for the run."""
 
     EXITED = auto()
     ANSWERED = auto()
@@ -56,12 +57,12 @@ class Cause(Enum):
 
 
 class Run:
-    """What the classifier has said, and the first cause that ends our waiting.
+    """The output of the classifier, and the first cause that ends the run.
 
-    Mutable state: the parser, `answer` and the tail of stderr grow with the bytes that are heard, and so do the
-    lines that a message may quote: `discarded`, an answer after the first; the last line before any, and the last
-    that is almost one. `cause` gets its one result from whichever comes first: the answer, a limit, the exit, the
-    clock, the interruption. What it has used is the most that anybody has noted.
+    Mutable state: the parser, `answer` and the tail of stderr, which grow with the output; the lines that a
+    message may quote: `discarded`, an answer after the first, `_last`, the last line before the first, and
+    `_almost`, the last line that looks like a misspelt answer; `_cause`, set once, by the answer, a limit, the
+    exit, the clock or the interruption; the usage, the maximum of all measurements.
     """
 
     def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
@@ -72,7 +73,7 @@ class Run:
         self._almost: ContractLine | None = None
         self._is_cut = False
         self._loop = asyncio.get_running_loop()
-        self._started = time.monotonic()  # a loop's own clock may stand still within a turn
+        self._started = time.monotonic()  # not loop.time(), which may stand still within a turn
         self._cause: asyncio.Future[Cause] = self._loop.create_future()
         self._parser = LineParser(max_line_bytes=limits.max_line_bytes, max_total_bytes=limits.max_stdout_bytes)
         self._stderr = bytearray()
@@ -85,7 +86,7 @@ class Run:
 
     @property
     def excess(self) -> str | None:
-        """The limit that was passed, in words."""
+        """A description of the exceeded limit; None if there is none."""
         return self._parser.excess or self._taken_too_much
 
     @property
@@ -99,11 +100,11 @@ class Run:
         return time.monotonic() - self._started
 
     def begin(self) -> None:
-        """Start the clock: the classifier gets to work now."""
+        """Start the clock, as the classifier starts its work now."""
         self._started = time.monotonic()
 
     async def wait(self, interrupt: asyncio.Future[None]) -> Cause:
-        """Wait for the first cause; the clock runs only here, and so does the interruption."""
+        """Wait for the first cause. Only during this wait can the run time out or be interrupted."""
         timer = self._loop.call_later(self.limits.timeout_s, self.end, Cause.TIMED_OUT)
         interrupt.add_done_callback(self._on_interrupt)
         try:
@@ -113,12 +114,12 @@ class Run:
             interrupt.remove_done_callback(self._on_interrupt)
 
     def end(self, cause: Cause) -> None:
-        """Take the cause, unless there was one before."""
+        """Set the cause, unless the run already has one."""
         if not self._cause.done():
             self._cause.set_result(cause)
 
     def hear_stdout(self, chunk: bytes) -> None:
-        """Take the next bytes of stdout; what is logged of them is the job's, whoever hears the pipe."""
+        """Take the next bytes of stdout. Log records carry the job's context, not that of the pipe's reader."""
         self._context.run(self._hear_stdout, chunk)
 
     def _hear_stdout(self, chunk: bytes) -> None:
@@ -128,33 +129,33 @@ class Run:
             self.end(Cause.OVER_LIMIT)
 
     def hear_stderr(self, chunk: bytes) -> None:
-        """Take the next bytes of stderr; only the last are kept."""
+        """Take the next bytes of stderr; keep only the last `stderr_tail_bytes`."""
         self._stderr += chunk
         del self._stderr[: -self.limits.stderr_tail_bytes]
 
     def exceed(self, words: str) -> None:
-        """Another limit than those on stdout was passed, in the words of job_limits.py; the first counts."""
+        """Record that the run exceeds a limit other than those on stdout; the first such description counts."""
         self._taken_too_much = self._taken_too_much or words
         self.end(Cause.OVER_LIMIT)
 
     def note(self, *, cpu_s: float, peak_bytes: int) -> None:
-        """Somebody has measured what it has used until now."""
+        """Record a measurement of the usage until now; the maximum counts."""
         self._cpu_s = max(self._cpu_s or 0.0, cpu_s)
         self._peak_bytes = max(self._peak_bytes or 0, peak_bytes)
 
     def usage(self, returncode: int | None) -> Usage:
-        """Sum up what it has used, as far as that was measured."""
+        """Return the usage, as far as it was measured."""
         number = -returncode if returncode is not None and returncode < 0 else None
         name = signal_name(number) if number else None
         cpu_s = None if self._cpu_s is None else round(self._cpu_s, 3)
         return Usage(cpu_s=cpu_s, peak_memory_bytes=self._peak_bytes, signal=name)
 
     def hear_end(self) -> None:
-        """The process is dead; there may still be bytes of it in the pipes."""
+        """Take note that the process is dead. The pipes may still hold some of its output."""
         self.end(Cause.EXITED)
 
     def finish(self, returncode: int | None) -> None:
-        """Take the unfinished last line once the pipes are empty: it counts, unless a signal may have cut it."""
+        """Take the unfinished last line once the pipes are empty. It counts unless a signal may have cut it."""
         if (line := self._parser.finish()) is None:
             return
         if returncode is not None and returncode >= 0:
@@ -178,11 +179,11 @@ class Run:
         elif line.kind is LineKind.PROGRESS and self._on_progress and (progress := read_progress(line.content)):
             if self.answer is None:
                 self._on_progress(progress)
-        elif line.content and log.isEnabledFor(logging.DEBUG):  # to make 16 MiB printable takes seconds
+        elif line.content and log.isEnabledFor(logging.DEBUG):  # escaping 16 MiB takes seconds
             log.debug("outside the contract, or not asked for: %s", line.text)
 
     def almost(self) -> str:
-        """Say which line is no answer although it was meant to be one; empty if none is known."""
+        """Quote a line that was probably meant as an answer but is none; empty if there is none."""
         if self._almost:
             return (
                 f"; on stdout the line {self._almost.quoted} is no answer: OUTPUT: or ERROR: must begin a line; "
@@ -193,14 +194,14 @@ class Run:
         return ""
 
     def last_words(self) -> str:
-        """Quote the line that tells most of why there was no answer; empty if nothing was printed."""
+        """Quote the line that best explains why there was no answer; empty if nothing was printed."""
         return self.almost() or (f"; the last line on stdout is {self._last.quoted}" if self._last else "")
 
     def concluded(self, cause: Cause, returncode: int | None, measure: Measure = None) -> Outcome:
-        """Say how the run ended. The first answer decides, whatever happened after it.
+        """Return the outcome of the run. The first answer decides, whatever happened after it.
 
-        Except what a program says once we told it to stop: an `ERROR: terminated` from its SIGTERM handler is not
-        the job's fault. `returncode` is as `subprocess` gives it, None where nobody was left to tell it.
+        An answer after the consumer has stopped the program does not count: an `ERROR: terminated` from a SIGTERM
+        handler is not the job's fault. `returncode` is as in `subprocess`; None if it is unknown.
         """
         if self.answer and cause in (Cause.ANSWERED, Cause.EXITED):
             was_stopped = returncode in (-signal.SIGTERM, -signal.SIGKILL)
@@ -213,12 +214,12 @@ class Run:
                 measure()
             return replace(outcome, stderr_tail=self.stderr_tail, usage=self.usage(returncode))
         if self._stderr and log.isEnabledFor(logging.DEBUG):
-            for line in self.stderr_tail.splitlines():  # of a job that failed the reply has them
+            for line in self.stderr_tail.splitlines():  # the reply of a failed job has them
                 log.debug("stderr: %s", line)
         return outcome
 
     def _unanswered(self, cause: Cause, returncode: int | None) -> Outcome:
-        # What is found only now: in the pipe after the program's end, or in the way it ended.
+        # Limits found only now: from output read after the program's end, or from the way it ended.
         excess = self.excess or excess_at_end(returncode, self.stderr_tail, self.limits)
         if cause is Cause.EXITED and excess:
             cause = Cause.OVER_LIMIT
@@ -239,10 +240,10 @@ class Run:
 
 
 class EnclosedRun(Run, Generic[T]):
-    """A run in a warm worker: only what stands between `BEGIN: name` and `END: name` is of this run.
+    """A run in a warm worker: only the lines between `BEGIN: name` and `END: name` belong to this run.
 
-    Mutable state besides: `ended` is done once `END` has come; `retirement` is the reason why the worker wants
-    to be replaced.
+    Mutable state besides that of Run: `ended`, done once `END` was read; `retirement`, the reason with which the
+    worker requests its replacement; `_begun`, set once `BEGIN` was read.
     """
 
     #: For the log.
@@ -254,14 +255,14 @@ class EnclosedRun(Run, Generic[T]):
         super().__init__(limits, on_log, on_progress)
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.retirement: str | None = None
-        self._enclosing = enclosing.encode().strip()  # as the parser strips what follows a prefix
+        self._enclosing = enclosing.encode().strip()  # the parser strips the content, too
         self._begun = False
 
     def almost(self) -> str:
-        """Say also where the worker has not come to the job, which is not the function's fault."""
+        """As in Run, or a note that the worker had not begun the job, which is not the function's fault."""
         if self._begun:
             return super().almost()
-        return "; the worker had not begun with it: on_worker_start() may still be at work"
+        return "; the worker had not begun the job: on_worker_start() may still be running"
 
     def take(self, line: ContractLine) -> None:
         """Take one line of stdout."""
@@ -276,7 +277,7 @@ class EnclosedRun(Run, Generic[T]):
 
     @abstractmethod
     def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> T:
-        """Say how it ended: the outcome of its job, or of each of its jobs."""
+        """Return the outcome of the job, or of each job of a batch."""
 
 
 class JobRun(EnclosedRun[Outcome]):
@@ -289,5 +290,5 @@ class JobRun(EnclosedRun[Outcome]):
         self.name = f"job {job_id}"
 
     def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> Outcome:
-        """Say how the job ended."""
+        """Return the outcome of the job."""
         return self.concluded(cause, returncode, measure)

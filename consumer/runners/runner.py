@@ -1,7 +1,7 @@
-"""Runs jobs in slots: which of the two ways the settings ask for, opened and closed.
+"""Opens and closes the runner that the settings select. A runner runs jobs in slots.
 
-`exec` (exec_runner.py) starts a new program per job, whatever its language; `warm` (warm_runner.py) hands jobs to
-workers that are forked from a process which has imported the classifier. Both keep one and the same contract.
+The exec runner (exec_runner.py) starts a new program per job, in any language. The warm runner (warm_runner.py)
+hands jobs to workers, forked from a process that has imported the classifier. Both follow the same contract.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class Runner:
     """Runs jobs in the slots of its pool.
 
-    `description` says what runs, and how, in a few words; `workers` is what warm slots share, None for programs.
+    `description` is a short text: what runs, and how. `workers` are those of warm slots; None for programs.
     """
 
     pool: Pool
@@ -41,18 +41,18 @@ class Runner:
 
     @property
     def is_broken(self) -> bool:
-        """Whether jobs would find nothing to run them, as far as is known: a program was there at the start."""
+        """Whether no worker can be forked. Always False for programs, which were checked at the start."""
         return self.workers is not None and self.workers.is_broken
 
     def interrupt(self) -> None:
-        """End what runs; what comes after is not begun. All these jobs are `Interrupted`."""
+        """End running jobs, and begin no further ones. The outcome of all these jobs is `Interrupted`."""
         if not self.interrupted.done():
             self.interrupted.set_result(None)
 
     async def reload(self) -> None:
-        """Take up new code and models; on a failure go on with the old ones, and log why."""
+        """Load new code and models; if this fails, keep the old ones and log the reason."""
         if self.workers is None:
-            log.info("nothing to reload: every job starts the program anew", extra={"event": "reload_needless"})
+            log.info("nothing to reload: each job starts the program anew", extra={"event": "reload_needless"})
             return
         log.info("reloading the classifier", extra={"event": "reloading"})
         try:
@@ -61,7 +61,7 @@ class Runner:
             self.metrics.count("reloads.failed")
             for line in str(error).splitlines():  # a traceback; a record is one line
                 log.error(
-                    "not reloaded, the old classifier goes on serving: %s", line, extra={"event": "reload_failed"}
+                    "not reloaded, the old classifier stays in service: %s", line, extra={"event": "reload_failed"}
                 )
         else:
             self.metrics.count("reloads.succeeded")
@@ -77,16 +77,17 @@ async def open_runner(
     size: int,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Runner]:
-    """Make ready to run jobs in `size` slots; end what serves them afterwards.
+    """Open a runner with `size` slots; end its processes afterwards.
 
-    `metrics` is told which slots are busy, and how workers come and go; without, nobody is.
+    `metrics` counts busy slots, and forked and ended workers.
 
     Raises:
-        ConfigurationError: the program does not exist, the classifier does not load, or no worker can be forked.
+        ConfigurationError: the program does not exist, the classifier cannot be loaded, or no worker can be
+            forked.
     """
     if absent := missing(settings.pass_environment, environment):
         log.warning(
-            "pass_environment names %s, not set here: the classifier does not get it",
+            "pass_environment names %s, which is not set here: the classifier does not receive it",
             ", ".join(absent),
             extra={"event": "environment_absent"},
         )

@@ -1,8 +1,9 @@
-"""What a classifier sees and reaches when it is shut in: bubblewrap's command line around its own.
+"""Sandboxes a program: puts bubblewrap's command line in front of that of the program.
 
-No network, no process but its own, nothing to write to but the job's folder, and of all files only the system's,
-the program's, the models and what the operator adds. Asked for and not to be had, it stops the start: it is never
-left out. Only for a program per job: warm workers share what the fork server has.
+The program has no network and sees only its own processes. It can write only to the job's folder. It can read only
+the system's files, its own, the models, and files that the operator adds. If the sandbox is set but cannot work,
+the service does not start: it never runs a program without it. The sandbox is only for a program per job, because
+warm workers share what the fork server can reach.
 """
 
 from __future__ import annotations
@@ -19,40 +20,40 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.runners.programs import own_python
 
-#: What programs need of the system; of /etc only what the loader, the clock and font and certificate users read.
+#: What programs need of the system; of /etc only files for the loader, time zones, fonts and certificates.
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
     *("/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/nix", "/gnu"),
 )
-#: Where bubblewrap is looked for: not in a PATH that may be anybody's.
+#: Where bubblewrap is searched for. PATH may contain folders of other users.
 PLACES = "/usr/bin:/bin:/usr/local/bin"
 #: Variables with folders that programs load code from.
 FOLDER_VARIABLES = ("PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-#: The trial at the start: it takes 10 ms.
+#: The time limit of the trial at the start, which takes 10 ms.
 TRIAL_TIMEOUT_S = 10.0
-#: bubblewrap says so when its program was ended by a signal, as a shell does.
+#: bubblewrap adds this to the number of the signal that ended its program, as a shell does.
 SIGNAL_OFFSET = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A command line that shuts a program in: `options` are the same for every job."""
+    """bubblewrap's command line. `options` are the same for every job."""
 
     options: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings, environment: Mapping[str, str], argv: Sequence[str]) -> Self | None:
-        """Make the sandbox that the settings ask for, for the program `argv` with `environment`; None if for none.
+        """Make the sandbox for the program `argv` with `environment`; None if the settings ask for none.
 
         Raises:
-            ConfigurationError: bubblewrap is not there, or may not do its work here.
+            ConfigurationError: bubblewrap is not installed, or does not work here.
         """
         if not settings.sandbox:
             return None
         bwrap = shutil.which("bwrap", path=PLACES)
         if bwrap is None:
             raise ConfigurationError(
-                "sandbox: there is no program bwrap; install bubblewrap, or set sandbox to false"
+                "sandbox: the program bwrap does not exist; install bubblewrap, or set sandbox to false"
             )
         shown = [*_needed(argv, environment), settings.models_dir, *settings.sandbox_paths]
         made = cls((bwrap, *_options(shown, settings.max_memory_bytes)))
@@ -60,17 +61,17 @@ class Sandbox:
         return made
 
     def wrap(self, argv: Sequence[str], folder: Path) -> tuple[str, ...]:
-        """Shut a program in with the one folder that it may write to."""
-        others = str(folder.parent)  # other jobs' folders, should they lie below something that is shown
+        """Return the command line that runs a program in the sandbox, with write access to `folder`."""
+        others = str(folder.parent)  # hides other jobs' folders, in case they are below a visible folder
         own = ("--tmpfs", others, "--bind", str(folder), str(folder), "--chdir", str(folder))
-        closed = ("--remount-ro", others, "--remount-ro", "/")  # the last: until then folders are made
+        closed = ("--remount-ro", others, "--remount-ro", "/")  # must be last: the options before it make folders
         return (*self.options, *own, *closed, "--", *argv)
 
     def try_out(self) -> None:
-        """Run nothing in it.
+        """Run `true` in the sandbox.
 
         Raises:
-            ConfigurationError: that does not work.
+            ConfigurationError: the sandbox does not work.
         """
         trial = (*self.options, "--", "/usr/bin/true")
         try:
@@ -85,12 +86,12 @@ class Sandbox:
 
 
 def returncode_inside(returncode: int) -> int:
-    """Say how the program ended, from how bubblewrap did."""
+    """Return the program's return code, derived from that of bubblewrap."""
     return SIGNAL_OFFSET - returncode if SIGNAL_OFFSET < returncode < 2 * SIGNAL_OFFSET else returncode
 
 
 def _options(shown: Sequence[Path], shm_bytes: int) -> Iterator[str]:
-    # No `--unshare-user-try`: without a user namespace root would keep its power over all that is mounted.
+    # Not `--unshare-user-try`: without a user namespace, root would keep its rights over all mounted files.
     yield from ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts")
     yield from ("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL", "--proc", "/proc")
     for path in SYSTEM:
@@ -102,7 +103,7 @@ def _options(shown: Sequence[Path], shm_bytes: int) -> Iterator[str]:
 
 
 def _needed(argv: Sequence[str], environment: Mapping[str, str]) -> Iterator[Path]:
-    """Give what a program is made of, as far as that can be told."""
+    """Yield the files and folders that a program needs, as far as they are known."""
     program = Path(argv[0])
     yield from (program, program.resolve())
     yield from _python_of(program)
@@ -113,7 +114,7 @@ def _needed(argv: Sequence[str], environment: Mapping[str, str]) -> Iterator[Pat
 
 
 def _python_of(program: Path) -> Iterator[Path]:
-    """Give the virtual environment of a Python, and the folder where it was installed, which holds its library."""
+    """Yield the virtual environment of a Python, and its installation folder, which holds the standard library."""
     environment = program.parent.parent
     if (environment / "pyvenv.cfg").exists():
         yield environment

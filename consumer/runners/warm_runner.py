@@ -1,8 +1,8 @@
-"""The warm runner: jobs go to workers that were forked from a process which has imported the classifier.
+"""The warm runner: workers run the jobs. They are forked from a process that has imported the classifier.
 
-A worker runs `jobs_per_worker` jobs, each enclosed in its own `BEGIN` and `END`, and is then replaced by a fork;
-so is one that crashes, passes a limit, is killed or asks to be retired. The job's file, folder and environment
-are those of the exec runner.
+A worker runs `jobs_per_worker` jobs, each between its own `BEGIN` and `END`. Then a new fork replaces it. The same
+happens to a worker that crashes, exceeds a limit, is killed or requests its replacement. The job's file, folder
+and environment are those of the exec runner.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Called where the settings name no other function.
+#: The function to call if the settings name none.
 OWN_CLASSIFIER = "classifier.classify:classify"
-#: What a pipe holds (pipe(7)): who writes more waits for the worker to read, and all other jobs with it.
+#: The capacity of a pipe (pipe(7)). Writing more would block the event loop until the worker reads.
 LONGEST_ORDER = 65_535
 
 
 @dataclass(frozen=True, slots=True)
 class WarmSlot:
-    """Runs each job, or several at once, in a worker. `interrupt`: when done, what runs is ended at once."""
+    """Runs each job, or several at once, in a worker. Once `interrupt` is done, running jobs are ended at once."""
 
     workers: Workers
     folder: JobFolder
@@ -53,28 +53,28 @@ class WarmSlot:
     interrupt: asyncio.Future[None]
 
     async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
-        """Run the job on its file, which is gone with all around it when this returns."""
+        """Run the job on its file, and remove the file and its folder afterwards."""
         lines = JobLog(f"job {job.request.id}")
         run = JobRun(job.request.id, self.settings.limits(job.timeout_s), lines, on_progress)
         try:
             path = await self.folder.write_job(job, self.interrupt)
             if path is None:
                 return Interrupted()
-            environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not the last job's
+            environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not that of the last job
             order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
             return await self._in_worker(run, order, path.parent, [job]) or Interrupted()
         except NoWorkerError as error:
             return Crashed(message=str(error))
-        except OSError as error:  # not the job's fault: another consumer may do better
+        except OSError as error:  # not the job's fault: another consumer may succeed
             return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
         finally:
             lines.close()
             await self.folder.clear()
 
     async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
-        """Run several jobs at once, in one worker, on their files in one folder; None for each to be run alone.
+        """Run jobs at once in one worker, with their files in one folder; None for each that must run alone.
 
-        Alone a job waits for room for its file, and is told why no worker could be forked: none of that here.
+        If there is no space for the files, or no worker, all must run alone: only then they wait.
         """
         if self.interrupt.done():
             return [Interrupted()] * len(jobs)
@@ -85,21 +85,23 @@ class WarmSlot:
             folder = self.folder.write_batch(jobs)
             if len(order := _batch_order(run.token, jobs, folder)) > LONGEST_ORDER:
                 log.warning(
-                    "%d jobs run each alone: their ids are too long for one order",
+                    "%d jobs run alone instead of in a batch: their ids are too long for one order",
                     len(jobs),
                     extra={"event": "batch_ids_too_long"},
                 )
                 return [None] * len(jobs)
             return await self._in_worker(run, order, folder, jobs) or [Interrupted()] * len(jobs)
         except (NoWorkerError, OSError) as error:
-            log.warning("%d jobs are run each alone: %s", len(jobs), error, extra={"event": "batch_refused"})
+            log.warning(
+                "%d jobs run alone instead of in a batch: %s", len(jobs), error, extra={"event": "batch_refused"}
+            )
             return [None] * len(jobs)
         finally:
             lines.close()
             await self.folder.clear()
 
     async def _in_worker(self, run: EnclosedRun[T], order: bytes, folder: Path, jobs: Sequence[Job]) -> T | None:
-        """Execute the run in a worker, on the files of its jobs; None if interrupted before there was one."""
+        """Execute the run in a worker, on the files of its jobs; None if interrupted before a worker was ready."""
         worker = await self.workers.take(jobs=len(jobs))
         if worker is None:
             return None
@@ -122,7 +124,7 @@ def _batch_order(token: str, jobs: Sequence[Job], folder: Path) -> bytes:
 
 
 def description(settings: Settings) -> str:
-    """Say what runs, and how, in a few words."""
+    """Describe shortly what runs, and how."""
     at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
     target = settings.classifier or OWN_CLASSIFIER
     return f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
@@ -138,12 +140,12 @@ async def opened(  # noqa: PLR0913 - what its slots and workers share
     size: int,
     metrics: Metrics,
 ) -> AsyncIterator[tuple[Workers, list[WarmSlot]]]:
-    """Load the classifier, fork a worker for every slot; end them all afterwards.
+    """Load the classifier and fork a worker for every slot; end all of them afterwards.
 
-    `metrics` is told how workers come and go.
+    `metrics` counts forked and ended workers.
 
     Raises:
-        ConfigurationError: the classifier does not load, or no worker can be forked.
+        ConfigurationError: the classifier cannot be loaded, or no worker can be forked.
     """
     home = str(files.home())
     child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}

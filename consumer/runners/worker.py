@@ -1,6 +1,6 @@
-"""One warm worker as the consumer sees it: a forked process that is handed one job at a time, or one batch.
+"""One warm worker as the consumer sees it: a forked process that runs one job or one batch at a time.
 
-It is fit for another job after a run that it has ended itself; after any other it is brought to an end. The
+A worker that has ended its run itself may run another job. After any other run the consumer ends the worker. The
 worker's own side is `classifier/child/worker.py`.
 """
 
@@ -30,17 +30,17 @@ T = TypeVar("T")
 
 
 class Worker:
-    """A worker from its fork to its end.
+    """A worker, from its fork to its end.
 
-    Mutable state: `jobs_left`, counted down by who hands it jobs, none once it is not fit for another; `gone`
-    once it has been ended and reaped; `has_died`, if nobody had ended it.
+    Mutable state: `jobs_left`, counted down by Workers, and 0 once it must not run another job; `gone`, set once
+    it has been ended and reaped; `has_died`, set if it ended although the consumer did not end it.
     """
 
     def __init__(self, server: ForkServer, child: Child, *, jobs: int, interrupt: asyncio.Future[None]) -> None:
-        """Take over a forked process, whose stdin takes orders. `interrupt` ends at once what runs.
+        """Take over a forked process, which reads orders from its stdin. `interrupt` ends its run at once.
 
         Raises:
-            OSError: no descriptor is left to measure it.
+            OSError: no descriptor is left to measure the process.
         """
         self._meter = Meter(child.pid)
         self.server = server
@@ -52,7 +52,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The number of its process, and of its group."""
+        """The pid of the process, which is also the number of its group."""
         return self._child.pid
 
     @property
@@ -61,7 +61,7 @@ class Worker:
         return self._child.exited
 
     async def execute(self, run: EnclosedRun[T], order: bytes, folder: Folder, watch: Watch) -> T:
-        """Give the order for a run and see it to its end; say how it ended.
+        """Send the order for a run, wait for its end, and return its result.
 
         If the caller is cancelled, the worker is killed.
         """
@@ -74,7 +74,7 @@ class Worker:
                 await self._linger(run)
             watch.end(watched)
             has_died = self.died.done()
-            if run.ended.done() and cause is Cause.ANSWERED:  # without an answer the END is not the worker's own
+            if run.ended.done() and cause is Cause.ANSWERED:  # without an answer, the job printed the END
                 self._after(run)
             else:
                 returncode = await self._end(run)
@@ -85,27 +85,27 @@ class Worker:
             watch.end(watched)
             self._child.listener = None
         run.finish(returncode)
-        # What it died of by a limit of ours is our doing, though the kernel's hand.
+        # A worker that the kernel ended by a limit of this service has not died by itself.
         self.has_died = has_died and not (run.excess or excess_at_end(returncode, run.stderr_tail, run.limits))
         return run.told(cause, returncode, None if self.gone else partial(self._measure, run))
 
     def kill(self) -> None:
-        """End the process and its group now; `end` is still to be called."""
+        """Kill the process and its group now. The caller must still `end`."""
         self.jobs_left = 0
         self._child.signal_group(signal.SIGKILL)
 
     def dismiss(self) -> None:
-        """Let it end as a program does, with its `atexit` handlers: it has no job. `end` must still be called.
+        """Close the stdin of an idle worker: it ends like a program, with its `atexit` handlers.
 
-        It reads on until its jobs end, and then ends itself.
+        The caller must still `end`.
         """
         self.jobs_left = 0
         self._child.close_stdin()
 
     async def end(self) -> Reaped | None:
-        """Bring it to its end, asking first, and have it reaped; None if nobody knows how it ended."""
+        """End the worker (SIGTERM, then SIGKILL) and have it reaped; None if its end is unknown."""
         self.jobs_left = 0
-        if self._child.stdin < 0:  # dismissed: it is about to end
+        if self._child.stdin < 0:  # dismissed: it is about to end by itself
             await asyncio.wait([self.died], timeout=LINGER_S)
         await self._child.end()
         if self.gone:
@@ -122,13 +122,13 @@ class Worker:
         return reaped.returncode
 
     def _processes(self) -> Iterator[Process]:
-        """Give what runs the job: this process and all that descend from it, as it is their subreaper."""
+        """Yield all processes of the job: the worker, which is their subreaper, and its descendants."""
         if own := look(self.pid):
             yield own
         yield from descendants(self.pid)
 
     def _before(self) -> Process:
-        """What is not the job's: memory that came with the fork, CPU time of the jobs before."""
+        """Return the usage that does not count for this job: memory at the fork, CPU time of earlier jobs."""
         return replace(self._meter.at_birth, cpu_s=self._meter.cpu_s)
 
     def _measure(self, run: EnclosedRun[Any]) -> None:
@@ -139,26 +139,26 @@ class Worker:
         self._child.listener = run
         self._meter.begin()
         run.begin()
-        with suppress(BrokenPipeError):  # it died while idle; the run is told by the exit
+        with suppress(BrokenPipeError):  # it died while idle: the run ends with the exit
             os.write(self._child.stdin, order + b"\n")
         if self.died.done():  # which was seen before anybody listened
             run.hear_end()
 
     async def _linger(self, run: EnclosedRun[Any]) -> None:
-        """The function has answered by itself and goes on: to flush and to tidy up, which is its business."""
+        """Give a run that has answered `LINGER_S` to end, for example to flush and to clean up."""
         if run.excess is None:
             ends = {run.ended, self.died}
             await asyncio.wait(ends, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
         if not run.ended.done() and not self.died.done():
             log.warning(
-                "%s went on after its answer: worker %d terminated",
+                "%s did not end after its answer: worker %d terminated",
                 run.name,
                 self.pid,
                 extra={"event": "worker_lingered"},
             )
 
     def _after(self, run: EnclosedRun[Any]) -> None:
-        """The run has ended itself. What it wrote to stderr is its own, and not the next one's."""
+        """Read the rest of stderr, which belongs to this run, and retire the worker if it has requested it."""
         self._child.hear_what_is_there()
         if run.retirement:
             log.warning(

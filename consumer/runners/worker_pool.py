@@ -1,8 +1,8 @@
-"""The workers of all slots: kept ready, handed out, replaced. There are never fewer than slots for long.
+"""The workers of all slots: keeps them ready, hands them out, replaces them.
 
-How many must be forked is computed from what there is, at every change, so that no path can forget one: a
-worker on its last job, a dead one and a refused fork all look the same. One fork server serves at a time; a
-reload starts another beside it and changes over only when every slot has a worker there.
+After every change, the pool computes from its state how many workers to fork. So no path can forget one: a worker
+on its last job, a dead worker and a failed fork are handled in the same way. One fork server is in service at a
+time. A reload starts a second one and changes over once every slot has a worker there.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 class Workers:
-    """Hands out workers, the one used last first: its memory is warm.
+    """Hands out workers, first the one used last, because its memory is in the caches.
 
-    Mutable state: `server`, what they are forked from; `_idle`, ready and held by nobody; `_held`, running a job;
-    `_forking`, on their way; `_waiting`, who could not be given one; `_ending`, on their way out; `is_broken`, if
-    the last fork failed.
+    Mutable state: `server`, the fork server in service; `_idle`, ready workers; `_held`, workers that run a job;
+    `_forking`, tasks that fork one; `_waiting`, the futures of waiting jobs; `_ending`, tasks that end workers and
+    servers; `is_broken`, whether the last fork failed.
     """
 
     def __init__(  # noqa: PLR0913 - all by name; what the runner and its workers share
@@ -41,9 +41,9 @@ class Workers:
         metrics: Metrics,
         interrupt: asyncio.Future[None],
     ) -> None:
-        """Keep nothing yet; `size` workers after `start`. `metrics` is told how many come and go.
+        """Start nothing yet: `start` forks `size` workers. `metrics` counts forked and ended workers.
 
-        When `interrupt` is done, nobody waits for a worker, and what runs is ended at once.
+        Once `interrupt` is done, no job waits for a worker any more, and running jobs are ended at once.
         """
         self._target = target
         self._environment = environment
@@ -53,7 +53,8 @@ class Workers:
         interrupt.add_done_callback(self._end_waiting)
         self._jobs = settings.jobs_per_worker
         self._batch = settings.batch_size > 1
-        # The kernel counts what earlier jobs have left as well: half of its limit at most, one job has the rest.
+        # The kernel's limit also counts memory that earlier jobs have left. At most half of it may be left, so
+        # that a job can use the other half.
         self._max_growth = min(settings.max_worker_growth_bytes, settings.max_memory_bytes // 2)
         self._bounds = settings.limits(settings.longest_timeout_s).bounds(jobs=settings.jobs_per_worker)
         self.server: ForkServer | None = None
@@ -69,10 +70,10 @@ class Workers:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
 
     async def start(self) -> None:
-        """Load the classifier and fork a worker for every slot; once more, and it is a reload.
+        """Load the classifier and fork a worker for every slot. A second call is a reload.
 
-        Until the new ones are there, and if that fails, the old ones go on serving. Running jobs end where they
-        began.
+        The old workers stay in service until the new ones are ready, and if the reload fails. A running job
+        finishes in its worker.
 
         Raises:
             ConfigurationError: the classifier cannot be loaded.
@@ -93,12 +94,12 @@ class Workers:
             self._offer(worker)
 
     async def take(self, *, jobs: int = 1) -> Worker | None:
-        """Give a ready worker for one job; wait for one if need be, and give None if interrupted meanwhile.
+        """Return a ready worker, for one job or for several at once; None if interrupted while waiting.
 
-        For several jobs at once, of which it may have fewer left: then they are its last.
+        A batch may exceed the number of jobs that the worker has left: it is then the worker's last.
 
         Raises:
-            NoWorkerError: none could be forked.
+            NoWorkerError: no worker could be forked.
         """
         worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait()
         if worker and jobs > 1:
@@ -107,7 +108,7 @@ class Workers:
         return worker
 
     def give_back(self, worker: Worker) -> None:
-        """Take a worker back, to be used again or ended."""
+        """Take a worker back, and either keep it for another job or end it."""
         self._held.discard(worker)
         if worker.jobs_left > 0 and worker.server is self.server and not worker.died.done():
             self._offer(worker)
@@ -116,7 +117,7 @@ class Workers:
             self._top_up()
 
     async def close(self) -> None:
-        """End all workers and what they were forked from. Nobody may hold one any more, or wait."""
+        """End all workers and the fork server. No job may hold or wait for a worker any more."""
         for task in self._forking:
             task.cancel()
         for worker in (*self._idle, *self._held):
@@ -141,13 +142,13 @@ class Workers:
             raise
 
     def _end_waiting(self, _: asyncio.Future[None]) -> None:
-        """The interrupt has come."""
+        """Answer all waiting jobs with None."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
 
     def _offer(self, worker: Worker) -> None:
-        """Give a worker to whoever waits, or keep it for the next."""
+        """Give a worker to a waiting job, or keep it for the next."""
         while self._waiting:
             if not (waiting := self._waiting.popleft()).done():
                 waiting.set_result(self._handed_out(worker))
@@ -157,14 +158,14 @@ class Workers:
     def _handed_out(self, worker: Worker) -> Worker:
         self._held.add(worker)
         worker.jobs_left -= 1
-        self._top_up()  # now, if that was its last job: the fork is done while the job runs
+        self._top_up()  # if this is its last job, the replacement is forked while the job runs
         return worker
 
     def _top_up(self) -> None:
-        """Fork what is missing: every slot is to have a worker that is ready, coming, or fit for another job."""
+        """Fork missing workers: every slot needs one that is idle, being forked, or staying after its job."""
         staying = sum(worker.jobs_left > 0 and worker.server is self.server for worker in self._held)
         for _ in range(self._size - staying - len(self._idle) - len(self._forking)):
-            # An empty context: what the worker does later is not the business of the job that is running now.
+            # An empty context: the worker's later jobs must not inherit that of the current job.
             task = asyncio.create_task(self._fork(), name="fork", context=Context())
             self._forking.add(task)
             task.add_done_callback(self._forking.discard)
@@ -176,18 +177,18 @@ class Workers:
             self._arrived()
             self.is_broken = True
             self._metrics.count("workers.refused")
-            # No second attempt from here: the next job makes one, and so no fault becomes a loop.
+            # No second attempt here, which could become a loop: the next job makes one.
             log.error("%s", error, extra={"event": "worker_unavailable"})
             self._disappoint(NoWorkerError(str(error)))
             return
         self._arrived()
         if worker.server is self.server:
             self._offer(worker)
-        else:  # a reload has come in between, and brought a worker for every slot
+        else:  # a reload meanwhile has forked a worker for every slot
             self._discard(worker)
 
     def _arrived(self) -> None:
-        """Count this fork no more, before anybody hears of it: who does may ask for the next one at once."""
+        """Remove this task from `_forking` before its result is used, which may start the next fork at once."""
         if this := asyncio.current_task():
             self._forking.discard(this)
 
@@ -210,7 +211,7 @@ class Workers:
                 return
 
     def _on_death(self, worker: Worker) -> None:
-        """Replace one that dies while it is idle; unless it never ran a job, for that could become a loop."""
+        """Replace a worker that died while idle, unless it never ran a job: that could become a loop."""
         if worker in self._idle:
             self._idle.remove(worker)
             worker.has_died = True
@@ -221,7 +222,7 @@ class Workers:
                 self._top_up()
 
     def _discard(self, worker: Worker) -> None:
-        """Let it end, and have the rest done: nobody has to wait for that. Every worker comes here once."""
+        """Dismiss a worker and end it in the background. Called once for every worker."""
         self._metrics.count("workers.died" if worker.has_died else "workers.retired")
         if not worker.gone:
             worker.dismiss()

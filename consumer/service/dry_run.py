@@ -1,7 +1,7 @@
-"""`consumer try`: one job through the runner without RabbitMQ, told step by step.
+"""`consumer try`: runs one job without RabbitMQ and prints each step.
 
-The same reading, running and deciding as in the service, so that what it shows is what would happen; only the
-message is made here and nothing is published.
+It reads, runs and decides with the same code as the service, so it shows what the service would do. Only the
+message is made here, and nothing is published.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from consumer.wire.write import reply
 
 
 async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) -> bool:
-    """Run one job and tell what happened, line by line; return whether it succeeded.
+    """Run one job and pass each line of the report to `tell`; return whether the job succeeded.
 
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
@@ -40,7 +40,7 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
 
 
 def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
-    """Read a body as the service reads that of a message."""
+    """Read a body as the service reads the body of a message."""
     message = Message(body=body, message_id="try")
     return read_message(message, settings.topology, settings.job_rules)
 

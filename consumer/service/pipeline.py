@@ -1,8 +1,8 @@
 """The path of one message: read → look up → run in a slot → decide → publish → settle.
 
-A delivery dies with its connection, a run does not. The run's outcome is cached and answers the redelivery. For a
-delivery that is gone nothing new is published, as the redelivery that follows will do so. settle.py publishes and
-settles.
+A delivery ends with its connection, but a run continues. The outcome of the run is cached, and answers the
+redelivery. Nothing more is published for the lost delivery, because the redelivery will publish it. settle.py
+publishes and settles.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """What handling a message needs.
+    """Handles deliveries.
 
-    Mutable state: `running`, the outcomes to come; `remembered`, those of before.
+    Mutable state: `running`, a future outcome for each job that waits or runs; `remembered`, recent outcomes.
     """
 
     settings: Settings
@@ -50,7 +50,7 @@ class Pipeline:
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
 
     async def handle(self, delivery: Settleable) -> None:
-        """Take one delivery to its settlement: exactly one on every path, none where its connection is lost."""
+        """Handle one delivery and settle it exactly once; not at all if its connection is lost."""
         started = time.monotonic()
         request, job = read_message(delivery.message, self.topology, self.settings.job_rules)
         context = log_context.begin(request)
@@ -78,7 +78,7 @@ class Pipeline:
         _report(request, outcome, settlement)
 
     async def _look_up(self, delivery: Settleable, job: Job, identity: Identity) -> Outcome | None:
-        """Return the outcome of a job that need not run: it ran lately, it runs now, or its caller has gone.
+        """Return the outcome of a job that need not run: it ran recently, it runs now, or its caller has gone.
 
         Waiting for a run holds no slot, and a run never waits: redeliveries may fill the whole prefetch while
         their runs fill the pool.
@@ -87,7 +87,7 @@ class Pipeline:
             known = self.remembered.find(identity)
             if known is None and (run := self.running.get(identity)):
                 log.info(
-                    "job %s came again while it runs: waiting for its outcome",
+                    "job %s was redelivered while it runs: waiting for its outcome",
                     job.request.id,
                     extra={"event": "job_redelivered"},
                 )
@@ -103,7 +103,7 @@ class Pipeline:
         return None
 
     async def _is_abandoned(self, delivery: Settleable, reply_to: str | None) -> bool:
-        """Ask before a run only: afterwards the reply itself finds out. Who asks holds no slot."""
+        """Whether the caller's queue no longer exists. Asked only before a run, without holding a slot."""
         if not (self.settings.drop_if_caller_gone and reply_to and reply_to.startswith(CALLERS_OWN_PREFIXES)):
             return False
         return not await delivery.admin.has_queue(reply_to)
@@ -111,9 +111,10 @@ class Pipeline:
     async def _run_in_a_slot(
         self, delivery: Settleable, job: Job, identity: Identity, context: JobContext
     ) -> Outcome:
-        """Run the job where a redelivery finds it, and leave its outcome there.
+        """Run the job, and keep the run and its outcome where a redelivery finds them.
 
-        Without batches prefetch is the size of the pool: then only runs without a connection are waited for.
+        Without batches, prefetch equals the number of slots. A job then waits for a slot only while runs of a lost
+        connection still hold some.
         """
         run = self.running[identity] = asyncio.get_running_loop().create_future()
         reporter = self._reporter(delivery, job.request)
@@ -128,7 +129,7 @@ class Pipeline:
                 outcome = await self.pool.run(job, reporter, begins)
             run.set_result(outcome)
         finally:
-            run.cancel()  # does nothing to one that has its result
+            run.cancel()  # has no effect if it has a result
             if self.running.get(identity) is run:
                 del self.running[identity]
             if reporter:
@@ -138,18 +139,18 @@ class Pipeline:
         return outcome
 
     def _reporter(self, delivery: Settleable, request: Request) -> Reporter | None:
-        """Publish the progress of a job that asks for it and names a reply queue: the results are for replies."""
+        """Make a reporter if the job asks for progress and names a reply queue; the results queue gets none."""
         address = request.reply_to
         if not request.wants_progress or address is None or address == self.topology.results:
             return None
         return Reporter(lambda progress: delivery.publisher.tell(progress_report(request, progress), address))
 
     def _lost(self, request: Request, context: JobContext, error: ConnectionLostError) -> None:
-        """The one place that knows: what cannot be settled need not be. RabbitMQ delivers it again."""
+        """Log that the delivery cannot be settled: RabbitMQ will redeliver the job."""
         self.metrics.lost()
         context.trace.lost(error)
         log.warning(
-            "job %s is not settled and will be delivered again: %s",
+            "job %s is not settled and will be redelivered: %s",
             request.id,
             error,
             extra={"event": "job_not_settled"},

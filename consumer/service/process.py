@@ -33,7 +33,8 @@ def too_powerful(euid: int) -> str | None:
     if euid != 0:
         return None
     return (
-        "runs as root, and so do the classifiers, whom few limits hold then: it never needs that, use another user"
+        "running as root: classifiers run as root too, and most limits do not apply to root; use an unprivileged "
+        "user"
     )
 
 

@@ -1,8 +1,8 @@
-"""A job's `PROGRESS:` lines on their way to who asked for them: a few a second at most, the last one wins.
+"""Publishes a job's progress to the producer: a few messages a second at most, each with the latest state.
 
-Lost progress is no loss: it is published without anybody waiting, never twice, and given up with the first
-connection. Nothing of it comes after the reply, as the reporter is closed before that is published, and by the
-same channel. A job neither waits for it nor fails over it.
+Progress may be lost: it is published at most once, and no more after a lost connection. The job neither waits for
+it nor fails because of it. No progress arrives after the reply, because the reporter is closed before the reply is
+published on the same channel.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from consumer.job import Progress
 
 log = logging.getLogger(__name__)
 
-#: Faster than this no eye follows, and a hundred jobs at once still cost RabbitMQ little.
+#: People notice no faster updates, and the load on RabbitMQ stays low with a hundred jobs at once.
 PAUSE_S = 0.25
 
 
 class Reporter:
     """Publishes the progress of one job.
 
-    Mutable state: `_latest`, what has not been published yet; `_sending`, the task that publishes, while there
-    was something to publish lately. After a fault it stays, so that no other is started.
+    Mutable state: `_latest`, progress not published yet; `_sending`, the task that publishes. After a lost
+    connection the finished task stays there, so that no other is started.
     """
 
     def __init__(self, publish: Callable[[Progress], Awaitable[None]], pause_s: float = PAUSE_S) -> None:
@@ -34,13 +34,13 @@ class Reporter:
         self._sending: asyncio.Task[None] | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Take what is so far; what was not published before is out of date."""
+        """Take the latest progress; it replaces earlier progress that has not been published."""
         self._latest = progress
         if self._sending is None:
             self._sending = asyncio.create_task(self._send(), name="progress")
 
     async def close(self) -> None:
-        """Nothing is published after this returns."""
+        """Stop publishing. Nothing is published after this returns."""
         if self._sending:
             self._sending.cancel()
             await asyncio.wait({self._sending})

@@ -65,16 +65,20 @@ class Running:
 
     def _log(self, left_s: float) -> None:
         now = time.monotonic()
-        names = ", ".join(f"{task.get_name()} since {now - began:.1f} s" for task, began in self._tasks.items())
+        names = ", ".join(f"{task.get_name()} ({now - began:.1f} s)" for task, began in self._tasks.items())
         log.info(
-            "waiting up to %.3g s for %d running: %s", left_s, len(self._tasks), names, extra={"event": "draining"}
+            "draining: waiting up to %.3g s for running jobs (%d): %s",
+            left_s,
+            len(self._tasks),
+            names,
+            extra={"event": "draining"},
         )
 
     async def end(self, interrupt: Callable[[], None]) -> None:
         """Interrupt what still runs, so that its jobs return to the queue; cancel what does not end then."""
         if self._tasks:
             log.warning(
-                "ending %d running; RabbitMQ will deliver them again",
+                "ending running jobs (%d); RabbitMQ will redeliver them",
                 len(self._tasks),
                 extra={"event": "drain_interrupted"},
             )

@@ -1,8 +1,8 @@
-"""The service's life: start, consume, drain, stop. Knows when things happen, not what becomes of a job.
+"""Starts the service, consumes, drains and stops. pipeline.py handles the jobs.
 
-Start: what can be wrong with our own side is found before RabbitMQ hears of us. Stop, after a signal: cancel the
-consumer, hand back what has not begun, wait for what runs, end what does not finish, close. Between the two the
-connections may come and go (supervisor.py); the jobs that run do not notice.
+At the start the service checks its own side before it connects to RabbitMQ. At a signal it cancels the consumer,
+requeues jobs that have not begun, waits for running jobs, ends those that do not finish, and closes. In between,
+connections may be lost and restored (supervisor.py) without effect on running jobs.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ from consumer.telemetry.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
-#: At most a prefetch of messages comes again after a connection was lost; some connections may be lost in a row.
+#: After a lost connection, RabbitMQ redelivers at most a prefetch of messages; several connections may be lost in
+#: a row.
 REMEMBERED_PER_JOB = 4
 
 
 class Service:
-    """One consumer from its first delivery to its last settlement.
+    """One consumer, from its first delivery to its last settlement.
 
-    Mutable state: `_is_declared`, set when the queues were found or made for the first time; `_take`, the task
-    that starts one for each delivery.
+    Mutable state: `_is_declared`, set once the queues were declared or found; `_take`, the task that receives
+    deliveries.
     """
 
     def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
@@ -78,7 +79,7 @@ class Service:
         self._running = Running()
 
     def facts(self) -> Facts:
-        """Tell what health is judged by."""
+        """Return the facts from which the health is derived."""
         return Facts(
             is_loaded=True,
             is_broken=self._runner.is_broken,
@@ -119,7 +120,7 @@ class Service:
 
     @asynccontextmanager
     async def _life(self, url: str) -> AsyncIterator[Session]:
-        """Open one life of the link: connections, queues, deliveries that come."""
+        """Open one session: connections, queues and deliveries."""
         opening = Session.open(
             url,
             name=consumer_name(),
@@ -137,9 +138,9 @@ class Service:
                 self._take.cancel()
 
     async def _consume(self, broker: Session, url: str) -> None:
-        """Make sure of the queues, the dead-letter exchange first of all; then let deliveries come.
+        """Declare or find the queues, the dead-letter exchange first; then start to consume.
 
-        Later lives create nothing: a queue that has gone since was deleted by somebody who knows why.
+        Only the first session creates queues: a queue that is missing later was deleted on purpose.
         """
         if self._settings.declare and not self._is_declared:
             await broker.admin.declare(self._topology)
@@ -168,7 +169,7 @@ class Service:
             self._take.cancel()
 
     async def _reload_when_asked(self) -> None:
-        """One reload at a time; a signal that comes during one asks for another."""
+        """Reload at each signal, one reload at a time. A signal during a reload causes another reload."""
         while await self._signals.reload.wait():
             self._signals.reload.clear()
             with self._systemd.reloading():
@@ -179,9 +180,10 @@ class Service:
         self._running.start(self._pipeline.handle(delivery), name)
 
     async def _drain(self, link: asyncio.Task[None]) -> None:
-        """Take nothing more, and wait for what runs; without a connection as well, so that it ends by itself."""
-        self._systemd.report()  # now, and not with the next ping, that we stop
-        # First no new ones, then back with what has not begun: the other way round RabbitMQ sends them again.
+        """Take no more jobs, and wait for the running ones, with or without a connection."""
+        self._systemd.report()  # report the stop now, not at the next ping
+        # Stop consuming first, then requeue: the other way round RabbitMQ would redeliver the jobs to this
+        # consumer.
         self._link.end_with_this_life()
         self._stop_taking()
         if broker := self._link.life:
@@ -193,13 +195,13 @@ class Service:
             link.cancel()
             if self._running:
                 log.warning(
-                    "no connection to RabbitMQ: what runs may end, but it will be delivered again",
+                    "no connection to RabbitMQ: running jobs may finish, but RabbitMQ will redeliver them",
                     extra={"event": "draining_unconnected"},
                 )
         await self._running.wait(self._settings.drain_grace_s, self._signals.forced)
 
     async def _flush(self) -> None:
-        """Closing a connection drops what was written last; an ack that is lost is a second run."""
+        """Wait until RabbitMQ has all acks: a closing connection may drop them, and a lost ack is a second run."""
         if broker := self._link.life:
             with suppress(ConnectionLostError):
                 await broker.flush()

@@ -1,8 +1,9 @@
-"""Executes a disposition: publishes what it lists, each confirmed, and settles the delivery last.
+"""Executes a disposition: publishes its messages, each with a confirm, and settles the delivery last.
 
-The one place that settles. A reply is confirmed by RabbitMQ before the job is acked, so a crash between the two
-gives a second reply with the same job id, never a lost one. When a publish fails, `disposition.decide_again` says
-what remains. What this process had confirmed for an earlier delivery of the same attempt is not published again.
+Only this module settles. RabbitMQ confirms a reply before the consumer acks the job. So a crash between the two
+causes a second reply with the same job id, and never loses a reply. If a publish fails, `disposition.decide_again`
+returns the remaining steps. A message that was confirmed for an earlier delivery of the same attempt is not
+published again.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ log = logging.getLogger(__name__)
 
 #: Logged when a publish other than the reply fails; the reply's own fault is a warning with a metric.
 _LOST = {
-    Publish.RETRY_COPY: "job %s cannot be tried again: %s; create it, or start with `declare`",
+    Publish.RETRY_COPY: "job %s cannot be retried: %s; create it, or start with `declare`",
     Publish.ERROR_RECORD: "job %s leaves no error record: %s",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is published for one delivery, but not again what this process had confirmed for the one before it.
+    """Publishes for one delivery, except messages already confirmed for an earlier delivery of the same attempt.
 
-    `identity` is None for what was no job, and is always published.
+    `identity` is None for an invalid job, whose messages are always published.
     """
 
     delivery: Settleable
@@ -40,7 +41,7 @@ class Answers:
     remembered: Remembered
 
     async def publish(self, message: Message, queue: str, *, may_give_up: bool) -> str | None:
-        """Return None once RabbitMQ has the message, or why the queue did not get it."""
+        """Publish; return None after RabbitMQ's confirm, or the reason why the queue did not get the message."""
         sent = Sent(queue, message.correlation_id, message.type)
         if self.identity and self.delivery.redelivered and self.remembered.has_sent(self.identity, sent):
             return None
@@ -54,7 +55,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """What settling any delivery needs. `consumer` names this process in error records."""
+    """Settles deliveries. `consumer` names this process in error records."""
 
     topology: Topology
     metrics: Metrics
@@ -63,12 +64,12 @@ class Settler:
     async def settle(
         self, answers: Answers, request: Request, outcome: Outcome, decided: Disposition
     ) -> tuple[Outcome, Settlement]:
-        """Publish and settle; return the outcome that the producer was told, and the settlement.
+        """Publish and settle; return the outcome in the reply, and the settlement.
 
         Raises:
             ConnectionLostError: the delivery cannot be settled any more.
         """
-        reason = outcome  # what an error record names
+        reason = outcome  # the outcome in the error record
         is_shortened = False  # the reply says only that the result is too large
         while decided.publishes:
             publish = decided.publishes[0]
@@ -78,7 +79,7 @@ class Settler:
                 continue
             fault, why = problem
             if publish is Publish.REPLY and fault is Fault.TOO_LARGE and is_shortened:
-                fault = Fault.REFUSED  # there is nothing shorter to say
+                fault = Fault.REFUSED  # the reply cannot get any shorter
             decided = decide_again(decided, publish, fault)
             if publish is not Publish.REPLY:
                 log.error(_LOST[publish], request.id, why, extra={"event": "copy_undeliverable"})
@@ -100,7 +101,7 @@ class Settler:
     async def _publish(
         self, publish: Publish, answers: Answers, request: Request, outcome: Outcome, reason: Outcome
     ) -> tuple[Fault, str] | None:
-        """Publish one message, if there is a queue for it; return why RabbitMQ does not have it."""
+        """Publish one message, if it has a queue; return the fault if RabbitMQ does not have it."""
         addressed = self._message(publish, answers.delivery.message, request, outcome, reason)
         if addressed is None:
             return None
@@ -116,7 +117,7 @@ class Settler:
     def _message(
         self, publish: Publish, came: Message, request: Request, outcome: Outcome, reason: Outcome
     ) -> tuple[Message, str] | None:
-        """Make the message and name its queue."""
+        """Make the message, and return it with the name of its queue."""
         match publish:
             case Publish.REPLY if request.reply_to:
                 return reply(request, outcome), request.reply_to
@@ -138,5 +139,5 @@ async def _settle(delivery: Settleable, settlement: Settlement) -> None:
 
 
 def _with_fault(outcome: Outcome, fault: str) -> Outcome:
-    """A job that had a result is dead-lettered for its reply alone; one that had none keeps its own reason."""
+    """Return the outcome for the error record: a failed job keeps its own, any other is `Unroutable`."""
     return outcome if isinstance(outcome, Unsuccessful) else Unroutable(message=fault, run_s=outcome.run_s)

@@ -11,8 +11,8 @@ prometheus.py     counters, gauges and histograms, and their text for Prometheus
 tracing.py        the steps of a delivery, to be traced; does nothing while tracing is off
 otel.py           those steps as OpenTelemetry spans
 otel_export.py    sends the spans to a collector
-log_context.py    the job that the running code works on, for every log record
-job_log.py        `LOG:` lines on their way to the log, at a bounded rate
+log_context.py    adds the current job to every log record
+job_log.py        writes a classifier's `LOG:` lines to the log, at a limited rate
 log_events.py     the name of every event in the log
 log_format.py     text for people or JSON for machines, one line per record
 health.py         whether the process is alive and ready

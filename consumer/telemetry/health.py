@@ -1,8 +1,8 @@
 """Decides from current facts whether the process is alive and whether it is ready.
 
-Alive: a restart would not help. A blocked event loop fails the probe because it does not answer; a pool that makes
-no progress fails it here. An outage of RabbitMQ never does: a restart would cost the running jobs and not end it.
-Ready: a job that is published now reaches a classifier here.
+Not alive means that a restart helps: a slot is held for too long. (A blocked event loop does not answer, and so
+fails the probe, too.) An outage of RabbitMQ never makes the process not alive: a restart would lose running jobs
+and would not end the outage. Ready means that a job published now reaches a classifier here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NOT_LIVE: Complaints[Facts] = {
 }
 NOT_READY: Complaints[Facts] = {
     "the classifier is being loaded": lambda facts: not facts.is_loaded,
-    "no worker can be forked; the log says why": lambda facts: facts.is_broken,
+    "no worker can be forked; the log has the reason": lambda facts: facts.is_broken,
     "no jobs reach this consumer": lambda facts: facts.is_loaded and not facts.is_consuming,
     "stopping": lambda facts: facts.is_stopping,
 }

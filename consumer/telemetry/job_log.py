@@ -1,8 +1,8 @@
-"""LOG: lines on their way to the service's log: under the job's id, and no more than a log can take.
+"""Writes a classifier's LOG: lines to the service's log with the job's id, at a limited rate.
 
-Those of a batch go there once, under the ids of all its jobs. Each job, or batch, has an allowance that fills up
-again with time: a burst passes, a steady trickle passes, a flood is dropped and counted, so that one job can
-neither fill a disk nor bury what the others say.
+Lines of a batch are written once, with the ids of all its jobs. Each job or batch has an allowance of lines that
+refills over time. A burst and a slow stream pass. Lines beyond the allowance are dropped and counted, so that one
+job can neither fill a disk nor bury other log lines.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-#: What a chatty classifier says about one job; more, at once, nobody reads.
+#: Enough for a verbose classifier. Nobody reads more lines of one job at once.
 BURST_LINES = 200
-#: Progress told ten times a second goes on for as long as the job does.
+#: Enough for a job that logs its progress ten times a second until its end.
 LINES_PER_S = 10.0
 
 
 class JobLog:
-    """Writes the lines of one job, or of a batch; `name` says which.
+    """Writes the lines of one job or batch with this `name`.
 
-    Mutable state: `_allowance`, how many lines may pass now, and since when it has not been filled up;
-    `_dropped`, how many did not pass since one did.
+    Mutable state: `_allowance`, the number of lines that may pass now; `_filled_at`, when it was last refilled;
+    `_dropped`, the number of lines dropped since the last one that passed.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class JobLog:
         self._dropped = 0
 
     def __call__(self, text: str) -> None:
-        """Write one line, or count it."""
+        """Write one line, or drop and count it."""
         now = self._clock()
         self._allowance = min(BURST_LINES, self._allowance + (now - self._filled_at) * LINES_PER_S)
         self._filled_at = now
@@ -46,7 +46,7 @@ class JobLog:
         log.info("%s: %s", self._name, text, extra={"event": "job_log"})
 
     def close(self) -> None:
-        """Tell what was dropped since the last line that was not; at the end of the run at the latest."""
+        """Log how many lines were dropped since the last written one. Called at the end of the run, too."""
         if self._dropped:
             log.warning(
                 "%s: ... and %d more LOG lines were dropped",

@@ -76,10 +76,10 @@ class ReportingExporter(SpanExporter):
 
 
 def exporter(environment: Mapping[str, str]) -> SpanExporter:
-    """Make the exporter: OTLP over HTTP, unless another one that is installed is named.
+    """Make the exporter that the OTEL_* variables name; by default OTLP over HTTP.
 
     Raises:
-        ConfigurationError: there is none of that name, or it does not take its variables.
+        ConfigurationError: no exporter of that name is installed, or it refuses its variables.
     """
     name = environment.get(EXPORTER_VARIABLE) or "otlp"
     known = {found.name: found for found in entry_points(group=EXPORTERS)}

@@ -1,7 +1,8 @@
 """Sends metrics to statsd over UDP; never raises and never waits.
 
-Names are `<prefix>.<host>.<name>`: counters can be summed over hosts, and gauges told apart. While jobs run, lines
-are collected for a moment and sent many to a datagram: a system call costs more than all lines of a job.
+Names are `<prefix>.<host>.<name>`: counters can be summed over hosts, and each gauge belongs to one host. While
+jobs run, lines are collected for a moment and sent many to a datagram: a system call costs more than all lines of
+a job.
 """
 
 from __future__ import annotations

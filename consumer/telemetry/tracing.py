@@ -21,7 +21,7 @@ DEFAULT_COLLECTOR = "http://localhost:4318"
 class Trace:
     """The steps of one delivery. This one records nothing; otel.py has the one that does.
 
-    `traceparent`: W3C Trace Context of the span around the delivery, for its log records; None: the producer's.
+    `traceparent`: the W3C Trace Context of the delivery's span, for log records; None: use the producer's.
     """
 
     traceparent: str | None = None
@@ -34,7 +34,7 @@ class Trace:
         return job
 
     def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:  # noqa: ARG002 - as above
-        """End the run with its outcome, begin to publish and to settle; return the request as `runs` does."""
+        """End the span of the run, begin that of settling; return the request with the traceparent of the run."""
         return request
 
     def settled(self, outcome: Outcome, settlement: Settlement) -> None:
@@ -45,7 +45,7 @@ class Trace:
 
 
 class Tracer:
-    """Begins a trace for each delivery; this one begins none."""
+    """Begins a trace for each delivery. This class begins none; otel.py has the one that does."""
 
     def receiving(self, request: Request, size: int) -> AbstractContextManager[Trace]:  # noqa: ARG002 - as above
         """Trace the block, for a body of `size` bytes; all spans have ended after it, whatever happened."""

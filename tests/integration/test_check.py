@@ -241,7 +241,7 @@ MISCONFIGURED = [
         no_dead_letter_exchange_set,
         "queues",
         FAILURE,
-        "- x-dead-letter-exchange is not set and should be 'classifier.dlx' (RabbitMQ deletes what is rejected",
+        "- x-dead-letter-exchange is not set and should be 'classifier.dlx' (RabbitMQ deletes messages that",
         "then let a user who may configure create it",
     ),
     Row(
@@ -273,7 +273,7 @@ MISCONFIGURED = [
         not_bound,
         "dead letters",
         FAILURE,
-        "classifier.dlx does not lead to classifier.dead but nowhere",
+        "classifier.dlx is not bound to classifier.dead or to any other queue",
         "bind classifier.dead to it in the management console",
     ),
     Row(
@@ -313,7 +313,7 @@ MISCONFIGURED = [
         without_witness,
         "dead letters",
         WARNING,
-        "unknown whether classifier.dlx leads to classifier.dead",
+        "unknown whether classifier.dlx is bound to classifier.dead",
         "`rabbitmqctl list_bindings -p test-",
     ),
     Row(

@@ -101,7 +101,7 @@ def test_a_classifier_that_no_longer_loads_is_told(vhost_url: str, tmp_path: Pat
             os.kill(int(child), signal.SIGKILL)
         producer.publish(JOBS, b"{}")
         producer.take(RESULTS)  # its worker may have outlived the fork server by a moment, and so it may succeed
-        no_worker = (503, "no worker can be forked; the log says why\n")
+        no_worker = (503, "no worker can be forked; the log has the reason\n")
         wait_until(lambda: probe.ask("ready") == no_worker, "the fork to fail")
         assert probe.ask("live")[0] == 200
         (tmp_path / "mine.py").write_text("def classify(job):\n    return 22\n")

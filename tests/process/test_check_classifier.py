@@ -199,8 +199,8 @@ MISCONFIGURED = [
         without_interpreter,
         "classifier",
         FAILURE,
-        "classify.py is to be run by /no/such/python, which is not there",
-        "correct the first line of the program, or install what it names",
+        "classify.py names the interpreter /no/such/python, which does not exist",
+        "correct the first line of the program, or install the interpreter",
     ),
     Row(
         "a job that the classifier refuses",

@@ -101,7 +101,7 @@ def test_an_answer_has_label_probabilities_and_model(home: Path, tmp_path: Path)
         ({}, "ERROR: signal must be a list of numbers, not null"),
         ({"signal": []}, "ERROR: signal is empty; it needs 1 point at least"),
         ({"signal": [1, float("nan")]}, "ERROR: signal[1] is NaN; every sample must be a finite number"),
-        ({"signal": [1], "model": "none"}, "ERROR: there is no model 'none': available are machines"),
+        ({"signal": [1], "model": "none"}, "ERROR: there is no model 'none': available: machines"),
         ({"signal": [1], "model": "../models/machines"}, "ERROR: model must be a model's name: up to 64"),
         ({"signal": [1], "model": 7}, "ERROR: model must be a model's name: up to 64"),
     ],
@@ -126,7 +126,7 @@ def test_of_several_models_one_is_named_or_called_default(home: Path, tmp_path: 
         (tmp_path / name).write_bytes(content)
     path, environment = job(tmp_path, {"signal": [1, 2]}), {"CONSUMER_MODELS_DIR": str(tmp_path)}
     (line,) = answers(classifier(path, folder=home, environment=environment))
-    assert line == "ERROR: name the model: available are one, two"
+    assert line == "ERROR: name the model: available: one, two"
     (tmp_path / "default.model").write_bytes(content)
     assert classifier("trust", tmp_path / "default", folder=home).returncode == 0
     (line,) = answers(classifier(path, folder=home, environment=environment))
@@ -192,16 +192,16 @@ def test_a_reader_that_has_enough_is_no_error(home: Path) -> None:
     ("arguments", "reason"),
     [
         (("train", "none.csv", "--out", "models/x"), "cannot read none.csv: No such file"),
-        (("train", "train.csv", "--out", "models/a b"), "a model cannot be called 'a b'"),
+        (("train", "train.csv", "--out", "models/a b"), "'a b' is not a valid name for a model"),
         (("train", "train.csv", "--out", "models/x", "--plot", "x.pdf"), "must end in .png: x.pdf"),
         (("train", "train.csv", "--out", "train.csv/x"), "cannot write train.csv/x.model"),
         (("generate", "--out", "x.wav"), "x.wav: the name must end in one of .ts, .csv, .npz"),
-        (("predict", "test.npz", "--model", "none"), "there is no model 'none': available are machines"),
+        (("predict", "test.npz", "--model", "none"), "there is no model 'none': available: machines"),
         (("predict", "test.npz", "--models", "nowhere"), "no models in 'nowhere': make one with"),
         (("predict", "report.txt"), "report.txt is neither JSON nor a data set by its name"),
         (("info", "models/none"), "cannot read the model models/none.model: No such file"),
-        (("train", "train.csv", "--out", ""), ". is a folder, not a model: give a name"),
-        (("trust", "."), ". is a folder, not a model: give a name"),
+        (("train", "train.csv", "--out", ""), ". is a folder, not a model; give a name"),
+        (("trust", "."), ". is a folder, not a model; give a name"),
         (("predict", "models"), "cannot read models: this is a folder: give a file"),
         (("generate", "--out", "train.csv/x.csv"), "cannot write train.csv/x.csv: "),
         (("jobs", "report.txt"), "the name must end in one of .ts, .tsv, .csv, .npz"),
@@ -229,7 +229,7 @@ def test_a_broken_line_of_jobs_is_reported_with_its_number_and_fails_alone(home:
             f"classifier: {name}, line 4",
         ]
         assert faults[2].startswith(f"classifier: {name}, line 6: signal is empty")
-        assert last == f"classifier: 3 of 5 jobs in {name} have no answer"
+        assert last == f"classifier: 3 of 5 jobs in {name} have no result"
         assert result.returncode == 1
 
 

@@ -288,7 +288,7 @@ async def test_a_reload_of_an_altered_model_leaves_the_trusted_one_serving(
         alter(served)
         await runner.reload()
         assert isinstance(await run(runner, b'{"signal": [1, 2, 3]}'), Succeeded)
-    assert "not reloaded, the old classifier goes on serving" in caplog.text
+    assert "not reloaded, the old classifier stays in service" in caplog.text
     assert f"{served} was altered or exchanged" in caplog.text
 
 

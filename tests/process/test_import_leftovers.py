@@ -171,7 +171,7 @@ async def test_what_workers_share_is_named_with_its_path_or_peer_and_the_remedy(
     async with folder.serving(text, size=1) as runner:
         found = shared(runner)
         assert any(words.format(port=port, file=file) in what for what in found), found
-    assert "has opened what all workers share" in caplog.text
+    assert "has opened a descriptor that all workers share" in caplog.text
     assert "open it in on_worker_start(), which each worker calls once before its first job" in caplog.text
 
 
@@ -249,8 +249,8 @@ async def test_a_hook_that_does_not_return_is_named_where_its_job_times_out(fold
         outcome = await run(runner, timeout_s=0.2)
     assert isinstance(outcome, TimedOut)
     assert outcome.message == (
-        "killed after 0.2 s without an answer (job_timeout_s); the worker had not begun with it: "
-        "on_worker_start() may still be at work"
+        "killed after 0.2 s without an answer (job_timeout_s); the worker had not begun the job: "
+        "on_worker_start() may still be running"
     )
 
 

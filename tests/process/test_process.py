@@ -170,7 +170,7 @@ async def test_a_large_answer_comes_through_whole(run: Run) -> None:
         ("missing", "does not exist; correct its name"),
         ("not executable", "is not executable for this user; make it executable"),
         ("folder", "is a folder"),
-        ("no interpreter", "is to be run by /no/such/interpreter, which is not there"),
+        ("no interpreter", "names the interpreter /no/such/interpreter, which does not exist"),
     ],
 )
 @runs_async

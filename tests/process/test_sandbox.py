@@ -1,4 +1,4 @@
-"""Programs that are shut in by bubblewrap: what they can reach, and what of the contract stays the same."""
+"""Programs sandboxed by bubblewrap: what they can reach, and what of the contract stays the same."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_without_bubblewrap_a_sandbox_that_is_asked_for_stops_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "PLACES", str(tmp_path))
-    with pytest.raises(ConfigurationError, match="no program bwrap; install bubblewrap"):
+    with pytest.raises(ConfigurationError, match="the program bwrap does not exist; install bubblewrap"):
         start()
 
 

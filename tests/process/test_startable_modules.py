@@ -41,7 +41,7 @@ def start(*arguments: str, path: str = "") -> None:
         (
             ("-m", "mine"),
             False,
-            "finds no module 'mine'; it is in {}, where a job's program does not look: set PYTHON",
+            "finds no module 'mine'; it is in {}, where a job's program does not search: set PYTHON",
         ),
         (("-m", "whole.part"), False, "finds no module 'whole.part'; it is in {}"),
         (("-I", "-m", "mine"), True, "finds no module 'mine'"),  # -I ignores PYTHONPATH

@@ -148,7 +148,7 @@ def test_check_reports_files_that_are_not_imported(folder: Path) -> None:
     add(folder, ["signal"])
     done = run(folder, *CONSUMER, "check", variables={"CONSUMER_CLASSIFIER": "mine:classify"})
     assert f"warning  classifier      signal.py in {folder} not imported" in done.stdout
-    assert "remedy: rename what the classifier needs" in done.stdout
+    assert "remedy: rename the files that the classifier needs" in done.stdout
 
 
 @pytest.mark.parametrize("path", ["", "."])

@@ -438,7 +438,7 @@ async def test_a_reload_that_fails_leaves_the_old_classifier_serving_and_says_wh
         await opened.runner.reload()
         assert output(await opened.run()) == 1
         assert children() == before
-    assert "not reloaded, the old classifier goes on serving: " in bench.caplog.text
+    assert "not reloaded, the old classifier stays in service: " in bench.caplog.text
     assert "ZeroDivisionError" in bench.caplog.text
 
 
@@ -479,4 +479,4 @@ async def test_what_computes_before_the_fork_would_hang(bench: Bench) -> None:
     bench.surroundings["OMP_NUM_THREADS"] = "2"
     async with bench.open("sklearn_computes_first:by_openmp") as opened:
         assert isinstance(await opened.run(timeout_s=3.0), TimedOut)
-    assert "which workers do not inherit: compute when called" in bench.caplog.text
+    assert "which workers do not inherit: compute in the function" in bench.caplog.text

@@ -151,7 +151,7 @@ MISCONFIGURED = [
         lambda _: {"job_timeout_s": 3600, "consumer_timeout_s": 7200},
         "time limits",
         WARNING,
-        "consumer_timeout_s says that RabbitMQ's consumer_timeout is 7200 s; it does not tell",
+        "consumer_timeout_s says that RabbitMQ's consumer_timeout is 7200 s; AMQP does not expose it",
         "application:get_env(rabbit, consumer_timeout).'` must print {ok,7200000}",
     ),
     Row(
@@ -263,7 +263,7 @@ MISCONFIGURED = [
         without_bubblewrap,
         "classifier",
         FAILURE,
-        "sandbox: there is no program bwrap",
+        "sandbox: the program bwrap does not exist",
         "install bubblewrap, or set sandbox to false",
     ),
     Row(
@@ -279,7 +279,7 @@ MISCONFIGURED = [
         lambda _: {"command": '["/bin/true"]', "sandbox_paths": '["/usr"]'},
         "limits",
         WARNING,
-        "sandbox_paths is set, but sandbox is not: nothing is shut in",
+        "sandbox_paths is set, but sandbox is not: no program is sandboxed",
         "set sandbox to true",
     ),
     Row(
@@ -529,7 +529,7 @@ def test_the_consumer_timeout_that_a_queue_has(queue: dict[str, object], told_s:
 @pytest.mark.parametrize(
     ("settings", "told_s", "level", "told"),
     [
-        ({}, None, OK, "which it does not tell"),
+        ({}, None, OK, "AMQP does not expose it"),
         ({}, 661, OK, "the queue's consumer timeout is 661 s"),
         ({}, 660, FAILURE, "delivered again and again"),
         ({"consumer_timeout_s": 0}, None, WARNING, "consumer_timeout is off"),

@@ -107,14 +107,14 @@ def test_what_is_not_a_name_is_refused(folder: Path, name: object) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_choices(folder: Path) -> None:
-    with pytest.raises(JobError, match="no model 'third': available are first, second"):
+    with pytest.raises(JobError, match="no model 'third': available: first, second"):
         classify.classify({"signal": [1], "model": "third"}, folder)
 
 
 def test_files_whose_name_no_job_could_give_are_not_models(folder: Path) -> None:
     for name in (".hidden.model", "a b.model"):
         (folder / name).write_bytes(b"garbage")
-    with pytest.raises(JobError, match=r"name the model: available are first, second$"):
+    with pytest.raises(JobError, match=r"name the model: available: first, second$"):
         classify.classify({"signal": [1]}, folder)
 
 
@@ -174,7 +174,7 @@ def test_after_preloading_the_models_are_what_they_were(folder: Path, monkeypatc
     (folder / "second.model").rename(folder / "third.model")
     trust.trust(folder / "third.model", content, trust.pins_of(folder))
     assert classify.classify({"signal": [1], "model": "second"})["label"] == "b"
-    with pytest.raises(JobError, match="there is no model 'third': available are first, second"):
+    with pytest.raises(JobError, match="there is no model 'third': available: first, second"):
         classify.classify({"signal": [1], "model": "third"})
     assert classify.preload() == ["first", "third"]
 
@@ -189,7 +189,7 @@ def test_an_onnx_is_chosen_over_the_pickle_and_needs_none_beside_it(folder: Path
     assert [path.name for path in every(folder)] == ["first.model", "second.onnx.model", "third.onnx.model"]
     (folder / "second.onnx.model").unlink()
     assert choose(folder, "second") == folder / "second.skops.model"
-    with pytest.raises(JobError, match=r"available are first, second, third$"):
+    with pytest.raises(JobError, match=r"available: first, second, third$"):
         choose(folder)
 
 

@@ -48,17 +48,17 @@ def written(folder: Path, content: bytes, name: str = "classify") -> Path:
         (b"\n#!/bin/sh\n", "has no #! line that names its interpreter"),
         (b" #!/bin/sh\n", "has no #! line that names its interpreter"),
         (b"#!\n", "names no interpreter in its #! line"),
-        (b"#!/no/such/python\n", "is to be run by /no/such/python, which is not there"),
-        (b"#! /no/such/python -u\n", "is to be run by /no/such/python, which is not there"),
-        (b"#!/tmp\n", "is to be run by /tmp, and /tmp is a folder"),
-        (b"#!/etc/passwd\n", "is to be run by /etc/passwd, and /etc/passwd is not executable"),
-        (b"#!python3\n", "is to be run by 'python3', which is no full path"),
+        (b"#!/no/such/python\n", "names the interpreter /no/such/python, which does not exist"),
+        (b"#! /no/such/python -u\n", "names the interpreter /no/such/python, which does not exist"),
+        (b"#!/tmp\n", "names the interpreter /tmp, and /tmp is a folder"),
+        (b"#!/etc/passwd\n", "names the interpreter /etc/passwd, and /etc/passwd is not executable"),
+        (b"#!python3\n", "names the interpreter 'python3', which is not a full path"),
         (b"#!/" + b"x" * 300 + b"\n", "is longer than the 256 bytes that the kernel reads"),
         (
             b"#!/usr/bin/env no-such-python\n",
-            "is to be run by 'no-such-python' (env), which no folder in PATH has",
+            "names the interpreter 'no-such-python' (env), which no folder in PATH has",
         ),
-        (b"#!/usr/bin/env -S no-such-python -u\n", "is to be run by 'no-such-python' (env)"),
+        (b"#!/usr/bin/env -S no-such-python -u\n", "names the interpreter 'no-such-python' (env)"),
         (b"#!/usr/bin/env sh -e\n", "env takes 'sh -e' for one name"),
         (b"", "is empty"),
         (b"\xef\xbb\xbf#!/bin/sh\n", "begins with a byte order mark"),
@@ -70,7 +70,7 @@ def written(folder: Path, content: bytes, name: str = "classify") -> Path:
         (b"\x01\0\x02", "is not in a format that Linux runs"),
         (b"\x7fELF\x02\x01", "is cut off within its header"),
         (for_machine(AARCH64 if elf.machine(own_elf()) != AARCH64 else 62), "is built for another machine"),
-        (with_loader(MUSL), "which is not there, as for another C library"),
+        (with_loader(MUSL), "which does not exist here: it may be built for another C library"),
     ],
 )
 def test_a_file_that_the_kernel_would_not_run_has_its_reason_and_a_remedy(
@@ -109,7 +109,7 @@ def test_what_is_not_there_or_not_executable_or_a_folder_is_said_so(tmp_path: Pa
 def test_an_interpreter_that_is_a_script_is_followed(tmp_path: Path) -> None:
     inner = written(tmp_path, b"#!/no/such/python\n", "inner")
     outer = written(tmp_path, f"#!{inner}\n".encode(), "outer")
-    assert "/no/such/python, which is not there" in str(fault(outer, ""))
+    assert "/no/such/python, which does not exist" in str(fault(outer, ""))
 
 
 def test_a_script_that_names_itself_ends_the_search(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ SERVING: dict[str, Any] = {"is_loaded": True, "is_consuming": True}
         ({}, True, ["the classifier is being loaded"]),
         (SERVING, True, []),
         (SERVING | {"is_consuming": False}, True, ["no jobs reach this consumer"]),
-        (SERVING | {"is_broken": True}, True, ["no worker can be forked; the log says why"]),
+        (SERVING | {"is_broken": True}, True, ["no worker can be forked; the log has the reason"]),
         (SERVING | {"is_stopping": True}, True, ["stopping"]),
         ({"is_stopping": True}, True, ["the classifier is being loaded", "stopping"]),
         (SERVING | {"overdue": 1}, False, []),

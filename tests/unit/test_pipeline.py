@@ -204,7 +204,7 @@ async def test_without_its_retry_queue_a_job_is_answered_and_dead_lettered(
     with caplog.at_level(logging.ERROR):
         await bench.handle()
     assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
-    assert "job m cannot be tried again: there is no queue" in caplog.text
+    assert "job m cannot be retried: there is no queue" in caplog.text
 
 
 @runs_async

@@ -46,14 +46,14 @@ async def test_a_queue_that_refuses_is_met_by_new_connections_once(monkeypatch: 
     monkeypatch.setattr(publisher, "STALE_S", -1)
     channel, limits = RefusingChannel(), BrokerLimits()
     first, lifetime = life(channel, limits)
-    with pytest.raises(ConnectionLostError, match="RabbitMQ refuses what we publish to results"):
+    with pytest.raises(ConnectionLostError, match="RabbitMQ refuses messages to results"):
         await first.publish(Message(body=b"1"), "results")
     assert lifetime.ended.done()
 
     monkeypatch.setattr(publisher, "REFUSAL_PATIENCE_S", -1)
     second, lifetime = life(channel, limits)
     fault = await second.publish(Message(body=b"1"), "results")
-    assert fault == "the queue 'results' takes no messages (full?)"
+    assert fault == "the queue 'results' refuses messages (is it full?)"
     assert not lifetime.ended.done()
 
 

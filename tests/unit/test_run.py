@@ -223,7 +223,10 @@ ANY = "Any line on stdout that begins with ERROR: fails the job: print diagnosti
         (
             b"ERROR: slow\n",
             -15,
-            f'slow (printed on stdout as "ERROR: slow"; the classifier went on after it and was terminated. {ANY}',
+            (
+                'slow (printed on stdout as "ERROR: slow"; the classifier continued after it and was terminated. '
+                f"{ANY}"
+            ),
         ),
     ],
 )

@@ -37,14 +37,14 @@ ROOT = Path(__file__).parents[2]
         ("mine", "has no colon", "write for example mine:classify"),
         ("mine:", "names no function", "write mine:classify"),
         (":classify", "names no module", "write mine:classify"),
-        ("mine:lambda job: 1", "holds a lambda", "def classify(job)"),
-        ("mine:classify()", "holds a call", "write mine:classify"),
+        ("mine:lambda job: 1", "is a lambda", "def classify(job)"),
+        ("mine:classify()", "is a call", "write mine:classify"),
         ("mine:Model.classify", "attribute of an attribute", "write mine:classify"),
         ("mine::classify", "is not package.module:function", "write mine:classify"),
         (" mine:classify", "is not package.module:function", "write mine:classify"),
         ("mine-x:classify", "is not package.module:function", "write package.module:function"),
         ("a..b:c", "is not package.module:function", "write a.b:c"),
-        ("class:f", "holds class", "rename"),
+        ("class:f", "contains class", "rename"),
     ],
 )
 def test_a_classifier_of_another_form_is_refused_with_what_to_write(target: str, says: str, instead: str) -> None:

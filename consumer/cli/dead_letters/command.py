@@ -51,9 +51,7 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 
 def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
-    which = action.add_argument_group(
-        "selection", "an option given several times selects the letters of any of its values"
-    )
+    which = action.add_argument_group("selection", "repeat an option to allow several values")
     which.add_argument("--id", action="append", default=[], metavar="ID", help="id of the job, as `list` shows it")
     which.add_argument(
         "--reason", action="append", default=[], choices=REASONS, help="why RabbitMQ dead-lettered it"
@@ -64,7 +62,9 @@ def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
     which.add_argument("--model", action="append", default=[], metavar="NAME", help="model that the job names")
     which.add_argument("--older-than", type=_age, metavar="AGE", help="age, e.g. 90s, 15m, 2h, 7d")
     which.add_argument("--newer-than", type=_age, metavar="AGE", help="age, as above")
-    which.add_argument("--limit", type=whole(1, MAX_LIMIT), metavar="N", help="only the N oldest of these")
+    which.add_argument(
+        "--limit", type=whole(1, MAX_LIMIT), metavar="N", help="only the N oldest of the selected dead letters"
+    )
     if is_named:
         which.add_argument("--all", action="store_true", help="all dead letters")
         action.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")

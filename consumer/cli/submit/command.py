@@ -31,8 +31,8 @@ def describe(command: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="file of one job, or of a job per line; signals as .csv, .npz, .ts or .tsv; folder or pattern of "
-        "such files; `-`: standard input",
+        help="file with one job, with one job per line, or with signals (.csv, .npz, .ts or .tsv); folder or "
+        "pattern of such files; `-`: standard input",
     )
     command.add_argument("--model", metavar="NAME", help="model for the signals, if the service has several")
     command.add_argument("--out", metavar="FILE", help="file for the results; default: standard output")

@@ -1,6 +1,6 @@
-"""Job files and the private folder that holds them. Everything here is removed, whatever happens.
+"""Job files and the private folder that holds them. All files are removed in every case.
 
 job_files.py   this process's folder below `job_dir`, with a folder for each slot
-job_folder.py  one slot's folder: writes a job's files when there is room, empties it after the job
+job_folder.py  one slot's folder: writes a job's files once there is space, empties it after the job
 removal.py     removes a folder in bounded steps, however many files it has, or in a thread
 """

@@ -1,9 +1,8 @@
-"""The private folder in which jobs live as files, and its removal whatever happened.
+"""The private folder for the files of all jobs, and its removal, also after a crash.
 
-Each consumer process makes one folder (0700) below `job_dir` and holds an flock on it for as long as it
-lives; each slot has a folder inside (job_folder.py). The kernel drops the lock of a killed process, so at the next
-start a folder nobody holds is known to be a left-over: by owner, not by age. Folders of other users are never
-touched.
+Each consumer process makes one folder (0700) below `job_dir` and holds an flock on it until it ends. Each slot has
+a folder inside (job_folder.py). The kernel releases the lock of a killed process. So the next start recognises a
+left-over folder by its missing lock, and removes it. Folders of other users are never touched.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ class JobFiles:
 
     @classmethod
     def open(cls, job_dir: Path) -> Self:
-        """Sweep what killed predecessors left, then make our folder.
+        """Remove folders that killed consumers have left, then make this process's folder.
 
-        Both under a lock on `job_dir`, so that no other consumer sees our folder before we hold it.
+        A lock on `job_dir` covers both steps, so that no other consumer sees the new folder before it is locked.
 
         Raises:
-            ConfigurationError: `job_dir` cannot be made or written to, or is full.
+            ConfigurationError: `job_dir` cannot be created or written to, or is full.
         """
         try:
             job_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,7 +49,7 @@ class JobFiles:
             raise ConfigurationError(_complaint(job_dir, error)) from None
         try:
             trial = files.folder / JOB_FILE
-            trial.write_bytes(b"{}")  # a full disk may still take folders
+            trial.write_bytes(b"{}")  # a full disk may still have room for folders
             trial.unlink()
         except OSError as error:
             files.close()
@@ -91,14 +90,14 @@ class JobFiles:
             await in_thread(files.close)
 
     def folder_of_slot(self) -> JobFolder:
-        """Give a place for the jobs of one slot; it is made on disk with the first job."""
+        """Return a folder for the jobs of one slot, which is created on disk with the first job."""
         return JobFolder(self.folder)
 
     def home(self) -> Path:
-        """Make a folder that lasts as long as ours, for what a classifier writes while it is loaded.
+        """Make a folder for files that a classifier writes while it is loaded, removed with this process's folder.
 
         Raises:
-            ConfigurationError: there is no room for it.
+            ConfigurationError: there is no space for it.
         """
         try:
             return Path(tempfile.mkdtemp(prefix="home-", dir=self.folder))
@@ -106,13 +105,13 @@ class JobFiles:
             raise ConfigurationError(_complaint(self.folder.parent, error)) from None
 
     def close(self) -> None:
-        """Remove our folder and give up the lock."""
+        """Remove this process's folder and release the lock."""
         remove_tree(self.folder)
         os.close(self._lock)
 
 
 def _complaint(job_dir: Path, error: OSError) -> str:
-    """Say why no job's file can be written, and what to do."""
+    """Explain why no job file can be written, and what to do."""
     if error.errno in FULL:
         reason, remedy = (
             f"is full ({error.strerror})",
@@ -126,14 +125,14 @@ def _complaint(job_dir: Path, error: OSError) -> str:
 
 
 def _is_no_folder(path: Path) -> bool:
-    return os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112 - Path's raises where it may not look
+    return os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises PermissionError
 
 
 def _sweep(job_dir: Path) -> None:
     for folder in job_dir.glob(FOLDER_PREFIX + "*"):
-        with suppress(BlockingIOError, FileNotFoundError):  # its owner lives; or it has just gone
+        with suppress(BlockingIOError, FileNotFoundError):  # its owner runs, or it has just been removed
             if _is_ours(folder):
-                folder.chmod(stat.S_IRWXU)  # a classifier may have closed it
+                folder.chmod(stat.S_IRWXU)  # a classifier may have removed the permissions
                 os.close(_lock(folder))
                 remove_tree(folder)
 
@@ -144,7 +143,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> int:
-    """Lock a folder for as long as the returned descriptor, which no child inherits, stays open.
+    """Lock a folder until the returned descriptor is closed. No child inherits the descriptor.
 
     Raises:
         BlockingIOError: another process holds it.

@@ -1,11 +1,11 @@
-"""One slot's folder: a job's files are written when there is room, and removed without holding up the event loop.
+"""One slot's folder: writes a job's files once there is space, and removes them without blocking the event loop.
 
-The folder (0700) is empty between jobs. A job gets it with its `job.json` (0600), also as working directory.
+The folder (0700) is empty between jobs. During a job it holds `job.json` (0600) and is the working directory.
 
-A full disk is the machine's fault, not the job's: a consumer whose disk is full would be the fastest of all. It
-would take one job after another, fail each at once, and spend all of its attempts within seconds. Instead its
-slots wait, and take no other job. A million files that a job leaves are removed in a thread, or heartbeats would
-be missed. The slot waits for that, so that the disk is not filled faster than it is emptied.
+A full disk is not the job's fault. A consumer with a full disk that failed each job at once would be the fastest
+consumer of the queue, and would use up all attempts of many jobs within seconds. So its slots wait, and take no
+other job. A million files that a job leaves are removed in a thread, because heartbeats would be missed otherwise.
+The slot waits for the removal, so that jobs do not fill the disk faster than it is emptied.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from consumer.runners.files.removal import in_thread, removal
 log = logging.getLogger(__name__)
 
 JOB_FILE = "job.json"
-#: Disk full, quota exceeded: passing. Any other reason for which a file cannot be written is not.
+#: Disk full and quota exceeded: these faults may pass. All others are permanent.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 AGAIN_S = 0.5
-#: Then the job goes the way of a failed attempt: where another consumer has room, it is done there.
+#: After this wait the attempt fails, and the job is retried, perhaps by a consumer with space.
 PATIENCE_S = 60.0
-#: A few files, as many jobs leave, are gone in 1 ms; a thread for them would take as long again.
+#: Most jobs leave a few files, which are removed in 1 ms. A thread would take as long again.
 STEPS_AT_ONCE = 100
 
 
 class JobFolder:
-    """Where one slot's jobs live, one after another: empty before each, whatever the one before left.
+    """The folder for the jobs of one slot, empty before each job.
 
-    An empty folder is used again, since making and removing one costs three times what the job's file does
-    (100 against 40 us on ext4). Mutable state: the folder, replaced by a new one when a job has changed it; the
-    files that were written there; what is left to remove.
+    An empty folder is reused, because making and removing one takes longer than the job's file (100 and 40 us on
+    ext4). Mutable state: `_folder`, replaced if a job has changed it; `_made`, its identity when it was made;
+    `_paths`, the files written there; `_left`, the removal still to do.
     """
 
     def __init__(self, parent: Path) -> None:
@@ -53,10 +53,10 @@ class JobFolder:
     async def write_job(
         self, job: Job, interrupt: asyncio.Future[None], *, patience_s: float = PATIENCE_S
     ) -> Path | None:
-        """Write a job's file and return its path; None if the interrupt came before there was room.
+        """Write a job's file and return its path; None if interrupted before there was space.
 
         Raises:
-            OSError: the file cannot be written, or there was no room for `patience_s` seconds.
+            OSError: the file cannot be written, or there was no space for `patience_s` seconds.
         """
         give_up = time.monotonic() + patience_s
         is_told = False
@@ -68,7 +68,7 @@ class JobFolder:
                     raise
                 if not is_told:
                     log.warning(
-                        "job %s waits for room in job_dir: %s",
+                        "job %s waits for free space in job_dir: %s",
                         job.request.id,
                         error.strerror,
                         extra={"event": "job_waiting_for_room"},
@@ -81,22 +81,22 @@ class JobFolder:
         """Write the files of several jobs, `0.json` and on, and return their folder.
 
         Raises:
-            OSError: one cannot be written.
+            OSError: a file cannot be written.
         """
         return self.write({f"{number}.json": job.body for number, job in enumerate(jobs)})
 
     async def clear(self) -> None:
-        """Remove what was written, and what else jobs have left there: a little at once, much in a thread."""
+        """Empty the folder: remove a few files at once, and many in a thread."""
         self._put_away()
         if self._remove_some():
             await in_thread(self._remove_rest)
 
     @contextmanager
     def job(self, body: bytes) -> Iterator[Path]:
-        """Have one job's file for the block, as a trial: afterwards all is removed, however long that takes.
+        """Write one job's file for a block, for a trial. Afterwards empty the folder, however long that takes.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         try:
             yield self.write({JOB_FILE: body}) / JOB_FILE
@@ -105,10 +105,10 @@ class JobFolder:
             self._remove_rest()
 
     def write(self, files: Mapping[str, bytes]) -> Path:
-        """Write files and return their folder, which is to be cleared afterwards.
+        """Write files and return their folder. The caller must `clear` it.
 
         Raises:
-            OSError: one cannot be written; then none is there.
+            OSError: a file cannot be written; the others have been removed.
         """
         self._remove_rest()
         if self._made is None:
@@ -127,10 +127,10 @@ class JobFolder:
         self._made = _identity(self._folder)
 
     def _put_away(self) -> None:
-        """Remove what was written; if then the folder is not as it was made, all of it is left to remove."""
+        """Remove the written files. If the folder is not as it was made, schedule all of it for removal."""
         if self._made is None:
             return
-        with suppress(OSError):  # removed by the job itself, or in a folder that it closed: seen below
+        with suppress(OSError):  # the job has removed it, or closed the folder: seen below
             for path in self._paths:
                 path.unlink()
         self._paths = []
@@ -140,13 +140,13 @@ class JobFolder:
 
     def _is_as_made(self) -> bool:
         try:
-            with os.scandir(self._folder) as entries:  # the first one: not all of a million
+            with os.scandir(self._folder) as entries:  # reads only the first entry of perhaps a million
                 return _identity(self._folder) == self._made and next(entries, None) is None
-        except OSError:  # it is gone, or closed to us
+        except OSError:  # removed, or without permissions
             return False
 
     def _remove_some(self) -> bool:
-        """Remove a bounded part of what is left; return whether there is more."""
+        """Do a bounded part of the removal; return whether there is more to do."""
         cost = 0
         for step in self._left:
             cost += step
@@ -155,7 +155,7 @@ class JobFolder:
         return False
 
     def _remove_rest(self) -> None:
-        """Remove all that is left, however long that takes. May run in a thread, while nothing else does."""
+        """Finish the removal, however long that takes. May run in a thread if nothing else uses the folder."""
         for _ in self._left:
             pass
 

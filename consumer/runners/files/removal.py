@@ -1,9 +1,9 @@
 """Removes a folder and everything in it in bounded steps, however many files and levels it has.
 
-A job can leave a million files, or folders in folders thousands of levels deep. So the removal is an iterator: the
-event loop takes a few steps, and a thread takes the rest. It needs two descriptors and short paths at
-any depth: subfolders are moved up to the top first, so nothing here recurses. Folders that a job has closed are
-opened.
+A job can leave a million files, or folders nested thousands of levels deep. So the removal is an iterator: the
+event loop takes a few steps, and a thread takes the rest. Subfolders are first moved up to the top. So the removal
+does not recurse, and needs only two descriptors and short paths at any depth. It restores permissions that a job
+has taken from a folder.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: To free this many bytes takes the kernel about as long as to remove one more file.
+#: Freeing this many bytes takes the kernel about as long as removing one more file.
 _BYTES_PER_STEP = 1024**2
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """Call it in a thread and wait for its end, even when cancelled: the folder is in use until then."""
+    """Run `call` in a thread and wait for its end, even if cancelled, because the folder is in use until then."""
     calling = asyncio.get_running_loop().run_in_executor(None, call)
     cancelled = None
     while not calling.done():
@@ -45,22 +45,23 @@ async def in_thread(call: Callable[[], T]) -> T:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it, at once. Never raises, as `removal`."""
+    """Remove a folder and everything in it at once. Like `removal`, it never raises."""
     for _ in removal(folder):
         pass
 
 
 def removal(folder: Path) -> Iterator[int]:
-    """Remove a folder and all in it; before each step yield its cost, 1 for a small file or a folder.
+    """Remove a folder and everything in it; before each step yield its cost, 1 for a small file or a folder.
 
-    Never raises: a file that cannot be removed must not change how its job ended. It is logged, and all others go.
+    Never raises, because a file that cannot be removed must not change the job's outcome. The fault is logged, and
+    all other files are removed.
     """
     try:
         if stat.S_ISDIR(folder.lstat().st_mode):
             with _opened(folder) as top:
                 yield from _Emptying(top).steps()
             folder.rmdir()
-        else:  # put there by a job in place of its folder
+        else:  # a file or link that a job has put in place of its folder
             yield 1
             folder.unlink()
     except FileNotFoundError:
@@ -73,8 +74,7 @@ def removal(folder: Path) -> Iterator[int]:
 class _Emptying:
     """Empties the folder behind the descriptor `top`.
 
-    Mutable state: `fault`, the first thing that could not be removed; `is_changed`, whether anything was since the
-    last pass.
+    Mutable state: `fault`, the first error; `is_changed`, whether the current pass has removed anything.
     """
 
     top: int
@@ -82,25 +82,25 @@ class _Emptying:
     is_changed: bool = False
 
     def __post_init__(self) -> None:
-        prefix = secrets.token_hex(8)  # no name that a job may have chosen
+        prefix = secrets.token_hex(8)  # random, so that no job can have chosen this name
         self._names = (f"{prefix}-{number}" for number in count())
 
     def steps(self) -> Iterator[int]:
-        """Remove all in it.
+        """Empty the folder.
 
         Raises:
-            OSError: the first fault, after everything else was removed.
+            OSError: the first error, raised after everything else was removed.
         """
         yield from self._passes(self.top)
         if self.fault:
             raise self.fault
 
     def _passes(self, folder: int) -> Iterator[int]:
-        """Go through it until nothing changes: a file system may leave out names while others are removed."""
+        """Repeat until a pass removes nothing: a file system may skip names while others are removed."""
         self.is_changed = True
         while self.is_changed:
             self.is_changed = False
-            with os.scandir(folder) as entries:  # lazily: a million names at once would be 100 MiB
+            with os.scandir(folder) as entries:  # lazily: a list of a million names takes 100 MiB
                 for entry in entries:
                     yield _cost(entry)
                     try:
@@ -125,7 +125,7 @@ class _Emptying:
         new = next(self._names)
         try:
             os.rename(name, new, src_dir_fd=folder, dst_dir_fd=self.top)
-        except PermissionError:  # a folder that may not be written to may not be moved either
+        except PermissionError:  # a folder without write permission cannot be moved
             os.chmod(name, stat.S_IRWXU, dir_fd=folder)
             os.rename(name, new, src_dir_fd=folder, dst_dir_fd=self.top)
 
@@ -138,7 +138,7 @@ def _cost(entry: os.DirEntry[str]) -> int:
 
 @contextmanager
 def _opened(name: Path | str, parent: int | None = None) -> Iterator[int]:
-    """Open a folder, even one whose permissions were taken away, and give it all of them."""
+    """Open a folder, and restore all permissions of its owner."""
     try:
         descriptor = os.open(name, _FLAGS, dir_fd=parent)
     except PermissionError:

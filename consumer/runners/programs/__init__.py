@@ -1,8 +1,8 @@
 """Checks, before the first job, that a command line can be started. Reads files, starts nothing.
 
 startable.py    refuses a command line that would fail with every job
-executable.py   why the kernel would not run a file
-elf.py          which machine and which loader an ELF file needs
-interpreter.py  which program, script or module a command line runs
-own_python.py   starts Python processes of ours, so that no file of the user replaces a module of ours
+executable.py   finds out why the kernel would refuse to run a file
+elf.py          reads from an ELF file the machine and the loader that it needs
+interpreter.py  finds the program, script or module that a command line runs
+own_python.py   command lines of the service's own Python processes, in which no user's file hides a module of it
 """

@@ -1,6 +1,6 @@
-"""Reads of an ELF file whether this machine runs it: its kind of machine, and the loader that it needs.
+"""Reads from an ELF file the machine that it is built for, and the dynamic loader that it needs.
 
-Only the head of the file is read. What lies beyond it counts as unknown, and unknown as good.
+It reads only the head of the file. Facts beyond the head are unknown, and an unknown fact causes no complaint.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 MAGIC: Final = b"\x7fELF"
-#: Program headers follow the file's header, and the loader's name them: both within some KiB.
+#: The program headers and the loader's name follow the file's header, within some KiB.
 HEAD_BYTES: Final = 8192
 _PT_INTERP: Final = 3
 #: Machines (e_machine) whose 32-bit programs run on a 64-bit kernel: x86 on x86-64, ARM on AArch64.
@@ -20,7 +20,7 @@ _ALSO_RUNS: Final = {62: (3,), 183: (40,)}
 
 
 def foreign_machine(head: bytes) -> int | None:
-    """Give the number of the machine that a program is built for, if it is another than ours."""
+    """Return the number of the machine that a program is built for, if this machine does not run it."""
     own, found = _own_machine(), machine(head)
     is_fit = None in (own, found) or found == own or found in _ALSO_RUNS.get(own or 0, ())
     return None if is_fit else found
@@ -30,12 +30,12 @@ def _own_machine() -> int | None:
     try:
         with Path(sys.executable).open("rb") as file:
             return machine(file.read(HEAD_BYTES))
-    except OSError:  # what may be run may not be read
+    except OSError:  # executable, but perhaps not readable
         return None
 
 
 def machine(head: bytes) -> int | None:
-    """Read the kind of machine, e_machine; None where the header is cut off."""
+    """Read the machine, e_machine; None if the header is cut off."""
     try:
         return int(struct.unpack_from(_order(head) + "H", head, 18)[0])
     except struct.error:
@@ -43,7 +43,7 @@ def machine(head: bytes) -> int | None:
 
 
 def loader(head: bytes) -> str | None:
-    """Read the dynamic loader, PT_INTERP; None for a static program, or where its name lies beyond the head."""
+    """Read the dynamic loader, PT_INTERP; None for a static program, or if the name is beyond the head."""
     order, is_64 = _order(head), head[4:5] == b"\x02"
     word, at_start, at_sizes, at_offset, at_length = ("Q", 32, 54, 8, 32) if is_64 else ("I", 28, 42, 4, 16)
     try:

@@ -1,8 +1,8 @@
-"""Says why the kernel would not run a file: no `#!` line, Windows line ends, no interpreter, another machine.
+"""Finds out why the kernel would refuse to run a file, such as Windows line ends or a missing interpreter.
 
-The kernel reports most of these as "No such file" or "Exec format error" of the file itself, once per job. Only
-the first bytes are read. What cannot be told for certain (a file that may be run but not read, formats that
-binfmt_misc has been taught) counts as startable.
+The kernel reports most of these faults as "No such file" or "Exec format error" of the file itself, once per job.
+This module reads only the first bytes. In cases of doubt a file counts as startable: a file that may be executed
+but not read, and a format that is registered with binfmt_misc.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final
 
 from consumer.runners.programs import elf
 
-#: As much of a `#!` line as the kernel reads (BINPRM_BUF_SIZE).
+#: The part of a `#!` line that the kernel reads (BINPRM_BUF_SIZE).
 _LINE_BYTES: Final = 256
-#: Interpreters that are scripts themselves: the kernel follows five.
+#: An interpreter may be a script itself. The kernel follows five of them.
 _DEEPEST: Final = 5
 _BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
 _CONTROLS: Final = ("register", "status")
@@ -30,9 +30,9 @@ _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 def fault(program: Path, path: str, depth: int = 0) -> str | None:
-    """Say why a file cannot be started, the remedy behind a semicolon; None if it can, as far as can be told.
+    """Return why a file cannot be started, a semicolon and the remedy; None if no fault is found.
 
-    `path` is the PATH in which `env` looks programs up; `depth` counts the `#!` lines that led here.
+    `path` is the PATH in which `env` searches; `depth` counts the `#!` lines followed so far.
     """
     if depth > _DEEPEST:
         return f"{program} is the {depth}th interpreter in a row, more than the kernel follows; name a program"
@@ -41,7 +41,7 @@ def fault(program: Path, path: str, depth: int = 0) -> str | None:
     try:
         with program.open("rb") as file:
             head = file.read(elf.HEAD_BYTES)
-    except OSError:  # what may be run may not be read
+    except OSError:  # executable, but perhaps not readable
         return None
     if head.startswith(b"#!"):
         return _of_line(program, head) or _of_interpreter(program, _line_words(head), path, depth)
@@ -51,7 +51,7 @@ def fault(program: Path, path: str, depth: int = 0) -> str | None:
 
 
 def _not_permitted(program: Path) -> str | None:
-    if not os.path.exists(program):  # noqa: PTH110 - here and below: Path's raise where they may not look
+    if not os.path.exists(program):  # noqa: PTH110 - here and below: Path's methods raise PermissionError
         return f"{program} does not exist; correct its name, or install it"
     if os.path.isdir(program):  # noqa: PTH112
         return f"{program} is a folder; name the program in it"
@@ -63,7 +63,7 @@ def _not_permitted(program: Path) -> str | None:
 
 
 def _of_no_program(program: Path, head: bytes) -> str:
-    """Say what a file is that is neither a script nor built for Linux."""
+    """Describe a file that is neither a script nor a program for Linux."""
     if not head:
         return f"{program} is empty; write the program, or correct the name"
     if head.startswith(_BYTE_ORDER_MARKS):
@@ -81,7 +81,7 @@ def _of_no_program(program: Path, head: bytes) -> str:
 
 
 def _line_words(head: bytes) -> list[str]:
-    """Read the interpreter and its one argument."""
+    """Read the interpreter and its single argument from the `#!` line."""
     line = head[2:_LINE_BYTES].partition(b"\n")[0]
     return os.fsdecode(line.strip(b" \t")).split(None, 1)
 
@@ -104,21 +104,21 @@ def _of_line(program: Path, head: bytes) -> str | None:
 def _of_interpreter(program: Path, words: list[str], path: str, depth: int) -> str | None:
     interpreter = Path(words[0])
     if not interpreter.is_absolute():
-        return f"{program} is to be run by {words[0]!r}, which is no full path; correct its #! line"
+        return f"{program} names the interpreter {words[0]!r}, which is not a full path; correct its #! line"
     if not os.path.exists(interpreter):  # noqa: PTH110
         return (
-            f"{program} is to be run by {interpreter}, which is not there; correct the first line of the program, "
-            "or install what it names"
+            f"{program} names the interpreter {interpreter}, which does not exist; correct the first line of the "
+            "program, or install the interpreter"
         )
     if words_of_it := fault(interpreter, path, depth + 1):
-        return f"{program} is to be run by {interpreter}, and {words_of_it}"
+        return f"{program} names the interpreter {interpreter}, and {words_of_it}"
     if interpreter.name == "env" and len(words) > 1:
         return _of_env(program, words[1].strip(), path, depth)
     return None
 
 
 def _of_env(program: Path, argument: str, path: str, depth: int) -> str | None:
-    """Judge `#!/usr/bin/env ARGUMENT`: the kernel passes all that follows as one argument."""
+    """Check `#!/usr/bin/env ARGUMENT`: the kernel passes everything after `env` as one argument."""
     names = [argument]
     if argument.startswith("-S"):
         names = [word for word in argument.removeprefix("-S").split() if "=" not in word]
@@ -131,7 +131,7 @@ def _of_env(program: Path, argument: str, path: str, depth: int) -> str | None:
     found = shutil.which(names[0], path=path)
     if found is None:
         return (
-            f"{program} is to be run by {names[0]!r} (env), which no folder in PATH has; install it, or "
+            f"{program} names the interpreter {names[0]!r} (env), which no folder in PATH has; install it, or "
             "correct the first line of the program"
         )
     return fault(Path(found), path, depth + 1)
@@ -146,14 +146,14 @@ def _of_elf(program: Path, head: bytes) -> str | None:
     loader = elf.loader(head)
     if loader and not os.path.exists(loader):  # noqa: PTH110
         return (
-            f"{program} needs the loader {loader}, which is not there, as for another C library; build it for "
-            "this system, or link it statically"
+            f"{program} needs the loader {loader}, which does not exist here: it may be built for another C "
+            "library; build it for this system, or link it statically"
         )
     return None
 
 
 def _is_taught(program: Path, head: bytes) -> bool:
-    """Whether the kernel was taught a format that the file is in: for an emulator, Java, Wine."""
+    """Whether the file is in a format registered with the kernel, for an emulator, Java or Wine."""
     try:
         files = [entry for entry in _BINFMT.iterdir() if entry.name not in _CONTROLS]
         entries = [file.read_text(encoding="ascii") for file in files]

@@ -1,7 +1,7 @@
-"""Finds in a command line what runs: the program behind `env` or `nice`, the script or module behind `python3`.
+"""Finds what a command line runs: the program after `env` or `nice`, the script or module after `python3`.
 
-Pure: words in, positions out. An option that is not known ends the search without a result: better no answer
-than a wrong one.
+Pure: takes words and returns their positions. An unknown option ends the search without a result, because no
+answer is better than a wrong one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """How a program reads its arguments, up to the first that is no option.
+    """How a program reads its options.
 
-    Letters of short options: `values` take a value; behind `inline` no script follows; `module` names a module.
-    `long_values`: long options that take a value. `operands`: arguments before the program that a wrapper runs.
+    Letters of short options: `values` take a value; after `inline` no script follows; `module` takes a module's
+    name. `long_values`: long options that take a value. `operands`: the number of arguments before the program
+    that a wrapper runs. `is_strict`: all options are known.
     """
 
     values: str = ""
@@ -31,7 +32,7 @@ class Grammar:
 
 _SHELL: Final = Grammar(values="oO", inline="cs", long_values=("--rcfile", "--init-file"))
 _PYTHON: Final = Grammar(values="WX", inline="c", module="m", long_values=("--check-hash-based-pycs",))
-#: Programs that run a script. Of those that are not strict we know the common options only.
+#: Programs that run a script. Of those that are not strict, only the common options are known.
 INTERPRETERS: Final[Mapping[str, Grammar]] = {
     "python": _PYTHON,
     "pypy": _PYTHON,
@@ -68,9 +69,9 @@ SHELLS: Final = ("sh", "bash", "dash", "ash", "ksh", "zsh")
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """What a command line runs: positions of the last program and, where known, of its script or module's name.
+    """What a command line runs: the position of the last program, and of its script, or the name of its module.
 
-    `module` stands for itself where it is glued to its option (`-mtool`).
+    `rest` is the position of the first argument after the script or module. `options` are the program's options.
     """
 
     program: int
@@ -81,7 +82,7 @@ class Runs:
 
 
 def read(argv: Sequence[str]) -> Runs:
-    """Say what a command line runs."""
+    """Find what a command line runs."""
     program = 0
     while wrapper := WRAPPERS.get(PurePath(argv[program]).name):
         found = _first_operand(wrapper, argv, program + 1, has_assignments=PurePath(argv[program]).name == "env")
@@ -120,7 +121,7 @@ def _first_operand(grammar: Grammar, argv: Sequence[str], at: int, *, has_assign
 
 
 def _short(grammar: Grammar, word: str) -> int | None:
-    """Count the words that a cluster of short options takes; None where nothing can be said of the rest."""
+    """Count the words of a cluster of short options and its value; None if the rest cannot be interpreted."""
     for index, letter in enumerate(word[1:], start=1):
         if letter in grammar.inline or letter in grammar.module:
             return None
@@ -158,12 +159,12 @@ def _script(grammar: Grammar, argv: Sequence[str], program: int) -> Runs:
 
 
 def _is_likely(grammar: Grammar, word: str) -> bool:
-    """Whether a word is the script: it may be the value of an option that we do not know."""
+    """Whether a word is probably the script, and not the value of an unknown option."""
     return grammar.is_strict or "/" in word or "." in word[1:]
 
 
 def _module(grammar: Grammar, argv: Sequence[str], at: int) -> tuple[str, int] | None:
-    """Give a module's name, and where its arguments begin."""
+    """Return the name of a module, and the position of its first argument."""
     for index, letter in enumerate(argv[at][1:], start=1):
         if letter in grammar.module:
             glued = argv[at][index + 1 :]

@@ -1,7 +1,8 @@
-"""How this service starts Python processes of its own, and which files of the user they do not import.
+"""Makes the command lines of the service's own Python processes, and lists files of the user that they ignore.
 
-Our processes search the user's folders last (rabbitmq_classifier.py): first come the standard library and the
-installed packages, ours among them. So a file with one of their names is never imported, and its owner is warned.
+These processes import from the standard library and installed packages first, the service's own included, and from
+the user's folders last (rabbitmq_classifier.py). So a user's file with one of these names is never imported, and a
+warning lists it.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from pathlib import Path
 
 from consumer.runners.programs import interpreter
 
-#: The file that every process of ours runs first.
+#: The file that each of these processes runs first.
 START = Path(__file__).absolute().parents[3] / "rabbitmq_classifier.py"
 PATH_VARIABLE = "PYTHONPATH"
-#: Of one folder: enough to recognise it, and to start renaming.
+#: File names listed per folder.
 NAMES_SHOWN = 5
 
 
 def command(module: str, *arguments: str, path: str = "", flags: Sequence[str] = ()) -> tuple[str, ...]:
-    """Make the command line that runs a module of ours as `python -m` would.
+    """Make the command line that runs a module of this service as `python -m` would.
 
-    `path` is the user's PYTHONPATH: its folders are searched last. The process must be started without that
-    variable (`without_path`), because Python imports from its folders before any code of ours runs.
+    `path` is the user's PYTHONPATH; its folders are searched last. Start the process without that variable
+    (`without_path`), because Python would import from its folders before it runs START.
     """
     return (sys.executable, *flags, "-P", str(START), path, module, *arguments)
 
@@ -34,7 +35,7 @@ def command(module: str, *arguments: str, path: str = "", flags: Sequence[str] =
 def started_as_ours(
     argv: tuple[str, ...], environment: Mapping[str, str]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Change a command line with `python -m classifier`, and its environment, so that it finds ours first."""
+    """Change `python -m classifier` and its environment so that Python finds this service's package first."""
     runs = interpreter.read(argv)
     if runs.module != "classifier":
         return argv, dict(environment)
@@ -43,7 +44,7 @@ def started_as_ours(
 
 
 def unbuffered(argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Add `-u` for a Python that is told to ignore PYTHONUNBUFFERED (`-I`, `-E`), where that is set."""
+    """Add `-u` if PYTHONUNBUFFERED is set and Python has an option to ignore it (`-I`, `-E`)."""
     runs = interpreter.read(argv)
     ignores = any(re.match(r"-[a-zA-Z]*[IE]", option) for option in runs.options)
     if not ignores or interpreter.kind(argv[runs.program]) != "python" or not environment.get("PYTHONUNBUFFERED"):
@@ -57,19 +58,19 @@ def without_path(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def user_path(environment: Mapping[str, str]) -> str:
-    """Make the PYTHONPATH for importing the user's module: the working directory, then those of the variable."""
+    """Make the PYTHONPATH for the user's module: the working directory, then the folders of the variable."""
     folders = [str(Path.cwd()), *environment.get(PATH_VARIABLE, "").split(os.pathsep)]
     return os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
 
 def hidden_files(path: str) -> list[str]:
-    """Describe the user's modules in the folders of `path` that are not imported, one sentence per folder."""
+    """Describe the user's modules that are not imported, one sentence for each folder of `path`."""
     folders = list(dict.fromkeys(_absolute(folder) for folder in path.split(os.pathsep) if folder))
     system = [str(START.parent), *(folder for folder in sys.path if _absolute(folder) not in folders)]
     found = ((folder, list(_hidden_in(Path(folder), system))) for folder in folders)
     return [
         f"{_some(names)} in {folder} not imported, because the standard library or an installed package of the "
-        "same name comes first; rename what the classifier needs"
+        "same name comes first; rename the files that the classifier needs"
         for folder, names in found
         if names
     ]
@@ -85,7 +86,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _hidden_in(folder: Path, system: Sequence[str]) -> Iterator[str]:
-    if folder in (START.parent, Path(os.__file__).parent):  # a clone of our repository, the library itself
+    if folder in (START.parent, Path(os.__file__).parent):  # a clone of this repository, or the standard library
         return
     try:
         entries = sorted(folder.iterdir())
@@ -102,4 +103,4 @@ def _is_taken(name: str, system: Sequence[str]) -> bool:
     if name in sys.stdlib_module_names:
         return True
     spec = PathFinder.find_spec(name, system)
-    return spec is not None and spec.loader is not None  # without a loader: a mere folder
+    return spec is not None and spec.loader is not None  # a plain folder has no loader

@@ -1,6 +1,6 @@
-"""Refuses, at the start, a command line that would fail with every job: its program, its script or its module.
+"""Refuses at the start a command line whose program, script or module would fail with every job.
 
-What the parts of a command line are is read by interpreter.py, whether the kernel runs a file by executable.py.
+interpreter.py finds the parts of the command line. executable.py finds out whether the kernel runs a file.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from consumer.errors import ConfigurationError
 from consumer.runners.programs import executable, interpreter
 from consumer.runners.programs.interpreter import Runs
 
-#: Of a shell script: its first lines tell how it was saved.
+#: Of a shell script: the first lines show its line ends.
 _SCRIPT_BYTES: Final = 4096
-#: Of a Python program: its imports are at its top.
+#: Of a Python program: the imports are at the top.
 _PROGRAM_BYTES: Final = 65_536
 _IMPORTS_OURS: Final = re.compile(
     rb"^\s*((from|import)\s+classifier\.contract\b|from\s+classifier\s+import\b.*\bcontract\b)", re.MULTILINE
 )
-#: Python starts in 20 ms; a busy machine takes longer, and one that hangs is found by the first job.
+#: Python starts in 20 ms, on a busy machine later. If it hangs, the first job shows it.
 _PROBE_TIMEOUT_S: Final = 20.0
-#: Finds modules without importing them. Not in the working directory, as a job's is its own folder.
+#: Finds modules without importing them. It does not search the working directory: a job has its own.
 _PROBE: Final = """
 import sys
 import importlib.util
@@ -48,7 +48,7 @@ for name in sys.argv[1:]:
 
 
 def refuse_what_cannot_start(argv: Sequence[str], environment: Mapping[str, str]) -> None:
-    """See that a job's command line can be started; `environment` is that of the jobs.
+    """Check that the command line of the jobs can be started in their `environment`.
 
     Raises:
         ConfigurationError: it would fail with every job.
@@ -68,26 +68,26 @@ def refuse_what_cannot_start(argv: Sequence[str], environment: Mapping[str, str]
 
 
 def _wrapped(argv: Sequence[str], at: int, path: str) -> str | None:
-    """Say why `env`, `nice` or another one cannot run what it is told to."""
+    """Return why a wrapper such as `env` or `nice` cannot run its program."""
     found = shutil.which(argv[at], path=path)
     if found is not None:
         return executable.fault(Path(found), path)
     if "/" in argv[at]:
         return executable.fault(Path(argv[at]), path)
-    return f"{argv[0]} is to run {argv[at]!r}, and no folder in PATH has such a program; give its full path"
+    return f"{argv[0]} cannot run {argv[at]!r}: no folder in PATH has such a program; give its full path"
 
 
 def _script(program: str, word: str) -> str | None:
     script, runner = Path(word), Path(program).name
-    if not os.path.exists(script):  # noqa: PTH110 - Path's raises where it may not look
+    if not os.path.exists(script):  # noqa: PTH110 - Path.exists raises PermissionError
         return _missing(script, runner)
     if os.path.isdir(script):  # noqa: PTH112
         is_python = interpreter.kind(program) in ("python", "pypy")
         if is_python and (script / "__main__.py").exists():
             return None
-        return f"{runner} is to run {word}, a folder{' without __main__.py' * is_python}; name the script in it"
+        return f"{runner} cannot run {word}, a folder{' without __main__.py' * is_python}; name the script in it"
     if not os.access(script, os.R_OK, effective_ids=True):
-        return f"{runner} is to run {word}, which this user may not read; permit it (chmod +r {word})"
+        return f"{runner} cannot run {word}, which this user may not read; permit it (chmod +r {word})"
     return _content(script, runner) if os.path.isfile(script) else None  # noqa: PTH113
 
 
@@ -97,24 +97,24 @@ def _missing(script: Path, runner: str) -> str | None:
     ):  # shells search PATH as well
         return None
     where = "" if script.is_absolute() else f" in {Path.cwd()}"
-    return f"{runner} is to run {str(script)!r}, and there is no such file{where}; give its full path"
+    return f"{runner} cannot run {str(script)!r}: there is no such file{where}; give its full path"
 
 
 def _content(script: Path, runner: str) -> str | None:
     with script.open("rb") as file:
         head = file.read(_SCRIPT_BYTES)
     if not head:
-        return f"{runner} is to run {script}, which is empty; write the script, or correct the name"
+        return f"{runner} cannot run {script}, which is empty; write the script, or correct the name"
     if runner in interpreter.SHELLS and b"\r\n" in head:
         return (
-            f"{runner} is to run {script}, which has Windows line ends (CRLF); convert it "
+            f"{runner} cannot run {script}, which has Windows line ends (CRLF); convert it "
             f"(sed -i 's/\\r$//' {script})"
         )
     return None
 
 
 def _takes_our_name(argv: Sequence[str], runs: Runs, environment: Mapping[str, str]) -> str | None:
-    """Say that a Python script imports our package `classifier`, and would find a file of the user's."""
+    """Complain if a Python script imports this service's package `classifier` and would find a user's file."""
     script = Path(argv[runs.program if runs.script is None else runs.script])
     if script.suffix != ".py" or any(option.startswith(("-I", "-P")) for option in runs.options):
         return None
@@ -137,7 +137,7 @@ def _takes_our_name(argv: Sequence[str], runs: Runs, environment: Mapping[str, s
 
 
 def _module(argv: Sequence[str], runs: Runs, environment: Mapping[str, str]) -> str | None:
-    """Ask the Python of the command line for its module. It imports nothing."""
+    """Check that the Python of the command line finds its module. Nothing is imported."""
     python = shutil.which(argv[runs.program], path=environment.get("PATH", os.defpath))
     if python is None or runs.module is None:
         return None
@@ -148,7 +148,7 @@ def _module(argv: Sequence[str], runs: Runs, environment: Mapping[str, str]) -> 
         done = subprocess.run(  # noqa: S603 - the interpreter that the operator names
             probe, env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=_PROBE_TIMEOUT_S
         )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):  # the first job tells more
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):  # the first job shows the cause
         return None
     for line in done.stdout.splitlines():
         fault, _, name = line.partition(" ")
@@ -160,7 +160,7 @@ def _module(argv: Sequence[str], runs: Runs, environment: Mapping[str, str]) -> 
 
 
 def _called(runs: Runs, argv: Sequence[str]) -> list[str]:
-    """Give the user's module in `-m classifier --call package.module:function`."""
+    """Return the user's module in `-m classifier --call package.module:function`."""
     match argv[runs.rest :]:
         case ["--call", target, *_] if runs.module == "classifier":
             return [target.partition(":")[0]]
@@ -171,5 +171,5 @@ def _called(runs: Runs, argv: Sequence[str]) -> list[str]:
 def _remedy(name: str) -> str:
     file = Path(*name.split("."))
     if file.with_suffix(".py").exists() or file.is_dir():
-        return f"it is in {Path.cwd()}, where a job's program does not look: set PYTHONPATH={Path.cwd()}"
+        return f"it is in {Path.cwd()}, where a job's program does not search: set PYTHONPATH={Path.cwd()}"
     return "install it for this Python, or set PYTHONPATH to the folder that holds it"
