@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pamqp import frame
 from pamqp.base import Frame
 from pamqp.commands import Basic, Channel
-from proxy import Proxy
+from support.rabbitmq.tcp_proxy import Proxy
 
 HEADER_BYTES = 7  # type, channel (2), length of the payload (4); an end byte follows the payload
 METHOD = 1

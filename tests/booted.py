@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import PATIENCE_S, wait_until
+from support.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "deploy" / "systemd"

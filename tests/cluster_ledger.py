@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import PATIENCE_S
+from support.waiting import PATIENCE_S
 
 #: Jobs on their way at once: enough that each queue holds some when its leader is killed.
 WINDOW = 40

@@ -18,9 +18,11 @@ from typing import Any
 
 import pika
 import pika.exceptions
-from cluster import Cluster
 from cluster_ledger import CLASSIFY, Ledger, Verdict, job
-from harness import PATIENCE_S, ConsumerProcess, Producer, Tell, consumer, script, wait_until
+from harness import ConsumerProcess, Tell, consumer, script
+from support.rabbitmq.cluster import Cluster
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.wire.topology import Topology
 

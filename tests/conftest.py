@@ -16,9 +16,10 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
-from cluster import Cluster
-from harness import Producer, Tell
-from management import Management
+from harness import Tell
+from support.rabbitmq.cluster import Cluster
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
 
 from consumer.local_broker import node as local_broker
 from consumer.rabbitmq.management import create_vhost, delete_vhost

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import PATIENCE_S
-from management import Management
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
+from support.rabbitmq.management_api import Management
+from support.waiting import PATIENCE_S
 
 #: Chromium must not look for anything but the console: no updates, no reports, no shared profile.
 OPTIONS = (

@@ -12,7 +12,9 @@ from typing import Any
 
 import pika
 import prefork
-from harness import PATIENCE_S, Producer, environment, wait_until
+from harness import environment
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.job import Failed, Request
 from consumer.rabbitmq.session import Session

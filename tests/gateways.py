@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from harness import PATIENCE_S, ConsumerProcess, environment, gone_afterwards
+from harness import ConsumerProcess, environment, gone_afterwards
+from support.waiting import PATIENCE_S
 
 JSON = {"Content-Type": "application/json"}
 

@@ -14,25 +14,19 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import pika
-import pika.exceptions
 import prefork
+from support.waiting import PATIENCE_S
 
-from consumer.local_broker.node import Node, api
 from consumer.telemetry.log_events import EVENTS
 
-#: No test waits this long unless something hangs.
-PATIENCE_S = 60.0
-POLL_S = 0.1
 #: A classifier: leaves a line for each run, says that it runs, waits for the test's go; the job is the answer.
 HELD = (
     'echo run >>"${0%/*}/runs"',
@@ -43,60 +37,6 @@ HELD = (
 BIN = Path(sys.executable).parent
 #: Shows a line to whoever runs the tests.
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Received:
-    """A message that a test took from a queue."""
-
-    properties: Any
-    body: bytes
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - JSON
-        return json.loads(self.body)
-
-
-class Producer:
-    """Publishes jobs and takes replies, as any AMQP client would."""
-
-    def __init__(self, url: str) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
-        self.channel = self._connection.channel()
-        self.channel.confirm_delivery()
-        # One message at a time: several that go back to their queue may go back in another order.
-        self._taking = self._connection.channel()
-        self._taking.basic_qos(prefetch_count=1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(pika.exceptions.AMQPConnectionError):  # a test may have had it closed by RabbitMQ
-            self._connection.close()
-
-    def publish(self, queue: str, body: bytes, **properties: Any) -> None:  # noqa: ANN401 - AMQP properties
-        """Publish persistent and mandatory: a missing queue raises."""
-        chosen = pika.BasicProperties(delivery_mode=2, **properties)
-        self.channel.basic_publish("", queue, body, chosen, mandatory=True)
-
-    def reply_queue(self) -> str:
-        """Make a queue of our own, named by RabbitMQ."""
-        return str(self.channel.queue_declare("", exclusive=True).method.queue)
-
-    def take(self, queue: str) -> Received:
-        """Wait for the next message of a queue and ack it."""
-        for method, properties, body in self._taking.consume(queue, inactivity_timeout=PATIENCE_S):
-            if method is None:
-                break
-            self._taking.cancel()  # before the ack, which would bring the next one
-            self._taking.basic_ack(method.delivery_tag)
-            return Received(properties, body)
-        raise AssertionError(f"no message in {queue} within {PATIENCE_S:g} s")
-
-    def depth(self, queue: str) -> int:
-        """Count the messages that are ready, not those somebody holds unacked."""
-        return int(self.channel.queue_declare(queue, passive=True).method.message_count)
 
 
 @dataclass(frozen=True)
@@ -242,12 +182,6 @@ class Probe:
                 return error.code, error.read().decode()
 
 
-def version(node: Node) -> tuple[int, int]:
-    """Ask a node which RabbitMQ it is, where versions differ in what they do: major and minor."""
-    major, minor, *_ = str(api(node, "GET", "overview")["rabbitmq_version"]).split(".")
-    return int(major), int(minor)
-
-
 def environment(url: str, **settings: object) -> dict[str, str]:
     """Make the environment of a consumer: ours without CONSUMER_*, and these settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
@@ -272,15 +206,6 @@ def gone_afterwards(running: ConsumerProcess) -> Iterator[ConsumerProcess]:
         if running.process.poll() is None:
             running.process.kill()
             running.end()
-
-
-def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait for what nobody tells, so that it has to be asked for."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience_s:g} s in vain for {what}")
-        time.sleep(POLL_S)
 
 
 def script(folder: Path, *lines: str, name: str = "classify.sh") -> str:

@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, consumer, environment, script
+from harness import BIN, consumer, environment, script
 from pages import assert_shows, block
+from support.waiting import PATIENCE_S
 
 #: A few lines of shell keep the contract. The job's path is the last argument.
 FIRST_NUMBER_IS = (

@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 import pytest
 from console import Console, browser, driver
-from harness import Producer, consumer, script
-from management import Management
+from harness import consumer, script
 from pages import rows
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
 
 PICTURES = "CONSOLE_PICTURES"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from gateways import Gateway, gateway
-from harness import PATIENCE_S, consumer, script
+from harness import consumer, script
 from pages import block, text_of
+from support.waiting import PATIENCE_S
 
 PAGE = "docs/gateway.md"
 ADDRESS = "http://localhost:8080"

@@ -18,8 +18,10 @@ from typing import Any
 
 import imagebuild
 import pytest
-from harness import BIN, PATIENCE_S, Producer, Tell
+from harness import BIN, Tell
 from imagebuild import Image
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker.files import free_ports
 

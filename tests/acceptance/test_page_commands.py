@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, environment
+from harness import BIN, ConsumerProcess, environment
 from pages import Block, block
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 #: A few signals of each state: the models need not be good.
 DATA = (

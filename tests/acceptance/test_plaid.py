@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer
+from harness import BIN, ConsumerProcess, consumer
 from plaid import TEST, TRAIN, require
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 #: `consumer submit` sends all 537 test signals. pika waits for each confirm and `amqp-publish` is a program per
 #: job, so these send some, spread over the file, so over classes.

@@ -7,8 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import BIN, PATIENCE_S
+from harness import BIN
 from pages import block
+from support.waiting import PATIENCE_S
 
 PAGE = "docs/plan.md"
 COMMANDS = ("measure", "fewest-slots", "judge-slots", "guess")

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import BIN, PATIENCE_S, Producer, consumer, script
+from harness import BIN, consumer, script
 from pages import block
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 PAGE = "docs/producers.md"
 #: The JavaScript example's client. It needs no other package.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from booted import NAME, UNITS, Booted, booted, obstacle, write
-from harness import PATIENCE_S, Producer, wait_until
-from management import Management
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
 
 UNIT = UNITS / NAME
 #: Of 10. What is left is that it talks to the network and reads /proc.

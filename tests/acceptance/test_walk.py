@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, environment
+from harness import BIN, environment
 from pages import Block, assert_shows, blocks
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ConsumerProcess, Probe, Producer, consumer, environment, wait_until
-from proxy import Proxy
+from harness import ConsumerProcess, Probe, consumer, environment
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import wait_until
 
 from consumer.local_broker.node import Node
 

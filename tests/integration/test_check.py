@@ -13,10 +13,12 @@ from uuid import uuid4
 
 import prefork
 import pytest
-from definitions import DEFINITIONS
-from harness import BIN, PATIENCE_S, Producer, environment, script
-from management import Management
+from harness import BIN, environment, script
 from misconfigured import Row, assert_told, checked
+from support.rabbitmq.definitions import DEFINITIONS
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import free_ports

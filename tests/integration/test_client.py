@@ -17,10 +17,12 @@ from typing import Any
 import prefork
 import pytest
 from fakes import runs_async
-from harness import BIN, HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
-from management import Management
+from harness import BIN, HELD, ConsumerProcess, consumer, environment, script
 from pages import block
-from proxy import Proxy
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.client import (
     BlockingClient,

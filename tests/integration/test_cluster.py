@@ -14,10 +14,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from cluster import NAMES, Cluster
 from cluster_storm import TOPOLOGY, storm
-from harness import HELD, Producer, Tell, consumer, script
+from harness import HELD, Tell, consumer, script
 from soak import often
+from support.rabbitmq.cluster import NAMES, Cluster
+from support.rabbitmq.producer import Producer
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 KILLS = often(1, in_soak=5)

@@ -19,9 +19,11 @@ from typing import Any
 
 import pytest
 from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reject
-from harness import BIN, PATIENCE_S, Producer, Tell, consumer, environment, script, wait_until
-from proxy import Proxy
+from harness import BIN, Tell, consumer, environment, script
 from soak import often
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.dead_letters import browse, operations
 from consumer.dead_letters.model import Chosen, Letter

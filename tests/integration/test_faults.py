@@ -58,11 +58,12 @@ from uuid import uuid4
 
 import pytest
 from fakes import runs_async
-from harness import HELD, ConsumerProcess, Probe, Producer, Tell, script
+from harness import HELD, ConsumerProcess, Probe, Tell, script
 from harness import consumer as started
-from management import Management
-from proxy import Proxy
 from soak import often
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
 
 from consumer.client import Client
 from consumer.errors import ConfigurationError

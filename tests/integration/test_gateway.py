@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from gateways import Caller, Gateway, gateway
-from harness import HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script
-from management import Management
+from harness import HELD, ConsumerProcess, consumer, environment, script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from consumer.gateway.problems import CONTENT_TYPE, Reason
 from consumer.rabbitmq.management import api

@@ -19,8 +19,9 @@ from threading import Event
 
 import pytest
 from gateways import Answered, Caller, Gateway, gateway
-from harness import PATIENCE_S, Tell, consumer, wait_until
+from harness import Tell, consumer
 from soak import often
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.local_broker import node as local_broker

@@ -7,7 +7,8 @@ import base64
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, environment, gone_afterwards, script
+from harness import ConsumerProcess, consumer, environment, gone_afterwards, script
+from support.rabbitmq.producer import Producer
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.wire.topology import Topology

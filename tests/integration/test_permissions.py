@@ -14,9 +14,11 @@ import pika.exceptions
 import prefork
 import pytest
 from deaths import dead_letters, listed
-from definitions import DEFINITIONS, USERS, VHOST
 from gateways import gateway
-from harness import ConsumerProcess, Producer, consumer, environment, script, wait_until
+from harness import ConsumerProcess, consumer, environment, script
+from support.rabbitmq.definitions import DEFINITIONS, USERS, VHOST
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker.node import Node

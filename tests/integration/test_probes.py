@@ -11,21 +11,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from harness import (
-    BIN,
-    HELD,
-    PATIENCE_S,
-    ConsumerProcess,
-    Probe,
-    Producer,
-    consumer,
-    environment,
-    gone_afterwards,
-    script,
-    wait_until,
-)
+from harness import BIN, HELD, ConsumerProcess, Probe, consumer, environment, gone_afterwards, script
 from prometheus_client.parser import text_string_to_metric_families
-from proxy import Proxy
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import PATIENCE_S, wait_until
 
 JOBS, RESULTS = "classifier.jobs", "classifier.results"
 #: A module whose import lasts until the test says go.

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 import spy
 from fakes import NOBODY
-from harness import ConsumerProcess, Producer, environment
-from management import Management
+from harness import ConsumerProcess, environment
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
 
 SPY = Path(spy.__file__)
 #: Through env, as whether Python itself may be executed is asked with the rights of the user alone.

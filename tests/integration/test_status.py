@@ -10,8 +10,10 @@ from typing import Any
 
 import prefork
 from deaths import TOPOLOGY, bury, declare
-from harness import HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
-from management import Management
+from harness import HELD, consumer, environment, script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.local_broker.files import free_ports
 

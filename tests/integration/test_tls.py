@@ -23,7 +23,7 @@ import pytest
 import trustme
 from fakes import runs_async
 from harness import ConsumerProcess, consumer, environment, script
-from proxy import Proxy
+from support.rabbitmq.tcp_proxy import Proxy
 
 from consumer.client import Client
 from consumer.config.credentials import Credentials

@@ -19,8 +19,10 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from uuid import uuid4
 
-from harness import ConsumerProcess, Probe, Producer, consumer, wait_until
-from proxy import Proxy
+from harness import ConsumerProcess, Probe, consumer
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import wait_until
 
 CASES = Path(__file__).parents[1] / "process"
 JOBS = "classifier.jobs"

@@ -8,9 +8,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from console import Console, browser
-from harness import Producer, consumer, script, wait_until
-from management import Management
+from harness import consumer, script
 from selenium import webdriver
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 #: Enough for the table of queues.
 WIDTH = 1160

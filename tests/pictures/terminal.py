@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pyte
 from console import browser
-from harness import BIN, PATIENCE_S, consumer
+from harness import BIN, consumer
 from pyte.screens import Char
+from support.waiting import PATIENCE_S
 
 COLUMNS, LINES = 100, 14
 #: A classifier that tells how far it is, and now and then fails.

@@ -7,7 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import BIN, PATIENCE_S, script
+from harness import BIN, script
+from support.waiting import PATIENCE_S
 
 SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    return job['s']\n"
 

@@ -19,7 +19,9 @@ from statistics import median
 from typing import Any
 
 from amqpproxy import AmqpProxy
-from harness import Producer, environment, wait_until
+from harness import environment
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker import node as local_broker

@@ -18,10 +18,10 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from definitions import USERS
 from dockerfile_parse import DockerfileParser
 from harness import BIN
 from imagebuild import DOCKERFILE
+from support.rabbitmq.definitions import USERS
 
 from consumer.config.loader import ENV_PREFIX, load
 from consumer.config.settings import Settings

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a RABBITMQ_HOME from the RabbitMQ of another Debian release, to run the tests against that version:
 #
-#     sudo sh tests/rabbitmq-of.sh trixie /var/tmp/trixie
+#     sudo sh tests/support/rabbitmq/rabbitmq-of.sh trixie /var/tmp/trixie
 #     sudo RABBITMQ_HOME=/var/tmp/trixie/home .venv/bin/pytest tests/integration/test_jobs.py
 #
 # The release is unpacked into a folder of its own (needs mmdebstrap), and its server runs chrooted there, with this

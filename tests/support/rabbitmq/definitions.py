@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).parents[1] / "deploy" / "rabbitmq" / "definitions.json"
+FILE = Path(__file__).parents[3] / "deploy" / "rabbitmq" / "definitions.json"
 DEFINITIONS: dict[str, Any] = json.loads(FILE.read_text())
 VHOST = "classifier"
 USERS = ("consumer", "producer", "operator", "gateway", "scaler")

@@ -1,7 +1,4 @@
-"""What RabbitMQ's management API says about one test's vhost.
-
-A module of its own, because tests need the class for annotations, and conftest.py is pytest's to import.
-"""
+"""What RabbitMQ's management API says about one test's vhost."""
 
 from __future__ import annotations
 

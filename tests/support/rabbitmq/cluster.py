@@ -21,7 +21,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pika.exceptions
-from harness import PATIENCE_S, Producer, wait_until
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
 from consumer.local_broker import files
@@ -29,6 +28,8 @@ from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import HOST
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api, create_vhost
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
 
 NAMES = ("first", "second", "third")
 CONFIG = {

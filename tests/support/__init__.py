@@ -1,0 +1,5 @@
+"""What tests of several folders share, in packages by purpose; what one folder alone uses lives in that folder.
+
+waiting.py      how long a test waits, and how it waits for what nobody tells it
+rabbitmq/       the real RabbitMQ, and those who speak to it that are not ours
+"""
