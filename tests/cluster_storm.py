@@ -19,7 +19,9 @@ from typing import Any
 import pika
 import pika.exceptions
 from cluster_ledger import CLASSIFY, Ledger, Verdict, job
-from harness import ConsumerProcess, Tell, consumer, script
+from support.measurements import Tell
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.cluster import Cluster
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until

@@ -1,7 +1,7 @@
 """One private RabbitMQ node for the whole run, a vhost of its own for each test that asks for one.
 
 Without a RabbitMQ server on the machine such tests are skipped, except in CI, where they fail.
-For annotations: `from harness import Producer`.
+For annotations: `from support.rabbitmq.producer import Producer`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
-from harness import Tell
+from support.measurements import Tell
 from support.rabbitmq.cluster import Cluster
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pika
-import prefork
-from harness import environment
+from support.processes import forked
+from support.processes.commands import environment
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
 
@@ -68,7 +68,7 @@ def reject(producer: Producer, count: int) -> None:
 def dead_letters(url: str, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command `consumer dead-letters`."""
     variables = {**environment(url, **settings), "COLUMNS": "160"}
-    return prefork.run("consumer", "dead-letters", *arguments, env=variables, stdin=stdin)
+    return forked.run("consumer", "dead-letters", *arguments, env=variables, stdin=stdin)
 
 
 def listed(url: str, *arguments: str) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import pytest
 from console import Console, browser, driver
-from harness import consumer, script
 from pages import rows
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 

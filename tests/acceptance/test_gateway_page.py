@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 from console import OPTIONS
-from gateways import Gateway, gateway
-from harness import consumer, script
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from support.processes.consumer_process import consumer
+from support.processes.gateway_process import Gateway, gateway
+from support.processes.shell_classifiers import script
 from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker

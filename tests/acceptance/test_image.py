@@ -18,8 +18,9 @@ from typing import Any
 
 import imagebuild
 import pytest
-from harness import BIN, Tell
 from imagebuild import Image
+from support.measurements import Tell
+from support.processes.commands import BIN
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 

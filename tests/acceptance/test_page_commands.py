@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import BIN, ConsumerProcess, environment
 from pages import Block, block
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import ConsumerProcess
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harness import BIN, ConsumerProcess, consumer
 from plaid import TEST, TRAIN, require
+from support.processes.commands import BIN
+from support.processes.consumer_process import ConsumerProcess, consumer
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 

@@ -7,8 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import BIN
 from pages import block
+from support.processes.commands import BIN
 from support.waiting import PATIENCE_S
 
 PAGE = "docs/plan.md"

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import BIN, consumer, script
 from pages import block
+from support.processes.commands import BIN
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import BIN, environment
 from pages import Block, assert_shows, blocks
+from support.processes.commands import BIN, environment
 from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, consumer, script
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 

@@ -15,8 +15,10 @@ from uuid import uuid4
 
 import pytest
 from cluster_storm import TOPOLOGY, storm
-from harness import HELD, Tell, consumer, script
 from soak import often
+from support.measurements import Tell
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import HELD, script
 from support.rabbitmq.cluster import NAMES, Cluster
 from support.rabbitmq.producer import Producer
 

@@ -19,8 +19,11 @@ from typing import Any
 
 import pytest
 from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reject
-from harness import BIN, Tell, consumer, environment, script
 from soak import often
+from support.measurements import Tell
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
 from support.waiting import PATIENCE_S, wait_until

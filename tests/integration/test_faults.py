@@ -58,9 +58,12 @@ from uuid import uuid4
 
 import pytest
 from fakes import runs_async
-from harness import HELD, ConsumerProcess, Probe, Tell, script
-from harness import consumer as started
 from soak import often
+from support.measurements import Tell
+from support.processes.consumer_process import ConsumerProcess
+from support.processes.consumer_process import consumer as started
+from support.processes.health import Probe
+from support.processes.shell_classifiers import HELD, script
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy

@@ -13,8 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from gateways import Caller, Gateway, gateway
-from harness import HELD, ConsumerProcess, consumer, environment, script
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.gateway_process import Caller, Gateway, gateway
+from support.processes.shell_classifiers import HELD, script
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, consumer, script
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.producer import Producer
 from support.waiting import wait_until
 

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import pika.exceptions
 import pytest
-from harness import BIN, ConsumerProcess, consumer, environment, script
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S

@@ -11,8 +11,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from harness import BIN, HELD, ConsumerProcess, Probe, consumer, environment, gone_afterwards, script
 from prometheus_client.parser import text_string_to_metric_families
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import ConsumerProcess, consumer, gone_afterwards
+from support.processes.health import Probe
+from support.processes.shell_classifiers import HELD, script
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
 from support.waiting import PATIENCE_S, wait_until

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import consumer, script
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import spy
 from fakes import NOBODY
-from harness import ConsumerProcess, environment
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 

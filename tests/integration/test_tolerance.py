@@ -12,7 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, consumer, script
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.raw_producer import publish, short, table
 from support.waiting import PATIENCE_S

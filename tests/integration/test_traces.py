@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from collector import Collector, attributes
-from harness import consumer, script
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.producer import Producer
 
 from consumer.local_broker.files import free_ports

@@ -19,7 +19,8 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from uuid import uuid4
 
-from harness import ConsumerProcess, Probe, consumer
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.health import Probe
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
 from support.waiting import wait_until

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import yaml
-from harness import BIN
+from support.processes.commands import BIN
 from support.waiting import PATIENCE_S, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from console import Console, browser
-from harness import consumer, script
 from selenium import webdriver
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 from support.waiting import wait_until

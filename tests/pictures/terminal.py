@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pyte
 from console import browser
-from harness import BIN, consumer
 from pyte.screens import Char
+from support.processes.commands import BIN
+from support.processes.consumer_process import consumer
 from support.waiting import PATIENCE_S
 
 COLUMNS, LINES = 100, 14

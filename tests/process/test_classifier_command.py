@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
 from standins import STANDINS_FIRST
+from support.processes import forked
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -19,7 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def classifier(
     *arguments: str | Path, folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return prefork.run("classifier", *arguments, cwd=folder, env={**os.environ, **(environment or {})})
+    return forked.run("classifier", *arguments, cwd=folder, env={**os.environ, **(environment or {})})
 
 
 def answers(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -221,7 +221,7 @@ def test_a_broken_line_of_jobs_is_reported_with_its_number_and_fails_alone(home:
     content = "\ufeff# by us\n" + lines[0] + "\r\n\r\n[" + "[" * 3000 + "\n" + lines[1] + '\n{"signal": []}\n'
     (tmp_path / "x.ndjson").write_bytes(content.encode())
     for name, given in ((tmp_path / "x.ndjson", ""), ("-", content)):
-        result = prefork.run("classifier", "predict", name, cwd=home, stdin=given)
+        result = forked.run("classifier", "predict", name, cwd=home, stdin=given)
         assert result.stdout.splitlines() == answers
         *faults, last = result.stderr.splitlines()
         assert [fault.partition(" is ")[0] for fault in faults[:2]] == [

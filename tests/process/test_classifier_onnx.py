@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
 from standins import STANDINS_FIRST
+from support.processes import forked
 
 from classifier.models import model
 
@@ -66,7 +66,7 @@ def python(
 
 
 def classifier(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    return prefork.run("classifier", *arguments, cwd=folder)
+    return forked.run("classifier", *arguments, cwd=folder)
 
 
 def predictions(folder: Path, models: Path) -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
 from fakes import runs_async
 from standins import STANDINS_FIRST
+from support.processes import forked
 
 from classifier.models import model, trust
 from consumer.config.loader import load
@@ -43,7 +43,7 @@ class Call:
 
 def classifier(*arguments: str | Path, folder: Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
     chosen = {name: str(value) for name, value in variables.items()}
-    return prefork.run("classifier", *arguments, cwd=folder, env={**os.environ, **chosen})
+    return forked.run("classifier", *arguments, cwd=folder, env={**os.environ, **chosen})
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import time
 from typing import Self
 
 from amqpproxy import AmqpProxy
-from harness import Probe
+from support.processes.health import Probe
 
 from storm.units import Unit
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from harness import BIN
+from support.processes.commands import BIN
 from support.waiting import PATIENCE_S
 
 #: systemd's RestartSec, so that a start that cannot succeed does not eat a core.

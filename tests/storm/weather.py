@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from amqpproxy import AmqpProxy
-from harness import environment
+from support.processes.commands import environment
 from support.rabbitmq.producer import Producer
 from support.waiting import wait_until
 

@@ -1,5 +1,7 @@
 """What tests of several folders share, in packages by purpose; what one folder alone uses lives in that folder.
 
-waiting.py      how long a test waits, and how it waits for what nobody tells it
-rabbitmq/       the real RabbitMQ, and those who speak to it that are not ours
+waiting.py        how long a test waits, and how it waits for what nobody tells it
+measurements.py   lines that whoever runs the tests shall read
+rabbitmq/         the real RabbitMQ, and those who speak to it that are not ours
+processes/        our commands as processes
 """

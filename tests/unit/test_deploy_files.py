@@ -19,8 +19,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
-from harness import BIN
 from imagebuild import DOCKERFILE
+from support.processes.commands import BIN
 from support.rabbitmq.definitions import USERS
 
 from consumer.config.loader import ENV_PREFIX, load

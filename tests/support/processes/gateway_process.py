@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from harness import ConsumerProcess, environment, gone_afterwards
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, gone_afterwards
 from support.waiting import PATIENCE_S
 
 JSON = {"Content-Type": "application/json"}

@@ -5,7 +5,8 @@ ends. How a command starts (from which folders it imports, without which library
 /proc) is a matter for tests that start it.
 
 The process that forks (`_serve`) never computes and has no threads. Between it and a run stands a process that
-waits for the run and tells how it ended, as only a parent can.
+waits for the run and tells how it ended, as only a parent can. It runs this file with nothing of the tests on its
+path, so this file imports nothing of them.
 """
 
 from __future__ import annotations
