@@ -10,7 +10,7 @@ import select
 import signal
 from pathlib import Path
 
-from fakes import PATIENCE_S
+from support.waiting import PATIENCE_S
 
 
 class Watched:

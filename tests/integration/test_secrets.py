@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 import spy
-from fakes import NOBODY
 from support.processes.commands import environment
 from support.processes.consumer_process import ConsumerProcess
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
+from support.unprivileged import NOBODY
 
 SPY = Path(spy.__file__)
 #: Through env, as whether Python itself may be executed is asked with the rights of the user alone.

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import trustme
-from fakes import runs_async
+from support.async_tests import runs_async
 from support.processes import forked
 from support.processes.commands import environment
 from support.processes.consumer_process import ConsumerProcess, consumer

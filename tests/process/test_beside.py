@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import runs_async
 from runnerbench import Bench, job, with_body
+from support.async_tests import runs_async
 from watched import Watched
 
 from consumer.job import Outcome, OverLimit, Succeeded, Unsuccessful

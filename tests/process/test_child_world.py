@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import runs_async
 from runnerbench import Bench, job, output, told, with_body
+from support.async_tests import runs_async
 from watched import Watched
 
 from consumer.job import OverLimit

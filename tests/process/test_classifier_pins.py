@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import runs_async
 from standins import STANDINS_FIRST
+from support.async_tests import runs_async
 from support.processes import forked
 
 from classifier.models import model, trust

@@ -16,8 +16,8 @@ from types import UnionType
 from typing import Any
 
 import pytest
-from fakes import runs_async
 from runnerbench import Bench, job, with_body
+from support.async_tests import runs_async
 from watched import Watched, children, descriptors
 
 from consumer.job import Crashed, Failed, Outcome, OverLimit, Succeeded, TimedOut, Unsuccessful

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from fakes import PATIENCE_S, never, runs_async
 from soak import often
+from support.async_tests import never, runs_async
+from support.waiting import PATIENCE_S
 from watched import Watched, children, descriptors
 
 from consumer.config.job_limits import STDERR_TAIL_BYTES, Limits

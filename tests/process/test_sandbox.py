@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import runs_async
 from runnerbench import Bench, job, output, told, with_body
+from support.async_tests import runs_async
 from watched import Watched, children, descriptors
 
 from consumer.config.loader import load

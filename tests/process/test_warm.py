@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, runs_async
 from soak import often
+from support.async_tests import runs_async
+from support.waiting import PATIENCE_S
 from watched import Watched, children, descriptors
 
 from consumer.config.loader import load

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, runs_async
+from support.async_tests import runs_async
+from support.waiting import PATIENCE_S
 from watched import children
 
 from consumer.config.loader import load

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from asgi import Request, Said, ask
-from fakes import runs_async
+from support.async_tests import runs_async
+from support.fakes.asgi_caller import Request, Said, ask
 
 from consumer.config.settings import Settings
 from consumer.gateway import ids

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.telemetry import http_server

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fakes import never, runs_async
+from support.async_tests import never, runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Request

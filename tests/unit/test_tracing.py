@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from support.async_tests import runs_async
+from support.fakes.deliveries import FakeDelivery, FakePublisher
+from support.fakes.log_listener import jobs_told
+from support.fakes.slots import FakeSlot, HeldSlot
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError, ConnectionLostError
