@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pages import assert_shows, block
+from support.docs_pages.pages import block
+from support.docs_pages.shown_output import assert_shows
 from support.processes.commands import BIN, environment
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script

@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from console import Console, browser, driver
-from pages import rows
+from support.browser.chromium import browser, driver
+from support.browser.management_console import Console
+from support.docs_pages.pages import rows
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import OPTIONS
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from support.browser.chromium import OPTIONS
 from support.processes.consumer_process import consumer
 from support.processes.gateway_process import Gateway, gateway
 from support.processes.shell_classifiers import script

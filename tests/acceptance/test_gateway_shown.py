@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import block, text_of
+from support.docs_pages.pages import block, text_of
 from support.processes.consumer_process import consumer
 from support.processes.gateway_process import Gateway, gateway
 from support.processes.shell_classifiers import script

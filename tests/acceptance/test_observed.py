@@ -14,9 +14,9 @@ from uuid import uuid4
 
 import pytest
 from generate import GRAPHITE, PROMETHEUS, Store, graphite_query, prometheus_query
-from observed import stores
-from observed.load import Load, bad_day, load
 from panels import ALERTS, Alert
+from support.monitoring import stores
+from support.monitoring.load import Load, bad_day, load
 from support.waiting import wait_until
 
 from consumer.local_broker import node as local_broker

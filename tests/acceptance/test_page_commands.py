@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pages import Block, block
+from support.docs_pages.pages import Block, block
 from support.processes.commands import BIN, environment
 from support.processes.consumer_process import ConsumerProcess
 from support.rabbitmq.producer import Producer

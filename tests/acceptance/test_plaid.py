@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from plaid import TEST, TRAIN, require
+from support.plaid import TEST, TRAIN, require
 from support.processes.commands import BIN
 from support.processes.consumer_process import ConsumerProcess, consumer
 from support.rabbitmq.producer import Producer

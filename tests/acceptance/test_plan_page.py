@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from pages import block
+from support.docs_pages.pages import block
 from support.processes.commands import BIN
 from support.waiting import PATIENCE_S
 

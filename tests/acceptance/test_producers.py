@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import block
+from support.docs_pages.pages import block
 from support.processes.commands import BIN
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pages import Block, assert_shows, blocks
+from support.docs_pages.pages import Block, blocks
+from support.docs_pages.shown_output import assert_shows
 from support.processes.commands import BIN, environment
 from support.waiting import PATIENCE_S
 

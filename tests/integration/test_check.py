@@ -12,7 +12,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-from misconfigured import Row, assert_told, checked
+from support.consumer_check import Row, assert_told, checked
 from support.processes import forked
 from support.processes.commands import BIN, environment
 from support.processes.shell_classifiers import script

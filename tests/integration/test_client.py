@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import block
 from support.async_tests import runs_async
+from support.docs_pages.pages import block
 from support.processes import forked
 from support.processes.commands import BIN, environment
 from support.processes.consumer_process import ConsumerProcess, consumer

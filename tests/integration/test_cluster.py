@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import pytest
 from cluster_storm import TOPOLOGY, storm
-from soak import often
 from support.measurements import Tell
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import HELD, script
 from support.rabbitmq.cluster import NAMES, Cluster
 from support.rabbitmq.producer import Producer
+from support.soak import often
 
 JOBS, RESULTS, DEAD = TOPOLOGY.jobs, TOPOLOGY.results, TOPOLOGY.dead
 KILLS = often(1, in_soak=5)

@@ -57,7 +57,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from soak import often
 from support.async_tests import runs_async
 from support.measurements import Tell
 from support.processes.consumer_process import ConsumerProcess
@@ -67,6 +66,7 @@ from support.processes.shell_classifiers import HELD, script
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
+from support.soak import often
 
 from consumer.client import Client
 from consumer.errors import ConfigurationError

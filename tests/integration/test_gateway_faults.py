@@ -18,10 +18,10 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from soak import often
 from support.measurements import Tell
 from support.processes.consumer_process import consumer
 from support.processes.gateway_process import Answered, Caller, Gateway, gateway
+from support.soak import often
 from support.waiting import PATIENCE_S, wait_until
 
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from console import Console, browser
 from selenium import webdriver
+from support.browser.chromium import browser
+from support.browser.management_console import Console
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management

@@ -19,8 +19,8 @@ from itertools import groupby
 from pathlib import Path
 
 import pyte
-from console import browser
 from pyte.screens import Char
+from support.browser.chromium import browser
 from support.processes.commands import BIN
 from support.processes.consumer_process import consumer
 from support.waiting import PATIENCE_S

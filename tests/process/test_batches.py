@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import test_hostile
-from pages import block
 from runnerbench import Bench, job, output, told, with_body
 from support.async_tests import runs_async
+from support.docs_pages.pages import block
 from watched import Watched, children, descriptors
 
 from consumer.errors import ConfigurationError

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from misconfigured import Row, assert_told, checked
+from support.consumer_check import Row, assert_told, checked
 from support.processes import forked
 
 from classifier.models import model

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from soak import often
 from support.async_tests import never, runs_async
+from support.soak import often
 from support.waiting import PATIENCE_S
 from watched import Watched, children, descriptors
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from soak import often
 from support.async_tests import runs_async
+from support.soak import often
 from support.waiting import PATIENCE_S
 from watched import Watched, children, descriptors
 

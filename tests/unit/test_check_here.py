@@ -17,10 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from misconfigured import Row, assert_told, checked
 from pamqp.base import Frame
 from pamqp.commands import Basic, Queue
 from support.async_tests import runs_async
+from support.consumer_check import Row, assert_told, checked
 from support.fakes.amqp_peer import ScriptedPeer
 
 from consumer.config.cpu_count import usable_cpus

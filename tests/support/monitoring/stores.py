@@ -23,10 +23,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import yaml
+
 from support.processes.commands import BIN
 from support.waiting import PATIENCE_S, wait_until
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 STATSD = "statsd@0.9.0"
 #: Debian's own Python, for Debian's Graphite.
 SYSTEM_PYTHON = "/usr/bin/python3"

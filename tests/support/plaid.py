@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(os.environ.get("PLAID_DIR") or Path(__file__).parents[2] / "shared" / "data" / "PLAID")
+FOLDER = Path(os.environ.get("PLAID_DIR") or Path(__file__).parents[3] / "shared" / "data" / "PLAID")
 TRAIN, TEST = FOLDER / "PLAID_TRAIN.ts", FOLDER / "PLAID_TEST.ts"
 
 

@@ -25,7 +25,7 @@ from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
 from support.waiting import wait_until
 
-CASES = Path(__file__).parents[1] / "process"
+CASES = Path(__file__).parents[2] / "process"
 JOBS = "classifier.jobs"
 #: As many as the pool, so that a retry does not outlive the test; and the first pause is a second.
 ATTEMPTS = 2

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from selenium import webdriver
@@ -12,22 +9,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
+
 from support.rabbitmq.management_api import Management
 from support.waiting import PATIENCE_S
-
-#: Chromium must not look for anything but the console: no updates, no reports, no shared profile.
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--hide-scrollbars",
-)
 
 
 class Console:
@@ -102,21 +86,3 @@ class Console:
             lambda browser: all(text in browser.find_element(By.ID, "main").text for text in texts)
         )
         self._browser.save_screenshot(str(self._pictures / f"{picture}.png"))
-
-
-def driver() -> str | None:
-    """Find what Chromium is steered with."""
-    return shutil.which("chromedriver")
-
-
-@contextmanager
-def browser(profile: Path, width: int = 1300, height: int = 1500) -> Iterator[webdriver.Chrome]:
-    """Run one for the block, with a profile of its own."""
-    options = webdriver.ChromeOptions()
-    for option in (*OPTIONS, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
-        options.add_argument(option)
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver()))
-    try:
-        yield opened
-    finally:
-        opened.quit()

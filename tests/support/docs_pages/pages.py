@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 #: By their path from the root, as tests name them.
 PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")))
 #: What the examples have in place of an address.
@@ -93,20 +93,3 @@ def links(page: str) -> list[str]:
     """Where the links of a page lead, pictures included; those to other sites left out."""
     targets = re.findall(r"\]\(([^)\s]+)\)", prose_of(page))
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
-
-
-def assert_shows(said: str, shown: str) -> None:
-    """See that what a command says is what a page shows.
-
-    Numbers, blanks and the length of a ruled line may differ, and `...` on the page stands for anything.
-    """
-    pattern = r"\s*".join(_pattern(line) for line in shown.split("\n") if line.strip())
-    assert re.search(pattern, _even(said)), f"said:\n{said}\nand not, as the page shows:\n{shown}"
-
-
-def _even(text: str) -> str:
-    return " ".join(re.sub("─+", "─", re.sub(r"\d+(?:[.,]\d+)*", "0", text)).split())
-
-
-def _pattern(line: str) -> str:
-    return ".*?".join(re.escape(_even(part)).replace(r"\ ", r"\s*") for part in line.split("..."))
