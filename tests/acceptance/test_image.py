@@ -1,7 +1,7 @@
 """The image: each step of the Dockerfile done in a fresh root, and what comes of it run as a container would be.
 
 Not tested, for there is neither an engine nor a registry here: the real base image, layers, and how an engine
-reads HEALTHCHECK and STOPSIGNAL. The base is Debian's Python of the same version (imagebuild.py).
+reads HEALTHCHECK and STOPSIGNAL. The base is Debian's Python of the same version (dockerfile_build.py).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import imagebuild
+import dockerfile_build
 import pytest
-from imagebuild import Image
+from dockerfile_build import Image
 from support.measurements import Tell
 from support.processes.commands import BIN
 from support.rabbitmq.producer import Producer
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with imagebuild.workshop() as made:
+    with dockerfile_build.workshop() as made:
         yield made
 
 
@@ -43,11 +43,11 @@ def folder() -> Iterator[Path]:
 def image(folder: Path, request: pytest.FixtureRequest) -> Image:
     began = time.monotonic()
     base, wheels = folder / "base", folder / "wheels"
-    imagebuild.unpack_base(base)
+    dockerfile_build.unpack_base(base)
     based = time.monotonic()
-    variables = imagebuild.fetch_wheels(wheels)
+    variables = dockerfile_build.fetch_wheels(wheels)
     fetched = time.monotonic()
-    built = imagebuild.build(base, folder, wheels, variables)
+    built = dockerfile_build.build(base, folder, wheels, variables)
     took = {"base": based - began, "wheels": fetched - based, "build": time.monotonic() - fetched}
     request.config.stash[TOOK] = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in took.items())
     return built
@@ -171,12 +171,12 @@ def test_it_is_small(image: Image, request: pytest.FixtureRequest, tell: Tell) -
 
 def test_the_build_context_holds_no_more_than_what_is_copied() -> None:
     files = {"pyproject.toml", "constraints.txt", "LICENSE", "rabbitmq_classifier.py"}
-    assert imagebuild.context() == files | {"consumer", "classifier"}
+    assert dockerfile_build.context() == files | {"consumer", "classifier"}
 
 
 def test_the_linter_finds_nothing_and_would_find_something() -> None:
-    assert lint(imagebuild.DOCKERFILE.read_text()) == []
-    spoilt = imagebuild.DOCKERFILE.read_text().replace("python:3.11-slim-bookworm", "python:latest")
+    assert lint(dockerfile_build.DOCKERFILE.read_text()) == []
+    spoilt = dockerfile_build.DOCKERFILE.read_text().replace("python:3.11-slim-bookworm", "python:latest")
     assert "DL3007" in lint(spoilt)
 
 

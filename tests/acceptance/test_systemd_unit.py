@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from booted import NAME, UNITS, Booted, booted, obstacle, write
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
+from systemd_machine import NAME, UNITS, Booted, booted, obstacle, write
 
 UNIT = UNITS / NAME
 #: Of 10. What is left is that it talks to the network and reads /proc.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reject
+from many_dead_letters import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reject
 from support.measurements import Tell
 from support.processes.commands import BIN, environment
 from support.processes.consumer_process import consumer

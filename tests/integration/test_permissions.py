@@ -12,7 +12,7 @@ from typing import Any
 import pika
 import pika.exceptions
 import pytest
-from deaths import dead_letters, listed
+from many_dead_letters import dead_letters, listed
 from support.processes import forked
 from support.processes.commands import environment
 from support.processes.consumer_process import ConsumerProcess, consumer

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from deaths import TOPOLOGY, bury, declare
+from many_dead_letters import TOPOLOGY, bury, declare
 from support.processes import forked
 from support.processes.commands import environment
 from support.processes.consumer_process import consumer

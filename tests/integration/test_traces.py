@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from collector import Collector, attributes
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from otlp_collector import Collector, attributes
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script
 from support.rabbitmq.producer import Producer

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standins import STANDINS_FIRST
+from replaced_libraries import REPLACED_FIRST
 from support.processes import forked
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -173,7 +173,7 @@ def test_jobs_name_a_model_and_hold_no_label_unless_asked(home: Path) -> None:
 
 def test_a_plot_without_matplotlib_names_the_extra_before_any_training(home: Path, tmp_path: Path) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError\n", encoding="utf-8")
-    command = [sys.executable, *STANDINS_FIRST, "train", str(home / "train.csv"), "--out", "x", "--plot", "x.png"]
+    command = [sys.executable, *REPLACED_FIRST, "train", str(home / "train.csv"), "--out", "x", "--plot", "x.png"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "classifier: --plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'\n"

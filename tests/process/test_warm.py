@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from left_behind import Watched, children, descriptors
 from support.async_tests import runs_async
 from support.soak import often
 from support.waiting import PATIENCE_S
-from watched import Watched, children, descriptors
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from left_behind import children
 from support.async_tests import runs_async
 from support.waiting import PATIENCE_S
-from watched import children
 
 from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut

@@ -10,9 +10,9 @@ import threading
 import time
 from typing import Self
 
-from amqpproxy import AmqpProxy
 from support.processes.health import Probe
 
+from storm.amqp_proxy import AmqpProxy
 from storm.units import Unit
 
 #: A kubelet's are seconds; a machine that is busy with a storm answers late.

@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from amqpproxy import AmqpProxy
 from support.processes.commands import environment
 from support.rabbitmq.producer import Producer
 from support.waiting import wait_until
@@ -29,6 +28,7 @@ from consumer.rabbitmq.management import api
 from consumer.rabbitmq.session import Session
 from consumer.wire.topology import Topology
 from storm import jobs
+from storm.amqp_proxy import AmqpProxy
 from storm.faults import Lane, Network, Processes, Rabbit
 from storm.jobs import ANSWERS, RESULTS, Sent
 from storm.oracle import Dead, Reply

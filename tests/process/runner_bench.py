@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from watched import Watched
+from left_behind import Watched
 
 from consumer.config.loader import load
 from consumer.job import Job, Outcome, Request, Succeeded, Unsuccessful

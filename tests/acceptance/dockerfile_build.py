@@ -24,7 +24,7 @@ from typing import Any
 from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 #: What the base image has of Debian, for python:3.11-slim-bookworm (libstdc++6 comes with its apt). Unpacked, not
 #: installed: no script of a package has anything to do for a Python.

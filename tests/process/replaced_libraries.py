@@ -4,4 +4,4 @@ The command itself looks in the working directory last, and so never finds them.
 """
 
 #: Arguments of Python: the working directory comes first, as always with `-c`.
-STANDINS_FIRST = ("-c", "import sys; from classifier.cli import main; sys.exit(main())")
+REPLACED_FIRST = ("-c", "import sys; from classifier.cli import main; sys.exit(main())")

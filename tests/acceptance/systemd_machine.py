@@ -19,7 +19,7 @@ from pathlib import Path
 
 from support.waiting import PATIENCE_S, wait_until
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 NAME = "rabbitmq-classifier.service"
 PROGRAM = '#!/bin/sh\nexec {python} -m consumer "$@"\n'
