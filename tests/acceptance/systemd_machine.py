@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.processes.log_lines import LogLine, records_of
 from support.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,10 @@ class Booted:
         """Give what the consumer has logged."""
         path = Path(f"/proc/{self.pid}/root/run/log")
         return path.read_text() if path.exists() else ""
+
+    def events(self, event: str) -> list[LogLine]:
+        """Give what it has logged of an event, in JSON."""
+        return records_of(event, self.log())
 
     def main_process(self) -> int:
         """Find the consumer's process, from outside."""

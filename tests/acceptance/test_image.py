@@ -21,6 +21,7 @@ import pytest
 from dockerfile_build import Image
 from support.measurements import Tell
 from support.processes.commands import BIN
+from support.processes.log_lines import records_of
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
@@ -78,15 +79,15 @@ def said(image: Image, argv: Sequence[str], variables: Mapping[str, str], models
     return running.returncode, out
 
 
-def wait_for(running: subprocess.Popen[str], text: str) -> str:
-    """Read its log up to a line with this text."""
+def wait_for_event(running: subprocess.Popen[str], event: str) -> None:
+    """Read its log, which is JSON, up to a record of this event."""
     assert running.stderr is not None
     log = []
     for line in running.stderr:
         log.append(line)
-        if text in line:
-            return line
-    raise AssertionError(f"it ended without saying {text!r}:\n{''.join(log)}")
+        if records_of(event, line):
+            return
+    raise AssertionError(f"it ended without the event {event}:\n{''.join(log)}")
 
 
 def first_process(running: subprocess.Popen[str]) -> int:
@@ -104,10 +105,11 @@ def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
         "CONSUMER_AMQP_URL": vhost_url,
         "CONSUMER_HTTP_PORT": str(port),
         "CONSUMER_HTTP_HOST": "127.0.0.1",
+        "CONSUMER_LOG_FORMAT": "json",
     }
     variables["CONSUMER_POOL_SIZE"] = "1"
     with container(image, [*image.entry_point, *image.command], variables, models) as running:
-        wait_for(running, "ready:")
+        wait_for_event(running, "ready")
         reply_to = producer.reply_queue()
         producer.publish("classifier.jobs", JOB, reply_to=reply_to)
         assert producer.take(reply_to).json["status"] == "succeeded"
@@ -115,7 +117,7 @@ def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
         code, findings = said(image, [*image.entry_point, "check"], variables, models)
         assert code == 0, findings
         os.kill(first_process(running), getattr(signal, image.stop_signal))
-        wait_for(running, "stopped")
+        wait_for_event(running, "stopped")
         assert running.wait(PATIENCE_S) == 0
     code, out = said(image, image.health_check, variables, models)
     assert (code, "no answer" in out) == (1, True)

@@ -32,8 +32,7 @@ class Probes:
     """
 
     def __init__(self, witness: Unit, proxy: AmqpProxy) -> None:
-        told = next(line for line in witness.log.read_text().splitlines() if "health and metrics at" in line)
-        self._probe = Probe(int(told.rpartition(":")[2]))
+        self._probe = Probe.told_in(witness.events("http_listening")[0])
         self._proxy = proxy
         self.asked = 0
         self.unready = 0

@@ -195,7 +195,7 @@ def gathered(folder: Path) -> Iterator[Storm]:
         on_disk = (*SMALL_DISK, str(folder / "disk")) if disk else ()
         witness = unit("witness", folder / "disk", on_disk, **warm, http_port=0)
         units = [witness, unit("warm", folder / "jobs", **warm), unit("program", folder / "jobs", **program)]
-        wait_until(lambda: all("ready:" in unit.log.read_text() for unit in units), "all to take jobs")
+        wait_until(lambda: all(unit.events("ready") for unit in units), "all to take jobs")
         yield Storm(rabbit, proxies, units, witness, witness.inside(folder / "disk") if disk else None)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from support.processes.consumer_process import ConsumerProcess
+from support.processes.log_lines import LogLine
 from support.waiting import PATIENCE_S
 
 
@@ -21,7 +22,11 @@ class Probe:
     def of(cls, running: ConsumerProcess) -> Self:
         """Find its port in its log, which may have been read up to a later line."""
         told = "http_listening"
-        line = next(iter(running.events(told)), None) or running.wait_for_event(told)
+        return cls.told_in(next(iter(running.events(told)), None) or running.wait_for_event(told))
+
+    @classmethod
+    def told_in(cls, line: LogLine) -> Self:
+        """Take the port from the line that tells where it listens."""
         return cls(int(line.text.rpartition(":")[2]))
 
     def ask(self, page: str, timeout_s: float = PATIENCE_S) -> tuple[int, str]:

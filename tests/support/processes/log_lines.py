@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from consumer.telemetry.log_events import EVENTS
+
 
 @dataclass(frozen=True)
 class LogLine:
@@ -30,3 +32,9 @@ class LogLine:
     def tells(self, event: str, text: str, fields: Mapping[str, object]) -> bool:
         """Whether it is of this event, has this text in it and these fields."""
         return {"event": event, **fields}.items() <= self.fields.items() and text in self.text
+
+
+def records_of(event: str, log: str) -> list[LogLine]:
+    """Find the records of an event in a log, as far as it is written."""
+    assert event in EVENTS, f"no such event: {event}"
+    return [line for line in map(LogLine.read, log.splitlines()) if line.tells(event, "", {})]
