@@ -1,91 +1,53 @@
-"""The oracle: which job was confirmed, which is answered, and so which is lost. Threads may ask and tell.
+"""What is known of each job while nodes are killed, for the storm's oracle to judge. Threads may ask and tell.
 
 A job counts from RabbitMQ's confirm on. Its producer publishes again what was not confirmed, so one job may be
-there twice; then its second answer is a duplicate, which is allowed, and counted. A confirmed job without its
-answer is lost, and an answer that is not this job's is wrong: neither is allowed, whatever was killed.
+there twice; then its second answer is a duplicate, which is allowed, and counted.
 """
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
+from storm.jobs import KINDS, Sent
+from storm.oracle import Dead, Reply, Verdict, judge
 from support.waiting import PATIENCE_S
 
 #: Jobs on their way at once: enough that each queue holds some when its leader is killed.
 WINDOW = 40
 #: One job in ten fails for good, one crashes at its first attempt: so that all queues carry something.
-ANSWER, ERROR, CRASH = "answer", "error", "crash"
-ORDERS = {3: ERROR, 7: CRASH}
-#: What obeys, in shell.
-CLASSIFY = (
-    'case "$JOB_ATTEMPT $(cat "$1")" in',
-    f"*{ERROR}*) echo 'ERROR: as ordered' ;;",
-    f"1*{CRASH}*) exit 1 ;;",
-    "*) printf 'OUTPUT: '; cat \"$1\"; echo ;;",
-    "esac",
-)
+OTHER_KINDS = {3: "fails", 7: "crashes_first"}
 
 
-def job(number: int) -> dict[str, Any]:
-    """The body of a job."""
-    return {"number": number, "order": ORDERS.get(number % 10, ANSWER)}
-
-
-def must_fail(number: int) -> bool:
-    return bool(job(number)["order"] == ERROR)
-
-
-def is_right(number: int, reply: dict[str, Any]) -> bool:
-    """Whether this is the answer to that job."""
-    if must_fail(number):
-        return reply["status"] == "failed" and bool(reply["error"]["code"] == "classifier_error")
-    return reply["status"] == "succeeded" and bool(reply["output"] == job(number))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of the confirmed jobs: the numbers of those that are lost, what was wrong, replies too many."""
-
-    confirmed: int
-    lost: Sequence[int]
-    wrong: Sequence[str]
-    duplicates: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.confirmed} jobs confirmed, {len(self.lost)} lost, {len(self.wrong)} wrong, "
-            f"{self.duplicates} duplicates"
-        )
+def nth_job(number: int) -> Sent:
+    kind = OTHER_KINDS.get(number % 10, "adds")
+    return Sent(f"job-{number}", KINDS[kind], {"kind": kind, "n": number, "signal": [number, 1]})
 
 
 class Ledger:
-    """What became of each job, by its number.
+    """What became of each job.
 
-    Mutable state, touched under `_changed` only: `_begun`, how many jobs there are; `_is_closed`, set when no more
-    may begin; `_confirmed`; `_replies`, the ids of each job's replies; `_dead`, dead letters; `_wrong`.
+    Mutable state, touched under `_changed` only: `_begun`, all jobs in their order; `_is_closed`, set when no more
+    may begin; `_confirmed`; `_replies` by their own ids; `_answered`, the ids of the jobs that have any; `_dead`.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._begun = 0
+        self._begun: list[Sent] = []
         self._is_closed = False
-        self._confirmed: set[int] = set()
-        self._replies: dict[int, set[str]] = {}
-        self._dead: set[int] = set()
-        self._wrong: list[str] = []
+        self._confirmed: list[Sent] = []
+        self._replies: dict[str, Reply] = {}
+        self._answered: set[str] = set()
+        self._dead: list[Dead] = []
 
-    def begin(self) -> int | None:
-        """Return the next job's number when not too many are on their way; None when there shall be no other."""
+    def begin(self) -> Sent | None:
+        """Return the next job when not too many are on their way; None when there shall be no other."""
         self.wait_for(lambda: self._is_closed or self._on_their_way() < WINDOW, "room for a job")
         with self._changed:
             if self._is_closed:
                 return None
-            self._begun += 1
-            return self._begun - 1
+            self._begun.append(nth_job(len(self._begun)))
+            return self._begun[-1]
 
     def close(self) -> None:
         """Let no more begin."""
@@ -93,44 +55,39 @@ class Ledger:
             self._is_closed = True
             self._changed.notify_all()
 
-    def confirmed(self, number: int) -> None:
+    def confirmed(self, job: Sent) -> None:
         with self._changed:
-            self._confirmed.add(number)
+            self._confirmed.append(job)
             self._changed.notify_all()
 
-    def replied(self, message_id: str, reply: dict[str, Any]) -> None:
+    def replied(self, message_id: str, reply: Reply) -> None:
         """Note a reply. It may be delivered twice; its own id tells that from a second one."""
         with self._changed:
-            number = self._number(reply["job_id"])
-            if number is not None and is_right(number, reply):
-                self._replies.setdefault(number, set()).add(message_id)
-            else:
-                self._wrong.append(json.dumps(reply))
+            self._replies[message_id] = reply
+            self._answered.add(reply.job_id)
             self._changed.notify_all()
 
-    def died(self, job_id: str) -> None:
-        """Note a dead letter."""
+    def died(self, letter: Dead) -> None:
+        """Note a dead letter, which may be delivered twice."""
         with self._changed:
-            number = self._number(job_id)
-            if number is not None and must_fail(number):
-                self._dead.add(number)
-            else:
-                self._wrong.append(f"dead letter {job_id}")
+            self._dead.append(letter)
             self._changed.notify_all()
 
     def wait_for_answers(self, more: int) -> None:
         """Wait until so many more jobs are answered."""
-        goal = len(self._replies) + more
-        self.wait_for(lambda: len(self._replies) >= goal, f"{more} more answers")
+        goal = len(self._answered) + more
+        self.wait_for(lambda: len(self._answered) >= goal, f"{more} more answers")
 
     def wait_for_a_new_job(self) -> None:
         """Wait for the answer to a job that begins after this call."""
-        last = self._begun
-        self.wait_for(lambda: any(number >= last for number in self._replies), "the answer to a new job")
+        first = len(self._begun)
+        self.wait_for(
+            lambda: any(job.id in self._answered for job in self._begun[first:]), "the answer to a new job"
+        )
 
     def wait_for_all(self) -> None:
         """Wait until all that is confirmed is answered."""
-        self.wait_for(lambda: not self._unsettled(), "the answers to all jobs")
+        self.wait_for(lambda: not self.verdict().lost, "the answers to all jobs")
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Wait until something that is noted here makes it true."""
@@ -139,18 +96,9 @@ class Ledger:
                 raise AssertionError(f"waited {PATIENCE_S:g} s in vain for {what}: {self.verdict()}")
 
     def verdict(self) -> Verdict:
+        """Judge what is confirmed by now. Error records are given up while their stream's leader is away."""
         with self._changed:
-            duplicates = sum(len(ids) - 1 for ids in self._replies.values())
-            return Verdict(len(self._confirmed), sorted(self._unsettled()), tuple(self._wrong), duplicates)
+            return judge(self._confirmed, self._replies.values(), self._dead, recorded=None)
 
     def _on_their_way(self) -> int:
-        return self._begun - len(self._replies)
-
-    def _unsettled(self) -> set[int]:
-        """Confirmed, but not answered; or failed, and in no dead-letter queue."""
-        failed = {number for number in self._confirmed if must_fail(number)}
-        return (self._confirmed - self._replies.keys()) | (failed - self._dead)
-
-    def _number(self, job_id: str) -> int | None:
-        """The number of a job of ours; None for anything else."""
-        return int(job_id) if job_id.isdecimal() and int(job_id) < self._begun else None
+        return len(self._begun) - len(self._answered)

@@ -1,7 +1,7 @@
 """A steady load on a cluster whose nodes are killed: jobs in by one thread, all answers out by another.
 
 Neither is ours: pika, at whichever node lets it in, from the beginning again after every fault. What is not
-confirmed is published again. The ledger alone judges; `storm` ends with its verdict and with empty queues.
+confirmed is published again. The oracle alone judges; `storm` ends with its verdict and with empty queues.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import Any
 
 import pika
 import pika.exceptions
-from cluster_ledger import CLASSIFY, Ledger, Verdict, job
+from cluster_ledger import Ledger
+from storm.jobs import Sent
+from storm.oracle import Dead, Reply, Verdict
 from support.measurements import Tell
-from support.processes.consumer_process import ConsumerProcess, consumer
-from support.processes.shell_classifiers import script
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, gone_afterwards
 from support.rabbitmq.cluster import Cluster
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
@@ -31,6 +33,7 @@ from consumer.wire.topology import Topology
 TOPOLOGY = Topology("classifier", 3)
 QUEUES = [queue.name for queue in TOPOLOGY.queues() if queue.name != TOPOLOGY.errors]
 PREFETCH = 100
+TESTS = Path(__file__).parents[1]
 #: After a fault, before the next node is asked; and how often the taker looks whether it is over.
 PAUSE_S = 0.1
 
@@ -71,15 +74,15 @@ class Load:
         self.ledger.wait_for_all()
 
     def _publish(self) -> None:
-        number = self.ledger.begin()
-        while number is not None:
+        job = self.ledger.begin()
+        while job is not None:
             with self._faults_pass(), self._connection() as connection:
                 channel = connection.channel()
                 channel.confirm_delivery()
-                while number is not None:
-                    publish(channel, number)
-                    self.ledger.confirmed(number)
-                    number = self.ledger.begin()
+                while job is not None:
+                    publish(channel, job)
+                    self.ledger.confirmed(job)
+                    job = self.ledger.begin()
 
     def _take(self) -> None:
         while not self._is_over.is_set():
@@ -92,11 +95,12 @@ class Load:
                     connection.process_data_events(time_limit=PAUSE_S)
 
     def _reply(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - untyped
-        self.ledger.replied(properties.message_id, json.loads(body))
+        reply = Reply(TOPOLOGY.results, properties.correlation_id, json.loads(body))
+        self.ledger.replied(properties.message_id, reply)
         channel.basic_ack(method.delivery_tag)
 
     def _dead_letter(self, channel: Any, method: Any, properties: Any, _body: bytes) -> None:  # noqa: ANN401
-        self.ledger.died(properties.message_id)
+        self.ledger.died(Dead(properties.message_id, properties.headers["x-death"][0]["reason"]))
         channel.basic_ack(method.delivery_tag)
 
     def _connection(self) -> Any:  # noqa: ANN401 - untyped
@@ -112,10 +116,11 @@ class Load:
             self._is_over.wait(PAUSE_S)
 
 
-def publish(channel: Any, number: int) -> None:  # noqa: ANN401 - untyped
+def publish(channel: Any, job: Sent) -> None:  # noqa: ANN401 - untyped
     """Publish a job; return when RabbitMQ has confirmed it."""
-    properties = pika.BasicProperties(message_id=str(number), delivery_mode=2)
-    channel.basic_publish("", TOPOLOGY.jobs, json.dumps(job(number)).encode(), properties, mandatory=True)
+    job.publishes += 1
+    properties = pika.BasicProperties(message_id=job.id, correlation_id=f"for {job.id}", delivery_mode=2)
+    channel.basic_publish("", TOPOLOGY.jobs, job.body, properties, mandatory=True)
 
 
 def storm(cluster: Cluster, vhost: str, folder: Path, between_kills: Sequence[int], tell: Tell) -> Verdict:
@@ -138,7 +143,9 @@ def storm(cluster: Cluster, vhost: str, folder: Path, between_kills: Sequence[in
 def loaded(cluster: Cluster, vhost: str, folder: Path) -> Iterator[tuple[ConsumerProcess, Ledger]]:
     """A consumer under load, whatever the block does to the cluster. Afterwards every queue is empty."""
     urls = cluster.urls(vhost)
-    with consumer(" ".join(urls), command=script(folder, *CLASSIFY), pool_size=2) as running:
+    variables = environment(" ".join(urls), classifier="storm.jobs:classify", job_dir=folder / "jobs", pool_size=2)
+    with gone_afterwards(ConsumerProcess({**variables, "PYTHONPATH": str(TESTS)})) as running:
+        running.wait_for_event("ready")
         with Load.open(urls) as load:
             yield running, load.ledger
             load.finish()

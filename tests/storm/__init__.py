@@ -7,6 +7,6 @@ amqp_proxy.py   says to consumers what RabbitMQ says on rare days
 faults.py       the faults, in lanes that blow side by side
 probes.py       asks a consumer for its health all the time
 weather.py      one storm, from the first process to the last
-oracle.py       what was sent against what lies in the queues at the end
+oracle.py       what was sent against what came of it, here and on a cluster (integration/cluster_storm.py)
 account.py      what a storm was and what it left, for a person
 """
