@@ -1,6 +1,7 @@
 """Runs around user code in the processes of the service.
 
-Standard library only; imports neither numpy nor scikit-learn.
+Standard library only; imports neither numpy nor scikit-learn. The fork server only imports and forks: it never
+computes, handles one request at a time, and ends when its socket closes.
 
 fork_server.py  imports the classifier once, then forks workers on request
 worker.py       one forked worker: runs job after job, keeps the contract

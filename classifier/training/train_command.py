@@ -145,7 +145,7 @@ def _draw(path: Path, evaluation: Evaluation, test: DataSet) -> str:
 
 
 def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest) -> Iterator[str]:
-    from classifier.models import conversion  # noqa: PLC0415 - skl2onnx is optional
+    from classifier.training import conversion  # noqa: PLC0415 - skl2onnx is optional
 
     path = model.beside(wanted.out, model.ONNX_SUFFIX)
     try:

@@ -39,7 +39,7 @@ class ClassifierSettings(SettingGroup):
         description="number of jobs that a warm worker runs before a new fork replaces it; 1: a new process for "
         "each job",
     )
-    # 128: then the order of a batch fits into a pipe, whatever the jobs' ids are (worker.py).
+    # 128: then the order of a batch fits into a pipe, but for very long ids (LONGEST_ORDER in warm_runner.py).
     batch_size: int = Field(
         1,
         ge=1,

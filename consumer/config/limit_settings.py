@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 16_000_000
 
 
 def _temporary_folder() -> Path:
-    """Choose as Python does. JobFiles.open reports a folder that is not writable: most commands need none."""
+    """Choose as Python does. JobFiles.opened reports a folder that is not writable: most commands need none."""
     try:
         return Path(tempfile.gettempdir())
     except OSError:

@@ -1,5 +1,8 @@
 """`consumer check`: finds, before the start, what would stop or hurt the service later. Changes nothing.
 
+Each check has a function that asks and a function that judges. RabbitMQ is asked only for what it refuses or what
+has no effect. Each setting that can be wrong gets a check, and a row in the tables of its tests.
+
 checks.py      the checks in order: the name, the requirement and the time limit of each
 finding.py     a result: level, sentence, remedy; as text and as JSON
 context.py     the input of the checks, and what an earlier check opened for later ones

@@ -1,5 +1,10 @@
 """Connections to RabbitMQ, publishing and consuming. Knows messages and queues, and nothing about running jobs.
 
+Connections are not repaired: one session is opened after the other. A delivery ends with its session; a run goes
+on, and its outcome is kept for the redelivery. Some facts are known only from RabbitMQ's errors: its largest
+message, an address that makes it close the connection, a queue that refuses messages. Such a fact outlives a
+session and is dropped when it no longer holds.
+
 connection.py        opens and closes one connection, and explains its faults
 supervisor.py        opens one connection session after another, until the service stops
 backoff.py           how long to wait before the next connection attempt, and which faults are logged

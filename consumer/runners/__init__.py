@@ -8,6 +8,7 @@ Which process starts, reads and ends which:
     * The consumer starts launchers and fork servers (fork_client.py). It reads the output of every program and
       worker through pipes that it passes to them.
     * Only the process that forked a child may reap it, so the consumer asks for `fork` and `reap` over a socket.
+      It reaps after the child's group was signalled: until then the child's number cannot be used again.
     * The consumer kills: it signals the process group of a job that exceeds a limit (run.py, resource_monitor.py).
     * A launcher or worker is a subreaper: what a job leaves behind becomes its child, and is killed when
       the job ends.

@@ -70,7 +70,7 @@ class Folder:
 class Watched:
     """One run that is looked at, with all its processes, which `processes` gives.
 
-    `before` is what its process had, and had used, when the job began.
+    `before` is the memory of its process at the fork, and the CPU time that it had used when the job began.
     """
 
     run: Run

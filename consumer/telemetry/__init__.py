@@ -1,5 +1,10 @@
 """Reports what happened: logs, metrics, traces, health. Decides nothing.
 
+Health is a table of complaints over facts. Liveness contains only faults that a restart repairs, so an outage of
+RabbitMQ is never among them. Only otel.py and otel_export.py import OpenTelemetry, and only when `tracing` is on.
+A log call in a job's task gets the job's fields by itself; a task that outlives the job starts in an empty
+context.
+
 metrics.py        the name of every metric; keeps and sends their values
 statsd.py         sends them to statsd, many to a datagram
 prometheus.py     counters, gauges and histograms, and their text for Prometheus

@@ -1,8 +1,8 @@
 """The names and arguments of all exchanges and queues; no other module spells one.
 
-Pure: lists the declarations in their order; session.py sends them. RabbitMQ refuses to declare an existing queue
-with other arguments, so a change here breaks running installations. Quorum queues and at-least-once dead-lettering
-need RabbitMQ 3.10 or later.
+Pure: lists the declarations in their order; rabbitmq/admin.py sends them. RabbitMQ refuses to declare an existing
+queue with other arguments, so a change here breaks running installations. Quorum queues and at-least-once
+dead-lettering need RabbitMQ 3.10 or later.
 """
 
 from __future__ import annotations

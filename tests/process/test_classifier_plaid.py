@@ -7,11 +7,10 @@ import json
 import pytest
 from support import plaid as plaid_data
 
-from classifier.models import conversion
 from classifier.signals import datasets
 from classifier.signals.datasets import DataSet
 from classifier.signals.features import extract_all
-from classifier.training import train
+from classifier.training import conversion, train
 
 
 @pytest.fixture(scope="module")

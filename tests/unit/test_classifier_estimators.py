@@ -16,11 +16,12 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from skops.io import dumps as skops_dumps
 
-from classifier.models import conversion, estimators, model, skops_file, trust, whole_file
-from classifier.models.conversion import ConversionError
+from classifier.models import estimators, model, skops_file, trust, whole_file
 from classifier.models.estimators import Probabilities
 from classifier.models.model import Manifest, ModelError, Training
 from classifier.signals.features import FEATURE_NAMES, Features
+from classifier.training import conversion
+from classifier.training.conversion import ConversionError
 
 ORIGIN = Training(signals=3, lengths=(2, 9), sha256="ab", metrics={"accuracy": 0.5})
 RANDOM = np.random.default_rng(0)
