@@ -366,9 +366,8 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
-    monkeypatch.setattr("consumer.telemetry.otel_export.FLUSH_S", 0.1)
     bench = Bench()
-    with OpenTelemetry.opened("ours.jobs", "host:1") as tracer:
+    with OpenTelemetry.opened("ours.jobs", "host:1", flush_s=0.1) as tracer:
         bench.pipeline = replace(bench.pipeline, tracer=tracer)
         for number in range(20):
             await bench.handle(message_id=str(number))
