@@ -46,7 +46,7 @@ scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, a clus
 	$(BIN)/pytest tests/benchmarks/bench_scale.py -o python_files='bench_*.py' -s
 
 # Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise. Then the long forms of tests that
-# are short in `make test` (tests/soak.py).
+# are short in `make test` (tests/support/soak.py).
 STORM_S ?= 600
 SEEDS ?= 1 2 3
 soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, nothing wrong, nothing left

@@ -1,7 +1,7 @@
 """One private RabbitMQ node for the whole run, a vhost of its own for each test that asks for one.
 
 Without a RabbitMQ server on the machine such tests are skipped, except in CI, where they fail.
-For annotations: `from harness import Producer`.
+For annotations: `from support.rabbitmq.producer import Producer`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
-from cluster import Cluster
-from harness import Producer, Tell
-from management import Management
+from support.measurements import Tell
+from support.rabbitmq.cluster import Cluster
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
 
 from consumer.local_broker import node as local_broker
 from consumer.rabbitmq.management import create_vhost, delete_vhost

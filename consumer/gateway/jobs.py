@@ -76,10 +76,13 @@ class Wish:
 class Jobs:
     """Answers requests about jobs. `hurry`, done when waiting requests must end."""
 
-    def __init__(self, settings: Settings, relay: Relaying, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, relay: Relaying, metrics: Metrics, *, catch_up_s: float = CATCH_UP_S
+    ) -> None:
         self._settings = settings
         self._relay = relay
         self._metrics = metrics
+        self._catch_up_s = catch_up_s
         self.hurry: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
     def read(self, body: bytes, asked: Wish) -> Message | Answer:
@@ -132,7 +135,7 @@ class Jobs:
     async def _catch_up(self) -> None:
         """Wait a moment for the replies that were published while this gateway was disconnected."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP_S):
+            async with asyncio.timeout(self._catch_up_s):
                 await self._relay.caught_up.wait()
 
 

@@ -75,15 +75,16 @@ class _Exchange(asyncio.Protocol):
     connections, the oldest first.
     """
 
-    def __init__(self, pages: Pages, others: dict[_Exchange, None]) -> None:
+    def __init__(self, pages: Pages, others: dict[_Exchange, None], most_s: float) -> None:
         self._pages = pages
         self._others = others
+        self._most_s = most_s
         self._request = b""
         self._is_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._timer = asyncio.get_running_loop().call_later(MAX_EXCHANGE_S, self.abort)
+        self._timer = asyncio.get_running_loop().call_later(self._most_s, self.abort)
         if len(self._others) >= MAX_CONNECTIONS:
             next(iter(self._others)).abort()
         self._others[self] = None
@@ -115,15 +116,17 @@ class _Exchange(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def serving(pages: Pages, host: str, port: int) -> AsyncIterator[int]:
-    """Serve the pages during the block; return the port.
+async def serving(pages: Pages, host: str, port: int, *, most_s: float = MAX_EXCHANGE_S) -> AsyncIterator[int]:
+    """Serve the pages during the block; return the port. No connection lasts longer than `most_s`.
 
     Raises:
         ConfigurationError: the port cannot be opened.
     """
     exchanges: dict[_Exchange, None] = {}
     try:
-        server = await asyncio.get_running_loop().create_server(lambda: _Exchange(pages, exchanges), host, port)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _Exchange(pages, exchanges, most_s), host, port
+        )
     except (OSError, UnicodeError) as error:  # the second for what is no host name at all
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(

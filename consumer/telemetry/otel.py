@@ -25,7 +25,7 @@ from consumer._version import PRODUCT, VERSION
 from consumer.disposition import Disposition, Settlement
 from consumer.escaping import escaped
 from consumer.job import ErrorCode, Job, Outcome, Request, Unsuccessful
-from consumer.telemetry.otel_export import span_processor
+from consumer.telemetry.otel_export import FLUSH_S, span_processor
 from consumer.telemetry.tracing import Trace, Tracer
 from consumer.wire.message import TRACEPARENT_HEADER
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
@@ -115,13 +115,13 @@ class OpenTelemetry(Tracer):
 
     @classmethod
     @contextmanager
-    def opened(cls, queue: str, consumer: str) -> Iterator[Self]:
-        """Send spans where the OTEL_* variables say; send the rest at the end.
+    def opened(cls, queue: str, consumer: str, *, flush_s: float = FLUSH_S) -> Iterator[Self]:
+        """Send spans where the OTEL_* variables say; send the rest at the end, within `flush_s`.
 
         Raises:
             ConfigurationError: there is no such exporter, or it does not accept its variables.
         """
-        with span_processor(os.environ) as processor:
+        with span_processor(os.environ, flush_s) as processor:
             yield cls(processor, queue, consumer)
 
     @contextmanager

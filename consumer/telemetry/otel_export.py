@@ -27,8 +27,10 @@ FLUSH_S = 5.0
 
 
 @contextmanager
-def span_processor(environment: Mapping[str, str]) -> Iterator[SpanProcessor]:
+def span_processor(environment: Mapping[str, str], flush_s: float) -> Iterator[SpanProcessor]:
     """Give what exports spans, or drops them where the variables say `none`; export the rest at the end.
+
+    The end takes `flush_s` seconds at most.
 
     Raises:
         ConfigurationError: there is no such exporter, or it does not accept its variables.
@@ -42,7 +44,7 @@ def span_processor(environment: Mapping[str, str]) -> Iterator[SpanProcessor]:
     finally:
         flush = threading.Thread(target=processor.shutdown, daemon=True)
         flush.start()
-        flush.join(FLUSH_S)
+        flush.join(flush_s)
 
 
 class ReportingExporter(SpanExporter):

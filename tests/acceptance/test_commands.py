@@ -9,8 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, consumer, environment, script
-from pages import assert_shows, block
+from support.docs_pages.pages import block
+from support.docs_pages.shown_output import assert_shows
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
+from support.waiting import PATIENCE_S
 
 #: A few lines of shell keep the contract. The job's path is the last argument.
 FIRST_NUMBER_IS = (

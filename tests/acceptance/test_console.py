@@ -8,10 +8,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from console import Console, browser, driver
-from harness import Producer, consumer, script
-from management import Management
-from pages import rows
+from support.browser.chromium import browser, driver
+from support.browser.management_console import Console
+from support.docs_pages.pages import rows
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
 
 PICTURES = "CONSOLE_PICTURES"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import distributions
 import pytest
-from harness import PATIENCE_S
+from support.waiting import PATIENCE_S
 
 PUBLIC = ("consumer.client", "classifier.contract", "classifier.classify")
 FUNCTION = """

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import OPTIONS
-from gateways import Gateway, gateway
-from harness import PATIENCE_S, consumer, script
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from support.browser.chromium import OPTIONS
+from support.processes.consumer_process import consumer
+from support.processes.gateway_process import Gateway, gateway
+from support.processes.shell_classifiers import script
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker
 

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import Gateway, gateway
-from harness import PATIENCE_S, consumer, script
-from pages import block, text_of
+from support.docs_pages.pages import block, text_of
+from support.processes.consumer_process import consumer
+from support.processes.gateway_process import Gateway, gateway
+from support.processes.shell_classifiers import script
+from support.waiting import PATIENCE_S
 
 PAGE = "docs/gateway.md"
 ADDRESS = "http://localhost:8080"

@@ -1,7 +1,7 @@
 """The image: each step of the Dockerfile done in a fresh root, and what comes of it run as a container would be.
 
 Not tested, for there is neither an engine nor a registry here: the real base image, layers, and how an engine
-reads HEALTHCHECK and STOPSIGNAL. The base is Debian's Python of the same version (imagebuild.py).
+reads HEALTHCHECK and STOPSIGNAL. The base is Debian's Python of the same version (dockerfile_build.py).
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import imagebuild
+import dockerfile_build
 import pytest
-from harness import BIN, PATIENCE_S, Producer, Tell
-from imagebuild import Image
+from dockerfile_build import Image
+from support.measurements import Tell
+from support.processes.commands import BIN
+from support.processes.log_lines import records_of
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker.files import free_ports
 
@@ -32,7 +36,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with imagebuild.workshop() as made:
+    with dockerfile_build.workshop() as made:
         yield made
 
 
@@ -40,11 +44,11 @@ def folder() -> Iterator[Path]:
 def image(folder: Path, request: pytest.FixtureRequest) -> Image:
     began = time.monotonic()
     base, wheels = folder / "base", folder / "wheels"
-    imagebuild.unpack_base(base)
+    dockerfile_build.unpack_base(base)
     based = time.monotonic()
-    variables = imagebuild.fetch_wheels(wheels)
+    variables = dockerfile_build.fetch_wheels(wheels)
     fetched = time.monotonic()
-    built = imagebuild.build(base, folder, wheels, variables)
+    built = dockerfile_build.build(base, folder, wheels, variables)
     took = {"base": based - began, "wheels": fetched - based, "build": time.monotonic() - fetched}
     request.config.stash[TOOK] = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in took.items())
     return built
@@ -75,15 +79,15 @@ def said(image: Image, argv: Sequence[str], variables: Mapping[str, str], models
     return running.returncode, out
 
 
-def wait_for(running: subprocess.Popen[str], text: str) -> str:
-    """Read its log up to a line with this text."""
+def wait_for_event(running: subprocess.Popen[str], event: str) -> None:
+    """Read its log, which is JSON, up to a record of this event."""
     assert running.stderr is not None
     log = []
     for line in running.stderr:
         log.append(line)
-        if text in line:
-            return line
-    raise AssertionError(f"it ended without saying {text!r}:\n{''.join(log)}")
+        if records_of(event, line):
+            return
+    raise AssertionError(f"it ended without the event {event}:\n{''.join(log)}")
 
 
 def first_process(running: subprocess.Popen[str]) -> int:
@@ -101,10 +105,11 @@ def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
         "CONSUMER_AMQP_URL": vhost_url,
         "CONSUMER_HTTP_PORT": str(port),
         "CONSUMER_HTTP_HOST": "127.0.0.1",
+        "CONSUMER_LOG_FORMAT": "json",
     }
     variables["CONSUMER_POOL_SIZE"] = "1"
     with container(image, [*image.entry_point, *image.command], variables, models) as running:
-        wait_for(running, "ready:")
+        wait_for_event(running, "ready")
         reply_to = producer.reply_queue()
         producer.publish("classifier.jobs", JOB, reply_to=reply_to)
         assert producer.take(reply_to).json["status"] == "succeeded"
@@ -112,7 +117,7 @@ def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
         code, findings = said(image, [*image.entry_point, "check"], variables, models)
         assert code == 0, findings
         os.kill(first_process(running), getattr(signal, image.stop_signal))
-        wait_for(running, "stopped")
+        wait_for_event(running, "stopped")
         assert running.wait(PATIENCE_S) == 0
     code, out = said(image, image.health_check, variables, models)
     assert (code, "no answer" in out) == (1, True)
@@ -168,12 +173,12 @@ def test_it_is_small(image: Image, request: pytest.FixtureRequest, tell: Tell) -
 
 def test_the_build_context_holds_no_more_than_what_is_copied() -> None:
     files = {"pyproject.toml", "constraints.txt", "LICENSE", "rabbitmq_classifier.py"}
-    assert imagebuild.context() == files | {"consumer", "classifier"}
+    assert dockerfile_build.context() == files | {"consumer", "classifier"}
 
 
 def test_the_linter_finds_nothing_and_would_find_something() -> None:
-    assert lint(imagebuild.DOCKERFILE.read_text()) == []
-    spoilt = imagebuild.DOCKERFILE.read_text().replace("python:3.11-slim-bookworm", "python:latest")
+    assert lint(dockerfile_build.DOCKERFILE.read_text()) == []
+    spoilt = dockerfile_build.DOCKERFILE.read_text().replace("python:3.11-slim-bookworm", "python:latest")
     assert "DL3007" in lint(spoilt)
 
 

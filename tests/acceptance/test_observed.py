@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import pytest
 from generate import GRAPHITE, PROMETHEUS, Store, graphite_query, prometheus_query
-from harness import wait_until
-from observed import stores
-from observed.load import Load, bad_day, load
 from panels import ALERTS, Alert
+from support.monitoring import stores
+from support.monitoring.load import Load, bad_day, load
+from support.waiting import wait_until
 
 from consumer.local_broker import node as local_broker
 from consumer.rabbitmq.management import create_vhost, delete_vhost

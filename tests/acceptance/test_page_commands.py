@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, environment
-from pages import Block, block
+from support.docs_pages.pages import Block, block
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import ConsumerProcess
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 #: A few signals of each state: the models need not be good.
 DATA = (

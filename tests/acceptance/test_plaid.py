@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer
-from plaid import TEST, TRAIN, require
+from support.plaid import TEST, TRAIN, require
+from support.processes.commands import BIN
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 #: `consumer submit` sends all 537 test signals. pika waits for each confirm and `amqp-publish` is a program per
 #: job, so these send some, spread over the file, so over classes.

@@ -7,8 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import BIN, PATIENCE_S
-from pages import block
+from support.docs_pages.pages import block
+from support.processes.commands import BIN
+from support.waiting import PATIENCE_S
 
 PAGE = "docs/plan.md"
 COMMANDS = ("measure", "fewest-slots", "judge-slots", "guess")

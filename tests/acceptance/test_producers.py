@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import BIN, PATIENCE_S, Producer, consumer, script
-from pages import block
+from support.docs_pages.pages import block
+from support.processes.commands import BIN
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 PAGE = "docs/producers.md"
 #: The JavaScript example's client. It needs no other package.

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from booted import NAME, UNITS, Booted, booted, obstacle, write
-from harness import PATIENCE_S, Producer, wait_until
-from management import Management
+from support.processes.log_lines import records_of
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
+from systemd_machine import NAME, UNITS, Booted, booted, obstacle, write
 
 UNIT = UNITS / NAME
 #: Of 10. What is left is that it talks to the network and reads /proc.
@@ -80,9 +82,8 @@ def under(*settings: str) -> pytest.MarkDecorator:
 @pytest.fixture
 def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Path) -> Iterator[Booted]:
     node, vhost = management.node, management.vhost
-    settings = (
-        f'amqp_url = "amqp://{node.user}@127.0.0.1:{node.amqp_port}/{vhost}"\npool_size = 1\n{request.param}'
-    )
+    url = f"amqp://{node.user}@127.0.0.1:{node.amqp_port}/{vhost}"
+    settings = f'amqp_url = "{url}"\npool_size = 1\nlog_format = "json"\n{request.param}'
     drop_ins = [SOONER]
     if "sandbox" in request.param:
         drop_ins.append((UNITS / "sandbox.conf").read_text())
@@ -102,13 +103,13 @@ def test_it_starts_is_watched_and_stops_when_its_job_has_ended(machine: Booted, 
     wait_until(lambda: machine.show("ActiveState") == "active", "the next start")
     reply_to = producer.reply_queue()
     producer.publish("classifier.jobs", b'{"slow": true}', reply_to=reply_to)
-    wait_until(lambda: "begun" in machine.log(), "the slow job")
+    wait_until(lambda: machine.events("job_log"), "the slow job")
     machine.systemctl("stop")
     user, found = divmod(int(producer.take(reply_to).json["output"]), 10)
     assert user in range(61184, 65520)  # of systemd's making
     assert found == 0  # no variable of the service's own
     assert (machine.show("Result"), machine.show("ExecMainStatus")) == ("success", "0")
-    assert machine.log().endswith("stopped\n")
+    assert records_of("stopped", machine.log().splitlines()[-1])
 
 
 @under(WARM, f"{PROGRAM}\nsandbox = true")
@@ -118,7 +119,7 @@ def test_warm_workers_and_sandboxes_work_in_it_and_are_reloaded(machine: Booted,
     producer.publish("classifier.jobs", b"{}", reply_to=reply_to)
     assert producer.take(reply_to).json["status"] == "succeeded"
     machine.systemctl("reload")
-    wait_until(lambda: re.search("reloaded: new jobs|nothing to reload", machine.log()), "the reload")
+    wait_until(lambda: machine.events("reloaded") or machine.events("reload_needless"), "the reload")
     machine.systemctl("stop")
     assert machine.show("Result") == "success"
 

@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import BIN, PATIENCE_S, environment
-from pages import Block, assert_shows, blocks
+from support.docs_pages.pages import Block, blocks
+from support.docs_pages.shown_output import assert_shows
+from support.processes.commands import BIN, environment
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-import plaid
 from results import Results
+from support import plaid
 
 from classifier.classify import classify
 from classifier.signals import datasets

@@ -25,13 +25,13 @@ import planresults
 import pytest
 from amqp_socket import ID_PLACEHOLDER, Connection, encode
 from contender import HERE
-from harness import BIN, environment
 from openloop import Stream, drive
 from ours import OURS
 from pamqp.commands import Basic
 from plan import Plan, tell
 from planresults import Found
 from running import PATIENCE_S, Host, vhost
+from support.processes.commands import BIN, environment
 
 from consumer.capacity.plan import OVERHEAD_S, queued_s, warmed_up
 from consumer.capacity.service_times import quantile

@@ -19,11 +19,11 @@ import pytest
 import scale_report
 import through
 from amqp_socket import ID_PLACEHOLDER, Connection, encode
-from cluster import Cluster
 from fleet import broker_cpu_s, consumers_cpu_s, running
 from load import Load
 from pamqp.commands import Basic
 from scale_report import MESSAGES, SLEEPING, TINY, Point
+from support.rabbitmq.cluster import Cluster
 
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import Node

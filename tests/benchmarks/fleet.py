@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import measure
-from harness import BIN, environment, wait_until
+from support.processes.commands import BIN, environment
+from support.waiting import wait_until
 
 #: Classifiers whose cost is known: none at all, or time alone.
 MODULE = """

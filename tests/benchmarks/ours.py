@@ -6,7 +6,7 @@ import json
 import sys
 
 from contender import Contender, Site, plain
-from harness import BIN
+from support.processes.commands import BIN
 from workload import Workload
 
 from consumer.wire.topology import Topology

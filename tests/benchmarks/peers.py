@@ -13,9 +13,9 @@ from typing import Any
 
 from amqp_socket import ID_PLACEHOLDER
 from contender import HERE, Contender, Site, plain
-from harness import BIN
 from inside import FUNCTION_VARIABLE, JOBS_QUEUE, URL_VARIABLE
 from pamqp.commands import Basic
+from support.processes.commands import BIN
 from workload import Job
 
 

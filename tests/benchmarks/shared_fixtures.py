@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import plaid
 import pytest
 import report
 import workload
@@ -16,6 +15,7 @@ from loop import labelled
 from plan import Plan, tell
 from results import Results
 from running import Host
+from support import plaid
 
 from consumer.local_broker.node import Node
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plaid
-from harness import BIN
 from inside import LOGISTIC_MODEL, LOGISTIC_POINTS
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from support import plaid
+from support.processes.commands import BIN
 
 from classifier.signals import datasets, machines
 

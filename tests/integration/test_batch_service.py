@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ConsumerProcess, Probe, Producer, consumer, environment, wait_until
-from proxy import Proxy
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.health import Probe
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import wait_until
 
 from consumer.local_broker.node import Node
 
@@ -160,10 +164,9 @@ def test_the_outcomes_of_a_batch_outlive_its_connection_and_each_job_is_answered
         all_here(running, 7)
         go.touch()
         # The first one's reply is confirmed by then: its redelivery is not answered again.
-        wanted = ["job first: Succeeded", "holds until later"]
-        while wanted:
-            line = running.wait_for("")
-            wanted = [text for text in wanted if text not in line]
+        running.wait_for_event("job_settled", job="first", outcome="Succeeded")
+        if not running.events("job_log", "holds until later"):  # before that or after it
+            running.wait_for_event("job_log", "holds until later")
         proxy.refuse()
         running.wait_for_event("connection_lost")
         go.with_name("later").touch()

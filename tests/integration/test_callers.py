@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, script, version
-from management import Management
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+
+from consumer.local_broker.node import Node, api
 
 JOBS, RESULTS, DEAD = "classifier.jobs", "classifier.results", "classifier.dead"
 DIRECT = "amq.rabbitmq.reply-to"
@@ -25,6 +29,12 @@ def direct(caller: Producer) -> str:
     """Listen as a caller does who has no queue."""
     caller.channel.basic_consume(DIRECT, lambda *_: caller.channel.stop_consuming(), auto_ack=True)
     return DIRECT
+
+
+def version(node: Node) -> tuple[int, int]:
+    """Ask a node which RabbitMQ it is, where versions differ in what they do: major and minor."""
+    major, minor, *_ = str(api(node, "GET", "overview")["rabbitmq_version"]).split(".")
+    return int(major), int(minor)
 
 
 KINDS = pytest.mark.parametrize("address", [direct, Producer.reply_queue], ids=["direct reply-to", "server-named"])

@@ -11,12 +11,15 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-import prefork
 import pytest
-from definitions import DEFINITIONS
-from harness import BIN, PATIENCE_S, Producer, environment, script
-from management import Management
-from misconfigured import Row, assert_told, checked
+from support.consumer_check import Row, assert_told, checked
+from support.processes import forked
+from support.processes.commands import BIN, environment
+from support.processes.shell_classifiers import script
+from support.rabbitmq.definitions import DEFINITIONS
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import free_ports
@@ -408,7 +411,7 @@ def test_what_is_well_is_ok_and_a_waiting_job_is_not_touched(place: Place, tmp_p
         job_dir=tmp_path,
         pool_size=1,
     )
-    done = prefork.run("consumer", "check", "--json", "--job", tmp_path / "job.json", env=variables)
+    done = forked.run("consumer", "check", "--json", "--job", tmp_path / "job.json", env=variables)
     told = json.loads(done.stdout)
     assert {(one["level"], one["remedy"]) for one in told["checks"]} == {("ok", None)}, done.stdout
     assert (done.returncode, done.stderr, told["would_run"]) == (os.EX_OK, "", True)

@@ -14,13 +14,17 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
-from fakes import runs_async
-from harness import BIN, HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script, wait_until
-from management import Management
-from pages import block
-from proxy import Proxy
+from support.async_tests import runs_async
+from support.docs_pages.pages import block
+from support.processes import forked
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import HELD, script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.client import (
     BlockingClient,
@@ -343,7 +347,7 @@ def test_a_submit_that_was_killed_is_resumed_where_it_was(vhost_url: str, tmp_pa
         with out.open("a") as file:
             file.write('{"source": "torn')
         (tmp_path / "go").touch()
-        again = prefork.run("consumer", *arguments, env=variables)
+        again = forked.run("consumer", *arguments, env=variables)
         assert (again.returncode, "5 of 10 already answered" in again.stderr) == (os.EX_OK, True)
         running.stop()
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -358,7 +362,7 @@ def test_a_folder_of_jobs_and_signals_is_submitted(warm: ConsumerProcess, vhost_
     (folder / "b.json").write_text('{"signal": [1]}')
     (folder / "notes.txt").write_text("not a job")
     out = tmp_path / "out.csv"
-    done = prefork.run("consumer", "submit", "signals", "--out", out, cwd=tmp_path, env=environment(vhost_url))
+    done = forked.run("consumer", "submit", "signals", "--out", out, cwd=tmp_path, env=environment(vhost_url))
     assert done.returncode == os.EX_OK, done.stderr
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [(row["source"], row["status"], row["label"]) for row in rows] == [

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, script, wait_until
-from management import Management
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 from consumer.rabbitmq.management import api
 

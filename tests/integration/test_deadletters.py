@@ -18,10 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deaths import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reject
-from harness import BIN, PATIENCE_S, Producer, Tell, consumer, environment, script, wait_until
-from proxy import Proxy
-from soak import often
+from many_dead_letters import TOPOLOGY, bury, dead_letters, declare, ids, job, listed, reject
+from support.measurements import Tell
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.soak import often
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.dead_letters import browse, operations
 from consumer.dead_letters.model import Chosen, Letter

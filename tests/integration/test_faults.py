@@ -3,7 +3,7 @@
 One node of its own, since it is stopped, alarmed and shortened here. Times are printed, not asserted.
 
 Which test is for which fault; where no file is named, it is here. What no RabbitMQ does on request is done by
-`scriptedpeer.py`, in unit/test_scripted_faults.py (marked *).
+`support/fakes/amqp_peer.py`, in unit/test_scripted_faults.py (marked *).
 
     broker restart              test_broker_restart
     TCP cut                     test_tcp_cut
@@ -57,12 +57,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from fakes import runs_async
-from harness import HELD, ConsumerProcess, Probe, Producer, Tell, script
-from harness import consumer as started
-from management import Management
-from proxy import Proxy
-from soak import often
+from support.async_tests import runs_async
+from support.measurements import Tell
+from support.processes.consumer_process import ConsumerProcess
+from support.processes.consumer_process import consumer as started
+from support.processes.health import Probe
+from support.processes.shell_classifiers import HELD, script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.soak import often
 
 from consumer.client import Client
 from consumer.errors import ConfigurationError

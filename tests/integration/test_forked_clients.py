@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE_S, ConsumerProcess, consumer
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.waiting import PATIENCE_S
 
 #: What each script begins with. The child tells how its calls end, and how it ends itself.
 BLOCKING = """

@@ -13,9 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from gateways import Caller, Gateway, gateway
-from harness import HELD, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script
-from management import Management
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.gateway_process import Caller, Gateway, gateway
+from support.processes.shell_classifiers import HELD, script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from consumer.gateway.problems import CONTENT_TYPE, Reason
 from consumer.rabbitmq.management import api

@@ -18,9 +18,11 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from gateways import Answered, Caller, Gateway, gateway
-from harness import PATIENCE_S, Tell, consumer, wait_until
-from soak import often
+from support.measurements import Tell
+from support.processes.consumer_process import consumer
+from support.processes.gateway_process import Answered, Caller, Gateway, gateway
+from support.soak import often
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.local_broker import node as local_broker

@@ -7,7 +7,10 @@ import base64
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, environment, gone_afterwards, script
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, consumer, gone_afterwards
+from support.processes.shell_classifiers import script
+from support.rabbitmq.producer import Producer
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.wire.topology import Topology

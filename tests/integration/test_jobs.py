@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, script, wait_until
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.wire.topology import Topology

@@ -12,8 +12,12 @@ from urllib.parse import urlsplit
 
 import pika.exceptions
 import pytest
-from harness import BIN, PATIENCE_S, ConsumerProcess, Producer, consumer, environment, script
-from management import Management
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker
 

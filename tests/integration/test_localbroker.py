@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pika
 import pytest
-from management import Management
+from support.rabbitmq.management_api import Management
 
 from consumer.local_broker import files
 from consumer.local_broker import node as local_broker

@@ -11,12 +11,16 @@ from typing import Any
 
 import pika
 import pika.exceptions
-import prefork
 import pytest
-from deaths import dead_letters, listed
-from definitions import DEFINITIONS, USERS, VHOST
-from gateways import gateway
-from harness import ConsumerProcess, Producer, consumer, environment, script, wait_until
+from many_dead_letters import dead_letters, listed
+from support.processes import forked
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.gateway_process import gateway
+from support.processes.shell_classifiers import script
+from support.rabbitmq.definitions import DEFINITIONS, USERS, VHOST
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker.node import Node
@@ -61,7 +65,7 @@ def running(imported: Node, tmp_path: Path) -> Iterator[ConsumerProcess]:
 def submit(node: Node, *arguments: str) -> list[dict[str, Any]]:
     """Submit jobs of every ending as the producer."""
     jobs = '{"good": 1}\n{"error": 1}\n{"crash": 1}\n'
-    done = prefork.run("consumer", "submit", "-", *arguments, env=environment(url(node, "producer")), stdin=jobs)
+    done = forked.run("consumer", "submit", "-", *arguments, env=environment(url(node, "producer")), stdin=jobs)
     assert done.returncode == 1, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

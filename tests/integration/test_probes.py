@@ -11,21 +11,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from harness import (
-    BIN,
-    HELD,
-    PATIENCE_S,
-    ConsumerProcess,
-    Probe,
-    Producer,
-    consumer,
-    environment,
-    gone_afterwards,
-    script,
-    wait_until,
-)
 from prometheus_client.parser import text_string_to_metric_families
-from proxy import Proxy
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import ConsumerProcess, consumer, gone_afterwards
+from support.processes.health import Probe
+from support.processes.shell_classifiers import HELD, script
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import PATIENCE_S, wait_until
 
 JOBS, RESULTS = "classifier.jobs", "classifier.results"
 #: A module whose import lasts until the test says go.

@@ -8,7 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE_S, Producer, consumer, script, wait_until
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.local_broker import files
 from consumer.local_broker import node as local_broker

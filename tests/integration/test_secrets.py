@@ -15,16 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import spy
-from fakes import NOBODY
-from harness import ConsumerProcess, Producer, environment
-from management import Management
+import secret_finder
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.unprivileged import NOBODY
 
-SPY = Path(spy.__file__)
+FINDER = Path(secret_finder.__file__)
 #: Through env, as whether Python itself may be executed is asked with the rights of the user alone.
 RUNNERS = {
-    "program": {"command": json.dumps(["/usr/bin/env", sys.executable, str(SPY)])},
-    "warm": {"classifier": "spy:classify"},
+    "program": {"command": json.dumps(["/usr/bin/env", sys.executable, str(FINDER)])},
+    "warm": {"classifier": "secret_finder:classify"},
 }
 #: The pipes, nothing, and what a worker measures its own memory by.
 HARMLESS = re.compile(r"/dev/null|pipe:.*|/proc/\d+/(statm|clear_refs)")
@@ -67,7 +69,7 @@ def test_a_classifier_finds_no_secret_in_what_it_is_given_or_may_look_at(
         (tmp_path / "password").write_text(password)
         url = url.replace(f":{password}@", "@")
         settings["amqp_password_file"] = tmp_path / "password"
-    variables = {**environment(url, **settings), "PYTHONPATH": str(SPY.parent)}
+    variables = {**environment(url, **settings), "PYTHONPATH": str(FINDER.parent)}
     with unprivileged(variables, job_dir) as running:
         producer.publish("classifier.jobs", json.dumps({"drawkcab": password[::-1]}).encode())
         output = producer.take("classifier.results").json["output"]

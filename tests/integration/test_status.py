@@ -8,16 +8,20 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import prefork
-from deaths import TOPOLOGY, bury, declare
-from harness import HELD, PATIENCE_S, Producer, consumer, environment, script, wait_until
-from management import Management
+from many_dead_letters import TOPOLOGY, bury, declare
+from support.processes import forked
+from support.processes.commands import environment
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import HELD, script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.local_broker.files import free_ports
 
 
 def status(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return prefork.run("consumer", "status", *arguments, env={**environment(url, **settings), "COLUMNS": "120"})
+    return forked.run("consumer", "status", *arguments, env={**environment(url, **settings), "COLUMNS": "120"})
 
 
 def told(url: str, *arguments: str, **settings: str) -> dict[str, Any]:
@@ -84,6 +88,6 @@ def test_where_one_node_of_several_is_away_the_commands_go_on_to_the_next(
             (("dead-letters", "list", "--json"), '"job_id": "a"'),
             (("submit", "-"), '"status": "succeeded"'),
         ):
-            done = prefork.run("consumer", *arguments, env=environment(urls), stdin="{}")
+            done = forked.run("consumer", *arguments, env=environment(urls), stdin="{}")
             assert (done.returncode, answer in done.stdout) == (os.EX_OK, True), (done.stdout, done.stderr)
             assert node.password not in done.stderr

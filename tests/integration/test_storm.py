@@ -12,12 +12,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from harness import Tell, wait_until
 from storm.account import report
 from storm.oracle import judge
 from storm.probes import LAG_S
 from storm.units import marked
 from storm.weather import gathered, growth
+from support.measurements import Tell
+from support.waiting import wait_until
 
 STORM_S = float(os.environ.get("STORM_S", "8"))
 SEED = int(os.environ.get("STORM_SEED", "0")) or secrets.randbelow(1_000_000)

@@ -18,12 +18,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
 import trustme
-from fakes import runs_async
-from harness import ConsumerProcess, consumer, environment, script
-from proxy import Proxy
+from support.async_tests import runs_async
+from support.processes import forked
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.tcp_proxy import Proxy
 
 from consumer.client import Client
 from consumer.config.credentials import Credentials
@@ -182,7 +184,7 @@ def test_a_job_goes_round_over_tls(secured: Secured, tmp_path: Path, login: str)
 
 
 def submit(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return prefork.run("consumer", "submit", "-", env=variables, stdin="{}")
+    return forked.run("consumer", "submit", "-", env=variables, stdin="{}")
 
 
 def test_the_password_of_a_file_and_a_ca_are_enough_where_no_certificate_is_asked_for(

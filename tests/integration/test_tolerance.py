@@ -12,8 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE_S, ConsumerProcess, Producer, consumer, script
-from rawproducer import publish, short, table
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.raw_producer import publish, short, table
+from support.waiting import PATIENCE_S
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.wire.topology import Topology

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from collector import Collector, attributes
-from harness import Producer, consumer, script
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from otlp_collector import Collector, attributes
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.producer import Producer
 
 from consumer.local_broker.files import free_ports
 

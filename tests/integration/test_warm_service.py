@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from harness import ConsumerProcess, Producer, consumer, environment
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.rabbitmq.producer import Producer
 
 JOBS = "classifier.jobs"
 MODULE = """

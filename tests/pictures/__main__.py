@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from management import Management
 from PIL import Image
+from support.rabbitmq.management_api import Management
 
 from consumer.local_broker import node as local_broker
 from consumer.rabbitmq.management import create_vhost, delete_vhost

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from console import Console, browser
-from harness import Producer, consumer, script, wait_until
-from management import Management
 from selenium import webdriver
+from support.browser.chromium import browser
+from support.browser.management_console import Console
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import script
+from support.rabbitmq.management_api import Management
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 #: Enough for the table of queues.
 WIDTH = 1160

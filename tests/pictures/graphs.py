@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dialects import Graphite
-from observed import stores
-from observed.load import good_day, load
 from panels import ROWS, Panel
 from PIL import Image
+from support.monitoring import stores
+from support.monitoring.load import good_day, load
 
 #: The panels, two in a row. The load's seconds before, between and after the faults.
 SHOWN = (

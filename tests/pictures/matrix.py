@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import BIN
+from support.processes.commands import BIN
 
 
 def pictures(folder: Path) -> Iterator[str]:

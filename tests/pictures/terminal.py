@@ -19,9 +19,11 @@ from itertools import groupby
 from pathlib import Path
 
 import pyte
-from console import browser
-from harness import BIN, PATIENCE_S, consumer
 from pyte.screens import Char
+from support.browser.chromium import browser
+from support.processes.commands import BIN
+from support.processes.consumer_process import consumer
+from support.waiting import PATIENCE_S
 
 COLUMNS, LINES = 100, 14
 #: A classifier that tells how far it is, and now and then fails.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hostile
+import hostile_cases
 import numpy as np
 
 from classifier.contract import JobError, batch, batch_of, context, contexts, log, output, progress
@@ -27,7 +27,7 @@ def dispatch(jobs: list[Job]) -> list[object]:
 
 def _one(job: Job) -> object:
     name = job.get("case", "echo")
-    chosen: Callable[[Job], object] = globals().get(name) or getattr(hostile, name)
+    chosen: Callable[[Job], object] = globals().get(name) or getattr(hostile_cases, name)
     return chosen(job)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import test_hostile
-from fakes import runs_async
-from pages import block
-from runnerbench import Bench, job, output, told, with_body
-from watched import Watched, children, descriptors
+from left_behind import Watched, children, descriptors
+from runner_bench import Bench, job, output, told, with_body
+from support.async_tests import runs_async
+from support.docs_pages.pages import block
 
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Failed, Interrupted, Job, Outcome, OverLimit, Progress, Succeeded, TimedOut

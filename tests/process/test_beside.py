@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import runs_async
-from runnerbench import Bench, job, with_body
-from watched import Watched
+from left_behind import Watched
+from runner_bench import Bench, job, with_body
+from support.async_tests import runs_async
 
 from consumer.job import Outcome, OverLimit, Succeeded, Unsuccessful
 
@@ -27,7 +27,7 @@ BAD = {
 @runs_async
 async def test_bad_jobs_beside_two_hundred_good_ones_cost_themselves_only(runner: str, tmp_path: Path) -> None:
     settings = {"max_processes": 12, "max_folder_bytes": 10 * MIB}
-    bench = Bench(runner, tmp_path, Watched(), cases="hostile", settings=settings)
+    bench = Bench(runner, tmp_path, Watched(), cases="hostile_cases", settings=settings)
     good = GOOD if runner == "warm" else GOOD // 4  # each starts Python anew
     names = ["echo"] * good
     for place, name in enumerate(BAD):

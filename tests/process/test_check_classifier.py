@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import prefork
 import pytest
-from misconfigured import Row, assert_told, checked
+from support.consumer_check import Row, assert_told, checked
+from support.processes import forked
 
 from classifier.models import model
 from consumer.preflight.finding import Level
@@ -41,7 +41,7 @@ THREADS = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,
 
 
 def classifier(*arguments: str, folder: Path) -> None:
-    prefork.run("classifier", *arguments, cwd=folder).check_returncode()
+    forked.run("classifier", *arguments, cwd=folder).check_returncode()
 
 
 @pytest.fixture(scope="module")

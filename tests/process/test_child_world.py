@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import runs_async
-from runnerbench import Bench, job, output, told, with_body
-from watched import Watched
+from left_behind import Watched
+from runner_bench import Bench, job, output, told, with_body
+from support.async_tests import runs_async
 
 from consumer.job import OverLimit
 
@@ -21,7 +21,7 @@ MIB = 1024**2
 @pytest.fixture(params=["exec", "warm", "fresh"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
     caplog.set_level(logging.INFO, logger="consumer")
-    yield (made := Bench(request.param, tmp_path, Watched(), cases="world"))
+    yield (made := Bench(request.param, tmp_path, Watched(), cases="surroundings_cases"))
     made.watched.close()
 
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
-from standins import STANDINS_FIRST
+from replaced_libraries import REPLACED_FIRST
+from support.processes import forked
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -19,7 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def classifier(
     *arguments: str | Path, folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return prefork.run("classifier", *arguments, cwd=folder, env={**os.environ, **(environment or {})})
+    return forked.run("classifier", *arguments, cwd=folder, env={**os.environ, **(environment or {})})
 
 
 def answers(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -173,7 +173,7 @@ def test_jobs_name_a_model_and_hold_no_label_unless_asked(home: Path) -> None:
 
 def test_a_plot_without_matplotlib_names_the_extra_before_any_training(home: Path, tmp_path: Path) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError\n", encoding="utf-8")
-    command = [sys.executable, *STANDINS_FIRST, "train", str(home / "train.csv"), "--out", "x", "--plot", "x.png"]
+    command = [sys.executable, *REPLACED_FIRST, "train", str(home / "train.csv"), "--out", "x", "--plot", "x.png"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "classifier: --plot needs matplotlib: pip install 'rabbitmq-classifier[plot]'\n"
@@ -221,7 +221,7 @@ def test_a_broken_line_of_jobs_is_reported_with_its_number_and_fails_alone(home:
     content = "\ufeff# by us\n" + lines[0] + "\r\n\r\n[" + "[" * 3000 + "\n" + lines[1] + '\n{"signal": []}\n'
     (tmp_path / "x.ndjson").write_bytes(content.encode())
     for name, given in ((tmp_path / "x.ndjson", ""), ("-", content)):
-        result = prefork.run("classifier", "predict", name, cwd=home, stdin=given)
+        result = forked.run("classifier", "predict", name, cwd=home, stdin=given)
         assert result.stdout.splitlines() == answers
         *faults, last = result.stderr.splitlines()
         assert [fault.partition(" is ")[0] for fault in faults[:2]] == [

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
-from standins import STANDINS_FIRST
+from replaced_libraries import REPLACED_FIRST
+from support.processes import forked
 
 from classifier.models import model
 
@@ -66,7 +66,7 @@ def python(
 
 
 def classifier(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    return prefork.run("classifier", *arguments, cwd=folder)
+    return forked.run("classifier", *arguments, cwd=folder)
 
 
 def predictions(folder: Path, models: Path) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def test_a_pickle_copied_beside_the_onnx_of_another_is_an_error_with_the_remedy(
 @pytest.mark.parametrize("library", ["skl2onnx", "onnxruntime"])
 def test_without_its_libraries_onnx_is_refused_before_any_training(home: Path, library: str) -> None:
     (home / f"{library}.py").write_text("raise ImportError\n")
-    result = python(*STANDINS_FIRST, "train", "train.npz", "--out", "x", "--onnx", folder=home)
+    result = python(*REPLACED_FIRST, "train", "train.npz", "--out", "x", "--onnx", folder=home)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         "classifier: --onnx needs skl2onnx and onnxruntime: pip install 'rabbitmq-classifier[onnx]'\n"
@@ -170,7 +170,7 @@ def test_where_conversion_fails_the_pickle_is_kept_and_the_exit_code_tells(home:
     (home / "skl2onnx" / "common").mkdir(parents=True)
     (home / "skl2onnx" / "__init__.py").write_text("def to_onnx(*_, **__): raise ValueError('never seen')\n")
     (home / "skl2onnx" / "common" / "data_types.py").write_text("FloatTensorType = list\n")
-    result = python(*STANDINS_FIRST, "train", "train.npz", "--out", "models/machines", "--onnx", folder=home)
+    result = python(*REPLACED_FIRST, "train", "train.npz", "--out", "models/machines", "--onnx", folder=home)
     assert result.returncode == 1
     assert result.stderr == (
         "classifier: no ONNX, models/machines.model is kept and will be served: "

@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
-from fakes import runs_async
-from standins import STANDINS_FIRST
+from replaced_libraries import REPLACED_FIRST
+from support.async_tests import runs_async
+from support.processes import forked
 
 from classifier.models import model, trust
 from consumer.config.loader import load
@@ -43,7 +43,7 @@ class Call:
 
 def classifier(*arguments: str | Path, folder: Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
     chosen = {name: str(value) for name, value in variables.items()}
-    return prefork.run("classifier", *arguments, cwd=folder, env={**os.environ, **chosen})
+    return forked.run("classifier", *arguments, cwd=folder, env={**os.environ, **chosen})
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_training_without_skops_removes_the_outdated_one_and_says_so(home: Path,
 
 def test_without_its_library_skops_is_refused_before_any_training(home: Path) -> None:
     (home / "skops.py").write_text("raise ImportError\n")
-    command = [sys.executable, *STANDINS_FIRST, "train", "train.npz", "--out", "x", "--skops"]
+    command = [sys.executable, *REPLACED_FIRST, "train", "train.npz", "--out", "x", "--skops"]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "classifier: --skops needs skops: pip install 'rabbitmq-classifier[skops]'\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-import plaid as plaid_data
 import pytest
+from support import plaid as plaid_data
 
 from classifier.signals import datasets
 from classifier.signals.datasets import DataSet

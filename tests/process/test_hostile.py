@@ -16,9 +16,9 @@ from types import UnionType
 from typing import Any
 
 import pytest
-from fakes import runs_async
-from runnerbench import Bench, job, with_body
-from watched import Watched, children, descriptors
+from left_behind import Watched, children, descriptors
+from runner_bench import Bench, job, with_body
+from support.async_tests import runs_async
 
 from consumer.job import Crashed, Failed, Outcome, OverLimit, Succeeded, TimedOut, Unsuccessful
 from consumer.runners import child, launcher, worker
@@ -109,7 +109,7 @@ def bench(
 ) -> Iterator[Bench]:
     for module, grace in ((child, "KILL_GRACE_S"), (launcher, "LINGER_S"), (worker, "LINGER_S")):
         monkeypatch.setattr(module, grace, 0.2)  # the suite is long
-    made = Bench(request.param, tmp_path, Watched(), cases="hostile", settings=LIMITS.copy())
+    made = Bench(request.param, tmp_path, Watched(), cases="hostile_cases", settings=LIMITS.copy())
     made.surroundings[MARK] = uuid.uuid4().hex
     caplog.set_level(logging.INFO, logger="consumer")
     caplog.handler.addFilter(made.hear)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from harness import BIN
+from support.processes.commands import BIN
 
 READ_ONLY = ("--ro-bind", "/", "/", "--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc")
 NOBODY_LISTENS = "amqp://guest:guest@127.0.0.1:1/"

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from fakes import PATIENCE_S, never, runs_async
-from soak import often
-from watched import Watched, children, descriptors
+from left_behind import Watched, children, descriptors
+from support.async_tests import never, runs_async
+from support.soak import often
+from support.waiting import PATIENCE_S
 
 from consumer.config.job_limits import STDERR_TAIL_BYTES, Limits
 from consumer.job import (

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import runs_async, unprivileged_folder
+from support.async_tests import runs_async
+from support.unprivileged import unprivileged_folder
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, runs_async
-from runnerbench import Bench, job, output, told, with_body
-from watched import Watched, children, descriptors
+from left_behind import Watched, children, descriptors
+from runner_bench import Bench, job, output, told, with_body
+from support.async_tests import runs_async
+from support.waiting import PATIENCE_S
 
 from consumer.config.job_limits import STDERR_TAIL_BYTES
 from consumer.job import (

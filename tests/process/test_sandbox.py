@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import runs_async
-from runnerbench import Bench, job, output, told, with_body
-from watched import Watched, children, descriptors
+from left_behind import Watched, children, descriptors
+from runner_bench import Bench, job, output, told, with_body
+from support.async_tests import runs_async
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
@@ -30,7 +30,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "a.model").write_text("a model")
     settings = {"sandbox": True, "models_dir": tmp_path / "models", "max_processes": 12}
-    yield (made := Bench("exec", tmp_path, Watched(), cases="world", settings=settings))
+    yield (made := Bench("exec", tmp_path, Watched(), cases="surroundings_cases", settings=settings))
     made.watched.close()
 
 
@@ -91,7 +91,7 @@ async def test_the_contract_and_the_limits_hold_inside(
     bench: Bench, case: str, body: dict[str, Any], kind: type, message: str
 ) -> None:
     before = children(), descriptors()
-    bench.cases, bench.settings = "hostile", {**bench.settings, "max_folder_bytes": 10 * MIB}
+    bench.cases, bench.settings = "hostile_cases", {**bench.settings, "max_folder_bytes": 10 * MIB}
     outcome = told(await bench.run(case, job(1.0 if case == "hangs" else 20.0), **body))
     assert type(outcome) is kind, outcome
     assert message in outcome.message

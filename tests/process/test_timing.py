@@ -7,7 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import BIN, PATIENCE_S, script
+from support.processes.commands import BIN
+from support.processes.shell_classifiers import script
+from support.waiting import PATIENCE_S
 
 SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    return job['s']\n"
 

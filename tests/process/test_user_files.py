@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from harness import BIN
+from support.processes.commands import BIN
 
 MARK = "THE USER'S FILE RUNS"
 #: Ours, the standard library's and installed ones; before our first line Python itself imports none of these.

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, runs_async
-from soak import often
-from watched import Watched, children, descriptors
+from left_behind import Watched, children, descriptors
+from support.async_tests import runs_async
+from support.soak import often
+from support.waiting import PATIENCE_S
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError

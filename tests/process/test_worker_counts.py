@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import PATIENCE_S, runs_async
-from watched import children
+from left_behind import children
+from support.async_tests import runs_async
+from support.waiting import PATIENCE_S
 
 from consumer.config.loader import load
 from consumer.job import Crashed, Job, Outcome, OverLimit, Request, Succeeded, TimedOut

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from amqpproxy import AmqpProxy
-
 from consumer.local_broker import node as local_broker
+from storm.amqp_proxy import AmqpProxy
 from storm.units import Unit
 
 NO_MEMORY, SOME_MEMORY = "0.000001", "0.4"

@@ -1,4 +1,4 @@
-"""The storm's jobs: what each kind does when it runs, and what must become of it.
+"""The jobs of storms, on one node or a cluster: what each kind does when it runs, and what must become of it.
 
 One table for both sides: the classifier runs `classify`, the oracle asks `Kind`, so that neither can drift. Only
 the standard library and the contract: as a program per job this is started some thousand times.

@@ -1,8 +1,8 @@
-"""The storm's oracle: what was sent against what lies in the queues at the end. Pure, to be tried itself.
+"""The one oracle for "nothing is lost": what was sent against what came of it. Pure, to be tried itself.
 
 At least once is the guarantee that is judged: a job is lost when it has neither its answer nor, where it cannot
-have one, its dead letter and the reason. A second answer is counted, a false one never forgiven. What the storm
-itself kills three times over may end as crashed instead: a victim, counted.
+have one, its dead letter and the reason. A second answer is counted, a false one never forgiven. What a storm
+itself kills three times over may end as crashed instead: a victim, counted. So is an answer with a dead letter.
 """
 
 from __future__ import annotations
@@ -64,11 +64,21 @@ class Verdict:
     def duplicates_percent(self) -> float:
         return 100 * self.duplicates / max(self.sent, 1)
 
+    def __str__(self) -> str:
+        return (
+            f"{self.sent} jobs confirmed, {len(self.lost)} lost, {len(self.wrong)} wrong, "
+            f"{len(self.victims)} victims, {self.duplicates + self.repeated} duplicates"
+        )
+
 
 def judge(
-    sent: Iterable[Sent], replies: Sequence[Reply], dead: Sequence[Dead], recorded: Mapping[str, str]
+    sent: Iterable[Sent], replies: Iterable[Reply], dead: Sequence[Dead], recorded: Mapping[str, str] | None
 ) -> Verdict:
-    """Judge all jobs that RabbitMQ has confirmed. `recorded`: the code of each error record, by job."""
+    """Judge all jobs that RabbitMQ has confirmed.
+
+    `recorded`: the code of each error record, by job; None where records may have been given up,
+    as they are while the leader of their stream is away.
+    """
     verdict = Verdict(dead=Counter(letter.reason for letter in dead))
     jobs = {job.id: job for job in sent}
     replies_of, letters_of = defaultdict(list), defaultdict(list)
@@ -79,18 +89,21 @@ def judge(
     for name in {*replies_of, *letters_of} - jobs.keys():
         verdict.wrong.append(f"{name} was never sent")
     for job in jobs.values():
-        _judge(job, replies_of[job.id], letters_of[job.id], recorded.get(job.id), verdict)
+        _judge(job, replies_of[job.id], letters_of[job.id], recorded, verdict)
     return verdict
 
 
-def _judge(job: Sent, replies: list[Reply], dead: list[Dead], recorded: str | None, verdict: Verdict) -> None:
+def _judge(
+    job: Sent, replies: list[Reply], dead: list[Dead], recorded: Mapping[str, str] | None, verdict: Verdict
+) -> None:
     verdict.sent += 1
     verdict.answered += bool(replies)
     _count_duplicates(job, len(replies), verdict)
     verdict.wrong += [f"{job.id} ({job.kind.name}): {fault}" for reply in replies if (fault := _fault(job, reply))]
     if loss := _loss(job, replies, dead, recorded):
         verdict.lost.append(f"{job.id} ({job.kind.name}, published {job.publishes} times): {loss}")
-    if job.kind.code is None and any(reply.code for reply in replies):
+    died_for_nothing = bool(replies and dead) and not job.kind.may_expire
+    if job.kind.code is None and (died_for_nothing or any(reply.code for reply in replies)):
         verdict.victims.append(f"{job.id} ({job.kind.name}): {replies[0].body}"[:300])
 
 
@@ -116,7 +129,7 @@ def _fault(job: Sent, reply: Reply) -> str | None:
     return None
 
 
-def _loss(job: Sent, replies: list[Reply], dead: list[Dead], recorded: str | None) -> str | None:
+def _loss(job: Sent, replies: list[Reply], dead: list[Dead], recorded: Mapping[str, str] | None) -> str | None:
     """Say what is missing of a job's end."""
     if any(reply.code is None for reply in replies):
         return None  # has its answer
@@ -127,6 +140,7 @@ def _loss(job: Sent, replies: list[Reply], dead: list[Dead], recorded: str | Non
     reasons = {letter.reason for letter in dead}
     if reasons != {REJECTED}:
         return f"dead-lettered as {reasons}"
-    if recorded not in VICTIMS_CODES | {job.kind.code}:
-        return f"dead-lettered with the error record {recorded}"
-    return None if replies or job.kind.reply_to == NOBODY else f"failed ({recorded}) without a reply"
+    record = None if recorded is None else recorded.get(job.id)
+    if recorded is not None and record not in VICTIMS_CODES | {job.kind.code}:
+        return f"dead-lettered with the error record {record}"
+    return None if replies or job.kind.reply_to == NOBODY else f"failed ({record}) without a reply"

@@ -10,9 +10,9 @@ import threading
 import time
 from typing import Self
 
-from amqpproxy import AmqpProxy
-from harness import Probe
+from support.processes.health import Probe
 
+from storm.amqp_proxy import AmqpProxy
 from storm.units import Unit
 
 #: A kubelet's are seconds; a machine that is busy with a storm answers late.
@@ -32,8 +32,7 @@ class Probes:
     """
 
     def __init__(self, witness: Unit, proxy: AmqpProxy) -> None:
-        told = next(line for line in witness.log.read_text().splitlines() if "health and metrics at" in line)
-        self._probe = Probe(int(told.rpartition(":")[2]))
+        self._probe = Probe.told_in(witness.events("http_listening")[0])
         self._proxy = proxy
         self.asked = 0
         self.unready = 0

@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Any, Self
 
 import pika.exceptions
-from harness import PATIENCE_S, Producer
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S
 
 from storm.jobs import Sent, make
 

@@ -15,13 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from harness import BIN, PATIENCE_S
+from support.processes.commands import BIN
+from support.processes.log_lines import LogLine, records_of
+from support.waiting import PATIENCE_S
 
 #: systemd's RestartSec, so that a start that cannot succeed does not eat a core.
 RESTART_S = 0.3
 #: How long a SIGTERM may take: the drain grace of the storm's consumers, and closing a connection that is silent.
 STOP_S = PATIENCE_S + 20.0
-RECOVERED = re.compile(r"taking jobs again after ([\d.]+) s")
+#: How long the connection was away, in the one sentence that tells it.
+AFTER = re.compile(r" after ([\d.]+) s")
 
 
 class Unit:
@@ -37,7 +40,7 @@ class Unit:
         self.log = folder / f"{name}.log"
         self.codes: list[int] = []
         self._command = [*wrapper, str(BIN / "consumer"), "run"]
-        self._environment = dict(environment)
+        self._environment = {"CONSUMER_LOG_FORMAT": "json", **environment}
         self._is_stopping = threading.Event()
         self.process = self._start()
         self._keeper = threading.Thread(target=self._keep, name=name)
@@ -81,9 +84,13 @@ class Unit:
         """List the processes below it: the fork server, its workers, programs, and what those have started."""
         return below(self.process.pid)
 
+    def events(self, event: str) -> list[LogLine]:
+        """The records of an event in its log so far."""
+        return records_of(event, self.log.read_text())
+
     def recoveries(self) -> list[float]:
         """Seconds of each outage of its connections that it has overcome."""
-        return [float(found) for found in RECOVERED.findall(self.log.read_text())]
+        return [float(AFTER.findall(record.text)[0]) for record in self.events("reconnected")]
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))  # noqa: PTH208 - counted every second

@@ -18,8 +18,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from amqpproxy import AmqpProxy
-from harness import Producer, environment, wait_until
+from support.processes.commands import environment
+from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker import node as local_broker
@@ -27,6 +28,7 @@ from consumer.rabbitmq.management import api
 from consumer.rabbitmq.session import Session
 from consumer.wire.topology import Topology
 from storm import jobs
+from storm.amqp_proxy import AmqpProxy
 from storm.faults import Lane, Network, Processes, Rabbit
 from storm.jobs import ANSWERS, RESULTS, Sent
 from storm.oracle import Dead, Reply
@@ -193,7 +195,7 @@ def gathered(folder: Path) -> Iterator[Storm]:
         on_disk = (*SMALL_DISK, str(folder / "disk")) if disk else ()
         witness = unit("witness", folder / "disk", on_disk, **warm, http_port=0)
         units = [witness, unit("warm", folder / "jobs", **warm), unit("program", folder / "jobs", **program)]
-        wait_until(lambda: all("ready:" in unit.log.read_text() for unit in units), "all to take jobs")
+        wait_until(lambda: all(unit.events("ready") for unit in units), "all to take jobs")
         yield Storm(rabbit, proxies, units, witness, witness.inside(folder / "disk") if disk else None)
 
 

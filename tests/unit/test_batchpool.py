@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.batch_pool import BatchPool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import never, runs_async
+from support.async_tests import never, runs_async
 
 from consumer.config.job_limits import Limits
 from consumer.job import Failed, Interrupted, InvalidOutput, Job, Request, Succeeded

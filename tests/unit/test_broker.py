@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 from aio_pika.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity
 from aiormq import Channel
-from fakes import runs_async
 from pamqp import frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
+from support.async_tests import runs_async
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.rabbitmq import session

@@ -17,11 +17,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import runs_async
-from misconfigured import Row, assert_told, checked
 from pamqp.base import Frame
 from pamqp.commands import Basic, Queue
-from scriptedpeer import ScriptedPeer
+from support.async_tests import runs_async
+from support.consumer_check import Row, assert_told, checked
+from support.fakes.amqp_peer import ScriptedPeer
 
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.loader import load

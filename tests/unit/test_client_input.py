@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import runs_async
 from pydantic_core import from_json
+from support.async_tests import runs_async
 
 from consumer.client import (
     ArgumentError,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.client.client import Client, as_job
 from consumer.client.exceptions import ERRORS, JobFailedError, UnreadableReplyError, failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from definitions import DEFINITIONS, USERS, VHOST
+from support.rabbitmq.definitions import DEFINITIONS, USERS, VHOST
 
 from consumer.config.settings import Settings
 from consumer.wire.topology import Queue, Topology

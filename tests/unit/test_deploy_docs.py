@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pages import block
+from support.docs_pages.pages import block
 
 from consumer.config.loader import load
 

@@ -18,10 +18,9 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from definitions import USERS
 from dockerfile_parse import DockerfileParser
-from harness import BIN
-from imagebuild import DOCKERFILE
+from support.processes.commands import BIN
+from support.rabbitmq.definitions import USERS
 
 from consumer.config.loader import ENV_PREFIX, load
 from consumer.config.settings import Settings
@@ -161,7 +160,9 @@ def test_a_pod_for_each_pool_full_of_jobs_ready_and_running_is_what_keda_keeps()
 
 def image_environment() -> dict[str, str]:
     *_, step = [
-        step["value"] for step in DockerfileParser(str(DOCKERFILE)).structure if step["instruction"] == "ENV"
+        step["value"]
+        for step in DockerfileParser(str(DEPLOY / "Dockerfile")).structure
+        if step["instruction"] == "ENV"
     ]
     return dict(word.partition("=")[::2] for word in step.split())
 

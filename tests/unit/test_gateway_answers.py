@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from asgi import Request, Said, ask
-from fakes import runs_async
+from support.async_tests import runs_async
+from support.fakes.asgi_caller import Request, Said, ask
 
 from consumer.config.settings import Settings
 from consumer.gateway import ids
 from consumer.gateway.admission import Door
 from consumer.gateway.app import Served, application
-from consumer.gateway.jobs import Jobs, Pending, retry_after_s
+from consumer.gateway.jobs import CATCH_UP_S, Jobs, Pending, retry_after_s
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
@@ -55,10 +55,10 @@ class Told:
 class Site:
     """All of the gateway but sockets and RabbitMQ."""
 
-    def __init__(self, token_file: Path | None = None) -> None:
+    def __init__(self, token_file: Path | None = None, *, catch_up_s: float = CATCH_UP_S) -> None:
         self.relay = Told()
         self.metrics = Metrics(names=GATEWAY_NAMES)
-        self.jobs = Jobs(SETTINGS, self.relay, self.metrics)
+        self.jobs = Jobs(SETTINGS, self.relay, self.metrics, catch_up_s=catch_up_s)
         app = application(Served(self.jobs, Tokens(token_file), {}, SETTINGS.max_body_bytes))
         self.closing = asyncio.Event()
         self.door = Door(app, self.metrics, self.closing.is_set)
@@ -267,11 +267,8 @@ async def test_an_old_job_is_answered_for_as_long_as_its_reply_is_there() -> Non
 
 @pytest.mark.parametrize(("is_there", "reason"), [(True, Reason.READING), (False, Reason.AWAY)])
 @runs_async
-async def test_no_job_is_called_pending_before_the_replies_so_far_are_read(
-    is_there: bool, reason: Reason, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consumer.gateway.jobs.CATCH_UP_S", 0.01)
-    site = Site()
+async def test_no_job_is_called_pending_before_the_replies_so_far_are_read(is_there: bool, reason: Reason) -> None:
+    site = Site(catch_up_s=0.01)
     known, unknown = ids.new(), ids.new()
     site.relay.caught_up.clear()
     site.relay.is_there = is_there

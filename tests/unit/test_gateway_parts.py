@@ -8,10 +8,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from asgi import Request
-from fakes import never, runs_async, unprivileged_folder
 from hypothesis import given
 from hypothesis import strategies as st
+from support.async_tests import never, runs_async
+from support.fakes.asgi_caller import Request
+from support.unprivileged import unprivileged_folder
 
 from consumer.errors import ConfigurationError
 from consumer.gateway import ids

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.gateway.admission import Door, Receive, Scope, Send

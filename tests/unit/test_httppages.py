@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.errors import ConfigurationError
-from consumer.telemetry import http_server
-from consumer.telemetry.http_server import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Page, answer, serving
+from consumer.telemetry.http_server import (
+    MAX_CONNECTIONS,
+    MAX_EXCHANGE_S,
+    MAX_REQUEST_BYTES,
+    Page,
+    answer,
+    serving,
+)
 
 PAGES = {
     "/yes": lambda: Page(HTTPStatus.OK, "ok\n"),
@@ -73,8 +79,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Peer]:
-    async with serving(PAGES, "127.0.0.1", 0) as port:
+async def served(most_s: float = MAX_EXCHANGE_S) -> AsyncIterator[Peer]:
+    async with serving(PAGES, "127.0.0.1", 0, most_s=most_s) as port:
         yield Peer(port)
 
 
@@ -120,9 +126,8 @@ async def test_a_second_request_on_a_connection_is_not_answered() -> None:
 
 
 @runs_async
-async def test_who_says_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "MAX_EXCHANGE_S", 0.01)
-    async with served() as peer:
+async def test_who_says_nothing_is_cut_off() -> None:
+    async with served(most_s=0.01) as peer:
         assert await peer.ask(b"GET /yes") == b""
 
 

@@ -14,7 +14,8 @@ from pathlib import Path, PosixPath
 from typing import Self
 
 import pytest
-from fakes import runs_async, unprivileged_folder
+from support.async_tests import runs_async
+from support.unprivileged import unprivileged_folder
 
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Request

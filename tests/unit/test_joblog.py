@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from fakes import never, runs_async
+from support.async_tests import never, runs_async
 
 from consumer.config.loader import load
 from consumer.job import Job, Request

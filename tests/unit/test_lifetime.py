@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes import never, runs_async
+from support.async_tests import never, runs_async
 
 from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting

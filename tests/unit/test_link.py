@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConsumerError
 from consumer.rabbitmq.supervisor import Link

@@ -12,9 +12,10 @@ from contextvars import Context
 from typing import Any
 
 import pytest
-from fakes import jobs_told, runs_async
 from hypothesis import given
 from hypothesis import strategies as st
+from support.async_tests import runs_async
+from support.fakes.log_listener import jobs_told
 from test_escaped import DANGEROUS
 
 from consumer.config.job_limits import Limits

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.config.loader import load
 from consumer.disposition import Settlement

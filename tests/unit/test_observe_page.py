@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from observed import stores
+from support.monitoring import stores
 
 from consumer.config.settings import Settings
 

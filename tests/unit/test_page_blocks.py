@@ -9,7 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 import reference
-from pages import PAGES, assert_shows, block, blocks, code_of, text_of
+from support.docs_pages.pages import PAGES, block, blocks, code_of, text_of
+from support.docs_pages.shown_output import assert_shows
 
 import classifier.cli
 import consumer.cli.main

@@ -6,7 +6,7 @@ import os
 from pathlib import PurePosixPath
 
 import pytest
-from pages import PAGES, ROOT, anchors, links
+from support.docs_pages.pages import PAGES, ROOT, anchors, links
 
 #: Pages that are read on their own, too.
 ALL = (*PAGES, "SECURITY.md", "CONTRIBUTING.md")

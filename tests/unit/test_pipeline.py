@@ -8,7 +8,10 @@ import logging
 from typing import Any
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
+from support.async_tests import runs_async
+from support.fakes.deliveries import FakeDelivery, FakePublisher
+from support.fakes.log_listener import jobs_told
+from support.fakes.slots import FakeSlot, HeldSlot
 
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError

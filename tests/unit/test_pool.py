@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import FakeSlot, runs_async
+from support.async_tests import runs_async
+from support.fakes.slots import FakeSlot
 
 from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.pool import GRACE_S, Pool

@@ -6,7 +6,8 @@ import asyncio
 import json
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, runs_async
+from support.async_tests import runs_async
+from support.fakes.deliveries import FakeDelivery, FakePublisher
 
 from classifier import contract
 from consumer.config.job_limits import Limits

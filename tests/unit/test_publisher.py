@@ -9,8 +9,8 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError
 from aiormq import Channel
-from fakes import runs_async
 from pamqp.commands import Basic
+from support.async_tests import runs_async
 
 from consumer.errors import ConnectionLostError
 from consumer.rabbitmq import publisher

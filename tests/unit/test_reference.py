@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import reference
-from pages import text_of
+from support.docs_pages.pages import text_of
 
 from consumer import errors
 from consumer.cli import main

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from fakes import unprivileged_folder
+from support.unprivileged import unprivileged_folder
 
 from consumer.runners import resource_monitor
 from consumer.runners.files.removal import removal, remove_tree

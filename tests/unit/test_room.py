@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fakes import never, runs_async
+from support.async_tests import never, runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Request
@@ -38,16 +38,11 @@ class FullFolder(JobFolder):
         return super().write(files)
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_folder, "AGAIN_S", 0.0)
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @runs_async
 async def test_a_file_is_written_once_there_is_room_and_gone_afterwards(number: int, tmp_path: Path) -> None:
     folder = FullFolder(tmp_path, 3, number)
-    path = await folder.write_job(JOB, never())
+    path = await folder.write_job(JOB, never(), again_s=0.0)
     assert path is not None
     assert (folder.asked, path.name, path.read_bytes()) == (4, "job.json", b"{}")
     await folder.clear()
@@ -58,7 +53,7 @@ async def test_a_file_is_written_once_there_is_room_and_gone_afterwards(number: 
 async def test_what_does_not_pass_is_not_waited_for(tmp_path: Path) -> None:
     folder = FullFolder(tmp_path, 3, errno.EACCES)
     with pytest.raises(OSError, match="no room"):
-        await folder.write_job(JOB, never())
+        await folder.write_job(JOB, never(), again_s=0.0)
     assert folder.asked == 1
 
 
@@ -71,10 +66,9 @@ async def test_patience_ends(tmp_path: Path) -> None:
 
 
 @runs_async
-async def test_an_interrupt_ends_the_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(job_folder, "AGAIN_S", 60.0)
+async def test_an_interrupt_ends_the_wait(tmp_path: Path) -> None:
     folder, interrupt = FullFolder(tmp_path, 1), never()
-    waiting = asyncio.create_task(folder.write_job(JOB, interrupt))
+    waiting = asyncio.create_task(folder.write_job(JOB, interrupt, again_s=60.0))
     await folder.refused.wait()
     interrupt.set_result(None)
     assert await waiting is None

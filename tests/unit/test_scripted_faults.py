@@ -14,11 +14,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import FakeSlot, HeldSlot, never, runs_async
 from pamqp.body import ContentBody
 from pamqp.commands import Basic, Channel, Confirm, Connection, Queue
 from pamqp.header import ContentHeader
-from scriptedpeer import ACCEPTS_CANCEL_OK, Answer, Heard, ScriptedPeer
+from support.async_tests import never, runs_async
+from support.fakes.amqp_peer import ACCEPTS_CANCEL_OK, Answer, Heard, ScriptedPeer
+from support.fakes.slots import FakeSlot, HeldSlot
 
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError

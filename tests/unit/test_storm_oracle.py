@@ -44,6 +44,7 @@ GOOD, LOST, WRONG, VICTIM, TWICE = (0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0,
         (sent(publishes=2), [answered(), answered()], [], None, GOOD),
         (sent(), [failed("crashed")], [rejected()], "crashed", VICTIM),
         (sent(), [failed("crashed")], [], "crashed", (1, 0, 1, 0)),
+        (sent(), [answered()], [rejected()], None, VICTIM),
         (sent(), [failed("invalid_job")], [rejected()], "invalid_job", (1, 1, 1, 0)),
         (sent(), [], [rejected("delivery_limit")], None, LOST),
         (sent(), [], [rejected("expired")], None, LOST),
@@ -62,6 +63,13 @@ def test_each_end_of_a_job_is_judged(
 ) -> None:
     verdict = judge([job], replies, dead, {"j": recorded} if recorded else {})
     assert summary(verdict) == expected, verdict
+
+
+@pytest.mark.parametrize(("dead", "lost"), [([rejected()], 0), ([], 1)])
+def test_where_error_records_may_be_given_up_a_failure_needs_its_dead_letter_all_the_same(
+    dead: list[Dead], lost: int
+) -> None:
+    assert len(judge([sent("fails")], [failed("classifier_error")], dead, None).lost) == lost
 
 
 def test_an_answer_to_nothing_is_wrong() -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import runs_async
 from rich.console import Console
+from support.async_tests import runs_async
 
 from consumer.cli import main
 from consumer.cli.arguments import read_file

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import decode, encode, frame
 from pamqp.exceptions import PAMQPException
-from rawproducer import short, table
+from support.rabbitmq.raw_producer import short, table
 
 from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.pamqp_patch import MAX_LEVELS, Undecodable

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from support.async_tests import runs_async
+from support.fakes.deliveries import FakeDelivery, FakePublisher
+from support.fakes.log_listener import jobs_told
+from support.fakes.slots import FakeSlot, HeldSlot
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError, ConnectionLostError
@@ -363,9 +366,8 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
-    monkeypatch.setattr("consumer.telemetry.otel_export.FLUSH_S", 0.1)
     bench = Bench()
-    with OpenTelemetry.opened("ours.jobs", "host:1") as tracer:
+    with OpenTelemetry.opened("ours.jobs", "host:1", flush_s=0.1) as tracer:
         bench.pipeline = replace(bench.pipeline, tracer=tracer)
         for number in range(20):
             await bench.handle(message_id=str(number))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from aiormq.exceptions import ChannelClosed, ConnectionInternalError
-from fakes import runs_async
+from support.async_tests import runs_async
 
 from consumer.rabbitmq import address_breaker
 from consumer.rabbitmq.address_breaker import Unreachable

@@ -51,9 +51,16 @@ class JobFolder:
         self._left: Iterator[int] = iter(())
 
     async def write_job(
-        self, job: Job, interrupt: asyncio.Future[None], *, patience_s: float = PATIENCE_S
+        self,
+        job: Job,
+        interrupt: asyncio.Future[None],
+        *,
+        patience_s: float = PATIENCE_S,
+        again_s: float = AGAIN_S,
     ) -> Path | None:
         """Write a job's file and return its path; None if interrupted before there was space.
+
+        Without room it tries again every `again_s` seconds.
 
         Raises:
             OSError: the file cannot be written, or there was no space for `patience_s` seconds.
@@ -74,7 +81,7 @@ class JobFolder:
                         extra={"event": "job_waiting_for_room"},
                     )
                 is_told = True
-            await asyncio.wait([interrupt], timeout=AGAIN_S)
+            await asyncio.wait([interrupt], timeout=again_s)
         return None
 
     def write_batch(self, jobs: Sequence[Job]) -> Path:

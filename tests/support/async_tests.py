@@ -1,0 +1,42 @@
+"""Async tests: each runs in a loop of its own, and leaves no task behind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec
+
+from consumer.cli.event_loop import run_async
+from support.waiting import PATIENCE_S
+
+P = ParamSpec("P")
+
+
+def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Run an async test in a loop of its own, of the kind that the commands use; see that no task is left.
+
+    And that asyncio has nothing to complain of, such as an exception that nobody has asked for.
+    """
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        complaints: list[dict[str, object]] = []
+
+        async def body() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+            async with asyncio.timeout(PATIENCE_S):
+                await test(*args, **kwargs)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.sleep(0)  # a task that was just cancelled ends in the next turn of the loop
+            assert not {task for task in left if not task.done()}
+
+        run_async(body())
+        assert complaints == []
+
+    return run
+
+
+def never() -> asyncio.Future[None]:
+    """Make an interrupt that does not come."""
+    return asyncio.get_running_loop().create_future()

@@ -1,0 +1,5 @@
+"""The README and the pages of docs/, as tests read them; nothing here runs what they show.
+
+pages.py          a page's blocks of code and tables by their ids, its headings and links
+shown_output.py   what a command says, compared with what a page shows
+"""

@@ -1,0 +1,22 @@
+"""What a command says, compared with what a page shows of it."""
+
+from __future__ import annotations
+
+import re
+
+
+def assert_shows(said: str, shown: str) -> None:
+    """See that what a command says is what a page shows.
+
+    Numbers, blanks and the length of a ruled line may differ, and `...` on the page stands for anything.
+    """
+    pattern = r"\s*".join(_pattern(line) for line in shown.split("\n") if line.strip())
+    assert re.search(pattern, _even(said)), f"said:\n{said}\nand not, as the page shows:\n{shown}"
+
+
+def _even(text: str) -> str:
+    return " ".join(re.sub("─+", "─", re.sub(r"\d+(?:[.,]\d+)*", "0", text)).split())
+
+
+def _pattern(line: str) -> str:
+    return ".*?".join(re.escape(_even(part)).replace(r"\ ", r"\s*") for part in line.split("..."))

@@ -1,0 +1,245 @@
+"""A consumer under load to which everything happens that the dashboards can show.
+
+Jobs of all endings, then the faults: a stop with a job in hand, a caller that has gone, an address without
+a queue, reloads, a killed fork server, a worker killed while idle, no descriptor left, connections cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain, islice, repeat
+from pathlib import Path
+from uuid import uuid4
+
+from support.processes.consumer_process import ConsumerProcess, consumer
+from support.processes.health import Probe
+from support.rabbitmq.producer import Producer
+from support.rabbitmq.tcp_proxy import Proxy
+from support.waiting import wait_until
+
+CASES = Path(__file__).parents[2] / "process"
+JOBS = "classifier.jobs"
+#: As many as the pool, so that a retry does not outlive the test; and the first pause is a second.
+ATTEMPTS = 2
+#: Case -> how many jobs. Enough fail that the alerts on it fire.
+BAD_DAY = {"waits": 4, "refuses": 2, "kills_itself": 7, "prints_no_json": 1}
+GOOD_DAY = {"waits": 24, "refuses": 1, "kills_itself": 1}
+#: A request that waited before anybody saw it.
+OLD = timedelta(seconds=90)
+
+
+@dataclass(frozen=True)
+class Load:
+    """The consumer that it all happens to."""
+
+    running: ConsumerProcess
+    producer: Producer
+    proxy: Proxy
+    folder: Path
+
+    @property
+    def probe(self) -> Probe:
+        return Probe.of(self.running)
+
+    def publish(self, case: str, *, age: timedelta = timedelta(), **body: object) -> str:
+        """Return its id."""
+        return self._publish({"case": case, **body}, datetime.now(UTC) - age)
+
+    def _publish(self, body: Mapping[str, object], sent_at: datetime, reply_to: str | None = None) -> str:
+        content = json.dumps(body).encode()
+        job_id = uuid4().hex
+        known = {"message_id": job_id, "timestamp": int(sent_at.timestamp()), "reply_to": reply_to}
+        self.producer.publish(JOBS, content, **known)
+        return job_id
+
+    def batch(self, mix: Mapping[str, int], *, ms: int = 20) -> None:
+        """Publish jobs of these cases, and two that have waited long."""
+        for case in chain.from_iterable(repeat(case, count) for case, count in mix.items()):
+            self.publish(case, seconds=ms / 1000, answer=1, signal=signal.SIGSEGV)
+        self.old(2)
+
+    def old(self, number: int) -> None:
+        for _ in range(number):
+            self.publish("echo", age=OLD)
+
+    def limits(self) -> None:
+        """Jobs that are killed for what they take, and one that is none."""
+        self.publish("hangs")
+        self.publish("prints_without_end")
+        self.producer.publish(JOBS, b"no JSON")
+
+    def unroutable(self, times: int) -> None:
+        """Replies whose address nobody has made, and callers that have gone."""
+        now = datetime.now(UTC)
+        for _ in range(times):
+            self._publish({"case": "echo"}, now, reply_to="nobody.made.this")
+        self._publish({"case": "echo"}, now, reply_to="amq.gen-of-one-that-has-gone")
+
+    def reload(self) -> None:
+        """Once well, once not, and the module is as before."""
+        self.running.signal(signal.SIGHUP)
+        self.running.wait_for_event("reloaded")
+        module = self.folder / "mine.py"
+        good = module.read_text()
+        module.write_text("1 / 0\n")
+        self.running.signal(signal.SIGHUP)
+        self.running.wait_for_event("reload_failed")
+        module.write_text(good)
+
+    def _fork_server(self) -> int:
+        """Find the youngest: after a reload the one before it ends with its last job."""
+        children = _children(self.running.process.pid)
+        return [
+            pid for pid in children if "classifier.child.fork_server" in Path(f"/proc/{pid}/cmdline").read_text()
+        ][-1]
+
+    def kill_fork_server(self) -> None:
+        os.kill(self._fork_server(), signal.SIGKILL)
+
+    def kill_idle_workers(self) -> None:
+        """Those that have worked are replaced; with no descriptor left, they are not."""
+        # So that one of them has worked: the last jobs may all have cost their workers.
+        self.running.wait_for_event("job_settled", job=self.publish("echo"))
+        with no_descriptor_left(self.running.process.pid):
+            for worker in _children(self._fork_server()):
+                os.kill(worker, signal.SIGKILL)
+            self.running.wait_for_event("worker_unavailable")
+
+    def cut(self, times: int) -> None:
+        """Lose the connection while a job runs, again and again; the job's end is told to its redelivery."""
+        go = self.folder / "go"
+        for _ in range(times):
+            go.unlink(missing_ok=True)
+            self.publish("waits_for", file=str(go))
+            self.running.wait_for_event("job_log", ": runs")
+            self.proxy.cut()
+            self.running.wait_for_event("reconnected")
+            go.touch()
+
+    def drained(self) -> None:
+        """Wait until every attempt has come to its end."""
+        queues = (JOBS, "classifier.retry.1s")
+        wait_until(lambda: not any(map(self.producer.depth, queues)) and not self.number("slots_busy"), "all jobs")
+
+    def numbers(self) -> dict[str, float]:
+        """Read `/metrics`: series -> value, the names without `classifier_`."""
+        lines = self.probe.ask("metrics")[1].splitlines()
+        split = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name.removeprefix("classifier_"): float(value) for name, _, value in split}
+
+    def number(self, name: str) -> float:
+        return self.numbers()[name]
+
+
+@contextmanager
+def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterator[Load]:
+    """Run the consumer for the block; one has begun a job and was stopped before, another has had a batch."""
+    module = folder / "mine.py"
+    module.write_text("from cases import dispatch\n")
+    chosen = {
+        "classifier": "mine:dispatch",
+        "pool_size": 3,
+        "jobs_per_worker": 50,
+        "job_timeout_s": 1,
+        "max_attempts": ATTEMPTS,
+        "max_stdout_bytes": 1_000_000,
+        "max_line_bytes": 1_000_000,
+        "drain_grace_s": 0,
+        "drop_if_caller_gone": True,
+        "statsd_host": "127.0.0.1",
+        "statsd_port": statsd_port,
+        "http_port": 0,
+        **settings,
+    }
+    port = int(url.rpartition("@")[2].partition("/")[0].rpartition(":")[2])
+    with ExitStack() as stack:
+        stack.enter_context(_python_path(f"{folder}:{CASES}"))
+        producer = stack.enter_context(Producer(url))
+        with consumer(url, **chosen) as stopped:
+            producer.publish(JOBS, json.dumps({"case": "waits_for", "file": str(folder / "never")}).encode())
+            stopped.wait_for_event("job_log", ": runs")
+            assert stopped.stop() == 0
+        for _ in range(8):
+            producer.publish(JOBS, b"{}")
+        with consumer(url, **{**chosen, **in_batches(folder)}) as stopped:
+            stopped.wait_for_event("batch_broken")
+            assert stopped.stop() == 0
+        producer.channel.queue_purge(JOBS)
+        proxy = stack.enter_context(Proxy.open(port))
+        running = stack.enter_context(consumer(proxy.url(url), **chosen))
+        yield Load(running, producer, proxy, folder)
+
+
+def in_batches(folder: Path) -> dict[str, object]:
+    """Settings for batches of which no job is answered but alone."""
+    text = (
+        "from classifier.contract import batch\n\n@batch\ndef alone(jobs):\n    [job] = jobs\n    return [job]\n"
+    )
+    (folder / "single.py").write_text(text)
+    return {"classifier": "single:alone", "batch_size": 4}
+
+
+@contextmanager
+def _python_path(path: str) -> Iterator[None]:
+    """For the consumer, which takes our environment."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = path
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+@contextmanager
+def no_descriptor_left(pid: int) -> Iterator[None]:
+    """For the process, for the block."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def bad_day(load: Load) -> None:
+    """Let all of it happen, in some ten seconds."""
+    for what in (
+        load.limits,
+        lambda: load.unroutable(11),
+        load.reload,
+        load.kill_fork_server,
+        lambda: load.cut(4),
+    ):
+        load.batch(BAD_DAY)
+        what()
+    load.drained()
+    load.kill_idle_workers()
+    load.batch(BAD_DAY)
+    load.drained()
+    load.old(1)  # alone, so that Graphite's last point is of it
+    load.drained()
+
+
+def good_day(load: Load, seconds: float, *, pause_s: float = 0.05) -> None:
+    """Jobs at a steady rate, of which a few fail."""
+    until = time.monotonic() + seconds
+    cases = chain.from_iterable(repeat([case for case, count in GOOD_DAY.items() for _ in range(count)]))
+    while time.monotonic() < until:
+        for case in islice(cases, 4):
+            load.publish(case, seconds=0.03, answer=1, signal=signal.SIGSEGV)
+        time.sleep(pause_s)

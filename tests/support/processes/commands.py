@@ -1,0 +1,17 @@
+"""Where the installed commands are, and the environment that one gets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+#: The folder of the commands that are installed beside this Python.
+BIN = Path(sys.executable).parent
+
+
+def environment(url: str, **settings: object) -> dict[str, str]:
+    """Make the environment of a consumer: ours without CONSUMER_*, and these settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
+    chosen = {f"CONSUMER_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**inherited, "CONSUMER_AMQP_URL": url, **chosen}

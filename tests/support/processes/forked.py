@@ -1,0 +1,191 @@
+"""Our commands, run in forks of a process that has imported what they need: a run costs its work, not its imports.
+
+A run gets its own arguments, environment, working directory, `sys.path` and streams, and ends as the interpreter
+ends. How a command starts (from which folders it imports, without which library, what of it others may read in
+/proc) is a matter for tests that start it.
+
+The process that forks (`_serve`) never computes and has no threads. Between it and a run stands a process that
+waits for the run and tells how it ended, as only a parent can. It runs this file with nothing of the tests on its
+path, so this file imports nothing of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+PRELOADED = {
+    "classifier": ("classifier.cli", "classifier.classify", "classifier.training.train_command"),
+    "consumer": ("consumer.cli.main", "consumer.gateway.server"),
+}
+#: No run takes so long unless it hangs.
+PATIENCE_S = 60.0
+#: Of a request, the environment in it, and of an answer.
+MOST_BYTES = 200_000
+STREAMS = 3
+
+
+class Process:
+    """A run, with what of `subprocess.Popen` tests use."""
+
+    def __init__(
+        self,
+        command: str,
+        arguments: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        streams: Sequence[int],
+    ) -> None:
+        """Start it. `streams`: the three descriptors that become its own."""
+        self.args = [command, *map(str, arguments)]
+        self.returncode: int | None = None
+        request = {
+            "argv": self.args,
+            "env": dict(os.environ if env is None else env),
+            "cwd": str(cwd or Path.cwd()),
+        }
+        self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            socket.send_fds(_server(command), [json.dumps(request).encode()], [*streams, theirs.fileno()])
+        self.pid = int(self._end.recv(MOST_BYTES))
+
+    def poll(self) -> int | None:
+        """Tell how it has ended; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended; return its exit code, or minus the signal that killed it."""
+        if self.returncode is None:
+            if not select.select([self._end], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._end.recv(MOST_BYTES))
+            self._end.close()
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run(
+    command: str,
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as `subprocess.run` would; the environment is ours by default."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(stdin.encode())
+        given.seek(0)
+        streams = [file.fileno() for file in (given, out, err)]
+        process = Process(command, arguments, env=env, cwd=cwd, streams=streams)
+        try:
+            code = process.wait(PATIENCE_S)
+        finally:
+            process.kill()
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read().decode())
+    return subprocess.CompletedProcess(process.args, code, *said)
+
+
+@cache
+def _server(command: str) -> socket.socket:
+    """Start the process that forks; it ends with this socket, as that does with us."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    chosen = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # with more threads than one, forks may hang
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | chosen
+    argv = [sys.executable, "-P", __file__, command, str(theirs.fileno())]
+    with theirs:
+        _ENDED.append(subprocess.Popen(argv, env=variables, pass_fds=[theirs.fileno()], start_new_session=True))
+    return ours
+
+
+#: Kept, or Python would complain of each that is not waited for.
+_ENDED: list[subprocess.Popen[bytes]] = []
+
+
+def _serve(command: str, requests: socket.socket) -> None:
+    """Fork for each request; return in what becomes the run."""
+    for name in PRELOADED[command]:
+        importlib.import_module(name)
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for who waits
+    while True:
+        line, descriptors, _, _ = socket.recv_fds(requests, MOST_BYTES, STREAMS + 1)
+        if not line:
+            sys.exit()
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if (pid := os.fork()) != 0:
+                _tell_end(pid, descriptors.pop())
+            requests.close()
+            _become(json.loads(line), descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _tell_end(pid: int, listener: int) -> NoReturn:
+    """Tell who runs and how it has ended; hold nothing meanwhile that is the run's."""
+    os.dup2(listener, 0)
+    os.closerange(1, listener + 1)
+    os.write(0, str(pid).encode())
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(BrokenPipeError):
+        os.write(0, str(code).encode())
+    os._exit(0)
+
+
+def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Take over what a process of its own would have been started with."""
+    for number in range(STREAMS):
+        os.dup2(descriptors[number], number)
+    os.closerange(STREAMS, max(descriptors) + 2)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115 - descriptors
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.argv = list(request["argv"])
+    sys.path[:0] = [folder for folder in request["env"].get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
+def _run(command: str) -> None:
+    """Begin as the installed `consumer` does, or as `python -m classifier` does."""
+    if command == "consumer":
+        import rabbitmq_classifier  # noqa: PLC0415 - first
+
+        rabbitmq_classifier.consumer()
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as Python writes it
+    runpy.run_module(command, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    _run(sys.argv[0])
