@@ -365,6 +365,21 @@ async def test_a_fork_that_is_refused_costs_its_job_an_attempt_and_no_more(bench
         assert isinstance(await opened.run(), Succeeded)
 
 
+@runs_async
+async def test_a_fork_server_that_cannot_be_started_anew_costs_its_job_an_attempt(bench: Bench) -> None:
+    async with bench.open() as opened:
+        workers = opened.runner.workers
+        assert workers
+        assert workers.server
+        os.kill(workers.server.pid, signal.SIGKILL)
+        await opened.until(lambda: "0 idle" in repr(workers))
+        with no_descriptor_left():
+            assert "Too many open files" in told(await opened.run())
+            await opened.runner.reload()
+            await opened.logged("not reloaded, the old classifier goes on serving")
+        assert isinstance(await opened.run(), Succeeded)
+
+
 #: A consumer as a program of its own, whose job tells of a child of another group and hangs.
 CONSUMER = """
 import asyncio, os, sys
