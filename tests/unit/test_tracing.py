@@ -9,6 +9,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
+from fakes import PATIENCE_S, FakeDelivery, FakePublisher, FakeSlot, HeldSlot, jobs_told, runs_async
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -363,8 +364,10 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     monkeypatch.setattr("consumer.telemetry.otel_export.FLUSH_S", 0.1)
     bench = Bench()
+    others = set(threading.enumerate())
     with OpenTelemetry.opened("ours.jobs", "host:1") as tracer:
         bench.pipeline = replace(bench.pipeline, tracer=tracer)
         for number in range(20):
@@ -372,3 +375,7 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
         assert len(bench.publisher.taken["answers"]) == 20
         began = time.monotonic()
     assert time.monotonic() - began < FLUSH_S
+    # The exporter goes on trying, with random pauses: Hypothesis would find `random` used in the tests after this.
+    for thread in set(threading.enumerate()) - others:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
