@@ -80,9 +80,13 @@ class Workers:
         """
         async with self._changing:
             server = await self._new_server()
+            fresh: list[Worker] = []
             try:
-                fresh = [await self._fork_from(server) for _ in range(self._size)]
+                while len(fresh) < self._size:
+                    fresh.append(await self._fork_from(server))
             except BaseException:
+                for worker in fresh:
+                    self._discard(worker)
                 await server.close()
                 raise
             outdated, self._idle = self._idle, []

@@ -26,7 +26,9 @@ from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.runners import fork_client
+from consumer.runners.child import Child
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.fork_server import ForkServer, NoWorkerError
 from consumer.runners.runner import Runner, open_runner
 
 HERE = Path(__file__).parent
@@ -455,6 +457,28 @@ async def test_a_reload_that_fails_leaves_the_old_classifier_serving_and_says_wh
         assert children() == before
     assert "not reloaded, the old classifier goes on serving: " in bench.caplog.text
     assert "ZeroDivisionError" in bench.caplog.text
+
+
+@runs_async
+async def test_a_reload_that_gets_some_workers_and_not_all_leaves_nothing_of_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, forked = ForkServer.fork_worker, 0
+
+    async def fork_two(server: ForkServer, **how: Any) -> Child:  # noqa: ANN401 - its own
+        nonlocal forked
+        forked += 1
+        if forked > 2:
+            raise NoWorkerError("no more")
+        return await fork(server, **how)
+
+    async with bench.open(size=3) as opened:
+        before, ours = descriptors(), bench.children()
+        monkeypatch.setattr(ForkServer, "fork_worker", fork_two)
+        await opened.runner.reload()
+        await opened.until(lambda: (descriptors(), bench.children()) == (before, ours))
+        assert isinstance(await opened.run(), Succeeded)
+    assert "not reloaded, the old classifier goes on serving: no more" in bench.caplog.text
 
 
 @runs_async
