@@ -164,10 +164,14 @@ class Workers:
         self._top_up()  # now, if that was its last job: the fork is done while the job runs
         return worker
 
-    def _top_up(self) -> None:
-        """Fork what is missing: every slot is to have a worker that is ready, coming, or fit for another job."""
+    def _missing(self) -> int:
+        """Count whom to fork: every slot is to have a worker that is ready, coming, or fit for another job."""
         staying = sum(worker.jobs_left > 0 and worker.server is self.server for worker in self._held)
-        for _ in range(self._size - staying - len(self._idle) - len(self._forking)):
+        return self._size - staying - len(self._idle) - len(self._forking)
+
+    def _top_up(self) -> None:
+        """Fork what is missing."""
+        for _ in range(self._missing()):
             # An empty context: what the worker does later is not the business of the job that is running now.
             task = asyncio.create_task(self._fork(), name="fork", context=Context())
             self._forking.add(task)
@@ -185,7 +189,7 @@ class Workers:
             self._disappoint(NoWorkerError(str(error)))
             return
         self._arrived()
-        if worker.server is self.server:
+        if worker.server is self.server and (self._waiting or self._missing() > 0):
             self._offer(worker)
         else:  # a reload has come in between, and brought a worker for every slot
             self._discard(worker)

@@ -482,6 +482,18 @@ async def test_a_reload_that_gets_some_workers_and_not_all_leaves_nothing_of_the
 
 
 @runs_async
+async def test_a_worker_that_dies_during_a_reload_is_replaced_by_the_reload_alone(bench: Bench) -> None:
+    async with bench.open() as opened:
+        pid = await opened.pid()
+        reload = asyncio.create_task(opened.runner.reload())
+        await opened.logged("reloading the classifier")
+        os.kill(pid, signal.SIGKILL)
+        await opened.logged("died while it was idle")
+        await reload
+        await opened.until(lambda: repr(opened.runner.workers) == "<Workers 0 held, 1 idle, 0 forking>")
+
+
+@runs_async
 async def test_a_reload_under_load_loses_no_job(bench: Bench) -> None:
     target = bench.module("mine", VERSION.format(version=1))
     async with bench.open(target, size=2) as opened:
