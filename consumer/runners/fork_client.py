@@ -85,13 +85,16 @@ class Forker:
             ConfigurationError: the program cannot be started, or ends before it is ready. The message is
                 `complaint`, the reason and the program's output.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                program, child = spawn(argv, environment=environment, stdin=theirs.fileno())
-            except OSError as error:
-                ours.close()
-                raise ConfigurationError(f"{complaint}: {error.strerror}") from None
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                try:
+                    program, child = spawn(argv, environment=environment, stdin=theirs.fileno())
+                except OSError:
+                    ours.close()
+                    raise
+        except OSError as error:
+            raise ConfigurationError(f"{complaint}: {error.strerror}") from None
         server = cls(program, child, ours)
         try:
             await server._until_ready(complaint)

@@ -81,9 +81,13 @@ class Workers:
         """
         async with self._changing:
             server = await self._new_server()
+            fresh: list[Worker] = []
             try:
-                fresh = [await self._fork_from(server) for _ in range(self._size)]
+                while len(fresh) < self._size:
+                    fresh.append(await self._fork_from(server))
             except BaseException:
+                for worker in fresh:
+                    self._discard(worker)
                 await server.close()
                 raise
             outdated, self._idle = self._idle, []
@@ -161,10 +165,14 @@ class Workers:
         self._top_up()  # if this is its last job, the replacement is forked while the job runs
         return worker
 
-    def _top_up(self) -> None:
-        """Fork missing workers: every slot needs one that is idle, being forked, or staying after its job."""
+    def _missing(self) -> int:
+        """Count missing workers: every slot needs one that is idle, being forked, or staying after its job."""
         staying = sum(worker.jobs_left > 0 and worker.server is self.server for worker in self._held)
-        for _ in range(self._size - staying - len(self._idle) - len(self._forking)):
+        return self._size - staying - len(self._idle) - len(self._forking)
+
+    def _top_up(self) -> None:
+        """Fork missing workers."""
+        for _ in range(self._missing()):
             # An empty context: the worker's later jobs must not inherit that of the current job.
             task = asyncio.create_task(self._fork(), name="fork", context=Context())
             self._forking.add(task)
@@ -182,7 +190,7 @@ class Workers:
             self._disappoint(NoWorkerError(str(error)))
             return
         self._arrived()
-        if worker.server is self.server:
+        if worker.server is self.server and (self._waiting or self._missing() > 0):
             self._offer(worker)
         else:  # a reload meanwhile has forked a worker for every slot
             self._discard(worker)

@@ -27,7 +27,9 @@ from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Unsuccessful
 from consumer.runners import fork_client
+from consumer.runners.child import Child
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.fork_server import ForkServer, NoWorkerError
 from consumer.runners.runner import Runner, open_runner
 
 HERE = Path(__file__).parent
@@ -366,6 +368,21 @@ async def test_a_fork_that_is_refused_costs_its_job_an_attempt_and_no_more(bench
         assert isinstance(await opened.run(), Succeeded)
 
 
+@runs_async
+async def test_a_fork_server_that_cannot_be_started_anew_costs_its_job_an_attempt(bench: Bench) -> None:
+    async with bench.open() as opened:
+        workers = opened.runner.workers
+        assert workers
+        assert workers.server
+        os.kill(workers.server.pid, signal.SIGKILL)
+        await opened.until(lambda: "0 idle" in repr(workers))
+        with no_descriptor_left():
+            assert "Too many open files" in told(await opened.run())
+            await opened.runner.reload()
+            await opened.logged("not reloaded, the old classifier goes on serving")
+        assert isinstance(await opened.run(), Succeeded)
+
+
 #: A consumer as a program of its own, whose job tells of a child of another group and hangs.
 CONSUMER = """
 import asyncio, os, sys
@@ -441,6 +458,40 @@ async def test_a_reload_that_fails_leaves_the_old_classifier_serving_and_says_wh
         assert children() == before
     assert "not reloaded, the old classifier stays in service: " in bench.caplog.text
     assert "ZeroDivisionError" in bench.caplog.text
+
+
+@runs_async
+async def test_a_reload_that_gets_some_workers_and_not_all_leaves_nothing_of_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, forked = ForkServer.fork_worker, 0
+
+    async def fork_two(server: ForkServer, **how: Any) -> Child:  # noqa: ANN401 - its own
+        nonlocal forked
+        forked += 1
+        if forked > 2:
+            raise NoWorkerError("no more")
+        return await fork(server, **how)
+
+    async with bench.open(size=3) as opened:
+        before, ours = descriptors(), bench.children()
+        monkeypatch.setattr(ForkServer, "fork_worker", fork_two)
+        await opened.runner.reload()
+        await opened.until(lambda: (descriptors(), bench.children()) == (before, ours))
+        assert isinstance(await opened.run(), Succeeded)
+    assert "not reloaded, the old classifier goes on serving: no more" in bench.caplog.text
+
+
+@runs_async
+async def test_a_worker_that_dies_during_a_reload_is_replaced_by_the_reload_alone(bench: Bench) -> None:
+    async with bench.open() as opened:
+        pid = await opened.pid()
+        reload = asyncio.create_task(opened.runner.reload())
+        await opened.logged("reloading the classifier")
+        os.kill(pid, signal.SIGKILL)
+        await opened.logged("died while it was idle")
+        await reload
+        await opened.until(lambda: repr(opened.runner.workers) == "<Workers 0 held, 1 idle, 0 forking>")
 
 
 @runs_async

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from support.async_tests import runs_async
 from support.fakes.deliveries import FakeDelivery, FakePublisher
 from support.fakes.log_listener import jobs_told
 from support.fakes.slots import FakeSlot, HeldSlot
+from support.waiting import PATIENCE_S
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError, ConnectionLostError
@@ -366,7 +368,9 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     bench = Bench()
+    others = set(threading.enumerate())
     with OpenTelemetry.opened("ours.jobs", "host:1", flush_s=0.1) as tracer:
         bench.pipeline = replace(bench.pipeline, tracer=tracer)
         for number in range(20):
@@ -374,3 +378,7 @@ async def test_a_collector_that_is_away_neither_delays_a_job_nor_the_end(monkeyp
         assert len(bench.publisher.taken["answers"]) == 20
         began = time.monotonic()
     assert time.monotonic() - began < FLUSH_S
+    # The exporter goes on trying, with random pauses: Hypothesis would find `random` used in the tests after this.
+    for thread in set(threading.enumerate()) - others:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
