@@ -379,7 +379,7 @@ async def test_a_fork_server_that_cannot_be_started_anew_costs_its_job_an_attemp
         with no_descriptor_left():
             assert "Too many open files" in told(await opened.run())
             await opened.runner.reload()
-            await opened.logged("not reloaded, the old classifier goes on serving")
+            await opened.logged("not reloaded, the old classifier stays in service")
         assert isinstance(await opened.run(), Succeeded)
 
 
@@ -479,7 +479,7 @@ async def test_a_reload_that_gets_some_workers_and_not_all_leaves_nothing_of_the
         await opened.runner.reload()
         await opened.until(lambda: (descriptors(), bench.children()) == (before, ours))
         assert isinstance(await opened.run(), Succeeded)
-    assert "not reloaded, the old classifier goes on serving: no more" in bench.caplog.text
+    assert "not reloaded, the old classifier stays in service: no more" in bench.caplog.text
 
 
 @runs_async
