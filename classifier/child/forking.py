@@ -65,11 +65,13 @@ class Server:
 
     def fork(self, order: Order, pipes: list[int]) -> dict[str, object]:
         """Fork a child that becomes what the order describes; return the reply to the request."""
+        server = os.getpid()  # asked by the child, it could be somebody else by then
         try:
             pid = os.fork()
         except OSError as refused:  # out of memory or of processes: the consumer handles it
             return {"refused": str(refused)}
         if pid == 0:
+            confinement.die_with(server)
             self._channel.close()
             self._become(order, pipes)
         for pipe in pipes:

@@ -55,9 +55,7 @@ class ProgramForker(forking.Server):
 
 
 def _become(order: forking.Order, pipes: list[int]) -> NoReturn:
-    launcher = os.getppid()
     os.setsid()
-    confinement.die_with(launcher)
     for number, pipe in enumerate(pipes, start=1):
         os.dup2(pipe, number)
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and exec would pass it on

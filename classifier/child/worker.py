@@ -115,9 +115,7 @@ class _Hook:
 
 def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
     """Make the fork look like a process that was started by itself; return the pipe of jobs."""
-    server = os.getppid()
     os.setsid()
-    confinement.die_with(server)
     confinement.adopt_orphans()
     _be_another_process()
     confinement.confine(bounds)
