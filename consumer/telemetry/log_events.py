@@ -52,6 +52,7 @@ EVENTS = MappingProxyType(
         "reload_needless": "every job starts the program anew",
         "import_hidden": "a module of this service's Python hides one of the classifier's",
         "import_started_threads": "importing the classifier started threads, which workers do not have",
+        "warm_up_skipped": "a warm-up would have started threads; workers start without it",
         "import_shared": "importing the classifier opened something that all workers share",
         "import_reopened": "importing the classifier opened something that each worker opens anew",
         "environment_absent": "pass_environment names a variable that is not set",
