@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from classifier.contract import JobError, batch_of
 from classifier.models import estimators
@@ -82,9 +83,8 @@ def classify_all(
 def preload() -> list[str]:
     """Load every model of the folder for a process that forks workers afterwards; return their names.
 
-    The process does not see models that are added later. Nothing is computed, because threads that a computation
-    starts would be missing after the fork. Each name is printed on stderr before the model is loaded, so that the
-    consumer can name a model that loads for ever.
+    The process does not see models that are added later. Nothing is computed here: `warm_up` does that. Each
+    name is printed on stderr before the model is loaded, so that the consumer can name one that loads for ever.
 
     Raises:
         ModelError: some models cannot be used, each with its reason, or there is none.
@@ -98,6 +98,16 @@ def preload() -> list[str]:
     return [_loaded(file).name for file in files]
 
 
+def warm_up() -> None:
+    """Classify a signal with every model that is loaded, so that workers start with what a first call allocates.
+
+    Twice, as some libraries choose their code path in the first call and allocate for it in the second.
+    """
+    for chosen in [*_models.values()] * 2:
+        _, longest = chosen.manifest.training.lengths
+        _answers(chosen, extract(np.sin(np.arange(float(longest))))[None, :])
+
+
 def _refusals(files: Sequence[Path]) -> Iterator[str]:
     """Load all models, and return the reason for each that cannot be loaded: one start reports all of them."""
     for file in files:
@@ -109,10 +119,14 @@ def _refusals(files: Sequence[Path]) -> Iterator[str]:
             yield str(refused)
 
 
-# Keyed by path, so bounded by the models folder: a name without a file is refused earlier.
-@cache
+#: Bounded by the models folder: a name without a file is refused before it gets here.
+_models: dict[Path, Model] = {}
+
+
 def _loaded(path: Path) -> Model:
-    return estimators.load(path)
+    if path not in _models:
+        _models[path] = estimators.load(path)
+    return _models[path]
 
 
 def _answers(chosen: Model, features: Features) -> list[dict[str, object]]:

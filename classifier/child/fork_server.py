@@ -6,28 +6,36 @@ takes a batch. `{"ready": threads, "opened": [...]}` reports the end of the impo
 has left, and the descriptors and other things that workers share (`descriptors.py`, `shared_state.py`), each as
 `[what, is_reopened]`. An order is `{"max_growth", "bounds"}`; its pipes are stdin, stdout and stderr.
 
-It never calls the function: threads of OpenMP and BLAS that a computation starts do not survive a fork.
+It computes only in the module's `warm_up()`, before the first fork. So every worker starts with what a first call
+allocates and caches. Threads of OpenMP and BLAS do not survive a fork: if the warm-up has started one, the server
+starts again without it (`--cold`).
 """
 
 from __future__ import annotations
 
 import gc
+import os
+import socket
 import sys
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from classifier import contract
-from classifier.child import descriptors, ending, forking, loading, randomness, shared_state, worker
+from classifier.child import confinement, descriptors, ending, forking, loading, randomness, shared_state, worker
 
+#: Given to the server that starts again because its warm-up has started threads.
+_COLD: Final = "--cold"
 #: The limit of each kind: as many as a message to the consumer can hold, and more than an operator reads.
 _MOST_OPENED: Final = 20
 
 
-def main(target: str, *, batch: bool) -> None:
-    """Load the function, report it, serve.
+def main(target: str, *, batch: bool, cold: bool) -> None:
+    """Load the function, report it, serve. With `cold` the module's `warm_up` is not called.
 
     Exceptions of user code keep Python's traceback; a `LoadError` is reported without one.
     """
     channel = forking.take_socket()
+    folder, environment = os.open(".", os.O_PATH | os.O_CLOEXEC), dict(os.environ)
     before = descriptors.present()
     try:
         loaded = loading.load(target)
@@ -38,6 +46,9 @@ def main(target: str, *, batch: bool) -> None:
             f"{target} takes one job at a time, and batch_size is more than 1: declare one that takes a list of "
             "jobs with @contract.batch, or set batch_size to 1"
         )
+    if loaded.warm_up and not cold and _starts_threads(loaded.warm_up):
+        _start_again(channel, environment, folder)
+    os.close(folder)
     gc.collect()
     ending.prepare()
     opened = descriptors.opened_since(before)
@@ -50,7 +61,20 @@ def main(target: str, *, batch: bool) -> None:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
 
     report = [*_first(shared, is_reopened=False), *_first([one.what for one in reopened], is_reopened=True)]
-    forking.serve(forking.Server(channel, become), opened=report)
+    forking.serve(forking.Server(channel, become), opened=report, cold=cold)
+
+
+def _starts_threads(warm_up: Callable[[], object]) -> bool:
+    before = confinement.threads()
+    warm_up()
+    return confinement.threads() > before
+
+
+def _start_again(channel: socket.socket, environment: dict[str, str], folder: int) -> NoReturn:
+    """Replace this process by one that does not warm up: a thread can be ended in no other way."""
+    os.dup2(channel.fileno(), 0)
+    os.fchdir(folder)
+    os.execve(sys.executable, [*sys.orig_argv, _COLD], environment)  # noqa: S606 - our own command line
 
 
 def _first(whats: list[str], *, is_reopened: bool) -> list[tuple[str, bool]]:
@@ -61,4 +85,4 @@ def _first(whats: list[str], *, is_reopened: bool) -> list[tuple[str, bool]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], batch="--batch" in sys.argv[2:])
+    main(sys.argv[1], batch="--batch" in sys.argv[2:], cold=_COLD in sys.argv[2:])

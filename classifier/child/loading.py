@@ -1,4 +1,4 @@
-"""Imports a user's module once, for all workers: its function, `preload` and `on_worker_start`.
+"""Imports a user's module once, for all workers: its function, `preload`, `warm_up` and `on_worker_start`.
 
 Refuses a function that cannot take a job, such as an `async def`; otherwise every single job would fail. Standard
 library only around the user's import. Never calls the function.
@@ -10,16 +10,20 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from classifier import contract
 from classifier.child import user_module
 
 
 class Loaded(NamedTuple):
-    """The target, loaded. `namespace` is its module's; each worker calls `on_worker_start` once."""
+    """The target, loaded. `namespace` is its module's.
+
+    The fork server calls `warm_up` once, before the first worker; each worker calls `on_worker_start` once.
+    """
 
     function: Callable[..., object]
+    warm_up: Callable[[], object] | None
     on_worker_start: Callable[[], object] | None
     namespace: dict[str, Any]
 
@@ -46,18 +50,27 @@ def find(target: str) -> Loaded:
     module = user_module.imported(module_name, name)
     function = getattr(module, name)
     refuse_unfit(target, function)
-    home, hook = _hook(module, function)
-    if hook is not None:
-        refuse_unfit(f"{home}.on_worker_start", hook, takes=())
-    return Loaded(function, hook, vars(module))
+    preload = vars(module).get("preload")
+    warm_up = _hook("warm_up", module, _home(function), _home(preload))
+    return Loaded(function, warm_up, _hook("on_worker_start", module, _home(function)), vars(module))
 
 
-def _hook(module: ModuleType, function: object) -> tuple[str, Callable[[], object] | None]:
-    """Find `on_worker_start` in the target's module, or else in the module that defines its function."""
-    for place in (module, sys.modules.get(getattr(function, "__module__", None) or "")):
-        if (hook := getattr(place, "on_worker_start", None)) is not None and place is not None:
-            return place.__name__, hook
-    return module.__name__, None
+def _home(function: object) -> ModuleType | None:
+    """Return the module that defines the function."""
+    return sys.modules.get(getattr(function, "__module__", None) or "")
+
+
+def _hook(name: str, *places: ModuleType | None) -> Callable[[], object] | None:
+    """Find the hook `name` in the first of these modules that has it.
+
+    Raises:
+        LoadError: it is no function without arguments.
+    """
+    for place in places:
+        if (hook := getattr(place, name, None)) is not None and place is not None:
+            refuse_unfit(f"{place.__name__}.{name}", hook, takes=())
+            return cast("Callable[[], object]", hook)
+    return None
 
 
 def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({},)) -> None:

@@ -56,6 +56,12 @@ class ForkServer(Forker):
                 server.threads_lost,
                 extra={"event": "import_started_threads"},
             )
+        if server.is_cold:
+            log.info(
+                "the warm_up of %s started threads, which workers do not inherit: it was loaded again without",
+                target,
+                extra={"event": "warm_up_skipped"},
+            )
         for what in server.shared:
             log.warning(
                 "importing %s has opened a descriptor that all workers share: %s; %s",

@@ -52,6 +52,7 @@ EVENTS = MappingProxyType(
         "reload_needless": "each job starts the program anew, so there is nothing to reload",
         "import_hidden": "a module of this service's Python hides one of the classifier's",
         "import_started_threads": "importing the classifier started threads, which workers do not inherit",
+        "warm_up_skipped": "the classifier's warm_up started threads, so it was loaded again without it",
         "import_shared": "importing the classifier opened a descriptor that all workers share",
         "import_reopened": "importing the classifier opened a file that each worker reopens",
         "environment_absent": "pass_environment names a variable that is not set",

@@ -14,7 +14,8 @@ from classifier.models import estimators, model, trust
 from classifier.models.estimators import Probabilities
 from classifier.models.folder import choose, every
 from classifier.models.model import ModelError, Training
-from classifier.signals.features import Features
+from classifier.signals.features import Features, extract
+from classifier.signals.signals import Signal
 
 
 class Sure:
@@ -197,3 +198,18 @@ def test_preloading_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("CONSUMER_MODELS_DIR", str(tmp_path))
     with pytest.raises(ModelError, match="no models in"):
         classify.preload()
+
+
+def test_a_warm_up_computes_twice_with_every_loaded_model_and_a_signal_of_its_length(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+
+    def noted(signal: Signal) -> Features:
+        lengths.append(len(signal))
+        return extract(signal)
+
+    monkeypatch.setattr(classify, "extract", noted)
+    monkeypatch.setattr(classify, "_models", {path: estimators.load(path) for path in every(folder)})
+    classify.warm_up()
+    assert lengths == [1, 1, 1, 1]
