@@ -388,7 +388,7 @@ def test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again(site: Site
         running.signal(signal.SIGTERM)
         running.wait_for_event("draining_unconnected")
         says(running, f"{AWAY}stopping\n")
-        assert "m1 since" in running.wait_for_event("draining").text
+        assert ": m1 (" in running.wait_for_event("draining").text
         site.go()
         running.wait_for_event("job_not_settled", job="m1")
         assert running.end() == os.EX_OK

@@ -184,7 +184,7 @@ def test_where_conversion_fails_the_pickle_is_kept_and_the_exit_code_tells(home:
 def test_a_model_cannot_take_the_name_of_an_onnx_file(home: Path, out: str) -> None:
     result = classifier("train", "train.npz", "--out", out, folder=home)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "is the ONNX file of the model 'x': give --out models/x --onnx" in result.stderr
+    assert "is the ONNX file of the model 'x'; give --out models/x --onnx" in result.stderr
 
 
 def test_info_tells_the_kind_and_the_pickle_that_onnx_came_from(home: Path) -> None:
