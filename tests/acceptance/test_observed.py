@@ -76,6 +76,9 @@ def seen(vhost: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]
         graphite.tell(f"{GONE}:1|g")
         wait_until(lambda: prometheus.up() == ["up"], "the first scrape")
         bad_day(loaded)
+        all_told(loaded, graphite, prometheus)
+        loaded.old(1)  # alone, so that Graphite's last point is of it and of no job before
+        loaded.drained()
         yield all_told(loaded, graphite, prometheus)
     wait_until(lambda: not stores.answers(graphite.statsd_mgmt_port), "statsd to be gone")
 

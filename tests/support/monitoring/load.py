@@ -231,8 +231,6 @@ def bad_day(load: Load) -> None:
     load.kill_idle_workers()
     load.batch(BAD_DAY)
     load.drained()
-    load.old(1)  # alone, so that Graphite's last point is of it
-    load.drained()
 
 
 def good_day(load: Load, seconds: float, *, pause_s: float = 0.05) -> None:
