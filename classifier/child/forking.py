@@ -65,7 +65,7 @@ class Server:
 
     def fork(self, order: Order, pipes: list[int]) -> dict[str, object]:
         """Fork a child that becomes what the order describes; return the reply to the request."""
-        server = os.getpid()  # asked by the child, it could be somebody else by then
+        server = os.getpid()  # read before the fork: the child's parent changes when this process dies
         try:
             pid = os.fork()
         except OSError as refused:  # out of memory or of processes: the consumer handles it

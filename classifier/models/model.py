@@ -2,7 +2,7 @@
 
 The body is an estimator of the manifest's kind (`estimators.py`), to the end of the file. A body is returned only
 if its SHA-256 is that of the manifest, and `read_manifest` reads no further than the manifest. That digest finds
-damage and mix-ups. It is no protection against somebody who can write both parts: pins are for that (`trust.py`).
+damage and mix-ups. It does not protect against an attacker who can write both parts; pins do (`trust.py`).
 
 `NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` beside it are the same estimator in other forms:
 one model, called NAME.

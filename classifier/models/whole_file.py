@@ -2,7 +2,7 @@
 
 Opens only regular files in the folder in question. It never opens a FIFO or a device, which may block its reader
 or never end, and follows no symbolic link out of the folder. It checks the open file and not its name, and reads
-the content once, so nobody can replace the checked content before it is used.
+the content once, so the content that was checked is the content that is used.
 """
 
 from __future__ import annotations

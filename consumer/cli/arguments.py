@@ -1,8 +1,7 @@
 """What several commands have among their arguments: the settings, numbers, files.
 
-Every setting is a flag of the same name. A number is never rounded and always bounded: a value that nobody can
-mean is a typing error. Numbers are for argparse's `type`, which would show the name of the function if one raised
-a plain ValueError.
+Every setting is a flag of the same name. Numbers are bounded and never rounded, so a typing error is refused. The
+parsers of numbers raise argparse's own error: for a plain ValueError, argparse would show the parser's name.
 """
 
 from __future__ import annotations
@@ -88,12 +87,14 @@ def read_file(path: Path) -> bytes:
 
 
 def see_no_named_pipe(path: Path) -> None:
-    """Refuse what never ends if nobody writes to it. The pipes of the shell's `<(command)` and `|` have no name.
+    """Refuse a named pipe, which blocks the reader until a writer opens it.
+
+    The shell's pipes, `<(command)` and `|`, have no name and are accepted.
 
     Raises:
         ConfigurationError
     """
-    with suppress(OSError):  # who reads it says so
+    with suppress(OSError):  # the caller reports a file that it cannot read
         if path.is_fifo() and not path.resolve().is_relative_to("/proc"):
             raise ConfigurationError(f"{path} is a named pipe: give a file, or /dev/stdin and redirect it")
 

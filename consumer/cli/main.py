@@ -1,7 +1,7 @@
 """The command `consumer`: reads the arguments, runs one command, turns errors into exit codes.
 
-Each command is a module of this package with the name that is typed. An error that somebody can act on is one
-sentence on stderr and the exit code of its class (errors.py); a traceback means a bug.
+Each command is a module of this package, with the name that the user types. An error that the user can correct is
+one sentence on stderr and the exit code of its class (errors.py). A traceback means a bug.
 """
 
 from __future__ import annotations

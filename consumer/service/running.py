@@ -1,6 +1,6 @@
-"""The deliveries that are being handled: one task each, from its start to its settlement.
+"""Keeps one task for each delivery, from its start to its settlement.
 
-Waits for them when the service stops, for as long as the grace lasts, and ends the rest. Knows nothing about
+When the service stops, it waits for the tasks within the grace period and ends the rest. It knows nothing about
 connections: a task whose delivery is lost ends by itself.
 """
 
@@ -16,7 +16,7 @@ from consumer.runners.child import DRAIN_S, KILL_GRACE_S
 
 log = logging.getLogger(__name__)
 
-#: After running jobs were told to end: their kill grace, and time to tell RabbitMQ.
+#: For interrupted jobs to end: their grace period, and time to settle them.
 INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
 #: While the service drains, it logs the jobs that it waits for again after this.
 TELL_AGAIN_S = 10.0
