@@ -16,7 +16,7 @@ import pytest
 from generate import GRAPHITE, PROMETHEUS, Store, graphite_query, prometheus_query
 from panels import ALERTS, Alert
 from support.monitoring import stores
-from support.monitoring.load import Load, bad_day, load
+from support.monitoring.load import OLD, Load, bad_day, load
 from support.waiting import wait_until
 
 from consumer.local_broker import node as local_broker
@@ -74,28 +74,32 @@ def seen(vhost: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]
         stores.prometheus(folder, [f"127.0.0.1:{loaded.probe.port}"]) as prometheus,
     ):
         graphite.tell(f"{GONE}:1|g")
+        graphite.flushed()
+        others = counted(graphite, "jobs.acked")  # by the consumers that were stopped before
         wait_until(lambda: prometheus.up() == ["up"], "the first scrape")
         bad_day(loaded)
-        all_told(loaded, graphite, prometheus)
-        loaded.old(1)  # alone, so that Graphite's last point is of it and of no job before
-        loaded.drained()
-        yield all_told(loaded, graphite, prometheus)
+        all_told(loaded, graphite, prometheus, others)
+        loaded.settled("echo", age=OLD)  # alone, so that Graphite's last point is of it and of no job before
+        yield all_told(loaded, graphite, prometheus, others)
     wait_until(lambda: not stores.answers(graphite.statsd_mgmt_port), "statsd to be gone")
 
 
-def all_told(loaded: Load, graphite: stores.Graphite, prometheus: stores.Prometheus) -> Seen:
-    """Wait until both stores have what the consumer has counted."""
+def all_told(loaded: Load, graphite: stores.Graphite, prometheus: stores.Prometheus, others: float) -> Seen:
+    """Wait until both stores have what the consumer has counted; the last job's end is what it sent last."""
     numbers = loaded.numbers()
+    acked = numbers["jobs_acked_total"]
 
-    def arrived() -> bool:  # the last job's end is what was told last
+    def scraped() -> bool:
         ((last, *_),) = prometheus.series("classifier_jobs_acked_total", 0).values() or [[0.0]]
-        return last == numbers["jobs_acked_total"] and counted(graphite, "jobs.acked") >= last
+        return last == acked
 
     def measured() -> bool:  # every 5 s; what is told last may be of the time before the jobs
         return any(max(use) > 0 for use in graphite.series("stats.gauges.classifier.*.slots.used").values())
 
-    wait_until(arrived, "both stores to have all counts")
+    wait_until(scraped, "Prometheus to have all counts")
+    wait_until(lambda: counted(graphite, "jobs.acked") >= others + acked, "Graphite to have all counts")
     wait_until(measured, "Graphite to have how much the slots were used")
+    graphite.flushed()  # the timers that were sent with those counts
     return Seen(graphite, prometheus, numbers, loaded.folder)
 
 
@@ -132,14 +136,11 @@ def test_every_line_of_a_panel_has_data_in_prometheus(seen: Seen, panel: Panel) 
 
 @pytest.mark.parametrize("name", [name for name, text in NAMES.items() if text.startswith("counter")])
 def test_what_was_counted_has_reached_graphite(seen: Seen, name: str) -> None:
-    """The consumers that were stopped before have counted as well; so at least as many.
-
-    Waited for: Graphite may show one metric of a flush before it has stored another.
-    """
+    """The consumers that were stopped before have counted as well; so at least as many."""
     own = name.replace(".<code>", "").replace(".", "_") + "_total"
     total = sum(value for series, value in seen.numbers.items() if series.partition("{")[0] == own)
     shown = name.replace("<code>", "*")
-    wait_until(lambda: counted(seen.graphite, shown) >= max(total, 1), f"Graphite to have {total:g} of {name}")
+    assert counted(seen.graphite, shown) >= max(total, 1)
 
 
 @pytest.mark.parametrize("name", GAUGES)

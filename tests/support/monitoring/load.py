@@ -34,6 +34,8 @@ BAD_DAY = {"waits": 4, "refuses": 2, "kills_itself": 7, "prints_no_json": 1}
 GOOD_DAY = {"waits": 24, "refuses": 1, "kills_itself": 1}
 #: A request that waited before anybody saw it.
 OLD = timedelta(seconds=90)
+#: How an attempt can end.
+ENDED = tuple(f"jobs_{how}_total" for how in ("acked", "retried", "requeued", "dead_lettered", "connection_lost"))
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,7 @@ class Load:
 
     def kill_idle_workers(self) -> None:
         """Those that have worked are replaced; with no descriptor left, they are not."""
-        # So that one of them has worked: the last jobs may all have cost their workers.
-        self.running.wait_for_event("job_settled", job=self.publish("echo"))
+        self.settled("echo")  # so that one of them has worked: the last jobs may all have cost their workers
         with no_descriptor_left(self.running.process.pid):
             for worker in _children(self._fork_server()):
                 os.kill(worker, signal.SIGKILL)
@@ -126,8 +127,21 @@ class Load:
 
     def drained(self) -> None:
         """Wait until every attempt has come to its end."""
-        queues = (JOBS, "classifier.retry.1s")
-        wait_until(lambda: not any(map(self.producer.depth, queues)) and not self.number("slots_busy"), "all jobs")
+        wait_until(self._is_drained, "all jobs")
+
+    def _is_drained(self) -> bool:
+        """Whether one more job is the only one that the consumer gets: another may be on its way, in no queue."""
+        before = self.numbers()
+        if any(map(self.producer.depth, (JOBS, "classifier.retry.1s"))):
+            return False
+        if before["jobs_received_total"] != sum(before[name] for name in ENDED):
+            return False
+        self.settled("echo")
+        return self.number("jobs_received_total") == before["jobs_received_total"] + 1
+
+    def settled(self, case: str, *, age: timedelta = timedelta()) -> None:
+        """Publish a job, and wait until the consumer has settled and counted it."""
+        self.running.wait_for_event("job_settled", job=self.publish(case, age=age))
 
     def numbers(self) -> dict[str, float]:
         """Read `/metrics`: series -> value, the names without `classifier_`."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import yaml
 
@@ -152,6 +153,12 @@ class Graphite:
         """Send statsd a line."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
             sending.sendto(line.encode(), ("127.0.0.1", self.statsd_port))
+
+    def flushed(self) -> None:
+        """Wait until all that statsd has received by now is stored: it writes gauges after counters and timers."""
+        mark = f"other.mark.{uuid4().hex}"
+        self.tell(f"{mark}:1|g")
+        wait_until(lambda: bool(self.series(f"stats.gauges.{mark}")), "statsd's next flush")
 
     def picture(self, title: str, targets: Sequence[str], since: int, **options: object) -> bytes:
         """Draw a graph, from that second on, as PNG."""
