@@ -8,13 +8,14 @@ is `OTHER` and has no effect.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from pydantic_core import from_json
 
 from consumer.escaping import escaped
 from consumer.job import Progress
+from consumer.values import value
 
 #: Fits beside a progress bar.
 MAX_PROGRESS_CHARACTERS = 200
@@ -59,7 +60,7 @@ class LineKind(Enum):
 _KINDS = {kind.value: kind for kind in LineKind}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ContractLine:
     """One line of stdout: its kind, and the text after the prefix, without surrounding white space.
 
