@@ -130,11 +130,12 @@ class LineParser:
         lines: list[ContractLine] = []
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
+            if not (piece or self._unfinished):  # classifier.contract begins each line with a line break
+                continue
             if not self._append(piece):
                 return lines
-            if self._unfinished:  # classifier.contract begins each line with a line break: half are empty
-                lines.append(parse(bytes(self._unfinished)))
-                self._unfinished.clear()
+            lines.append(parse(bytes(self._unfinished)))
+            self._unfinished.clear()
         self._append(rest)
         return lines
 

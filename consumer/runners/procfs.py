@@ -104,7 +104,8 @@ def _kibibytes(file: str, name: bytes) -> int:
 class Meter:
     """Measures the usage of one process for each of its jobs. It opens the file once, because a job may be short.
 
-    Mutable state: `cpu_s`, the CPU seconds at the beginning of the job.
+    Mutable state: `_begun`, what the file held at the beginning of the job. It is parsed only for a job that is
+    sampled or that fails.
     """
 
     def __init__(self, pid: int) -> None:
@@ -115,13 +116,22 @@ class Meter:
         """
         self._pid = pid
         self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        self.at_birth = self.now()
-        self.cpu_s = self.at_birth.cpu_s
+        self._begun = self._read()
+        self._at_birth = _parse(pid, self._begun)
 
     def begin(self) -> None:
         """Count CPU time from now on, for a new job. Does nothing if the process has ended."""
         with suppress(ProcessLookupError):
-            self.cpu_s = self.now().cpu_s
+            self._begun = self._read()
+
+    @property
+    def cpu_s(self) -> float:
+        """The CPU seconds at the beginning of the job."""
+        return _parse(self._pid, self._begun).cpu_s
+
+    def before(self) -> Process:
+        """Return the usage that does not count for this job: memory at the fork, CPU time of earlier jobs."""
+        return Process(self._pid, self.cpu_s, self._at_birth.resident_bytes)
 
     def now(self) -> Process:
         """Read the current usage of the process.
@@ -129,7 +139,10 @@ class Meter:
         Raises:
             ProcessLookupError: it has been reaped.
         """
-        return _parse(self._pid, os.pread(self._stat, 4096, 0))
+        return _parse(self._pid, self._read())
+
+    def _read(self) -> bytes:
+        return os.pread(self._stat, 4096, 0)
 
     def close(self) -> None:
         """Close the file."""
