@@ -6,6 +6,7 @@ A process that ends during a call causes no error: it is left out. This module o
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -104,8 +105,9 @@ def _kibibytes(file: str, name: bytes) -> int:
 class Meter:
     """Measures the usage of one process for each of its jobs. It opens the file once, because a job may be short.
 
-    Mutable state: `_begun`, what the file held at the beginning of the job. It is parsed only for a job that is
-    sampled or that fails.
+    Mutable state: `_begun`, what the file held at the beginning of the job, which is parsed only for a job that is
+    sampled or that fails; `_read_at`, when it was read. The kernel counts in ticks of 10 ms, so a younger value is
+    as good as a new one, and each reading takes 3 us.
     """
 
     def __init__(self, pid: int) -> None:
@@ -116,13 +118,17 @@ class Meter:
         """
         self._pid = pid
         self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        self._read_at = time.monotonic()
         self._begun = self._read()
         self._at_birth = _parse(pid, self._begun)
 
     def begin(self) -> None:
         """Count CPU time from now on, for a new job. Does nothing if the process has ended."""
+        now = time.monotonic()
+        if now - self._read_at < 1 / _TICKS:
+            return
         with suppress(ProcessLookupError):
-            self._begun = self._read()
+            self._begun, self._read_at = self._read(), now
 
     @property
     def cpu_s(self) -> float:
