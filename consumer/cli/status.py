@@ -130,9 +130,16 @@ def _cells(queue: QueueState) -> list[str]:
     ]
 
 
+def _slots(status: Status) -> str:
+    if status.slots is None:
+        return "-"
+    unacked = status.unacked or 0
+    ahead = f"; {max(0, unacked - status.slots)} of {status.ahead} jobs fetched ahead" if status.ahead else ""
+    return f"{min(unacked, status.slots)} of {status.slots} busy{ahead}"
+
+
 def _lines(status: Status) -> list[str]:
-    slots = "-" if status.slots is None else f"{status.slots_busy or 0} of {status.slots} busy"
-    lines = ["", f"slots: {slots}" if status.batch_size == 1 else f"places in batches: {slots}"]
+    lines = ["", f"slots: {_slots(status)}"]
     if status.dead_by_model is None:
         lines.append("dead letters by model: - (shown with --dead-letters)")
     else:
