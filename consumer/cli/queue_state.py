@@ -53,12 +53,14 @@ class Status:
     """All that was found. An unacked job keeps a slot busy, or waits for one.
 
     `slots`: the prefetch of all normal consumers together. `ahead`: that of the consumers that fetch ahead.
+    `ahead_held`: unacked jobs beyond the slots.
     """
 
     queues: list[QueueState]
     slots: int | None = None
+    slots_busy: int | None = None
     ahead: int | None = None
-    unacked: int | None = None
+    ahead_held: int | None = None
     dead_by_model: dict[str, int] | None = None
     dead_oldest_s: float | None = None
 
@@ -72,14 +74,15 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     topology = settings.topology
     async with connection(url, "status", settings.credentials) as opened:
         queues = [await _queue(opened, name, is_stream=name == topology.errors) for name in own_queues(topology)]
-    slots = ahead = unacked = None
+    slots = busy = ahead = held = None
     if console:
         known, consumers = await asyncio.to_thread(_ask_management, console)
         queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
         slots, ahead = prefetches(consumers, topology.jobs)
-        unacked = next(queue.unacked for queue in queues if queue.name == topology.jobs)
+        if (unacked := next(queue.unacked for queue in queues if queue.name == topology.jobs)) is not None:
+            busy, held = min(unacked, slots), max(0, unacked - slots)
     models, oldest = await _dead_letters(settings, url) if with_dead_letters else (None, None)
-    return Status(queues, slots, ahead, unacked, models, oldest)
+    return Status(queues, slots, busy, ahead, held, models, oldest)
 
 
 def own_queues(topology: Topology) -> list[str]:

@@ -133,9 +133,8 @@ def _cells(queue: QueueState) -> list[str]:
 def _slots(status: Status) -> str:
     if status.slots is None:
         return "-"
-    unacked = status.unacked or 0
-    ahead = f"; {max(0, unacked - status.slots)} of {status.ahead} jobs fetched ahead" if status.ahead else ""
-    return f"{min(unacked, status.slots)} of {status.slots} busy{ahead}"
+    ahead = f"; {status.ahead_held or 0} of {status.ahead} jobs fetched ahead" if status.ahead else ""
+    return f"{status.slots_busy or 0} of {status.slots} busy{ahead}"
 
 
 def _lines(status: Status) -> list[str]:
