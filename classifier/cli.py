@@ -27,7 +27,6 @@ EXIT_FAILED: Final = 1
 #: Of signals a state, or reshuffles: a million take hours.
 MAX_COUNT: Final = 1_000_000
 MAX_SEED: Final = 2**128 - 1
-MAINS_HZ: Final = {"50": 50.0, "50.0": 50.0, "60": 60.0, "60.0": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,17 +143,12 @@ def _add_jobs(commands: _Commands) -> None:
 def _add_generate(commands: _Commands) -> None:
     parser = commands.add_parser("generate", help="generate signals of an electric machine in ten states")
     parser.set_defaults(command=generate)
-    parser.add_argument(
-        "--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv, .npz or .ts"
-    )
+    parser.add_argument("--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv")
     parser.add_argument(
         "--per-class", type=_count, metavar="N", default=60, help="number of signals of each state; default: 60"
     )
     parser.add_argument(
         "--seed", type=_seed, metavar="N", default=0, help="seed of the random numbers; default: 0"
-    )
-    parser.add_argument(
-        "--mains", type=_mains, metavar="HZ", default=50.0, help="mains frequency: 50 or 60; default: 50"
     )
 
 
@@ -171,9 +165,3 @@ def _seed(text: str) -> int:
 
 def _count(text: str) -> int:
     return _whole(text, 1, MAX_COUNT)
-
-
-def _mains(text: str) -> float:
-    if text in MAINS_HZ:
-        return MAINS_HZ[text]
-    raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a frequency of mains: 50 or 60")

@@ -1,4 +1,4 @@
-"""Reads and writes signals in `.npz` archives of numpy. Reads without pickle, because a pickle is code.
+"""Reads signals in `.npz` archives of numpy, without pickle, because a pickle is code.
 
 An archive has `labels`, with either `signals` (two-dimensional, padded with NaN) or `values` (all signals one
 after the other) and `lengths`. A damaged archive is refused in one sentence, whatever numpy and zipfile raise for
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -36,17 +35,6 @@ def read_npz(path: Path, *, required: bool) -> Reading:
         raise FormatError("labels", f"{len(labels)} labels for {len(signals)} signals: one for each is needed")
     pairs = enumerate(zip(labels, signals, strict=True))
     return Reading([SignalRow(f"signal {at}", label, samples) for at, (label, samples) in pairs], ())
-
-
-def write_npz(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
-    """Write an `.npz` file of `values`, `lengths` and `labels`."""
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            values=np.concatenate(signals),
-            lengths=np.array([signal.size for signal in signals], dtype=np.int64),
-            labels=np.array(labels, dtype=np.str_),
-        )
 
 
 def _arrays(content: bytes) -> dict[str, NDArray[Any]]:

@@ -63,7 +63,6 @@ OPTIONS = [
     (PLAN, "--overhead-ms", "a number of milliseconds from 0 to", ["-1", "1e30"], ["0", "2.5"]),
     (GENERATE, "--per-class", "a whole number from 1 to 1000000", ["0", "-1", "0.5", "1e3"], ["1", "60"]),
     (GENERATE, "--seed", "a whole number from 0 to", ["-1", "0.5"], ["0", "7"]),
-    (GENERATE, "--mains", "a frequency of mains: 50 or 60", ["0", "55", "-50"], ["50", "60", "50.0"]),
     (TRAIN, "--reshuffles", "a whole number from 1 to 1000000", ["0", "-1", "0.5"], ["5"]),
 ]  # fmt: skip
 NAMES = [f"{argv[0]} {option}" for argv, option, *_ in OPTIONS]
