@@ -72,7 +72,7 @@ router = APIRouter()
     operation_id="submitJob",
     summary="Send a job; with Prefer: wait, have its reply as well.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_POST),
+    responses=openapi.ANSWERS,
     openapi_extra=openapi.JOB_BODY,
 )
 async def post_job(
@@ -101,7 +101,7 @@ async def post_job(
     operation_id="getJob",
     summary="The reply to a job, once there is one; of any gateway.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_GET),
+    responses=openapi.ANSWERS,
 )
 async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Response:
     """Every gateway knows a job, whichever took it."""
