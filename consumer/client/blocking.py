@@ -38,7 +38,6 @@ class BlockingClient:
         url: str,
         *,
         queue: str = QUEUE,
-        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
@@ -51,7 +50,6 @@ class BlockingClient:
             opening = Client.open(
                 url,
                 queue=queue,
-                exchange=exchange,
                 direct=direct,
                 credentials=credentials,
                 window=window,

@@ -87,7 +87,6 @@ class Client:
         url: str,
         *,
         queue: str = QUEUE,
-        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
@@ -98,7 +97,6 @@ class Client:
         Args:
             url: an AMQP URL, or several of one cluster separated by spaces.
             queue: the jobs queue, `<prefix>.jobs`.
-            exchange: jobs go to this exchange with `queue` as routing key; by default straight to `queue`.
             direct: use RabbitMQ's direct reply-to instead of a reply queue. After an outage, every job without a
                 reply then runs once more.
             credentials: files for TLS and the login; by default none.
@@ -111,7 +109,7 @@ class Client:
             ArgumentError: another argument cannot be used.
         """
         check_urls(url)
-        address = Address(is_direct=direct, exchange=exchange)
+        address = Address(is_direct=direct)
         open_line = partial(_open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
             yield client
