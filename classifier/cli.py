@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import rabbitmq_classifier
-from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, say, train, trust
+from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, train, trust
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.models.model import ModelError
@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
         prog="classifier",
         description="Trains models for signals, shows them, and predicts without the service.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    version = f"classifier {rabbitmq_classifier.version()}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_predict(commands)
@@ -58,14 +59,6 @@ def parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_generate(commands)
     return parser
-
-
-class _Version(argparse.Action):
-    """Prints the version and ends; it is looked up only then, as reading it costs milliseconds."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        say(f"{parser.prog} {rabbitmq_classifier.version()}")
-        parser.exit()
 
 
 def _add_train(commands: _Commands) -> None:

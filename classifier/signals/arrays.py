@@ -27,7 +27,10 @@ _ZIP: Final = b"PK"
 def read_npz(path: Path, *, required: bool) -> Reading:
     """Read an `.npz` file, with labels if `required`."""
     arrays = _arrays(content_of(path))
-    signals = _padded(arrays) if "signals" in arrays else _flat(arrays)
+    if "signals" in arrays:
+        signals = [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]
+    else:
+        signals = _flat(arrays)
     if "labels" not in arrays and not required:
         return Reading([SignalRow(f"signal {at}", None, samples) for at, samples in enumerate(signals)], ())
     labels = _labels(_array(arrays, "labels"))
@@ -80,10 +83,6 @@ def _floats(name: str, array: NDArray[Any], dimensions: int) -> Samples:
         raise FormatError(name, f"{what}; numbers in {dimensions} dimensions are needed")
     with np.errstate(over="ignore"):  # a long double too large becomes infinite, which is refused by its place
         return array.astype(np.float64)
-
-
-def _padded(arrays: dict[str, NDArray[Any]]) -> list[Samples]:
-    return [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]
 
 
 def _flat(arrays: dict[str, NDArray[Any]]) -> list[Samples]:

@@ -40,9 +40,6 @@ from consumer.rabbitmq.supervisor import Link
 from consumer.wire.message import PROGRESS_HEADER, TIMEOUT_HEADER, Message
 from consumer.wire.write import Reply
 
-#: The names for callers, including the types of arguments and results.
-__all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]
-
 log = logging.getLogger(__name__)
 
 QUEUE = "classifier.jobs"

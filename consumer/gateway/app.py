@@ -20,8 +20,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from consumer.gateway import openapi
-from consumer.gateway.jobs import Jobs, Wish
-from consumer.gateway.prefer import MAX_WAIT_S
+from consumer.gateway.jobs import MAX_WAIT_S, Jobs, Wish
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
