@@ -39,10 +39,10 @@ check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a change of settings, commands, metrics or codes
 	$(BIN)/python docs/reference.py
 
-bench: $(VENV)/.installed-bench test-packages ## compare with Celery, FastStream and the floor; fails if a target is missed (BENCH_QUICK=1: a look)
+bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream; fails if a target is missed (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks/bench_compare.py -s
 
-measure: $(VENV)/.installed-test test-packages ## plan and reality, replaced workers, hostile neighbours, one prediction
+measure: $(VENV)/.installed-test test-packages ## measure plans, replaced workers, hostile jobs, one prediction
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py \
 	  --ignore tests/benchmarks/bench_compare.py
 
