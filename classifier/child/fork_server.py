@@ -41,7 +41,8 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         loaded = loading.load(target)
     except contract.LoadError as refused:
         sys.exit(str(refused))
-    if batch and contract.form_for_many(loaded.function) is None:
+    takes_batches = contract.form_for_many(loaded.function) is not None
+    if batch and not takes_batches:
         sys.exit(
             f"{target} takes one job at a time, and batch_size is more than 1: declare one that takes a list of "
             "jobs with @contract.batch, or set batch_size to 1"
@@ -61,7 +62,7 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
 
     report = [*_first(shared, is_reopened=False), *_first([one.what for one in reopened], is_reopened=True)]
-    forking.serve(forking.Server(channel, become), opened=report, cold=cold)
+    forking.serve(forking.Server(channel, become), opened=report, cold=cold, batches=takes_batches)
 
 
 def _starts_threads(warm_up: Callable[[], object]) -> bool:

@@ -3,7 +3,7 @@
 signals.py    what a signal is: 1 to 100,000 finite numbers
 waveform.py   a signal prepared for its features
 features.py   signal → feature vector
-datasets.py   signals with labels; the reader and writer of each file suffix
+datasets.py   signals with labels; the reader of each file suffix; writes CSV
 formats.py    file formats of signals
 text_file.py  text files of unknown origin as lines
 tables.py     delimited text as rows of cells

@@ -6,7 +6,6 @@ jobs.py          POST publishes a job with the headers that are passed on, GET a
 admission.py     around every request: limit, counts, headers, bugs
 request_body.py  reads a body, bounded in size and time
 tokens.py        bearer tokens that may send jobs
-prefer.py        `Prefer: wait=10` (RFC 7240)
 ids.py           job ids: UUIDs of version 7
 amqp_bridge.py   jobs to RabbitMQ, replies from it
 reply_cache.py   replies that were read, and the requests that wait for one

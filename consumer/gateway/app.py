@@ -20,8 +20,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from consumer.gateway import openapi
-from consumer.gateway.jobs import Jobs, Wish
-from consumer.gateway.prefer import MAX_WAIT_S
+from consumer.gateway.jobs import MAX_WAIT_S, Jobs, Wish
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
@@ -72,7 +71,7 @@ router = APIRouter()
     operation_id="submitJob",
     summary="Send a job; with Prefer: wait, have its reply as well.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_POST),
+    responses=openapi.ANSWERS,
     openapi_extra=openapi.JOB_BODY,
 )
 async def post_job(
@@ -101,7 +100,7 @@ async def post_job(
     operation_id="getJob",
     summary="The reply to a job, once there is one; of any gateway.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_GET),
+    responses=openapi.ANSWERS,
 )
 async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Response:
     """Every gateway knows a job, whichever took it."""

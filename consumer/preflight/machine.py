@@ -106,7 +106,7 @@ def _room(job_dir: Path) -> tuple[int, int | None]:
 
 def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
     """Judge the free space by the largest possible jobs."""
-    folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.prefetch
+    folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.pool_size
     told = f"{folder} has {mib(free_bytes)} free"
     if free_bytes < largest:
         return failure(
@@ -129,15 +129,11 @@ def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> 
     if free_bytes < least + largest * jobs:
         left_free = f", beside the {mib(least)} to be left free (min_free_bytes)" if least else ""
         return warning(
-            f"{told}, and {jobs} jobs at once may have {mib(largest * jobs)} ({_held(settings)} times "
+            f"{told}, and {jobs} jobs at once may have {mib(largest * jobs)} (pool_size times "
             f"max_body_bytes){left_free}",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
     return ok(f"{told}, jobs take {mib(largest * jobs)} at most")
-
-
-def _held(settings: Settings) -> str:
-    return "pool_size" if settings.batch_size == 1 else "the prefetch"
 
 
 async def statsd(site: Site) -> list[Finding]:

@@ -47,7 +47,8 @@ class Delivery:
 
     After the session's `lifetime` has ended, every method raises ConnectionLostError, and RabbitMQ redelivers the
     message. `publisher` publishes the answers; `admin` checks whether the reply queue exists. `tag` is valid only
-    on `channel`. `redelivered`: a consumer, perhaps this one, received the message before.
+    on `channel`. `redelivered`: a consumer, perhaps this one, received the message before. `consumer` is the tag
+    of the one that received it now.
     """
 
     message: Message
@@ -57,6 +58,7 @@ class Delivery:
     channel: AbstractUnderlayChannel
     tag: int
     redelivered: bool
+    consumer: str
 
     def while_alive(self) -> Waiting:
         """Bound the waits in a block: they end when the message can no longer be settled."""
@@ -168,9 +170,8 @@ class Session:
         with may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 channel = await self._read.get_underlay_channel()
-                if not self._consumers:
-                    await self._read.set_qos(prefetch_count=prefetch)
-                    channel.on_consumer_cancel_callbacks.add(self._on_cancel)
+                await self._read.set_qos(prefetch_count=prefetch)  # of consumers that start from now on
+                channel.on_consumer_cancel_callbacks.add(self._on_cancel)
                 self._consumers[tag] = queue  # already now, so that a stop during the call cancels it, too
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(arguments))
 
@@ -190,6 +191,7 @@ class Session:
             delivered.channel,
             tag,
             bool(delivered.redelivered),
+            delivered.consumer_tag or "",
         )
         self.inbox.put_nowait(delivery)
 
@@ -202,6 +204,7 @@ class Session:
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await (await self._read.get_underlay_channel()).basic_cancel(tag)
+                self._consumers.pop(tag, None)
 
     async def stop_consuming(self) -> None:
         """Cancel all consumers. No delivery arrives after this returns; received ones can still be settled."""

@@ -38,6 +38,7 @@ EVENTS = MappingProxyType(
         # A job.
         "job_log": "a `LOG:` line of the classifier",
         "job_log_dropped": "a job wrote more `LOG:` lines than the log accepts",
+        "jobs_returned": "waiting jobs return to the queue, because slots hold long jobs",
         "job_settled": "a delivery was settled; see `outcome` and `settlement`",
         "job_not_settled": "a delivery cannot be settled any more; RabbitMQ will redeliver the job",
         "job_redelivered": "a job was redelivered while it runs; the delivery waits for that run",

@@ -22,7 +22,9 @@ NAMES = {
     "jobs.failed.<code>": "counter: attempts that ended without a result, by error code",
     "jobs.acked": "counter: jobs that were acknowledged: answered, or abandoned by their caller",
     "jobs.retried": "counter: attempts that were sent to a retry queue",
-    "jobs.requeued": "counter: jobs requeued because the service stopped",
+    "jobs.ahead": "counter: deliveries that were fetched ahead of a free slot (`look_ahead`)",
+    "jobs.returned": "counter: jobs fetched ahead that returned to the queue, because slots held long jobs",
+    "jobs.requeued": "counter: jobs requeued: the service stopped, or they are among `jobs.returned`",
     "jobs.dead_lettered": "counter: jobs that went to the dead-letter exchange",
     "jobs.abandoned": "counter: jobs that did not run: their caller had disconnected (`drop_if_caller_gone`)",
     "jobs.connection_lost": "counter: deliveries that could not be settled because the connection was lost",
@@ -46,6 +48,7 @@ NAMES = {
     "slots.busy": "gauge: slots that hold a job",
     "slots.used": "gauge: slots that held a job, on average over the last 5 s",
     "slots.size": "gauge: slots in all",
+    "slots.ahead": "gauge: how many jobs this consumer may fetch ahead of its slots; 0 for long jobs",
     "consuming": "gauge: 1 while this consumer receives jobs, 0 while it is disconnected",
     "memory.bytes": "gauge: memory of this consumer and all its processes, shared memory counted once",
     "disk.free_bytes": "gauge: free space on the disk of `job_dir`",
@@ -118,20 +121,21 @@ class Metrics:
         """Make those that `names` lists, by default a consumer's; send them where the settings say."""
         return cls(StatsdSender.from_settings(settings), names)
 
-    def count(self, name: str) -> None:
-        """Add one to a counter."""
-        self._record({name: 1})
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a counter."""
+        self._record({name: number})
 
     def gauge(self, name: str, value: float) -> None:
         """Set a gauge."""
         self._record({}, gauges={name: value})
 
-    def received(self, request: Request) -> None:
+    def received(self, request: Request, *, is_ahead: bool = False) -> None:
         """A delivery was taken. A clock that is behind the producer's makes no negative wait."""
         self._running += 1
         sent_at = request.sent_at
         waited = {} if sent_at is None else {"jobs.queue_wait": max(0.0, time.time() - sent_at)}
-        self._record({"jobs.received": 1}, seconds=waited)
+        counts = {"jobs.received": 1, "jobs.ahead": 1} if is_ahead else {"jobs.received": 1}
+        self._record(counts, seconds=waited)
 
     def slots(self, *, busy: int, size: int) -> None:
         """A slot was taken or given back."""

@@ -227,14 +227,6 @@ MISCONFIGURED = [
         "free some space, name another job_dir, or lower max_body_bytes",
     ),
     Row(
-        "no room for all batches",
-        lambda place: room(place, 90, pool_size=1, batch_size=4, min_free_bytes=64 * MIB),
-        "job folder",
-        WARNING,
-        "has 90 MiB free, and 8 jobs at once may have 32 MiB (the prefetch times max_body_bytes), beside the 64",
-        "free some space, name another job_dir, or lower max_body_bytes",
-    ),
-    Row(
         "a result that is longer than stdout",
         lambda _: {"max_stdout_bytes": 1024},
         "limits",
