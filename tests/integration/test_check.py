@@ -212,8 +212,8 @@ MISCONFIGURED = [
         lambda place: {"amqp_url": place.url.replace("amqp:", "amqps:")},
         "RabbitMQ",
         FAILURE,
-        "does not speak TLS on this port",
-        "name its TLS port (5671 unless it was changed), or write amqp:// in amqp_url",
+        "does not use TLS on this port",
+        "in amqp_url, write its TLS port (by default 5671), or amqp://",
     ),
     Row(
         "nothing declared, and not to be declared",

@@ -295,7 +295,7 @@ MISCONFIGURED = [
         lambda place: {"http_port": place.taken_port()},
         "http",
         FAILURE,
-        "of http_host '127.0.0.1' cannot be listened on: ",
+        "of http_host '127.0.0.1': ",
         "choose another",
     ),
     Row(
@@ -303,7 +303,7 @@ MISCONFIGURED = [
         lambda _: {"http_port": 0, "http_host": "192.0.2.1"},
         "http",
         FAILURE,
-        "http_port 0 of http_host '192.0.2.1' cannot be listened on: ",
+        "cannot listen on http_port 0 of http_host '192.0.2.1': ",
         "choose another",
     ),
     Row(
