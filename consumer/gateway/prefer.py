@@ -1,7 +1,7 @@
-"""How long a caller wants to wait: `Prefer: wait=10` (RFC 7240). Pure.
+"""Reads how long a caller wants to wait: `Prefer: wait=10` (RFC 7240). Pure.
 
-A preference that cannot be read is ignored, as the RFC requires. One that is too long is cut, and the answer
-contains the value used (`Preference-Applied`).
+An invalid preference is ignored, as the RFC requires. A wait that is too long is cut; the answer's
+`Preference-Applied` has the value used.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-#: Proxies give a request a minute, most of them (nginx: proxy_read_timeout 60s): an answer a little before that.
+#: The answer comes before most proxies time out a request, after a minute (nginx: proxy_read_timeout 60s).
 MAX_WAIT_S = 50
-#: A token, and perhaps its value, quoted or not; parameters after `;` are none of ours.
+#: A token and an optional value, quoted or not; parameters after `;` are ignored.
 _PREFERENCE = re.compile(
     r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*))?\s*(?:;[^,]*)?'
 )
 
 
 def wait_s(prefer: Iterable[str]) -> int | None:
-    """Read the seconds to wait from the lines of the header; None if there are none. The first one counts."""
+    """Read the first `wait` in the lines of the header, in seconds; None if there is none or it is invalid."""
     for line in prefer:
         for part in line.split(","):
             found = _PREFERENCE.fullmatch(part)
@@ -29,7 +29,7 @@ def wait_s(prefer: Iterable[str]) -> int | None:
 
 def _seconds(text: str) -> int | None:
     digits = text.strip('"')
-    # More digits than any wait has are no reason to make a large number of them.
+    # Longer numbers are not converted: no wait has so many digits.
     if not re.fullmatch(r"[0-9]{1,9}", digits):
         return None
     return min(int(digits), MAX_WAIT_S)
