@@ -356,7 +356,7 @@ def test_python_clients_and_readers_of_records_get_the_same(secured: Secured, tm
             async with opening as client:
                 assert (await client.request(b"{}")).status == "failed"
                 too_large = b'"' + b"x" * MAX_MESSAGE_BYTES + b'"'
-                with pytest.raises(ConfigurationError, match=r"takes no job of this size .*send less"):
+                with pytest.raises(ConfigurationError, match=r"refuses a job of this size .*send less"):
                     await client.request(too_large)
             [record] = await read_error_records(secured.by_certificate, TOPOLOGY, secured.credentials)
             assert record.message == "no"
