@@ -1,6 +1,6 @@
-"""Presents a plan to people and programs: consumers and memory, a table and JSON.
+"""Formats a plan as a table for people and as JSON for programs, with the consumers and the memory that it needs.
 
-plan.py makes all decisions. Times are shown in a suitable unit, with three digits.
+plan.py makes all decisions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from consumer.capacity.plan import Load, Plan, PlanRow
 from consumer.capacity.service_times import SHARES, MemoryUse
 from consumer.escaping import escaped
 
-#: Where no terminal says how wide it is.
+#: The width if the output is not a terminal.
 PIPE_WIDTH = 110
 NAME_CHARACTERS = 200
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
@@ -27,7 +27,7 @@ _MINUTE_S, _HOUR_S = 60.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """A plan, and the resources for `row`: the given slots, or the fewest that are enough."""
+    """The resources for `row` of a plan: the row of the given slots, or of the fewest that are enough."""
 
     row: PlanRow
     pool_size: int
@@ -46,19 +46,19 @@ class Sizing:
 
     @property
     def started(self) -> int:
-        """The number of slots that will exist: consumers are alike, but a single one is made to fit."""
+        """The slots that will exist: `pool_size` per consumer, but only the needed ones of a single consumer."""
         return self.consumers * self.pool_size if self.consumers > 1 else self.row.slots
 
     @property
     def memory_bytes(self) -> int | None:
-        """The memory of all consumers; None if it is not known."""
+        """The memory of all consumers in bytes; None if it is unknown."""
         if self.memory is None:
             return None
         return self.memory.base_bytes * self.consumers + self.memory.slot_bytes * self.started
 
 
 def as_json(load: Load, plan: Plan, sizing: Sizing | None, pool_size: int) -> dict[str, Any]:
-    """Return all of it, for programs."""
+    """Return the plan as a JSON object."""
     return {
         "rate_per_s": load.rate,
         "burst": load.burst,
@@ -91,7 +91,7 @@ def as_json(load: Load, plan: Plan, sizing: Sizing | None, pool_size: int) -> di
 
 
 def show(load: Load, plan: Plan, sizing: Sizing | None, out: TextIO) -> None:
-    """Print the plan as tables."""
+    """Print the plan as a table, with the verdict below it."""
     console = Console(file=out, highlight=False)
     if not console.is_terminal:
         console = Console(file=out, highlight=False, width=PIPE_WIDTH)

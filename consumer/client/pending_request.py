@@ -64,7 +64,9 @@ class PendingRequest:
         try:
             self.answered.set_result(Reply.model_validate_json(message.body))
         except ValidationError as error:
-            fault = f"the answer to job {self.key} is not a reply that this version of the client can read: {error}"
+            fault = (
+                f"the answer to job {self.key} is not a reply that this version of the client can read: {error}"
+            )
             self.answered.set_exception(UnreadableReplyError(fault))
 
     def _report_progress(self, message: Message) -> None:

@@ -66,7 +66,7 @@ OPTIONS = [
     (PLAN, "--seed", "a whole number from -9223372036854775807", ["0.5", "1e3"], ["-1", "0", "7"]),
     (GENERATE, "--per-class", "a whole number from 1 to 1000000", ["0", "-1", "0.5", "1e3"], ["1", "60"]),
     (GENERATE, "--seed", "a whole number from 0 to", ["-1", "0.5"], ["0", "7"]),
-    (GENERATE, "--mains", "a frequency of mains: 50 or 60", ["0", "55", "-50"], ["50", "60", "50.0"]),
+    (GENERATE, "--mains", "a mains frequency: 50 or 60", ["0", "55", "-50"], ["50", "60", "50.0"]),
     (TRAIN, "--reshuffles", "a whole number from 1 to 1000000", ["0", "-1", "0.5"], ["5"]),
 ]  # fmt: skip
 NAMES = [f"{argv[0]} {option}" for argv, option, *_ in OPTIONS]

@@ -101,7 +101,7 @@ def test_too_few_slots_are_unstable_and_shown_as_asked() -> None:
 def test_a_total_below_the_run_itself_is_impossible() -> None:
     found = planned("p95-total=0.1", load("mean=0.1,cv=0.5"))
     assert found.enough is None
-    assert "the jobs must get faster" in found.impossible
+    assert "make the jobs faster" in found.impossible
     assert found.rows
 
 
