@@ -37,7 +37,7 @@ def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, objec
 
 @batch_of(classify)
 def classify_jobs(jobs: Sequence[dict[str, Any]]) -> list[object]:
-    """Return the results of `classify`, or its JobError, for several jobs, with one call of each model."""
+    """Classify several jobs with one call of each model; return for each its result or its JobError."""
     answers: list[object] = [None] * len(jobs)
     of_model: dict[Path, list[tuple[int, signals.Signal]]] = {}
     for number, job in enumerate(jobs):

@@ -69,7 +69,7 @@ class OnnxEstimator:
     """An ONNX body in ONNX Runtime, with the interface of a scikit-learn classifier."""
 
     def __init__(self, body: bytes) -> None:
-        """Raise ImportError without ONNX Runtime, and ONNX Runtime's own errors for a body that it cannot use."""
+        """Load the body. Raises ImportError without ONNX Runtime, and its errors for an unusable body."""
         runtime = onnx_runtime()
         options = runtime.SessionOptions()
         # Threads would not survive a fork, and a pool of processes has one for each processor already.

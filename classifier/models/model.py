@@ -58,7 +58,7 @@ class Training:
 class Manifest:
     """The description of a model in its file.
 
-    `sha256` and `size` are those of the body; `converted_from` is the SHA-256 of the pickle's body from which an
+    `sha256` and `size` describe the body; `converted_from` is the SHA-256 of the pickle's body from which an
     ONNX body was made. `classes` names the columns of the estimator's probabilities, in their order.
     """
 

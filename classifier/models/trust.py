@@ -5,7 +5,7 @@ user who writes models need not be able to write pins. The digest covers the who
 computed from the very bytes that are then parsed and loaded. A file that is not pinned is not parsed, whatever its
 kind.
 
-The lines are those of sha256sum(1): `cd models && sha256sum --check ../models.trusted` verifies them too.
+The lines have the format of sha256sum(1): `cd models && sha256sum --check ../models.trusted` verifies them, too.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _beside(folder: Path) -> str:
 def _check_apart(pins: Path, folder: Path) -> None:
     if Path(os.path.realpath(pins)).is_relative_to(os.path.realpath(folder)):
         raise ModelError(
-            f"{pins} lies in the models folder, so whoever may write a model could trust it as well: "
+            f"{pins} is in the models folder, where every user who may write a model could also pin it: "
             f"move it elsewhere, and set {VARIABLE}"
         )
 

@@ -91,8 +91,8 @@ async def post_job(
             return _sent(message)
         if refusal := await served.jobs.submit(message):
             return _sent(refusal)
-    async with _disconnect_of(request) as gone:
-        return _sent(await served.jobs.result(str(message.message_id), asked.wait_s, gone))
+    async with _disconnect_of(request) as disconnected:
+        return _sent(await served.jobs.result(str(message.message_id), asked.wait_s, disconnected))
 
 
 @router.head("/jobs/{job_id}", include_in_schema=False)
@@ -108,8 +108,8 @@ async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Respo
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
-    async with _disconnect_of(request) as gone:
-        return _sent(await served.jobs.fetch(job_id, JobOptions.of(prefer, {}).wait_s, gone))
+    async with _disconnect_of(request) as disconnected:
+        return _sent(await served.jobs.fetch(job_id, JobOptions.of(prefer, {}).wait_s, disconnected))
 
 
 _FAILS: dict[int | str, dict[str, Any]] = {

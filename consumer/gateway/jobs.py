@@ -109,12 +109,12 @@ class Jobs:
         may_have_it = reason in (Reason.MAYBE_TAKEN, Reason.CONFIRM_LATE)
         return answer(reason, job_id=message.message_id if may_have_it else None)
 
-    async def result(self, job_id: str, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
+    async def result(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Answer:
         """Return the reply to a job that was just published, if it arrives in the requested time."""
-        body = await self._relay.replies.wait(job_id, wait_s or 0, gone, self.hurry)
+        body = await self._relay.replies.wait(job_id, wait_s or 0, disconnected, self.hurry)
         return _pending(job_id, wait_s, 0.0) if body is None else _reply(body, wait_s)
 
-    async def fetch(self, job_id: str, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
+    async def fetch(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Answer:
         """Return the reply to a job of any gateway."""
         made_at = ids.made_at(job_id)
         if made_at is None or made_at > time.time() + SKEW_S:
@@ -126,7 +126,7 @@ class Jobs:
         if age_s > GATEWAY_KEPT_S or replies.was_dropped(job_id):
             return answer(Reason.REPLY_GONE)
         await self._catch_up()
-        if (body := await replies.wait(job_id, wait_s or 0, gone, self.hurry)) is not None:
+        if (body := await replies.wait(job_id, wait_s or 0, disconnected, self.hurry)) is not None:
             return _reply(body, wait_s)
         if not self._relay.caught_up.is_set():
             return answer(Reason.READING if self._relay.is_there else Reason.AWAY)

@@ -46,7 +46,7 @@ JOB_BODY: Json = {
 
 
 def answers(never: Collection[Reason]) -> dict[int | str, Json]:
-    """Describe the answers of a route about jobs by status: 200, 202, and all problems except `never`."""
+    """Describe the answers of a route about jobs, by status; `never` lists problems that do not occur there."""
     described: dict[int | str, Json] = {
         200: _answer("The reply: the job has succeeded or failed.", ["SucceededReply", "FailedReply"]),
         202: _answer("RabbitMQ has the job; there is no reply yet.", ["Pending"], headers=_HEADERS),

@@ -47,7 +47,7 @@ def reason(closed: ChannelClosed) -> str:
 
 
 def granted(site: Site) -> str:
-    """Make the remedy for a missing permission: a command that sets those of deploy/rabbitmq/definitions.json."""
+    """Make the remedy for a missing permission: the command that sets the permissions of definitions.json."""
     topology, ours = site.topology, f"^{_pattern(site.settings.prefix)}[.].*"
     user = unquote(urlsplit(site.url).username or "USER")
     if site.settings.declare:

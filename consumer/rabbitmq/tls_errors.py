@@ -37,7 +37,7 @@ def explain(error: BaseException, url: str, *, has_certificate: bool) -> str | N
 
 
 def hint(error: BaseException, url: str, *, has_certificate: bool) -> str:
-    """Explain how TLS may have caused a close without a reason; empty if it cannot have."""
+    """Explain how TLS may have caused a close without a reason; empty if TLS cannot be the cause."""
     if not isinstance(error.__cause__, ConnectionResetError | EOFError | ssl.SSLEOFError):
         return ""
     if url.startswith("amqps:"):

@@ -41,7 +41,7 @@ EVENTS = MappingProxyType(
         "job_settled": "a delivery was settled; see `outcome` and `settlement`",
         "job_not_settled": "a delivery cannot be settled any more; RabbitMQ will redeliver the job",
         "job_redelivered": "a job was redelivered while it runs; the delivery waits for that run",
-        "job_abandoned": "a job does not run, because its caller has gone",
+        "job_abandoned": "a job does not run, because its caller has disconnected",
         "job_waiting_for_room": "a job waits for free space in job_dir",
         "reply_undeliverable": "no queue accepted the reply",
         "copy_undeliverable": "the copy for a retry, or the error record, could not be published",

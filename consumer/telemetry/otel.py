@@ -38,7 +38,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class Spans(Trace):
-    """The spans of one delivery.
+    """Records the spans of one delivery.
 
     Mutable state: `_step`, the span of the current step; `_own`, the traceparent for the reply: that of the `run`
     span, or of the `receive` span if the job has not run.

@@ -49,7 +49,7 @@ def test_pins_among_the_models_are_refused(file: Path, monkeypatch: pytest.Monke
     (file.parent.parent / "link").symlink_to("models")
     monkeypatch.setenv("CONSUMER_TRUSTED_MODELS", str(file.parent / inside))
     with pytest.raises(
-        ModelError, match=r"lies in the models folder, .*: move it elsewhere, and set CONSUMER_TRUST"
+        ModelError, match=r"is in the models folder, .*: move it elsewhere, and set CONSUMER_TRUST"
     ):
         trust.check(file, b"one")
 
