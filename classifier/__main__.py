@@ -47,11 +47,9 @@ def _own_classifier(job: dict[str, Any]) -> object:
 
 def _call(target: str, job: str) -> int:
     module, separator, name = target.partition(":")
-    if not (module and separator and name):
-        sys.stderr.write(f"--call needs package.module:function, and {target!r} is not of that form\n")
-        return EXIT_USAGE
-    if module.endswith(".py") or "/" in module:
-        sys.stderr.write(f"--call needs package.module:function, and {target!r} is a file: drop .py, use dots\n")
+    if not (module and separator and name) or module.endswith(".py") or "/" in module:
+        form = "with dots, without slashes and .py"
+        sys.stderr.write(f"--call needs package.module:function, {form}, and {target!r} is not of that form\n")
         return EXIT_USAGE
     from classifier.child import loading  # noqa: PLC0415 - see the module's docstring
 

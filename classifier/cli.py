@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import rabbitmq_classifier
-from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, say, train, trust
+from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, train, trust
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.models.model import ModelError
@@ -27,7 +27,6 @@ EXIT_FAILED: Final = 1
 #: The limit of --per-class and --reshuffles: a million take hours.
 MAX_COUNT: Final = 1_000_000
 MAX_SEED: Final = 2**128 - 1
-MAINS_HZ: Final = {"50": 50.0, "50.0": 50.0, "60": 60.0, "60.0": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
         prog="classifier",
         description="Trains models for signals, shows them, and predicts without the service.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    version = f"classifier {rabbitmq_classifier.version()}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_predict(commands)
@@ -59,14 +59,6 @@ def parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_generate(commands)
     return parser
-
-
-class _Version(argparse.Action):
-    """Prints the version and exits. It reads the version only then, because that costs milliseconds."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        say(f"{parser.prog} {rabbitmq_classifier.version()}")
-        parser.exit()
 
 
 def _add_train(commands: _Commands) -> None:
@@ -144,17 +136,12 @@ def _add_jobs(commands: _Commands) -> None:
 def _add_generate(commands: _Commands) -> None:
     parser = commands.add_parser("generate", help="generate signals of an electric machine in ten states")
     parser.set_defaults(command=generate)
-    parser.add_argument(
-        "--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv, .npz or .ts"
-    )
+    parser.add_argument("--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv")
     parser.add_argument(
         "--per-class", type=_count, metavar="N", default=60, help="number of signals of each state; default: 60"
     )
     parser.add_argument(
         "--seed", type=_seed, metavar="N", default=0, help="seed of the random numbers; default: 0"
-    )
-    parser.add_argument(
-        "--mains", type=_mains, metavar="HZ", default=50.0, help="mains frequency: 50 or 60; default: 50"
     )
 
 
@@ -171,9 +158,3 @@ def _seed(text: str) -> int:
 
 def _count(text: str) -> int:
     return _whole(text, 1, MAX_COUNT)
-
-
-def _mains(text: str) -> float:
-    if text in MAINS_HZ:
-        return MAINS_HZ[text]
-    raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a mains frequency: 50 or 60")

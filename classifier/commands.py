@@ -146,7 +146,7 @@ def generate(given: argparse.Namespace) -> None:
     from classifier.signals import machines  # noqa: PLC0415 - see cli.py
     from classifier.training import report  # noqa: PLC0415 - see cli.py
 
-    data = machines.generate(given.per_class, given.seed, given.mains)
+    data = machines.generate(given.per_class, given.seed)
     datasets.write(given.out, data)
     say(report.data_line("written", data) + f", to {given.out}")
 

@@ -1,4 +1,4 @@
-"""Reads and writes signals in `.npz` archives of numpy. Reads without pickle, because a pickle is code.
+"""Reads signals in `.npz` archives of numpy, without pickle, because a pickle is code.
 
 An archive has `labels`, and either `signals` (two-dimensional, padded with NaN) or `values` (all signals one after
 the other) and `lengths`. A damaged archive is refused with one sentence, whatever numpy and zipfile raise.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +26,10 @@ _ZIP: Final = b"PK"
 def read_npz(path: Path, *, required: bool) -> Reading:
     """Read an `.npz` file, with labels if `required`."""
     arrays = _arrays(content_of(path))
-    signals = _padded(arrays) if "signals" in arrays else _flat(arrays)
+    if "signals" in arrays:
+        signals = [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]
+    else:
+        signals = _flat(arrays)
     if "labels" not in arrays and not required:
         return Reading([SignalRow(f"signal {at}", None, samples) for at, samples in enumerate(signals)], ())
     labels = _labels(_array(arrays, "labels"))
@@ -35,17 +37,6 @@ def read_npz(path: Path, *, required: bool) -> Reading:
         raise FormatError("labels", f"{len(labels)} labels for {len(signals)} signals: one for each is needed")
     pairs = enumerate(zip(labels, signals, strict=True))
     return Reading([SignalRow(f"signal {at}", label, samples) for at, (label, samples) in pairs], ())
-
-
-def write_npz(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
-    """Write an `.npz` file of `values`, `lengths` and `labels`."""
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            values=np.concatenate(signals),
-            lengths=np.array([signal.size for signal in signals], dtype=np.int64),
-            labels=np.array(labels, dtype=np.str_),
-        )
 
 
 def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
@@ -93,10 +84,6 @@ def _floats(name: str, array: NDArray[Any], dimensions: int) -> Samples:
         over="ignore"
     ):  # too large a long double becomes infinite, which the check of signals refuses
         return array.astype(np.float64)
-
-
-def _padded(arrays: dict[str, NDArray[Any]]) -> list[Samples]:
-    return [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]
 
 
 def _flat(arrays: dict[str, NDArray[Any]]) -> list[Samples]:

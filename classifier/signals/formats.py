@@ -72,35 +72,13 @@ def read_table(path: Path, *, usual: str, required: bool) -> Reading:
     return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 
 
-def write_ts(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
-    """Write a `.ts` file. Labels must hold neither blanks nor colons, which the format cannot quote."""
-    for label in labels:
-        if not label or set(label) & set(" :,\t\r\n"):
-            raise FormatError("", f"the label {label!r} cannot be written as .ts: use .csv or .npz")
-    equal = len({signal.size for signal in signals}) == 1
-    head = [
-        f"@problemName {path.stem}",
-        "@timeStamps false",
-        "@missing false",
-        "@univariate true",
-        f"@equalLength {str(equal).lower()}",
-        f"@classLabel true {' '.join(sorted(set(labels)))}",
-        "@data",
-    ]
-    rows = (f"{','.join(_texts(signal))}:{label}" for signal, label in zip(signals, labels, strict=True))
-    path.write_text("\n".join([*head, *rows, ""]), encoding="utf-8")
-
-
 def write_csv(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
     """Write a `.csv` file, label first, rows as long as their signals."""
-    for label in labels:
-        if label.splitlines() != [label.strip()]:
-            raise FormatError("", f"the label {label!r} cannot be written as .csv: use .npz")
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         # Without this header, the first signal of a class called "label" would be read as one.
         writer.writerow(["label", "samples"])
-        writer.writerows([label, *_texts(signal)] for signal, label in zip(signals, labels, strict=True))
+        writer.writerows([label, *signal.tolist()] for signal, label in zip(signals, labels, strict=True))
 
 
 def _directive(line: TextLine, *, required: bool) -> bool:
@@ -203,7 +181,3 @@ def without_padding(samples: Samples) -> Samples:
     """Remove the NaN at the end. A NaN in the middle stays, and the check of the signal refuses it."""
     present = np.flatnonzero(~np.isnan(samples))
     return samples[: present[-1] + 1] if present.size else samples[:0]
-
-
-def _texts(signal: Samples) -> list[str]:
-    return [repr(value) for value in signal.tolist()]

@@ -137,7 +137,7 @@ def _refuse_long(records: Sequence[Record], names: Sequence[str], width: int) ->
 def _by_content(records: list[Record], table: Table, usual: str, *, required: bool) -> Layout:
     if records and all(_DATE.match(record.cells[0]) for record in records):
         raise FormatError("", f"the first column holds times such as {records[0].cells[0]}, no labels: {DROP}")
-    firsts = [_first(record, table) for record in records]
+    firsts = [number(record.cells[0], decimal_comma=table.decimal_comma) for record in records]
     numeric = [first for first in firsts if first is not None]
     lasts = [number(record.cells[-1], decimal_comma=table.decimal_comma) for record in records if record.cells[1:]]
     if records and len(numeric) == len(records):
@@ -149,10 +149,6 @@ def _by_content(records: list[Record], table: Table, usual: str, *, required: bo
         if not _numbers_are_labels(records, numeric, usual, required=required):
             return Layout(records, None, [])
     return Layout(records, 0, [])
-
-
-def _first(record: Record, table: Table) -> float | None:
-    return number(record.cells[0], decimal_comma=table.decimal_comma)
 
 
 def _numbers_are_labels(records: list[Record], firsts: list[float], usual: str, *, required: bool) -> bool:

@@ -177,23 +177,23 @@ STATES: Final[dict[str, Callable[[_Machine], Wave]]] = {
 }
 
 
-def signal(state: str, random: np.random.Generator, mains_hz: float = MAINS_HZ) -> Wave:
+def signal(state: str, random: np.random.Generator) -> Wave:
     """Return one recording of a machine in `state` (a key of `STATES`), in amperes at `SAMPLING_HZ`."""
     points = int(random.integers(SHORTEST, LONGEST, endpoint=True))
     machine = _Machine(
         random=random,
         time=np.arange(points) / SAMPLING_HZ,
-        mains_hz=mains_hz * random.uniform(0.998, 1.002),
+        mains_hz=MAINS_HZ * random.uniform(0.998, 1.002),
         rated=np.sqrt(2.0) * _RATED_A * random.uniform(0.92, 1.08),
         phase=random.uniform(0.0, 2.0 * np.pi),
     )
     return STATES[state](machine) + machine.noise()
 
 
-def generate(per_class: int, seed: int = 0, mains_hz: float = MAINS_HZ) -> DataSet:
+def generate(per_class: int, seed: int = 0) -> DataSet:
     """Generate `per_class` recordings of every state, shuffled. A larger number changes no recording."""
     made = [
-        (signal(state, np.random.default_rng([seed, number, at]), mains_hz), state)
+        (signal(state, np.random.default_rng([seed, number, at])), state)
         for at, state in enumerate(STATES)
         for number in range(per_class)
     ]

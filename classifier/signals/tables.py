@@ -66,7 +66,8 @@ def parse(text: str, usual: str) -> Table:
     comment: list[str] = []
     if data:
         before = [line for line in lines if line.number < data[0].number]
-        comment = [_bare(cell) for cell in before[-1].text.lstrip('#%/" \t').split(delimiter)] if before else []
+        words = before[-1].text.lstrip('#%/" \t').split(delimiter) if before else []
+        comment = [word.strip().strip("\"'") for word in words]
     return Table(records, delimiter, _decimal_comma(records, delimiter), len(lines) - len(data), comment)
 
 
@@ -103,7 +104,7 @@ def paired_integers(records: Iterable[Record]) -> bool:
     """
     whole, rest = [], []
     for record in records:
-        cells = [cell for cell in record.cells if not _is_label(cell)]
+        cells = [cell for cell in record.cells if number(cell, decimal_comma=False) is not None]
         if len(cells) % 2:
             cells = cells[1:]  # a label that is a number
         if not cells or not all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):
@@ -116,14 +117,6 @@ def paired_integers(records: Iterable[Record]) -> bool:
         return True
     widths = [sum(len(cell.lstrip("+-")) for cell in cells) / len(cells) for cells in (whole, rest)]
     return len(rest) >= 6 and widths[1] >= widths[0] + 1  # noqa: PLR2004 - as above
-
-
-def _is_label(cell: str) -> bool:
-    return number(cell, decimal_comma=False) is None
-
-
-def _bare(cell: str) -> str:
-    return cell.strip().strip("\"'")
 
 
 def _cells(line: TextLine, delimiter: str) -> list[str]:

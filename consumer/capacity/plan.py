@@ -2,7 +2,7 @@
 
 One queue serves all slots, first come first served, as in RabbitMQ with prefetch = slots: no job waits at one
 consumer while another has a free slot. Every number of slots gets the same jobs, so more slots never look worse by
-chance. Pure: the same numbers and seed give the same plan.
+chance. Pure: the same numbers always give the same plan.
 """
 
 from __future__ import annotations
@@ -62,11 +62,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The arriving jobs and their run times. `rate`: jobs per second; `burst`: the jobs that arrive together."""
+    """The arriving jobs and their run times. `rate`: jobs per second."""
 
     rate: float
     service: ServiceTime
-    burst: int = 1
     overhead_s: float = OVERHEAD_S
 
     @property
@@ -79,20 +78,20 @@ class Load:
 class PlanRow:
     """The result for one number of slots.
 
-    `wait`: the time outside of the run, in the queue and as overhead. `total`: the time from publishing to reply.
-    Both hold seconds by p50, p95 and p99, and are empty if the slots cannot keep up.
+    `wait_s`: the time outside of the run, in the queue and as overhead. `total_s`: the time from publishing to
+    reply. Both hold seconds by p50, p95 and p99, and are empty if the slots cannot keep up.
     """
 
     slots: int
     utilisation: float
-    wait: dict[str, float]
-    total: dict[str, float]
+    wait_s: dict[str, float]
+    total_s: dict[str, float]
     meets: bool
 
     @property
     def is_stable(self) -> bool:
         """Whether the slots keep up."""
-        return bool(self.wait)
+        return bool(self.wait_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +105,7 @@ class Plan:
     impossible: str = ""
 
 
-def plan(
-    load: Load, target: Target, *, given: int | None = None, seed: int = 1, simulated_jobs: int = JOBS
-) -> Plan:
+def plan(load: Load, target: Target, *, given: int | None = None, simulated_jobs: int = JOBS) -> Plan:
     """Find the fewest slots that meet the target. The plan also has rows for similar numbers and for `given`.
 
     Raises:
@@ -119,7 +116,7 @@ def plan(
             f"{load.offered:,.0f} slots would be busy on average, and the plan supports {MOST_SLOTS:,} at most; "
             "check --rate and the run times (seconds), or plan for a part of the jobs"
         )
-    gaps_s, runs_s = jobs(load, seed, simulated_jobs)
+    gaps_s, runs_s = jobs(load, simulated_jobs)
     row = cache(lambda slots: simulated(slots, load, target, gaps_s, runs_s))
     least = math.floor(load.offered) + 1
     impossible = _impossible(load, target)
@@ -133,15 +130,11 @@ def plan(
 
 def _impossible(load: Load, target: Target) -> str:
     """Return why no number of slots can meet the target, if so."""
-    if target.kind == "wait" and target.limit_s <= load.overhead_s:
-        return (
-            f"RabbitMQ and the consumer take {load.overhead_s * 1000:g} ms for every job (--overhead-ms), "
-            "however many slots are free"
-        )
-    least = load.service.quantile(SHARES[target.name]) + load.overhead_s
-    if target.kind == "total" and target.limit_s <= least:
-        return f"the {target.name} of the run with its overhead is {least:.4g} s: make the jobs faster"
-    return ""
+    run_s = load.service.quantile(SHARES[target.name]) if target.kind == "total" else 0.0
+    if target.limit_s > run_s + load.overhead_s:
+        return ""
+    what = f"the {target.name} of the run and" if run_s else "RabbitMQ and the consumer, for every job:"
+    return f"{what} the overhead (--overhead-ms) take {run_s + load.overhead_s:.4g} s, however many slots are free"
 
 
 def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
@@ -158,17 +151,13 @@ def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
     return high
 
 
-def jobs(load: Load, seed: int, fewest: int) -> tuple[list[float], list[float]]:
+def jobs(load: Load, fewest: int) -> tuple[list[float], list[float]]:
     """Draw the jobs: the times between their arrivals, and their run times, in seconds."""
-    bursts = math.ceil(max(fewest, JOBS_PER_SLOT * load.offered) / load.burst)
-    arrivals = random.Random(f"arrivals {seed}")  # noqa: S311 - a simulation
-    services = random.Random(f"services {seed}")  # noqa: S311 - a second one, so that the gaps stay the same
-    together = [0.0] * (load.burst - 1)
-    gaps_s: list[float] = []
-    for _ in range(bursts):
-        gaps_s.append(arrivals.expovariate(load.rate / load.burst))
-        gaps_s += together
-    return gaps_s, [load.service.quantile(services.random()) for _ in gaps_s]
+    count = math.ceil(max(fewest, JOBS_PER_SLOT * load.offered))
+    arrivals = random.Random("arrivals 1")  # noqa: S311 - a simulation
+    services = random.Random("services 1")  # noqa: S311 - a second one, so that the gaps stay the same
+    gaps_s = [arrivals.expovariate(load.rate) for _ in range(count)]
+    return gaps_s, [load.service.quantile(services.random()) for _ in range(count)]
 
 
 def queued_s(slots: int, gaps_s: Sequence[float], holds_s: Sequence[float]) -> list[float]:

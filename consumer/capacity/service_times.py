@@ -35,19 +35,11 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-class MemoryUse(BaseModel):
-    """The memory of a consumer: `base_bytes` once, and `slot_bytes` for each slot."""
-
-    base_bytes: int = Field(ge=0)
-    slot_bytes: int = Field(ge=0)
-
-
 class Times(BaseModel):
-    """The content of the times file: run times in seconds, and memory if it could be measured."""
+    """The content of the times file: run times in seconds."""
 
     runs: str
     run_s: list[float] = Field(min_length=1)
-    memory: MemoryUse | None = None
 
 
 def read_times(name: str, content: bytes) -> Times:

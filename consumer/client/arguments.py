@@ -113,11 +113,7 @@ def seconds(name: str, value: object, *, may_be_endless: bool = True) -> float |
     """
     if value is None:
         return None
-    number = float(value) if isinstance(value, Real) and not _is_truth(value) else math.nan
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     if math.isnan(number) or number < 0 or (math.isinf(number) and not may_be_endless):
         raise ArgumentError(f"{name} must be a number of seconds from 0, or None, not {value!r}")
     return number
-
-
-def _is_truth(value: object) -> bool:
-    return isinstance(value, bool)

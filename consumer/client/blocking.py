@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from consumer.client.arguments import check_urls
-from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
+from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client
 from consumer.client.exceptions import ClosedClientError, WrongLoopError
 from consumer.client.ownership import Owner, running_loop
+from consumer.client.types import Done, Job, OnProgress, Result, Signal
 from consumer.config.credentials import Credentials
 from consumer.rabbitmq.connection import CLOSE_TIMEOUT_S, NO_FILES
 
@@ -38,7 +39,6 @@ class BlockingClient:
         url: str,
         *,
         queue: str = QUEUE,
-        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
@@ -51,7 +51,6 @@ class BlockingClient:
             opening = Client.open(
                 url,
                 queue=queue,
-                exchange=exchange,
                 direct=direct,
                 credentials=credentials,
                 window=window,

@@ -40,9 +40,6 @@ from consumer.rabbitmq.supervisor import Link
 from consumer.wire.message import PROGRESS_HEADER, TIMEOUT_HEADER, Message
 from consumer.wire.write import Reply
 
-#: The public names, including the types of arguments and results.
-__all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]
-
 log = logging.getLogger(__name__)
 
 QUEUE = "classifier.jobs"
@@ -87,7 +84,6 @@ class Client:
         url: str,
         *,
         queue: str = QUEUE,
-        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
@@ -98,7 +94,6 @@ class Client:
         Args:
             url: an AMQP URL, or several of one cluster separated by spaces.
             queue: the jobs queue, `<prefix>.jobs`.
-            exchange: the exchange that gets the jobs, with `queue` as routing key; by default `queue` gets them.
             direct: whether to use RabbitMQ's direct reply-to instead of a reply queue. After an outage, every job
                 without a reply then runs once more.
             credentials: files for TLS and the login; by default none.
@@ -111,7 +106,7 @@ class Client:
             ArgumentError: another argument cannot be used.
         """
         check_urls(url)
-        address = Address(is_direct=direct, exchange=exchange)
+        address = Address(is_direct=direct)
         open_line = partial(_open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
             yield client

@@ -18,7 +18,6 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldValue
 
 from consumer.client.exceptions import JobTooLargeError
@@ -72,14 +71,13 @@ class RpcConnection(Protocol):
 
 @dataclass
 class Address:
-    """The address for replies and the exchange for jobs ("": the default one); all connections share it.
+    """The address for replies; all connections share it.
 
     Mutable state: `queue`, the name of the reply queue, None until RabbitMQ has chosen it; `limits`, RabbitMQ's
     limits; `callers`, the number of connections so far.
     """
 
     is_direct: bool
-    exchange: str = ""
     callers: int = 0
     queue: str | None = None
     limits: BrokerLimits = field(default_factory=BrokerLimits)
@@ -117,8 +115,6 @@ class Caller:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
         async with connection(url, "client", credentials) as opened:
-            if address.exchange:
-                await _check_exchange(opened, address.exchange)
             with may_be_lost(), refusal_explained("create a reply queue"):
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     if address.queue and not await _is_kept(opened, address.queue):
@@ -177,9 +173,7 @@ class Caller:
             if not limits.refuses(message):
                 with self.lifetime.ends_if_lost(), limits.learned(), Waiting(self.lifetime):
                     async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                        return await publish_confirmed(
-                            self._underlay, message, queue, exchange=self._address.exchange
-                        )
+                        return await publish_confirmed(self._underlay, message, queue)
         except ConnectionLostError:
             # RabbitMQ closes the channel because of one message that is too large; the client retries all others.
             if not limits.refuses(message):
@@ -205,21 +199,6 @@ class Caller:
             self.lifetime.end("the connection to RabbitMQ went silent")
         else:
             self.lifetime.end(f"the connection to RabbitMQ was closed: {str(error) or type(error).__name__}")
-
-
-async def _check_exchange(opened: AbstractConnection, name: str) -> None:
-    """Check that the exchange exists: a publish to a missing one would look like a lost connection.
-
-    Raises:
-        ConfigurationError
-    """
-    async with throwaway_channel(opened) as channel:
-        try:
-            await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
-        except ChannelNotFoundEntity:
-            raise ConfigurationError(f"there is no exchange {name!r}; declare it before clients use it") from None
-        except ChannelAccessRefused:  # 4.2.6 and 4.3.0 require the right to configure
-            return
 
 
 async def _is_kept(opened: AbstractConnection, queue: str) -> bool:

@@ -6,7 +6,6 @@ jobs.py          POST publishes a job with some of its headers, GET returns its 
 admission.py     wraps every request: limits, counts, headers, bugs
 request_body.py  reads a body, with limits of size and time
 tokens.py        checks bearer tokens
-prefer.py        reads `Prefer: wait=10` (RFC 7240)
 ids.py           makes and reads job ids: UUIDs of version 7
 amqp_bridge.py   publishes jobs to RabbitMQ and reads replies from it
 reply_cache.py   caches replies, and wakes the requests that wait for one

@@ -20,8 +20,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from consumer.gateway import openapi
-from consumer.gateway.jobs import JobOptions, Jobs
-from consumer.gateway.prefer import MAX_WAIT_S
+from consumer.gateway.jobs import MAX_WAIT_S, JobOptions, Jobs
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
@@ -72,7 +71,7 @@ router = APIRouter()
     operation_id="submitJob",
     summary="Submit a job; with Prefer: wait, also wait for its reply.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_POST),
+    responses=openapi.ANSWERS,
     openapi_extra=openapi.JOB_BODY,
 )
 async def post_job(
@@ -101,7 +100,7 @@ async def post_job(
     operation_id="getJob",
     summary="Return the reply to a job, if there is one yet.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_GET),
+    responses=openapi.ANSWERS,
 )
 async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Response:
     """Every gateway can answer, no matter which one received the job."""

@@ -7,8 +7,9 @@ a 200, too, by POST with `Prefer: wait` and by GET. Knows no framework and no co
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +20,6 @@ from pydantic_core import to_json
 
 from consumer.config.settings import Settings
 from consumer.gateway import ids
-from consumer.gateway import prefer as preferences
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.request_body import JSON_TYPE
@@ -35,6 +35,12 @@ RETRY_FIRST_S, RETRY_LAST_S = 1, 30
 SKEW_S = 60.0
 #: How long a GET waits for the gateway to catch up with the stream of replies.
 CATCH_UP_S = 2.0
+#: Proxies give a request a minute, most of them (nginx: proxy_read_timeout 60s): an answer a little before that.
+MAX_WAIT_S = 50
+#: A token, and perhaps its value, quoted or not; parameters after `;` are none of ours.
+_PREFERENCE = re.compile(
+    r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*))?\s*(?:;[^,]*)?'
+)
 
 
 class Relaying(Protocol):
@@ -70,7 +76,7 @@ class JobOptions:
     def of(cls, prefer: Sequence[str] | None, passed_on: Mapping[str, str | None]) -> Self:
         """Read all lines of `Prefer`; `passed_on` are headers for the job."""
         given = {name: value for name, value in passed_on.items() if value is not None}
-        return cls(preferences.wait_s(prefer or ()), given)
+        return cls(wish_to_wait_s(prefer or ()), given)
 
 
 class Jobs:
@@ -161,3 +167,25 @@ def _pending(job_id: str, wait_s: int | None, age_s: float) -> Answer:
         **_applied(wait_s),
     }
     return Answer(HTTPStatus.ACCEPTED, to_json(Pending(job_id=job_id)), headers)
+
+
+def wish_to_wait_s(prefer: Iterable[str]) -> int | None:
+    """Read the first wait in the lines of `Prefer` (RFC 7240), in seconds; None if there is none.
+
+    An invalid preference is ignored, as the RFC requires. A wait that is too long is cut; the answer's
+    `Preference-Applied` has the value used.
+    """
+    for line in prefer:
+        for part in line.split(","):
+            found = _PREFERENCE.fullmatch(part)
+            if found and found[1].lower() == "wait":
+                return _seconds(found[2] or "")
+    return None
+
+
+def _seconds(text: str) -> int | None:
+    digits = text.strip('"')
+    # More digits than any wait has are no reason to make a large number of them.
+    if not re.fullmatch(r"[0-9]{1,9}", digits):
+        return None
+    return min(int(digits), MAX_WAIT_S)

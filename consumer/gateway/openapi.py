@@ -1,7 +1,7 @@
 """Makes the OpenAPI document, the published HTTP contract. FastAPI describes the routes that app.py declares.
 
-This module adds the problems of each route (problems.py), and the schemas of the job and its reply, which are the
-same as by AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out of date.
+This module adds the problems (problems.py), and the schemas of the job and its reply, which are the same as by
+AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from consumer._version import VERSION
 from consumer.gateway.jobs import Pending
-from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem, Reason
+from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem
 from consumer.gateway.request_body import JSON_TYPE
 from consumer.wire import asyncapi
 
@@ -33,40 +33,28 @@ _HEADERS = {
     "Location": "The path that returns the reply.",
     "Preference-Applied": "The wait that the gateway applied, if the request asked for one.",
 }
-#: Reasons that never occur in the answers of a route.
-NEVER_BY_POST = {Reason.NO_PAGE, Reason.NO_JOB, Reason.REPLY_GONE, Reason.READING}
-NEVER_BY_GET = {
-    *(Reason.NO_PAGE, Reason.NOT_A_JOB, Reason.SLOW_BODY, Reason.TOO_LARGE, Reason.MEDIA_TYPE),
-    *(Reason.MAYBE_TAKEN, Reason.ALARM, Reason.QUEUE_FULL, Reason.NO_QUEUE, Reason.CONFIRM_LATE),
-}
 #: The request body of POST /jobs. FastAPI does not know it, because the handler reads the body itself.
 JOB_BODY: Json = {
     "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": {"$ref": _SHARED.format(model="Job")}}}}
 }
 
 
-def answers(never: Collection[Reason]) -> dict[int | str, Json]:
-    """Describe the answers of a route about jobs, by status; `never` lists problems that do not occur there."""
-    described: dict[int | str, Json] = {
-        200: _answer("The reply: the job has succeeded or failed.", ["SucceededReply", "FailedReply"]),
-        202: _answer("RabbitMQ has the job; there is no reply yet.", ["Pending"], headers=_HEADERS),
-    }
-    for reason in sorted(Reason, key=lambda one: KINDS[one].status):
-        if reason not in never:
-            status, line = int(KINDS[reason].status), f"* `{reason}`: {KINDS[reason].detail}"
-            # The phrase of the status is left out, because it differs between versions of Python.
-            before = f"{described[status]['description']}\n" if status in described else ""
-            described[status] = _answer(before + line, ["Problem"], kind=CONTENT_TYPE)
-    return described
-
-
-def _answer(description: str, models: list[str], *, kind: str = JSON_TYPE, headers: Collection[str] = ()) -> Json:
+def _answer(description: str, *models: str, kind: str = JSON_TYPE, headers: Collection[str] = ()) -> Json:
     found = [{"$ref": _SHARED.format(model=model)} for model in models]
     return {
         "description": description,
         "headers": {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in headers},
         "content": {kind: {"schema": found[0] if len(found) == 1 else {"oneOf": found}}},
     }
+
+
+_PROBLEMS = [f"* {int(kind.status)} `{reason}`: {kind.detail}" for reason, kind in KINDS.items()]
+#: The answers of a route about jobs by status: a reply, no reply yet, or a problem.
+ANSWERS: dict[int | str, Json] = {
+    200: _answer("The reply: the job has succeeded or failed.", "SucceededReply", "FailedReply"),
+    202: _answer("RabbitMQ has the job; there is no reply yet.", "Pending", headers=_HEADERS),
+    "default": _answer("\n".join(["Problems by status and `reason`:", *_PROBLEMS]), "Problem", kind=CONTENT_TYPE),
+}
 
 
 class Contracted(FastAPI):

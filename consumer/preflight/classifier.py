@@ -88,15 +88,12 @@ def complaints(text: str, settings: Settings) -> list[Finding]:
     target = settings.classifier or OWN_CLASSIFIER
     if TRACEBACK in lines:
         raised = lines[-1]
-        return [failure(f"{target} does not load: {raised}", _import_remedy(raised))]
+        remedy = IMPORT_REMEDIES.get(raised.partition(":")[0], OTHER_REMEDY)
+        return [failure(f"{target} does not load: {raised}", remedy)]
     refusals = [line for line in lines if not line.startswith(LOADING)]
     if refusals:
         return [refused(line) for line in refusals]
     return [failure(f"{first.rstrip(':')}, {lines[-1]}", "load less, or faster, or find what it waits for")]
-
-
-def _import_remedy(raised: str) -> str:
-    return IMPORT_REMEDIES.get(raised.partition(":")[0], OTHER_REMEDY)
 
 
 async def sample(site: Site) -> list[Finding]:

@@ -37,7 +37,6 @@ async def publish_confirmed(
     message: Message,
     routing_key: str,
     *,
-    exchange: str = "",
     mandatory: bool = True,
 ) -> PublishFault | None:
     """Publish; return None when RabbitMQ has confirmed, or the fault.
@@ -52,7 +51,6 @@ async def publish_confirmed(
     try:
         await channel.basic_publish(
             message.body,
-            exchange=exchange,
             routing_key=routing_key,
             properties=properties(message),
             mandatory=mandatory,

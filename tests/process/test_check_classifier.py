@@ -48,8 +48,8 @@ def classifier(*arguments: str, folder: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trusted model and a job for it."""
     home = tmp_path_factory.mktemp("trained")
-    classifier("generate", "--out", "train.npz", "--per-class", "4", folder=home)
-    classifier("train", "train.npz", "--out", "models/machines", folder=home)
+    classifier("generate", "--out", "train.csv", "--per-class", "4", folder=home)
+    classifier("train", "train.csv", "--out", "models/machines", folder=home)
     (home / "job.json").write_text('{"signal": [1, 2, 3]}')
     return home
 

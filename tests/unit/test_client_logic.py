@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from support.async_tests import runs_async
 
-from consumer.client.client import Client, as_job
+from consumer.client.client import Client
 from consumer.client.exceptions import ERRORS, JobFailedError, UnreadableReplyError, failure
 from consumer.client.rpc_channel import OnMessage
+from consumer.client.types import as_job
 from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode, Progress
 from consumer.wire.message import Message
