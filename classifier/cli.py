@@ -1,7 +1,7 @@
 """The command `classifier`: reads the arguments, runs one command, turns errors into exit codes.
 
-An error of the user's is one line on stderr and exit code 1, a wrong argument is argparse's exit code 2, and a
-traceback is a bug. A command imports what it alone needs: `--help` does not wait for scikit-learn.
+A user's error prints one line on stderr and has exit code 1; a wrong argument has argparse's exit code 2; a
+traceback is a bug. Each command imports its own libraries, so that `--help` does not wait for scikit-learn.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # 
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-#: Of signals a state, or reshuffles: a million take hours.
+#: The limit of --per-class and --reshuffles: a million take hours.
 MAX_COUNT: Final = 1_000_000
 MAX_SEED: Final = 2**128 - 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command in `arguments` (the process's own unless given); the exit code."""
+    """Run the command in `arguments`, by default the process's own; return the exit code."""
     given = parser().parse_args(arguments)
     try:
         given.command(given)
@@ -146,7 +146,7 @@ def _add_generate(commands: _Commands) -> None:
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    """Bounded, and in plain digits: what a person cannot mean is a slip of the finger."""
+    """Parse a whole number in plain digits, from `least` to `most`; refuse anything else as a typing error."""
     if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a whole number from {least} to {most}")

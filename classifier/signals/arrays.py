@@ -1,8 +1,7 @@
 """Reads signals in `.npz` archives of numpy, without pickle, because a pickle is code.
 
-An archive has `labels`, with either `signals` (two-dimensional, padded with NaN) or `values` (all signals one
-after the other) and `lengths`. A damaged archive is refused in one sentence, whatever numpy and zipfile raise for
-it.
+An archive has `labels`, and either `signals` (two-dimensional, padded with NaN) or `values` (all signals one after
+the other) and `lengths`. A damaged archive is refused with one sentence, whatever numpy and zipfile raise.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
     if content.startswith(_NPY):
         raise FormatError("", f"this is an .npy file of one array, renamed: {_SAVE}")
     if not content.startswith(_ZIP):
-        raise FormatError("", f"this is no .npz file, which begins as a ZIP archive does: {_SAVE}")
+        raise FormatError("", f"this is not an .npz file, which begins like a ZIP archive: {_SAVE}")
     try:
-        # numpy warns of old or odd headers, which is no help to who cannot change them.
+        # numpy warns of old or odd headers, which the user cannot change.
         with warnings.catch_warnings(action="ignore"), np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: np.asarray(file[name]) for name in file.files}
     except Exception as refused:  # noqa: BLE001 - damaged bytes raise nearly anything in zipfile, zlib and numpy
@@ -68,7 +67,7 @@ def _labels(array: NDArray[Any]) -> list[str]:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise FormatError("labels", "a label is NaN or infinite: every signal needs one")
     try:
-        # Text of bytes (dtype S) is what old programs and HDF5 converters write.
+        # Old programs and HDF5 converters write text as bytes (dtype S).
         labels = [label.decode() if isinstance(label, bytes) else str(label) for label in array.tolist()]
         for label in labels:
             label.encode()
@@ -81,7 +80,9 @@ def _floats(name: str, array: NDArray[Any], dimensions: int) -> Samples:
     if array.ndim != dimensions or array.dtype.kind not in "iuf":
         what = f"an array of {array.dtype} with {array.ndim} dimensions"
         raise FormatError(name, f"{what}; numbers in {dimensions} dimensions are needed")
-    with np.errstate(over="ignore"):  # a long double too large becomes infinite, which is refused by its place
+    with np.errstate(
+        over="ignore"
+    ):  # too large a long double becomes infinite, which the check of signals refuses
         return array.astype(np.float64)
 
 
@@ -95,5 +96,5 @@ def _flat(arrays: dict[str, NDArray[Any]]) -> list[Samples]:
 
 
 def _add_up(lengths: list[int], total: int) -> bool:
-    # As Python's integers: the sum of numpy's may wrap around to the right one.
+    # Python's integers cannot overflow; the sum of numpy's could wrap around and be right by chance.
     return min(lengths, default=0) >= 0 and sum(lengths) == total

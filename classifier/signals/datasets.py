@@ -1,7 +1,7 @@
-"""A data set: signals, usually with labels. Each signal is checked when it is read, and not again later.
+"""Reads and writes data sets: signals, usually with labels. The reader checks each signal, once.
 
-The file's name determines the format; `formats.py` describes each. An error names the file, the place in it and
-the remedy, and ends the reading: a data set is read whole or not at all.
+The file's suffix determines the format; `formats.py` describes each. A data set is read as a whole or not at all:
+any error ends the reading, and names the file, the place in it and the remedy.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from classifier.signals.text_file import FormatError
 
 
 class DataError(Exception):
-    """Data that cannot be used. The message names the file, the place and the remedy."""
+    """The data cannot be used. The message names the file, the place and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSet:
-    """Signals and as many labels; or no labels if none were required.
+    """Signals with a label for each, or without labels if none are required.
 
-    `assumed` lists what the reader inferred about the file, in a few words each.
+    `assumed`: the reader's assumptions about the file, in a few words each.
     """
 
     signals: tuple[Signal, ...]
@@ -68,19 +68,19 @@ class DataSet:
         return digest.hexdigest()
 
 
-#: Each is called with a path and whether labels are `required`.
+#: Suffix -> reader, which gets a path and whether labels are `required`.
 _READERS: Final[dict[str, Callable[..., formats.Reading]]] = {
     ".ts": formats.read_ts,
     ".tsv": partial(formats.read_table, usual="\t"),
     ".csv": partial(formats.read_table, usual=","),
     ".npz": arrays.read_npz,
 }
-# "None" and "-" may be classes.
+# Labels that mean "missing". "None" and "-" are not among them, because they may be classes.
 _NO_LABELS: Final = frozenset({"nan", "?", "<na>"})
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
-    """Sort labels, numbers by their value: class 10 follows class 9."""
+    """Sort labels. Numbers are sorted by value, so that class 10 follows class 9."""
     return sorted(labels, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
 
 
@@ -122,7 +122,7 @@ def write(path: Path, data: DataSet) -> None:
 
 
 def is_data(path: Path) -> bool:
-    """Whether a file of this name is read as a data set."""
+    """Return whether the suffix is that of a data set."""
     return path.suffix.lower() in _READERS
 
 

@@ -1,7 +1,7 @@
 """`consumer try --times`: runs many jobs one by one and measures their run times, for `consumer plan`.
 
-It uses one slot and no RabbitMQ, so it measures only the job. A first run is left out, because caches are
-cold. Jobs that do not succeed are counted but not timed, because in the service their times would differ.
+It uses one slot and no RabbitMQ, so it measures only the job. It leaves out the first run, which is slower because
+nothing is cached yet. It counts failed jobs but not their times, which would differ in the service.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from consumer.service.dry_run import read
 
 
 async def measure(
-    bodies: Sequence[bytes], repeat: int, settings: Settings, tell: Callable[[str], None]
+    bodies: Sequence[bytes], repeat: int, settings: Settings, report: Callable[[str], None]
 ) -> tuple[Times, int]:
-    """Run every job so many times; return the times of the runs that succeeded, and the number of the others.
+    """Run every job `repeat` times; return the times of the runs that succeeded, and the number of failed runs.
 
     Raises:
         ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.
@@ -33,18 +33,18 @@ async def measure(
     jobs = [read(body, settings)[1] for body in bodies]
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
-            tell(f"runs         {runner.description}")
+            report(f"runs         {runner.description}")
             outcomes = await _run_all(runner.pool, jobs, repeat)
     run_s = [outcome.run_s for outcome in outcomes if isinstance(outcome, Succeeded)]
     if not run_s:
         raise ConfigurationError(
-            f"none of {len(outcomes)} runs succeeded; look at one with `consumer try JOB.json`"
+            f"none of {len(outcomes)} runs succeeded; run one job with `consumer try JOB.json` to see why"
         )
     return Times(runs=runner.description, run_s=run_s), len(outcomes) - len(run_s)
 
 
 async def _run_all(pool: Pool, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
-    """Run all jobs, then all again: changes of a shared machine then affect each of them."""
+    """Run all jobs, then all again, so that changes of a shared machine affect all jobs alike."""
 
     async def run(job: Job | Invalid) -> Outcome:
         return job if isinstance(job, Invalid) else await pool.run(job)
@@ -66,7 +66,7 @@ def summary(times: Times, failed: int) -> str:
 
 
 def see_writable(path: Path) -> None:
-    """Check that the times can be written, before an hour of jobs runs.
+    """Check that the file of times can be written, before the jobs run for perhaps an hour.
 
     Raises:
         ConfigurationError: the folder does not exist or is not writable.

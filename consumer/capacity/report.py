@@ -1,6 +1,6 @@
-"""Presents a plan to people and programs: consumers, a table and JSON.
+"""Formats a plan as a table for people and as JSON for programs, with the consumers that it needs.
 
-plan.py makes all decisions. Times are shown in a suitable unit, with three digits.
+plan.py makes all decisions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from consumer.capacity.plan import Load, Plan, PlanRow
 from consumer.capacity.service_times import SHARES
 from consumer.escaping import escaped
 
-#: Where no terminal says how wide it is.
+#: The width if the output is not a terminal.
 PIPE_WIDTH = 110
 NAME_CHARACTERS = 200
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
@@ -31,7 +31,7 @@ def chosen(plan: Plan, given: int | None) -> PlanRow | None:
 
 
 def as_json(load: Load, plan: Plan, row: PlanRow | None, pool_size: int) -> dict[str, Any]:
-    """Return all of it, for programs."""
+    """Return the plan as a JSON object."""
     return {
         "rate_per_s": load.rate,
         "overhead_s": load.overhead_s,
@@ -50,7 +50,7 @@ def as_json(load: Load, plan: Plan, row: PlanRow | None, pool_size: int) -> dict
 
 
 def show(load: Load, plan: Plan, row: PlanRow | None, pool_size: int, out: TextIO) -> None:
-    """Print the plan as tables."""
+    """Print the plan as a table, with the verdict below it."""
     console = Console(file=out, highlight=False)
     if not console.is_terminal:
         console = Console(file=out, highlight=False, width=PIPE_WIDTH)

@@ -1,8 +1,7 @@
-"""The published HTTP contract. FastAPI makes the OpenAPI document of the routes that app.py declares.
+"""Makes the OpenAPI document, the published HTTP contract. FastAPI describes the routes that app.py declares.
 
-This module adds what FastAPI cannot know: the problems (problems.py), and the schemas of the job and
-its reply, which are those of AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out
-of date.
+This module adds the problems (problems.py), and the schemas of the job and its reply, which are the same as by
+AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ Json = dict[str, Any]
 
 TITLE = "rabbitmq-classifier"
 _DESCRIPTION = (
-    "Jobs by HTTP, for callers that have no AMQP. HTTP's status says what became of the request, the `status` in "
-    "a reply what became of the job: a job that failed is a 200, too. Every failure is a problem (RFC 9457) whose "
-    "`reason` tells it apart."
+    "Jobs by HTTP, for callers without AMQP. The HTTP status describes the request; the `status` in a reply "
+    "describes the job: the reply to a failed job is a 200, too. Every other failure is a problem (RFC 9457) with "
+    "a `reason` for programs."
 )
 _SHARED = "#/components/schemas/{model}"
 _HEADERS = {
-    "Retry-After": "Seconds to wait before asking again.",
-    "Location": "Where the job is to be asked for.",
-    "Preference-Applied": "How long the request has been ready to wait, where it had asked for that.",
+    "Retry-After": "Seconds to wait before the next request.",
+    "Location": "The path that returns the reply.",
+    "Preference-Applied": "The wait that the gateway applied, if the request asked for one.",
 }
-#: The request body of the route that takes a job. FastAPI does not see it, as the handler reads the body itself.
+#: The request body of POST /jobs. FastAPI does not know it, because the handler reads the body itself.
 JOB_BODY: Json = {
     "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": {"$ref": _SHARED.format(model="Job")}}}}
 }
@@ -50,11 +49,11 @@ def _answer(description: str, *models: str, kind: str = JSON_TYPE, headers: Coll
 
 
 _PROBLEMS = [f"* {int(kind.status)} `{reason}`: {kind.detail}" for reason, kind in KINDS.items()]
-#: The answers of a route about a job, by status: a reply, none yet, every problem.
+#: The answers of a route about jobs by status: a reply, no reply yet, or a problem.
 ANSWERS: dict[int | str, Json] = {
     200: _answer("The reply: the job has succeeded or failed.", "SucceededReply", "FailedReply"),
     202: _answer("RabbitMQ has the job; there is no reply yet.", "Pending", headers=_HEADERS),
-    "default": _answer("\n".join(["No, by status and `reason`:", *_PROBLEMS]), "Problem", kind=CONTENT_TYPE),
+    "default": _answer("\n".join(["Problems by status and `reason`:", *_PROBLEMS]), "Problem", kind=CONTENT_TYPE),
 }
 
 
@@ -62,7 +61,7 @@ class Contracted(FastAPI):
     """A FastAPI application with a complete OpenAPI document."""
 
     def openapi(self) -> Json:
-        """Make the document at the first call, and return it."""
+        """Return the document; the first call makes it."""
         if self.openapi_schema is None:
             made = get_openapi(
                 title=TITLE,

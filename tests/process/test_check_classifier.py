@@ -175,7 +175,7 @@ MISCONFIGURED = [
         pins_among_models,
         "classifier",
         FAILURE,
-        "pins lies in the models folder, so whoever may write a model could trust it as well",
+        "pins is in the models folder, where every user who may write a model could also pin it",
         "move it elsewhere, and set CONSUMER_TRUSTED_MODELS",
     ),
     Row(

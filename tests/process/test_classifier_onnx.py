@@ -173,7 +173,7 @@ def test_where_conversion_fails_the_pickle_is_kept_and_the_exit_code_tells(home:
     result = python(*REPLACED_FIRST, "train", "train.csv", "--out", "models/machines", "--onnx", folder=home)
     assert result.returncode == 1
     assert result.stderr == (
-        "classifier: no ONNX, models/machines.model is kept and will be served: "
+        "classifier: no ONNX file was written, and models/machines.model will be served: "
         "skl2onnx cannot convert ExtraTreesClassifier (never seen)\n"
     )
     assert [path.name for path in (home / "models").iterdir()] == ["machines.model"]

@@ -12,7 +12,7 @@ from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 
 WHOLE = "a whole number from 1 to "
-AGE = "an age, a number with s, m, h or d"
+AGE = "an age, a number followed by s, m, h or d"
 SUBMIT = ["submit", "j.json"]
 LETTERS = ["dead-letters", "list"]
 PLAN = ["plan", "--rate", "3", "--service", "mean=0.1"]

@@ -152,7 +152,7 @@ class Lines:
 
 
 class InOrder(Lines):
-    """Writes results in the order of their sources, each as soon as all before it have arrived.
+    """Writes results in the order of their sources. A result waits until all earlier ones have arrived.
 
     Mutable state: `_early`, results that wait for their turn; `_next`, the index of the next one.
     """
