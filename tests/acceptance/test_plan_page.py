@@ -26,6 +26,10 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "jobs.jsonl").write_text('{"s": 0.02}\n{"s": 0.03}\n{"s": 0.04}\n')
     measure, fewest, judge, guess = (block(PAGE, command).text for command in COMMANDS)
     assert "15 succeeded" in run(measure, tmp_path).stdout
+    times = json.loads((tmp_path / "times.json").read_text())
+    assert len(times["run_s"]) == 15
+    # What was measured while the machine was busy would need more slots.
+    (tmp_path / "times.json").write_text(json.dumps({**times, "run_s": [0.02, 0.03, 0.04] * 5}))
     assert "yes, fewest" in run(fewest, tmp_path).stdout
     assert "slots      2, enough" in run(judge, tmp_path).stdout
     assert json.loads(run(guess, tmp_path).stdout)["burst"] == 20
