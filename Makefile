@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run unit test check reference bench scale soak fuzz pictures clean broker test-packages
+.PHONY: help demo run unit test check reference bench measure scale soak fuzz pictures clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,12 @@ check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a change of settings, commands, metrics or codes
 	$(BIN)/python docs/reference.py
 
-bench: $(VENV)/.installed-bench test-packages ## measure, beside Celery, FastStream and others (BENCH_QUICK=1: a look)
-	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py
+bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream; fails if a target is missed (BENCH_QUICK=1: a look)
+	$(BIN)/pytest tests/benchmarks/bench_compare.py -s
+
+measure: $(VENV)/.installed-test test-packages ## measure plans, replaced workers, hostile jobs, one prediction
+	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py \
+	  --ignore tests/benchmarks/bench_compare.py
 
 scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, a cluster (BENCH_QUICK=1: a look)
 	$(BIN)/pytest tests/benchmarks/bench_scale.py -o python_files='bench_*.py' -s

@@ -1,17 +1,17 @@
-"""What runs in the child: the contract's SDK, and a scikit-learn classifier of signals that keeps the contract.
+"""Code that runs in the child: the contract's SDK, and a scikit-learn classifier of signals.
 
-Imports nothing of `consumer/`. A package imports only from those below it:
+It imports nothing from `consumer/`. A package imports only from those below it in this list:
 
 cli.py, __main__.py  the command `classifier`, and the program of the contract
-commands.py          what each command of `classifier` does
+commands.py          implements each command of `classifier`
 training/            fits and evaluates models
-classify.py          one job → one answer (public)
-models/              model files: format, trust, the folder that serves them
-signals/             signals and data sets, from files to features
-child/               runs around user code in a forked process; standard library only
-contract.py          what an author of a classifier calls (public); standard library only
-result_json.py       a result as JSON, or the place of the fault in it
-json_types.py        one step from a value to its natural JSON
-jobs_file.py         jobs from JSON and JSON lines files
-errors.py            errors of the command
+classify.py          classifies a job (public)
+models/              reads, writes and trusts model files, and chooses the model of a job
+signals/             reads signals and data sets, and computes features
+child/               runs user code in forked processes; standard library only
+contract.py          functions for authors of classifiers (public); standard library only
+result_json.py       formats a result as JSON, or names the place of its fault
+json_types.py        converts a value one step towards JSON
+jobs_file.py         reads jobs from JSON and JSON lines files
+errors.py            the errors of the command
 """

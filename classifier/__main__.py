@@ -1,9 +1,9 @@
 """`python -m classifier JOB.json`: the program of the contract, with the classifier that comes with the service.
 
 `python -m classifier --call package.module:function JOB.json` runs another function, which is imported only then.
-A failed import is not the job's fault: the traceback goes to stderr, the exit code is 1, and the job ends as
-crashed. All other arguments are those of the `classifier` command. Each import is in the function that needs it,
-so that reading the arguments does not load scikit-learn.
+A failed import is not the job's fault: the traceback goes to stderr, the exit code is 1, and the job's outcome is
+`crashed`. With other arguments, this is the `classifier` command. Each import is in the function that needs it, so
+that reading the arguments does not load scikit-learn.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-if __name__ == "__main__":  # before anything else is imported: `python -m` searches the user's folders first
+if __name__ == "__main__":  # before all other imports, because `python -m` searches the user's folders first
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     import rabbitmq_classifier
 
@@ -47,11 +47,9 @@ def _own_classifier(job: dict[str, Any]) -> object:
 
 def _call(target: str, job: str) -> int:
     module, separator, name = target.partition(":")
-    if not (module and separator and name):
-        sys.stderr.write(f"--call needs package.module:function, and {target!r} is not of that form\n")
-        return EXIT_USAGE
-    if module.endswith(".py") or "/" in module:
-        sys.stderr.write(f"--call needs package.module:function, and {target!r} is a file: drop .py, use dots\n")
+    if not (module and separator and name) or module.endswith(".py") or "/" in module:
+        form = "with dots, without slashes and .py"
+        sys.stderr.write(f"--call needs package.module:function, {form}, and {target!r} is not of that form\n")
         return EXIT_USAGE
     from classifier.child import loading  # noqa: PLC0415 - see the module's docstring
 

@@ -1,8 +1,7 @@
-"""Classifies one job: the function of the contract's program, of `classifier predict` and of warm workers.
+"""Classifies jobs, for the contract's program, `classifier predict` and warm workers.
 
-Jobs are `{"signal": [numbers], "model": optional name}`; further keys belong to the producer and are ignored. Each
-model is loaded once per process. The signal is checked before a model is chosen, and a model is chosen before it
-is loaded, so a bad job costs next to nothing.
+A job is `{"signal": [numbers], "model": optional name}`; other keys are ignored. A process loads each model once.
+It checks the signal, then chooses the model, and only then loads it, so that a bad job costs next to nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from classifier.signals.features import Features, extract, extract_all
 
 
 def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, object]:
-    """Classify `job`: its label, the probabilities by class, and the model used.
+    """Classify `job`; return its label, the probabilities by class, and the model used.
 
-    `folder` is the models folder; by default that of the environment.
+    `folder` is the models folder, by default the environment's.
 
     Raises:
-        JobError: the signal is invalid, or there is no such model; both are the job's fault.
-        ModelError: the model exists and cannot be used.
+        JobError: the signal is invalid, or the model does not exist; both are the job's fault.
+        ModelError: the model exists, but cannot be used.
     """
     signal, path = _read(job, folder or models_folder())
     return _answers(_loaded(path), extract(signal)[None, :])[0]
@@ -38,7 +37,7 @@ def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, objec
 
 @batch_of(classify)
 def classify_jobs(jobs: Sequence[dict[str, Any]]) -> list[object]:
-    """Return the results of `classify` for several jobs with one call of each model; for a bad job its error."""
+    """Classify several jobs with one call of each model; return for each its result or its JobError."""
     answers: list[object] = [None] * len(jobs)
     of_model: dict[Path, list[tuple[int, signals.Signal]]] = {}
     for number, job in enumerate(jobs):
@@ -56,7 +55,7 @@ def classify_jobs(jobs: Sequence[dict[str, Any]]) -> list[object]:
 
 
 def _read(job: dict[str, Any], folder: Path) -> tuple[signals.Signal, Path]:
-    """Return the signal, and the file of the model.
+    """Return the job's signal and the file of its model.
 
     Raises:
         JobError: as `classify`.
@@ -74,20 +73,20 @@ def classify_all(
     """Return the results of `classify` for several valid signals.
 
     Raises:
-        JobError: there is no such model.
-        ModelError: the model exists and cannot be used.
+        JobError: the model does not exist.
+        ModelError: the model exists, but cannot be used.
     """
     return _answers(_loaded(choose(folder, name)), extract_all(batch))
 
 
 def preload() -> list[str]:
-    """Load every model of the folder for a process that forks workers afterwards; return their names.
+    """Load every model of the folder in a process that will fork workers; return their names.
 
-    The process does not see models that are added later. Nothing is computed here: `warm_up` does that. Each
-    name is printed on stderr before the model is loaded, so that the consumer can name one that loads for ever.
+    The process does not see models that are added later. Before it loads a model, it prints the name on stderr, so
+    that the consumer can name a model that loads for ever. It computes nothing; `warm_up` does that.
 
     Raises:
-        ModelError: some models cannot be used, each with its reason, or there is none.
+        ModelError: some models cannot be used, each with its reason, or the folder has none.
     """
     folder = models_folder()
     freeze(folder)
@@ -99,9 +98,9 @@ def preload() -> list[str]:
 
 
 def warm_up() -> None:
-    """Classify a signal with every model that is loaded, so that workers start with what a first call allocates.
+    """Classify a signal with every loaded model, so that workers start with the memory that first calls allocate.
 
-    Twice, as some libraries choose their code path in the first call and allocate for it in the second.
+    It does so twice: some libraries choose their code path in the first call and allocate for it in the second.
     """
     for chosen in [*_models.values()] * 2:
         _, longest = chosen.manifest.training.lengths
@@ -109,7 +108,7 @@ def warm_up() -> None:
 
 
 def _refusals(files: Sequence[Path]) -> Iterator[str]:
-    """Load all models, and return the reason for each that cannot be loaded: one start reports all of them."""
+    """Load all models; yield the reason for each that cannot be loaded, so that one start reports all of them."""
     for file in files:
         sys.stderr.write(f"loading {file}\n")
         sys.stderr.flush()
@@ -119,7 +118,7 @@ def _refusals(files: Sequence[Path]) -> Iterator[str]:
             yield str(refused)
 
 
-#: Bounded by the models folder: a name without a file is refused before it gets here.
+#: The loaded models. The folder bounds their number, because a name without a file is refused.
 _models: dict[Path, Model] = {}
 
 

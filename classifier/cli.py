@@ -1,7 +1,7 @@
 """The command `classifier`: reads the arguments, runs one command, turns errors into exit codes.
 
-An error of the user's is one line on stderr and exit code 1, a wrong argument is argparse's exit code 2, and a
-traceback is a bug. A command imports what it alone needs: `--help` does not wait for scikit-learn.
+A user's error prints one line on stderr and has exit code 1; a wrong argument has argparse's exit code 2; a
+traceback is a bug. Each command imports its own libraries, so that `--help` does not wait for scikit-learn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import rabbitmq_classifier
-from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, say, train, trust
+from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, train, trust
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.models.model import ModelError
@@ -24,14 +24,13 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # 
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-#: Of signals a state, or reshuffles: a million take hours.
+#: The limit of --per-class and --reshuffles: a million take hours.
 MAX_COUNT: Final = 1_000_000
 MAX_SEED: Final = 2**128 - 1
-MAINS_HZ: Final = {"50": 50.0, "50.0": 50.0, "60": 60.0, "60.0": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command in `arguments` (the process's own unless given); the exit code."""
+    """Run the command in `arguments`, by default the process's own; return the exit code."""
     given = parser().parse_args(arguments)
     try:
         given.command(given)
@@ -50,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
         prog="classifier",
         description="Trains models for signals, shows them, and predicts without the service.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    version = f"classifier {rabbitmq_classifier.version()}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_predict(commands)
@@ -59,14 +59,6 @@ def parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_generate(commands)
     return parser
-
-
-class _Version(argparse.Action):
-    """Prints the version and ends; it is looked up only then, as reading it costs milliseconds."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        say(f"{parser.prog} {rabbitmq_classifier.version()}")
-        parser.exit()
 
 
 def _add_train(commands: _Commands) -> None:
@@ -144,22 +136,17 @@ def _add_jobs(commands: _Commands) -> None:
 def _add_generate(commands: _Commands) -> None:
     parser = commands.add_parser("generate", help="generate signals of an electric machine in ten states")
     parser.set_defaults(command=generate)
-    parser.add_argument(
-        "--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv, .npz or .ts"
-    )
+    parser.add_argument("--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv")
     parser.add_argument(
         "--per-class", type=_count, metavar="N", default=60, help="number of signals of each state; default: 60"
     )
     parser.add_argument(
         "--seed", type=_seed, metavar="N", default=0, help="seed of the random numbers; default: 0"
     )
-    parser.add_argument(
-        "--mains", type=_mains, metavar="HZ", default=50.0, help="mains frequency: 50 or 60; default: 50"
-    )
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    """Bounded, and in plain digits: what a person cannot mean is a slip of the finger."""
+    """Parse a whole number in plain digits, from `least` to `most`; refuse anything else as a typing error."""
     if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a whole number from {least} to {most}")
@@ -171,9 +158,3 @@ def _seed(text: str) -> int:
 
 def _count(text: str) -> int:
     return _whole(text, 1, MAX_COUNT)
-
-
-def _mains(text: str) -> float:
-    if text in MAINS_HZ:
-        return MAINS_HZ[text]
-    raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a frequency of mains: 50 or 60")

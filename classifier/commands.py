@@ -1,4 +1,4 @@
-"""Implements the commands of `classifier`: each calls one function of a package and prints the result."""
+"""Implements the commands of `classifier`: each calls functions of the packages and prints the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from classifier.signals import datasets
 
 
 def train(given: argparse.Namespace) -> None:
-    """Fit a model, write it and show how good it is."""
+    """Fit a model, write it, and print its evaluation."""
     from classifier.training.train_command import Wanted, run  # noqa: PLC0415 - see cli.py
 
     out = _new_model(given.out)
@@ -93,7 +93,7 @@ def info(given: argparse.Namespace) -> None:
     """Print the manifest of a model."""
     from classifier.training import report  # noqa: PLC0415 - see cli.py
 
-    path = _files_of(given.file)[0]  # without a suffix: the form that is served
+    path = _files_of(given.file)[0]  # for a name without a suffix, the form that is served
     name, manifest = model.name_of(path.name), model.read_manifest(path)
     refusal = _refusal(path)
     if given.json:
@@ -103,7 +103,7 @@ def info(given: argparse.Namespace) -> None:
 
 
 def _files_of(given: Path) -> list[Path]:
-    """Return the files of a model, the one that is served first; for the name of one file, only that."""
+    """Return the files of a model, in the order of serving; if `given` names one file, return only that."""
     path = _model_path(given)
     if given == path or path != model.beside(path, model.SUFFIX):
         return [path]
@@ -146,7 +146,7 @@ def generate(given: argparse.Namespace) -> None:
     from classifier.signals import machines  # noqa: PLC0415 - see cli.py
     from classifier.training import report  # noqa: PLC0415 - see cli.py
 
-    data = machines.generate(given.per_class, given.seed, given.mains)
+    data = machines.generate(given.per_class, given.seed)
     datasets.write(given.out, data)
     say(report.data_line("written", data) + f", to {given.out}")
 

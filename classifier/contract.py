@@ -1,14 +1,13 @@
 """The classifier's side of the contract: functions for authors of classifiers. Standard library only.
 
-A program receives a job's path as its last argument and answers on stdout: any number of `LOG: text` and
-`PROGRESS: 0.4 text`, then one `OUTPUT: json` or one `ERROR: text`; the first of these two decides. `run(function)`
-does all of it. Every protocol line bypasses `sys.stdout` and is written straight to the descriptor, after a line
-break. So the prefix is at the start of its line, even if user code or a native library left an unfinished line on
-stdout. (The line break is unconditional because the output of native code is unknown here; the contract ignores
-empty lines.)
+A program receives a job's path as its last argument and answers on stdout: any number of lines `LOG: text` and
+`PROGRESS: 0.4 text`, then one `OUTPUT: json` or `ERROR: text`; the first of these counts. `run(function)` does all
+of it. This module writes protocol lines straight to the descriptor of stdout, each after a line break, so that the
+prefix begins its line even if user code or a native library left an unfinished line. (It always writes the line
+break, because it cannot know the output of native code; the contract ignores empty lines.)
 
-A function declared with `batch` receives several jobs at once if the service has several for it. For a single job
-it receives a list of one.
+A function declared with `batch` receives several jobs at once if several wait. For a single job it receives a list
+of one.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from classifier.result_json import encoded
 
 _STDOUT = 1
-#: The attribute of a function with its form for many jobs; with `batch` it is the function itself.
+#: The attribute that holds a function's form for many jobs; after `batch`, the function itself.
 _FORM_FOR_MANY = "form_for_many"
 
 Job: TypeAlias = dict[str, Any]
@@ -32,14 +31,14 @@ Function: TypeAlias = Callable[[Job], object]
 BatchFunction: TypeAlias = Callable[[list[Job]], object]
 _F = TypeVar("_F", bound=BatchFunction)
 
-# The module's state. Whether the running job has its answer: set by _claimed, cleared by answer.
+# Mutable state of the module: whether the running job has its answer. `_claimed` sets it, `answer` clears it.
 _answered = False
-# The jobs of the running batch, None for a single job: set and cleared by answers.
+# The jobs of the running batch, None for a single job. `answers` sets and clears it.
 _batch: list[Context] | None = None
 
 
 class JobError(Exception):
-    """This job is bad and will fail again: the message is the whole `ERROR:` line, without a traceback."""
+    """The job is bad and would fail again. The message becomes the `ERROR:` line, without a traceback."""
 
 
 class LoadError(Exception):
@@ -47,15 +46,15 @@ class LoadError(Exception):
 
 
 class AlreadyAnsweredError(RuntimeError):
-    """The classifier answered twice. The first answer stands."""
+    """The classifier answered a job twice. The first answer counts."""
 
 
 class BatchAnswerError(RuntimeError):
-    """A function called with a batch tried to answer by itself: it must return a list of answers."""
+    """A batch's function called `output()` or `error()`, but must return a list of results."""
 
 
 class Context(NamedTuple):
-    """What the service passes on about a job besides its body; by default empty texts and attempt 1."""
+    """The facts about a job besides its body; without the service, empty texts and attempt 1."""
 
     job_id: str
     attempt: int
@@ -90,9 +89,9 @@ def batch(function: _F) -> _F:
 
 
 def batch_of(one: Callable[..., object]) -> Callable[[_F], _F]:
-    """Declare the decorated function as the form of `one` that takes many jobs, like `batch`.
+    """Declare the decorated function as the form of `one` for many jobs; it must work as `batch` describes.
 
-    `one` takes a job and returns its result. The service is configured with `one`, and calls it for a single job.
+    `one` takes a job and returns its result. The setting `classifier` names `one`, which gets single jobs.
     """
 
     def declare(many: _F) -> _F:
@@ -123,40 +122,40 @@ def form_for_one(function: Callable[..., object]) -> Function:
 
 
 def log(text: str) -> None:
-    """Write `text` to the service's log, under the job's id; each of its lines becomes a line there."""
+    """Write `text` to the service's log with the job's id, each of its lines as one record."""
     for line in text.splitlines() or [""]:
         write(f"LOG: {line}")
 
 
 def progress(fraction: float, text: str = "") -> None:
-    """Report the job's progress, from 0 to 1, and a description; a producer that asks for it receives it.
+    """Report the job's progress, from 0 to 1, and a description, to a producer that has asked for it.
 
-    The service passes on a few a second, always the latest, and each counts as a line on stdout. Never fails the
-    job: a number out of range is replaced by the nearest valid one.
+    The service passes on the latest report a few times a second. Each report counts as output on stdout. It never
+    fails the job: the nearest valid number replaces one out of range.
     """
     write(f"PROGRESS: {min(max(float(fraction), 0.0), 1.0):.4g} {_on_one_line(text)}".rstrip())
 
 
 def output(value: object) -> None:
-    """Answer with `value` as the job's result, and end the job.
+    """Answer with `value` as the job's result.
 
     `value` is anything with a natural form in JSON: numbers, text, lists, dicts, dataclasses, and values and keys
     of numpy and pandas (json_types.py).
 
     Raises:
-        ValueError: some part of `value` is NaN, an infinity, half a character, or contains itself; the message
-            names its place, such as `output["a"][3]`.
-        TypeError: some part of `value` has a type without a form in JSON; the message names its place.
-        AlreadyAnsweredError: the job has its answer.
+        ValueError: a part of `value` is NaN, an infinity, half a character, or contains itself; the message names
+            its place, such as `output["a"][3]`.
+        TypeError: JSON cannot express the type of a part of `value`; the message names its place.
+        AlreadyAnsweredError: the job already has its answer.
     """
     write(_claimed(f"OUTPUT: {encoded(value)}"))
 
 
 def error(text: str) -> None:
-    """Answer that the job failed and would fail again, and end it. Line breaks in `text` are escaped.
+    """Answer that the job failed and would fail again. Line breaks in `text` are escaped.
 
     Raises:
-        AlreadyAnsweredError: the job has its answer.
+        AlreadyAnsweredError: the job already has its answer.
     """
     write(_claimed(f"ERROR: {_on_one_line(text)}"))
 
@@ -164,21 +163,21 @@ def error(text: str) -> None:
 def run(function: Callable[..., object], path: str | None = None) -> None:
     """Read one job, call `function` with it, and answer with its result or its exception.
 
-    `path` is the program's last argument by default. `function` may answer by itself with `output()` or `error()`
-    and return None. An exception becomes one `ERROR:` line with the traceback on stderr; a `JobError` becomes the
-    line alone. In all these cases `run` returns normally, because the line is the answer and not the exit code.
-    `SystemExit`, `KeyboardInterrupt`, and errors from refused memory or a refused larger file pass through: the
+    `path` is the program's last argument by default. `function` may also call `output()` or `error()` and return
+    None. An exception becomes an `ERROR:` line, and its traceback goes to stderr; a `JobError` prints no
+    traceback. In all these cases `run` returns normally, because the line, and not the exit code, is the answer.
+    `SystemExit`, `KeyboardInterrupt`, and errors because a limit refused memory or a larger file are raised: the
     job then ends without an answer.
     """
     write(*answer(form_for_one(function), path))
 
 
 def answer(function: Function, path: str | None = None) -> list[str]:
-    """Do the same as `run`, but return the line of the answer instead of writing it: for warm workers.
+    """Do the same as `run`, but return the answer's line in a list instead of writing it: for warm workers.
 
-    `function` takes one job. If it answered by itself, the result is None.
+    `function` takes one job. If it has called `output()` or `error()`, the list is empty.
     """
-    global _answered  # noqa: PLW0603 - one process runs one job at a time; see the comment at its birth
+    global _answered  # noqa: PLW0603 - a process runs one job at a time; see its definition
     _answered = False
     try:
         value = function(_read_job(path))
@@ -195,10 +194,10 @@ def answer(function: Function, path: str | None = None) -> list[str]:
 def answers(function: BatchFunction, paths: Sequence[str], of: Sequence[Context]) -> list[str]:
     """Read several jobs, call `function` with them, and return a line for each, in order: for warm workers.
 
-    Besides `OUTPUT:` and `ERROR:` a line may be `ALONE: reason`. That job must run alone, so that its fault and
-    its traceback are its own. No fault here fails two jobs.
+    Besides `OUTPUT:` and `ERROR:` a line may be `ALONE: reason`: that job must run again alone, which shows
+    whether the fault is its own. So no fault fails two jobs.
     """
-    global _batch  # noqa: PLW0603 - see the comment at its birth
+    global _batch  # noqa: PLW0603 - see its definition
     read = list(map(_read_or_refused, paths))
     good = [number for number, job in enumerate(read) if not isinstance(job, JobError)]
     given: list[object] = [job if isinstance(job, JobError) else None for job in read]
@@ -207,7 +206,7 @@ def answers(function: BatchFunction, paths: Sequence[str], of: Sequence[Context]
         if good:
             for number, value in zip(good, _called(function, [read[number] for number in good]), strict=True):
                 given[number] = value
-    except Exception as raised:  # noqa: BLE001 - user code may raise anything; whose fault it is shows alone
+    except Exception as raised:  # noqa: BLE001 - user code may raise anything; runs alone show the bad job
         return [_line_of(job) if isinstance(job, JobError) else _alone(raised) for job in read]
     finally:
         _batch = None
@@ -222,25 +221,25 @@ def _read_or_refused(path: str) -> Any:  # noqa: ANN401 - a job or a JobError
 
 
 def _called(function: BatchFunction, jobs: list[Job]) -> list[object]:
-    """Return the results of a batch's function: from a list, a tuple, or an array.
+    """Call a batch's function; return its results from a list, a tuple, or an array.
 
     Raises:
-        TypeError: it returned another type, such as a dict or a text, whose length could be right by chance.
-        ValueError: there are more or fewer results than jobs.
+        TypeError: the function returned another type, such as a dict or a text, whose length may fit by chance.
+        ValueError: the function returned more or fewer results than jobs.
     """
     given = function(jobs)
     if not isinstance(given, list | tuple) and not hasattr(given, "tolist"):
-        raise TypeError(f"a batch is answered by a list, one element per job, not by a {type(given).__name__}")
+        raise TypeError(f"a batch needs a list of results, one per job, not a {type(given).__name__}")
     found: list[object] = list(given)  # type: ignore[call-overload] # with tolist it is an array, or fails here
     if len(found) != len(jobs):
         raise ValueError(
-            f"a batch of {len(jobs)} jobs was answered by {len(found)} elements; one per job is needed"
+            f"the function returned {len(found)} results for a batch of {len(jobs)} jobs; return one per job"
         )
     return found
 
 
 def _line_of(answer: object) -> str:
-    """Make one job's line in a batch. A job whose result is no plain one must run alone."""
+    """Make one job's line in a batch. A job whose result cannot be JSON must run alone."""
     if isinstance(answer, JobError):
         return f"ERROR: {_on_one_line(str(answer))}"
     if isinstance(answer, Exception):
@@ -261,7 +260,7 @@ def _in_words(raised: Exception) -> str:
 
 def _read_job(path: str | None) -> Job:
     if path is None and len(sys.argv) < 2:  # noqa: PLR2004 - the program's name and the path
-        raise JobError("no job was given: the path of the job's file is the last argument")
+        raise JobError("no job given: pass the path of the job's file as the last argument")
     try:
         with FileIO(path or sys.argv[-1]) as file:
             job = json.loads(file.readall())
@@ -275,41 +274,41 @@ def _read_job(path: str | None) -> Job:
 
 
 def _is_refusal(raised: Exception) -> bool:
-    """Whether the job's limits refused it memory or a larger file; the service has its own message for that."""
+    """Return whether a limit refused memory or a larger file; the service reports this itself."""
     return isinstance(raised, MemoryError) or (isinstance(raised, OSError) and raised.errno == errno.EFBIG)
 
 
 def _error_line(text: str) -> list[str]:
-    """Make the line of an exception, unless the job was answered before: the first answer counts."""
+    """Make the line of an exception; none if the job already has its answer, because the first counts."""
     return [] if _answered else [_claimed(f"ERROR: {_on_one_line(text)}")]
 
 
 def _print_traceback() -> None:
-    import traceback  # noqa: PLC0415 - only a failed job pays for it
+    import traceback  # noqa: PLC0415 - only failed jobs need this import
 
     traceback.print_exc()
 
 
 def _claimed(line: str) -> str:
-    global _answered  # noqa: PLW0603 - see the comment at its birth
+    global _answered  # noqa: PLW0603 - see its definition
     if _batch is not None:
         raise BatchAnswerError(
-            "a batch is answered by the list that its function returns, not by output() or error()"
+            "a function for batches must return a list of results, and must not call output() or error()"
         )
     if _answered:
         raise AlreadyAnsweredError(
-            "this job has its answer already: call output() or error() once, or return a value"
+            "this job already has its answer: call output() or error() only once, or return a value"
         )
-    # Before the write: if the write fails halfway, a second attempt would only add to the damage.
+    # Set before the write: if the write fails halfway, a second answer would only do more damage.
     _answered = True
     return line
 
 
 def write(*lines: str) -> None:
-    """Write protocol lines at once, after all output of Python code."""
+    """Write protocol lines to the descriptor, after Python's buffered output."""
     if sys.stdout is not None:
         sys.stdout.flush()
-    # Text may hold half a surrogate pair (such as a file name); it is escaped rather than refused.
+    # Text, such as a file name, may hold half a surrogate pair, which is escaped.
     rest = memoryview("".join(f"\n{line}\n" for line in lines).encode(errors="backslashreplace"))
     while rest:
         rest = rest[os.write(_STDOUT, rest) :]

@@ -1,7 +1,7 @@
-"""The error that ends a command without being a bug and belongs to no other module."""
+"""The error of a command that is neither a bug nor an error of another module."""
 
 from __future__ import annotations
 
 
 class RefusedError(Exception):
-    """The command cannot do what the user asked for. The message has the reason, and what to do instead."""
+    """The command refuses the user's request. The message has the reason and the remedy."""

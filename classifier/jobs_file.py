@@ -1,8 +1,8 @@
-"""Jobs in a JSON file (one job) or a JSON lines file (a job per line), each with its place.
+"""Reads the jobs of a JSON file (one job) or a JSON lines file (a job per line), each with its place.
 
-`.jsonl` and `.ndjson` always hold a job per line; so does anything else that is not one JSON value but has such
-values in its lines. Lines end with a line feed alone: U+2028 and its like may stand in a text.
-consumer/cli/submit/sources.py follows the same rules without looking into the jobs, which it sends as they stand.
+Files named `.jsonl` and `.ndjson` hold a job per line; so does any other file that is not one JSON value, but has
+JSON values in its lines. Only a line feed ends a line, because a text may contain U+2028 and the like.
+consumer/cli/submit/sources.py follows the same rules, but sends the jobs unread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Job = dict[str, object]
 
 
 class JobEntry(NamedTuple):
-    """A job, or what is wrong with it, and its place."""
+    """A job, or its fault, and its place in the file."""
 
     place: str
     job: Job | None
@@ -34,7 +34,7 @@ def read(path: Path) -> list[JobEntry]:
     """Read all jobs of a file, or of standard input if it is called `-`.
 
     Raises:
-        RefusedError: the file cannot be read, is not text, or holds nothing.
+        RefusedError: the file cannot be read, is not text, or has no job.
     """
     content = _content(path)
     if path.suffix.lower() in LINE_SUFFIXES:
@@ -42,7 +42,7 @@ def read(path: Path) -> list[JobEntry]:
     else:
         entries = list(_one_or_lines(path, content))
     if not entries:
-        raise RefusedError(f'{path} holds no job: {{"signal": [numbers]}} is one')
+        raise RefusedError(f'{path} holds no job, such as {{"signal": [numbers]}}')
     return entries
 
 
@@ -63,7 +63,7 @@ def _content(path: Path) -> bytes:
 
 
 def _file(path: Path) -> bytes:
-    # The shell's <(command) is a pipe with a writer.
+    # The shell's <(command) is a pipe, which `content_of` would refuse.
     return path.read_bytes() if path.is_relative_to("/dev/fd") else content_of(path)
 
 
@@ -80,7 +80,7 @@ def _one_or_lines(path: Path, content: bytes) -> Iterator[JobEntry]:
 
 def _lines(path: Path, content: bytes) -> Iterator[JobEntry]:
     for number, marked in enumerate(content.split(b"\n" if b"\n" in content else b"\r"), start=1):
-        line = marked.removeprefix(b"\xef\xbb\xbf")  # where files were put together
+        line = marked.removeprefix(b"\xef\xbb\xbf")  # the mark is there in concatenated files
         if line.strip():
             yield _entry(f"{path}, line {number}", line)
 

@@ -1,9 +1,9 @@
 """Converts a value one step towards its natural form in JSON, by its type. Standard library only.
 
-A program may need neither numpy nor pandas, so this module does not import them and knows their types by name: the
-table maps `package.Type` to a conversion, and a value uses that of the first class in its type's method resolution
-order. A value that the table does not know is converted by its `tolist()` or `item()`, or by its abstract type, or
-it is refused with a remedy.
+A program may need neither numpy nor pandas, so this module does not import them, but recognises their types by
+name: a table maps `package.Type` to a conversion. The first class in the method resolution order of a value's type
+that is in the table determines the conversion. Other values are converted by their `tolist()` or `item()`, or by
+their abstract type, or refused with a remedy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ Conversion: TypeAlias = Callable[[Any], object]
 
 
 class NotJsonError(Exception):
-    """Some part of a result has no form in JSON. `cause` follows its place; `steps` lead there, innermost first.
+    """JSON cannot express a part of a result.
 
-    `kind` is the exception that the author sees: ValueError for a value, TypeError for a type.
+    `cause`: the reason, a text that follows the part's place; `steps`: the way to it, innermost first; `kind`: the
+    exception to raise for the author, ValueError for a value, TypeError for a type.
     """
 
     def __init__(self, cause: str, kind: type[ValueError | TypeError] = TypeError) -> None:
@@ -43,17 +44,17 @@ class Pairs(NamedTuple):
 def converted(value: Any) -> object:  # noqa: ANN401 - anything
     """Convert `value` one step towards a list, a dict, Pairs, text, a number, a boolean or None.
 
-    Does not look at what it contains.
+    The elements of a container stay unchanged.
 
     Raises:
-        NotJsonError: the value has no natural form in JSON.
+        NotJsonError: JSON cannot express the value.
     """
     convert = _conversion(type(value))  # type: ignore[arg-type] # mypy: a class hashes like its instances
     try:
         return convert(value)
-    except (NotJsonError, MemoryError):  # the latter is the job's limit, for which the service has a message
+    except (NotJsonError, MemoryError):  # the service reports the limit of memory itself
         raise
-    except Exception as raised:  # the value's own code may raise anything; its place helps more than its exception
+    except Exception as raised:  # the value's own code may raise anything; the message must name the value's place
         cause = f"is of type {_name(value)} and cannot be converted: {type(raised).__name__}: {raised}"
         raise NotJsonError(cause, ValueError) from raised
 
@@ -96,7 +97,7 @@ def _refused(remedy: str) -> Conversion:
 
 
 def _in_order(elements: Iterable[Any]) -> list[object]:
-    """Return a set's elements, sorted if possible: the hash of text differs in each process."""
+    """Return a set's elements in an order that does not depend on hashes, which differ between processes."""
     try:
         return sorted(elements)
     except TypeError:
@@ -104,7 +105,7 @@ def _in_order(elements: Iterable[Any]) -> list[object]:
 
 
 def _of_dataclass(value: Any) -> object:  # noqa: ANN401 - a dataclass of any kind
-    from dataclasses import fields  # noqa: PLC0415 - slow to import, but who made the dataclass has done so
+    from dataclasses import fields  # noqa: PLC0415 - slow to import, but a dataclass has already imported it
 
     return Pairs([(field.name, getattr(value, field.name)) for field in fields(value)])
 
@@ -132,7 +133,7 @@ def _of_array(array: Any) -> object:  # noqa: ANN401 - a numpy.ndarray
         return array.tolist()
     if not array.shape:
         return array[()]
-    # By rows. Without the subclass: each row of a numpy.matrix is a matrix of one row again.
+    # As rows of a plain array: a row of a numpy.matrix would be a matrix again.
     return list(array.__array__())
 
 
@@ -181,7 +182,7 @@ def _of_frame(frame: Any) -> object:  # noqa: ANN401 - a pandas.DataFrame
 
 
 def _only_counts(index: Any) -> bool:  # noqa: ANN401 - a pandas.Index
-    """Whether it is pandas' default index, which only repeats the position of each row."""
+    """Return whether this is pandas' default index, which only repeats the position of each row."""
     return type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
 
 
@@ -190,10 +191,10 @@ _AS_PARTS = _refused("return [value.real, value.imag] or abs(value)")
 
 
 def _nothing(_: object) -> None:
-    """Convert a value that is missing by its type. NaN is different: it may be the fault of a computation."""
+    """Convert the value of a type that means "missing". NaN does not: it may come from a faulty computation."""
 
 
-#: `package.Type`, whatever the module in between: numpy and pandas move their types from version to version.
+#: `package.Type`, without the modules in between, because numpy and pandas move their types between modules.
 _BY_NAME: Final[Mapping[str, Conversion]] = {
     "builtins.str": str.__str__,
     "builtins.int": int.__int__,

@@ -1,8 +1,8 @@
 """Formats a function's result as JSON, or raises an error that names the place and the cause.
 
-Standard library only. `encoded` walks the value once, converts what has no JSON form yet (json_types.py), and lets
-`json` write the rest. Lists and dicts that hold only JSON's own values are passed on unchanged, so large ones cost
-little. A fault is raised at its place; each container on the way out adds its step, so that the error reads
+Standard library only. `encoded` walks through the value once, converts all parts that are not JSON yet
+(json_types.py), and formats the rest with `json`. It passes on lists and dicts of JSON's own values unchanged, so
+large ones cost little. Each container around a fault adds its step, so that the error reads
 `output["a"][3] is NaN, ...`.
 """
 
@@ -16,19 +16,19 @@ from typing import Any, Final
 
 from classifier.json_types import NotJsonError, Pairs, converted
 
-#: Levels of lists and dicts. The consumer's parser reads 201; the reply is one of them, and a leaf another.
+#: The most levels of lists and dicts. The consumer's parser reads 201, including the reply itself and a leaf.
 MAX_DEPTH: Final = 199
-#: More digits than that Python does not read back, nor do many others.
+#: The most digits of an integer. Python and many other readers refuse more.
 MAX_DIGITS: Final = 4300
-#: From here on a value is JSON as it is. Exact types: a subclass may write itself differently.
+#: The types of values that are JSON unchanged. A subclass is not one of them, because it may format itself.
 _LEAVES: Final = frozenset({type(None), bool, int, float, str})
-#: A MaskedArray in an object array in a Series: no honest value takes more steps to become JSON.
+#: The most steps to JSON. Real values, such as a MaskedArray in an object array in a Series, need fewer.
 _MOST_CONVERSIONS: Final = 10
-#: Shown of a place or a key.
+#: The most characters that a message shows of a place or a key.
 _PLACE_CHARACTERS: Final = 200
 _KEY_CHARACTERS: Final = 60
 
-# The walk looks for cycles itself, and knows where they are.
+# `_Walk` finds cycles itself, with their places.
 _ENCODER: Final = json.JSONEncoder(allow_nan=False, check_circular=False)
 
 
@@ -36,9 +36,9 @@ def encoded(value: object) -> str:
     """Return the JSON text of `value`, on one line and in ASCII.
 
     Raises:
-        ValueError: some part has no JSON form: NaN, an infinity, a lone surrogate, a cycle, too many levels or
-            digits, two keys that become the same text.
-        TypeError: some part has a type without a natural form in JSON.
+        ValueError: JSON cannot express a part: NaN, an infinity, a lone surrogate, a cycle, too many levels or
+            digits, or two keys that become the same text.
+        TypeError: JSON cannot express the type of a part.
     """
     try:
         tree = _Walk().plain(value)
@@ -48,7 +48,7 @@ def encoded(value: object) -> str:
 
 
 def place(steps: Iterable[str | int]) -> str:
-    """Format the place to which innermost-first `steps` lead, as in Python: `output["a"][3]`."""
+    """Format a place as in Python, `output["a"][3]`. `steps` lead there, innermost first."""
     text = "output" + "".join(f"[{json.dumps(step)}]" for step in reversed(list(steps)))
     if len(text) <= _PLACE_CHARACTERS:
         return text
@@ -56,9 +56,9 @@ def place(steps: Iterable[str | int]) -> str:
 
 
 class _Walk:
-    """One walk through a value. Mutable state: the ids of the containers around the current place.
+    """One walk through a value. `_is_checking`: whether to check each leaf.
 
-    `_is_checking`: whether each leaf is checked.
+    Mutable state: `_open`, the ids of the containers around the current place.
     """
 
     def __init__(self, *, is_checking: bool = False) -> None:
@@ -73,7 +73,7 @@ class _Walk:
             if self._is_checking and (fault := _leaf_fault(found)):
                 raise NotJsonError(fault, ValueError)
             return found
-        # By the id of what the author returned: a container's conversion is a new object each time.
+        # The id of the author's own object, because a conversion makes a new object each time.
         if id(value) in self._open:
             raise NotJsonError(
                 "contains itself (a circular reference); return a copy without the cycle", ValueError
@@ -119,12 +119,12 @@ class _Walk:
 
 
 def _is_plain(given: dict[Any, object]) -> bool:
-    """Whether a dict has only text keys and leaves."""
+    """Return whether a dict has only text keys and leaves."""
     return set(map(type, given)) <= {str} and set(map(type, given.values())) <= _LEAVES
 
 
 def _at_most_a_container(value: object) -> object:
-    """Convert `value` itself, not what it contains, until it is a leaf, a list, a dict or Pairs."""
+    """Convert `value`, but not its elements, until it is a leaf, a list, a dict or Pairs."""
     found = value
     for _ in range(_MOST_CONVERSIONS):
         kind = type(found)
@@ -135,7 +135,7 @@ def _at_most_a_container(value: object) -> object:
 
 
 def _key(key: object) -> str:
-    """Return the text of a key; for types that `json` supports, the same text."""
+    """Return the text of a key: the text that `json` writes, if it supports the type."""
     if type(key) is str:
         return key
     try:
@@ -172,20 +172,20 @@ def _shown(key: object) -> str:
 
 
 def _written(tree: object) -> str:
-    """Format a plain tree. Leaves are checked only after `json` has refused one, or escaped a surrogate."""
+    """Format a plain tree. Only if `json` has refused a leaf or escaped a surrogate, check each leaf."""
     try:
         text = _ENCODER.encode(tree)
     except ValueError as refused:
         _Walk(is_checking=True).plain(tree)
         raise NotJsonError(f"is refused by json: {refused}", ValueError) from refused
-    # An escaped surrogate may be half of a whole pair; and who lifts Python's limit writes what nobody reads.
+    # The surrogate may belong to a valid pair. User code may have raised Python's limit of digits.
     if "\\ud" in text or not 0 < sys.get_int_max_str_digits() <= MAX_DIGITS:
         _Walk(is_checking=True).plain(tree)
     return text
 
 
 def _leaf_fault(leaf: object) -> str | None:
-    """Describe the fault of a leaf, in words that follow its place; None if it is valid."""
+    """Describe the fault of a leaf, as a text that follows its place; None if it is valid."""
     if isinstance(leaf, float) and not math.isfinite(leaf):
         name = "NaN" if math.isnan(leaf) else "infinity" if leaf > 0 else "-infinity"
         return f"is {name}, which JSON does not have; replace NaN and infinities, for example with None"
@@ -209,7 +209,7 @@ def _is_short(number: int) -> bool:
 
 
 def _lone_surrogate(text: str) -> str | None:
-    """Return the escape of a surrogate that is not half of a pair; a pair is written as one character."""
+    """Return the escape of the first surrogate that is not part of a pair; None if there is none."""
     try:
         text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError as broken:

@@ -1,7 +1,7 @@
 """The two central values: a request to classify (`Job`), and how its run ended (`Outcome`).
 
-They are frozen, and valid once made. This module imports no other module of the service. Each way to end is a
-class of its own, so that the disposition table covers them all, and no decision depends on catching exceptions.
+Both are frozen, and valid after construction. This module imports no other module of the service. Each outcome has
+its own class, so that the disposition table covers all outcomes, and no decision depends on catching exceptions.
 """
 
 from __future__ import annotations

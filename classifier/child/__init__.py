@@ -1,17 +1,17 @@
 """Runs around user code in the processes of the service.
 
-Standard library only; imports neither numpy nor scikit-learn. The fork server only imports and forks: it never
-computes, handles one request at a time, and ends when its socket closes.
+These modules use the standard library only, and import neither numpy nor scikit-learn. The fork server imports the
+user's module and forks workers. It runs no jobs, handles one request at a time, and ends when its socket closes.
 
 fork_server.py  imports the classifier once, then forks workers on request
 worker.py       one forked worker: runs job after job, keeps the contract
-launcher.py     starts a slot's programs, and ends what each leaves behind
-forking.py      fork and reap on request, over a socket
-confinement.py  what the kernel enforces: limits, parent death signal, subreaper
-loading.py      imports the user's module: function, `preload`, `on_worker_start`
-user_module.py  ... or says why another module of that name was found
-descriptors.py  what the import left open, and what each worker reopens
-shared_state.py what else the import leaves to all workers: mapped memory, running processes
-randomness.py   random numbers of its own for each worker
+launcher.py     starts a slot's programs, and ends the processes that each leaves behind
+forking.py      forks and reaps on requests over a socket
+confinement.py  sets what the kernel enforces: limits, parent death signal, subreaper
+loading.py      loads the user's function, and calls `preload`
+user_module.py  imports the user's module, or explains why another module of that name was found
+descriptors.py  finds descriptors that the import left open, and reopens files in each worker
+shared_state.py finds other state that all workers share: mapped memory, running processes
+randomness.py   gives each worker its own random numbers
 ending.py       ends a worker as Python ends a program: `atexit` handlers, buffered files
 """

@@ -1,9 +1,9 @@
-"""Finds the descriptors that an import has left open: which ones workers would share, and which they can reopen.
+"""Finds the descriptors that an import left open and workers would share, and reopens those that can be reopened.
 
-A fork copies descriptors, but not the files behind them. All workers read a file from one offset, and a socket
-from one stream of bytes, so one worker receives data for another. Each worker reopens files and folders that are
-open for reading only, under the same numbers and at the same offsets. All others are only reported. Standard
-library only; changes no offset that user code relies on.
+A fork copies descriptors, but not the offset of a file or the stream of a socket, so one worker would read data
+for another. Each worker reopens files and folders that are open for reading only, under the same numbers and at
+the same offsets. All other shared descriptors are only reported. Standard library only; changes no offset that
+user code relies on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Final, NamedTuple
 _STATELESS: Final = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 #: The first bytes of a database (sqlite.org/fileformat.html). SQLite forbids a connection on both sides of a fork.
 _SQLITE: Final = b"SQLite format 3\0"
-#: O_PATH from asm-generic/fcntl.h: a descriptor that only names a file. Python does not document it before 3.12.
+#: O_PATH from asm-generic/fcntl.h, for a descriptor that only names a file. Python before 3.12 does not document
+#: it.
 _O_PATH: Final = getattr(os, "O_PATH", 0o10000000)
 _LONGEST_NAME: Final = 300
 
@@ -28,8 +29,8 @@ _LONGEST_NAME: Final = 300
 class Opened(NamedTuple):
     """A descriptor that workers would share.
 
-    `what` describes it, with its path or peer. `flags` and `offset` are for reopening it, at a path of `/proc`;
-    `twins` are numbers that share its offset. `is_reopened` says whether a worker can reopen it.
+    `what`: its description, with its path or peer; `is_reopened`: whether a worker can reopen it; `flags` and
+    `offset`: how to reopen it; `twins`: other descriptors that share its offset.
     """
 
     number: int
@@ -41,7 +42,7 @@ class Opened(NamedTuple):
 
 
 def present() -> Mapping[int, str]:
-    """Return the target of each open descriptor of this process, by its number."""
+    """Return the target of each open descriptor of this process, by number."""
     found = {}
     for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are enough
         with suppress(OSError):  # the descriptor that reads this folder is closed by now
@@ -50,7 +51,7 @@ def present() -> Mapping[int, str]:
 
 
 def opened_since(before: Mapping[int, str]) -> list[Opened]:
-    """List descriptors that were opened since `before`, a result of `present`, and that workers must not share.
+    """List the descriptors opened since `before`, a result of `present`, that workers must not share.
 
     Workers may share a descriptor without a file offset or data: a file open for appending only, such as a log, a
     descriptor that only names a file, and a device such as /dev/urandom.
@@ -63,7 +64,7 @@ def opened_since(before: Mapping[int, str]) -> list[Opened]:
 
 
 def reopen(files: Sequence[Opened]) -> None:
-    """Give this process its own offsets: reopen each file under its numbers, at the offset of the import."""
+    """Reopen each file under the same numbers and at the same offset, which is then this process's own."""
     for file in files:
         anew = os.open(f"/proc/self/fd/{file.number}", file.flags | os.O_CLOEXEC)
         os.lseek(anew, file.offset, os.SEEK_SET)
@@ -74,7 +75,7 @@ def reopen(files: Sequence[Opened]) -> None:
 
 def _judged(new: Mapping[int, str]) -> Iterator[Opened]:
     for number, link in sorted(new.items()):
-        with suppress(OSError):  # closed meanwhile, by a thread
+        with suppress(OSError):  # a thread has closed it meanwhile
             flags = fcntl.fcntl(number, fcntl.F_GETFL)
             if (one := _judge(number, link, flags)) and not flags & _O_PATH:
                 yield one
@@ -105,7 +106,7 @@ def _read_only(number: int, name: str, flags: int) -> Opened:
     try:
         os.close(os.open(f"/proc/self/fd/{number}", flags | os.O_CLOEXEC))
         offset = os.lseek(number, 0, os.SEEK_CUR)
-    except OSError as refused:  # opened by another user, say
+    except OSError as refused:  # for example, it was opened by another user
         return Opened(number, f"{what}, which cannot be opened again ({refused.strerror})", is_reopened=False)
     return Opened(number, what, is_reopened=True, flags=flags, offset=offset)
 
@@ -140,7 +141,7 @@ def _address(address: object) -> str:
 
 
 def _without_twins(files: Sequence[Opened]) -> list[Opened]:
-    """Merge descriptors that were duplicated, for example by dup(2): they share an offset, and keep sharing it."""
+    """Merge duplicates, for example by dup(2): they share an offset, also after they are reopened."""
     joined: list[Opened] = []
     for file in files:
         for place, first in enumerate(joined):

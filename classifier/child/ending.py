@@ -1,7 +1,7 @@
-"""Ends a forked worker as Python ends a program: runs `atexit` handlers and writes out open files.
+"""Ends a forked worker as Python ends a program: runs `atexit` handlers and flushes open files.
 
 A worker exits by `os._exit`. The interpreter's own exit would free everything that the fork server has loaded,
-which copies that memory and costs as much as a fork. Standard library only.
+which would copy that memory and cost as much as a fork. Standard library only.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ _of_import: Final[_Files] = []
 
 
 def prepare() -> None:
-    """Write out the buffers of the import's open files: otherwise every worker would write its copy."""
+    """Flush the files that the import left open: otherwise every worker would write its copy of the buffers."""
     files = _open_files(gc.get_objects())
     _of_import.extend(map(weakref.ref, files))
     _flush(files)
 
 
 def leave_to_parent() -> None:
-    """Leave to the fork server what it removes at its own end, for example temporary folders of the import.
+    """Make this worker's end skip the finalizers of the import, which for example remove temporary folders.
 
-    The other workers still need them. A worker calls this, as multiprocessing does in its forks.
+    Other workers still need these folders; the fork server removes them when it ends. multiprocessing does the
+    same in its forks.
     """
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
         finalizer.atexit = False
@@ -39,14 +40,14 @@ def leave_to_parent() -> None:
 
 
 def run() -> None:
-    """Run the `atexit` handlers, then write out the buffers of open files."""
+    """Run the `atexit` handlers, then flush open files."""
     atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does at the end of its forks; there is no other name
     of_import = [file for known in _of_import if (file := known()) is not None]
     _flush([*of_import, *_open_files(gc.get_objects())])
 
 
 def _open_files(objects: Iterable[object]) -> list[Any]:
-    """Find files by type: `isinstance` would ask an object for its class, and a proxy may run any code then."""
+    """Find files by `type`: `isinstance` would read `__class__`, and a proxy may then run any code."""
     return [one for one in objects if issubclass(type(one), io.IOBase)]
 
 

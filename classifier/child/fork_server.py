@@ -1,14 +1,14 @@
 """Imports the classifier once, then forks workers on request. Standard library only around the user's import.
 
-Run as `python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin, whose
-protocol is described in `classifier/child/forking.py`. With `--batch` the function must have declared that it
-takes a batch. `{"ready": threads, "opened": [...]}` reports the end of the import, the number of threads that it
-has left, and the descriptors and other things that workers share (`descriptors.py`, `shared_state.py`), each as
-`[what, is_reopened]`. An order is `{"max_growth", "bounds"}`; its pipes are stdin, stdout and stderr.
+Run as `python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin;
+`classifier/child/forking.py` describes the protocol. With `--batch` the function must accept batches. After the
+import, the server sends `{"ready": threads, "opened": [...]}`: the number of threads that the import left, and the
+descriptors and other state that workers share (`descriptors.py`, `shared_state.py`), each as `[what,
+is_reopened]`. An order is `{"max_growth", "bounds"}`; its pipes are stdin, stdout and stderr.
 
-It computes only in the module's `warm_up()`, before the first fork. So every worker starts with what a first call
-allocates and caches. Threads of OpenMP and BLAS do not survive a fork: if the warm-up has started one, the server
-starts again without it (`--cold`).
+The server calls the module's `warm_up()` before the first fork, so that every worker starts with everything that a
+first call allocates and caches. Threads of OpenMP and BLAS do not survive a fork: if the warm-up has started one,
+the server restarts without it (`--cold`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from typing import Final, NoReturn
 from classifier import contract
 from classifier.child import confinement, descriptors, ending, forking, loading, randomness, shared_state, worker
 
-#: Given to the server that starts again because its warm-up has started threads.
+#: The flag of a server that restarts because its warm-up has started threads.
 _COLD: Final = "--cold"
-#: The limit of each kind: as many as a message to the consumer can hold, and more than an operator reads.
+#: The most descriptors of each kind in the report: they fit into a message, and an operator reads no more.
 _MOST_OPENED: Final = 20
 
 
 def main(target: str, *, batch: bool, cold: bool) -> None:
-    """Load the function, report it, serve. With `cold` the module's `warm_up` is not called.
+    """Load the function, report the end of the import, and serve. With `cold`, `warm_up` is not called.
 
-    Exceptions of user code keep Python's traceback; a `LoadError` is reported without one.
+    Exceptions of user code print a traceback; a `LoadError` prints only its message.
     """
     channel = forking.take_socket()
     folder, environment = os.open(".", os.O_PATH | os.O_CLOEXEC), dict(os.environ)
@@ -41,7 +41,8 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         loaded = loading.load(target)
     except contract.LoadError as refused:
         sys.exit(str(refused))
-    if batch and contract.form_for_many(loaded.function) is None:
+    takes_batches = contract.form_for_many(loaded.function) is not None
+    if batch and not takes_batches:
         sys.exit(
             f"{target} takes one job at a time, and batch_size is more than 1: declare one that takes a list of "
             "jobs with @contract.batch, or set batch_size to 1"
@@ -61,7 +62,7 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
 
     report = [*_first(shared, is_reopened=False), *_first([one.what for one in reopened], is_reopened=True)]
-    forking.serve(forking.Server(channel, become), opened=report, cold=cold)
+    forking.serve(forking.Server(channel, become), opened=report, cold=cold, batches=takes_batches)
 
 
 def _starts_threads(warm_up: Callable[[], object]) -> bool:
@@ -71,14 +72,14 @@ def _starts_threads(warm_up: Callable[[], object]) -> bool:
 
 
 def _start_again(channel: socket.socket, environment: dict[str, str], folder: int) -> NoReturn:
-    """Replace this process by one that does not warm up: a thread can be ended in no other way."""
+    """Replace this process by one that does not warm up: nothing else can end its threads."""
     os.dup2(channel.fileno(), 0)
     os.fchdir(folder)
     os.execve(sys.executable, [*sys.orig_argv, _COLD], environment)  # noqa: S606 - our own command line
 
 
 def _first(whats: list[str], *, is_reopened: bool) -> list[tuple[str, bool]]:
-    """Report the first ones, and the number of the others."""
+    """Return the first entries, and the number of the others."""
     rest = len(whats) - _MOST_OPENED
     more = [(f"{rest} more", is_reopened)] if rest > 0 else []
     return [*((what, is_reopened) for what in whats[:_MOST_OPENED]), *more]

@@ -1,9 +1,9 @@
 """Forks a process on request, reaps it on request, and leaves no process behind. Standard library only.
 
 The consumer sends requests over a Unix socket (SOCK_SEQPACKET), one JSON object per message. `{"fork": order}`
-passes the child's pipes along; the reply is `{"forked": pid}` or `{"refused": reason}`. `{"reap": pid}`, sent once
-that child is dead, has the reply `{"reaped": exit code, "cpu_s", "peak_bytes"}`. When the socket closes, the
-server and all its descendants end.
+comes with the child's pipes; the reply is `{"forked": pid}` or `{"refused": reason}`. The consumer sends `{"reap":
+pid}` after that child has died; the reply is `{"reaped": exit code, "cpu_s", "peak_bytes"}`. When the socket
+closes, the server and all its descendants end.
 
 The server reaps a child only on request, so that the number of a dead child cannot be reused before its group has
 been signalled.
@@ -31,10 +31,10 @@ _PIPES: Final = 3
 
 
 class Server:
-    """Handles one request after another. Mutable state: the children that were forked and not reaped."""
+    """Handles one request after another. Mutable state: `_forked`, the children that were not reaped yet."""
 
     def __init__(self, channel: socket.socket, become: Become) -> None:
-        """Serve `channel`; a forked child calls `become` with its order and its pipes."""
+        """Use `channel` for requests; a forked child calls `become` with its order and its pipes."""
         self._channel = channel
         self._become = become
         self._forked: set[int] = set()
@@ -59,12 +59,12 @@ class Server:
         self._end_strangers()
 
     def send(self, answer: dict[str, object]) -> None:
-        """Send one message."""
+        """Send one message; ignore a closed socket."""
         with suppress(BrokenPipeError, ConnectionResetError):  # the next read returns the end
             self._channel.send(json.dumps(answer).encode())
 
     def fork(self, order: Order, pipes: list[int]) -> dict[str, object]:
-        """Fork a child that becomes what the order describes; return the reply to the request."""
+        """Fork a child for the order; return the reply to the request."""
         server = os.getpid()  # read before the fork: the child's parent changes when this process dies
         try:
             pid = os.fork()
@@ -80,7 +80,7 @@ class Server:
         return {"forked": pid}
 
     def reap(self, pid: int) -> dict[str, object]:
-        """Reap a dead child and all processes that it left behind; return what they used."""
+        """Reap a dead child, end the processes that it left behind, and return the resources that all used."""
         _, status, used = os.wait4(pid, 0)
         self._forked.discard(pid)
         cpu_s = used.ru_utime + used.ru_stime + self._end_strangers()
@@ -89,14 +89,14 @@ class Server:
 
     def _receive(self) -> dict[str, Any] | None:
         content, pipes, _, _ = socket.recv_fds(self._channel, _LONGEST_REQUEST, _PIPES)
-        for pipe in pipes:  # MSG_CMSG_CLOEXEC would do it, but recv_fds of Python 3.11 drops its flags
+        for pipe in pipes:  # recv_fds of Python 3.11 ignores the flag MSG_CMSG_CLOEXEC
             os.set_inheritable(pipe, False)
         if not content:
             return None
         return {**json.loads(content), **({"pipes": list(pipes)} if pipes else {})}
 
     def _end_strangers(self) -> float:
-        """End orphans of dead children: they left the child's group, and this subreaper became their parent.
+        """End orphans of dead children, which left the child's group and have this subreaper as new parent.
 
         It kills all of them before it waits for any, and repeats this until none is left, so that a process that
         keeps forking does not escape. Returns their CPU seconds.
@@ -114,7 +114,7 @@ class Server:
 
 
 def take_socket() -> socket.socket:
-    """Move the socket out of reach of user code: stdin becomes empty, and prints go to stderr until the fork."""
+    """Hide the socket from user code: make stdin empty, and send prints to stderr until the fork."""
     channel = socket.socket(fileno=os.dup(0))
     with Path(os.devnull).open("rb") as empty:
         os.dup2(empty.fileno(), 0)
@@ -123,9 +123,9 @@ def take_socket() -> socket.socket:
 
 
 def serve(server: Server, **facts: object) -> None:
-    """Serve until the socket closes, as the subreaper of all descendants; then end those that are left.
+    """Serve, as the subreaper of all descendants, until the socket closes; then end the remaining descendants.
 
-    `facts` are sent with the message that the server is ready.
+    The message that the server is ready also contains `facts`.
     """
     confinement.outlive_parent()  # from now on the closed socket ends this process and all descendants
     confinement.adopt_orphans()

@@ -1,13 +1,13 @@
 """Starts programs for one slot, one after another, and ends all processes that a program left behind.
 
-Standard library only. `python -m classifier.child.launcher` with a socket as stdin (`classifier/child/forking.py`
-describes it). An order is `{"argv", "cwd", "environment", "bounds"}`.
+Run as `python -m classifier.child.launcher`, with a socket as stdin; `classifier/child/forking.py` describes the
+protocol. An order is `{"argv", "cwd", "environment", "bounds"}`. Standard library only.
 
-This is a process of its own, not a part of the consumer, because a program's child may leave its group and its
-session. When the child's parent ends, only its nearest living subreaper becomes its new parent. The consumer runs
-many jobs and could not assign such a child to a job; here every descendant belongs to the one job.
+The launcher is a separate process, because a program's child may leave its group and its session. When that
+child's parent ends, its nearest subreaper becomes its new parent. The consumer runs many jobs and could not assign
+such a child to a job; here every descendant belongs to the one job.
 
-Between fork and exec this process has one thread and no user code in it, so limits can be set there.
+Between fork and exec, the process has one thread and no user code, so it can set limits there.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _EXIT_NOT_STARTED: Final = 127
 
 
 class ProgramForker(forking.Server):
-    """Forks children that become programs. More mutable state: the pipe on which a child reports a failed exec."""
+    """Forks children that run programs. Mutable state: `_failure`, the pipe that reports a failed exec."""
 
     def __init__(self, channel: socket.socket) -> None:
         super().__init__(channel, self._run)
         self._failure = -1
 
     def fork(self, order: forking.Order, pipes: list[int]) -> dict[str, object]:
-        """Fork and start the program; wait until it has started or failed to start."""
-        reading, self._failure = os.pipe()  # closed by a successful exec, like all descriptors of this process
+        """Fork and start the program; return when it has started or failed to start."""
+        reading, self._failure = os.pipe()  # a successful exec closes it, like all descriptors of this process
         answer = super().fork(order, pipes)
         os.close(self._failure)
         with os.fdopen(reading, "rb") as failure:
@@ -48,7 +48,7 @@ class ProgramForker(forking.Server):
             _become(order, pipes)
         except OSError as error:
             os.write(self._failure, str(error.strerror).encode())
-        except BaseException:  # noqa: BLE001 - nothing may get past here: this process is no second launcher
+        except BaseException:  # noqa: BLE001 - a fork must not continue as a second launcher
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(_EXIT_NOT_STARTED)
@@ -58,15 +58,15 @@ def _become(order: forking.Order, pipes: list[int]) -> NoReturn:
     os.setsid()
     for number, pipe in enumerate(pipes, start=1):
         os.dup2(pipe, number)
-    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and exec would pass it on
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a program would inherit that
         signal.signal(ignored, signal.SIG_DFL)
     os.chdir(order["cwd"])
     confinement.confine(order["bounds"])
-    os.execve(order["argv"][0], order["argv"], order["environment"])  # noqa: S606 - no shell, on purpose
+    os.execve(order["argv"][0], order["argv"], order["environment"])  # noqa: S606 - deliberately without a shell
 
 
 def main() -> None:
-    """Serve."""
+    """Serve requests until the socket closes."""
     forking.serve(ProgramForker(forking.take_socket()))
 
 

@@ -1,7 +1,7 @@
 """Imports a user's module once, for all workers: its function, `preload`, `warm_up` and `on_worker_start`.
 
-Refuses a function that cannot take a job, such as an `async def`; otherwise every single job would fail. Standard
-library only around the user's import. Never calls the function.
+It refuses a function that cannot take a job, such as an `async def`, because every job would fail. It never calls
+the function. Standard library only around the user's import.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from classifier.child import user_module
 
 
 class Loaded(NamedTuple):
-    """The target, loaded. `namespace` is its module's.
+    """The user's function and hooks. `namespace`: the variables of its module.
 
     The fork server calls `warm_up` once, before the first worker; each worker calls `on_worker_start` once.
     """
@@ -31,11 +31,11 @@ class Loaded(NamedTuple):
 def load(target: str) -> Loaded:
     """Import `package.module:function`, and call the module's `preload()` if it has one.
 
-    In `preload` a classifier reads its models, once for all workers. In `on_worker_start` it opens what workers
-    cannot share, such as a connection.
+    In `preload` a classifier reads its models, once for all workers. In `on_worker_start` it opens resources that
+    workers cannot share, such as a connection.
 
     Raises:
-        LoadError: the target is no function that takes one job.
+        LoadError: the target is not a function that takes one job.
     """
     loaded = find(target)
     if callable(preload := loaded.namespace.get("preload")):
@@ -45,7 +45,7 @@ def load(target: str) -> Loaded:
 
 
 def find(target: str) -> Loaded:
-    """Do the same as `load`, without `preload()`: for a process that runs one job."""
+    """Import like `load`, but do not call `preload()`: for a process that runs one job."""
     module_name, _, name = target.partition(":")
     module = user_module.imported(module_name, name)
     function = getattr(module, name)
@@ -64,7 +64,7 @@ def _hook(name: str, *places: ModuleType | None) -> Callable[[], object] | None:
     """Find the hook `name` in the first of these modules that has it.
 
     Raises:
-        LoadError: it is no function without arguments.
+        LoadError: it is not a function without arguments.
     """
     for place in places:
         if (hook := getattr(place, name, None)) is not None and place is not None:
@@ -74,13 +74,13 @@ def _hook(name: str, *places: ModuleType | None) -> Callable[[], object] | None:
 
 
 def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({},)) -> None:
-    """Check that `function` can be called with one argument, a job; or with the arguments in `takes`.
+    """Check that `function` can be called with the arguments in `takes`, by default with one, a job.
 
     Raises:
-        LoadError: it cannot.
+        LoadError: the function cannot be called so.
     """
     if not callable(function):
-        raise contract.LoadError(f"{name} is no function but a {type(function).__name__}: name a function")
+        raise contract.LoadError(f"{name} is of type {type(function).__name__}, not a function: name a function")
     if inspect.isclass(function):
         raise contract.LoadError(f"{name} is a class: name a function, or an instance that can be called")
     many = contract.form_for_many(function)
@@ -94,12 +94,12 @@ def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({}
         raise contract.LoadError(
             f"{name}{inspect.signature(function)} cannot be called with {wanted}: {mismatch}"
         ) from None
-    except ValueError:  # some built-in functions have no signature; they may fit
+    except ValueError:  # some built-in functions have no signature; they are accepted
         pass
 
 
 def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
-    """Raise TypeError unless the arguments fit; a decorator may add some to those of the decorated function."""
+    """Raise TypeError unless the arguments fit the function, or the function that it decorates."""
     try:
         inspect.signature(function, follow_wrapped=False).bind(*takes)
     except TypeError:
@@ -107,10 +107,10 @@ def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
 
 
 def refuse_coroutine(name: str, function: Callable[..., object]) -> None:
-    """Check that a call of `function` computes its result.
+    """Check that `function` is neither an `async def` nor a generator, whose calls compute nothing.
 
     Raises:
-        LoadError: it is an `async def`, or a generator.
+        LoadError
     """
     for form in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is wanted
         if inspect.iscoroutinefunction(form) or inspect.isasyncgenfunction(form):

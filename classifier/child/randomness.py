@@ -1,8 +1,8 @@
-"""Gives a forked worker its own random numbers: a fork copies the state of every generator.
+"""Gives a forked worker its own random numbers, because a fork copies the state of every generator.
 
-Seeds the global generators of Python and numpy, and those that the user's modules can reach: in variables,
-containers, defaults and closures of functions, classes, and objects of these. Generators in a library's own
-objects or in native code must be seeded in `on_worker_start()`. Standard library only.
+It seeds the global generators of Python and numpy, and those that the user's modules hold: in variables,
+containers, defaults and closures of functions, classes, and their objects. The user's `on_worker_start()` must
+seed generators in a library's own objects or in native code. Standard library only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HOLDERS: Final = (
 )
 #: A longer container holds data, not generators. A walk through a million numbers would delay each start.
 _LONGEST_CONTAINER: Final = 10_000
-#: The number of objects to visit: a user's own objects may form a tree that takes too long.
+#: The most objects to visit: a search through all of a user's objects may take too long.
 _MOST_VISITED: Final = 100_000
 
 
@@ -49,7 +49,7 @@ def generators(target_module: str) -> list[Any]:
     """Find the generators of the user's modules: the target's package, and modules in folders of PYTHONPATH."""
     modules = {name: vars(module) for name, module in list(sys.modules.items()) if _is_users(name, target_module)}
     waiting: deque[object] = deque(modules.values())
-    seen: dict[int, object] = {}  # holds what it has seen, so that no number is used twice
+    seen: dict[int, object] = {}  # keeps the objects alive, so that no id is used twice
     found = []
     while waiting and len(seen) < _MOST_VISITED:
         value = waiting.popleft()
@@ -59,14 +59,14 @@ def generators(target_module: str) -> list[Any]:
         if _is_generator(value):
             found.append(value)
         elif _is_opened(value, modules):
-            waiting.extend(gc.get_referents(value))  # runs no code of the user's, as getattr would
+            waiting.extend(gc.get_referents(value))  # unlike getattr, this runs no user code
     return found
 
 
 def reseed(found: Iterable[Any]) -> None:
     """Set new seeds in the global generators, and in those that were found."""
     random.seed()
-    # Only if it was imported before the fork: a worker that imports it by itself gets its own numbers anyway.
+    # If it was not imported before the fork, a worker's own import seeds it.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random:
         numpy_random.seed()
@@ -76,19 +76,19 @@ def reseed(found: Iterable[Any]) -> None:
         elif numpy_random and isinstance(value, numpy_random.Generator):
             _exchange_state(value.bit_generator)
         elif numpy_random and isinstance(value, numpy_random.RandomState):
-            _exchange_state(value._bit_generator)  # noqa: SLF001 - its seed() takes but one of numpy's algorithms
+            _exchange_state(value._bit_generator)  # noqa: SLF001 - its seed() supports only one algorithm of numpy
         else:
             _exchange_state(value)
 
 
 def _exchange_state(bits: Any) -> None:  # noqa: ANN401 - a BitGenerator, which must not be imported here
-    """Copy the state of a new generator: a Generator cannot be seeded, and others may hold this object."""
+    """Copy the state of a new generator: a Generator has no `seed`, and other objects may hold this one."""
     with suppress(TypeError):  # another library's generator, whose class requires arguments
         bits.state = type(bits)().state
 
 
 def _is_generator(value: object) -> bool:
-    return issubclass(type(value), tuple(_kinds()))  # by type: isinstance asks a proxy for its class
+    return issubclass(type(value), tuple(_kinds()))  # isinstance would run a proxy's code
 
 
 def _kinds() -> Iterator[type]:
@@ -98,7 +98,7 @@ def _kinds() -> Iterator[type]:
 
 
 def _is_opened(value: object, modules: Container[str]) -> bool:
-    """Whether to search a value: the user's own objects, and Python's containers around them."""
+    """Return whether to search inside a value: it is the user's own object, or a container of Python."""
     kind = type(value)
     if issubclass(kind, tuple(_CONTAINERS)):
         return _length(value) <= _LONGEST_CONTAINER
@@ -108,17 +108,17 @@ def _is_opened(value: object, modules: Container[str]) -> bool:
 
 
 def _length(value: object) -> int:
-    """Count the elements as the container's own type does: a derived class may count differently."""
+    """Count the elements by the built-in type's own method, because a subclass may override it."""
     return next(length(value) for base, length in _CONTAINERS.items() if issubclass(type(value), base))
 
 
 def _is_users(name: str, target_module: str) -> bool:
-    """Whether a module is the target's, of its package, or of a folder in PYTHONPATH."""
+    """Return whether a module belongs to the target's package or to a folder in PYTHONPATH."""
     top = name.partition(".")[0]
     if top == target_module.partition(".")[0]:
         return True
     file = getattr(sys.modules.get(top), "__file__", None)
-    if not isinstance(file, str) or top in ("classifier", "consumer"):  # ours: what runs here
+    if not isinstance(file, str) or top in ("classifier", "consumer"):  # our own packages
         return False
     folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     path = Path(file)

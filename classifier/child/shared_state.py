@@ -1,6 +1,6 @@
-"""Finds what else an import leaves to all workers: memory that they all write to, and running processes.
+"""Finds other state of an import that all workers share: memory that they all write to, and running processes.
 
-A mapping with MAP_SHARED stays one memory across a fork, even after its file is closed, so a job reads data of
+Parent and children share a mapping with MAP_SHARED, even after its file is closed, so a job may read data of
 another job. A child process answers every worker, and the fork server ends it with the first worker that it reaps.
 Both are only reported. Standard library only.
 """
@@ -15,15 +15,15 @@ from typing import Final
 from classifier.child import confinement
 from classifier.child.descriptors import Opened
 
-#: A line of /proc/self/maps: from, to, rights, offset, device, inode, path. Only shared and writable mappings.
+#: A line of /proc/self/maps for a shared and writable mapping: from, to, rights, offset, device, inode, path.
 _SHARED: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) .w.s [0-9a-f]+ \S+ \d+ *(.*)")
-#: Locks between processes, which are meant to be shared: multiprocessing makes them, and so tqdm does.
+#: Locks between processes, which are meant to be shared; multiprocessing and tqdm make them.
 _LOCK: Final = "/dev/shm/sem."  # noqa: S108 - as the C library names them
 _NAMELESS: Final = "/dev/zero (deleted)"
 
 
 def found(opened: Sequence[Opened]) -> list[str]:
-    """Describe what workers share, except files in `opened`, which are reported already, by their paths."""
+    """Describe the memory and the processes that workers share, except memory of files in `opened`."""
     return [*_memory(opened), *map(_process, sorted(confinement.children()))]
 
 

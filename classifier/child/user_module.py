@@ -1,8 +1,8 @@
 """Imports the user's module, or explains why another module of the same name was found. Standard library only.
 
-The user's folders are searched last (rabbitmq_classifier.py), so that no file there replaces a module that the
-service imports. As a consequence, a user's module with the name of such a module cannot be imported, and its owner
-must be notified.
+Python searches the user's folders last (rabbitmq_classifier.py), so that no file there replaces a module that the
+service imports. So a user's module with the name of such a module cannot be imported; the message must explain
+this.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Final
 
 from classifier.contract import LoadError
 
-#: Modules that this service needs, whatever the user's folders hold.
+#: The packages of this service, which no file of a user may replace.
 _OURS: Final = ("classifier", "consumer")
-#: The function that is called if no other is configured; never a user's.
+#: The module of the default classifier; never a user's.
 _OWN_CLASSIFIER: Final = "classifier.classify"
 
 
 def imported(module_name: str, function_name: str) -> ModuleType:
-    """Import the module that has the function.
+    """Import the module that defines the function.
 
     Raises:
-        LoadError: a user's file has this name, and another module of the same name was found first.
+        LoadError: a user's file has this name, but Python finds another module of the same name first.
     """
     top = module_name.partition(".")[0]
     hidden = None if module_name == _OWN_CLASSIFIER else _hidden(top)
@@ -47,7 +47,7 @@ def imported(module_name: str, function_name: str) -> ModuleType:
 
 
 def _hidden(top: str) -> str | None:
-    """Find the user's file for a top-level module, if another module of that name is imported in its place."""
+    """Return the user's file for a top-level module if Python imports another module of that name."""
     folders = list(map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
     users = PathFinder.find_spec(top, folders)
     if users is None or users.loader is None or users.origin is None:
@@ -59,7 +59,7 @@ def _hidden(top: str) -> str | None:
 
 
 def _folder_without_init(module_name: str) -> str | None:
-    """Find the user's folder that holds the module: a package without `__init__.py` loses to any other module."""
+    """Return the user's folder of the module if it has no `__init__.py`: then any other module comes first."""
     top, _, rest = module_name.partition(".")
     for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         inside = Path(folder).absolute() / top

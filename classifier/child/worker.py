@@ -1,15 +1,14 @@
 """One warm worker: a forked process that runs job after job. Standard library only; never returns.
 
-A job arrives as one line of JSON on the pipe that was its stdin: `{"id", "path", "environment"}`. The contract on
-stdout is that of a program, with three more lines that user code need not know. `BEGIN: id` and `END: id` enclose
-the run, so that output of an earlier job is never taken for this job's answer. `RETIRE: reason` between them
-requests a replacement of the worker: no other job may run after one that left a thread, a child process or much
-memory behind.
+A job arrives as one line of JSON on the first pipe: `{"id", "path", "environment"}`. On stdout a worker writes the
+same lines as a program, and three more that user code need not know. `BEGIN: id` and `END: id` enclose the run, so
+that output of an earlier job never counts as this job's answer. `RETIRE: reason` between them requests a
+replacement of the worker, because the job left a thread, a child process or much memory behind.
 
 Several jobs at once, a batch, arrive as `{"batch": token, "folder", "jobs": [[id, attempt, traceparent], ...],
 "environment"}`, with files `0.json`, `1.json`, ... in the folder. The token, which no job can know, replaces the
-id: `BEGIN: token`, the output of the function, `ANSWERS: token`, a line for each job in their order (`OUTPUT:`,
-`ERROR:`, or `ALONE: reason` for a job that must run alone again), and `END: token`.
+id. The worker writes `BEGIN: token`, the output of the function, `ANSWERS: token`, a line for each job in their
+order (`OUTPUT:`, `ERROR:`, or `ALONE: reason` for a job that must run again alone), and `END: token`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Inherited(NamedTuple):
-    """What the import has left and each worker makes its own: open files, and generators of random numbers."""
+    """Open files and random generators of the import, of which each worker makes its own."""
 
     files: Sequence[Opened]
     generators: Sequence[Any]
@@ -52,8 +51,7 @@ def serve(
 ) -> NoReturn:
     """Run jobs until the pipe of jobs ends.
 
-    `max_growth` is the number of bytes by which the memory of the process may grow; `bounds` are those of
-    `confinement.confine`.
+    `max_growth`: the bytes by which the memory of the process may grow; `bounds`: as in `confinement.confine`.
     """
     code = EXIT_BUG
     try:
@@ -76,7 +74,7 @@ def serve(
         code = 0
     except SystemExit as ended:
         code = _exit_code(ended)
-    except BaseException:  # noqa: BLE001 - nothing may get past here: this process is no second fork server
+    except BaseException:  # noqa: BLE001 - a fork must not continue as a second fork server
         sys.excepthook(*sys.exc_info())
     finally:
         ending.run()
@@ -85,12 +83,13 @@ def serve(
 
 
 class _Hook:
-    """The user's `on_worker_start`, which must have succeeded once before a job runs.
+    """The user's `on_worker_start`, which must succeed once before a job runs.
 
-    Mutable state: `_call`, None once it has succeeded. The worker calls it before it has a job, so that no job
-    waits for a connection. If that fails, the worker calls it again for the first job, because a database may be
-    back by then. If that fails too, the worker ends with the traceback on stderr: that job's attempt is `Crashed`
-    and is retried.
+    The worker calls it before the first job arrives, so that no job waits for a connection. If that call fails,
+    the worker calls it again for the first job, because a database may be back by then. If that fails, too, the
+    worker ends with the traceback on stderr: that job's attempt is `Crashed` and is retried.
+
+    Mutable state: `_call`, None after it has succeeded.
     """
 
     def __init__(self, call: Callable[[], object] | None) -> None:
@@ -103,7 +102,7 @@ class _Hook:
     def insist(self) -> None:
         try:
             self._succeed()
-        except Exception:  # noqa: BLE001 - user code may raise anything, and it costs this job an attempt
+        except Exception:  # noqa: BLE001 - user code may raise anything; the attempt of this job fails
             sys.excepthook(*sys.exc_info())
             sys.exit("on_worker_start() failed")
 
@@ -114,7 +113,7 @@ class _Hook:
 
 
 def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
-    """Make the fork look like a process that was started by itself; return the pipe of jobs."""
+    """Make the fork behave like a newly started process; return the pipe of jobs."""
     os.setsid()
     confinement.adopt_orphans()
     _be_another_process()
@@ -123,7 +122,7 @@ def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
 
 
 def _exit_code(ended: SystemExit) -> int:
-    """Return the exit code that Python itself would use for a SystemExit."""
+    """Return the exit code that Python would use for a SystemExit."""
     if ended.code is None or isinstance(ended.code, int):
         return ended.code or 0
     sys.stderr.write(f"{ended.code}\n")
@@ -133,13 +132,13 @@ def _exit_code(ended: SystemExit) -> int:
 def _flush() -> None:
     """Flush as at a normal end: no output of user code is lost, and a closed reader is ignored."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # gone, closed by the user, or never there
+        with suppress(OSError, ValueError, AttributeError):  # no reader, closed by user code, or None
             stream.flush()
     confinement.flush_c_stdio()
 
 
 def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
-    """Make the pipes stdout and stderr. User code must not read the pipe of jobs by accident, so move it."""
+    """Use the pipes as stdout and stderr; return the pipe of jobs, which is not stdin, so that no job reads it."""
     jobs, stdout, stderr = pipes
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
@@ -149,9 +148,10 @@ def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
 
 
 def _be_another_process() -> None:
-    """Undo what a fork keeps and a new process does not: signal handlers of the import.
+    """Remove the signal handlers of the import, which a new process would not have.
 
-    SIGXFSZ, which Python ignores, ends a process that writes too large a file: an exception could have any cause.
+    SIGXFSZ, which Python ignores, then ends a process that writes too large a file; its exception would not show
+    the cause.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -185,20 +185,20 @@ def _run_batch(function: contract.BatchFunction, order: dict[str, Any], retireme
 def _enter(folder: str, environment: dict[str, str | None]) -> None:
     """Set the working directory, environment and temporary folder that a separate program would have."""
     os.chdir(folder)
-    tempfile.tempdir = None  # the module remembers where the last job's was
+    tempfile.tempdir = None  # the module caches the last job's folder
     for name, value in environment.items():
         if value is None:
             os.environ.pop(name, None)
-        elif os.environ.get(name) != value:  # most are those of the last job; setting one costs four times this
+        elif os.environ.get(name) != value:  # most are unchanged, and setting one costs four times as much
             os.environ[name] = value
 
 
 class Retirement:
-    """Decides whether this process may run another job, by comparing it with its state before the first one."""
+    """Decides whether this process may run another job, by a comparison with its state before the first job."""
 
     def __init__(self, memory: MemoryWatch) -> None:
         self._memory = memory
-        self._threads = set(threading.enumerate())  # those of `on_worker_start` stay
+        self._threads = set(threading.enumerate())  # includes the threads of `on_worker_start`
         self._has_children = confinement.has_children()
 
     def begin(self) -> None:
@@ -206,7 +206,7 @@ class Retirement:
         self._memory.begin()
 
     def reason(self) -> str | None:
-        """Return why not: what the run left behind may print, compute or hold memory during the next one."""
+        """Return why the process must not run another job; None if it may."""
         if threads := [thread.name for thread in threading.enumerate() if thread not in self._threads]:
             return f"the classifier left a thread running: {', '.join(threads)}"
         if confinement.has_children() and not self._has_children:
@@ -217,7 +217,7 @@ class Retirement:
 
 
 class MemoryWatch:
-    """Compares the resident memory of this process with that at its start."""
+    """Compares the resident memory of this process with its resident memory at the start."""
 
     def __init__(self, max_growth: int) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
@@ -226,7 +226,7 @@ class MemoryWatch:
         self._max_growth = max_growth
 
     def begin(self) -> None:
-        """Prepare for a job: its peak counts from here (proc(5), clear_refs)."""
+        """Reset the peak of the memory for a new job (proc(5), clear_refs)."""
         if self._peak is not None:
             os.write(self._peak, b"5")
 
@@ -238,12 +238,12 @@ class MemoryWatch:
         return f"its memory has grown by {growth:,} bytes (max_worker_growth_bytes)"
 
     def _resident(self) -> int:
-        """Read the present value, in bytes: the file is opened once, and each read returns a new value."""
+        """Return the resident memory in bytes. The open file returns the present value at each read."""
         return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE
 
 
 def _opened_if_possible(path: str) -> int | None:
-    """Open a file of /proc for writing; if a container has it read-only, the peak is that of all its jobs."""
+    """Open a file of /proc for writing; None if it is read-only, as in some containers."""
     with suppress(OSError):
         return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     return None

@@ -1,4 +1,4 @@
-"""The three kinds of model: the body of each, and how it becomes an estimator again.
+"""Saves and loads the three kinds of model: pickle, skops and ONNX.
 
 A pickle is what scikit-learn fitted; loading it runs its code. skops is the same estimator as data, made only of
 the types in this package's list (`skops_file.py`). ONNX is data too, a graph of known operations. It needs only
@@ -35,19 +35,19 @@ SKOPS: Final = "skops"
 INPUT: Final = "features"
 OUTPUT: Final = "probabilities"
 
-#: Whose versions make a body what it is.
+#: The libraries whose versions determine a body.
 _LIBRARIES: Final = {
     PICKLE: ("scikit-learn",),
     SKOPS: ("skops", "scikit-learn"),
     ONNX: ("onnxruntime", "skl2onnx", "scikit-learn"),
 }
-_ERRORS_ONLY: Final = 3  # of its log, which goes to stderr
+_ERRORS_ONLY: Final = 3  # the level of ONNX Runtime's log, which goes to stderr
 
 Probabilities: TypeAlias = NDArray[np.float64]
 
 
 class Estimator(Protocol):
-    """The methods of a fitted scikit-learn classifier that are used here."""
+    """The interface of a fitted scikit-learn classifier."""
 
     def predict_proba(self, features: Features, /) -> Probabilities: ...
 
@@ -61,7 +61,7 @@ class Model:
     estimator: Estimator
 
     def probabilities(self, features: Features) -> Probabilities:
-        """One row per row of `features`, one column per entry of `manifest.classes`; each row sums to 1."""
+        """Return a row for each row of `features`, with a column for each class; each row sums to 1."""
         return self.estimator.predict_proba(features)
 
 
@@ -69,7 +69,7 @@ class OnnxEstimator:
     """An ONNX body in ONNX Runtime, with the interface of a scikit-learn classifier."""
 
     def __init__(self, body: bytes) -> None:
-        """Raise ImportError without ONNX Runtime, and ONNX Runtime's own errors for a body that it cannot use."""
+        """Load the body. Raises ImportError without ONNX Runtime, and its errors for an unusable body."""
         runtime = onnx_runtime()
         options = runtime.SessionOptions()
         # Threads would not survive a fork, and a pool of processes has one for each processor already.
@@ -79,7 +79,7 @@ class OnnxEstimator:
         self._session = runtime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
 
     def predict_proba(self, features: Features, /) -> Probabilities:
-        """One row per row of `features`, one column per class."""
+        """Return a row for each row of `features`, with a column for each class."""
         (probabilities,) = self._session.run([OUTPUT], {INPUT: features})
         return np.asarray(probabilities, dtype=np.float64)
 
@@ -128,7 +128,7 @@ def load(path: Path) -> Model:
 
 
 def _verified(path: Path) -> tuple[Manifest, bytes]:
-    """A separate function, so that the file's content has left memory when the body is loaded."""
+    """Read manifest and body. On return, the memory of the file's content is free before the body is loaded."""
     content = model.content_of(path)
     trust.check(path, content)
     return model.parse(path, content)
@@ -140,7 +140,7 @@ def onnx_runtime() -> Any:  # noqa: ANN401 - it ships no types
     Raises:
         ImportError: it is not installed.
     """
-    # From 1.29 on it reports its use to its makers, by a thread that starts with the import.
+    # From 1.29 on, a thread that starts with the import reports the use of ONNX Runtime to its makers.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415 - optional, and only where a model is ONNX
 
@@ -159,7 +159,7 @@ def _write(path: Path, content: bytes, pins: Path | None) -> None:
 
 
 def _remove(outdated: list[Path], pins: Path | None) -> None:
-    """Remove files with their pins: a file put back later would serve an older model under the new name."""
+    """Remove files and their pins. With its pin, an older file that is put back could be served again."""
     for path in outdated:
         path.unlink(missing_ok=True)
     if pins:
@@ -179,7 +179,7 @@ def _from_pickle(path: Path, manifest: Manifest, body: bytes) -> Estimator:
 
 
 def _check_scikit_learn(path: Path, manifest: Manifest) -> None:
-    # scikit-learn itself only warns here, and may then predict something else than was trained.
+    # scikit-learn only warns of another version, and may then predict differently.
     made, here = manifest.versions.get("scikit-learn"), metadata.version("scikit-learn")
     if made != here:
         raise ModelError(
@@ -223,7 +223,7 @@ def _missing(path: Path, manifest: Manifest, library: str) -> ModelError:
 
 
 def _check_origin(path: Path, manifest: Manifest) -> None:
-    """Refuse an ONNX or skops file older than the pickle beside it: it would answer in the pickle's name."""
+    """Refuse an ONNX or skops file that was not made from the pickle beside it."""
     pickled = model.beside(path, model.SUFFIX)
     if pickled != path and pickled.exists() and model.read_manifest(pickled).sha256 != manifest.converted_from:
         raise ModelError(
@@ -233,7 +233,7 @@ def _check_origin(path: Path, manifest: Manifest) -> None:
 
 
 def _versions(*libraries: str) -> dict[str, str]:
-    """The present versions of the libraries that determine a body."""
+    """Return the installed versions of the libraries that determine a body."""
     return {"python": platform.python_version(), "numpy": np.__version__} | {
         library: metadata.version(library) for library in libraries
     }

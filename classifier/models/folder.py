@@ -1,4 +1,4 @@
-"""The models folder: which models it holds, which one a job names, and from which file it is served.
+"""Lists the models folder, finds the model that a job names, and chooses the file that serves it.
 
 `NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` are the same model as ONNX and as skops. If
 several exist, ONNX is served, because it answers twenty times as fast and loading it runs no code. Next is skops,
@@ -17,11 +17,11 @@ from classifier.models import model
 
 DEFAULT: Final = "default"
 
-# Begins with a letter or digit and has no separator: it cannot leave the folder or name a hidden file.
+# A name begins with a letter or digit and has no separator, so it cannot leave the folder or name a hidden file.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-# What a folder held when it was frozen, by folder: the module's one piece of state, set by `freeze` alone.
+# Mutable state of the module: the files of each frozen folder. Only `freeze` sets it.
 _frozen: Final[dict[Path, set[str]]] = {}
 
 
@@ -31,12 +31,12 @@ def models_folder() -> Path:
 
 
 def is_name(text: str) -> bool:
-    """Whether a model may have this name."""
+    """Return whether this is a valid name for a model."""
     return _NAME.fullmatch(text) is not None
 
 
 def freeze(folder: Path) -> None:
-    """Fix the content of the folder, for this process and all that are forked from it.
+    """Fix the list of files in the folder, for this process and all its forks.
 
     All workers then serve the same models until a reload.
     """
@@ -50,7 +50,7 @@ def every(folder: Path) -> list[Path]:
 
 
 def choose(folder: Path, name: object = None) -> Path:
-    """Return the file of the model `name`, which a job names; None means the default or only one.
+    """Return the file of the model `name`; None means the model `default`, or the only one.
 
     Raises:
         JobError: there is no such model, or the job must name one.

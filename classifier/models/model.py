@@ -1,11 +1,11 @@
-"""The model file: a line that names the format, one line of JSON (the manifest), and the body.
+"""Reads and writes a model file: a line that names the format, one line of JSON (the manifest), and the body.
 
-The body is an estimator of the manifest's kind (`estimators.py`), to the end of the file. A body is returned only
-if its SHA-256 is that of the manifest, and `read_manifest` reads no further than the manifest. That digest finds
-damage and mix-ups. It does not protect against an attacker who can write both parts; pins do (`trust.py`).
+The body is an estimator of the manifest's kind (`estimators.py`). The manifest has the body's SHA-256, and a body
+with another one is refused. This finds damage and mix-ups, but does not protect against an attacker who can write
+both parts; pins do (`trust.py`).
 
-`NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` beside it are the same estimator in other forms:
-one model, called NAME.
+`NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` beside it are other forms of the same estimator.
+Together they are one model, called NAME.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from classifier.signals.features import FEATURE_NAMES
 SUFFIX: Final = ".model"
 ONNX_SUFFIX: Final = ".onnx.model"
 SKOPS_SUFFIX: Final = ".skops.model"
-#: In the order in which they are served: the fastest first, and what runs code when it is loaded last.
+#: In the order of serving: the fastest first; last the pickle, which runs code when it is loaded.
 SUFFIXES: Final = (ONNX_SUFFIX, SKOPS_SUFFIX, SUFFIX)
 
 SIZE_VARIABLE: Final = "CONSUMER_MAX_MODEL_BYTES"
-#: 512 MiB. A forest of 100 trees has 3 MiB for PLAID's 537 signals and some 120 for 20,000 noisy ones. A file is
-#: read whole before it is loaded, so it takes twice its size for a moment: more is for who has seen to the memory.
+#: 512 MiB. A forest of 100 trees has 3 MiB for PLAID's 537 signals and some 120 MiB for 20,000 noisy ones. Loading
+#: a file takes twice its size in memory for a moment, so only a setting allows larger ones.
 LARGEST: Final = 512 * 1024 * 1024
 
 _FORMAT: Final = b"signal classifier, format 1\n"
@@ -46,7 +46,7 @@ class ModelError(LoadError):
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The data of a model; `lengths` are the shortest and the longest signal, in points."""
+    """The training data of a model. `lengths`: the shortest and the longest signal, in points."""
 
     signals: int
     lengths: tuple[int, int]
@@ -58,7 +58,7 @@ class Training:
 class Manifest:
     """The description of a model in its file.
 
-    `sha256` and `size` are those of the body; `converted_from` is the SHA-256 of the pickle's body from which an
+    `sha256` and `size` describe the body; `converted_from` is the SHA-256 of the pickle's body from which an
     ONNX body was made. `classes` names the columns of the estimator's probabilities, in their order.
     """
 
@@ -74,24 +74,24 @@ class Manifest:
 
 
 def name_of(file: str) -> str:
-    """Return the name of the model in a file of this name."""
+    """Return the name of the model in the file of the name `file`."""
     return next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Return the path of the same model in the form of this suffix."""
+    """Return the path of the same model's form with this suffix."""
     return path.with_name(name_of(path.name) + suffix)
 
 
 def forms_beside(path: Path) -> list[Path]:
-    """Return the paths of the forms that are made from the pickle at `path`."""
+    """Return the paths of the other forms, which are made from the pickle at `path`."""
     return [beside(path, suffix) for suffix in (ONNX_SUFFIX, SKOPS_SUFFIX)]
 
 
 def describe(
     kind: str, body: bytes, classes: tuple[str, ...], training: Training, versions: Mapping[str, str]
 ) -> Manifest:
-    """Make the manifest of a new body for the present features."""
+    """Make the manifest of a new body for the present list of features."""
     return Manifest(
         kind=kind,
         classes=classes,
@@ -130,7 +130,7 @@ def content_of(path: Path) -> bytes:
 
 
 def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
-    """Return the manifest in `content`, which was read from `path`, and the body, which matches the manifest.
+    """Return manifest and body of `content`, which was read from `path`; check that they match.
 
     Raises:
         ModelError: the content is no model, damaged or altered, or was made with other features than these.
@@ -140,7 +140,7 @@ def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
     body = file.read()
     _check_body(path, manifest, body)
     if manifest.features != FEATURE_NAMES:
-        raise ModelError(f"{path} was made with other features than are computed here: retrain it")
+        raise ModelError(f"{path} was made for another list of features than this version computes: retrain it")
     return manifest, body
 
 
@@ -157,7 +157,7 @@ def largest() -> int:
 
 
 def check_size(path: Path, size: int) -> None:
-    """Raise ModelError if a file of `size` bytes would not be loaded. Called before the file is written."""
+    """Raise ModelError if a file of `size` bytes is too large to be loaded. Called before the file is written."""
     if size > (most := largest()):
         raise _too_large(path, f"has {size:,} bytes, and may have {most:,}")
 
@@ -196,7 +196,7 @@ def _read_head(path: Path, file: BinaryIO) -> Manifest:
 
 
 def _manifest(content: dict[str, object]) -> Manifest:
-    """Check only the shape: the digest and the version check prevent the harm of a wrong value."""
+    """Check only the types: the digest and the check of versions find wrong values."""
     training = Training(**cast("dict[str, Any]", content["training"]))
     shortest, longest = training.lengths
     known = {

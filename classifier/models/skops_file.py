@@ -1,9 +1,9 @@
-"""A skops body: an estimator as data, a zip of JSON and numpy's arrays, made only of types in this module's list.
+"""Writes and checks a skops body: an estimator as data, in a zip of JSON and numpy's arrays.
 
-skops trusts by default most of scikit-learn, scipy and numpy; this module trusts only the types of the estimator
-in `train.py`. It checks the whole schema before skops reads it: each entry must have a type of the list, in the
-form of that type. The unpacked sizes of the members count. The check runs no code of the file, and constructing an
-estimator computes nothing.
+skops trusts most types of scikit-learn, scipy and numpy; this module trusts only the types of the estimator in
+`train.py`. It checks the whole schema before skops reads it: each entry must have a type of the list, in the form
+of that type. It also limits the unpacked size. The check runs no code of the file, and constructing an estimator
+computes nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import skops.io
 from classifier.models.estimators import Estimator
 from classifier.signals.features import Features
 
-#: The types of a forest, each in the form ("loader") in which skops writes it. To serve other estimators, add
-#: the types that `UntrustedTypesError` names, once you know that constructing them runs no other code.
+#: The types of a forest, each with the form ("loader") in which skops writes it. To serve other estimators, add
+#: the types that `UntrustedTypesError` names, after you have checked that constructing them runs no other code.
 TRUSTED: Final = frozenset(
     {
         ("ObjectNode", "sklearn.ensemble._forest.ExtraTreesClassifier"),
@@ -42,7 +42,7 @@ _SCHEMA: Final = "schema.json"
 
 
 class SkopsError(Exception):
-    """A body that is not loaded. The message continues the file's name, and names the remedy."""
+    """A body cannot be loaded. The message follows the file's name, and names the remedy."""
 
 
 class UntrustedTypesError(SkopsError):
@@ -50,7 +50,7 @@ class UntrustedTypesError(SkopsError):
 
 
 def proven(estimator: Estimator, test: Features) -> bytes:
-    """Return the body for `estimator`, after a test that it loads and gives the same probabilities for `test`.
+    """Return the body for `estimator`; check first that it loads and gives the same probabilities for `test`.
 
     Raises:
         SkopsError: skops cannot write it, it has types that would not be loaded, or the loaded one differs.
@@ -67,7 +67,7 @@ def proven(estimator: Estimator, test: Features) -> bytes:
 
 
 def load(body: bytes, *, most: int) -> Estimator:
-    """Return the estimator in `body`, whose unpacked size is `most` bytes at most.
+    """Return the estimator in `body`, if its unpacked size is at most `most` bytes.
 
     Raises:
         UntrustedTypesError: it has types that are not in the list; the message names them.
@@ -115,7 +115,7 @@ def _check_types(schema: object) -> None:
 
 
 def _entries(schema: object) -> Iterator[tuple[str, str]]:
-    """Return each type that the schema names anywhere, and the form in which it is loaded."""
+    """Return each type in the schema, and the form in which it is loaded."""
     rest = [schema]
     while rest:
         entry = rest.pop()

@@ -5,7 +5,7 @@ user who writes models need not be able to write pins. The digest covers the who
 computed from the very bytes that are then parsed and loaded. A file that is not pinned is not parsed, whatever its
 kind.
 
-The lines are those of sha256sum(1): `cd models && sha256sum --check ../models.trusted` verifies them too.
+The lines have the format of sha256sum(1): `cd models && sha256sum --check ../models.trusted` verifies them, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PIN: Final = re.compile(r"([0-9a-f]{64}) [ *]([^/\s]+)")
 
 
 def pins_of(folder: Path, given: Path | None = None) -> Path:
-    """Return the pin file of the models in `folder`: as given, CONSUMER_TRUSTED_MODELS, or FOLDER.trusted.
+    """Return the pin file of the models in `folder`: `given`, else CONSUMER_TRUSTED_MODELS, else FOLDER.trusted.
 
     Raises:
         ModelError: it lies in the folder.
@@ -41,7 +41,7 @@ def pins_of(folder: Path, given: Path | None = None) -> Path:
 
 
 def check(path: Path, content: bytes) -> None:
-    """Return if `content`, which was read from `path`, is pinned under its name.
+    """Raise unless `content`, which was read from `path`, is pinned under the name of the file.
 
     Raises:
         ModelError: it is not (the message has its SHA-256), or the pins cannot be read.
@@ -80,9 +80,9 @@ def forget(names: Collection[str], pins: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, content: bytes, pins: Path) -> Iterator[None]:
-    """Trust the old and the new content of `path` while one replaces the other, and only the new one afterwards.
+    """Trust the old and the new content of `path` during the block, and only the new one afterwards.
 
-    So no job is refused at any moment, even if each loads its model. Raises as `trust`.
+    So no job is refused while the file is replaced, even if each job loads its model. Raises as `trust`.
     """
     _change(pins, added=[f"{hashlib.sha256(content).hexdigest()}  {path.name}"])
     yield
@@ -90,7 +90,7 @@ def replacing(path: Path, content: bytes, pins: Path) -> Iterator[None]:
 
 
 def is_writable(pins: Path) -> bool:
-    """Whether this process could write pins there, as far as this can be known in advance.
+    """Return whether this process can probably write to the pin file.
 
     Raises:
         ModelError: they cannot be read.
@@ -103,14 +103,14 @@ def is_writable(pins: Path) -> bool:
 
 
 def _beside(folder: Path) -> str:
-    # By the name of the folder, not of a link's target: one pin file for every target of a link.
+    # A link's own name, not its target's, so that all targets of the link have one pin file.
     return os.path.abspath(folder) + SUFFIX  # noqa: PTH100 - Path.absolute leaves `..` at the end
 
 
 def _check_apart(pins: Path, folder: Path) -> None:
     if Path(os.path.realpath(pins)).is_relative_to(os.path.realpath(folder)):
         raise ModelError(
-            f"{pins} lies in the models folder, so whoever may write a model could trust it as well: "
+            f"{pins} is in the models folder, where every user who may write a model could also pin it: "
             f"move it elsewhere, and set {VARIABLE}"
         )
 
@@ -120,7 +120,7 @@ def _no_pin(pins: Path) -> str:
 
 
 def _remedy(path: Path, pins: Path) -> str:
-    """Return the complete command: its reader may not have the service's settings in the environment."""
+    """Return the command with all options, because its reader may not have the service's environment."""
     elsewhere = [] if str(pins) == _beside(path.parent) else ["--pins", str(pins)]
     return f"`{shlex.join(['classifier', 'trust', str(path), *elsewhere])}`"
 
@@ -141,15 +141,15 @@ def _lines(pins: Path) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.startswith("#") and not _PIN.fullmatch(line):
             raise ModelError(
-                f"line {number} of {pins} is no pin: remove it, or make it what `sha256sum NAME.model` prints in "
-                "the models folder"
+                f"line {number} of {pins} is not a pin: remove it, or replace it by the output of "
+                "`sha256sum NAME.model` in the models folder"
             )
     return lines
 
 
 def _change(pins: Path, *, forgotten: Collection[str] = (), added: Collection[str] = ()) -> None:
-    """Replace the file and keep all other lines: comments may say who trusted what, and why."""
-    pins = Path(os.path.realpath(pins))  # keeps a link a link
+    """Replace the pin file, but keep all its other lines: comments may explain who trusted which file."""
+    pins = Path(os.path.realpath(pins))  # if it is a link, its target is replaced
     try:
         pins.parent.mkdir(parents=True, exist_ok=True)
         with _locked(pins.parent):

@@ -1,8 +1,8 @@
 """Reads and replaces the content of a file in one piece.
 
-Opens only regular files in the folder in question. It never opens a FIFO or a device, which may block its reader
-or never end, and follows no symbolic link out of the folder. It checks the open file and not its name, and reads
-the content once, so the content that was checked is the content that is used.
+It reads only regular files: reading a FIFO or a device may block or never end. It follows no symbolic link out of
+the file's folder. It checks the open file and not its name, and reads the content once, so that the checked
+content is the content that is used.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class UnfitError(Exception):
-    """The path of this name is not a file that may be read. The message continues the name."""
+    """The file must not be read. The message follows its name."""
 
 
 class TooLargeError(UnfitError):
-    """The file has more bytes than may be read."""
+    """The file has more bytes than allowed."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Return the open file, for a caller that reads a part of it.
+    """Open the file, for a caller that reads a part of it.
 
     Raises:
         OSError: it cannot be opened.
@@ -45,7 +45,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def read(path: Path, *, most: int) -> bytes:
-    """Return the whole content, of `most` bytes at most.
+    """Return the whole content, if it has at most `most` bytes.
 
     Raises:
         OSError: it cannot be opened or read.
@@ -63,7 +63,7 @@ def read(path: Path, *, most: int) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace the file in one step: a reader sees the old content or the new, whole."""
+    """Replace the file in one step: a reader sees the whole old or the whole new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic only within a file system.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -73,7 +73,7 @@ def write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private, but the service may run as another user than the trainer.
+        # mkstemp makes the file private, but the service may run as another user.
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:

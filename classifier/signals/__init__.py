@@ -1,15 +1,15 @@
-"""Signals and data sets, from files to feature vectors. Knows nothing about models.
+"""Reads signals and data sets from files, and computes their feature vectors. Knows nothing about models.
 
-signals.py    what a signal is: 1 to 100,000 finite numbers
-waveform.py   a signal prepared for its features
-features.py   signal → feature vector
-datasets.py   signals with labels; the reader and writer of each file suffix
-formats.py    file formats of signals
-text_file.py  text files of unknown origin as lines
-tables.py     delimited text as rows of cells
-layout.py     which column is the label, a sample or an index
-headers.py    whether the first line names the columns
-indexes.py    columns that number lines or describe signals
-arrays.py     signals in numpy archives
-machines.py   generated signals of an electric machine
+signals.py    defines and checks a signal: 1 to 100,000 finite numbers
+waveform.py   prepares a signal for its features
+features.py   computes the feature vector of a signal
+datasets.py   signals with labels; chooses the reader by the file's suffix; writes CSV
+formats.py    reads and writes file formats of signals
+text_file.py  reads text files of unknown origin as lines
+tables.py     reads delimited text as rows of cells
+layout.py     determines which columns are the label, samples or an index
+headers.py    determines whether the first line names the columns
+indexes.py    finds columns that number lines or describe signals
+arrays.py     reads signals in numpy archives
+machines.py   generates signals of an electric machine
 """

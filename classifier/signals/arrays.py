@@ -1,15 +1,13 @@
-"""Reads and writes signals in `.npz` archives of numpy. Reads without pickle, because a pickle is code.
+"""Reads signals in `.npz` archives of numpy, without pickle, because a pickle is code.
 
-An archive has `labels`, with either `signals` (two-dimensional, padded with NaN) or `values` (all signals one
-after the other) and `lengths`. A damaged archive is refused in one sentence, whatever numpy and zipfile raise for
-it.
+An archive has `labels`, and either `signals` (two-dimensional, padded with NaN) or `values` (all signals one after
+the other) and `lengths`. A damaged archive is refused with one sentence, whatever numpy and zipfile raise.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +26,10 @@ _ZIP: Final = b"PK"
 def read_npz(path: Path, *, required: bool) -> Reading:
     """Read an `.npz` file, with labels if `required`."""
     arrays = _arrays(content_of(path))
-    signals = _padded(arrays) if "signals" in arrays else _flat(arrays)
+    if "signals" in arrays:
+        signals = [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]
+    else:
+        signals = _flat(arrays)
     if "labels" not in arrays and not required:
         return Reading([SignalRow(f"signal {at}", None, samples) for at, samples in enumerate(signals)], ())
     labels = _labels(_array(arrays, "labels"))
@@ -38,24 +39,13 @@ def read_npz(path: Path, *, required: bool) -> Reading:
     return Reading([SignalRow(f"signal {at}", label, samples) for at, (label, samples) in pairs], ())
 
 
-def write_npz(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
-    """Write an `.npz` file of `values`, `lengths` and `labels`."""
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            values=np.concatenate(signals),
-            lengths=np.array([signal.size for signal in signals], dtype=np.int64),
-            labels=np.array(labels, dtype=np.str_),
-        )
-
-
 def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
     if content.startswith(_NPY):
         raise FormatError("", f"this is an .npy file of one array, renamed: {_SAVE}")
     if not content.startswith(_ZIP):
-        raise FormatError("", f"this is no .npz file, which begins as a ZIP archive does: {_SAVE}")
+        raise FormatError("", f"this is not an .npz file, which begins like a ZIP archive: {_SAVE}")
     try:
-        # numpy warns of old or odd headers, which is no help to who cannot change them.
+        # numpy warns of old or odd headers, which the user cannot change.
         with warnings.catch_warnings(action="ignore"), np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: np.asarray(file[name]) for name in file.files}
     except Exception as refused:  # noqa: BLE001 - damaged bytes raise nearly anything in zipfile, zlib and numpy
@@ -77,7 +67,7 @@ def _labels(array: NDArray[Any]) -> list[str]:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise FormatError("labels", "a label is NaN or infinite: every signal needs one")
     try:
-        # Text of bytes (dtype S) is what old programs and HDF5 converters write.
+        # Old programs and HDF5 converters write text as bytes (dtype S).
         labels = [label.decode() if isinstance(label, bytes) else str(label) for label in array.tolist()]
         for label in labels:
             label.encode()
@@ -90,12 +80,10 @@ def _floats(name: str, array: NDArray[Any], dimensions: int) -> Samples:
     if array.ndim != dimensions or array.dtype.kind not in "iuf":
         what = f"an array of {array.dtype} with {array.ndim} dimensions"
         raise FormatError(name, f"{what}; numbers in {dimensions} dimensions are needed")
-    with np.errstate(over="ignore"):  # a long double too large becomes infinite, which is refused by its place
+    with np.errstate(
+        over="ignore"
+    ):  # too large a long double becomes infinite, which the check of signals refuses
         return array.astype(np.float64)
-
-
-def _padded(arrays: dict[str, NDArray[Any]]) -> list[Samples]:
-    return [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]
 
 
 def _flat(arrays: dict[str, NDArray[Any]]) -> list[Samples]:
@@ -108,5 +96,5 @@ def _flat(arrays: dict[str, NDArray[Any]]) -> list[Samples]:
 
 
 def _add_up(lengths: list[int], total: int) -> bool:
-    # As Python's integers: the sum of numpy's may wrap around to the right one.
+    # Python's integers cannot overflow; the sum of numpy's could wrap around and be right by chance.
     return min(lengths, default=0) >= 0 and sum(lengths) == total

@@ -1,17 +1,17 @@
-"""A data set: signals, usually with labels. Each signal is checked when it is read, and not again later.
+"""Reads and writes data sets: signals, usually with labels. The reader checks each signal, once.
 
-The file's name determines the format; `formats.py` describes each. An error names the file, the place in it and
-the remedy, and ends the reading: a data set is read whole or not at all.
+The file's suffix determines the format; `formats.py` describes each. A data set is read as a whole or not at all:
+any error ends the reading, and names the file, the place in it and the remedy.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
@@ -19,18 +19,16 @@ from classifier.signals import arrays, formats
 from classifier.signals.signals import Signal, SignalError, checked_array
 from classifier.signals.text_file import FormatError
 
-_Function = TypeVar("_Function")
-
 
 class DataError(Exception):
-    """Data that cannot be used. The message names the file, the place and the remedy."""
+    """The data cannot be used. The message names the file, the place and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSet:
-    """Signals and as many labels; or no labels if none were required.
+    """Signals with a label for each, or without labels if none are required.
 
-    `assumed` lists what the reader inferred about the file, in a few words each.
+    `assumed`: the reader's assumptions about the file, in a few words each.
     """
 
     signals: tuple[Signal, ...]
@@ -70,26 +68,19 @@ class DataSet:
         return digest.hexdigest()
 
 
-#: Each is called with a path and whether labels are `required`.
+#: Suffix -> reader, which gets a path and whether labels are `required`.
 _READERS: Final[dict[str, Callable[..., formats.Reading]]] = {
     ".ts": formats.read_ts,
     ".tsv": partial(formats.read_table, usual="\t"),
     ".csv": partial(formats.read_table, usual=","),
     ".npz": arrays.read_npz,
 }
-_WRITERS: Final[dict[str, Callable[[Path, Sequence[Signal], Sequence[str]], None]]] = {
-    ".ts": formats.write_ts,
-    ".csv": formats.write_csv,
-    ".npz": arrays.write_npz,
-}
-
-
-# "None" and "-" may be classes.
+# Labels that mean "missing". "None" and "-" are not among them, because they may be classes.
 _NO_LABELS: Final = frozenset({"nan", "?", "<na>"})
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
-    """Sort labels, numbers by their value: class 10 follows class 9."""
+    """Sort labels. Numbers are sorted by value, so that class 10 follows class 9."""
     return sorted(labels, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
 
 
@@ -99,7 +90,9 @@ def read(path: Path, *, required: bool = True) -> DataSet:
     Raises:
         DataError: the file cannot be read, does not match its suffix, or has no signals or an invalid one.
     """
-    reader = _for_suffix(path, _READERS)
+    if not is_data(path):
+        raise DataError(f"{path}: the name must end in one of {', '.join(_READERS)}")
+    reader = _READERS[path.suffix.lower()]
     try:
         rows, assumed = reader(path, required=required)
         signals = tuple(_checked(row) for row in rows)
@@ -114,31 +107,23 @@ def read(path: Path, *, required: bool = True) -> DataSet:
 
 
 def write(path: Path, data: DataSet) -> None:
-    """Write a data set in the format of the file's name, and create missing folders.
+    """Write a data set as CSV, and create missing folders. No label may hold a line break.
 
     Raises:
-        DataError: no writer exists for such a file, or its format cannot hold the labels.
+        DataError: the file cannot be written, or its name promises another format.
     """
-    writer = _for_suffix(path, _WRITERS)
+    if path.suffix.lower() != ".csv":
+        raise DataError(f"{path}: the name must end in .csv")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer(path, data.signals, data.labels)
+        formats.write_csv(path, data.signals, data.labels)
     except OSError as unwritable:
         raise DataError(f"cannot write {path}: {unwritable.strerror or unwritable}") from None
-    except FormatError as wrong:
-        raise DataError(str(wrong)) from None
 
 
 def is_data(path: Path) -> bool:
-    """Whether a file of this name is read as a data set."""
+    """Return whether the suffix is that of a data set."""
     return path.suffix.lower() in _READERS
-
-
-def _for_suffix(path: Path, functions: dict[str, _Function]) -> _Function:
-    try:
-        return functions[path.suffix.lower()]
-    except KeyError:
-        raise DataError(f"{path}: the name must end in one of {', '.join(functions)}") from None
 
 
 def _labelled(row: formats.SignalRow, label: str) -> str:

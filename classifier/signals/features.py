@@ -1,9 +1,9 @@
-"""Turns a signal of 1 to 100,000 points into a feature vector: one fixed list of finite numbers.
+"""Computes the feature vector of a signal of 1 to 100,000 points: always the same list of finite numbers.
 
-The features describe the size and the shape of a signal. The signal is first scaled to peak 1 (`waveform.py`):
-shape features are ratios, and size features are logarithms that hold the scale. The scaling also keeps a signal of
-1e300 from overflowing. No feature depends on another signal, and a batch is computed signal by signal, so one
-signal and a batch give the same numbers.
+The features describe the size and the shape of a signal. The signal is first scaled to peak 1 (`waveform.py`).
+Shape features are ratios; size features are logarithms and include the scale. The scaling also keeps a signal of
+1e300 from overflowing. No feature depends on another signal, so a signal has the same features alone and in a
+batch.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from itertools import accumulate, chain, pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy import fft  # by name: numpy would import it at its first use, in every forked worker again
+from numpy import fft  # imported here; otherwise every forked worker would import it at its first use
 from numpy.typing import NDArray
 
 from classifier.signals.waveform import BANDS, FLOOR, FRACTIONS, SEGMENTS, Part, Vector, Waveform, waveform
 
 Features: TypeAlias = NDArray[np.float32]
 
-_LIMIT: Final = 1e6  # a ratio beyond it says no more than that; it keeps features inside float32
+_LIMIT: Final = 1e6  # larger ratios carry no more information; keeps features within float32
 _LAGS: Final = 24
 _SIDE_BINS: Final = 6
-# The stretch behind the steepest rise: 16 pieces of 6 samples, about a mains period each where a recording
-# has some 300 samples a second (UCR's PLAID), a fraction of one where it has more.
+# The stretch after the steepest rise: 16 pieces of 6 samples. In a recording with some 300 samples a second (UCR's
+# PLAID), a piece is about a mains period; with more samples a second, a fraction of one.
 _ONSET_PIECES: Final = 16
 _ONSET_PIECE: Final = 6
 
 
 def _size(wave: Waveform, out: Vector) -> None:
-    """Size: log10 of the quantities in the signal's own unit, and log10 of its number of points."""
+    """Compute the size: log10 of quantities in the signal's own unit, and log10 of its number of points."""
     unit = wave.whole.values
     mean_abs, mean_step = np.add.reduce(np.abs(unit)) / unit.size, np.add.reduce(wave.steps) / unit.size
     sizes = mean_abs, wave.whole.std, wave.level, wave.steady.std, mean_step
@@ -41,7 +41,7 @@ def _size(wave: Waveform, out: Vector) -> None:
 
 
 def _distribution(wave: Waveform, out: Vector) -> None:
-    """Moments and quantiles of values, and quantiles of steps relative to the steady level."""
+    """Compute moments and quantiles of values, and quantiles of steps relative to the steady level."""
     out[:2] = _moments(wave.whole)
     out[2] = wave.whole.mean / wave.level
     values, steps = out[3:].reshape(2, -1)
@@ -50,7 +50,7 @@ def _distribution(wave: Waveform, out: Vector) -> None:
 
 
 def _steady_state(wave: Waveform, out: Vector) -> None:
-    """The steady part only: its waveform's moments, range, slope and quantiles."""
+    """Compute moments, range, slope and quantiles of the steady part."""
     steady = wave.steady
     slope = 12.0 * float(steady.plan.along @ steady.values) / steady.values.size
     out[:2] = _moments(steady)
@@ -63,13 +63,13 @@ def _steady_state(wave: Waveform, out: Vector) -> None:
 
 
 def _moments(part: Part) -> tuple[float, float]:
-    """Skewness and kurtosis."""
+    """Return skewness and kurtosis."""
     squared = part.shape * part.shape
     return float(squared @ part.shape) / squared.size, float(squared @ squared) / squared.size
 
 
 def _autocorrelation(part: Part, out: Vector) -> None:
-    """Lags 1 to 24, relative to lag 0."""
+    """Compute the autocorrelation at lags 1 to 24, relative to lag 0."""
     extended = np.zeros(part.shape.size + _LAGS)
     extended[: part.shape.size] = part.shape
     lags = np.correlate(extended, part.shape, "valid")
@@ -77,14 +77,14 @@ def _autocorrelation(part: Part, out: Vector) -> None:
 
 
 def _spectrum(part: Part, out: Vector) -> None:
-    """log10 of the share of power in 24 equal bands up to half the sampling rate, then the strongest line.
+    """Compute log10 of the share of power in 24 equal bands up to half the sampling rate, and the strongest line.
 
-    The six bins on each side of that line are included as well: modulation (a broken rotor bar, a beating load)
-    shows there and is lost in a band.
+    The six bins on each side of that line are features, too: they show modulation (a broken rotor bar, a beating
+    load), which a band hides.
     """
     plan = part.plan
     lines = fft.rfft(part.shape * plan.window, plan.transform)
-    # With room at both ends for the bins beside a line that stands there.
+    # Padded, so that a line at either end has bins on both sides, too.
     padded = np.zeros(lines.size + 2 * _SIDE_BINS)
     share = padded[_SIDE_BINS:-_SIDE_BINS]
     np.add(lines.real**2, lines.imag**2, out=share)
@@ -101,12 +101,12 @@ def _spectrum(part: Part, out: Vector) -> None:
 
 
 def _outline(wave: Waveform, out: Vector) -> None:
-    """Statistics of the eight segments, relative to the steady level."""
+    """Compute statistics of the eight segments, relative to the steady level."""
     np.divide(wave.segments.ravel(), wave.level, out=out)
 
 
 def _onset(wave: Waveform, out: Vector) -> None:
-    """The steepest rise: its position, the level before it, and the envelope of the 96 samples after it."""
+    """Describe the steepest rise: its position, the level before it, and the envelope of 96 samples after it."""
     unit, at = wave.whole.values, int(wave.rises.argmax())
     behind = unit[at + 1 : at + 1 + _ONSET_PIECES * _ONSET_PIECE]
     pieces = np.full((_ONSET_PIECES, _ONSET_PIECE), unit[-1])
@@ -127,7 +127,7 @@ def _median(values: Vector) -> float:
 
 
 def _to_logs(values: Vector) -> None:
-    """Turn the values into the log10 of their size, in place."""
+    """Replace each value by the log10 of its absolute value, in place."""
     np.abs(values, out=values)
     np.maximum(values, FLOOR, out=values)
     np.log10(values, out=values)
@@ -153,8 +153,8 @@ def _line_names(stem: str) -> list[str]:
 
 _SEGMENT_STATISTICS: Final = ("mean", "std", "min", "max")
 
-# A group is its names and the function that fills their places. The order of the names is the vector's, and
-# part of every saved model.
+# A group has the names of its features and the function that computes them. The order of the names is the order of
+# the vector, and part of every saved model.
 _GROUPS: Final[tuple[tuple[list[str], Callable[[Waveform, Vector], None]], ...]] = (
     (
         [
@@ -200,10 +200,10 @@ _PLACES: Final = [
 
 
 def extract(signal: Vector) -> Features:
-    """The feature vector of one signal, shape `(len(FEATURE_NAMES),)`, in the order of `FEATURE_NAMES`.
+    """Return the feature vector of one signal, shape `(len(FEATURE_NAMES),)`, in the order of `FEATURE_NAMES`.
 
-    `signal` is one-dimensional, not empty and finite: the code that reads it from outside checks that. The result
-    is float32, because trees compare in float32, so every runtime of a model sees the same numbers.
+    `signal` is one-dimensional, not empty and finite, which its reader has checked. The result is float32, because
+    trees compare in float32: so every runtime of a model gets the same numbers.
     """
     wave = waveform(signal)
     values = np.empty(len(FEATURE_NAMES))
@@ -215,7 +215,7 @@ def extract(signal: Vector) -> Features:
 
 
 def extract_all(signals: Sequence[Vector]) -> Features:
-    """The feature vectors of several signals, shape `(len(signals), len(FEATURE_NAMES))`."""
+    """Return the feature vectors of several signals, shape `(len(signals), len(FEATURE_NAMES))`."""
     rows = np.empty((len(signals), len(FEATURE_NAMES)), np.float32)
     for row, signal in zip(rows, signals, strict=True):
         row[:] = extract(signal)

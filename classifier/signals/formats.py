@@ -1,9 +1,8 @@
-"""The file formats of signals, as rows of text or arrays. Does not check the signals.
+"""Reads and writes the file formats of signals. Does not check the signals.
 
-`.ts` (UCR/UEA archive, sktime): `#` comments, `@` directives, then after `@data` a signal a line: `v,v,...:label`.
-`.csv`, `.tsv`: a signal a line, see tables.py (separators, decimal commas) and layout.py (label, header, index).
-Shorter signals are padded with empty cells or NaN, or not at all. `.npz`: `labels`, with either `signals`
-(two-dimensional, padded with NaN) or `values` (all signals one after the other) and `lengths`; see arrays.py.
+`.ts` (UCR/UEA archive, sktime): `#` comments, `@` directives, `@data`, then one signal per line: `v,v,...:label`.
+`.csv`, `.tsv`: one signal per line; see tables.py (separators, decimal commas) and layout.py (label, header,
+index). Shorter signals may be padded with empty cells or NaN. `.npz`: see arrays.py.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from classifier.signals.tables import (
 )
 from classifier.signals.text_file import FormatError, TextLine, content_of, lines_of, text_of
 
-# A guess at what is missing would be a guess at the label.
+# The reader does not fill gaps, because the filled samples could decide the label.
 _FILL_GAPS: Final = "fill missing samples before, or leave the signal out"
 _LONGEST_SHOWN: Final = 60
 
@@ -37,7 +36,7 @@ Samples: TypeAlias = NDArray[np.float64]
 
 
 class SignalRow(NamedTuple):
-    """One signal, not yet checked, and its place in the file. Its label is None if the file has no labels."""
+    """One unchecked signal, its place in the file, and its label; None if the file has no labels."""
 
     place: str
     label: str | None
@@ -65,7 +64,7 @@ def read_ts(path: Path, *, required: bool) -> Reading:
 
 
 def read_table(path: Path, *, usual: str, required: bool) -> Reading:
-    """Read a `.csv` or `.tsv` file, labelled if `required`; `usual` is the separator that its name promises."""
+    """Read a `.csv` or `.tsv` file, with labels if `required`; `usual` is the usual separator of its suffix."""
     text, encoding = text_of(content_of(path))
     table = parse(text, usual)
     found = layout(table, usual, required=required)
@@ -73,46 +72,24 @@ def read_table(path: Path, *, usual: str, required: bool) -> Reading:
     return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 
 
-def write_ts(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
-    """Write a `.ts` file. Labels must hold neither blanks nor colons, which the format cannot quote."""
-    for label in labels:
-        if not label or set(label) & set(" :,\t\r\n"):
-            raise FormatError("", f"the label {label!r} cannot be written as .ts: use .csv or .npz")
-    equal = len({signal.size for signal in signals}) == 1
-    head = [
-        f"@problemName {path.stem}",
-        "@timeStamps false",
-        "@missing false",
-        "@univariate true",
-        f"@equalLength {str(equal).lower()}",
-        f"@classLabel true {' '.join(sorted(set(labels)))}",
-        "@data",
-    ]
-    rows = (f"{','.join(_texts(signal))}:{label}" for signal, label in zip(signals, labels, strict=True))
-    path.write_text("\n".join([*head, *rows, ""]), encoding="utf-8")
-
-
 def write_csv(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
     """Write a `.csv` file, label first, rows as long as their signals."""
-    for label in labels:
-        if label.splitlines() != [label.strip()]:
-            raise FormatError("", f"the label {label!r} cannot be written as .csv: use .npz")
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        # Without it, a first signal of a class called "label" would be taken for a header.
+        # Without this header, the first signal of a class called "label" would be read as one.
         writer.writerow(["label", "samples"])
-        writer.writerows([label, *_texts(signal)] for signal, label in zip(signals, labels, strict=True))
+        writer.writerows([label, *signal.tolist()] for signal, label in zip(signals, labels, strict=True))
 
 
 def _directive(line: TextLine, *, required: bool) -> bool:
-    """Return whether signals may still have labels after this line of a `.ts` header, or refuse the line."""
+    """Return whether this line of a `.ts` header allows labels; refuse the line if it cannot be supported."""
     refused = {
         "@univariate false": "only univariate signals are read: choose one dimension",
         "@timestamps true": "time stamps are not read: resample the signals evenly and leave the stamps out",
     }
     needless = {
         "@classlabel false": "the signals have no labels: give each line its label after ':'",
-        "@targetlabel true": "a regression file, whose targets are no classes: give each line a class after ':'",
+        "@targetlabel true": "a regression file, which has numbers as labels: give each line a class after ':'",
     }
     words = line.text.lstrip("\ufeff").lower().split()
     directive = " ".join(words[:2])
@@ -201,10 +178,6 @@ def _remedy(cell: str) -> str:
 
 
 def without_padding(samples: Samples) -> Samples:
-    """Remove the NaN at the end; a NaN in the middle stays, and the check of the signal finds it."""
+    """Remove the NaN at the end. A NaN in the middle stays, and the check of the signal refuses it."""
     present = np.flatnonzero(~np.isnan(samples))
     return samples[: present[-1] + 1] if present.size else samples[:0]
-
-
-def _texts(signal: Samples) -> list[str]:
-    return [repr(value) for value in signal.tolist()]

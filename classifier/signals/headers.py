@@ -1,7 +1,7 @@
 """Finds the header of a table: whether the first line, or the comment before it, names the columns.
 
-Other lines of text, such as an instrument's lines above the header or units below it, are refused, because their
-words would be read as names or labels.
+Other lines of text, such as an instrument's lines above the header or units below it, are refused: their words
+would be read as names or labels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def header(table: Table) -> tuple[list[str], list[Record]]:
     """Return the names of the columns, if there are any, and the records below them.
 
     Raises:
-        FormatError: there are lines above the header or another one below it.
+        FormatError: there are lines above the header, or a second header below it.
     """
     _refuse_headers_below(table.records)
     if not table.records:
@@ -56,12 +56,12 @@ def _is_header(first: Sequence[str], rest: Sequence[Record]) -> bool:
         return bool(others) and known and _counts(numbers)
     if any(cell and (is_missing(cell) or looks_like_thousands(cell) or is_list(cell)) for cell in first):
         return False
-    # One text alone in a line is a name if no other line has one.
+    # A single text in a line is a column's name if no other line has a text.
     return len(first) > 1 or not any(cell and not is_number(cell) for record in rest for cell in record.cells[:1])
 
 
 def _refuse_headers_below(records: Sequence[Record]) -> None:
-    """Refuse lines above the header, such as an instrument's, a second header, and the header once more."""
+    """Refuse lines above the header, such as an instrument's; refuse a second header, or the same one again."""
     if not records:
         return
     first = records[0].cells

@@ -1,7 +1,7 @@
-"""Finds columns of a table that number or describe its lines, and so are no samples.
+"""Finds columns of a table that number or describe its lines, and so are not samples.
 
-A model would learn such a column and have perfect figures. Some are recognised by their names, others by their
-numbers: they rise, count, restart with each group, or are whole while samples are not.
+A model would learn such a column, and its evaluation would look perfect. Some columns are recognised by their
+names, others by their numbers: they rise, count, restart with each group, or are whole while samples are not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _INDEXES: Final = frozenset(
     {"", "id", "ids", "idx", "index", "row", "rows", "rowid", "row number", "row_number", "rownames", "nr", "nr."}
     | {"no", "no.", "#", "level_0", "uuid", "guid", "key", "time", "timestamp", "datetime", "date"}
 )
-#: What is noted down about a signal. In a header such as `label,recording` it may stand for all samples.
+#: Names of columns that describe signals. In a header such as `label,recording`, the second may mean all samples.
 _NOTES: Final = frozenset(
     {"subject", "patient", "person", "trial", "run", "session", "fold", "split", "batch", "group", "record"}
     | {"recording", "experiment", "sequence", "seq", "number", "num", "operator", "sensor"}
@@ -28,7 +28,8 @@ _RISING_FIRST: Final = 3
 _RISING_LATER: Final = 5
 _COUNTED: Final = 5
 _DIFFERENT: Final = 8
-#: Indexes stand before the samples or behind them; looking at each of a thousand columns would take as long again.
+#: The columns to check at the beginning, besides the last: an index is before or after the samples, and a check of
+#: all columns is slow.
 _LOOKED_AT: Final = 3
 
 DROP: Final = "remove that column (pandas: to_csv(..., index=False))"
@@ -46,7 +47,7 @@ def is_note_name(name: str) -> bool:
 
 
 def rises_at_once(firsts: Sequence[float | None]) -> bool:
-    """Return whether the first column of a table rises in each line, so that it is no label either."""
+    """Return whether the first column of a table rises in each line: then it is not a label either."""
     return _rises(firsts, _RISING_FIRST)
 
 
@@ -54,7 +55,7 @@ def refuse(records: Sequence[Record], label_at: int | None, *, decimal_comma: bo
     """Refuse a table if one of its columns numbers the lines.
 
     Raises:
-        FormatError: it has such a column.
+        FormatError: a column numbers the lines.
     """
     width = len(records[0].cells)
     if any(len(record.cells) != width for record in records):
@@ -76,7 +77,7 @@ def refuse(records: Sequence[Record], label_at: int | None, *, decimal_comma: bo
 
 
 def rising_message(column: int) -> str:
-    """Return why a rising column is refused, and what to do."""
+    """Return the message for a rising column, with its remedy."""
     return (
         f"column {column} rises from line to line, as the number of a line or a time does: {DROP}; if it is "
         "part of the signals, put the lines in another order; if it is the label, name it in a header line"
@@ -102,7 +103,7 @@ def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
 
 
 def _different(cells: Sequence[str], records: Sequence[Record], at: int) -> str:
-    """Report a column with another whole number in each line, while samples are fractions; otherwise empty."""
+    """Describe a column with a different whole number in each line, while samples are fractions; else empty."""
     if len(cells) < _DIFFERENT or len(set(cells)) < len(cells) or not all(map(_is_spelled_whole, cells)):
         return ""
     others = [cell for record in records[:_DIFFERENT] for place, cell in enumerate(record.cells) if place != at]

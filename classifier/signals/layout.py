@@ -1,8 +1,9 @@
 """Determines the columns of a table: samples, the label, or an index that does not belong to a signal.
 
 A header names the label's column. Without a header, the label is the first cell of a line, or the last one if only
-that is text. A model would learn a column that numbers or names the lines and have perfect figures, so it is
-refused. If labels and samples cannot be distinguished, the file is refused, too: a header line then decides.
+that is text. A column that numbers or names the lines is refused, because a model would learn it and its
+evaluation would look perfect. A file whose labels and samples cannot be distinguished is refused, too: it needs a
+header line.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ _NAME_LABELS: Final = "give the file a header line, such as 'label,samples'"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Signals are in `records`; the label is the cell `label_at` (-1: the last), or there is none.
+    """The columns of a table. `records`: the lines with signals; `label_at`: the label's column, -1 for the last.
 
-    `names` are those of the header, where there is one.
+    `label_at` is None if there are no labels. `names`: the names in the header; empty without a header.
     """
 
     records: list[Record]
@@ -77,7 +78,7 @@ def layout(table: Table, usual: str, *, required: bool) -> Layout:
 def _by_name(names: list[str], records: list[Record], table: Table, *, required: bool) -> Layout:
     named = [at for at, name in enumerate(names) if is_label_name(name)]
     codes = [at for at, name in enumerate(names) if _LABEL_CODES.fullmatch(name.lower())]
-    # Beside the label its number would be learnt, too, with perfect figures.
+    # The number of the label would be learned as a sample, and the evaluation would look perfect.
     candidates = [*named, *codes] if named else codes
     ends = {0, len(names) - 1}
     if not candidates and "x" not in [name.lower() for name in names]:  # x and y are co-ordinates
@@ -95,7 +96,7 @@ def _by_name(names: list[str], records: list[Record], table: Table, *, required:
         raise FormatError("", "the header repeats names: if signals are columns of this file, make them lines")
     if label_at is None and required:
         raise FormatError("", f"no column of the header is called {LABEL!r}: name the label's column so")
-    # A header of label and one more name stands for any number of samples; a longer one names each.
+    # A header of `label` and one more name allows any number of samples; a longer header names each.
     open_ended = len(names) == 1 or (len(names) == 2 and label_at == 0)  # noqa: PLR2004 - as it says
     width = 0 if open_ended else len(names)
     for at, name in enumerate(names):
@@ -136,7 +137,7 @@ def _refuse_long(records: Sequence[Record], names: Sequence[str], width: int) ->
 def _by_content(records: list[Record], table: Table, usual: str, *, required: bool) -> Layout:
     if records and all(_DATE.match(record.cells[0]) for record in records):
         raise FormatError("", f"the first column holds times such as {records[0].cells[0]}, no labels: {DROP}")
-    firsts = [_first(record, table) for record in records]
+    firsts = [number(record.cells[0], decimal_comma=table.decimal_comma) for record in records]
     numeric = [first for first in firsts if first is not None]
     lasts = [number(record.cells[-1], decimal_comma=table.decimal_comma) for record in records if record.cells[1:]]
     if records and len(numeric) == len(records):
@@ -150,12 +151,8 @@ def _by_content(records: list[Record], table: Table, usual: str, *, required: bo
     return Layout(records, 0, [])
 
 
-def _first(record: Record, table: Table) -> float | None:
-    return number(record.cells[0], decimal_comma=table.decimal_comma)
-
-
 def _numbers_are_labels(records: list[Record], firsts: list[float], usual: str, *, required: bool) -> bool:
-    """Return whether numbers at the beginning of lines are labels: whole numbers that repeat may be labels."""
+    """Return whether the first column's numbers are labels: whole numbers that repeat may be."""
     whole = all(first.is_integer() for first in firsts)
     repeated = len(set(firsts)) <= len(firsts) * _DISTINCT_SHARE
     if required:
@@ -170,7 +167,7 @@ def _numbers_are_labels(records: list[Record], firsts: list[float], usual: str, 
         repeated or len(firsts) < _LEAST_DISTINCT
     ):  # the UCR archive's files, whose label is always first
         return True
-    # Labels are written without a point, and there are several; samples may all begin with 0.
+    # Labels have no decimal point, and are not all equal; samples may all begin with 0.
     spelled = not any("." in record.cells[0] or "," in record.cells[0] for record in records)
     fractions = any(not _is_whole(cell) for record in records for cell in record.cells[1:])
     if not (spelled and fractions and repeated and len(set(firsts)) > 1):

@@ -1,7 +1,7 @@
-"""Currents of an electric machine in ten states, from textbook physics; the same seed gives the same data.
+"""Generates currents of an electric machine in ten states, from textbook physics; the same seed, the same data.
 
 One phase of a three-phase induction motor, sampled at 1 kHz for 0.3 to 0.6 s (300 to 600 points), in amperes.
-A current is a sum of the mains frequency f, its harmonics, and what a fault adds:
+A current is the sum of the mains frequency f, its harmonics, and the components of a fault:
 
 * A switch-on draws five to eight times the rated current, with a direct component; both decay exponentially.
 * A defect in a bearing's outer ring lets the air gap, and so the current's amplitude, vary at the rate at which
@@ -12,9 +12,9 @@ A current is a sum of the mains frequency f, its harmonics, and what a fault add
   analysis to detect induction motor faults", IEEE Ind. Appl. Mag. 7(4), 2001.
 * The mains bring the 5th and 7th harmonic. Saturated iron, and two phases doing the work of three, add the 3rd.
 
-No two machines are alike: rated current, load, harmonics, phase and noise are drawn per signal. The ranges of
-neighbouring states touch on purpose (a full load and a light overload; a faint defect and an unsteady load), so
-that no classifier is always right.
+Each signal is of another machine: rated current, load, harmonics, phase and noise are random. The ranges of
+similar states touch (a full load and a light overload; a faint defect and an unsteady load), so that no classifier
+is always right.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LONGEST: Final = 600
 Wave: TypeAlias = NDArray[np.float64]
 
 _RATED_A: Final = 10.0  # effective value at the rated load, in amperes
-_FULL_SLIP: Final = 0.05  # at the rated load; proportional to the load below it
+_FULL_SLIP: Final = 0.05  # at the rated load; the slip is proportional to the load
 _POLE_PAIRS: Final = 2
 # A deep-groove ball bearing 6205, which carries motors of this size.
 _BALLS: Final = 9
@@ -46,7 +46,7 @@ _CONTACT_ANGLE: Final = 0.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Machine:
-    """One machine, as recorded once."""
+    """One machine during one recording."""
 
     random: np.random.Generator
     time: Wave  # seconds
@@ -61,16 +61,16 @@ class _Machine:
         return self.mains_hz / _POLE_PAIRS * (1.0 - self.slip(load))
 
     def tone(self, multiple: float, share: float) -> Wave:
-        """A sine of `multiple` times the mains frequency, `share` of the rated current high."""
+        """Return a sine of `multiple` times the mains frequency; its amplitude is `share` of the rated current."""
         angle = 2.0 * np.pi * multiple * self.mains_hz * self.time + multiple * self.phase
         wave: Wave = self.rated * share * np.sin(angle)
         return wave
 
     def current(self, load: float, third: float = 0.01) -> Wave:
-        """The current under `load` times the rated load, with `third` times its size as third harmonic.
+        """Return the current under `load` times the rated load, with a third harmonic of `third` times its size.
 
-        A motor without load still draws its magnetising current, some 35 % of the rated one, at right angles
-        to what the load adds. 5th and 7th stay below what EN 50160 allows in the mains (6 % and 5 %).
+        Even without load, a motor draws its magnetising current, some 35 % of the rated one, at right angles to
+        the load's current. The 5th and 7th harmonics stay within the limits of EN 50160 for mains (6 % and 5 %).
         """
         size = float(np.hypot(0.35, 0.94 * load))
         fifth, seventh = self.random.uniform(0.005, 0.05), self.random.uniform(0.003, 0.03)
@@ -78,30 +78,30 @@ class _Machine:
         return size * self.unrest(load) * (self.tone(1, 1.0) + harmonics)
 
     def unrest(self, load: float) -> Wave:
-        """The variation of a healthy machine's amplitude: no shaft is quite straight, no load quite steady.
+        """Return the amplitude's variation in a healthy machine: no shaft is quite straight, no load quite steady.
 
-        The second component, at 1 to 8 Hz, is mistaken for a broken bar in practice.
+        The second component, at 1 to 8 Hz, is in practice mistaken for a broken bar.
         """
         bent, unsteady = self.random.uniform(0.0, 0.02), self.random.uniform(0.0, 0.03)
         return 1.0 + bent * self.beat(self.shaft_hz(load)) + unsteady * self.beat(self.random.uniform(1.0, 8.0))
 
     def beat(self, hertz: float) -> Wave:
-        """A sine of height 1 at any phase."""
+        """Return a sine of amplitude 1 and random phase."""
         return np.sin(2.0 * np.pi * (hertz * self.time + self.random.random()))
 
     def noise(self) -> Wave:
-        """A sensor's own noise, 0.5 to 2.5 % of the rated current, and a direct offset of the same order."""
+        """Return a sensor's noise, 0.5 to 2.5 % of the rated current, with a constant offset of the same order."""
         level = self.rated * self.random.uniform(0.005, 0.025)
         return level * (self.random.standard_normal(self.time.size) + self.random.standard_normal())
 
 
 def bpfo_hz(shaft_hz: float) -> float:
-    """The ball pass frequency, outer: how often per second a ball passes a defect of the outer ring."""
+    """Return the ball pass frequency, outer: how often per second a ball passes a defect of the outer ring."""
     return _BALLS / 2.0 * shaft_hz * (1.0 - _BALL_TO_PITCH * float(np.cos(_CONTACT_ANGLE)))
 
 
 def _off(machine: _Machine) -> Wave:
-    """No current: the rest is induced by the cable next to it."""
+    """Return almost no current: the cable next to it induces a little."""
     return machine.tone(1, machine.random.uniform(0.0, 0.01))
 
 
@@ -114,13 +114,13 @@ def _running(machine: _Machine) -> Wave:
 
 
 def _overload(machine: _Machine) -> Wave:
-    """A load above the rated one; the iron begins to saturate."""
+    """Return a current above the rated load, at which the iron begins to saturate."""
     load = machine.random.uniform(1.05, 1.6)
     return machine.current(load, third=0.02 * load)
 
 
 def _starting(machine: _Machine) -> Wave:
-    """Standstill, the switch, the inrush, and the run-up to some load."""
+    """Return standstill, the switch-on, the inrush, and the run-up to some load."""
     random = machine.random
     since = machine.time - random.uniform(0.03, 0.3) * machine.time[-1]
     inrush = random.uniform(5.0, 8.0) * np.exp(-since.clip(0.0) / random.uniform(0.05, 0.15))
@@ -130,13 +130,13 @@ def _starting(machine: _Machine) -> Wave:
 
 
 def _locked_rotor(machine: _Machine) -> Wave:
-    """A start that never ends: the rotor does not turn, the slip is 1."""
+    """Return a start that never ends: the rotor does not turn, the slip is 1."""
     height = machine.random.uniform(4.5, 7.5)
     return machine.tone(1, height) + machine.tone(3, 0.05 * height)
 
 
 def _stopping(machine: _Machine) -> Wave:
-    """Switched off during the recording: the current ends within a period, when the arc is extinguished."""
+    """Return a current that is switched off: it ends within a period, when the arc is extinguished."""
     random = machine.random
     since = machine.time - random.uniform(0.3, 0.9) * machine.time[-1]
     arc: Wave = np.exp(-since.clip(0.0) / random.uniform(0.001, 0.005))
@@ -144,21 +144,21 @@ def _stopping(machine: _Machine) -> Wave:
 
 
 def _bearing_fault(machine: _Machine) -> Wave:
-    """Running, with an amplitude that pulses at BPFO and twice that."""
+    """Return a running machine's current whose amplitude pulses at BPFO and twice that."""
     load, depth = machine.random.uniform(0.4, 1.0), machine.random.uniform(0.015, 0.07)
     pulses = bpfo_hz(machine.shaft_hz(load))
     return machine.current(load) * (1.0 + depth * machine.beat(pulses) + 0.4 * depth * machine.beat(2.0 * pulses))
 
 
 def _broken_bar(machine: _Machine) -> Wave:
-    """Running under load, because an unloaded rotor carries no current whose path could be broken."""
+    """Return a current under load: without load, a rotor carries no current, and a broken bar has no effect."""
     load, depth = machine.random.uniform(0.6, 1.0), machine.random.uniform(0.012, 0.07)
     side, slip = depth * load, machine.slip(load)
     return machine.current(load) + machine.tone(1 - 2 * slip, side) + machine.tone(1 + 2 * slip, 0.8 * side)
 
 
 def _phase_loss(machine: _Machine) -> Wave:
-    """Two phases carry root three of their share each, with a strong third harmonic."""
+    """Return the current of two phases that do the work of three: root 3 times as large, with a third harmonic."""
     load = machine.random.uniform(0.3, 0.9)
     return machine.current(np.sqrt(3.0) * load, third=machine.random.uniform(0.03, 0.15))
 
@@ -177,23 +177,23 @@ STATES: Final[dict[str, Callable[[_Machine], Wave]]] = {
 }
 
 
-def signal(state: str, random: np.random.Generator, mains_hz: float = MAINS_HZ) -> Wave:
-    """One recording of a machine in `state` (a key of `STATES`), in amperes at `SAMPLING_HZ`."""
+def signal(state: str, random: np.random.Generator) -> Wave:
+    """Return one recording of a machine in `state` (a key of `STATES`), in amperes at `SAMPLING_HZ`."""
     points = int(random.integers(SHORTEST, LONGEST, endpoint=True))
     machine = _Machine(
         random=random,
         time=np.arange(points) / SAMPLING_HZ,
-        mains_hz=mains_hz * random.uniform(0.998, 1.002),
+        mains_hz=MAINS_HZ * random.uniform(0.998, 1.002),
         rated=np.sqrt(2.0) * _RATED_A * random.uniform(0.92, 1.08),
         phase=random.uniform(0.0, 2.0 * np.pi),
     )
     return STATES[state](machine) + machine.noise()
 
 
-def generate(per_class: int, seed: int = 0, mains_hz: float = MAINS_HZ) -> DataSet:
-    """`per_class` recordings of every state, mixed. A larger number adds recordings and changes none."""
+def generate(per_class: int, seed: int = 0) -> DataSet:
+    """Generate `per_class` recordings of every state, shuffled. A larger number changes no recording."""
     made = [
-        (signal(state, np.random.default_rng([seed, number, at]), mains_hz), state)
+        (signal(state, np.random.default_rng([seed, number, at])), state)
         for at, state in enumerate(STATES)
         for number in range(per_class)
     ]

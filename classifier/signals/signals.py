@@ -1,7 +1,6 @@
-"""Defines a signal: 1 to 100,000 finite numbers. Every signal is checked here, wherever it comes from.
+"""Defines a signal: 1 to 100,000 finite numbers. This module checks every signal, from jobs and from files.
 
-A sample may be as large as a float64 holds: recordings of real machines exceed every assumption of a sensible
-range.
+A sample may be any finite float64, because recordings of real machines exceed every assumed range.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ class SignalError(ValueError):
 
 
 def checked(values: object) -> Signal:
-    """Return the signal in a JSON value: a list of numbers, neither bool nor text.
+    """Return the signal in a JSON value, which must be a list of numbers, without booleans and texts.
 
     Raises:
-        SignalError: it is not a list, has no point or too many, or a sample is not a finite number.
+        SignalError: it is not a list, is empty or too long, or a sample is not a finite number.
     """
     if not isinstance(values, list):
         raise SignalError(f"signal must be a list of numbers, not {_json_type(values)}")
     _check_length(len(values))
-    # By exact type: bool is an int to isinstance, and true is not a sample.
+    # Exact types: for isinstance, a bool is an int, but `true` is not a sample.
     if not set(map(type, values)) <= {int, float}:
         raise SignalError(_first_bad(values))
     try:
@@ -42,7 +41,7 @@ def checked(values: object) -> Signal:
 
 
 def checked_array(signal: Signal) -> Signal:
-    """Return the same array, checked to be a signal.
+    """Check that the array is a signal, and return it.
 
     Raises:
         SignalError: as `checked`.
@@ -59,7 +58,7 @@ def _check_length(points: int) -> None:
     if points == 0:
         raise SignalError("signal is empty; it needs 1 point at least")
     if points > MAX_POINTS:
-        raise SignalError(f"signal has {points:,} points; {MAX_POINTS:,} are the limit: cut or resample it")
+        raise SignalError(f"signal has {points:,} points; the limit is {MAX_POINTS:,}: cut or resample it")
 
 
 def _first_bad(values: Sequence[object]) -> str:

@@ -1,8 +1,8 @@
-"""Reads delimited text as rows of cells: finds the separator, and whether a comma is a decimal point.
+"""Reads delimited text as rows of cells, and determines the separator and the decimal point or comma.
 
 Spreadsheets write semicolons and decimal commas in half of Europe; instruments write tabs, blanks and `#`
-comments. The separator is the one with the largest share of numeric cells. The meaning of commas is decided for a
-whole file. layout.py decides the meaning of columns.
+comments. This module chooses the separator with the largest share of numeric cells, and decides the meaning of
+commas for the whole file. layout.py determines the meaning of columns.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final, NamedTuple
 from classifier.signals.text_file import FormatError, TextLine, lines_of
 
 NAMES: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "blanks"}
-#: Cells that say "no value here" in the words of common programs.
+#: Cells in which common programs write a missing value.
 MISSING: Final = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-", "<na>"})
 
-#: Beginnings of lines that hold no data: of most programs, of MATLAB, of C, and of what Excel has put into quotes.
+#: Beginnings of comment lines: in most programs, in MATLAB, in C, and after Excel has quoted them.
 _COMMENTS: Final = ("#", "%", "//", '"#', '"%')
 #: The remedy for a list in one cell.
 ONE_CELL_EACH: Final = "write each sample into a cell of its own"
@@ -32,7 +32,7 @@ _THREE_DIGITS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
 class Record(NamedTuple):
-    """The cells of one line, stripped, without empty ones at the end."""
+    """The cells of one line, stripped, without empty cells at the end."""
 
     place: str
     cells: list[str]
@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Records of a file. `comment`: the cells of the comment line just before the first record, or none."""
+    """The records of a file. `comment`: the cells of a comment line right before the first record."""
 
     records: list[Record]
     delimiter: str
@@ -50,7 +50,7 @@ class Table:
 
 
 def parse(text: str, usual: str) -> Table:
-    """Split text into records. `usual` is the usual separator of the file's suffix, and wins a tie.
+    """Split text into records. `usual` is the usual separator of the file's suffix, which wins a tie.
 
     Raises:
         FormatError: a quote is not closed, or numbers are ambiguous.
@@ -66,12 +66,13 @@ def parse(text: str, usual: str) -> Table:
     comment: list[str] = []
     if data:
         before = [line for line in lines if line.number < data[0].number]
-        comment = [_bare(cell) for cell in before[-1].text.lstrip('#%/" \t').split(delimiter)] if before else []
+        words = before[-1].text.lstrip('#%/" \t').split(delimiter) if before else []
+        comment = [word.strip().strip("\"'") for word in words]
     return Table(records, delimiter, _decimal_comma(records, delimiter), len(lines) - len(data), comment)
 
 
 def number(cell: str, *, decimal_comma: bool) -> float | None:
-    """Return the number in a cell, or None."""
+    """Return the number in a cell; None if it holds none."""
     if decimal_comma and _DECIMAL_COMMA.fullmatch(cell):
         cell = cell.replace(",", ".")
     try:
@@ -86,7 +87,7 @@ def is_missing(cell: str) -> bool:
 
 
 def is_list(cell: str) -> bool:
-    """Return whether a cell holds a list of samples, as pandas writes one."""
+    """Return whether a cell holds a list of samples, in the form of pandas."""
     return cell.startswith(("[", "(", "array("))
 
 
@@ -96,14 +97,14 @@ def looks_like_thousands(cell: str) -> bool:
 
 
 def paired_integers(records: Iterable[Record]) -> bool:
-    """Return whether integers look like the halves of numbers with decimal commas: `0,25,0,5` for 0.25 and 0.5.
+    """Return whether integers look like halves of numbers with decimal commas, as `0,25,0,5` for 0.25 and 0.5.
 
-    This is so only if every line has an even number of them, all are integers, and the second halves differ from
-    the first as decimals do: leading zeros, never a minus sign, many more digits.
+    Each line must have an even number of cells, all integers, and the second halves must look like decimals:
+    leading zeros, never a minus sign, many more digits.
     """
     whole, rest = [], []
     for record in records:
-        cells = [cell for cell in record.cells if not _is_label(cell)]
+        cells = [cell for cell in record.cells if number(cell, decimal_comma=False) is not None]
         if len(cells) % 2:
             cells = cells[1:]  # a label that is a number
         if not cells or not all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):
@@ -116,14 +117,6 @@ def paired_integers(records: Iterable[Record]) -> bool:
         return True
     widths = [sum(len(cell.lstrip("+-")) for cell in cells) / len(cells) for cells in (whole, rest)]
     return len(rest) >= 6 and widths[1] >= widths[0] + 1  # noqa: PLR2004 - as above
-
-
-def _is_label(cell: str) -> bool:
-    return number(cell, decimal_comma=False) is None
-
-
-def _bare(cell: str) -> str:
-    return cell.strip().strip("\"'")
 
 
 def _cells(line: TextLine, delimiter: str) -> list[str]:
@@ -140,11 +133,11 @@ def _cells(line: TextLine, delimiter: str) -> list[str]:
 
 def _delimiter_of(lines: Sequence[TextLine], usual: str) -> str:
     others = [delimiter for delimiter in NAMES if delimiter != usual]
-    return max([usual, *others], key=lambda delimiter: _score(lines, delimiter))  # the first of equals
+    return max([usual, *others], key=lambda delimiter: _score(lines, delimiter))  # `usual` wins a tie
 
 
 def _score(lines: Sequence[TextLine], delimiter: str) -> float:
-    """Return the share of numbers among the cells; a cell that holds another separator counts twice."""
+    """Return the share of numbers among the cells; a cell that contains another separator counts twice."""
     numbers = cells = 0
     for line in lines:
         try:

@@ -1,7 +1,7 @@
 """Reads text files of unknown origin as lines: regular files only, any Unicode encoding, any line end.
 
-Windows programs write UTF-16 and byte-order marks, old ones end lines with a carriage return alone. Other
-characters that end a line for Python (U+2028, form feed, ...) are text here, because they may be part of a label.
+Windows programs write UTF-16 and byte-order marks; old programs end lines with only a carriage return. Other
+characters that end a line in Python (U+2028, form feed, ...) are text here, because a label may contain them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
-# The longer mark first: UTF-32's begins with UTF-16's.
+# The longer marks come first, because UTF-32's begins with UTF-16's.
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -36,7 +36,7 @@ _KINDS: Final = (
 
 
 class FormatError(ValueError):
-    """The file does not have its format. `place` is a line or an array in it, or empty."""
+    """The file violates its format. `place`: a line or an array of the file, or empty."""
 
     def __init__(self, place: str, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class TextLine(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The name of the line in messages."""
+        """The name of the line, for messages."""
         return f"line {self.number}"
 
 
@@ -60,7 +60,7 @@ def content_of(path: Path) -> bytes:
 
     Raises:
         OSError: the file cannot be read.
-        FormatError: it is no regular file; reading a pipe without a writer would never end.
+        FormatError: it is not a regular file; reading a pipe without a writer would never end.
     """
     mode = path.stat().st_mode
     for is_kind, name in _KINDS:
@@ -70,7 +70,7 @@ def content_of(path: Path) -> bytes:
 
 
 def text_of(content: bytes) -> tuple[str, str]:
-    """Return the text without its byte-order mark, and the encoding's name.
+    """Decode the text; return it without its byte-order mark, and the name of the encoding.
 
     Raises:
         FormatError: it is not Unicode text.
@@ -100,7 +100,7 @@ def _encoding_of(content: bytes) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return encoding
-    # UTF-16 without a mark: every other byte of plain digits and separators is 0.
+    # In UTF-16 without a mark, every other byte of digits and separators is 0.
     head = content[:200]
     half = len(head) // 2
     if half and head.count(0) > half * 0.8:

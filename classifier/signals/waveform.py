@@ -1,9 +1,9 @@
-"""Prepares a signal once for all its features: scaled, cut, sorted. No code here loops over points.
+"""Prepares a signal for its features: scales, cuts and sorts it once. No code here loops over points.
 
-The arithmetic of some hundred points takes a microsecond, so most of the time goes into calls. Values that several
-features need are computed here once. Values that depend only on the number of points are cached (`LengthPlan`).
-Only plain functions of numpy are used, because `mean`, `std`, `median`, `quantile` and `pad` spend several times
-the work itself on their options. A vector of features so takes a quarter of the time.
+The arithmetic of some hundred points takes a microsecond, so most of the time goes into calls. This module
+computes values that several features need once, and caches values that depend only on the number of points
+(`LengthPlan`). It uses only plain functions of numpy, because `mean`, `std`, `median`, `quantile` and `pad` spend
+most of their time on their options. All this reduces the time of a feature vector to a quarter.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 Vector: TypeAlias = NDArray[np.float64]
 
-FLOOR: Final = 1e-12  # a ratio below it says only "nothing there"
+FLOOR: Final = 1e-12  # smaller ratios are rounding noise
 FRACTIONS: Final = np.linspace(0.0, 1.0, 17)
 SEGMENTS: Final = 8
 BANDS: Final = 24
 
-_MEDIAN: Final = 8  # its place in FRACTIONS
+_MEDIAN: Final = 8  # the median's index in FRACTIONS
 _SHORTEST_TRANSFORM: Final = 64
-_SILENCE: Final = 1e-300  # stands for the peak of an all-zero signal, whose logarithm does not exist
-# The steady part begins when a switch-on transient is usually over, and stops short of the end, where
-# recordings are often cut in mid-sample.
+_SILENCE: Final = 1e-300  # replaces the peak of an all-zero signal, because 0 has no logarithm
+# The steady part begins when a switch-on transient is usually over, and ends before the end of the recording,
+# which is often cut off.
 _STEADY_FROM: Final = 0.60
 _STEADY_TO: Final = 0.97
-# A plan costs as much as the features of 300 points, but little beside those of more than 2048. Each length
-# of signal needs two plans, of up to 50 KB: 12 MB at most.
+# A plan costs as much as the features of 300 points, but little compared to those of more than 2048. Each length
+# of signal needs two plans of up to 50 KB, all together 12 MB at most.
 _LONGEST_REMEMBERED: Final = 2048
 _REMEMBERED: Final = 256
 
@@ -39,10 +39,10 @@ _REMEMBERED: Final = 256
 class LengthPlan:
     """Values that depend only on the number of points.
 
-    A quantile is at the sorted value `below` it, and `rest` of the way from there to the one `above`. `along` goes
-    from -0.5 to 0.5. `starts` and `sizes` are those of the segments of a signal in which each point is repeated
-    `repeats` times. The last four belong to the spectrum: the window, the transform's length, the frequency of
-    each line in cycles per sample, and the first line of each band.
+    A quantile lies between the sorted values at `below` and `above`, at `rest` of the way. `along` rises from -0.5
+    to 0.5. `starts` and `sizes` describe the segments of a signal in which each point is repeated `repeats` times.
+    The last four belong to the spectrum: the window, the transform's length, the frequency of each line in cycles
+    per sample, and the first line of each band.
     """
 
     below: NDArray[np.intp]
@@ -60,36 +60,36 @@ class LengthPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A section of a signal; `quantiles[0]` are those of its values, `quantiles[1]` those of its steps."""
+    """A section of a signal. `quantiles[0]`: of its values; `quantiles[1]`: of its steps."""
 
     plan: LengthPlan
     values: Vector
-    shape: Vector  # with mean 0 and deviation 1, or all 0 where there is none
+    shape: Vector  # scaled to mean 0 and deviation 1; all 0 if the deviation is 0
     mean: float
     std: float
     quantiles: Vector
 
     @property
     def median(self) -> float:
-        """The middle value."""
+        """The median of the values."""
         return float(self.quantiles[0, _MEDIAN])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
-    """A signal as the features use it, scaled to its peak."""
+    """A signal prepared for its features, scaled to peak 1."""
 
     whole: Part
     steady: Part
-    rises: Vector  # as many as values: the last is 0, so that a single point has one too
-    steps: Vector  # their size
+    rises: Vector  # as many as values: the last is 0, so that even a single point has one
+    steps: Vector  # the absolute values of the rises
     segments: Vector  # mean, standard deviation, least and greatest value of 8 equal stretches, shape (4, 8)
-    level: float  # the size of the steady part, never 0: what shapes are measured in
+    level: float  # the size of the steady part, never 0: the unit of shapes
     log_scale: float
 
 
 def waveform(signal: Vector) -> Waveform:
-    """Prepare one signal, which is not empty and is finite. The signal is not changed."""
+    """Prepare one signal, which must be finite and not empty. The signal itself stays unchanged."""
     peak = float(np.maximum.reduce(np.abs(signal)))
     unit = signal / peak if peak > 0.0 else np.zeros_like(signal)
     rises = np.zeros_like(unit)
@@ -115,16 +115,16 @@ def _part(values: Vector, steps: Vector) -> Part:
     mean = float(np.add.reduce(values)) / values.size
     centred = values - mean
     std = float(centred @ centred / values.size) ** 0.5
-    # Rounding noise would have a shape too.
+    # Without this check, rounding noise would have a shape.
     shape = centred / std if std > FLOOR else np.zeros_like(centred)
     return Part(plan, values, shape, mean, std, _quantiles(plan, values, steps))
 
 
 def _quantiles(plan: LengthPlan, values: Vector, steps: Vector) -> Vector:
-    """Linear quantiles at `FRACTIONS`, shape (2, 17): one sort for all of them."""
+    """Compute linear quantiles at `FRACTIONS`, shape (2, 17), with one sort."""
     ordered = np.empty((2, values.size))
     ordered[0], ordered[1] = values, steps
-    ordered[1, -1] = 0.0  # from the last value there is no step
+    ordered[1, -1] = 0.0  # the last value has no step
     ordered.sort(axis=1)
     below = ordered.take(plan.below, axis=1)
     quantiles: Vector = below + plan.rest * (ordered.take(plan.above, axis=1) - below)
@@ -137,7 +137,7 @@ def _segments(whole: Part) -> Vector:
     segments = np.empty((4, SEGMENTS))
     mean, std, least, greatest = segments
     np.divide(np.add.reduceat(stretched, plan.starts), plan.sizes, out=mean)
-    # Two passes: the difference of mean squares would leave rounding noise where a stretch is constant.
+    # Two passes: a difference of mean squares would leave rounding noise in a constant stretch.
     deviation = stretched - mean.repeat(plan.sizes)
     np.sqrt(np.add.reduceat(deviation * deviation, plan.starts) / plan.sizes, out=std)
     np.minimum.reduceat(stretched, plan.starts, out=least)

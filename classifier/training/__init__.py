@@ -1,8 +1,8 @@
-"""Fits a classifier, evaluates it, writes it to a file. Never imported while jobs are served.
+"""Fits a classifier, evaluates it, and writes it to a file. A process that serves jobs never imports this package.
 
-train.py          fits and evaluates; no printing, no files
-train_command.py  `classifier train`, from files to files
-conversion.py     fitted estimator → ONNX
-report.py         figures as text
-plot.py           figures as a picture
+train.py          fits and evaluates
+train_command.py  runs `classifier train`, and writes its files
+conversion.py     converts a fitted estimator to ONNX
+report.py         formats figures as text
+plot.py           draws figures
 """

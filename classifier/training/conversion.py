@@ -1,7 +1,7 @@
 """Converts a fitted estimator to ONNX, and proves that both give the same labels.
 
-A conversion counts only after both have classified every test signal. Probabilities may differ a little, because
-ONNX Runtime adds up a forest's votes in float32. Labels may not differ in any case.
+A conversion is accepted only after both have classified every test signal with the same labels. Probabilities may
+differ a little, because ONNX Runtime adds up a forest's votes in float32.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OPERATOR_SET: Final = 15
 
 
 class ConversionError(Exception):
-    """The estimator has no ONNX form that can be trusted. The message has the reason."""
+    """The estimator cannot be converted reliably. The message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ def convert(estimator: Estimator, test: Features) -> Converted:
 
 def _body(estimator: Estimator, columns: int) -> bytes:
     types = [(INPUT, FloatTensorType([None, columns]))]
-    # Without "zipmap": a matrix of probabilities, not a list of dicts.
+    # Without "zipmap", the output is a matrix of probabilities instead of a list of dicts.
     options: dict[str, Any] = {"zipmap": False}
     try:
         graph = skl2onnx.to_onnx(estimator, initial_types=types, options=options, target_opset=_OPERATOR_SET)
         body: bytes = graph.SerializeToString()
     except Exception as failed:
-        # skl2onnx raises what its converters happen to raise, with advice on many lines.
+        # skl2onnx passes on any exception of its converters, with advice on many lines.
         raise ConversionError(
             f"skl2onnx cannot convert {type(estimator).__name__} ({_first_line(failed)})"
         ) from failed

@@ -1,6 +1,6 @@
 """Draws an evaluation: the confusion matrix, and a signal of each class beside it.
 
-The only importer of matplotlib, which is the optional extra `plot`. Draws to a file, never to a screen.
+Only this module imports matplotlib, which is the optional extra `plot`. It draws to a file, never to a screen.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _QUIET: Final = "#777777"
 
 
 def save(path: Path, evaluation: Evaluation, data: DataSet) -> None:
-    """Draw `evaluation` of `data` into a PNG.
+    """Draw `evaluation` of `data` as a PNG.
 
     Raises:
         OSError: the file cannot be written.
     """
-    # A label is text, whatever dollar signs are in it: as mathematics it may not even parse.
+    # A label is plain text: matplotlib would read dollar signs as mathematics, which may not even parse.
     with rc_context({"text.parse_math": False}):
         figure = _figure(evaluation, data)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def save(path: Path, evaluation: Evaluation, data: DataSet) -> None:
 def _figure(evaluation: Evaluation, data: DataSet) -> Figure:
     rows = (len(evaluation.classes) + 1) // 2
     side = max(5.5, 0.62 * len(evaluation.classes))
-    # Not through pyplot: that would choose a screen, and keep the figure.
+    # pyplot would choose a screen, and keep the figure in memory.
     figure = Figure(figsize=(side + 7.5, max(side, 0.95 * rows) + 1.0), layout="constrained")
     grid = figure.add_gridspec(1, 2, width_ratios=(side, 6.5))
     _draw_confusion(figure.add_subplot(grid[0, 0]), evaluation)
@@ -57,7 +57,7 @@ def _figure(evaluation: Evaluation, data: DataSet) -> Figure:
 
 def _draw_confusion(axes: Axes, evaluation: Evaluation) -> None:
     names = evaluation.classes
-    # Long names side by side would run into each other.
+    # Long names side by side would overlap.
     rotation = "horizontal" if max(map(len, names)) <= _SHORT_NAME else _SLANT_DEGREES
     display = ConfusionMatrixDisplay(evaluation.confusion, display_labels=names)
     display.plot(ax=axes, cmap="Blues", colorbar=False, xticks_rotation=rotation)
@@ -74,7 +74,7 @@ def _draw_examples(figure: Figure, place: SubplotSpec, evaluation: Evaluation, d
 def _typical(data: DataSet, name: str) -> Signal:
     """Return the signal of a class with the median spread, because the first one might be unusual."""
     signals = [signal for signal, label in zip(data.signals, data.labels, strict=True) if label == name]
-    # Scaled before it is squared, so that no finite signal overflows.
+    # The signal is scaled before it is squared, so that no finite signal overflows.
     spreads = [float((signal / (np.abs(signal).max() or 1.0)).std()) for signal in signals]
     return signals[int(np.argsort(spreads)[len(spreads) // 2])]
 

@@ -10,7 +10,7 @@ from classifier.models.model import Manifest
 from classifier.signals.datasets import DataSet
 
 if TYPE_CHECKING:
-    # Only the types: train imports scikit-learn, which describing a model does not need.
+    # For the types only: train imports scikit-learn, which this module does not need.
     from classifier.training.train import Evaluation, Fitted
 
 _SHORT_NAME: Final = 3
@@ -24,7 +24,7 @@ def data_line(name: str, data: DataSet) -> str:
 
 
 def read_line(path: Path, data: DataSet) -> str:
-    """Describe in one line what was read from a file, and what was assumed about it."""
+    """Describe in one line the signals that were read from a file, and what the reader assumed."""
     shortest, longest = data.lengths
     points = f"{_range(shortest, longest)} point{'s' if longest > 1 else ''}"
     signals = f"{len(data)} signal{'s' if len(data) > 1 else ''}"
@@ -37,7 +37,7 @@ def times_line(fitted: Fitted) -> str:
 
 
 def evaluation_lines(evaluation: Evaluation) -> list[str]:
-    """Accuracies, the confusion matrix, and scikit-learn's table of classes."""
+    """Show the accuracies, the confusion matrix, and scikit-learn's table of classes."""
     return [
         f"accuracy            {evaluation.accuracy:.4f}",
         f"balanced accuracy   {evaluation.balanced_accuracy:.4f}",
@@ -49,7 +49,7 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
 
 
 def reshuffle_lines(accuracies: Sequence[float]) -> list[str]:
-    """The accuracies of stratified reshuffles, each and their mean."""
+    """Show the accuracy of each stratified reshuffle, and their mean."""
     each = "  ".join(f"{accuracy:.4f}" for accuracy in accuracies)
     mean = sum(accuracies) / len(accuracies)
     return [f"reshuffled          {each}", f"mean of {len(accuracies):<11} {mean:.4f}"]
@@ -100,9 +100,9 @@ def _range(shortest: int, longest: int) -> str:
 
 
 def _confusion_lines(evaluation: Evaluation) -> list[str]:
-    """Rows: true class; columns: predicted class. A dot is a zero, so that errors stand out.
+    """Show the matrix; rows: true class; columns: predicted class. A dot is a zero, so that errors stand out.
 
-    Columns are headed by the classes' names if these are short, else by numbers, because long names do not fit a
+    The head of a column is the name of its class, or a number if names are long, because long names do not fit a
     terminal.
     """
     counts = [[str(count) if count else "." for count in row] for row in evaluation.confusion.tolist()]

@@ -27,8 +27,8 @@ HOLD_OUT: Final = 0.25
 SEED: Final = 0
 
 _TREES: Final = 100
-# A fifth of the features per split, where the usual square root is a twentieth: of many features few are
-# good at telling one class, and with too narrow a choice most splits see none of these.
+# Each split considers a fifth of the features; the usual square root would be a twentieth. Few of the many
+# features distinguish a given class, and with fewer choices most splits would consider none of them.
 _FEATURES_PER_SPLIT: Final = 0.2
 
 Labels: TypeAlias = NDArray[np.str_]
@@ -36,7 +36,7 @@ Labels: TypeAlias = NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A fitted estimator, the classes of its probabilities in their order, and the time of the fit (s)."""
+    """A fitted estimator, the classes in the order of its probabilities, and the durations in seconds."""
 
     estimator: Estimator
     classes: tuple[str, ...]
@@ -46,7 +46,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Figures on signals that were not trained on.
+    """The figures of an estimator on signals that it was not trained on.
 
     `confusion[i, j]` counts signals of class `classes[i]` that were predicted as `classes[j]`. Balanced accuracy
     is the mean recall of the classes that occur among the tested signals. `table` is scikit-learn's, for people:
@@ -61,13 +61,13 @@ class Evaluation:
 
 
 def fit(data: DataSet) -> Fitted:
-    """Fit on the whole of `data`; the same data give the same estimator.
+    """Fit an estimator on all of `data`; the same data give the same estimator.
 
     Raises:
         DataError: there are less than two classes.
     """
     if len(data.classes) < 2:  # noqa: PLR2004 - one class needs no classifier
-        raise DataError(f"all signals have the label {data.labels[0]!r}: two classes at least are needed")
+        raise DataError(f"all signals have the label {data.labels[0]!r}: give signals of at least two classes")
     started = time.perf_counter()
     features = extract_all(data.signals)
     extracted = time.perf_counter()
@@ -78,10 +78,10 @@ def fit(data: DataSet) -> Fitted:
 
 
 def evaluate(fitted: Fitted, data: DataSet) -> Evaluation:
-    """Evaluate `fitted` on `data`, which it must not have seen."""
+    """Evaluate `fitted` on `data`, which must not be its training data."""
     probabilities = fitted.estimator.predict_proba(extract_all(data.signals))
     called = np.array(fitted.classes)[probabilities.argmax(axis=1)]
-    # Both sides' classes: one that training never saw still counts, as always wrong.
+    # The classes of both: one that was not trained still counts, and is always wrong.
     classes = in_order({*fitted.classes, *data.labels})
     truth = np.array(data.labels)
     return Evaluation(
@@ -104,7 +104,7 @@ def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
 
 
 def reshuffles(train: DataSet, test: DataSet, times: int) -> list[float]:
-    """Return the accuracies of `times` stratified divisions of all signals, with sizes as of `train` and `test`.
+    """Return the accuracies of `times` stratified divisions of all signals, as large as `train` and `test`.
 
     Raises:
         DataError: a class is too small for that.
@@ -118,8 +118,8 @@ def reshuffles(train: DataSet, test: DataSet, times: int) -> list[float]:
 
 
 def _fitted(features: Features, labels: Labels) -> Any:  # noqa: ANN401 - scikit-learn ships no types
-    # One thread: for a single signal, handing trees to threads costs more than the trees, and a pool of
-    # processes has one for each processor already.
+    # One thread: for a single signal, a handover to threads costs more than the trees, and a pool of processes
+    # already has one for each CPU.
     forest = ExtraTreesClassifier(
         n_estimators=_TREES, max_features=_FEATURES_PER_SPLIT, random_state=SEED, n_jobs=1
     )
@@ -139,6 +139,6 @@ def _splits(data: DataSet, times: int, size: float) -> list[tuple[list[int], lis
 
 
 def _fractions(labels: Sequence[str]) -> list[str]:
-    """Return the labels that are fractions, if most are."""
+    """Return the labels that are fractions if most are, else an empty list."""
     found = [label for label in labels if re.fullmatch(r"[+-]?\d*[.,]\d*[1-9]\d*([eE][+-]?\d+)?", label)]
     return found if 2 * len(found) > len(labels) else []

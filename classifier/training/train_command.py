@@ -1,10 +1,9 @@
-"""Runs `classifier train`, from files to files, and reports each step in a line. It prints nothing itself.
+"""Runs `classifier train`: reads data, writes the files of a model, and yields a line of report for each step.
 
-It refuses everything that it can refuse before the training. Other forms of the model are made last: only they may
-turn out impossible after a successful training, and then everything else is done.
+It checks everything that it can before the training. It makes other forms of the model last, because these may
+fail even after a successful training, and then everything else is done.
 
-The files that it wrote are pinned. The user who trains has run code of his own anyway, and pins what he made from
-memory, before anybody else could write to the file.
+It pins the files that it writes. The pins are computed from memory, before anybody else can write to a file.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from classifier.training.train import Evaluation, Fitted
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The arguments; without `test`, a part of `data` is held out, and without `pins` nothing is pinned."""
+    """The arguments. Without `test`, a part of `data` is held out for it; without `pins`, nothing is pinned."""
 
     data: Path
     test: Path | None
@@ -86,7 +85,7 @@ def _read(wanted: Wanted) -> Generator[str, None, tuple[DataSet, DataSet]]:
     return training, test
 
 
-#: Flag, which is also the name of the extra that brings them -> libraries that it needs, and what imports them.
+#: A flag, which is also the name of an extra -> the libraries of the extra, and a function that imports them.
 _NEEDS: Final[dict[str, tuple[str, Callable[[], object]]]] = {
     "plot": ("matplotlib", lambda: import_module("matplotlib")),
     "onnx": ("skl2onnx and onnxruntime", lambda: (import_module("skl2onnx"), estimators.onnx_runtime())),
@@ -106,7 +105,7 @@ def _check_libraries(wanted: Wanted) -> None:
 def _check_pins(wanted: Wanted) -> None:
     if wanted.pins and not trust.is_writable(wanted.pins):
         raise RefusedError(
-            f"{wanted.pins}, where the model is to be pinned, cannot be written: give --no-trust, and have "
+            f"{wanted.pins}, the file of pins, cannot be written: give --no-trust, and have "
             f"somebody who may write it run `classifier trust {wanted.out.with_suffix('')}`"
         )
 
@@ -151,7 +150,7 @@ def _save_onnx(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest)
     try:
         converted = conversion.convert(fitted.estimator, extract_all(test.signals))
     except conversion.ConversionError as impossible:
-        raise RefusedError(f"no ONNX, {wanted.out} is kept and will be served: {impossible}") from None
+        raise RefusedError(f"no ONNX file was written, and {wanted.out} will be served: {impossible}") from None
     with _written(path):
         manifest = estimators.save_form(path, estimators.ONNX, converted.body, pickled, wanted.pins)
     yield (
@@ -168,7 +167,9 @@ def _save_skops(wanted: Wanted, fitted: Fitted, test: DataSet, pickled: Manifest
     try:
         body = skops_file.proven(fitted.estimator, extract_all(test.signals))
     except skops_file.SkopsError as impossible:
-        raise RefusedError(f"no skops, {wanted.out} is kept and will be served: the model {impossible}") from None
+        raise RefusedError(
+            f"no skops file was written, and {wanted.out} will be served: it {impossible}"
+        ) from None
     with _written(path):
         manifest = estimators.save_form(path, estimators.SKOPS, body, pickled, wanted.pins)
     yield f"skops gives all {len(test)} test signals the same probabilities"

@@ -1,7 +1,7 @@
 """`consumer try --times`: runs many jobs one by one and measures their run times, for `consumer plan`.
 
-It uses one slot and no RabbitMQ, so it measures only the job. A first run is left out, because caches are
-cold. Jobs that do not succeed are counted but not timed, because in the service their times would differ.
+It uses one slot and no RabbitMQ, so it measures only the job. It leaves out the first run, which is slower because
+nothing is cached yet. It counts failed jobs but not their times, which would differ in the service.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from consumer.capacity.report import show_bytes, show_s
-from consumer.capacity.service_times import SHARES, MemoryUse, Times, quantile
+from consumer.capacity.report import show_s
+from consumer.capacity.service_times import SHARES, Times, quantile
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Invalid, Job, Outcome, Succeeded
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.pool import Pool
-from consumer.runners.procfs import Process, descendants, look, private_bytes, proportional_bytes
-from consumer.runners.runner import Runner, open_runner
+from consumer.runners.runner import open_runner
 from consumer.service.dry_run import read
 
 
 async def measure(
-    bodies: Sequence[bytes], repeat: int, settings: Settings, tell: Callable[[str], None]
+    bodies: Sequence[bytes], repeat: int, settings: Settings, report: Callable[[str], None]
 ) -> tuple[Times, int]:
-    """Run every job so many times; return the times of the runs that succeeded, and the number of the others.
+    """Run every job `repeat` times; return the times of the runs that succeeded, and the number of failed runs.
 
     Raises:
         ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.
@@ -34,19 +33,18 @@ async def measure(
     jobs = [read(body, settings)[1] for body in bodies]
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
-            tell(f"runs         {runner.description}")
+            report(f"runs         {runner.description}")
             outcomes = await _run_all(runner.pool, jobs, repeat)
-            memory = _memory(runner)
     run_s = [outcome.run_s for outcome in outcomes if isinstance(outcome, Succeeded)]
     if not run_s:
         raise ConfigurationError(
-            f"none of {len(outcomes)} runs succeeded; look at one with `consumer try JOB.json`"
+            f"none of {len(outcomes)} runs succeeded; run one job with `consumer try JOB.json` to see why"
         )
-    return Times(runs=runner.description, run_s=run_s, memory=memory), len(outcomes) - len(run_s)
+    return Times(runs=runner.description, run_s=run_s), len(outcomes) - len(run_s)
 
 
 async def _run_all(pool: Pool, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
-    """Run all jobs, then all again: changes of a shared machine then affect each of them."""
+    """Run all jobs, then all again, so that changes of a shared machine affect all jobs alike."""
 
     async def run(job: Job | Invalid) -> Outcome:
         return job if isinstance(job, Invalid) else await pool.run(job)
@@ -55,38 +53,20 @@ async def _run_all(pool: Pool, jobs: Sequence[Job | Invalid], repeat: int) -> li
     return [await run(job) for _ in range(repeat) for job in jobs]
 
 
-def _memory(runner: Runner) -> MemoryUse | None:
-    """Return the unshared memory of a warm worker, which a further one would add. A program has ended by now."""
-    if not runner.workers:
-        return None
-    own = look(os.getpid())
-    servers = [*descendants(os.getpid())]
-    workers = {worker.pid: worker for server in servers for worker in descendants(server.pid)}
-    everyone: list[Process] = [*([own] if own else []), *servers]
-    private = [private_bytes(worker) for worker in workers.values()]
-    if not private:
-        return None
-    together = sum(map(proportional_bytes, everyone))
-    return MemoryUse(base_bytes=max(0, together - sum(private)), slot_bytes=max(private))
-
-
 def summary(times: Times, failed: int) -> str:
     """Summarise the times for a person."""
     ordered = sorted(times.run_s)
     mean = math.fsum(ordered) / len(ordered)
     figures = ", ".join(f"{name} {show_s(quantile(ordered, share))}" for name, share in SHARES.items())
-    lines = [
-        f"runs         {len(ordered)} succeeded" + (f", {failed} failed and are left out" if failed else ""),
-        f"run time     mean {show_s(mean)}, {figures}, longest {show_s(ordered[-1])}",
-    ]
-    if times.memory:
-        base, slot = show_bytes(times.memory.base_bytes), show_bytes(times.memory.slot_bytes)
-        lines.append(f"memory       {base}, and {slot} for each slot")
-    return "\n".join(lines)
+    left_out = f", {failed} failed and are left out" if failed else ""
+    return (
+        f"runs         {len(ordered)} succeeded{left_out}\n"
+        f"run time     mean {show_s(mean)}, {figures}, longest {show_s(ordered[-1])}"
+    )
 
 
 def see_writable(path: Path) -> None:
-    """Check that the times can be written, before an hour of jobs runs.
+    """Check that the file of times can be written, before the jobs run for perhaps an hour.
 
     Raises:
         ConfigurationError: the folder does not exist or is not writable.

@@ -1,8 +1,8 @@
 """Finds the fewest slots that meet a target, by simulating the queue with different numbers of slots.
 
-There is one queue in front of all slots, first come first served, as in RabbitMQ with prefetch = slots: no job
-waits at one consumer while another has a free slot. Every number of slots gets the same jobs, so more slots never
-look worse by chance. Pure: numbers in, numbers out, the same for the same seed.
+One queue serves all slots, first come first served, as in RabbitMQ with prefetch = slots: no job waits at one
+consumer while another has a free slot. Every number of slots gets the same jobs, so more slots never look worse by
+chance. Pure: the same numbers always give the same plan.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from consumer.capacity.service_times import SHARES, ServiceTime, quantile
 from consumer.errors import ConfigurationError
 
 Kind = Literal["wait", "total"]
-#: Seconds that RabbitMQ and the consumer add to a job's run, as its caller sees it, and about as long its slot is
-#: held: publish, delivery, file, reply, confirm, ack. On two idle processors: a small job alone is answered after
-#: 2.9 ms, of which it runs for less than 1 (docs/speed.md). bench_plan.py measures both sides again.
+#: Seconds that RabbitMQ and the consumer add to a job's run, for its caller and about as much for its slot:
+#: publish, delivery, file, reply, confirm, ack. On two idle CPUs, a single small job is answered after 2.9 ms and
+#: runs for less than 1 ms of that (docs/speed.md). bench_plan.py measures both again.
 OVERHEAD_S = 0.003
-#: Jobs simulated for each number of slots; takes a third of a second. At 90 % utilisation, chance moves the p95 of
-#: the wait by less than 10 %, at 95 % by less than 15 %.
+#: The jobs simulated for each number of slots, in a third of a second. At 90 % utilisation, chance changes the p95
+#: of the wait by less than 10 %, at 95 % by less than 15 %.
 JOBS = 500_000
-#: The least number of jobs for each busy slot: with fewer, those that find all slots free would decide.
+#: The fewest jobs for each busy slot: with fewer, the first jobs, which find all slots free, would decide the
+#: result.
 JOBS_PER_SLOT = 200
-#: Share of the simulated jobs that is left out: the first jobs find all slots free.
+#: The share of the first jobs, which find all slots free, that the result leaves out.
 WARM_UP_SHARE = 0.1
 #: An installation with more slots is better planned as several services.
 MOST_SLOTS = 2000
-#: Rows above the one that is enough, and below it.
+#: The number of rows shown below and above the fewest slots that are enough.
 ROWS_BELOW, ROWS_ABOVE = 3, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A share of the jobs whose wait, or total, must not exceed so many seconds."""
+    """The limit in seconds that the wait or the total of a share of the jobs must not exceed."""
 
     name: str
     kind: Kind
@@ -50,7 +51,7 @@ class Target:
         """Parse `p95-wait=0.5`.
 
         Raises:
-            ValueError: it has another form.
+            ValueError: the text has another form.
         """
         found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(\d*\.?\d+)(ms|s)?", text)
         if found is None or not float(found[3]):
@@ -61,63 +62,61 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The arriving jobs and their run times. `rate` in jobs per second; `burst` jobs arrive together."""
+    """The arriving jobs and their run times. `rate`: jobs per second."""
 
     rate: float
     service: ServiceTime
-    burst: int = 1
     overhead_s: float = OVERHEAD_S
 
     @property
     def offered(self) -> float:
-        """The mean number of busy slots; to keep up, more slots than this are needed."""
+        """The mean number of busy slots; only more slots than this can keep up."""
         return self.rate * (self.service.mean_s + self.overhead_s)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """One number of slots. Times in seconds by p50, p95 and p99; empty if the slots cannot keep up.
+    """The result for one number of slots.
 
-    `wait` is all time outside of the run: in the queue, and the overhead. `total` is from publishing to reply.
+    `wait_s`: the time outside of the run, in the queue and as overhead. `total_s`: the time from publishing to
+    reply. Both hold seconds by p50, p95 and p99, and are empty if the slots cannot keep up.
     """
 
     slots: int
     utilisation: float
-    wait: dict[str, float]
-    total: dict[str, float]
+    wait_s: dict[str, float]
+    total_s: dict[str, float]
     meets: bool
 
     @property
     def is_stable(self) -> bool:
         """Whether the slots keep up."""
-        return bool(self.wait)
+        return bool(self.wait_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rows by slots, and the first one that meets the target; None if no number does."""
+    """The rows in order of slots. `enough`: the fewest slots that meet the target; None if no number does."""
 
     target: Target
     rows: list[PlanRow]
     enough: int | None
-    #: Why no number of slots meets it.
+    #: Why no number of slots meets the target.
     impossible: str = ""
 
 
-def plan(
-    load: Load, target: Target, *, given: int | None = None, seed: int = 1, simulated_jobs: int = JOBS
-) -> Plan:
-    """Find the fewest slots that meet the target, and the rows around them; always include `given`.
+def plan(load: Load, target: Target, *, given: int | None = None, simulated_jobs: int = JOBS) -> Plan:
+    """Find the fewest slots that meet the target. The plan also has rows for similar numbers and for `given`.
 
     Raises:
-        ConfigurationError: more slots would be needed than the command supports.
+        ConfigurationError: the load needs more slots than the command supports.
     """
     if load.offered > MOST_SLOTS:
         raise ConfigurationError(
-            f"{load.offered:,.0f} slots would be busy in the mean, and this looks at {MOST_SLOTS:,} at most: "
+            f"{load.offered:,.0f} slots would be busy on average, and the plan supports {MOST_SLOTS:,} at most; "
             "check --rate and the run times (seconds), or plan for a part of the jobs"
         )
-    gaps_s, runs_s = jobs(load, seed, simulated_jobs)
+    gaps_s, runs_s = jobs(load, simulated_jobs)
     row = cache(lambda slots: simulated(slots, load, target, gaps_s, runs_s))
     least = math.floor(load.offered) + 1
     impossible = _impossible(load, target)
@@ -131,15 +130,11 @@ def plan(
 
 def _impossible(load: Load, target: Target) -> str:
     """Return why no number of slots can meet the target, if so."""
-    if target.kind == "wait" and target.limit_s <= load.overhead_s:
-        return (
-            f"RabbitMQ and the consumer take {load.overhead_s * 1000:g} ms for every job (--overhead-ms), "
-            "however many slots are free"
-        )
-    least = load.service.quantile(SHARES[target.name]) + load.overhead_s
-    if target.kind == "total" and target.limit_s <= least:
-        return f"the {target.name} of the run with its overhead is {least:.4g} s: the jobs must get faster"
-    return ""
+    run_s = load.service.quantile(SHARES[target.name]) if target.kind == "total" else 0.0
+    if target.limit_s > run_s + load.overhead_s:
+        return ""
+    what = f"the {target.name} of the run and" if run_s else "RabbitMQ and the consumer, for every job:"
+    return f"{what} the overhead (--overhead-ms) take {run_s + load.overhead_s:.4g} s, however many slots are free"
 
 
 def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
@@ -156,21 +151,17 @@ def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
     return high
 
 
-def jobs(load: Load, seed: int, fewest: int) -> tuple[list[float], list[float]]:
+def jobs(load: Load, fewest: int) -> tuple[list[float], list[float]]:
     """Draw the jobs: the times between their arrivals, and their run times, in seconds."""
-    bursts = math.ceil(max(fewest, JOBS_PER_SLOT * load.offered) / load.burst)
-    arrivals = random.Random(f"arrivals {seed}")  # noqa: S311 - a simulation
-    services = random.Random(f"services {seed}")  # noqa: S311 - of its own, so that the gaps stay
-    together = [0.0] * (load.burst - 1)
-    gaps_s: list[float] = []
-    for _ in range(bursts):
-        gaps_s.append(arrivals.expovariate(load.rate / load.burst))
-        gaps_s += together
-    return gaps_s, [load.service.quantile(services.random()) for _ in gaps_s]
+    count = math.ceil(max(fewest, JOBS_PER_SLOT * load.offered))
+    arrivals = random.Random("arrivals 1")  # noqa: S311 - a simulation
+    services = random.Random("services 1")  # noqa: S311 - a second one, so that the gaps stay the same
+    gaps_s = [arrivals.expovariate(load.rate) for _ in range(count)]
+    return gaps_s, [load.service.quantile(services.random()) for _ in range(count)]
 
 
 def queued_s(slots: int, gaps_s: Sequence[float], holds_s: Sequence[float]) -> list[float]:
-    """Compute the time in the queue of jobs, from the gaps between them and the times that they hold a slot."""
+    """Compute how long each job is queued, from the gaps between arrivals and how long each holds a slot."""
     free_at, now = [0.0] * slots, 0.0
     queued = []
     for gap, hold in zip(gaps_s, holds_s, strict=True):
@@ -183,12 +174,12 @@ def queued_s(slots: int, gaps_s: Sequence[float], holds_s: Sequence[float]) -> l
 
 
 def warmed_up(values: Sequence[float]) -> Sequence[float]:
-    """Drop the first jobs."""
+    """Drop the values of the first jobs, `WARM_UP_SHARE` of all."""
     return values[int(len(values) * WARM_UP_SHARE) :]
 
 
 def simulated(slots: int, load: Load, target: Target, gaps_s: Sequence[float], runs_s: Sequence[float]) -> PlanRow:
-    """Simulate the jobs with so many slots."""
+    """Simulate the jobs with this number of slots."""
     utilisation = load.offered / slots
     if utilisation >= 1:
         return PlanRow(slots, utilisation, {}, {}, meets=False)

@@ -1,7 +1,7 @@
-"""Run times of jobs as a distribution: measured by `consumer try`, or given as figures.
+"""Makes a distribution of run times from the measurements of `consumer try`, or from given figures.
 
-A `ServiceTime` is its quantile function, which is all that a simulation needs. Unusable input is a
-ConfigurationError with the remedy. Parses text; reads no file.
+A simulation needs only the quantile function of a `ServiceTime`. Unusable input raises a ConfigurationError with
+the remedy. This module parses text and reads no file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from consumer.errors import ConfigurationError
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NORMAL = NormalDist()
-#: A random number may be 0 or next to 1, where a lognormal has no quantile.
+#: Random numbers closer to 0 or 1 are moved to this, because a lognormal has no quantile at 0 and 1.
 _LEAST_CHANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """Run times in seconds: a share u of them is at most `quantile(u)`."""
+    """A distribution of run times, in seconds: a share u of the runs takes at most `quantile(u)`."""
 
     description: str
     quantile: Callable[[float], float]
@@ -35,26 +35,18 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-class MemoryUse(BaseModel):
-    """The memory of a consumer: `base_bytes` once, and `slot_bytes` for each slot."""
-
-    base_bytes: int = Field(ge=0)
-    slot_bytes: int = Field(ge=0)
-
-
 class Times(BaseModel):
-    """The content of the times file: run times in seconds, and memory if it could be measured."""
+    """The content of the times file: run times in seconds."""
 
     runs: str
     run_s: list[float] = Field(min_length=1)
-    memory: MemoryUse | None = None
 
 
 def read_times(name: str, content: bytes) -> Times:
-    """Read such a file.
+    """Parse a file of `Times`; `name` is for messages.
 
     Raises:
-        ConfigurationError: it is not such a file.
+        ConfigurationError: it is not a file of run times.
     """
     try:
         times = Times.model_validate_json(content)
@@ -62,7 +54,7 @@ def read_times(name: str, content: bytes) -> Times:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"])) or "it"
         raise ConfigurationError(
-            f"{name} is no file of run times ({where}: {fault['msg']}); make one with "
+            f"{name} is not a file of run times ({where}: {fault['msg']}); make one with "
             f"`consumer try JOB.json --repeat 100 --times {name}`"
         ) from None
     if not all(math.isfinite(value) and value >= 0 for value in times.run_s) or not any(times.run_s):
@@ -71,13 +63,13 @@ def read_times(name: str, content: bytes) -> Times:
 
 
 def measured(values: Sequence[float], description: str) -> ServiceTime:
-    """Use the values themselves, each equally likely."""
+    """Make the distribution of measured values, each equally likely."""
     ordered = sorted(values)
     return ServiceTime(description, lambda u: quantile(ordered, u), math.fsum(ordered) / len(ordered))
 
 
 def given(text: str) -> ServiceTime:
-    """Make it from figures: `mean=0.1` (exponential), `mean=0.1,cv=0.5`, `p50=0.1,p95=0.4` or `p99` (lognormal).
+    """Make an exponential distribution from `mean=S`, or a lognormal from two figures, such as `p50=S,p95=S`.
 
     `cv` is standard deviation / mean; 0 means that every job takes the same time.
 
@@ -100,7 +92,7 @@ def given(text: str) -> ServiceTime:
     raise ConfigurationError(f"--service {text}: {_REMEDY}")
 
 
-#: In seconds, 30 years; of a spread what nobody has measured, and the sums of the plan stay finite.
+#: In seconds 30 years; with larger figures, sums in the plan might not be finite.
 MAX_FIGURE = 1e9
 _REMEDY = "write mean=S, or mean=S,cv=V, or p50=S,p95=S, or p50=S,p99=S, with S in seconds above 0"
 
@@ -119,7 +111,7 @@ def _figures(text: str) -> Mapping[str, float]:
 
 
 def _lognormal(mean_s: float, sigma: float) -> ServiceTime:
-    """`sigma` is the standard deviation of the logarithm of the run time."""
+    """Make a lognormal distribution; `sigma` is the standard deviation of the logarithm."""
     if sigma == 0:
         return ServiceTime("always the same", lambda _: mean_s, mean_s)
     mu, inverse = math.log(mean_s) - sigma**2 / 2, _NORMAL.inv_cdf

@@ -1,19 +1,19 @@
-"""Arguments in, exit code out. One file per command, named as it is typed.
+"""Reads arguments and returns exit codes. Each command has a file of its name.
 
 main.py                 the command `consumer`: the table of commands; errors become exit codes
-arguments.py            the settings as flags, numbers and files among the arguments
-broker_url.py           which RabbitMQ a command connects to: the configured one, or a private node
+arguments.py            adds the settings as flags, and parses numbers and files
+broker_url.py           chooses the RabbitMQ of a command: the configured one, or a private node
 event_loop.py           the event loop of all commands
 process_hardening.py    keeps this process's memory from the classifiers that it starts
 run.py                  `consumer run`
-health.py               `consumer health`; imports little, as probes run it often
+health.py               `consumer health`; imports little, because probes run it often
 try_.py                 `consumer try`
 plan.py                 `consumer plan`
 check.py                `consumer check`
 submit/                 `consumer submit`
 gateway.py              `consumer gateway`
 status.py               `consumer status`: arguments, table and JSON
-queue_state.py          ... asks RabbitMQ and its management API, never a consumer
+queue_state.py          ... queries RabbitMQ and its management API, never a consumer
 dead_letters/           `consumer dead-letters`
 asyncapi.py             `consumer asyncapi`
 local_broker.py         `consumer local-broker`

@@ -1,4 +1,4 @@
-"""What several commands have among their arguments: the settings, numbers, files.
+"""Adds and parses the arguments that several commands share: settings, numbers, files.
 
 Every setting is a flag of the same name. Numbers are bounded and never rounded, so a typing error is refused. The
 parsers of numbers raise argparse's own error: for a plain ValueError, argparse would show the parser's name.
@@ -33,7 +33,7 @@ _SETTING = "setting_"
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting. A flag that is not given leaves no trace, so that other sources count."""
+    """Add a flag for each setting. A missing flag sets no attribute, so that other sources count."""
     group = command.add_argument_group(
         "settings", "set each as a flag, as the variable CONSUMER_<NAME>, or in the file of --config"
     )

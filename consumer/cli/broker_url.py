@@ -1,4 +1,4 @@
-"""Which RabbitMQ a command connects to: the configured one, or a private node in this folder."""
+"""Chooses the RabbitMQ that a command connects to: the configured one, or a private node in this folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def known_url(settings: Settings) -> str:
     """Return the configured URLs, or that of the private node that runs in this folder.
 
     Raises:
-        ConfigurationError: there is neither.
+        ConfigurationError: no URL is set, and no private node runs here.
     """
     if settings.amqp_urls:
         return " ".join(settings.amqp_urls)

@@ -1,4 +1,4 @@
-"""`consumer check`: findings as lines while they are made, or as one JSON document."""
+"""`consumer check`: prints each finding as soon as it is known, or all as one JSON document."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import subprocess
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.
 JOBS_PER_CLASS = 3
 READY = "ready:"
+POLL_S = 0.1
 STOP_TIMEOUT_S = 60.0
 JOB_TIMEOUT_S = 300.0
 
@@ -136,21 +137,20 @@ class Demo:
             **{f"CONSUMER_{name.upper()}": str(value) for name, value in handed_on.items() if value},
         }
         command = own_python.command("consumer", "run", path=os.environ.get("PYTHONPATH", ""))
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)  # noqa: S603 - our own command
-        log: list[str] = []
-        ready = threading.Event()
-        follow = threading.Thread(target=_follow, args=(process, log, ready), name="consumer's log")
-        follow.start()
+        log = self.folder / "consumer.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, env=environment, stderr=file)  # noqa: S603 - our own command
         try:
-            ready.wait()
-            self._print(log[-1])
-            if process.poll() is not None:
-                raise ConsumerError("the consumer did not start:\n" + "".join(log))
+            while process.poll() is None and READY not in log.read_text(errors="replace"):
+                time.sleep(POLL_S)
+            text = log.read_text(errors="replace")
+            if READY not in text:
+                raise ConsumerError(f"the consumer did not start:\n{text}")
+            self._print(text.splitlines()[-1])
             yield
         finally:
             process.terminate()
             process.wait(STOP_TIMEOUT_S)
-            follow.join()
             self._step(f"Stopped the consumer with SIGTERM: exit code {process.returncode}")
 
     async def _submit(self, sources: list[Source]) -> list[SourceResult]:
@@ -188,12 +188,3 @@ class Demo:
             table.add_row(result.source.name, *shown)
         self.console.print(table)
         return complete
-
-
-def _follow(process: subprocess.Popen[bytes], log: list[str], ready: threading.Event) -> None:
-    """Collect the consumer's log; set `ready` when the consumer is ready, or has ended."""
-    for line in process.stderr or ():
-        log.append(line.decode(errors="replace"))
-        if READY in log[-1]:
-            ready.set()
-    ready.set()

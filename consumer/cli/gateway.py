@@ -1,4 +1,4 @@
-"""`consumer gateway`: jobs by HTTP. Needs the extra `http`."""
+"""`consumer gateway`: accepts jobs by HTTP. Needs the extra `http`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`consumer health`: asks the consumer on this machine, as a probe that runs a command (exec) does.
+"""`consumer health`: queries the consumer on this machine, for probes that run a command (exec).
 
-Exit code 0 if it is well, 1 if it is not or does not answer, as a blocked event loop does not. Imports as little
-as it can, for it runs every few seconds: neither main.py nor anything of AMQP.
+The exit code is 0 if the consumer is healthy, and 1 if it is unhealthy or does not answer, for example because its
+event loop is blocked. The command runs every few seconds, so it imports little: neither main.py nor any AMQP code.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, and show the answer; return the exit code."""
+    """Query the consumer and print its answer; return the exit code."""
     given = {"http_port": arguments.http_port, "http_host": arguments.http_host}
     flags = {name: value for name, value in given.items() if value is not None}
     settings = loader.load(flags, os.environ, arguments.config)

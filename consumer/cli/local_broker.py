@@ -1,4 +1,4 @@
-"""`consumer local-broker`: a private RabbitMQ node in a folder."""
+"""`consumer local-broker`: starts and stops a private RabbitMQ node in a folder."""
 
 from __future__ import annotations
 

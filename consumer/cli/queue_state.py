@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -50,17 +50,19 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that was found. Slots: the prefetch of all consumers together; each unacked job keeps one busy.
+    """All that was found. An unacked job keeps a slot busy, or waits for one.
 
-    With a `batch_size` above 1 these are places for jobs, of which a slot has many.
+    `slots`: the prefetch of all normal consumers together. `ahead`: that of the consumers that fetch ahead.
+    `ahead_held`: unacked jobs beyond the slots.
     """
 
     queues: list[QueueState]
     slots: int | None = None
     slots_busy: int | None = None
+    ahead: int | None = None
+    ahead_held: int | None = None
     dead_by_model: dict[str, int] | None = None
     dead_oldest_s: float | None = None
-    batch_size: int = 1
 
 
 async def ask(settings: Settings, url: str, console: Console | None, *, with_dead_letters: bool) -> Status:
@@ -72,14 +74,15 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     topology = settings.topology
     async with connection(url, "status", settings.credentials) as opened:
         queues = [await _queue(opened, name, is_stream=name == topology.errors) for name in own_queues(topology)]
-    slots = busy = None
+    slots = busy = ahead = held = None
     if console:
-        known, prefetches = await asyncio.to_thread(_ask_management, console)
+        known, consumers = await asyncio.to_thread(_ask_management, console)
         queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
-        slots = prefetches[topology.jobs]
-        busy = next(queue.unacked for queue in queues if queue.name == topology.jobs)
+        slots, ahead = prefetches(consumers, topology.jobs)
+        if (unacked := next(queue.unacked for queue in queues if queue.name == topology.jobs)) is not None:
+            busy, held = min(unacked, slots), max(0, unacked - slots)
     models, oldest = await _dead_letters(settings, url) if with_dead_letters else (None, None)
-    return Status(queues, slots, busy, models, oldest, settings.batch_size)
+    return Status(queues, slots, busy, ahead, held, models, oldest)
 
 
 def own_queues(topology: Topology) -> list[str]:
@@ -101,8 +104,8 @@ async def _queue(opened: AbstractConnection, name: str, *, is_stream: bool) -> Q
     return QueueState(name, ready=None if is_stream else declared.message_count, consumers=declared.consumer_count)
 
 
-def _ask_management(console: Console) -> tuple[dict[str, Mapping[str, Any]], Counter[str]]:
-    """Return what the management API says of each queue, and the prefetch of its consumers together, by name."""
+def _ask_management(console: Console) -> tuple[dict[str, Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return what the management API says of each queue, by name, and of all consumers."""
     where = quote(console.vhost, safe="")
     try:
         queues = api(console, "GET", f"queues/{where}", tls=console.tls)
@@ -114,10 +117,17 @@ def _ask_management(console: Console) -> tuple[dict[str, Mapping[str, Any]], Cou
                 "tag `monitoring`, and permissions in the virtual host, or put another login into management_url"
             ) from None
         raise
-    prefetches: Counter[str] = Counter()
+    return {queue["name"]: queue for queue in queues}, consumers
+
+
+def prefetches(consumers: Iterable[Mapping[str, Any]], queue: str) -> tuple[int, int]:
+    """Return the prefetch of a queue's normal consumers together, and of those that fetch ahead."""
+    both = [0, 0]
     for consumer in consumers:
-        prefetches[consumer["queue"]["name"]] += consumer["prefetch_count"]
-    return {queue["name"]: queue for queue in queues}, prefetches
+        if consumer["queue"]["name"] == queue:
+            is_ahead = (consumer.get("arguments") or {}).get("x-priority", 0) < 0
+            both[is_ahead] += consumer["prefetch_count"]
+    return both[0], both[1]
 
 
 def more_of(queue: QueueState, known: Mapping[str, Any] | None, now: float) -> QueueState:

@@ -130,9 +130,15 @@ def _cells(queue: QueueState) -> list[str]:
     ]
 
 
+def _slots(status: Status) -> str:
+    if status.slots is None:
+        return "-"
+    ahead = f"; {status.ahead_held or 0} of {status.ahead} jobs fetched ahead" if status.ahead else ""
+    return f"{status.slots_busy or 0} of {status.slots} busy{ahead}"
+
+
 def _lines(status: Status) -> list[str]:
-    slots = "-" if status.slots is None else f"{status.slots_busy or 0} of {status.slots} busy"
-    lines = ["", f"slots: {slots}" if status.batch_size == 1 else f"places in batches: {slots}"]
+    lines = ["", f"slots: {_slots(status)}"]
     if status.dead_by_model is None:
         lines.append("dead letters by model: - (shown with --dead-letters)")
     else:

@@ -1,4 +1,4 @@
-"""`consumer try`: shows what would happen to a job, or measures how long many run. Needs no RabbitMQ."""
+"""`consumer try`: runs a job and shows its outcome, or measures how long many jobs run. Needs no RabbitMQ."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""For producers: publish jobs and get their results. Works without the service. Import from here.
+"""The client for producers: publishes jobs and returns their results. Works without the service. Import from here.
 
 client.py           the asyncio client, `Client`
-blocking.py         the same methods for code without asyncio, `BlockingClient`
-types.py            jobs, signals, results and progress
+blocking.py         `BlockingClient`, with the same methods, for code without asyncio
+types.py            the types of jobs, signals, results and progress
 exceptions.py       an exception for each way in which a job can fail
 arguments.py        checks arguments before anything is sent
 plain_json.py       converts jobs of lists, dicts and arrays to plain JSON values
-pending_request.py  a published request that waits for its reply
-rpc_channel.py      one connection: jobs out, replies in, over direct reply-to or a reply queue
-bounded.py          many requests with a bounded number in flight
-ownership.py        in which process and event loop a client may be used
+pending_request.py  a request in flight, until its reply arrives
+rpc_channel.py      publishes jobs and receives replies on one connection, by direct reply-to or a reply queue
+bounded.py          runs many requests with a bounded number in flight
+ownership.py        restricts a client to the process and event loop that opened it
 """
 
 from consumer.client.blocking import BlockingClient

@@ -1,7 +1,7 @@
 """Checks the arguments of the client's calls before anything is sent.
 
-asyncio accepts a NaN or a text as a timeout and fails deep inside, or never; a window of 0 would wait for ever.
-Each check raises one of this package's errors and names the argument.
+asyncio accepts a NaN or a text as a timeout and fails later or never; with a window of 0 a call would wait for
+ever. Each check raises an error of this package that names the argument.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from consumer.errors import ConfigurationError
 MAX_NAME_BYTES = 255
 #: pamqp cuts longer header names.
 MAX_HEADER_BYTES = 128
-#: What pamqp raises for a value that it cannot encode.
+#: The exceptions that pamqp raises for a value that it cannot encode.
 UNENCODABLE = (TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error)
 
 
 def check_urls(urls: object) -> None:
-    """Check an AMQP URL, or several separated by spaces. No message quotes one, because it may hold a password.
+    """Check an AMQP URL, or several separated by spaces. No message quotes a URL, because it may hold a password.
 
     Raises:
         ConfigurationError
@@ -51,7 +51,7 @@ def check_client(queue: object, window: object, outage_s: object) -> None:
     if not isinstance(queue, str) or not 0 < len(queue.encode(errors="replace")) <= MAX_NAME_BYTES:
         raise ArgumentError(f"queue must be a name of 1 to {MAX_NAME_BYTES} bytes, such as classifier.jobs")
     if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise ArgumentError(f"window must be a whole number from 1, not {window!r}: with none no job is sent")
+        raise ArgumentError(f"window must be a whole number from 1, not {window!r}")
     if seconds("outage_s", outage_s) is None:
         raise ArgumentError("outage_s must be a number of seconds, not None; float('inf') waits for ever")
 
@@ -67,7 +67,7 @@ def check_body(body: object) -> None:
 
 
 def check_headers(headers: object) -> None:
-    """Check that each header has a form in AMQP. Without this check, publishing would fail as if by a bug.
+    """Check that AMQP can encode each header. Without this check, pamqp's exception would look like a bug.
 
     Raises:
         ArgumentError
@@ -81,7 +81,7 @@ def check_headers(headers: object) -> None:
             encode.field_table({name: value})
         except UNENCODABLE:
             raise ArgumentError(
-                f"the header {name!r:.60} is {value!r:.60}, a {type(value).__name__}, which AMQP has no form for; "
+                f"the header {name!r:.60} is {value!r:.60}, a {type(value).__name__}, which AMQP cannot encode; "
                 "send a text, a number or a bool"
             ) from None
 
@@ -106,18 +106,14 @@ def check_jobs(jobs: object, model: object) -> None:
 
 
 def seconds(name: str, value: object, *, may_be_endless: bool = True) -> float | None:
-    """Read a number of seconds; None stays None.
+    """Convert a number of seconds to a float; None stays None.
 
     Raises:
         ArgumentError
     """
     if value is None:
         return None
-    number = float(value) if isinstance(value, Real) and not _is_truth(value) else math.nan
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     if math.isnan(number) or number < 0 or (math.isinf(number) and not may_be_endless):
         raise ArgumentError(f"{name} must be a number of seconds from 0, or None, not {value!r}")
     return number
-
-
-def _is_truth(value: object) -> bool:
-    return isinstance(value, bool)

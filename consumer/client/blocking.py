@@ -1,7 +1,7 @@
 """The client for code without asyncio: it runs a `Client` in a thread with an event loop.
 
-client.py makes all decisions. Several threads may call it at once. The client's thread reads the iterable given to
-`as_completed`, so the iterable should not wait for long.
+client.py makes all decisions. Several threads may call the client at once. Its own thread reads the iterable given
+to `as_completed`, so the iterable should not block for long.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from consumer.client.arguments import check_urls
-from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client, Done, Job, OnProgress, Result, Signal
+from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client
 from consumer.client.exceptions import ClosedClientError, WrongLoopError
 from consumer.client.ownership import Owner, running_loop
+from consumer.client.types import Done, Job, OnProgress, Result, Signal
 from consumer.config.credentials import Credentials
 from consumer.rabbitmq.connection import CLOSE_TIMEOUT_S, NO_FILES
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 class BlockingClient:
-    """Calls a `Client` in another thread, and waits for it."""
+    """Calls a `Client` in another thread and waits for the result."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
         self._loop = loop
@@ -38,20 +39,18 @@ class BlockingClient:
         url: str,
         *,
         queue: str = QUEUE,
-        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
         outage_s: float = OUTAGE_S,
     ) -> Iterator[BlockingClient]:
-        """Connect and get ready for replies; arguments and errors as in `Client.open`."""
+        """Connect and start to receive replies; arguments and errors as in `Client.open`."""
         check_urls(url)
         owner = Owner()
         with _loop_in_a_thread(owner) as loop:
             opening = Client.open(
                 url,
                 queue=queue,
-                exchange=exchange,
                 direct=direct,
                 credentials=credentials,
                 window=window,
@@ -109,12 +108,12 @@ class BlockingClient:
                 self._wait(coming.aclose)
 
     def _wait(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run the call in the client's thread, and wait. If the thread does not run, create no coroutine."""
+        """Run the call in the client's thread and wait; raise, without calling it, if the client is unusable."""
         self._check_usable()
         return _wait_for(call(), self._loop)
 
     def _check_usable(self) -> None:
-        """Raise if the thread cannot answer: in a fork, after the close, in the client's own thread.
+        """Raise if the client's thread cannot answer: in a fork, after the close, or in that thread itself.
 
         Raises:
             ForkedClientError, ClosedClientError, WrongLoopError
@@ -130,10 +129,9 @@ class BlockingClient:
 
 
 def _can_wait(owner: Owner) -> bool:
-    """Whether the thread runs: a fork has no such thread, and shares the loop's epoll set with its parent.
+    """Return whether the client's thread runs. A fork has no such thread, and shares the loop's epoll set.
 
-    The thread stops while Python exits. A client whose block was never left gets here then, when Python clears
-    modules.
+    Python stops the thread when it exits; a client whose block was never left calls this even then.
     """
     return owner.is_here and not sys.is_finalizing()
 

@@ -1,6 +1,6 @@
-"""Runs many requests with a bounded number in flight: the next starts when one has its answer.
+"""Runs many requests with a bounded number in flight: when one is answered, the next starts.
 
-Knows nothing of jobs. If the caller stops early or a request raises, no request stays in flight.
+Knows nothing about jobs. If the caller stops early or a request raises, the others are cancelled.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ R = TypeVar("R")
 async def windowed(
     ask: Callable[[T], Coroutine[Any, Any, R]], items: Iterable[T], window: int
 ) -> AsyncGenerator[R, None]:
-    """Ask about each item, `window` at the same time; yield the answers as they arrive.
+    """Call `ask` for each item, `window` at the same time; yield the answers as they arrive.
 
-    A caller that stops early must close it (`contextlib.aclosing`). An exception of `ask` is raised here, after
-    the answers that arrived with it, and ends the remaining requests.
+    A caller that stops early must close the generator (`contextlib.aclosing`). An exception of `ask` is raised
+    after the answers that arrived with it, and cancels the remaining requests.
     """
     coming = iter(items)
     asked = {asyncio.create_task(ask(item)) for item in islice(coming, window)}
@@ -38,7 +38,7 @@ async def windowed(
             await asyncio.wait(asked)
         for task in done:
             if not task.cancelled():
-                task.exception()  # one fault is raised, the others count as retrieved
+                task.exception()  # one exception is raised; this marks the others as retrieved
 
 
 def _has_failed(task: asyncio.Task[Any]) -> bool:

@@ -1,12 +1,12 @@
-"""Request and reply for Python producers: publishes jobs and returns the result of each, through outages as well.
+"""The asyncio client for Python producers: publishes jobs and returns the result of each, also through outages.
 
-Uses plain AMQP as any producer would: the job is the body, and `correlation_id` finds the reply. It knows the wire
-format, but not how the service works. rpc_channel.py holds one connection, supervisor.py opens one after the
-other.
+The client uses plain AMQP as any producer would: the job is the body, and `correlation_id` finds the reply. It
+knows the wire format, but not how the service works. rpc_channel.py holds one connection; supervisor.py
+reconnects.
 
-The client publishes a job under one id until RabbitMQ has confirmed it for an address at which the reply can still
-arrive. So an outage costs time, and with direct reply-to perhaps a second run, but never a reply. The client drops
-a second reply.
+The client publishes a job, always with the same id, until RabbitMQ has confirmed it with an address at which the
+reply can still arrive. So an outage costs time, and with direct reply-to perhaps a second run, but never a reply.
+The client drops a second reply.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from consumer.client.exceptions import (
     failure,
 )
 from consumer.client.ownership import Owner, check_loop
-from consumer.client.pending_request import Asked
+from consumer.client.pending_request import PendingRequest
 from consumer.client.rpc_channel import Address, Caller, OnMessage, RpcConnection
 from consumer.client.types import Done, Job, OnProgress, Result, Signal, as_body, as_job
 from consumer.config.amqp_url import split_urls
@@ -40,15 +40,12 @@ from consumer.rabbitmq.supervisor import Link
 from consumer.wire.message import PROGRESS_HEADER, TIMEOUT_HEADER, Message
 from consumer.wire.write import Reply
 
-#: The names for callers, including the types of arguments and results.
-__all__ = ["OUTAGE_S", "QUEUE", "WINDOW", "Client", "Done", "Job", "OnProgress", "Result", "Signal", "as_job"]
-
 log = logging.getLogger(__name__)
 
 QUEUE = "classifier.jobs"
-#: Enough to keep any pool busy during one round trip, and few enough that an interruption leaves little behind.
+#: Keeps any pool busy during one round trip; an interruption leaves few jobs behind.
 WINDOW = 64
-#: A restart of RabbitMQ takes seconds, that of a cluster a minute or two.
+#: A restart of RabbitMQ takes seconds, a restart of a cluster a minute or two.
 OUTAGE_S = 300.0
 CLOSED = "the client is closed; open another one"
 
@@ -58,9 +55,9 @@ OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]
 class Client:
     """Publishes jobs to one queue and returns the result of each to its caller.
 
-    Mutable state: `_asked`, the requests in flight by correlation id; `_line`, done while RabbitMQ is connected;
-    `_giving_up`, the timer that runs during an outage; `_gone`, the error that every call raises after the timer
-    has expired.
+    Mutable state: `_pending`, the requests in flight by correlation id; `_line`, a future of the connection, done
+    while there is one; `_giving_up`, the timer that runs during an outage; `_outage`, the error message of every
+    call after that timer has expired.
     """
 
     def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
@@ -71,14 +68,14 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
         self._outage_s = outage_s
-        self._places = asyncio.Semaphore(window)
-        self._asked: dict[str, Asked] = {}
+        self._window = asyncio.Semaphore(window)
+        self._pending: dict[str, PendingRequest] = {}
         self._line: asyncio.Future[RpcConnection] = self._loop.create_future()
         self._giving_up: asyncio.TimerHandle | None = None
-        self._gone: str | None = None
+        self._outage: str | None = None
 
     def __repr__(self) -> str:
-        return f"<Client of {self.queue}: {len(self._asked)} on their way>"
+        return f"<Client of {self.queue}: {len(self._pending)} in flight>"
 
     @classmethod
     @asynccontextmanager
@@ -87,20 +84,18 @@ class Client:
         url: str,
         *,
         queue: str = QUEUE,
-        exchange: str = "",
         direct: bool = False,
         credentials: Credentials = NO_FILES,
         window: int = WINDOW,
         outage_s: float = OUTAGE_S,
     ) -> AsyncIterator[Client]:
-        """Connect and get ready for replies; reconnect after every outage.
+        """Connect and start to receive replies; reconnect after every outage.
 
         Args:
             url: an AMQP URL, or several of one cluster separated by spaces.
             queue: the jobs queue, `<prefix>.jobs`.
-            exchange: jobs go to this exchange with `queue` as routing key; by default straight to `queue`.
-            direct: use RabbitMQ's direct reply-to instead of a reply queue. After an outage, every job without a
-                reply then runs once more.
+            direct: whether to use RabbitMQ's direct reply-to instead of a reply queue. After an outage, every job
+                without a reply then runs once more.
             credentials: files for TLS and the login; by default none.
             window: how many jobs may be in flight; further calls wait.
             outage_s: how long RabbitMQ may be unavailable before waiting calls raise.
@@ -111,21 +106,21 @@ class Client:
             ArgumentError: another argument cannot be used.
         """
         check_urls(url)
-        address = Address(is_direct=direct, exchange=exchange)
+        address = Address(is_direct=direct)
         open_line = partial(_open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
             yield client
 
     @asynccontextmanager
     async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Client]:
-        """Keep a connection open for the block, starting with the first one."""
-        link = Link(split_urls(url), partial(self._life, open_line), changed=self._changed, what="replies")
+        """Connect, and stay connected during the block."""
+        link = Link(split_urls(url), partial(self._session, open_line), changed=self._changed, what="replies")
         running = asyncio.create_task(link.run(), name="link")
         running.add_done_callback(self._link_ended)
         try:
             await _first({running, self._line})
             if running.done():
-                running.result()  # raises: it returns only after a fault
+                running.result()  # raises: only a fault ends the task
             yield self
         finally:
             if self._owner.is_here:  # a fork's copy would close the connection of its parent
@@ -135,7 +130,7 @@ class Client:
                 await asyncio.wait({running})
 
     def check_usable(self) -> None:
-        """Raise unless a job can be sent from here.
+        """Raise unless the client is open and belongs to this process and event loop.
 
         Raises:
             ForkedClientError, WrongLoopError, ClosedClientError
@@ -146,8 +141,8 @@ class Client:
             raise ClosedClientError(CLOSED)
 
     @asynccontextmanager
-    async def _life(self, open_line: OpenLine, url: str) -> AsyncIterator[RpcConnection]:
-        if not self._owner.is_here:  # another connection would take the parent's replies
+    async def _session(self, open_line: OpenLine, url: str) -> AsyncIterator[RpcConnection]:
+        if not self._owner.is_here:  # a fork's connection would take its parent's replies
             raise asyncio.CancelledError
         async with open_line(url, self._on_message) as line:
             self._line.set_result(line)
@@ -165,10 +160,10 @@ class Client:
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
-        """Classify a signal with the classifier that comes with the service; otherwise as `run`.
+        """Classify a signal with the classifier that comes with the service; errors as in `run`.
 
         Args:
-            signal: its samples.
+            signal: the samples of the signal.
             model: the model's name; None if there is only one.
             timeout_s: as in `run`.
             run_timeout_s: as in `run`.
@@ -185,18 +180,18 @@ class Client:
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
-        """Run any job. If the caller is cancelled, its reply is dropped; the job itself is not cancelled.
+        """Run any job. A cancelled caller drops its reply, but does not cancel the job.
 
         Args:
-            job: becomes the JSON object that the classifier gets.
+            job: the JSON object for the classifier.
             timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
             run_timeout_s: how long the job may run (header `timeout-s`).
             on_progress: called with the job's progress, if the classifier reports it.
 
         Raises:
-            JobFailedError: one of its kinds (exceptions.py), by the reply's error code.
+            JobFailedError: the reply has an error code; each code has a subclass (exceptions.py).
             TimeoutError: no reply in time; the job may still be waiting or running.
-            UnsendableJobError: the job has no form in JSON; the message names the place.
+            UnsendableJobError: JSON cannot express the job; the message names the place.
             ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError, UnreadableReplyError: as
                 `request`.
         """
@@ -211,14 +206,14 @@ class Client:
     async def as_completed(
         self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
     ) -> AsyncGenerator[Done, None]:
-        """Run many jobs, signals or whole jobs; yield each as it ends, in any order.
+        """Run many jobs or signals; yield each as it ends, in any order.
 
         The client takes a job from `jobs` only when it can send it. A caller that stops early drops the replies of
         the jobs in flight.
 
         Raises:
-            ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError: as `request`; each job's own
-                fault is in its `Done`.
+            ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError: as `request`. The error of a
+                single job is in its `Done`.
         """
         self.check_usable()
         seconds("timeout_s", timeout_s)
@@ -243,20 +238,20 @@ class Client:
         timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Reply:
-        """Publish a job as it is, with a confirm, and wait for its reply of any status.
+        """Publish a job unchanged, with a confirm, and return its reply, whether it succeeded or failed.
 
         Args:
-            body: the job, a JSON object; the service checks it, not this method.
-            headers: such as `timeout-s`.
+            body: the job, a JSON object; only the service checks it.
+            headers: headers of the job, such as `timeout-s`.
             timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
             on_progress: called with the job's progress, if the classifier reports it.
 
         Raises:
             TimeoutError: no reply in time; the job may still be waiting or running.
             ConfigurationError: the jobs queue does not exist, or RabbitMQ accepts no message of that size.
-            ConnectionLostError: RabbitMQ was unavailable for too long; the reply is lost, the job is not.
+            ConnectionLostError: RabbitMQ was unavailable for too long; the job runs, but its reply is lost.
             UnreadableReplyError: the reply is not from this service.
-            ArgumentError: the body is not bytes, a header has no form in AMQP, or the timeout is no number.
+            ArgumentError: the body is not bytes, AMQP cannot encode a header, or the timeout is not a number.
             ClientUseError: the client is closed, or another process or event loop opened it.
         """
         self.check_usable()
@@ -264,21 +259,21 @@ class Client:
         check_headers({} if headers is None else headers)
         timeout_s = seconds("timeout_s", timeout_s)
         wanted = {PROGRESS_HEADER: True} if on_progress else {}
-        async with self._places:
-            asked = Asked(body, {**(headers or {}), **wanted}, on_progress)
-            self._asked[asked.key] = asked
+        async with self._window:
+            asked = PendingRequest(body, {**(headers or {}), **wanted}, on_progress)
+            self._pending[asked.key] = asked
             try:
                 async with asyncio.timeout(timeout_s):
                     return await self._until_answered(asked)
             finally:
-                del self._asked[asked.key]
+                del self._pending[asked.key]
                 if asked.answered.done() and not asked.answered.cancelled():
-                    asked.answered.exception()  # counts as retrieved: the caller has been cancelled
+                    asked.answered.exception()  # marks it as retrieved: the caller was cancelled
 
-    async def _until_answered(self, asked: Asked) -> Reply:
-        """Publish on each connection after which a reply could not arrive, and wait."""
-        if self._gone:
-            asked.fail(ConnectionLostError(self._gone))
+    async def _until_answered(self, asked: PendingRequest) -> Reply:
+        """Publish, wait for the reply, and publish again on a connection that the first reply cannot reach."""
+        if self._outage:
+            asked.fail(ConnectionLostError(self._outage))
         while not asked.answered.done():
             if not self._line.done():
                 await _first({self._line, asked.answered})
@@ -297,31 +292,31 @@ class Client:
 
     def _on_message(self, message: Message) -> None:
         """Pass a message to the request that waits for it."""
-        if asked := self._asked.get(message.correlation_id or ""):
-            asked.hear(message)
+        if asked := self._pending.get(message.correlation_id or ""):
+            asked.receive(message)
         else:
-            log.debug("nobody waits for the reply %s", message.correlation_id)
+            log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
 
     def _changed(self, there: bool) -> None:
-        """React to a new or a lost connection."""
-        self._gone = None
+        """Start the timer of an outage when the connection is lost; stop it when there is a new one."""
+        self._outage = None
         if self._giving_up:
             self._giving_up.cancel()
         if not there:
             away = f"the connection to RabbitMQ was lost for more than {self._outage_s:g} s"
             self._giving_up = asyncio.get_running_loop().call_later(
-                self._outage_s, self._give_up, f"{away}; the jobs that it has will be done, their replies are lost"
+                self._outage_s, self._give_up, f"{away}; jobs that it has will still run, their replies are lost"
             )
 
     def _link_ended(self, link: asyncio.Task[None]) -> None:
-        """End the waiting calls after a close, a fault at the start, or a bug."""
+        """Fail the waiting calls after a close, a fault at the start, or a bug."""
         if not link.cancelled() and not isinstance(error := link.exception(), ConsumerError):
             log.error("no more connections to RabbitMQ; this is a bug", exc_info=error)
         self._give_up(CLOSED)
 
     def _give_up(self, why: str) -> None:
-        self._gone = why
-        for asked in self._asked.values():
+        self._outage = why
+        for asked in self._pending.values():
             asked.fail(ConnectionLostError(why))
 
 
@@ -333,8 +328,8 @@ async def _open_caller(
     async with Caller.open(url, address, on_message, credentials) as caller:
         try:
             yield caller
-        except asyncio.CancelledError:  # the link ends: there will be no other
-            if owner.is_here:  # the reply queue is not a fork's to delete
+        except asyncio.CancelledError:  # the link ends: no other connection will follow
+            if owner.is_here:  # a fork must not delete its parent's reply queue
                 await caller.forget()
             raise
 

@@ -1,8 +1,7 @@
-"""An exception for each error code of a reply. Only the client raises them.
+"""The client's exceptions, one for each error code of a reply. Only the client raises them.
 
-For the service the end of a job is a value (job.py); a caller that asks for a result expects an exception if there
-is none. `retryable` says whether the same job may succeed at another time: the service has then already retried it
-as often as allowed.
+In the service a job's outcome is a value (job.py), but a caller expects a result or an exception. `retryable`:
+whether the same job may succeed at another time; the service has then already retried it as often as allowed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from consumer.wire.write import Reply
 
 
 class JobFailedError(Exception):
-    """A job has ended without a result. Raised itself only for a code that is newer than this client."""
+    """A job has ended without a result. A subclass is raised, except for a code that is newer than this client."""
 
     def __init__(self, reply: Reply) -> None:
         if reply.error is None:
@@ -33,11 +32,11 @@ class JobFailedError(Exception):
 
 
 class InvalidJobError(JobFailedError):
-    """The message is not a valid job; the exception says what to change."""
+    """The message is not a valid job; the exception names the remedy."""
 
 
 class ClassifierError(JobFailedError):
-    """The classifier printed `ERROR:`, and would print it again."""
+    """The classifier printed `ERROR:`; a retry would not help."""
 
 
 class CrashedError(JobFailedError):
@@ -61,7 +60,7 @@ class UnreadableReplyError(Exception):
 
 
 class ClientUseError(RuntimeError):
-    """Base class: a client is used where or when it cannot work. Nothing was sent."""
+    """Base class: the client cannot be used in this process, event loop or state. Nothing was sent."""
 
 
 class ForkedClientError(ClientUseError):
@@ -81,7 +80,7 @@ class ArgumentError(ValueError):
 
 
 class UnsendableJobError(ValueError):
-    """A job has no form in JSON; the message names the place. Nothing was sent."""
+    """JSON cannot express the job; the message names the place. Nothing was sent."""
 
 
 class JobTooLargeError(ConfigurationError):
@@ -99,6 +98,6 @@ ERRORS: dict[str, type[JobFailedError]] = {
 
 
 def failure(reply: Reply) -> JobFailedError:
-    """Make the exception for a reply without an output."""
+    """Make the exception for the reply of a failed job."""
     code = str(reply.error.code) if reply.error else ""
     return ERRORS.get(code, JobFailedError)(reply)

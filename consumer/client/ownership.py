@@ -1,8 +1,8 @@
 """Restricts a client to the process and the event loop that opened it.
 
-A fork copies a client without the thread or the loop that runs it. A call would wait for ever, and closing the
-copy would write to the socket, or change the epoll set, that the parent still uses. So a call in a child raises at
-once, and a close in a child does nothing.
+A fork copies a client without the thread or the loop that runs it. A call would wait for ever, and a close would
+write to the socket, or change the epoll set, that the parent still uses. So in a child, a call raises at once, and
+a close does nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is that process, and not a fork of it."""
+        """Whether this is the process that opened the client, and not a fork of it."""
         return os.getpid() == self.pid
 
     def check(self) -> None:
@@ -39,7 +39,7 @@ class Owner:
 
 
 def check_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Raise unless the caller runs in this loop.
+    """Raise unless `loop` runs the caller.
 
     Raises:
         WrongLoopError

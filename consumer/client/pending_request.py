@@ -1,6 +1,6 @@
-"""A request in flight: the message published for it, and the caller that receives its reply and progress.
+"""A request in flight: makes its message, and passes the reply and the progress to its caller.
 
-Knows the wire format and no connection: the client publishes it, and republishes it if needed.
+Knows the wire format and no connection: the client publishes the message, again if needed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request in flight. `mailbox` is where its reply can arrive, once RabbitMQ has confirmed the job."""
+class PendingRequest:
+    """A request in flight. `mailbox`: the mailbox of the connection that published it; None until the confirm."""
 
     body: bytes
     headers: dict[str, Any]
@@ -35,7 +35,7 @@ class Asked:
     mailbox: object = None
 
     def message(self, reply_to: str) -> Message:
-        """Make the message to publish, with the address for its reply."""
+        """Make the message to publish; `reply_to` is the address for its reply."""
         return Message(
             body=self.body,
             headers=self.headers,
@@ -51,12 +51,12 @@ class Asked:
         if not self.answered.done():
             self.answered.set_exception(error)
 
-    def hear(self, message: Message) -> None:
-        """Process a message for this request. Drop a second or a late reply."""
+    def receive(self, message: Message) -> None:
+        """Process a reply or a progress message. Drop a reply that is late or the second."""
         if self.answered.done():
-            log.debug("nobody waits for the reply %s", message.correlation_id)
+            log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
         elif message.type == PROGRESS_TYPE:
-            self._tell_progress(message)
+            self._report_progress(message)
         else:
             self._answer(message)
 
@@ -64,15 +64,17 @@ class Asked:
         try:
             self.answered.set_result(Reply.model_validate_json(message.body))
         except ValidationError as error:
-            fault = f"what answered job {self.key} is no reply of this service's; is its version ours? {error}"
+            fault = (
+                f"the answer to job {self.key} is not a reply that this version of the client can read: {error}"
+            )
             self.answered.set_exception(UnreadableReplyError(fault))
 
-    def _tell_progress(self, message: Message) -> None:
-        """Call the caller's function. Its exceptions do not fail the job."""
+    def _report_progress(self, message: Message) -> None:
+        """Call `on_progress`. Its exceptions are logged and do not fail the job."""
         if self.on_progress is None:
             return
         try:
             report = ProgressReport.model_validate_json(message.body)
             self.on_progress(Progress(report.progress, report.text))
         except Exception:
-            log.exception("progress of job %s could not be told", self.key)
+            log.exception("on_progress failed for job %s", self.key)

@@ -1,7 +1,7 @@
 """Converts callers' values to plain JSON values: numbers, texts, lists and objects of them.
 
-Knows numpy, pandas and similar libraries only by their methods, because producers need none of them. A value
-without a natural form in JSON is refused with its place, rather than sent as something else.
+This module recognises arrays of numpy, pandas and similar libraries by their methods, because producers need none
+of these libraries. A value that JSON cannot express is refused, and the message names its place.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from consumer.client.exceptions import UnsendableJobError
 
 #: The depth limit of the service's JSON reader.
 MAX_DEPTH = 200
-#: Python formats no longer integer as text.
+#: Python does not format longer integers as text.
 MAX_INTEGER_BITS = 14_000
-#: Below this value the number of bits need not be counted.
+#: Smaller integers are never too long.
 SURE_INTEGER = 2**64
-#: numpy's kinds for which `tolist` loses the unit, the names or the encoding of text.
+#: numpy's kinds whose `tolist` loses units, names or the encoding of text.
 LOSSY_KINDS = {"M": "dates", "m": "durations", "V": "records", "S": "bytes"}
 
 
 def samples(signal: object) -> list[Any]:
-    """Read the samples of a signal, in their order.
+    """Return the samples of a signal, in their order.
 
     Raises:
-        UnsendableJobError: this is no signal, or a sample is not a finite number.
+        UnsendableJobError: it is not a signal, or a sample is not a finite number.
     """
     if isinstance(signal, str | bytes | bytearray | Mapping | AbstractSet) or not _is_many(signal):
         kind = type(signal).__name__
@@ -41,17 +41,17 @@ def samples(signal: object) -> list[Any]:
         return found
     for index, sample in enumerate(found):
         if isinstance(sample, str | bool | dict) or sample is None:
-            raise UnsendableJobError(f"signal[{index}] is {sample!r:.40}, which is no number; pass numbers only")
+            raise UnsendableJobError(f"signal[{index}] is {sample!r:.40}, not a number; pass numbers only")
     return found
 
 
 def plain(value: object, place: str, within: tuple[int, ...] = ()) -> Any:  # noqa: ANN401 - JSON
-    """Make plain JSON of a value.
+    """Convert a value to plain JSON values.
 
     Args:
-        value: anything.
+        value: any value.
         place: its place in the job, for the message: `job["a"][3]`.
-        within: the ids of all containers around it.
+        within: the ids of all containers that hold it.
 
     Raises:
         UnsendableJobError
@@ -59,10 +59,10 @@ def plain(value: object, place: str, within: tuple[int, ...] = ()) -> Any:  # no
     if value is None or isinstance(value, bool | str | int | float):
         return _scalar(value, place)
     if id(value) in within:
-        raise UnsendableJobError(f"{place} contains itself; break the circle, JSON has none")
+        raise UnsendableJobError(f"{place} contains itself, which JSON cannot express; remove the cycle")
     if len(within) >= MAX_DEPTH:
         raise UnsendableJobError(
-            f"{place[:60]}... is nested deeper than {MAX_DEPTH} levels, the most that is read"
+            f"{place[:60]}... is nested deeper than {MAX_DEPTH} levels, which the service does not read"
         )
     within = (*within, id(value))
     try:
@@ -76,7 +76,7 @@ def plain(value: object, place: str, within: tuple[int, ...] = ()) -> Any:  # no
 
 
 def _scalar(value: object, place: str) -> object:
-    """Check a scalar. Convert subclasses, such as numpy's types and enumerations, to the plain value."""
+    """Check a scalar, and convert subclasses, such as numpy's types and enumerations, to the plain value."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -87,7 +87,7 @@ def _scalar(value: object, place: str) -> object:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise UnsendableJobError(
-                f"{place} is {float(value)}, which JSON has no form for; replace it by a number or null"
+                f"{place} is {float(value)}, which JSON cannot express; replace it by a number or null"
             )
         return float(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -108,7 +108,7 @@ def _object(value: Mapping[Any, Any], place: str, within: tuple[int, ...]) -> di
 
 
 def _key(key: object, place: str) -> str:
-    """Format a key as json.dumps does; numpy's types as Python's."""
+    """Format a key as json.dumps does, and keys of numpy's types like Python's."""
     found = key.tolist() if hasattr(key, "tolist") else key
     if found is None or isinstance(found, bool):
         return {None: "null", True: "true", False: "false"}[found]
@@ -122,7 +122,7 @@ def _key(key: object, place: str) -> str:
 def _many(value: object, place: str, within: tuple[int, ...]) -> Any:  # noqa: ANN401 - JSON
     kind = type(value).__name__
     if isinstance(value, bytes | bytearray) or (isinstance(value, memoryview) and value.format in ("B", "c")):
-        raise UnsendableJobError(f"{place} is {kind}, which JSON has no form for; decode them, or send list(...)")
+        raise UnsendableJobError(f"{place} is {kind}, which JSON cannot express; decode them, or send list(...)")
     if isinstance(value, AbstractSet):
         raise UnsendableJobError(f"{place} is a {kind}, which has no order; send sorted(...)")
     if hasattr(value, "columns"):
@@ -131,11 +131,11 @@ def _many(value: object, place: str, within: tuple[int, ...]) -> Any:  # noqa: A
     if dtype_kind in LOSSY_KINDS:
         raise UnsendableJobError(f"{place} has {LOSSY_KINDS[dtype_kind]}; convert them to numbers or texts")
     if hasattr(value, "tolist"):
-        is_own_value = isinstance(found := value.tolist(), type(value))  # numpy's long double is
+        is_own_value = isinstance(found := value.tolist(), type(value))  # true for numpy's long double
         return plain(float(found) if is_own_value else found, place, within)
     if not isinstance(value, Iterable):
         raise UnsendableJobError(
-            f"{place} is a {kind}, which JSON has no form for; send a number, text, list or dict"
+            f"{place} is a {kind}, which JSON cannot express; send a number, text, list or dict"
         )
     items = list(value)
     if _is_numbers(items):
@@ -144,7 +144,7 @@ def _many(value: object, place: str, within: tuple[int, ...]) -> Any:  # noqa: A
 
 
 def _is_numbers(items: list[Any]) -> bool:
-    """Whether all are Python's own numbers, as in most signals. To check each one costs ten times as much."""
+    """Return whether all are Python's own numbers, as in most signals. A check of each costs ten times as much."""
     kinds = {*map(type, items)}
     if kinds == {int}:
         return all(-SURE_INTEGER < end < SURE_INTEGER for end in (min(items), max(items)))

@@ -1,8 +1,8 @@
-"""One connection of a client to RabbitMQ: jobs out and replies in, on one channel, as direct reply-to requires.
+"""One connection of a client: publishes jobs and receives replies on one channel, as direct reply-to requires.
 
-A reply queue outlives the connection: RabbitMQ names it and keeps it for some minutes after its client has
-disconnected, so the next connection receives the replies of the meantime. A direct reply-to address disappears
-with its channel. Nothing is repaired: a fault of the channel ends the `Caller`, and supervisor.py opens another.
+A reply queue outlives the connection: RabbitMQ keeps it for some minutes after the client has disconnected, so
+that the next connection receives the replies of the meantime. A direct reply-to address disappears with its
+channel. Nothing is repaired: a fault of the channel ends the `Caller`, and supervisor.py opens another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldValue
 
 from consumer.client.exceptions import JobTooLargeError
@@ -39,7 +38,7 @@ from consumer.rabbitmq.connection import (
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message
 
-#: A pseudo-queue: RabbitMQ replaces the name by the address of the channel that consumes from it.
+#: A pseudo-queue: RabbitMQ replaces this name by the address of the channel that consumes from it.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 #: How long RabbitMQ keeps a reply queue without a reader. A longer outage costs a second run, but no reply.
 REPLIES_KEPT_S = 300
@@ -50,10 +49,10 @@ OnMessage = Callable[[Message], None]
 
 
 class RpcConnection(Protocol):
-    """The methods of a connection that a client needs.
+    """The interface of a connection that a client needs.
 
-    Replies arrive at `reply_to`. `mailbox` is the same for two connections if replies to jobs published on one
-    arrive at the other. `ended` is done, with the reason, when the connection is lost.
+    Replies arrive at `reply_to`. Two connections have the same `mailbox` if the second receives the replies to
+    jobs that the first published.
     """
 
     reply_to: str
@@ -61,32 +60,31 @@ class RpcConnection(Protocol):
 
     @property
     def ended(self) -> asyncio.Future[str]:
-        """Done when the connection is lost."""
+        """A future, done with the reason when the connection is lost."""
 
     async def publish(self, message: Message, queue: str) -> None:
-        """Return once RabbitMQ has confirmed the message."""
+        """Publish, and return when RabbitMQ has confirmed the message."""
 
     async def lost(self) -> str:
-        """Wait until the connection is useless; return what happened."""
+        """Wait until the connection is lost; return the reason."""
 
 
 @dataclass
 class Address:
-    """The address for replies and the exchange for jobs ("": the default one), over all connections.
+    """The address for replies; all connections share it.
 
-    Mutable state: `queue`, once RabbitMQ has named one for this client; `limits`, RabbitMQ's limits; `callers`,
-    the number of connections so far.
+    Mutable state: `queue`, the name of the reply queue, None until RabbitMQ has chosen it; `limits`, RabbitMQ's
+    limits; `callers`, the number of connections so far.
     """
 
     is_direct: bool
-    exchange: str = ""
     callers: int = 0
     queue: str | None = None
     limits: BrokerLimits = field(default_factory=BrokerLimits)
 
 
 class Caller:
-    """An open channel with a consumer of replies. `lifetime` ends with the first sign of a fault."""
+    """An open channel that publishes jobs and consumes replies. `lifetime` ends at the first sign of a fault."""
 
     def __init__(
         self, channel: AbstractChannel, underlay: Channel, address: Address, on_message: OnMessage
@@ -94,7 +92,7 @@ class Caller:
         self.reply_to = DIRECT_REPLY_TO if address.queue is None else address.queue
         self.mailbox: object = address.queue or object()
         self.lifetime = Lifetime()
-        self._channel = channel  # the underlay's tells of its end only while this is there
+        self._channel = channel  # kept, because its close callbacks end with it
         self._underlay = underlay
         self._address = address
         self._on_message = on_message
@@ -103,7 +101,7 @@ class Caller:
 
     @property
     def ended(self) -> asyncio.Future[str]:
-        """Done, with the reason, when the connection is lost."""
+        """A future, done with the reason when the connection is lost."""
         return self.lifetime.ended
 
     @classmethod
@@ -111,15 +109,13 @@ class Caller:
     async def open(
         cls, url: str, address: Address, on_message: OnMessage, credentials: Credentials = NO_FILES
     ) -> AsyncIterator[Caller]:
-        """Connect, and get ready for replies. Unread replies stay for the next connection.
+        """Connect, and start to consume replies. RabbitMQ keeps unread replies for the next connection.
 
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
         async with connection(url, "client", credentials) as opened:
-            if address.exchange:
-                await _see_exchange(opened, address.exchange)
-            with may_be_lost(), refusal_explained("make a reply queue"):
+            with may_be_lost(), refusal_explained("create a reply queue"):
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     if address.queue and not await _is_kept(opened, address.queue):
                         address.queue = None
@@ -136,7 +132,7 @@ class Caller:
             lambda _: self.lifetime.end("RabbitMQ cancelled the consumer of replies (was the queue deleted?)")
         )
         self._address.callers += 1
-        # RabbitMQ may still list the consumer of the previous connection: the latest has priority.
+        # RabbitMQ may not have noticed yet that the last connection is lost: so the newest consumer has priority.
         priority: dict[str, FieldValue] = {} if self._address.is_direct else {"x-priority": self._address.callers}
         await self._underlay.basic_consume(
             self.reply_to,
@@ -147,14 +143,14 @@ class Caller:
         )
 
     async def _on_delivery(self, delivered: DeliveredMessage) -> None:
-        """Pass the reply on, and only then ack it: RabbitMQ redelivers it if the connection is lost before."""
+        """Pass on the reply, then ack it: RabbitMQ redelivers it if the connection is lost before."""
         self._on_message(received(delivered.header.properties, delivered.body))
         if not self._address.is_direct:
             with suppress(ConnectionLostError), self.lifetime.ends_if_lost():
                 await self._underlay.basic_ack(delivered.delivery_tag or 0, wait=False)
 
     async def publish(self, message: Message, queue: str) -> None:
-        """Publish, and return once RabbitMQ has confirmed. If the queue is full, retry until it has space.
+        """Publish, and return when RabbitMQ has confirmed. If the queue is full, retry until it has space.
 
         Raises:
             ConnectionLostError: RabbitMQ may or may not have the message.
@@ -168,7 +164,7 @@ class Caller:
                 raise ConfigurationError(
                     f"there is no queue {queue!r}; start a consumer with the same prefix first"
                 )
-            # Full, overflow reject-publish: waiting is the back-pressure that it asks for.
+            # The queue is full (overflow reject-publish) and asks for back-pressure.
             await asyncio.sleep(FULL_PAUSE_S)
 
     async def _publish_once(self, message: Message, queue: str) -> PublishFault | None:
@@ -177,16 +173,14 @@ class Caller:
             if not limits.refuses(message):
                 with self.lifetime.ends_if_lost(), limits.learned(), Waiting(self.lifetime):
                     async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                        return await publish_confirmed(
-                            self._underlay, message, queue, exchange=self._address.exchange
-                        )
+                        return await publish_confirmed(self._underlay, message, queue)
         except ConnectionLostError:
-            # RabbitMQ closes the channel, and so ends all other publishes: those are retried.
+            # RabbitMQ closes the channel because of one message that is too large; the client retries all others.
             if not limits.refuses(message):
                 raise
         raise JobTooLargeError(
-            f"RabbitMQ takes no job of this size ({len(message.body)} bytes, at most {limits.max_message_bytes}); "
-            "send less, or raise its max_message_size"
+            f"RabbitMQ refuses a job of this size ({len(message.body)} bytes, "
+            f"at most {limits.max_message_bytes}); send less, or raise its max_message_size"
         )
 
     async def lost(self) -> str:
@@ -194,7 +188,7 @@ class Caller:
         return await asyncio.shield(self.lifetime.ended)
 
     async def forget(self) -> None:
-        """Delete the reply queue: a caller that no longer waits needs no replies."""
+        """Delete the reply queue, because no caller waits for a reply any more."""
         if self._address.queue and not self.lifetime.ended.done():
             with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
                 await self._underlay.basic_cancel(self._tag, timeout=CLOSE_TIMEOUT_S)
@@ -207,23 +201,8 @@ class Caller:
             self.lifetime.end(f"the connection to RabbitMQ was closed: {str(error) or type(error).__name__}")
 
 
-async def _see_exchange(opened: AbstractConnection, name: str) -> None:
-    """Check that the exchange exists. A publish to a missing one closes the channel, like a lost connection.
-
-    Raises:
-        ConfigurationError
-    """
-    async with throwaway_channel(opened) as channel:
-        try:
-            await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
-        except ChannelNotFoundEntity:
-            raise ConfigurationError(f"there is no exchange {name!r}; declare it before clients use it") from None
-        except ChannelAccessRefused:  # 4.2.6 and 4.3.0 require configure for a check
-            return
-
-
 async def _is_kept(opened: AbstractConnection, queue: str) -> bool:
-    """Whether the reply queue of an earlier connection exists."""
+    """Return whether the reply queue of an earlier connection still exists."""
     async with throwaway_channel(opened) as channel:
         try:
             await channel.declare_queue(queue, passive=True, timeout=CALL_TIMEOUT_S)

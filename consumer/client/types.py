@@ -1,6 +1,6 @@
 """The types of the client's arguments and results: jobs, signals, results and progress.
 
-Pure: no connection, no waiting.
+Pure: knows no connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class HasToList(Protocol):
     """An array of numpy or of another library."""
 
     def tolist(self) -> list[float]:
-        """Return its numbers."""
+        """Return the numbers of the array."""
 
 
 Signal = Iterable[float] | HasToList
@@ -45,7 +45,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job of many that has ended: its position, and its result or the reason for its failure."""
+    """One of many jobs, after its end. `index`: its position; `error`: the reason if it has no result."""
 
     index: int
     job: Job
@@ -60,10 +60,10 @@ class Done:
 
 
 def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
-    """Make a job of a signal; return a job unchanged.
+    """Make a job from a signal; return a job unchanged.
 
     Raises:
-        UnsendableJobError: this is neither a job nor a signal.
+        UnsendableJobError: `job` is neither a job nor a signal.
     """
     if isinstance(job, Mapping):
         return job
@@ -71,10 +71,10 @@ def as_job(job: Job, model: str | None) -> Mapping[str, Any]:
 
 
 def as_body(job: Mapping[str, Any]) -> bytes:
-    """Format a job as JSON; values of numpy and pandas become natural JSON.
+    """Format a job as JSON, with values of numpy and pandas as numbers, texts and lists.
 
     Raises:
-        UnsendableJobError: a value has no form in JSON; the message names its place.
+        UnsendableJobError: JSON cannot express a value; the message names its place.
     """
     if not isinstance(job, Mapping):
         raise UnsendableJobError(f"a job is a mapping, not {type(job).__name__}; for a signal use classify")

@@ -1,17 +1,17 @@
-"""What an operator can choose. No other package reads the environment or the settings file.
+"""The settings of an operator. No other package reads the environment or the settings file for them.
 
-settings.py             all settings, composed of the groups; rules and results that concern several groups
-rabbitmq_settings.py    ... which RabbitMQ, the login, the names there
-classifier_settings.py  ... what runs the jobs, in how many slots
-job_settings.py         ... which jobs are accepted, how long they run, how often they are tried
-limit_settings.py       ... what one run may take, and where it runs
+settings.py             all settings, composed of groups; rules that concern several groups
+rabbitmq_settings.py    ... the connection to RabbitMQ, the login, names
+classifier_settings.py  ... the classifier, its slots and models
+job_settings.py         ... the accepted jobs, their run times and attempts
+limit_settings.py       ... the limits and the folder of a run
 operation_settings.py   ... shutdown, ports, metrics, logs, traces
-setting_group.py        what every group has: frozen values, none of which the machine refuses later
-loader.py               reads them: flags over variables over the TOML file over defaults
-job_limits.py           which limits a job has, their defaults and reasons, and the words for what was exceeded
-credentials.py          how the service authenticates to RabbitMQ and verifies it: files beside the URL
+setting_group.py        the base class of all groups: frozen and checked values
+loader.py               reads settings from flags, variables and the TOML file
+job_limits.py           the limits of a job, and the message when one is exceeded
+credentials.py          reads the files for the login and for TLS
 amqp_url.py             parses and checks AMQP URLs, hides their passwords
-cpu_count.py            how many CPUs this process may use: the default pool size
-function_name.py        the form `package.module:function` of the setting `classifier`
-passed_variables.py     which variables `pass_environment` may name
+cpu_count.py            counts the CPUs that this process may use: the default pool size
+function_name.py        checks the form `package.module:function` of the setting `classifier`
+passed_variables.py     checks the variables in `pass_environment`
 """

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from consumer.config import function_name, passed_variables
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.setting_group import FromJson, SettingGroup, checked
+
+#: The order of such a batch fits into a pipe, except with very long ids (LONGEST_ORDER in warm_runner.py).
+MOST_TOGETHER = 128
+
+
+def _kind(value: object) -> str:
+    return "auto" if value == "auto" else "number"
+
+
+#: Validated as what it looks like, so that a wrong value gets one complaint, not one for each form.
+BatchSize: TypeAlias = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[int, Field(ge=1, le=MOST_TOGETHER), Tag("number")],
+    Discriminator(_kind),
+]
 
 
 class ClassifierSettings(SettingGroup):
@@ -19,8 +33,8 @@ class ClassifierSettings(SettingGroup):
         default_factory=usable_cpus,
         ge=1,
         le=1024,
-        description="number of jobs that run at once, 1 to 1024; also the prefetch unless batch_size is set; "
-        "default: the number of CPUs that this process may use",
+        description="number of jobs that run at once, 1 to 1024; also the prefetch; default: the number of CPUs "
+        "that this process may use",
     )
     command: FromJson[tuple[str, ...]] | None = Field(
         None,
@@ -39,13 +53,16 @@ class ClassifierSettings(SettingGroup):
         description="number of jobs that a warm worker runs before a new fork replaces it; 1: a new process for "
         "each job",
     )
-    # 128: then the order of a batch fits into a pipe, but for very long ids (LONGEST_ORDER in warm_runner.py).
-    batch_size: int = Field(
-        1,
-        ge=1,
-        le=128,
-        description="number of waiting jobs that a warm worker receives at once, 1 to 128, if its function "
-        "accepts batches; the prefetch is then batch_size times (pool_size + 1)",
+    batch_size: BatchSize = Field(
+        "auto",
+        description=f"the most waiting jobs that a warm worker receives at once, 1 to {MOST_TOGETHER}; more than "
+        "1 needs a function that accepts batches; auto: many if the function accepts them, as measured run times "
+        "suggest, otherwise 1",
+    )
+    look_ahead: bool = Field(
+        True,
+        description="whether to fetch jobs ahead of free slots while jobs are short (below 20 ms) and no consumer "
+        "of the queue has a free slot: a slot then starts its next job without waiting for RabbitMQ",
     )
     max_worker_growth_bytes: int = Field(
         256 * 1024 * 1024,
@@ -81,12 +98,12 @@ class ClassifierSettings(SettingGroup):
 
     @model_validator(mode="after")
     def _batches_are_for_workers(self) -> Self:
-        if self.batch_size > 1 and self.command:
+        if self.needs_batches and self.command:
             raise ValueError(
                 "`batch_size` needs a function in warm workers; a program of `command` takes one job at a "
                 "time; set batch_size to 1, or name a function as `classifier`"
             )
-        if self.batch_size > self.jobs_per_worker:
+        if self.batch_size != "auto" and self.batch_size > self.jobs_per_worker:
             raise ValueError(
                 f"batch_size ({self.batch_size}) is more than jobs_per_worker ({self.jobs_per_worker}), and the "
                 "jobs of a batch share a worker; set batch_size lower, or raise jobs_per_worker"
@@ -94,11 +111,12 @@ class ClassifierSettings(SettingGroup):
         return self
 
     @property
-    def prefetch(self) -> int:
-        """Number of jobs that RabbitMQ delivers before they are settled.
+    def needs_batches(self) -> bool:
+        """Whether the operator asked for batches: then the function must accept them."""
+        return self.batch_size not in ("auto", 1)
 
-        With batches, one batch more than can run: it waits here while finished jobs are settled and RabbitMQ sends
-        others. Without it batches are half as large, because a slot starts with the jobs present
-        (bench_batches.py).
-        """
-        return self.pool_size if self.batch_size == 1 else (self.pool_size + 1) * self.batch_size
+    @property
+    def most_together(self) -> int:
+        """The most jobs that one call may receive, if the function accepts batches. They share a worker."""
+        most = MOST_TOGETHER if self.batch_size == "auto" else self.batch_size
+        return min(most, self.jobs_per_worker)

@@ -1,4 +1,4 @@
-"""How the service authenticates to RabbitMQ and verifies it: with files from the settings, beside the AMQP URL.
+"""Reads the files, named in the settings, with which the service logs in to RabbitMQ and verifies its certificate.
 
 The files are read at each connection attempt and never kept, so that the next connection uses a renewed
 certificate or password. Combinations of which one part would be ignored are refused: TLS files with an unencrypted

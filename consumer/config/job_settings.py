@@ -1,4 +1,4 @@
-"""Which jobs are accepted, how long they may run, and how often they are tried."""
+"""The settings for jobs: which are accepted, how long they may run, and how often they are tried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _no_pattern(text: str) -> str | None:
 
 
 class JobSettings(SettingGroup):
-    """What a job may be and ask for."""
+    """The accepted jobs, their time limits and their attempts."""
 
     job_timeout_s: float = Field(
         60.0,

@@ -1,4 +1,4 @@
-"""What one run of a job may take, and where it runs."""
+"""The settings for one run of a job: its limits and its folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 16_000_000
 
 
 def _temporary_folder() -> Path:
-    """Choose as Python does. JobFiles.opened reports a folder that is not writable: most commands need none."""
+    """Choose the folder as Python does. It may be unwritable, which JobFiles.opened reports if it is needed."""
     try:
         return Path(tempfile.gettempdir())
     except OSError:
@@ -31,7 +31,7 @@ def _temporary_folder() -> Path:
 
 
 class LimitSettings(SettingGroup):
-    """The limits and the surroundings of a run."""
+    """The limits, the folder and the sandbox of a run."""
 
     max_line_bytes: int = Field(
         1024 * 1024,

@@ -1,4 +1,4 @@
-"""Reads the settings: flags win over `CONSUMER_*` variables, these over the TOML file, that over the defaults.
+"""Reads the settings from flags, `CONSUMER_*` variables and a TOML file; an earlier source overrides a later one.
 
 An invalid value stops the start; the message names the setting, its source, the value and what is expected, for
 all invalid values at once. No other module reads the environment for settings.
@@ -40,7 +40,7 @@ def load(
     environment: Mapping[str, str],
     config: Path | None = None,
 ) -> Settings:
-    """Read the settings. `flags` holds only what was given; `config` wins over CONSUMER_CONFIG.
+    """Read the settings. `flags`: only the given flags; `config` overrides CONSUMER_CONFIG.
 
     Raises:
         ConfigurationError: with one line for every value that cannot be used.
@@ -63,7 +63,7 @@ def load(
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """List the CONSUMER_* variables that look like a misspelt setting.
 
-    They are no error: Kubernetes sets CONSUMER_PORT and others for a Service named `consumer`.
+    They are not an error: Kubernetes sets CONSUMER_PORT and others for a Service named `consumer`.
     """
     known = [*(name.upper() for name in Settings.model_fields), CONFIG_VARIABLE.removeprefix(ENV_PREFIX)]
     given = [name.removeprefix(ENV_PREFIX) for name in environment if name.startswith(ENV_PREFIX)]

@@ -1,4 +1,4 @@
-"""How the process is operated: its end, its ports, and what it reports."""
+"""The settings for operation: shutdown, ports, metrics, logs and traces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which variables `pass_environment` may name. Pure.
+"""Checks the variables that `pass_environment` names. Pure.
 
 A variable that the service sets itself, or that contains its own login, is refused at the start: otherwise the
 setting would have no effect, or expose a secret.

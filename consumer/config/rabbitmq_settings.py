@@ -1,4 +1,4 @@
-"""Which RabbitMQ, how to log in, and what the queues there are called."""
+"""The settings for RabbitMQ: its addresses, the login, and the names of queues."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RabbitmqSettings(SettingGroup):
 
     @property
     def amqp_urls(self) -> tuple[str, ...]:
-        """Where RabbitMQ may be: nodes of one cluster. Empty: a private node."""
+        """The URLs of RabbitMQ, or of the nodes of one cluster; empty for a private node."""
         return split_urls(self.amqp_url.get_secret_value()) if self.amqp_url else ()
 
     @property

@@ -1,4 +1,4 @@
-"""What every group of settings has: frozen values, none of which the machine refuses later."""
+"""The base class of all groups of settings: values are frozen, and none is refused by the machine later."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def checked(check: Callable[[str], str | None]) -> AfterValidator:
 
 
 def _check_encodable(text: str) -> None:
-    """Every text becomes a file name, an argument or a host name."""
+    """Check that a text can be a file name, an argument or a host name."""
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError:

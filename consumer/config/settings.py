@@ -42,7 +42,7 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
     def _rabbitmq_waits_longer(self) -> Self:
         """Compare with the configured value: RabbitMQ does not expose its own, and redelivers later jobs."""
         if 0 < self.consumer_timeout_s <= self.longest_hold_s:
-            times = f" {RUNS_OF_A_BATCH} times (batch_size)" if self.batch_size > 1 else ""
+            times = f" {RUNS_OF_A_BATCH} times (batch_size)" if self.needs_batches else ""
             raise ValueError(
                 f"a job may take{times} {self.longest_timeout_s:g} s and {SETTLING_S:g} s to settle, but after "
                 f"{self.consumer_timeout_s:g} s (consumer_timeout_s) RabbitMQ delivers it again; set "
@@ -69,7 +69,7 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
     @property
     def longest_timeout_s(self) -> float:
         """The longest run time any job gets, in seconds."""
-        least = 0.0 if self.batch_size > 1 else LEAST_TIMEOUT_CAP_S  # jobs of a batch are short
+        least = 0.0 if self.needs_batches else LEAST_TIMEOUT_CAP_S  # jobs of a batch are short
         return self.job_timeout_cap_s or max(least, self.job_timeout_s)
 
     @property
@@ -79,5 +79,12 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
         In batches, if one job of each hangs: the batch before, that job alone, the job's own batch, and itself
         alone. If more hang, jobs may be redelivered, and are answered with the cached outcome.
         """
-        runs = 1 if self.batch_size == 1 else RUNS_OF_A_BATCH
+        runs = RUNS_OF_A_BATCH if self.needs_batches else 1
         return runs * self.longest_timeout_s + SETTLING_S
+
+    @property
+    def longest_batch_s(self) -> float:
+        """The longest time limit of a job that may run in a batch: RabbitMQ must wait for four such runs."""
+        if self.needs_batches or not self.consumer_timeout_s:
+            return self.longest_timeout_s
+        return min(self.longest_timeout_s, (self.consumer_timeout_s - SETTLING_S) / RUNS_OF_A_BATCH)

@@ -1,12 +1,12 @@
-"""Holds the letters of the dead-letter queue while a command reads them, and then returns them to their places.
+"""Holds the letters of the dead-letter queue while a command reads them, and then returns them in their order.
 
-To read them, it consumes them without an ack and then closes the channel: RabbitMQ sorts the messages that it
-returns then (`return_all`, from 3.8 to 4.x). No other way keeps the order. After a nack, half of 1,500 letters
-were out of place; after get and close, a tenth of 200 (3.10.8). A reader of only the first ten puts them behind
-all letters that were read before, because RabbitMQ keeps one line of returned messages. Each return counts against
-the queue's limit, which therefore is 10^9.
+It consumes the letters without an ack and then closes the channel: RabbitMQ requeues the unacked messages in their
+order (`return_all`, from 3.8 to 4.x). No other way keeps the order. After a nack, half of 1,500 letters were out
+of place; after get and close, a tenth of 200 (3.10.8). A read of only the first ten letters would put them behind
+all letters that were read before, because RabbitMQ keeps returned messages in one queue of their own. Each return
+counts against the queue's delivery limit, which is therefore 10^9.
 
-Bodies are kept while they are needed, up to a budget; letters beyond it are left for another look.
+Bodies stay in memory while they are needed, up to a budget; the next look reads the letters beyond it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,25 @@ from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_ex
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
-#: The largest prefetch of AMQP (16 bits), and about 50 MB of facts. Letters behind these are not read.
+#: AMQP's largest prefetch (16 bits); the facts of so many letters take about 50 MB. Later letters are not read.
 MOST_READ = 65_535
-#: Of bodies whose copies wait to be published, or for their confirm.
+#: The budget for bodies whose copies wait to be published or confirmed.
 BUDGET_BYTES = 64 * 1024 * 1024
-#: RabbitMQ has counted letters that do not come: somebody else, such as the console, has taken them just now.
+#: How long to wait for the next letter. Letters that RabbitMQ has counted may not arrive: another reader, such as
+#: the console, has just taken them.
 SILENCE_S = 10.0
-#: What was held is back some milliseconds after its channel was closed.
+#: How long to wait for the letters to be back in the queue: usually some milliseconds after the channel was
+#: closed.
 RETURN_PATIENCE_S = 10.0
 RETURN_POLL_S = 0.01
 
-#: Whether a letter's body is wanted, asked once for each.
+#: Returns whether a letter's body is needed; called once per letter.
 Wanted = Callable[[Letter], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A letter that is held until its ack or the end of its channel. `message`, if its body was wanted."""
+    """A letter that the command holds until its ack or the end of the channel. `message`: None if not wanted."""
 
     letter: Letter
     tag: int
@@ -52,11 +54,11 @@ class Held:
 
 
 class Look:
-    """The letters of the queue, held. `there`: their number in RabbitMQ.
+    """One pass over the queue, which holds its letters. `there`: their number according to RabbitMQ.
 
-    Mutable state: `_inbox`, letters that were not read yet, and at its end None or the fault; `came`, the number
-    of delivered letters; `acked`; `_kept`, the size of the bodies in memory; `is_full`, set when a letter was left
-    for another look.
+    Mutable state: `_inbox`, the unread letters, and at its end None or the fault; `came`, the number of delivered
+    letters; `acked`, that of acked ones; `_kept`, the size of the bodies in memory; `is_full`, set when the budget
+    was used up and another look is necessary.
     """
 
     def __init__(self, channel: AbstractUnderlayChannel, queue: str, there: int, wanted: Wanted) -> None:
@@ -72,7 +74,7 @@ class Look:
         self._inbox: asyncio.Queue[Held | Exception | None] = asyncio.Queue()
 
     async def begin(self) -> None:
-        """Start the delivery. Not with `get`: each letter would have its own consumer, and lose its place."""
+        """Start to consume. With `get`, each letter would have its own consumer and lose its place."""
         if not self._expected:
             self._inbox.put_nowait(None)
             return
@@ -82,10 +84,10 @@ class Look:
 
     def lost(self, what: str) -> None:
         """Notify the waiting readers that no letter will arrive."""
-        self._inbox.put_nowait(ConnectionLostError(f"{what}; what was not settled stays a dead letter"))
+        self._inbox.put_nowait(ConnectionLostError(f"{what}; unsettled letters stay dead letters"))
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
-        """Store a letter. Acks let more letters arrive than expected: they are left for another look."""
+        """Store a letter. After acks, RabbitMQ delivers more letters than expected: the next look reads those."""
         self.came += 1
         if self.came <= self._expected and not self.is_full:
             self.is_full = self._kept >= BUDGET_BYTES
@@ -101,7 +103,7 @@ class Look:
         return Held(letter, delivered.delivery_tag or 0, message if is_wanted else None)
 
     async def next(self) -> Held | None:
-        """Wait for the next letter; None for every reader after the last one.
+        """Wait for the next letter; return None, to every reader, after the last one.
 
         Raises:
             ConnectionLostError
@@ -129,8 +131,8 @@ class Look:
 
 
 @contextmanager
-def refusal_told(act: str, topology: Topology) -> Iterator[None]:
-    """Explain which rights are missing if RabbitMQ refuses.
+def refusal_with_rights(act: str, topology: Topology) -> Iterator[None]:
+    """Name the required permissions in the error if RabbitMQ refuses.
 
     Raises:
         BrokerRefusedError, BrokerUnreachableError
@@ -159,8 +161,8 @@ async def letters_held(
     topology: Topology,
     wanted: Wanted,
 ) -> AsyncIterator[Look]:
-    """Hold the letters during the block; afterwards each is back in its place."""
-    with may_be_lost(), refusal_told("look at the dead letters", topology):
+    """Hold the letters during the block; afterwards they are back in the queue, in their order."""
+    with may_be_lost(), refusal_with_rights("read the dead letters", topology):
         async with asyncio.timeout(CALL_TIMEOUT_S):
             ask = await opened.channel(publisher_confirms=False)
             there = await _ready(ask, topology.dead)
@@ -171,16 +173,16 @@ async def letters_held(
     try:
         yield look
     finally:
-        with suppress(ConnectionLostError):  # then RabbitMQ has them back already
+        with suppress(ConnectionLostError):  # then RabbitMQ has already requeued them
             await _let_go(look, hold, ask, topology.dead)
 
 
 async def _let_go(look: Look, hold: AbstractChannel, ask: AbstractChannel, queue: str) -> None:
-    """Close the channel, and keep the lock until RabbitMQ has returned all letters without an ack."""
+    """Close the channel, and wait until RabbitMQ has requeued all unacked letters; the caller holds the lock."""
     with may_be_lost():
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await hold.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(RETURN_PATIENCE_S):
-                while await _ready(ask, queue) < look.came - look.acked:  # noqa: ASYNC110 - it has to be asked
+                while await _ready(ask, queue) < look.came - look.acked:  # noqa: ASYNC110 - RabbitMQ sends no event
                     await asyncio.sleep(RETURN_POLL_S)

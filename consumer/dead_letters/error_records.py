@@ -1,7 +1,8 @@
-"""Reads the error records: which jobs failed, and why. Reading consumes nothing and counts against no limit.
+"""Reads the error records: which jobs failed, and why. Reading removes nothing and counts against no limit.
 
-A dead-lettered message cannot carry a reason, so each has a record in a stream, which can be read from its first
-entry any number of times. An entry that is no record, or one of a later version, is skipped.
+A dead-lettered message cannot carry a reason, so the service writes a record of it to a stream. A stream can be
+read from its first entry any number of times. The reader skips entries that are not records, or are of a later
+version.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, m
 from consumer.wire.topology import Topology
 from consumer.wire.write import ErrorRecord
 
-#: Unacked records that RabbitMQ sends ahead; streams are not read without a prefetch.
+#: The unacked records that RabbitMQ may deliver. A stream's consumer must set a prefetch.
 PREFETCH = 1000
-#: An ack for so many at once: one for each is a third of the time that it takes to read them.
+#: The records per ack: an ack for each would take a third of the time of reading.
 ACKED_AT_ONCE = 100
-#: A stream does not say how long it is (its declared message count is 0), so silence is its end.
+#: RabbitMQ does not report a stream's length (its declared message count is 0), so this silence marks the end.
 IDLE_S = 1.0
 
 
@@ -44,7 +45,7 @@ async def read_error_records(
 async def scan_error_records(
     url: str, topology: Topology, see: Callable[[ErrorRecord], None], credentials: Credentials = NO_FILES
 ) -> None:
-    """Pass each present record of the stream to `see`, the oldest first, and keep none.
+    """Pass each present record of the stream to `see`, the oldest first.
 
     Raises:
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError

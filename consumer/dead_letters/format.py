@@ -1,6 +1,6 @@
 """Formats all facts of a dead letter: as a line of JSON for programs, or in full for a person.
 
-A program gets texts unchanged. A person gets foreign text through `escaped`, on separate lines.
+A program gets every text unchanged. For a person, `escaped` makes foreign text safe, each text on its own line.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _PROPERTIES = (
 
 
 def write_json(entries: Iterable[Entry], now: float) -> None:
-    """Print a line of JSON for each on standard output."""
+    """Print each entry as a line of JSON on standard output."""
     for entry in entries:
         sys.stdout.write(json.dumps(_facts(entry, now)) + "\n")
 
 
 def _facts(entry: Entry, now: float) -> dict[str, Any]:
-    """Make the object for programs: nothing cut, nothing escaped except by JSON."""
+    """Make the object for programs; only JSON escapes its texts."""
     letter, why = entry.letter, entry.why
     return {
         "job_id": letter.id,
@@ -80,13 +80,13 @@ def portrait(letter: Letter, message: Message, records: Iterable[ErrorRecord]) -
 
 
 def _text(message: Message) -> str:
-    """Return the body as the classifier would read it, or unchanged if it cannot be decoded."""
+    """Return the body as the classifier would get it, or unchanged if it cannot be decoded."""
     body = decoded(message.body, MOST_SHOWN_BYTES, message.content_encoding, message.content_type)
     return (message.body if isinstance(body, str) else body).decode(errors="backslashreplace")
 
 
 def unpacked(message: Message) -> bytes:
-    """Return the body byte for byte, unpacked if it is gzip, for running it again."""
+    """Return the body's exact bytes, decompressed if it is gzip, so that a person can run the job again."""
     if (message.content_encoding or "").strip().lower() not in GZIP:
         return message.body
     body = decoded(message.body, MOST_UNPACKED_BYTES, message.content_encoding, message.content_type)

@@ -1,7 +1,7 @@
-"""Dead letters as facts: the content of a message in the dead-letter queue, why it died, and which are selected.
+"""Extracts the facts of dead letters, finds why each died, and selects letters by filters.
 
-Pure: a message in, a `Letter` without its body out; letters and error records in, the selected ones out. Strangers
-wrote the input, so nothing raises for it, and a missing fact is None.
+Pure: it turns a message into a `Letter` without its body, and letters with error records into the selected ones.
+Strangers wrote the messages, so invalid content raises nothing, and a missing fact is None.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from consumer.wire.message import ATTEMPT_HEADER, JOB_ID_HEADER, Message, replay
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
 from consumer.wire.write import ErrorRecord
 
-#: Of a record's message, which may quote a whole traceback; `show` reads its letter's records anew.
+#: The kept part of an error message, which may quote a whole traceback. `show` reads the records again for the
+#: rest.
 REASON_CHARACTERS = 500
-#: AMQP's short string has 255 bytes, and each can become four characters.
+#: AMQP's short string has up to 255 bytes, and escaping may turn each into four characters.
 ID_CHARACTERS = 1100
-#: How much of a body's digest stands for a job without an id.
+#: The bytes of the body's digest that replace the id of a job without one.
 _SHORT_DIGEST = 5
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-#: Reads one name and skips the rest: half the time of making a dict of the job.
+#: Reads only `model`: half the time of parsing the job into a dict.
 _WITH_MODEL = SchemaValidator(
     core_schema.typed_dict_schema(
         {"model": core_schema.typed_dict_field(core_schema.str_schema(strict=True))}, extra_behavior="ignore"
@@ -38,7 +39,7 @@ _WITH_MODEL = SchemaValidator(
 
 
 class Key(NamedTuple):
-    """Identifies a letter in a later look. A job that dies again, replayed or not, has another key."""
+    """Identifies a letter in a later look. A job that is dead-lettered again gets another key."""
 
     id: str
     died_at: float | None
@@ -48,10 +49,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One dead letter. `id` is the job's; without one, `~` and a part of the body's digest.
+    """One dead letter. `id` is the job's id; for a job without one, `~` and a part of the body's digest.
 
-    `died_at` is seconds since the epoch by RabbitMQ's clock, `reason` RabbitMQ's word. Both are None for a message
-    that was published to this queue instead of dead-lettered. `damage` names the properties that cannot be
+    `died_at` is in seconds since the epoch by RabbitMQ's clock; `reason` is RabbitMQ's word. Both are None for a
+    message that was published to this queue and not dead-lettered. `damage` names the properties that cannot be
     decoded: a copy would lack them.
     """
 
@@ -69,12 +70,12 @@ class Letter:
 
     @property
     def key(self) -> Key:
-        """The key that identifies it."""
+        """The key that identifies the letter."""
         return Key(self.id, self.died_at, self.replayed, self.digest)
 
     @property
     def shown_id(self) -> str:
-        """The id as it is shown to people and typed by them."""
+        """The id as a terminal shows it and people type it."""
         return escaped(self.id, ID_CHARACTERS)
 
     def has_id(self, name: str) -> bool:
@@ -83,7 +84,7 @@ class Letter:
 
     @property
     def has_own_id(self) -> bool:
-        """Whether the job's producer, or the service at a retry, gave it an id."""
+        """Whether the producer, or the service at a retry, gave the job an id."""
         return not self.id.startswith("~")
 
     @property
@@ -137,7 +138,7 @@ def _model(message: Message) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """The part of the error record that is kept, for thousands of letters."""
+    """The part of an error record that stays in memory, for thousands of letters."""
 
     code: str
     message: str
@@ -146,14 +147,14 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A letter with its error record; None if RabbitMQ alone ended the job, or the record has expired."""
+    """A letter and its error record: None if RabbitMQ dead-lettered the job, or the record has expired."""
 
     letter: Letter
     why: Why | None
 
 
 class Reasons:
-    """Error records by job, only for the letters that were found.
+    """Error records by job, for the given letters only.
 
     Mutable state: `_found`, by the job's id and by its correlation id.
     """
@@ -170,9 +171,9 @@ class Reasons:
                 self._found[name].append(why)
 
     def of(self, letter: Letter) -> Why | None:
-        """Find the record of a letter; of several for its other deaths, the nearest in time.
+        """Find the record of a letter. If the job failed several times, return the record nearest in time.
 
-        The record of a job without an id has a new id, so it is found by the correlation id, if there is one.
+        The record of a job without an id has a new id, so this looks it up by the correlation id, if there is one.
         """
         found = self._found.get(letter.id) or (
             self._found.get(letter.correlation_id or "") if not letter.has_own_id else None
@@ -194,7 +195,7 @@ def _moment(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selects letters that match one value of each list that is not empty, and the ages; the first `limit`."""
+    """Selects the first `limit` letters that match the ages and, in each set that is not empty, one value."""
 
     ids: frozenset[str] = frozenset()
     reasons: frozenset[str] = frozenset()
@@ -215,11 +216,11 @@ class Selection:
         for entry in entries:
             if left == 0:
                 return
-            if self._means(entry, now):
+            if self._matches(entry, now):
                 left = None if left is None else left - 1
                 yield entry
 
-    def _means(self, entry: Entry, now: float) -> bool:
+    def _matches(self, entry: Entry, now: float) -> bool:
         letter = entry.letter
         tests = (
             (self.reasons, letter.reason),
@@ -240,14 +241,14 @@ class Selection:
 
 
 def read_age(text: str) -> float:
-    """Parse `90s`, `15m`, `2h` or `7d` to seconds.
+    """Convert `90s`, `15m`, `2h` or `7d` to seconds.
 
     Raises:
         ValueError
     """
     found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smhd])", text)
     if not found:
-        raise ValueError("an age, a number with s, m, h or d behind it: 90s, 15m, 2h, 7d")
+        raise ValueError("an age, a number followed by s, m, h or d: 90s, 15m, 2h, 7d")
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -262,9 +263,9 @@ def show_age(seconds: float | None) -> str:
 
 @dataclass
 class Chosen:
-    """The letters to process, recognised in a later look. Identical ones are counted.
+    """The letters to process, to recognise them in a later look.
 
-    Mutable state: `left`, the remaining number of each.
+    Mutable state: `left`, how many letters remain for each key.
     """
 
     left: Counter[Key] = field(default_factory=Counter)
@@ -275,7 +276,7 @@ class Chosen:
         return cls(Counter(letter.key for letter in letters))
 
     def take(self, letter: Letter) -> bool:
-        """Whether this is one of them; it is then removed from the list."""
+        """Return whether this letter is chosen, and if so, remove it from the list."""
         is_chosen = self.left[letter.key] > 0
         if is_chosen:
             self.left[letter.key] -= 1

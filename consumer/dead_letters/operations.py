@@ -1,8 +1,8 @@
-"""Looks at, replays and purges dead letters. A crash at any moment loses none.
+"""Reads, replays and purges dead letters. A crash at any moment loses none.
 
 browse.py reads letters and keeps their order. Two readers at the same time would each see only a part of the
-letters, so there is a lock, which RabbitMQ releases with its holder's connection. A letter is removed by an ack,
-and a replayed letter only after RabbitMQ has confirmed its copy (replay.py).
+letters, so a command takes a lock, which RabbitMQ releases when the command's connection ends. An ack removes a
+letter; a replayed letter is acked only after RabbitMQ has confirmed its copy (replay.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import aiormq.exceptions
 from aio_pika.abc import AbstractConnection
 
 from consumer.config.credentials import Credentials
-from consumer.dead_letters.browse import Look, Wanted, letters_held, refusal_told
+from consumer.dead_letters.browse import Look, Wanted, letters_held, refusal_with_rights
 from consumer.dead_letters.model import Chosen, Letter
 from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
@@ -29,15 +29,15 @@ from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 from consumer.wire.write import replay_copy
 
-#: Copies on their way at once: most of what can be gained is gained below a hundred.
+#: Copies in flight at once. More than a hundred gain little.
 WINDOW = 64
-#: Who looks needs seconds; who replays a full queue needs a minute.
+#: How long to wait for the lock: another command needs seconds to read, and a minute to replay a full queue.
 LOCK_PATIENCE_S = 120.0
 LOCK_POLL_S = 0.2
 
-#: Is told what a person who waits should know.
+#: Shows a message to the waiting person.
 Say = Callable[[str], None]
-#: Is told of each letter that was dealt with.
+#: Called for each letter that was replayed or purged.
 Done = Callable[[Letter], None]
 
 
@@ -62,14 +62,14 @@ async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
     pamqp_patch.install()
     async with connection(place.url, "dead-letters", place.credentials) as opened:
         deadline = time.monotonic() + LOCK_PATIENCE_S
-        is_told = False
+        is_announced = False
         while not await _lock(opened, place.topology):
-            if not is_told:
-                place.say("another command is at the dead letters: waiting for it to end")
-            is_told = True
+            if not is_announced:
+                place.say("another command is using the dead letters: waiting for it to end")
+            is_announced = True
             if time.monotonic() > deadline:
                 raise TryLaterError(
-                    f"another command has been at the dead letters for {LOCK_PATIENCE_S:g} s (its connection is "
+                    f"another command has used the dead letters for {LOCK_PATIENCE_S:g} s (its connection is "
                     "called `rabbitmq-classifier dead-letters`); end it, or try again later"
                 )
             await asyncio.sleep(LOCK_POLL_S)
@@ -77,7 +77,7 @@ async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
 
 
 async def _lock(opened: AbstractConnection, topology: Topology) -> bool:
-    with may_be_lost(), refusal_told("look at the dead letters alone", topology):
+    with may_be_lost(), refusal_with_rights("lock the dead letters", topology):
         async with asyncio.timeout(CALL_TIMEOUT_S):
             channel = await opened.channel(publisher_confirms=False)
             try:
@@ -89,7 +89,7 @@ async def _lock(opened: AbstractConnection, topology: Topology) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The result of one look. `there`: the number of letters in the queue, if RabbitMQ reported it."""
+    """The letters that were read. `there`: the number of letters in the queue according to RabbitMQ."""
 
     letters: list[Letter]
     there: int
@@ -109,7 +109,7 @@ async def look(place: LetterQueue) -> Seen:
 
 
 async def find(place: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message]]:
-    """Find some letters, and keep them with their bodies, as far as the budget allows.
+    """Return the wanted letters with their bodies, as far as the budget allows.
 
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
@@ -143,8 +143,8 @@ async def purge(place: LetterQueue, chosen: Chosen, done: Done) -> None:
 async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
     """Publish the chosen letters as jobs, and remove each after RabbitMQ has confirmed its copy.
 
-    After an interruption, a letter is still a dead letter, or a job again, or both. In the last case the next
-    replay makes a second copy, with the same job id and the same mark.
+    After an interruption, a letter is a dead letter, a job again, or both. If it is both, the next replay makes a
+    second copy, with the same job id and the same replay count.
 
     Raises:
         TryLaterError: the jobs queue is full.
@@ -153,7 +153,7 @@ async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message],
     """
     async with (
         _locked(place) as opened,
-        # RabbitMQ stops reading a connection that has published while it has an alarm: acks go by the other.
+        # During an alarm RabbitMQ stops reading from a connection that has published: acks use the other one.
         connection(place.url, "replay", place.credentials) as publishing,
     ):
         with may_be_lost():
@@ -168,7 +168,7 @@ async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message],
 
 
 async def _together(doing: list[Any]) -> None:
-    """Wait for all; at the first fault stop the others and raise it."""
+    """Wait for all; at the first exception cancel the others and raise it."""
     tasks = [asyncio.ensure_future(one) for one in doing]
     try:
         await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""Publishes copies of dead letters as jobs, each confirmed before its letter may be removed."""
+"""Publishes copies of dead letters as jobs, and waits for RabbitMQ's confirm of each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from consumer.wire.topology import Topology
 class ReplayWriter:
     """Publishes jobs; `publish` returns after RabbitMQ has confirmed the message.
 
-    Mutable state: `_turns`, one for each message id: with two messages of one id in flight, aiormq may mix up
-    their confirms.
+    Mutable state: `_turns`, a lock per message id: with two messages of one id in flight, aiormq may mix up their
+    confirms.
     """
 
     def __init__(self, channel: Channel, topology: Topology) -> None:
@@ -46,16 +46,17 @@ class ReplayWriter:
                 return await publish_confirmed(self._channel, message, self._queue)
         except ChannelPreconditionFailed as error:
             raise ConfigurationError(
-                f"RabbitMQ takes no job of this size ({error}); raise its max_message_size, or choose other "
-                "letters. What was not replayed is a dead letter still"
+                f"RabbitMQ refuses a job of this size ({error}); raise its max_message_size, or choose other "
+                "letters. Letters that were not replayed stay dead letters"
             ) from None
 
     def _refused(self, fault: PublishFault) -> Exception:
         if fault is PublishFault.NO_QUEUE:
             return ConfigurationError(
                 f"there is no queue {self._queue!r}; start a consumer with the same prefix first. "
-                "What was not replayed is a dead letter still"
+                "Letters that were not replayed stay dead letters"
             )
         return TryLaterError(
-            f"the queue {self._queue!r} takes no messages (full?). What was not replayed is a dead letter still"
+            f"the queue {self._queue!r} refuses messages (is it full?); try again when it has space. "
+            "Letters that were not replayed stay dead letters"
         )

@@ -1,6 +1,6 @@
-"""Shows dead letters as a table: a letter is a line, and the columns share the width of the terminal.
+"""Prints dead letters as a table: a row per letter, as wide as the terminal.
 
-Knows nothing of the origin of letters. Strangers wrote all of the text, so it goes through `escaped`.
+Strangers wrote all of the text, so `escaped` makes it safe to print.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from rich.text import Text
 from consumer.dead_letters.model import Entry, show_age
 from consumer.escaping import escaped
 
-#: Rows of a table that a person still reads; JSON has all.
+#: The most rows that a person reads; JSON has all.
 ROWS = 100
-#: An id or a message that is longer says so; `show` has all of it.
+#: Longer ids and messages are cut, with a mark; `show` has all of their text.
 CELL_CHARACTERS = 200
-#: Of the columns of ids and of messages; messages get what the others leave.
+#: The widths of the columns of ids and messages; messages get the width that the other columns leave.
 ID_WIDTH = 40
 LEAST_MESSAGE = 12
-#: Where no terminal says how wide it is.
+#: The width if the output is not a terminal.
 PIPE_WIDTH = 160
 
 
 def print_table(entries: Sequence[Entry], now: float) -> None:
-    """Print it in the width of the terminal."""
+    """Print the table in the width of the terminal."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=PIPE_WIDTH)
@@ -37,7 +37,7 @@ def print_table(entries: Sequence[Entry], now: float) -> None:
 
 
 def table(entries: Sequence[Entry], now: float) -> Table:
-    """Lay it out. An id must be complete for copying, so it continues on the next line; a message may be cut."""
+    """Make the table. A long id continues on the next line, so that people can copy it; a long message is cut."""
     columns = (
         Column("age", justify="right", no_wrap=True),
         Column("job id", overflow="fold", max_width=ID_WIDTH),
@@ -59,7 +59,7 @@ def table(entries: Sequence[Entry], now: float) -> Table:
 
 
 def _cells(entry: Entry, now: float) -> list[str]:
-    """Return the cells in the order of the columns. A column that is empty in all rows is omitted."""
+    """Return the cells in the order of the columns. `table` omits a column whose cells are all empty."""
     letter, why = entry.letter, entry.why
     return [
         show_age(None if letter.died_at is None else now - letter.died_at),

@@ -1,7 +1,7 @@
-"""Wraps every request: limits their number, refuses during a stop, counts, adds headers, handles bugs.
+"""Wraps every request: limits the number in progress, refuses during a stop, counts, adds headers, handles bugs.
 
-ASGI on both sides. While the gateway stops, running requests may end and new ones are refused; `empty` is set when
-no request is running. Knows nothing of jobs.
+ASGI on both sides. While the gateway stops, it refuses new requests and lets running ones end. Knows nothing about
+jobs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Each that waits is a task and a socket, 50 KB: a thousand descriptors are what a process may have by default.
+#: A waiting request holds 50 KB and a socket; by default a process may have a thousand descriptors.
 MAX_INSIDE = 900
-#: Probes are answered whatever happens.
+#: Probes are always answered.
 ALWAYS = ("/live", "/ready", "/metrics")
-#: Nothing from elsewhere, nothing inline: what a browser shows of us is in our own files.
+#: The browser may load only our own files: nothing from other sites, nothing inline.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; "
     "frame-ancestors 'none'; base-uri 'none'"
@@ -68,15 +68,15 @@ class Door:
             await sending.answer(answer(reason))
             self._metrics.answered(sending.status, 0.0)
         else:
-            await self._let_in(scope, receive, send)
+            await self._admit(scope, receive, send)
 
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
         sending = _Sending(send, is_last=False)
         self._count(+1)
         try:
             await self._app(scope, receive, sending)
-        except Exception:  # a bug must not end the connection without a word
+        except Exception:  # even after a bug, the caller gets an answer
             log.exception("this is a bug in the gateway; please report it", extra={"event": "bug"})
             if not sending.status:
                 await sending.answer(answer(Reason.BUG))
@@ -104,7 +104,7 @@ class _Sending:
     async def __call__(self, event: Event) -> None:
         if event["type"] == "http.response.start":
             self.status = event["status"]
-            # Who is refused a body may still be sending it: what comes must not be taken for a request.
+            # The caller of a refused body may still be sending it; the rest must not be read as a new request.
             is_last = self._is_last or self.status in (
                 HTTPStatus.REQUEST_TIMEOUT,
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

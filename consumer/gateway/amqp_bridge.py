@@ -1,9 +1,9 @@
 """The gateway's connection to RabbitMQ: publishes jobs with confirms, and reads the stream of replies.
 
-The connections are those of the service (session.py), kept open by the same link. Nothing is published twice here:
-the caller learns whether RabbitMQ has the job, does not have it, or may have it. Each session reads the stream
-from a little before the place where the last one ended, and the first one from the oldest kept reply. A message of
-this gateway behind all others, the fence, shows that it has caught up.
+The gateway uses the service's sessions (session.py) and reconnects like the service (supervisor.py). It publishes
+no job twice: the caller learns whether RabbitMQ has the job, does not have it, or may have it. The first session
+reads the stream from the oldest kept reply; each later one starts a little before the end of the last one. Each
+session publishes a marker to the stream, the fence; when it reads the fence, it has read all earlier replies.
 """
 
 from __future__ import annotations
@@ -34,25 +34,26 @@ from consumer.wire.write import Reply
 
 log = logging.getLogger(__name__)
 
-#: After this a caller is told that RabbitMQ may have the job: less than the patience of most HTTP clients.
+#: How long to wait for the confirm before the answer is that RabbitMQ may have the job: less than the timeout of
+#: most HTTP clients.
 CONFIRM_S = 10.0
-#: How often is looked for an alarm meanwhile.
+#: The interval of checks for an alarm during that wait.
 LOOK_S = 0.5
-#: A fence that has not been read by then is written once more: RabbitMQ may lose one while it starts.
+#: When to publish another fence if the last was not read: RabbitMQ may lose one while it starts.
 FENCE_S = 3.0
-#: Streams are read with a prefetch; so many small replies are on their way at once.
+#: A stream's consumer must set a prefetch: the number of unacked replies in flight.
 PREFETCH = 500
-#: How much is read again after a connection was lost: by so much may our clock and RabbitMQ's differ.
+#: A new session starts to read so much earlier, because our clock and RabbitMQ's may differ by as much.
 OVERLAP_S = 60.0
-#: The `type` of a fence; of no interest to anybody but the gateway that wrote it.
+#: The `type` of a fence. Other gateways ignore it.
 FENCE_TYPE = "gateway.fence"
 
 
 class Relay:
-    """Publishes jobs, reads replies.
+    """Publishes jobs and reads replies.
 
-    Mutable state: `_seen_at`, the time up to which the stream has been read; `_fence`, the id of this session's
-    fence, and `caught_up`, set once it was read; `_publishing`, the jobs without a confirm; `broken`, set by a
+    Mutable state: `_seen_at`, the time up to which the stream was read; `_fence`, the id of this session's fence;
+    `caught_up`, set when it was read; `_publishing`, the unconfirmed jobs; `broken`, set to the exception by a
     bug.
     """
 
@@ -64,7 +65,7 @@ class Relay:
         self._settings = settings
         self._name = name
         self._limits = BrokerLimits()
-        self._link = Link(urls, self._life, what="replies")
+        self._link = Link(urls, self._session, what="replies")
         self._is_declared = False
         self._seen_at = time.time() - GATEWAY_KEPT_S
         self._fence = ""
@@ -76,7 +77,7 @@ class Relay:
         return self._link.life is not None
 
     async def is_blocked(self) -> bool:
-        """Whether RabbitMQ is known to have an alarm."""
+        """Return whether RabbitMQ is known to have an alarm."""
         broker = self._link.life
         return broker is not None and await broker.publisher.is_blocked()
 
@@ -89,11 +90,11 @@ class Relay:
                 task.cancel()
 
     @asynccontextmanager
-    async def _life(self, url: str) -> AsyncIterator[Session]:
+    async def _session(self, url: str) -> AsyncIterator[Session]:
         opening = Session.open(url, name=self._name, limits=self._limits, credentials=self._settings.credentials)
         async with opening as broker:
             await self._prepare(broker)
-            take = self._started(self._take(broker), "take replies")
+            take = self._started(self._read_replies(broker), "read replies")
             fence = self._started(self._set_fence(broker), "fence")
             if not self._is_declared:
                 log.info(
@@ -109,7 +110,7 @@ class Relay:
                 await asyncio.wait({take, fence})
 
     async def _prepare(self, broker: Session) -> None:
-        """Declare or check the stream, and read it; later sessions create nothing, like those of the service."""
+        """Declare or check the stream, and start to read it. As in the service, only the first one declares."""
         create = self._settings.declare and not self._is_declared
         await broker.admin.declare_queue(self.topology.gateway_queue(), create=create)
         self._fence = secrets.token_hex(16)
@@ -125,14 +126,14 @@ class Relay:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Handle the end of reading: except for a lost connection it is a bug, and no caller would get a reply."""
+        """Report an exception of the task: it is a bug, after which no caller would get a reply."""
         if not task.cancelled() and (error := task.exception()) and not self.broken.done():
             self.broken.set_result(error)
 
     async def _set_fence(self, broker: Session) -> None:
         async with asyncio.TaskGroup() as writing:
             while not self.caught_up.is_set():
-                if not await broker.publisher.is_blocked():  # in an alarm one is enough: it comes after it
+                if not await broker.publisher.is_blocked():  # RabbitMQ takes a fence sent in an alarm after it
                     writing.create_task(self._write_fence(broker), name="write fence")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(FENCE_S):
@@ -144,7 +145,7 @@ class Relay:
             if refusal := await broker.publisher.publish(fence, self.topology.gateway):
                 broker.lifetime.end(refusal)
 
-    async def _take(self, broker: Session) -> None:
+    async def _read_replies(self, broker: Session) -> None:
         with suppress(ConnectionLostError):
             while True:
                 delivery = await broker.inbox.get()
@@ -158,7 +159,7 @@ class Relay:
             if job_id == self._fence and not self.caught_up.is_set():
                 self.caught_up.set()
                 log.info(
-                    "ready: replies come by %s, %d are kept",
+                    "ready: reading replies from %s, %d kept",
                     self.topology.gateway,
                     len(self.replies),
                     extra={"event": "ready"},
@@ -171,10 +172,10 @@ class Relay:
             self._seen_at = time.time()
 
     async def submit(self, job: Message) -> Reason | None:
-        """Publish a job. A caller that stops waiting does not affect it.
+        """Publish a job. A caller that stops waiting does not cancel the publish.
 
         Returns:
-            None if RabbitMQ has confirmed it; otherwise why it has not, or why this is unknown.
+            None if RabbitMQ has confirmed the job; otherwise why it has not, or why this is unknown.
         """
         broker = self._link.life
         if broker is None:
@@ -188,9 +189,8 @@ class Relay:
             await asyncio.wait({publishing}, timeout=LOOK_S)
             if publishing.done():
                 return publishing.result()
-            if (
-                await broker.publisher.is_blocked()
-            ):  # only now do we hear of an alarm; RabbitMQ takes the job after it
+            # RabbitMQ reports an alarm only after a publish, and takes the job after the alarm.
+            if await broker.publisher.is_blocked():
                 break
         return Reason.CONFIRM_LATE
 
@@ -201,6 +201,6 @@ class Relay:
                 return None
         except MessageTooLargeError:
             return Reason.TOO_LARGE
-        except ConnectionLostError:  # RabbitMQ closes the channel over what is too large
+        except ConnectionLostError:  # RabbitMQ closes the channel because of a message that is too large
             return Reason.TOO_LARGE if self._limits.refuses(job) else Reason.MAYBE_TAKEN
         return Reason.QUEUE_FULL if jobs in self._limits.refusing else Reason.NO_QUEUE

@@ -1,7 +1,7 @@
-"""The gateway as a FastAPI application: paths and methods, and the arguments of each.
+"""The gateway's FastAPI application: paths, methods and their arguments.
 
-Thin on purpose: jobs.py, problems.py and health.py decide the answers. request_body.py reads bodies, because the
-framework would read them without a bound.
+jobs.py, problems.py and health.py decide the answers. request_body.py reads bodies, because the framework would
+read them without a limit.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from consumer.gateway import openapi
-from consumer.gateway.jobs import Jobs, Wish
-from consumer.gateway.prefer import MAX_WAIT_S
+from consumer.gateway.jobs import MAX_WAIT_S, JobOptions, Jobs
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.request_body import Room, reading
 from consumer.gateway.tokens import Tokens
@@ -30,10 +29,10 @@ from consumer.telemetry.http_server import Pages
 from consumer.wire import asyncapi
 from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER
 
-#: Both methods get the same headers; uvicorn omits the body of a response to HEAD. Routes of the contract declare
-#: each method by itself, because FastAPI would describe both.
+#: HEAD gets the same headers as GET; uvicorn omits the body. Routes of the contract declare each method
+#: separately, because FastAPI would describe both.
 READING = ["GET", "HEAD"]
-#: File -> its type; all that the page in a browser is made of.
+#: All files of the web page, with their media types.
 ASSETS = {
     "page.html": "text/html; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -55,7 +54,7 @@ Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRAC
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The state that the routes share: the jobs, the tokens, static pages by path, and the size limit of a job."""
+    """The state that the routes share. `pages`: probes' pages by path; `max_body_bytes`: a job's size limit."""
 
     jobs: Jobs
     tokens: Tokens
@@ -70,19 +69,19 @@ router = APIRouter()
 @router.post(
     "/jobs",
     operation_id="submitJob",
-    summary="Send a job; with Prefer: wait, have its reply as well.",
+    summary="Submit a job; with Prefer: wait, also wait for its reply.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_POST),
+    responses=openapi.ANSWERS,
     openapi_extra=openapi.JOB_BODY,
 )
 async def post_job(
     request: Request, prefer: Prefer = None, timeout_s: TimeoutS = None, traceparent: Traceparent = None
 ) -> Response:
-    """Keep the `job_id` in the answer: a GET asks for the reply with it."""
+    """Keep the `job_id` of the answer; GET /jobs/{job_id} returns the reply."""
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
-    asked = Wish.of(prefer, {TIMEOUT_HEADER: timeout_s, TRACEPARENT_HEADER: traceparent})
+    asked = JobOptions.of(prefer, {TIMEOUT_HEADER: timeout_s, TRACEPARENT_HEADER: traceparent})
     async with reading(request.receive, request.headers, served.max_body_bytes, served.room) as body:
         if not isinstance(body, bytes):
             return _sent(_unread(body, served.max_body_bytes))
@@ -91,53 +90,53 @@ async def post_job(
             return _sent(message)
         if refusal := await served.jobs.submit(message):
             return _sent(refusal)
-    async with _gone(request) as gone:
-        return _sent(await served.jobs.result(str(message.message_id), asked.wait_s, gone))
+    async with _disconnect_of(request) as disconnected:
+        return _sent(await served.jobs.result(str(message.message_id), asked.wait_s, disconnected))
 
 
 @router.head("/jobs/{job_id}", include_in_schema=False)
 @router.get(
     "/jobs/{job_id}",
     operation_id="getJob",
-    summary="The reply to a job, once there is one; of any gateway.",
+    summary="Return the reply to a job, if there is one yet.",
     dependencies=[_TOKEN],
-    responses=openapi.answers(openapi.NEVER_BY_GET),
+    responses=openapi.ANSWERS,
 )
 async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Response:
-    """Every gateway knows a job, whichever took it."""
+    """Every gateway can answer, no matter which one received the job."""
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
-    async with _gone(request) as gone:
-        return _sent(await served.jobs.fetch(job_id, Wish.of(prefer, {}).wait_s, gone))
+    async with _disconnect_of(request) as disconnected:
+        return _sent(await served.jobs.fetch(job_id, JobOptions.of(prefer, {}).wait_s, disconnected))
 
 
 _FAILS: dict[int | str, dict[str, Any]] = {
-    503: {"description": "No; the text says why.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    503: {"description": "No; the text has the reason.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 
 
 @router.head(METRICS, include_in_schema=False)
-@router.get(METRICS, summary="The metrics, for Prometheus.", response_class=PlainTextResponse)
+@router.get(METRICS, summary="Return the metrics, for Prometheus.", response_class=PlainTextResponse)
 @router.head(READY, include_in_schema=False)
 @router.get(
     READY,
-    summary="Whether jobs and their replies pass through now.",
+    summary="Return whether the gateway can pass on jobs and replies now.",
     response_class=PlainTextResponse,
     responses=_FAILS,
 )
 @router.head(LIVE, include_in_schema=False)
 @router.get(
-    LIVE, summary="Whether a restart would mend nothing.", response_class=PlainTextResponse, responses=_FAILS
+    LIVE, summary="Return whether the gateway is alive.", response_class=PlainTextResponse, responses=_FAILS
 )
 async def get_page(request: Request) -> Response:
-    """A page for probes and scrapers, without a token."""
+    """Probes and scrapers need no token."""
     said = request.app.state.served.pages[request.url.path]()
     return Response(said.text, said.status, media_type=said.content_type)
 
 
 def application(served: Served | None = None) -> FastAPI:
-    """Make the application; without `served` it only describes its contract."""
+    """Make the application; without `served` it can only describe its contract."""
     app = openapi.Contracted(docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.served = served
     app.include_router(router)
@@ -146,7 +145,7 @@ def application(served: Served | None = None) -> FastAPI:
         text = files(__package__).joinpath(name).read_text(encoding="utf-8")
         app.add_api_route(path, _fixed(text, kind), methods=READING, include_in_schema=False)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _bug)  # it is raised further, and logged at the door
+    app.add_exception_handler(Exception, _bug)  # FastAPI raises it again, and admission.py logs it
     return app
 
 
@@ -162,14 +161,14 @@ def _sent(said: Answer) -> Response:
 
 
 def _unread(reason: Reason | None, max_body_bytes: int) -> Answer:
-    """Answer why a body was not read. If the caller has disconnected, the answer does not matter."""
+    """Explain why a body was not read. If the caller has disconnected, any answer will do."""
     if reason is Reason.TOO_LARGE:
         return answer(reason, f"a job has at most {max_body_bytes} bytes (max_body_bytes)")
     return answer(reason or Reason.SLOW_BODY)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    """Answer requests that the framework refuses: an unknown path, or a method."""
+    """Answer a request that the framework refuses because of its path or method."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     headers: Mapping[str, str] = getattr(error, "headers", None) or {}
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -183,8 +182,8 @@ async def _bug(_request: Request, _error: Exception) -> Response:
 
 
 @asynccontextmanager
-async def _gone(request: Request) -> AsyncIterator[asyncio.Future[None]]:
-    """Return a future that is done when the caller has disconnected: after the body, ASGI sends nothing else."""
+async def _disconnect_of(request: Request) -> AsyncIterator[asyncio.Future[None]]:
+    """Return a future that is done when the caller has disconnected: after the body, ASGI reports nothing else."""
 
     async def listen() -> None:
         while (await request.receive())["type"] != "http.disconnect":

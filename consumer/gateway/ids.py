@@ -1,7 +1,7 @@
-"""Ids of jobs by HTTP: UUIDs of version 7, which contain the time of their creation.
+"""Makes and reads the ids of jobs by HTTP: UUIDs of version 7, which contain the time of their creation.
 
-So a gateway recognises an id that never existed, or one that is too old, without knowing the job: every gateway
-answers for every job. Pure, except for the clock and the chance that `new` uses.
+A gateway can so recognise an id that no gateway has made, or that is too old, without a list of jobs: every
+gateway answers for every job. Pure, except for the clock and the random bits in `new`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ def made_at(job_id: str) -> float | None:
         found = UUID(job_id)
     except ValueError:
         return None
-    if str(found) != job_id or found.version != _VERSION:  # UUID() takes braces, capitals and no hyphens, too
+    if str(found) != job_id or found.version != _VERSION:  # UUID() also accepts braces, capitals and no hyphens
         return None
     return (found.int >> _TIME_SHIFT) / 1000

@@ -1,14 +1,15 @@
-"""Handles requests about jobs: POST publishes one, GET asks for its reply. Each returns an `Answer`.
+"""Handles requests about jobs: POST publishes a job, GET returns its reply. Each handler returns an `Answer`.
 
-The HTTP status describes the request, the `status` in the body describes the job: a reply is a 200 whether the job
-succeeded or failed, by POST with `Prefer: wait` and by GET. Knows no framework and no connection.
+The HTTP status describes the request, and the `status` in the body describes the job: the reply to a failed job is
+a 200, too, by POST with `Prefer: wait` and by GET. Knows no framework and no connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +20,6 @@ from pydantic_core import to_json
 
 from consumer.config.settings import Settings
 from consumer.gateway import ids
-from consumer.gateway import prefer as preferences
 from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.request_body import JSON_TYPE
@@ -29,12 +29,18 @@ from consumer.wire import read
 from consumer.wire.message import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
-#: A caller who asks again is told to wait about half as long as the job has waited already.
+#: The limits of `Retry-After`, which is half the job's age.
 RETRY_FIRST_S, RETRY_LAST_S = 1, 30
-#: Clocks of two gateways may differ by so much.
+#: The clocks of two gateways may differ by so much.
 SKEW_S = 60.0
-#: How long a GET without a wish to wait stands while the replies so far are read.
+#: How long a GET waits for the gateway to catch up with the stream of replies.
 CATCH_UP_S = 2.0
+#: Proxies give a request a minute, most of them (nginx: proxy_read_timeout 60s): an answer a little before that.
+MAX_WAIT_S = 50
+#: A token, and perhaps its value, quoted or not; parameters after `;` are none of ours.
+_PREFERENCE = re.compile(
+    r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*))?\s*(?:;[^,]*)?'
+)
 
 
 class Relaying(Protocol):
@@ -60,21 +66,21 @@ class Pending(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """The relevant headers of a request. `wait_s`: None without a wish to wait."""
+class JobOptions:
+    """The headers of a request that concern its job. `wait_s`: how long to wait; None if not requested."""
 
     wait_s: int | None
     passed_on: Mapping[str, str]
 
     @classmethod
     def of(cls, prefer: Sequence[str] | None, passed_on: Mapping[str, str | None]) -> Self:
-        """Read all lines of `Prefer`, and the headers that are passed on with the job."""
+        """Read all lines of `Prefer`; `passed_on` are headers for the job."""
         given = {name: value for name, value in passed_on.items() if value is not None}
-        return cls(preferences.wait_s(prefer or ()), given)
+        return cls(wish_to_wait_s(prefer or ()), given)
 
 
 class Jobs:
-    """Answers requests about jobs. `hurry`, done when waiting requests must end."""
+    """Answers requests about jobs. `hurry`: a future; when it is done, all waits for replies end."""
 
     def __init__(
         self, settings: Settings, relay: Relaying, metrics: Metrics, *, catch_up_s: float = CATCH_UP_S
@@ -85,8 +91,8 @@ class Jobs:
         self._catch_up_s = catch_up_s
         self.hurry: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
-    def read(self, body: bytes, asked: Wish) -> Message | Answer:
-        """Make the message of a job, checked by the rules of the service."""
+    def read(self, body: bytes, asked: JobOptions) -> Message | Answer:
+        """Check a job by the service's rules; return its message, or the answer that refuses it."""
         job_id = ids.new()
         message = Message(
             body=body,
@@ -109,12 +115,12 @@ class Jobs:
         may_have_it = reason in (Reason.MAYBE_TAKEN, Reason.CONFIRM_LATE)
         return answer(reason, job_id=message.message_id if may_have_it else None)
 
-    async def result(self, job_id: str, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
+    async def result(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Answer:
         """Return the reply to a job that was just published, if it arrives in the requested time."""
-        body = await self._relay.replies.wait(job_id, wait_s or 0, gone, self.hurry)
+        body = await self._relay.replies.wait(job_id, wait_s or 0, disconnected, self.hurry)
         return _pending(job_id, wait_s, 0.0) if body is None else _reply(body, wait_s)
 
-    async def fetch(self, job_id: str, wait_s: int | None, gone: asyncio.Future[Any]) -> Answer:
+    async def fetch(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Answer:
         """Return the reply to a job of any gateway."""
         made_at = ids.made_at(job_id)
         if made_at is None or made_at > time.time() + SKEW_S:
@@ -126,14 +132,14 @@ class Jobs:
         if age_s > GATEWAY_KEPT_S or replies.was_dropped(job_id):
             return answer(Reason.REPLY_GONE)
         await self._catch_up()
-        if (body := await replies.wait(job_id, wait_s or 0, gone, self.hurry)) is not None:
+        if (body := await replies.wait(job_id, wait_s or 0, disconnected, self.hurry)) is not None:
             return _reply(body, wait_s)
         if not self._relay.caught_up.is_set():
             return answer(Reason.READING if self._relay.is_there else Reason.AWAY)
         return _pending(job_id, wait_s, age_s)
 
     async def _catch_up(self) -> None:
-        """Wait a moment for the replies that were published while this gateway was disconnected."""
+        """Wait up to `CATCH_UP_S` for the replies that were published while this gateway was disconnected."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._catch_up_s):
                 await self._relay.caught_up.wait()
@@ -149,7 +155,7 @@ def _applied(wait_s: int | None) -> dict[str, str]:
 
 
 def _reply(body: bytes, wait_s: int | None) -> Answer:
-    """The reply as the service published it, byte for byte."""
+    """Answer with the reply, byte for byte as the service published it."""
     return Answer(HTTPStatus.OK, body, {"Content-Type": JSON_TYPE, **_applied(wait_s)})
 
 
@@ -161,3 +167,25 @@ def _pending(job_id: str, wait_s: int | None, age_s: float) -> Answer:
         **_applied(wait_s),
     }
     return Answer(HTTPStatus.ACCEPTED, to_json(Pending(job_id=job_id)), headers)
+
+
+def wish_to_wait_s(prefer: Iterable[str]) -> int | None:
+    """Read the first wait in the lines of `Prefer` (RFC 7240), in seconds; None if there is none.
+
+    An invalid preference is ignored, as the RFC requires. A wait that is too long is cut; the answer's
+    `Preference-Applied` has the value used.
+    """
+    for line in prefer:
+        for part in line.split(","):
+            found = _PREFERENCE.fullmatch(part)
+            if found and found[1].lower() == "wait":
+                return _seconds(found[2] or "")
+    return None
+
+
+def _seconds(text: str) -> int | None:
+    digits = text.strip('"')
+    # More digits than any wait has are no reason to make a large number of them.
+    if not re.fullmatch(r"[0-9]{1,9}", digits):
+        return None
+    return min(int(digits), MAX_WAIT_S)

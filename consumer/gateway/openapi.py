@@ -1,8 +1,7 @@
-"""The published HTTP contract. FastAPI makes the OpenAPI document of the routes that app.py declares.
+"""Makes the OpenAPI document, the published HTTP contract. FastAPI describes the routes that app.py declares.
 
-This module adds what FastAPI cannot know: the problems of each route (problems.py), and the schemas of the job and
-its reply, which are those of AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out
-of date.
+This module adds the problems (problems.py), and the schemas of the job and its reply, which are the same as by
+AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from consumer._version import VERSION
 from consumer.gateway.jobs import Pending
-from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem, Reason
+from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem
 from consumer.gateway.request_body import JSON_TYPE
 from consumer.wire import asyncapi
 
@@ -24,44 +23,23 @@ Json = dict[str, Any]
 
 TITLE = "rabbitmq-classifier"
 _DESCRIPTION = (
-    "Jobs by HTTP, for callers that have no AMQP. HTTP's status says what became of the request, the `status` in "
-    "a reply what became of the job: a job that failed is a 200, too. Every failure is a problem (RFC 9457) whose "
-    "`reason` tells it apart."
+    "Jobs by HTTP, for callers without AMQP. The HTTP status describes the request; the `status` in a reply "
+    "describes the job: the reply to a failed job is a 200, too. Every other failure is a problem (RFC 9457) with "
+    "a `reason` for programs."
 )
 _SHARED = "#/components/schemas/{model}"
 _HEADERS = {
-    "Retry-After": "Seconds to wait before asking again.",
-    "Location": "Where the job is to be asked for.",
-    "Preference-Applied": "How long the request has been ready to wait, where it had asked for that.",
+    "Retry-After": "Seconds to wait before the next request.",
+    "Location": "The path that returns the reply.",
+    "Preference-Applied": "The wait that the gateway applied, if the request asked for one.",
 }
-#: Reasons that a route about jobs never responds with.
-NEVER_BY_POST = {Reason.NO_PAGE, Reason.NO_JOB, Reason.REPLY_GONE, Reason.READING}
-NEVER_BY_GET = {
-    *(Reason.NO_PAGE, Reason.NOT_A_JOB, Reason.SLOW_BODY, Reason.TOO_LARGE, Reason.MEDIA_TYPE),
-    *(Reason.MAYBE_TAKEN, Reason.ALARM, Reason.QUEUE_FULL, Reason.NO_QUEUE, Reason.CONFIRM_LATE),
-}
-#: The request body of the route that takes a job. FastAPI does not see it, as the handler reads the body itself.
+#: The request body of POST /jobs. FastAPI does not know it, because the handler reads the body itself.
 JOB_BODY: Json = {
     "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": {"$ref": _SHARED.format(model="Job")}}}}
 }
 
 
-def answers(never: Collection[Reason]) -> dict[int | str, Json]:
-    """Describe the answers of a route about a job, by status: a reply, none yet, the problems except `never`."""
-    described: dict[int | str, Json] = {
-        200: _answer("The reply: the job has succeeded or failed.", ["SucceededReply", "FailedReply"]),
-        202: _answer("RabbitMQ has the job; there is no reply yet.", ["Pending"], headers=_HEADERS),
-    }
-    for reason in sorted(Reason, key=lambda one: KINDS[one].status):
-        if reason not in never:
-            status, told = int(KINDS[reason].status), f"* `{reason}`: {KINDS[reason].detail}"
-            # Without the phrase of the status, which differs between versions of Python.
-            before = f"{described[status]['description']}\n" if status in described else ""
-            described[status] = _answer(before + told, ["Problem"], kind=CONTENT_TYPE)
-    return described
-
-
-def _answer(description: str, models: list[str], *, kind: str = JSON_TYPE, headers: Collection[str] = ()) -> Json:
+def _answer(description: str, *models: str, kind: str = JSON_TYPE, headers: Collection[str] = ()) -> Json:
     found = [{"$ref": _SHARED.format(model=model)} for model in models]
     return {
         "description": description,
@@ -70,11 +48,20 @@ def _answer(description: str, models: list[str], *, kind: str = JSON_TYPE, heade
     }
 
 
+_PROBLEMS = [f"* {int(kind.status)} `{reason}`: {kind.detail}" for reason, kind in KINDS.items()]
+#: The answers of a route about jobs by status: a reply, no reply yet, or a problem.
+ANSWERS: dict[int | str, Json] = {
+    200: _answer("The reply: the job has succeeded or failed.", "SucceededReply", "FailedReply"),
+    202: _answer("RabbitMQ has the job; there is no reply yet.", "Pending", headers=_HEADERS),
+    "default": _answer("\n".join(["Problems by status and `reason`:", *_PROBLEMS]), "Problem", kind=CONTENT_TYPE),
+}
+
+
 class Contracted(FastAPI):
     """A FastAPI application with a complete OpenAPI document."""
 
     def openapi(self) -> Json:
-        """Make the document at the first call, and return it."""
+        """Return the document; the first call makes it."""
         if self.openapi_schema is None:
             made = get_openapi(
                 title=TITLE,

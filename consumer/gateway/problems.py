@@ -1,6 +1,6 @@
-"""Every failure of the gateway in one table: its status, its sentence, and when to try again.
+"""Lists every failure of the gateway in one table: its status, its sentence, and when to retry.
 
-Each is `application/problem+json` (RFC 9457): `reason` is for programs; `detail` is for people and names the
+Its answer is `application/problem+json` (RFC 9457): `reason` is for programs; `detail` is for people and names the
 remedy; `job_id` is set if RabbitMQ may have the job, so that a GET can find out. Pure: knows no framework.
 """
 
@@ -43,14 +43,14 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProblemKind:
-    """How a reason is presented; `retry_after_s`: 0 if a retry is useless."""
+    """The status and sentence of a reason. `retry_after_s`: 0 if a retry is useless."""
 
     status: HTTPStatus
     detail: str
     retry_after_s: int = 0
 
 
-_MAYBE = "it may have the job or not: GET the job, or send it again, with the chance that it runs twice"
+_MAYBE = "it may have the job: GET the job, or send it again, which may run it twice"
 KINDS = {
     Reason.NOT_A_JOB: ProblemKind(HTTPStatus.BAD_REQUEST, "the body is not a job"),
     Reason.NO_TOKEN: ProblemKind(
@@ -61,9 +61,9 @@ KINDS = {
     ),
     Reason.NO_JOB: ProblemKind(HTTPStatus.NOT_FOUND, "no gateway has ever given a job this id"),
     Reason.METHOD: ProblemKind(
-        HTTPStatus.METHOD_NOT_ALLOWED, "this page does not take that method; Allow says which"
+        HTTPStatus.METHOD_NOT_ALLOWED, "this page does not allow that method; use one in the header Allow"
     ),
-    Reason.SLOW_BODY: ProblemKind(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time"),
+    Reason.SLOW_BODY: ProblemKind(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time"),
     Reason.REPLY_GONE: ProblemKind(
         HTTPStatus.GONE, "the job is too old: its reply is no longer kept, or it never got one"
     ),
@@ -72,27 +72,27 @@ KINDS = {
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "send the job as Content-Type: application/json, in UTF-8, not compressed",
     ),
-    Reason.BUG: ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug of the gateway's; its log has the traceback"),
+    Reason.BUG: ProblemKind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "this is a bug in the gateway; its log has the traceback"
+    ),
     Reason.AWAY: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has no connection to RabbitMQ", 2),
     Reason.MAYBE_TAKEN: ProblemKind(
-        HTTPStatus.SERVICE_UNAVAILABLE, f"the connection was lost before RabbitMQ had confirmed; {_MAYBE}", 2
+        HTTPStatus.SERVICE_UNAVAILABLE, f"the connection was lost before RabbitMQ confirmed the job; {_MAYBE}", 2
     ),
     Reason.ALARM: ProblemKind(
-        HTTPStatus.SERVICE_UNAVAILABLE, "RabbitMQ takes nothing at the moment (memory or disk alarm)", 10
+        HTTPStatus.SERVICE_UNAVAILABLE, "RabbitMQ accepts no messages now (memory or disk alarm)", 10
     ),
     Reason.QUEUE_FULL: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the jobs queue is full", 5),
     Reason.NO_QUEUE: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "there is no jobs queue; start a consumer with the same prefix", 10
     ),
-    Reason.READING: ProblemKind(
-        HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is still reading the replies so far", 1
-    ),
-    Reason.BUSY: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has as many requests as it can hold", 1),
+    Reason.READING: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is still reading earlier replies", 1),
+    Reason.BUSY: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has reached its limit of requests", 1),
     Reason.STOPPING: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is stopping; ask another, or this one again", 1
     ),
     Reason.CONFIRM_LATE: ProblemKind(
-        HTTPStatus.GATEWAY_TIMEOUT, f"RabbitMQ has not confirmed in time; {_MAYBE}", 2
+        HTTPStatus.GATEWAY_TIMEOUT, f"RabbitMQ did not confirm the job in time; {_MAYBE}", 2
     ),
 }
 
@@ -100,13 +100,13 @@ KINDS = {
 class Problem(BaseModel):
     """The body of every answer with a status of 400 or more."""
 
-    type: str = Field("about:blank", description="always about:blank: `reason` tells them apart")
+    type: str = Field("about:blank", description="always about:blank; `reason` identifies the problem")
     title: str = Field(description="the status in words")
     status: int
-    detail: str = Field(description="what went wrong and what can be done, for people")
-    reason: Reason = Field(description="what went wrong, for programs")
+    detail: str = Field(description="the problem and its remedy, for people")
+    reason: Reason = Field(description="the problem, for programs")
     job_id: str | None = Field(
-        None, description="the job's id, where RabbitMQ may have it although this is no success"
+        None, description="the job's id, if RabbitMQ may have the job in spite of the problem"
     )
 
 
@@ -123,7 +123,7 @@ def answer(reason: Reason, detail: str | None = None, *, job_id: str | None = No
     """Make the answer for a failure.
 
     Args:
-        reason: which failure.
+        reason: the failure.
         detail: replaces the sentence in the table.
         job_id: set if RabbitMQ may have the job.
         headers: additional headers, with `_` in place of `-`.

@@ -1,8 +1,8 @@
-"""The replies that a gateway has read, and the requests that wait for one. Bounded by number and size.
+"""Caches the replies that a gateway has read, and wakes the requests that wait for one.
 
-A cache, not a store: the stream in RabbitMQ is the store, and a gateway reads it again after a start. The oldest
-replies are dropped first. The id of a dropped reply is kept for longer, so that no caller learns that the job is
-still pending. Knows no AMQP and no HTTP.
+The stream in RabbitMQ is the store; a gateway reads it again after a start. At the limits of number and size, the
+cache drops the oldest replies. It keeps the ids of dropped replies for longer, so that no caller learns that such
+a job is still pending. Knows no AMQP and no HTTP.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 from consumer.wire.topology import GATEWAY_MAX_BYTES
 
-#: About 100 MB of ids and Python's objects around small replies, beside the bytes of the replies.
+#: So many ids and Python objects take about 100 MB, besides the bytes of the replies.
 MAX_COUNT = 100_000
-#: An id without its reply is a tenth of that.
+#: An id without its reply takes a tenth of that.
 MAX_DROPPED = 500_000
 
 
 class Replies:
     """The newest replies.
 
-    Mutable state: `_kept`, by job id, in the order of arrival; `_bytes`, their sum; `_dropped`, ids of those that
-    were dropped; `_waiting`, by job id, the waiting requests.
+    Mutable state: `_kept`, the replies by job id, in the order of arrival; `_bytes`, their total size; `_dropped`,
+    the ids of dropped replies; `_waiting`, the waiting requests by job id.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Replies:
         return self._kept.get(job_id)
 
     def was_dropped(self, job_id: str) -> bool:
-        """Whether the reply was stored and dropped."""
+        """Return whether the reply was stored and then dropped."""
         return job_id in self._dropped
 
     async def wait(self, job_id: str, timeout_s: float, *ends: asyncio.Future[Any]) -> bytes | None:
-        """Wait for a reply; None if the time, or one of `ends`, comes first."""
+        """Wait for a reply; None if the timeout or one of `ends` comes first."""
         if (found := self.find(job_id)) is not None or timeout_s <= 0:
             return found
         waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

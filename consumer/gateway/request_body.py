@@ -1,8 +1,8 @@
-"""Reads the body of a request, bounded in size and time, and all bodies together in size.
+"""Reads the body of a request, and limits its size, its duration, and the total size of all bodies.
 
-A body has a time limit, and nothing above a bound is kept. A request that declares too much is refused before it
-is read, and one that sends more than it declared is refused while it is read. ASGI's `receive` in, bytes or a
-reason out. Connections that send nothing at all are left to the proxy in front.
+A request that declares too large a body is refused before the body is read; one that sends more than the limit is
+refused while it is read. Takes ASGI's `receive`, returns bytes or a reason. The proxy in front must close
+connections that send nothing.
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ from consumer.gateway.problems import Reason
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-#: For the whole body: a phone sends 4 MiB in half a minute.
+#: The time limit for a whole body: a phone sends 4 MiB in half a minute.
 BODY_S = 60.0
-#: A body that is refused is read on for so long: who is cut off while it sends never sees the answer.
+#: How long to read a refused body: a caller that is cut off while it sends never sees the answer.
 DISCARD_S = 5.0
-#: Sixteen of the largest that the settings allow by default; small ones by the thousand.
+#: Holds 16 bodies of the default maximum size, or thousands of small ones.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 JSON_TYPE = "application/json"
 
 
 class Room:
-    """The total size of the bodies that are held. Mutable state: `held`, in bytes."""
+    """Limits the total size of all bodies in memory. Mutable state: `held`, their size in bytes."""
 
     def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
         self.held = 0
         self.max_bytes = max_bytes
 
     def take(self, size: int, *, has: int) -> bool:
-        """Reserve more bytes for a body of which `has` bytes are held. A single body fits, whatever its size."""
+        """Reserve `size` more bytes for a body that holds `has` bytes. Return False if they exceed the limit.
+
+        A single body is always accepted.
+        """
         if self.held > has and self.held + size > self.max_bytes:
             return False
         self.held += size
@@ -47,8 +50,8 @@ async def reading(
     """Read a body, and hold it during the block.
 
     Args:
-        receive: ASGI's.
-        headers: of the request.
+        receive: ASGI's function.
+        headers: the headers of the request.
         max_bytes: the size limit of a body.
         room: the memory that all bodies share.
         within_s: the time limit for the whole body, in seconds.
@@ -70,7 +73,7 @@ async def reading(
 async def _read(
     receive: Receive, body: bytearray, max_bytes: int, room: Room, within_s: float
 ) -> bytes | Reason | None:
-    """Read a body into `body`, whose size is reserved as it grows."""
+    """Read a body into `body`, and reserve its size as it grows."""
     refusal = None
     try:
         async with asyncio.timeout(within_s):
@@ -95,7 +98,7 @@ async def _read(
 
 
 def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
-    """Refuse by the headers alone. The check of the type also refuses forms of foreign web pages."""
+    """Check the headers; return why they refuse the body. The required type also excludes other sites' forms."""
     kind, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if kind.strip() != JSON_TYPE or charset not in ("", "utf-8", "utf8"):

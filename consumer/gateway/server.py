@@ -1,8 +1,8 @@
-"""The life of the gateway: listen, answer, drain, stop. One process, one loop, uvicorn inside.
+"""Runs the gateway: listens, answers, drains, stops. One process with one event loop, which also runs uvicorn.
 
-After a signal, new requests are refused, running ones may end within `drain_grace_s`, and then they are answered
-that their jobs are pending; a second signal ends the wait. The socket listens to the end, so that a load balancer
-gets a 503 and not a refused connection.
+After a signal, the gateway refuses new requests. Running requests may end within `drain_grace_s`; then those that
+wait get the answer that their jobs are pending. A second signal ends the wait. The socket listens to the end, so
+that a load balancer gets a 503 and not a refused connection.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from consumer.telemetry.prometheus import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
 
-#: Longer than a balancer keeps its own side (most of them 60 s), so that it is not us who close under a request.
+#: Longer than a load balancer's own timeout (mostly 60 s): the gateway must not close a connection that the
+#: balancer is about to use.
 KEEP_ALIVE_S = 75
-#: After all were told that time is over: for the answers to be written.
+#: How long the last answers may take to be sent.
 LAST_ANSWERS_S = 2.0
 
 
@@ -53,7 +54,7 @@ class GatewayFacts:
 NOT_LIVE: Complaints[GatewayFacts] = {}
 NOT_READY: Complaints[GatewayFacts] = {
     "no connection to RabbitMQ": lambda facts: not facts.is_there,
-    "the replies so far are being read": lambda facts: facts.is_there and not facts.is_caught_up,
+    "earlier replies are being read": lambda facts: facts.is_there and not facts.is_caught_up,
     "stopping": lambda facts: facts.is_stopping,
 }
 
@@ -68,7 +69,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
     tokens = Tokens(settings.gateway_token_file)
     if settings.gateway_token_file is None and settings.gateway_host not in ("127.0.0.1", "::1", "localhost"):
         log.warning(
-            "whoever reaches %s may send jobs; gateway_token_file would ask for a token",
+            "every host that can reach %s may send jobs; set gateway_token_file to require a token",
             settings.gateway_host,
             extra={"event": "gateway_open"},
         )
@@ -136,14 +137,14 @@ async def _linked(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Listen before any other step: an address that is in use is a wrong setting."""
+    """Listen on the port during the block; called before any other step, because an address may be in use."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, UnicodeError) as error:  # the second for what is no host name at all
+    except (OSError, UnicodeError) as error:  # UnicodeError: the text is not a host name
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
-            f"gateway_port {port} of gateway_host {host!r} cannot be listened on: {reason}; choose another"
+            f"cannot listen on gateway_port {port} of gateway_host {host!r}: {reason}; choose another"
         ) from None
     with listener:
         yield listener
@@ -165,13 +166,13 @@ async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asynci
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,
     )
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # the rest is told in our own words
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # our own records cover the rest
     server = uvicorn.Server(config)
-    # Not `serve`: it would take over the signals.
+    # `serve` would install signal handlers.
     serving = asyncio.create_task(server._serve([listener]), name="uvicorn")  # noqa: SLF001
     host, port = listener.getsockname()[:2]
     log.info(
-        "jobs by HTTP at http://%s:%d/jobs",
+        "accepting jobs at http://%s:%d/jobs",
         f"[{host}]" if ":" in host else host,
         port,
         extra={"event": "gateway_listening"},

@@ -1,7 +1,7 @@
-"""Checks bearer tokens (RFC 6750) against a file with one per line, so that old and new tokens can overlap.
+"""Checks bearer tokens (RFC 6750) against a file with one per line, so that an old and a new token can overlap.
 
-The file is checked with each request and read again when it has changed. The comparison always covers every token,
-so its time reveals nothing. No message quotes a token.
+Each request checks whether the file has changed, and reads it again if so. The comparison always covers every
+token, so its duration reveals nothing. No message quotes a token.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from consumer.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
-#: 16 characters of base64 are 96 bits: nobody guesses them at any rate that this answers at.
+#: 16 characters of base64 are 96 bits: too many to guess by requests.
 MIN_CHARACTERS = 16
-#: RFC 6750, section 2.1: what a token is made of.
+#: The syntax of a token: RFC 6750, section 2.1.
 _TOKEN = re.compile(rf"[A-Za-z0-9._~+/-]{{{MIN_CHARACTERS - 2},}}=*")
 _SCHEME = "bearer "
 
 
 class Tokens:
-    """Mutable state: `_tokens`, as last read, and `_seen`, the state of the file at that time."""
+    """The valid tokens. Mutable state: `_tokens`, as last read; `_seen`, the state of the file at that time."""
 
     def __init__(self, path: Path | None) -> None:
         """Read the file once. Without a file every request is allowed.
@@ -38,7 +38,7 @@ class Tokens:
             self._seen, self._tokens = _state(path), _read(path)
 
     def allow(self, authorization: str | None) -> bool:
-        """Whether the header `Authorization` holds one of the tokens."""
+        """Return whether the header `Authorization` holds one of the tokens."""
         if self._path is None:
             return True
         self._renew(self._path)
@@ -49,7 +49,7 @@ class Tokens:
         return sum(hmac.compare_digest(token, known) for known in self._tokens) > 0
 
     def _renew(self, path: Path) -> None:
-        """Read the file again if it has changed; while it cannot be used, the previous tokens remain valid."""
+        """Read the file again if it has changed; if it cannot be used, the old tokens stay valid."""
         try:
             if (state := _state(path)) == self._seen:
                 return
@@ -59,7 +59,7 @@ class Tokens:
                 "gateway_token_file has changed: %d tokens", len(self._tokens), extra={"event": "tokens_reloaded"}
             )
         except ConfigurationError as error:
-            log.error("%s; the tokens of before go on counting", error, extra={"event": "tokens_not_reloaded"})
+            log.error("%s; the old tokens stay valid", error, extra={"event": "tokens_not_reloaded"})
 
 
 def _state(path: Path) -> tuple[int, int, int]:

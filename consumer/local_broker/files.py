@@ -1,8 +1,8 @@
-"""A private node's folder: the node's settings, and every file that the server and rabbitmqctl read.
+"""Keeps a private node's folder: the node's settings, and every file that the server and rabbitmqctl read.
 
-A file here stores a setting (password, ports); whether a node runs is read from /proc (node.py). Each file is
-complete before a process reads it, replaces the old one in one step, and is readable by its owner only. A folder
-with other files is refused and not changed.
+The files hold settings (password, ports); only /proc shows whether a node runs (node.py). A new file is complete
+before it replaces the old one in one step, and only its owner can read it. A folder with other files is refused
+and stays unchanged.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from consumer.errors import ConsumerError
 
 HOST = "127.0.0.1"
 USER = "classifier"
-#: The same for every folder: names are registered with epmd, and each node has its own. The database is
-#: keyed by it, so a folder that was moved still finds its messages.
+#: All folders use the same name: nodes register with epmd, and each node has its own epmd. RabbitMQ stores its
+#: database under this name, so a folder that was moved keeps its messages.
 NODENAME = "classifier@localhost"
-#: The folder that `consumer local-broker` means when nobody names one.
+#: The default folder of `consumer local-broker`.
 DEFAULT_DIR = Path(".local-broker")
-#: Below Linux' default range for outgoing connections (32768 up), so that a stopped node's ports stay free.
+#: Below Linux's default range for outgoing connections (from 32768), so that a stopped node's ports stay free.
 PORTS = range(20_000, 30_000)
 DEFAULTS = {
     "disk_free_limit.absolute": "50MB",
     "log.console.level": "warning",
-    # Every second instead of five: what the console shows is what has just happened.
+    # Every second instead of five, so that the console shows the present state.
     "collect_statistics_interval": "1000",
     "management.rates_mode": "basic",
 }
-#: How much of a log a message quotes.
+#: The most lines of a log that a message quotes.
 COMPLAINT_LINES = 20
 
 
@@ -66,7 +66,7 @@ class Node:
     @property
     def amqp_url(self) -> str:
         """URL of the default vhost, with the login."""
-        # Without a path: some clients read a lone "/" as the vhost with the empty name.
+        # It has no path, because some clients read a lone "/" as the vhost with the empty name.
         return f"amqp://{self.user}:{self.password}@{HOST}:{self.amqp_port}"
 
     def vhost_url(self, vhost: str) -> str:
@@ -84,13 +84,13 @@ class Node:
 
     @property
     def stop_command(self) -> str:
-        """The shell command that stops this node; it names the folder unless that is the default."""
+        """The shell command that stops this node; it names the folder unless it is the default one."""
         if self.data_dir == DEFAULT_DIR.resolve():
             return "consumer local-broker down"
         return f"consumer local-broker down --data {shlex.quote(str(self.data_dir))}"
 
     def describe(self) -> str:
-        """What a developer needs to use and stop the node. It contains the password: for a terminal, not a log."""
+        """Describe how to use and stop the node. The text contains the password: for a terminal, not for a log."""
         return "\n".join(
             (
                 f"AMQP URL:    {self.amqp_url}",
@@ -122,9 +122,9 @@ def _claimed(data_dir: Path) -> TextIO:
     lock = data_dir / "lock"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # One look: between two, another start could make the lock and then its files.
+        # The folder is listed once: between two listings, another start could make the lock and then its files.
         if (found := set(data_dir.iterdir())) and lock not in found:
-            raise LocalBrokerError(f"{data_dir} has files that are not a node's: name an empty or new folder")
+            raise LocalBrokerError(f"{data_dir} has files that no node has written: name an empty or new folder")
         data_dir.chmod(0o700)
         return lock.open("w")
     except OSError as error:
@@ -147,10 +147,10 @@ def save(node: Node) -> None:
 
 
 def choose(data_dir: Path, known: Mapping[str, Any]) -> Node:
-    """Choose password and ports for a start: the last ones if they still work, so that the URL stays valid.
+    """Choose password and ports for a start: the last ones if they are free, so that the URL stays valid.
 
-    `known` are fields of the node that the caller has chosen. Of the ports it can only be `epmd_port`; its epmd
-    already runs, so the port is not checked.
+    `known`: fields of the node that the caller has chosen. Its only port can be `epmd_port`; that epmd already
+    runs, so the port is not checked.
     """
     last = load(data_dir)
     if last:
@@ -163,7 +163,7 @@ def choose(data_dir: Path, known: Mapping[str, Any]) -> Node:
 
 
 def free_ports(count: int) -> list[int]:
-    """Choose ports that nothing on this machine listens on now."""
+    """Choose ports on which no process listens now."""
     while not _free(ports := secrets.SystemRandom().sample(PORTS, count)):
         pass
     return ports
@@ -182,12 +182,12 @@ def _free(ports: list[int]) -> bool:
 
 
 def environment(node: Node) -> dict[str, str]:
-    """Make the whole environment of the server and of rabbitmqctl, without any of the caller's variables."""
+    """Make the whole environment of the server and of rabbitmqctl. Of the caller's, it has only PATH."""
     folder = node.data_dir
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
-        "HOME": str(folder),  # of the cookie
+        "HOME": str(folder),  # holds the cookie
         "RABBITMQ_NODENAME": node.nodename,
         "RABBITMQ_NODE_IP_ADDRESS": HOST,
         "RABBITMQ_NODE_PORT": str(node.amqp_port),
@@ -199,18 +199,18 @@ def environment(node: Node) -> dict[str, str]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-        "RABBITMQ_CONF_ENV_FILE": os.devnull,  # or Debian's own is read
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,  # otherwise RabbitMQ reads Debian's
         "ERL_EPMD_PORT": str(node.epmd_port),
         "ERL_EPMD_ADDRESS": HOST,
-        # Not in RabbitMQ's own variables: its short-lived starter of epmd must keep to loopback, too.
+        # Set here and not by RabbitMQ's own variables, because RabbitMQ's starter of epmd must use loopback, too.
         "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
     }
 
 
 def render_config(node: Node, lines: Mapping[str, str]) -> str:
-    """Make the text of rabbitmq.conf, with `lines` over `DEFAULTS`.
+    """Make the text of rabbitmq.conf; `lines` override `DEFAULTS`.
 
-    The first start creates the user from it, so no call of rabbitmqctl is needed.
+    RabbitMQ creates the user from it at the first start, so that no call of rabbitmqctl is needed.
     """
     fixed = {
         "default_user": node.user,
@@ -222,15 +222,15 @@ def render_config(node: Node, lines: Mapping[str, str]) -> str:
 
 
 def render_ctl(node: Node, program: Path) -> str:
-    """Make the text of the folder's rabbitmqctl: the installed one, with this node's environment."""
-    # epmd must not be started by rabbitmqctl: it would outlive a node that is down.
+    """Make the folder's rabbitmqctl, a script that runs the installed one with this node's environment."""
+    # rabbitmqctl must not start epmd, which would outlive a stopped node.
     variables = {**environment(node), "RABBITMQ_CTL_ERL_ARGS": "-start_epmd false"}
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in variables.items())
     return f'#!/bin/sh\nexec env -i {settings} {shlex.quote(str(program))} "$@"\n'
 
 
 def write_files(node: Node, server: Path, lines: Mapping[str, str], more: Mapping[str, str]) -> None:
-    """Write all files that the server and rabbitmqctl read, `more` over them, and the state file."""
+    """Write all files that the server and rabbitmqctl read, and the state file. `more` overrides files by name."""
     contents = {
         ".gitignore": "*\n",
         "enabled_plugins": "[rabbitmq_management].\n",
@@ -247,12 +247,12 @@ def write_files(node: Node, server: Path, lines: Mapping[str, str], more: Mappin
 
 
 def new_cookie() -> str:
-    """Make a cookie, which allows its owner to run code in the node. Erlang's own is not securely random."""
+    """Make a secure random cookie, which allows its owner to run code in the node. Erlang's own is not secure."""
     return secrets.token_hex(20)
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file in one step, never readable by others: after a kill, the old or the new one exists."""
+    """Replace a file in one step: after a kill, the old or the new one exists. Other users can never read it."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:  # noqa: PTH123 - with a mode
@@ -261,12 +261,12 @@ def _write(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def complaint(node: Node) -> str:
-    """Return the log from its first error on, because Erlang reports one failure many times over."""
+    """Return the log from its first error on, because Erlang reports one failure many times."""
     try:
         text = node.log.read_text(errors="replace").splitlines()
     except OSError as error:
         return f"{node.log} is unreadable: {error}"
     errors = [number for number, line in enumerate(text) if "[error]" in line]
     shown = text[errors[0] :][:COMPLAINT_LINES] if errors else text[-COMPLAINT_LINES:]
-    told = (re.sub(r"^\S+ \S+ \[error\] <[\d.]+> ?", "", line) for line in shown)
-    return "\n".join((f"From {node.log}:", *told))
+    messages = (re.sub(r"^\S+ \S+ \[error\] <[\d.]+> ?", "", line) for line in shown)
+    return "\n".join((f"From {node.log}:", *messages))

@@ -1,10 +1,10 @@
-"""A private RabbitMQ node for development, the demo and the tests: own folder, ports, epmd and password.
+"""Runs a private RabbitMQ node for development, the demo and the tests, with its own folder, ports and epmd.
 
-Whether a node runs is read from /proc, never from a file. Every process of a node has the folder's path in its
-environment. So a left-over process is found and ended however its predecessor died, and a process number that now
-belongs to another program is never touched.
+Only /proc shows whether a node runs, never a file. Every process of a node has the folder's path in its
+environment. So this module finds and ends a left-over process, however the node died, and never touches another
+program that now has the same process number.
 
-Never for production: it listens on the loopback address only, and nothing supervises it.
+Never for production: the node listens on the loopback address only, and nothing supervises it.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from consumer.rabbitmq.management import ManagementRefusedError, api
 
 __all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
 
-#: Variable that holds the data folder in the environment of the node's processes, and of nothing else.
+#: The variable that holds the data folder in the environment of the node's processes, and of no others.
 MARK = "CONSUMER_LOCAL_BROKER"
 DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
-#: `exec` all the way down: this shell's process number is the server's.
+#: Each step is an `exec`, so that the shell's process becomes the server.
 SPAWN = 'umask 077; cd "$0" && exec "$1"'
 CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 POLL_S = 0.1
 KILL_S = 10
 
 
-class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - says what is the matter, as ProcessLookupError does
+class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - the name is clear without `Error`
     """This machine has no RabbitMQ server that can be started."""
 
     def __init__(self) -> None:
@@ -62,15 +62,15 @@ def up(  # noqa: PLR0913 - keywords, each with a default
     timeout_s: float = 120,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Node:
-    """Start the node of this folder, or return the one that already runs there; it is ready when this returns.
+    """Start the node of this folder, or find the one that already runs there; return when it is ready.
 
     Args:
         data_dir: the node's folder, created if needed. Durable queues and messages survive restarts.
-        config: lines of rabbitmq.conf over `files.DEFAULTS`. A running node keeps its configuration.
+        config: lines of rabbitmq.conf, which override `files.DEFAULTS`. A running node keeps its configuration.
         more: contents of other files, by name: `advanced.config`, `enabled_plugins`, `.erlang.cookie`.
-        known: fields of the node that the caller has chosen, as for a node of a cluster.
+        known: fields of the node that the caller has chosen, for example for a cluster.
         timeout_s: the time limit of a start, in seconds.
-        report: called with a line at each step that takes long.
+        report: called with a line of text at each step that takes long.
 
     Raises:
         RabbitMQMissing: there is no server to start.
@@ -80,24 +80,24 @@ def up(  # noqa: PLR0913 - keywords, each with a default
     deadline = time.monotonic() + timeout_s
     with files.locked(data_dir, report):
         node = _running(data_dir)
-        # A node that is found may also be one that is about to end: then a new one is started.
+        # The node may be about to end; then a new one is started.
         if node:
             report(f"found a RabbitMQ node in {data_dir}")
             if _becomes_ready(node, deadline):
                 return node
         server = find_server(os.environ)
         if _stop(data_dir, grace_s=10):
-            report(f"ended what a previous node left running in {data_dir}")
+            report(f"ended left-over processes of a previous node in {data_dir}")
         node = files.choose(data_dir, known or {})
         files.write_files(node, server, config or {}, more or {})
         return _start(node, server, deadline, report)
 
 
 def down(data_dir: Path, timeout_s: float = 30) -> bool:
-    """Stop the folder's node and its epmd; return whether anything had to be stopped.
+    """Stop the folder's node and its epmd; return whether one was running.
 
     The server has `timeout_s` seconds to stop by itself, which takes about six, and is then killed. Confirmed
-    messages are on disk either way. With 0 it is killed almost at once: for data that nobody will read again.
+    messages are on disk either way. Pass 0, which kills it almost at once, if nobody will read the data again.
     """
     data_dir = data_dir.resolve()
     if not data_dir.is_dir():
@@ -116,8 +116,8 @@ def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
     """Run rabbitmqctl on the node and return its output.
 
     Raises:
-        LocalBrokerError: it failed; the message has its own words.
-        subprocess.TimeoutExpired: it took longer than `timeout_s` seconds.
+        LocalBrokerError: rabbitmqctl failed; the message quotes it.
+        subprocess.TimeoutExpired: rabbitmqctl took longer than `timeout_s` seconds.
     """
     command = [str(node.data_dir / "rabbitmqctl"), *args]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)  # noqa: S603 - ours
@@ -127,10 +127,10 @@ def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
 
 
 def find_server(environ: Mapping[str, str], debian_servers: Path = DEBIAN_SERVERS) -> Path:
-    """Find the `rabbitmq-server` to start: of RABBITMQ_HOME, else Debian's newest, else the one in PATH.
+    """Find the `rabbitmq-server` to start: in RABBITMQ_HOME, else Debian's newest, else the one in PATH.
 
     Raises:
-        RabbitMQMissing: there is none.
+        RabbitMQMissing: no server was found.
     """
     named = [Path(environ["RABBITMQ_HOME"])] if environ.get("RABBITMQ_HOME") else []
     packaged = sorted(debian_servers.glob("rabbitmq_server-*"), key=_version, reverse=True)
@@ -138,7 +138,7 @@ def find_server(environ: Mapping[str, str], debian_servers: Path = DEBIAN_SERVER
     if in_path := shutil.which("rabbitmq-server", path=environ.get("PATH")):
         candidates.append(Path(in_path).resolve())
     for candidate in candidates:
-        # What has no rabbitmq-env beside it is a package's wrapper, which changes to the user `rabbitmq`.
+        # Without rabbitmq-env beside it, it is a package's wrapper, which changes to the user `rabbitmq`.
         if os.access(candidate, os.X_OK) and (candidate.parent / "rabbitmq-env").exists():
             return candidate
     raise RabbitMQMissing
@@ -149,11 +149,11 @@ def _version(home: Path) -> tuple[int, ...]:
 
 
 def processes(data_dir: Path) -> dict[int, str]:
-    """Return every living process of this folder's node: process number and program name."""
+    """Return the living processes of this folder's node: process number -> program name."""
     mark = f"{MARK}={data_dir}".encode()
     owned = {}
     for process in Path("/proc").glob("[0-9]*"):
-        # Unreadable: it has just ended, or it is another user's. A zombie's environment is empty.
+        # An unreadable process has just ended or belongs to another user. A zombie's environment is empty.
         with suppress(OSError):
             if mark in _environ(process).split(b"\0"):
                 owned[int(process.name)] = (process / "comm").read_text().strip()
@@ -161,7 +161,7 @@ def processes(data_dir: Path) -> dict[int, str]:
 
 
 def _environ(process: Path) -> bytes:
-    """Read a process's environment. For some microseconds of an exec it is empty: then read it again."""
+    """Read a process's environment. During an exec it is empty for some microseconds: then read it again."""
     for _ in range(3):
         environ = (process / "environ").read_bytes()
         if environ or not (process / "exe").exists():  # kernel threads and zombies have no program
@@ -171,7 +171,7 @@ def _environ(process: Path) -> bytes:
 
 
 def _running(data_dir: Path) -> Node | None:
-    """Return the node whose server runs in this folder, ready or not. None also if its state file is lost."""
+    """Return the node whose server runs in this folder, ready or not; None also if its state file is lost."""
     node = files.load(data_dir)
     return node if node and node.pid in processes(data_dir) else None
 
@@ -183,24 +183,24 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
         node = replace(node, pid=_spawn(node, server))
         files.save(node)
         ready = _becomes_ready(node, deadline)
-    except BaseException:  # also Ctrl-C: nobody would own the process that is left
+    except BaseException:  # also after Ctrl-C: no command would own the process
         _stop(node.data_dir, grace_s=0)
         raise
     if not ready:
-        _stop(node.data_dir, grace_s=0)  # its epmd
+        _stop(node.data_dir, grace_s=0)  # ends its epmd
         raise LocalBrokerError(f"RabbitMQ ended while it started. {files.complaint(node)}")
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node
 
 
 def _spawn(node: Node, server: Path) -> int:
-    """Start the server in a session of its own, so that a terminal's Ctrl-C does not reach it."""
+    """Start the server in its own session, so that a terminal's Ctrl-C does not reach it."""
     with suppress(FileNotFoundError):
         node.log.replace(node.log.with_suffix(".log.1"))
-    # As under systemd: the script then becomes the server instead of waiting for it and passing signals on.
+    # With this variable the script becomes the server, instead of waiting for it and passing on signals.
     env = {**files.environment(node), MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    # Not subprocess.Popen, which complains about a child that is meant to outlive it.
+    # subprocess.Popen would warn about a child that outlives it.
     return os.posix_spawn(
         "/bin/sh",
         ["/bin/sh", "-c", SPAWN, str(node.data_dir), str(server)],
@@ -211,18 +211,18 @@ def _spawn(node: Node, server: Path) -> int:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
-        setsigdef=[signal.SIGPIPE],  # Python ignores it, and a child would inherit that
+        setsigdef=[signal.SIGPIPE],  # Python ignores it, which the child would inherit
     )
 
 
 def _becomes_ready(node: Node, deadline: float) -> bool:
-    """Wait until AMQP and the console answer; False when the server ends before that."""
+    """Wait until AMQP and the console answer; return False if the server ends before."""
     while _alive(node.pid):
         if _speaks_amqp(node) and _serves_console(node):
             return True
         if time.monotonic() > deadline:
             raise LocalBrokerError(
-                "RabbitMQ did not become ready in time. On a slow machine allow it longer; "
+                "RabbitMQ did not become ready in time. On a slow machine allow more time; "
                 f"`{node.stop_command}` ends one that hangs. {files.complaint(node)}"
             )
         time.sleep(POLL_S)
@@ -230,7 +230,7 @@ def _becomes_ready(node: Node, deadline: float) -> bool:
 
 
 def _speaks_amqp(node: Node) -> bool:
-    """Whether the port answers the protocol header with Connection.Start; accepting alone does not count."""
+    """Return whether the port answers the protocol header with Connection.Start; an open port is not enough."""
     try:
         with socket.create_connection((HOST, node.amqp_port), timeout=5) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
@@ -255,7 +255,7 @@ def _serves_console(node: Node) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process that was identified before still runs; reaps it if it was a child of this process."""
+    """Return whether an identified process still runs; reap it if it was a child of this process."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
@@ -266,7 +266,7 @@ def _alive(pid: int) -> bool:
 
 
 def _stop(data_dir: Path, grace_s: float) -> bool:
-    """End every process of this folder's node; the server first, because it needs epmd until its end."""
+    """End every process of this folder's node; the server first, because it needs epmd until it ends."""
     owned = processes(data_dir)
     servers = [pid for pid, program in owned.items() if program == "beam.smp"]
     _send(signal.SIGTERM, servers)

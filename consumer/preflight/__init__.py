@@ -1,16 +1,17 @@
-"""`consumer check`: finds, before the start, what would stop or hurt the service later. Changes nothing.
+"""`consumer check`: finds, before the start, faults that would stop the service or lose jobs. Changes nothing.
 
-Each check has a function that asks and a function that judges. RabbitMQ is asked only for what it refuses or what
-has no effect. Each setting that can be wrong gets a check, and a row in the tables of its tests.
+Each check has a function that queries and a pure function that judges. It sends RabbitMQ only requests that have
+no effect or that RabbitMQ refuses. Each setting that can be wrong has a check, and a row in the tables of its
+tests.
 
-checks.py      the checks in order: the name, the requirement and the time limit of each
-finding.py     a result: level, sentence, remedy; as text and as JSON
-context.py     the input of the checks, and what an earlier check opened for later ones
-machine.py     CPUs, threads, open files, the job folder
-limits.py      whether the limits of jobs fit the machine and each other
-classifier.py  whether the classifier loads, and its result for a sample job; a remedy for each error code
-rabbitmq.py    whether RabbitMQ accepts the connection, and its version
-amqp_probe.py  queries to RabbitMQ that change nothing
-queues.py      whether exchanges and queues exist as expected
-permissions.py what this user may do, and whether RabbitMQ accepts messages
+checks.py      lists the checks in order: name, requirements, time limit
+finding.py     a result: level, sentence, remedy; formats it as text and as JSON
+context.py     the input of the checks; keeps what one check opens for later ones
+machine.py     checks CPUs, threads, open files, the job folder, and more of this machine
+limits.py      checks whether the limits of jobs fit the machine and each other
+classifier.py  checks whether the classifier loads, and runs a sample job; has a remedy for each error code
+rabbitmq.py    checks whether RabbitMQ accepts the connection, and its version
+amqp_probe.py  queries RabbitMQ without changing anything
+queues.py      checks whether exchanges and queues exist as expected
+permissions.py checks the user's permissions, and whether RabbitMQ accepts messages
 """

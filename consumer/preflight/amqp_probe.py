@@ -1,7 +1,7 @@
 """Queries RabbitMQ without changing anything there, and interprets its answers.
 
-Some facts show only in a request that RabbitMQ must refuse: it checks permissions first, so the refusal shows
-whether they suffice, and the request has no effect. Each request has its own channel, because a refusal closes it.
+A request that RabbitMQ must refuse reveals permissions without any effect: RabbitMQ checks permissions first, and
+its refusal shows whether they suffice. Each request has its own channel, because a refusal closes the channel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from consumer.config.amqp_url import vhost_of
 from consumer.preflight.context import Site
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, throwaway_channel
 
-#: Not `import_definitions`, which a second time takes the users' passwords away.
+#: This does not recommend `import_definitions`: a second import removes the users' passwords.
 CREATED: Final = "let a user who may configure create it (`consumer run --declare true`, once)"
 
 Ask = Callable[[AbstractChannel], Awaitable[object]]
@@ -42,12 +42,12 @@ async def refusal(opened: AbstractConnection, ask: Ask) -> ChannelClosed | None:
 
 
 def reason(closed: ChannelClosed) -> str:
-    """Return RabbitMQ's own words."""
+    """Return RabbitMQ's reason in its own words."""
     return re.sub(r"^[A-Z_]+ - ", "", str(closed.args[-1] if closed.args else closed))
 
 
 def granted(site: Site) -> str:
-    """Make the remedy for a missing permission: the permissions in deploy/rabbitmq/definitions.json."""
+    """Make the remedy for a missing permission: the command that sets the permissions of definitions.json."""
     topology, ours = site.topology, f"^{_pattern(site.settings.prefix)}[.].*"
     user = unquote(urlsplit(site.url).username or "USER")
     if site.settings.declare:
@@ -60,10 +60,10 @@ def granted(site: Site) -> str:
 
 
 def _pattern(name: str) -> str:
-    """Format it as a regular expression that no shell changes."""
+    """Turn a name into a regular expression that needs no quotes in a shell."""
     return name.replace(".", "[.]")
 
 
 def rabbitmqctl(site: Site, command: str, *arguments: str) -> str:
-    """Format a command for the virtual host, to be copied into a shell."""
+    """Format a command for the virtual host, ready to be copied into a shell."""
     return f"`{shlex.join(('rabbitmqctl', command, '-p', vhost_of(site.url), *arguments))}`"

@@ -1,6 +1,7 @@
-"""The checks in their order: the name, the requirements and the time limit of each.
+"""Lists the checks in their order, with the requirements and the time limit of each, and runs them.
 
-A check whose requirement has failed is skipped and names it. Only a bug ends the command with an exception.
+A check is skipped if a check that it requires has failed; its finding names that check. Only a bug raises an
+exception.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skip
 from consumer.runners.fork_client import START_TIMEOUT_S
 
 SETTINGS: Final = "settings"
-#: Beyond a limit of its own, for what a check does around it.
+#: The default time limit of a check; added to the limits of a start and of a job.
 AROUND_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check; `within_s` bounds it, unless the settings do (`None`: a job's time limit)."""
+    """One check. `within_s`: its time limit; None: a job's time limit in the settings, plus `AROUND_S`."""
 
     name: str
     ask: Callable[[Site], Awaitable[list[Finding]]]
@@ -35,7 +36,7 @@ class Check:
     within_s: float | None = AROUND_S
 
 
-#: It has let us in, and is a RabbitMQ that we know how to ask.
+#: The login was accepted, and the version is supported.
 _TAKEN: Final = ("RabbitMQ", "version")
 
 CHECKS: Final = (
@@ -72,7 +73,7 @@ async def examine(
 
     Args:
         load: reads the settings; raises ConfigurationError if they cannot be used.
-        environment: the process's own.
+        environment: the environment variables of this process.
         sample: the file of a job to run.
         checks: the checks to run.
     """
@@ -110,6 +111,6 @@ async def _made(check: Check, site: Site | None, passed: set[str]) -> list[Findi
         async with asyncio.timeout(within_s):
             return await check.ask(site)
     except TimeoutError:
-        return [failure(f"no answer within {within_s:g} s", "see what holds it, and check again")]
+        return [failure(f"no answer within {within_s:g} s", "find what blocks it, and check again")]
     except ConsumerError as error:
         return [blamed(error)]

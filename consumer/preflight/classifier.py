@@ -1,7 +1,7 @@
 """Checks that the classifier loads with all its models, and runs a sample job.
 
-The service's own runner loads it, with one slot, and so with the same environment, pins and libraries. If it does
-not load, its message is split into one finding per refused model.
+The service's own runner loads it in one slot, so that environment, pins and libraries are the same. If the
+classifier does not load, the error message is split into one finding per refused model.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from consumer.runners.runner import open_runner
 from consumer.runners.warm_runner import OWN_CLASSIFIER
 from consumer.service.dry_run import read
 
-#: Written by classifier.preload before each model, so that of one that hangs it is known which.
+#: The classifier's `preload` prints this before each model, which shows the model that hangs.
 LOADING = "loading "
 TRACEBACK = "Traceback (most recent call last):"
-#: A job that takes more than this part of its time here takes all of it on a machine that is busy.
+#: A sample that takes more than this part of a job's time limit may time out on a busy machine.
 LONG = 0.5
 
-#: What Python calls it when a classifier does not load, and what is to be done.
+#: The exception of a classifier that does not load -> the remedy.
 IMPORT_REMEDIES = {
-    "ModuleNotFoundError": "start the service in the folder that the module lies in, or set PYTHONPATH; "
+    "ModuleNotFoundError": "start the service in the folder of the module, or set PYTHONPATH; "
     "or install what it imports",
     "ImportError": "install what it imports, in the version that it was written for",
     "AttributeError": "correct `classifier`: package.module:function names a function of that module",
-    "SyntaxError": "correct the module; `python -m py_compile` tells where",
+    "SyntaxError": "correct the module; `python -m py_compile` shows where",
 }
 OTHER_REMEDY = "correct the module; `consumer try JOB.json` shows the whole traceback"
 
-#: Why a sample has no result, and what is to be done.
+#: The error code of a failed sample -> the remedy.
 SAMPLE_REMEDIES = {
     ErrorCode.INVALID_JOB: "name a file that holds one job, a JSON object, as --job",
-    ErrorCode.CLASSIFIER_ERROR: "correct the job, or the classifier; `consumer try` tells more",
+    ErrorCode.CLASSIFIER_ERROR: "correct the job, or the classifier; `consumer try` shows more",
     ErrorCode.CRASHED: "correct the classifier; `consumer try` shows the end of its stderr",
     ErrorCode.TIMED_OUT: "raise job_timeout_s, or make the classifier faster",
-    ErrorCode.OVER_LIMIT: "raise the setting that is named there, or let the classifier take, or print, less",
-    ErrorCode.INVALID_OUTPUT: "let the classifier print JSON on one line behind OUTPUT:",
+    ErrorCode.OVER_LIMIT: "raise the setting that is named there, or make the classifier use, or print, less",
+    ErrorCode.INVALID_OUTPUT: "make the classifier print JSON on one line after OUTPUT:",
 }
 
 
 async def load(site: Site) -> list[Finding]:
-    """Start the runner, which stays open for the sample job."""
+    """Start the runner and load the classifier. The runner stays open for the sample job."""
     try:
         files = site.opened.enter_context(JobFiles.opened(site.settings.job_dir))
         opening = open_runner(site.settings, files, site.environment, size=1)
@@ -57,7 +57,7 @@ async def load(site: Site) -> list[Finding]:
     server = runner.workers.server if runner.workers else None
     reopened = server.reopened if server else []
     findings = (_inherited(server) if server else []) + _hidden(site)
-    return findings or [ok(runner.description), *(ok(f"each worker opens {what} anew") for what in reopened)]
+    return findings or [ok(runner.description), *(ok(f"each worker reopens {what}") for what in reopened)]
 
 
 def _hidden(site: Site) -> list[Finding]:
@@ -68,41 +68,39 @@ def _hidden(site: Site) -> list[Finding]:
 
 
 def _inherited(server: ForkServer) -> list[Finding]:
-    """Find what the import has left open in the process from which the workers are forked."""
+    """Warn about descriptors and threads that the import has left in the process that forks the workers."""
     found = [
-        warning(f"importing it has opened what all workers share: {what}", SHARED_REMEDY) for what in server.shared
+        warning(f"importing it opened a descriptor that all workers share: {what}", SHARED_REMEDY)
+        for what in server.shared
     ]
     if lost := server.threads_lost:
         threads = f"importing it has started {lost} threads, which warm workers do not inherit"
         remedy = "start threads when a job is computed and not by `import` or `preload()`"
-        found.insert(0, warning(f"{threads}: they may wait for them for ever", remedy))
+        found.insert(0, warning(f"{threads}: the workers may wait for them for ever", remedy))
     return found
 
 
 def complaints(text: str, settings: Settings) -> list[Finding]:
-    """Split the reason why a classifier did not load."""
+    """Split the message of a classifier that did not load into findings."""
     first, *lines = (line for line in text.splitlines() if line.strip())
     if settings.command or not lines:
         return [blamed(ConfigurationError(text))]
     target = settings.classifier or OWN_CLASSIFIER
     if TRACEBACK in lines:
         raised = lines[-1]
-        return [failure(f"{target} does not load: {raised}", _import_remedy(raised))]
+        remedy = IMPORT_REMEDIES.get(raised.partition(":")[0], OTHER_REMEDY)
+        return [failure(f"{target} does not load: {raised}", remedy)]
     refusals = [line for line in lines if not line.startswith(LOADING)]
     if refusals:
         return [refused(line) for line in refusals]
-    return [failure(f"{first.rstrip(':')}, {lines[-1]}", "load less, or faster, or see what it waits for")]
-
-
-def _import_remedy(raised: str) -> str:
-    return IMPORT_REMEDIES.get(raised.partition(":")[0], OTHER_REMEDY)
+    return [failure(f"{first.rstrip(':')}, {lines[-1]}", "load less, or faster, or find what it waits for")]
 
 
 async def sample(site: Site) -> list[Finding]:
-    """Run the sample job, if there is one: no classifier accepts `{}`."""
+    """Run the sample job. Without one the check is skipped, because no classifier accepts `{}`."""
     path, runner = site.sample, site.runner
     if path is None or runner is None:
-        return [skipped("only you know what a job looks like", "name a file with one: --job JOB.json")]
+        return [skipped("no sample job given", "name a file with one: --job JOB.json")]
     try:
         body = await aside(path.read_bytes)
     except OSError as error:
@@ -116,8 +114,8 @@ def judged(outcome: Outcome, settings: Settings) -> Finding:
     """Judge the outcome of the sample."""
     if isinstance(outcome, Unsuccessful):
         last_words = outcome.stderr_tail.strip().splitlines()[-1:]
-        told = "\n".join((f"{outcome.code}: {outcome.message}", *(f"stderr: {line}" for line in last_words)))
-        return failure(told, SAMPLE_REMEDIES.get(outcome.code, OTHER_REMEDY))
+        detail = "\n".join((f"{outcome.code}: {outcome.message}", *(f"stderr: {line}" for line in last_words)))
+        return failure(detail, SAMPLE_REMEDIES.get(outcome.code, OTHER_REMEDY))
     if not isinstance(outcome, Succeeded):
         return skipped("it was interrupted")
     took = f"succeeded in {outcome.run_s * 1000:,.0f} ms"

@@ -1,7 +1,7 @@
-"""The input of the checks, and what earlier ones have opened for later ones; everything is closed at the end.
+"""Holds the input of the checks and what earlier checks open for later ones; everything is closed at the end.
 
-No check delays the command beyond its time limit: calls that may block (a name server, a network disk, HTTP) run
-in a thread that does not keep the process from ending.
+No check exceeds its time limit: calls that may block (a name server, a network disk, HTTP) run in a daemon thread,
+which does not keep the process from ending.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 @dataclass
 class Site:
-    """One installation. `sample` is the file of a job to run.
+    """The installation to check. `sample`: the file of a job to run.
 
-    Mutable state: what the checks fill in. `url` and `connection`: a RabbitMQ that has accepted the login.
-    `console`: its management API, if there is one. `runner`: with the classifier loaded, one slot.
+    Mutable state, set by checks: `url` and `connection`, a RabbitMQ that has accepted the login; `console`, its
+    management API, if there is one; `runner`, with one slot and the classifier loaded.
     """
 
     settings: Settings
@@ -46,14 +46,14 @@ class Site:
         self.topology = self.settings.topology
 
     def connected(self) -> AbstractConnection:
-        """Return the connection. The table lets no check run that needs it and has none."""
+        """Return the connection. A check that needs it must require the check `RabbitMQ`."""
         if self.connection is None:
-            raise RuntimeError("asked before there was a connection")
+            raise RuntimeError("there is no connection yet")
         return self.connection
 
 
 async def aside(ask: Callable[[], T]) -> T:
-    """Run a call that may block in a thread; a cancelled caller leaves the thread behind."""
+    """Run a call that may block in a thread, and return its result. The thread outlives a cancelled caller."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
@@ -65,9 +65,9 @@ async def aside(ask: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = ask()
-        except Exception as raised:  # noqa: BLE001 - told to whoever asked
+        except Exception as raised:  # noqa: BLE001 - raised again in the caller
             error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: no caller waits
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, daemon=True).start()

@@ -1,7 +1,7 @@
-"""The result of a check: a line with a level and the remedy below it, or all results as JSON.
+"""Makes the results of checks, and formats them: as text with the remedy below each, or all as JSON.
 
-Every warning and every failure names a remedy. A failure would stop `consumer run` or lose jobs; a warning may be
-intended, or is uncertain. Pure.
+Every warning and every failure names a remedy. A failure would stop `consumer run` or lose jobs. A warning is a
+fact that may be intended, or that the check cannot determine. Pure.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from consumer.errors import ConfigurationError, ConnectionLostError, ConsumerErr
 from consumer.escaping import escaped, escaped_lines
 from consumer.telemetry.log_format import MAX_CHARACTERS
 
-#: Before the text of a finding: its level and what was looked at.
+#: The width of the level, and of level and check name together.
 _LEVEL_WIDTH = 9
 _INDENT = " " * 25
-#: For a message that names no remedy: what can be done depends on who is to blame.
+#: The remedies for messages that name none: for a fault of the installation, and of RabbitMQ.
 _OURS = "correct the setting or the file that is named there: it must be there, and readable by this user"
-_THEIRS = "check again; if it is told again, see RabbitMQ's log"
+_THEIRS = "check again; if the fault remains, see RabbitMQ's log"
 
 
 class Level(StrEnum):
-    """The severity. SKIPPED: not checked."""
+    """The severity of a finding. SKIPPED: the check did not run."""
 
     OK = "ok"
     WARNING = "warning"
@@ -35,7 +35,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result. `what` is the name of the check, which the table fills in."""
+    """One result. `what`: the name of the check, which checks.py sets."""
 
     level: Level
     detail: str
@@ -54,12 +54,12 @@ def warning(detail: str, remedy: str) -> Finding:
 
 
 def failure(detail: str, remedy: str) -> Finding:
-    """Report what will not work."""
+    """Report a fault that stops `consumer run` or loses jobs."""
     return Finding(Level.FAILURE, detail, remedy)
 
 
 def skipped(detail: str, remedy: str = "") -> Finding:
-    """Report that nothing was checked."""
+    """Report that the check did not run."""
     return Finding(Level.SKIPPED, detail, remedy)
 
 
@@ -69,7 +69,7 @@ def mib(size: int) -> str:
 
 
 def blamed(error: ConsumerError) -> Finding:
-    """Make a failure from an error: the remedy follows a semicolon, except for a lost connection."""
+    """Make a failure from an error. The remedy is the text after the semicolon, except for a lost connection."""
     detail, _, remedy = str(error).partition("; ")
     if isinstance(error, ConnectionLostError):
         return failure(str(error), _THEIRS)
@@ -77,7 +77,7 @@ def blamed(error: ConsumerError) -> Finding:
 
 
 def refused(line: str) -> Finding:
-    """Make a failure of one line in which the classifier refuses a model: the remedy is its last part."""
+    """Make a failure from the line with which the classifier refuses a model. Its last part is the remedy."""
     for mark in ("; ", ": "):
         detail, found, remedy = line.rpartition(mark)
         if found:
@@ -86,12 +86,12 @@ def refused(line: str) -> Finding:
 
 
 def would_run(findings: Sequence[Finding]) -> bool:
-    """Whether nothing failed."""
+    """Return whether nothing failed."""
     return all(finding.level != Level.FAILURE for finding in findings)
 
 
 def shown(finding: Finding) -> str:
-    """Format it in lines of text that are safe on a terminal: details quote RabbitMQ and classifiers."""
+    """Format a finding as lines that are safe on a terminal: details quote RabbitMQ and classifiers."""
     first, *more = escaped_lines(finding.detail, MAX_CHARACTERS)
     head = f"{finding.level:{_LEVEL_WIDTH}}{finding.what}".ljust(len(_INDENT) - 1)
     remedy = [f"remedy: {escaped(finding.remedy, MAX_CHARACTERS)}"] if finding.remedy else []
@@ -99,7 +99,7 @@ def shown(finding: Finding) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Count them by level."""
+    """Count the findings by level."""
     counts = Counter(finding.level for finding in findings)
     words = {Level.WARNING: "warnings", Level.FAILURE: "failures"}
     return ", ".join(
@@ -114,11 +114,11 @@ def merged(findings: Sequence[Finding]) -> list[Finding]:
     details: dict[tuple[Level, str], list[str]] = {}
     for one in findings:
         details.setdefault((one.level, one.remedy), []).append(one.detail)
-    return [Finding(level, "\n".join(told), remedy) for (level, remedy), told in details.items()]
+    return [Finding(level, "\n".join(lines), remedy) for (level, remedy), lines in details.items()]
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Make a JSON document of all, for deployment scripts."""
+    """Format all findings as a JSON document, for deployment scripts."""
     checks = [
         {"check": one.what, "level": one.level.value, "detail": one.detail, "remedy": one.remedy or None}
         for one in findings

@@ -1,7 +1,7 @@
 """Checks that the limits of a job fit the machine, and each other.
 
 As in machine.py, one function queries the system and a pure one judges. A limit that can never be reached is a
-warning, because it may be intended; one that ends every job, or every large one, is a failure.
+warning, because it may be intended; a limit that ends every job, or every large job, is a failure.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from consumer.config.settings import Settings
 from consumer.preflight.context import Site, aside
 from consumer.preflight.finding import Finding, failure, mib, ok, warning
 
-#: bubblewrap is two processes around the program, and counted with it.
+#: bubblewrap runs two processes around the program, which count as its own.
 SANDBOX_PROCESSES = 2
-#: The service, what it forks with, their threads; and each slot's new worker beside the old one.
+#: The processes and threads of the service and of the fork server; and per slot, the old and the new worker.
 PROCESSES_OF_OURS = 32
 PROCESSES_PER_SLOT = 2
 CGROUPS = Path("/sys/fs/cgroup")
@@ -34,7 +34,7 @@ async def contradictions(site: Site) -> list[Finding]:
 
 
 def judged_limits(settings: Settings, cpus: int) -> list[Finding]:
-    """Find limits that violate another one, or that cannot be reached."""
+    """Find limits that contradict each other, or that cannot be reached."""
     found = []
     if settings.max_line_bytes > settings.max_stdout_bytes:
         found.append(
@@ -57,13 +57,13 @@ def judged_limits(settings: Settings, cpus: int) -> list[Finding]:
 
 
 def judged_sandbox(settings: Settings, missing: Sequence[Path]) -> list[Finding]:
-    """Find files that the sandbox cannot show, and a sandbox that does not exist."""
+    """Find settings of the sandbox that kill every job, name missing files, or have no effect."""
     found = []
     if settings.sandbox and settings.max_processes <= SANDBOX_PROCESSES:
         found.append(
             failure(
-                f"max_processes is {settings.max_processes}, and the sandbox alone is {SANDBOX_PROCESSES}: every "
-                "job is killed",
+                f"max_processes is {settings.max_processes}, and the sandbox alone needs {SANDBOX_PROCESSES}: "
+                "every job is killed",
                 f"raise max_processes to {SANDBOX_PROCESSES + 1} at least",
             )
         )
@@ -71,10 +71,7 @@ def judged_sandbox(settings: Settings, missing: Sequence[Path]) -> list[Finding]
         found.append(
             warning("sandbox_paths is set, but sandbox is not: no program is sandboxed", "set sandbox to true")
         )
-    found += [
-        warning(f"sandbox_paths names {path}, which is not there: programs will not find it", "correct the path")
-        for path in missing
-    ]
+    found += [warning(f"sandbox_paths names {path}, which does not exist", "correct the path") for path in missing]
     return found
 
 
@@ -90,22 +87,22 @@ def usable_memory(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) 
 
 
 def judged_memory(settings: Settings, usable: int) -> Finding:
-    """Judge one job first, then all together."""
+    """Compare the limit of one job, then of all together, with the memory."""
     each, slots = settings.max_memory_bytes, settings.pool_size
-    told = f"{mib(usable)} of memory here"
+    available = f"{mib(usable)} of memory here"
     if each > usable:
         return warning(
-            f"one job may have {mib(each)} (max_memory_bytes), and there are {told}: the kernel ends something "
-            "before the limit does",
+            f"one job may have {mib(each)} (max_memory_bytes), and there are {available}: the kernel ends a "
+            "process before the limit does",
             "lower max_memory_bytes, or give the service more memory",
         )
     if each * slots > usable:
         return warning(
             f"{slots} jobs at once may have {mib(each * slots)} (pool_size times max_memory_bytes), and there "
-            f"are {told}: the kernel may end something",
-            f"lower max_memory_bytes to {usable // slots}, or pool_size; leave both where jobs take much less",
+            f"are {available}: the kernel may end a process",
+            f"lower max_memory_bytes to {usable // slots}, or pool_size; leave both if jobs use much less",
         )
-    return ok(f"{told}, jobs take {mib(each * slots)} at most")
+    return ok(f"{available}, jobs take {mib(each * slots)} at most")
 
 
 async def processes(site: Site) -> list[Finding]:
@@ -114,14 +111,14 @@ async def processes(site: Site) -> list[Finding]:
 
 
 def usable_processes(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> int | None:
-    """Return the allowed number of processes, threads included; None for no limit. Root has no own limit."""
+    """Return the allowed number of processes, threads included; None for no limit. Root has no limit of a user."""
     own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     of_user = [own] if own != resource.RLIM_INFINITY and os.geteuid() else []
     return min([*of_user, *_numbers(proc, root, "pids", ("pids.max",))], default=None)
 
 
 def judged_processes(settings: Settings, limit: int | None) -> Finding:
-    """Judge by the needs of the slots, without the processes that jobs may start."""
+    """Compare the processes that the slots need, then those that jobs may start, with the limit."""
     slots = settings.pool_size
     needed = PROCESSES_OF_OURS + slots * (PROCESSES_PER_SLOT + (SANDBOX_PROCESSES if settings.sandbox else 0))
     allowed = PROCESSES_OF_OURS + slots * settings.max_processes
@@ -140,10 +137,10 @@ def judged_processes(settings: Settings, limit: int | None) -> Finding:
 
 
 def _numbers(proc: Path, root: Path, controller: str, names: Sequence[str]) -> list[int]:
-    """Read a limit of this control group and of all above it, if there is one."""
+    """Read the limits of this control group and of all above it."""
     found = []
     for path in (folder / name for folder in cgroup_folders(proc, root, controller) for name in names):
-        with suppress(OSError):  # it is not there
+        with suppress(OSError):  # the file does not exist
             text = path.read_text().strip()
             found += [int(text)] if text.isdecimal() else []
     return found

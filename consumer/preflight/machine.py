@@ -1,7 +1,7 @@
-"""Checks of this machine: CPUs and threads, open files, the job folder, statsd and the HTTP port.
+"""Checks this machine: threads, open files, the job folder, statsd, the HTTP port, tracing and models.
 
-Each check queries the system in one line and judges in a pure function, so that a test of a full disk needs none.
-Nothing is left behind: one small job file is written to the job folder and removed.
+Each check queries the system in one line, and a pure function judges, so that a test of a full disk needs no full
+disk. The checks leave nothing behind: they remove the small job file that they write to the job folder.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from consumer.telemetry import health_client
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.tracing import collector, see_installed
 
-#: Of a worker: three pipes and a pidfd; of its job: the file and the folder. As many again while it is replaced.
+#: A worker has three pipes and a pidfd, its job a file and a folder; its successor has as many.
 FILES_PER_SLOT = 12
-#: For a collector to take a connection.
+#: How long a collector may take to accept a connection.
 TRIAL_S = 3.0
-#: Connections, log, epoll, fork server, libraries.
+#: The open files of the service: connections, log, epoll, fork server, libraries.
 FILES_OF_OURS = 64
 
 
 async def threads(site: Site) -> list[Finding]:
-    """Check whether all slots together use more CPUs than there are."""
+    """Check whether all slots together use more threads than there are CPUs."""
     return judged_threads(site.settings.pool_size, usable_cpus(), site.environment)
 
 
 def judged_threads(slots: int, cpus: int, environment: Mapping[str, str]) -> list[Finding]:
-    """Judge the number of processes, and of threads in each."""
+    """Compare the slots, and the threads of each, with the CPUs."""
     findings = []
     if slots > cpus:
         findings.append(
             warning(
-                f"pool_size is {slots}, but this process may use {cpus} CPUs: they slow each other down",
+                f"pool_size is {slots}, but this process may use {cpus} CPUs: jobs slow each other down",
                 f"set pool_size to {cpus}, unless jobs mostly wait",
             )
         )
@@ -66,12 +66,12 @@ def _fits(threads: str, slots: int, cpus: int) -> bool:
 
 
 async def open_files(site: Site) -> list[Finding]:
-    """Check that every slot can have its pipes."""
+    """Check that the limit of open files suffices for all slots."""
     return [judged_files(site.settings.pool_size, resource.getrlimit(resource.RLIMIT_NOFILE)[0])]
 
 
 def judged_files(slots: int, limit: int) -> Finding:
-    """Judge the limit of open files."""
+    """Compare the open files that the slots need with the limit."""
     needed = FILES_OF_OURS + FILES_PER_SLOT * slots
     if limit == resource.RLIM_INFINITY or limit >= needed:
         return ok(f"{needed} at most, the limit is {'off' if limit == resource.RLIM_INFINITY else limit}")
@@ -82,7 +82,7 @@ def judged_files(slots: int, limit: int) -> Finding:
 
 
 async def job_folder(site: Site) -> list[Finding]:
-    """Write a job file, and compute the space for more."""
+    """Write a job file, and check the space for more."""
     try:
         free = await aside(lambda: _room(site.settings.job_dir))
     except ConfigurationError as error:
@@ -91,53 +91,49 @@ async def job_folder(site: Site) -> list[Finding]:
 
 
 def _room(job_dir: Path) -> tuple[int, int | None]:
-    """Count the free bytes and files; None if the file system does not count files."""
+    """Return the free bytes and files; None for the files if the file system does not count them."""
     with JobFiles.opened(job_dir) as files:
         try:
             with files.folder_of_slot().job(b"{}"):
                 found = os.statvfs(files.folder)
         except OSError as error:
             raise ConfigurationError(
-                f"job_dir {str(job_dir)!r} takes no job: {error.strerror}; free some space, or name another "
+                f"job_dir {str(job_dir)!r} cannot hold a job: {error.strerror}; free some space, or name another "
                 "(CONSUMER_JOB_DIR)"
             ) from None
     return shutil.disk_usage(job_dir).free, found.f_favail if found.f_files else None
 
 
 def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
-    """Judge the free space by the largest possible jobs."""
-    folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.prefetch
-    told = f"{folder} has {mib(free_bytes)} free"
+    """Compare the free space with the largest possible jobs."""
+    folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.pool_size
+    space = f"{folder} has {mib(free_bytes)} free"
     if free_bytes < largest:
         return failure(
-            f"{told}, and one job may have {mib(largest)} (max_body_bytes)",
+            f"{space}, and one job may have {mib(largest)} (max_body_bytes)",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
     if free_files is not None and free_files < 2 * jobs:
         return failure(
-            f"{folder} has room for {free_files} more files, and {jobs} jobs at once need {2 * jobs}",
+            f"{folder} has space for {free_files} more files, and {jobs} jobs at once need {2 * jobs}",
             "remove files there (`df -i` counts them), or name another job_dir",
         )
     least = settings.min_free_bytes
     if free_bytes < least + largest:
         with_one = "" if free_bytes < least else f", and one job may have {mib(largest)} (max_body_bytes)"
         return failure(
-            f"{told}{with_one}, and below {mib(least)} (min_free_bytes) the job that has written the most "
+            f"{space}{with_one}, and below {mib(least)} (min_free_bytes) the job that has written the most "
             "is killed",
             "free some space, name another job_dir, or lower min_free_bytes",
         )
     if free_bytes < least + largest * jobs:
-        left_free = f", beside the {mib(least)} to be left free (min_free_bytes)" if least else ""
+        left_free = f", and {mib(least)} must stay free (min_free_bytes)" if least else ""
         return warning(
-            f"{told}, and {jobs} jobs at once may have {mib(largest * jobs)} ({_held(settings)} times "
+            f"{space}, and {jobs} jobs at once may have {mib(largest * jobs)} (pool_size times "
             f"max_body_bytes){left_free}",
             "free some space, name another job_dir, or lower max_body_bytes",
         )
-    return ok(f"{told}, jobs take {mib(largest * jobs)} at most")
-
-
-def _held(settings: Settings) -> str:
-    return "pool_size" if settings.batch_size == 1 else "the prefetch"
+    return ok(f"{space}, jobs take {mib(largest * jobs)} at most")
 
 
 async def statsd(site: Site) -> list[Finding]:
@@ -164,14 +160,14 @@ async def http(site: Site) -> list[Finding]:
         return [ok("http_port is not set: no health, no /metrics")]
     try:
         async with serving({}, settings.http_host, settings.http_port):
-            return [ok(f"{settings.http_host}:{settings.http_port} can be listened on")]
+            return [ok(f"{settings.http_host}:{settings.http_port} is free")]
     except ConfigurationError as error:
         is_ours, _ = await aside(lambda: health_client.ask(settings.http_host, settings.http_port or 0, "/live"))
         if is_ours:
             return [
                 warning(
                     f"http_port {settings.http_port}: a consumer listens there already",
-                    "give a second one on this machine another http_port",
+                    "set another http_port for a second consumer on this machine",
                 )
             ]
         return [blamed(error)]
@@ -183,7 +179,7 @@ async def tracing(site: Site) -> list[Finding]:
         return [ok("is off")]
     see_installed()
     url = urlsplit(collector(site.environment))
-    host = url.hostname or ""  # no password that the URL may hold
+    host = url.hostname or ""  # without the password that the URL may hold
     try:
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         await aside(lambda: socket.create_connection((host, port), TRIAL_S).close())
@@ -201,12 +197,12 @@ async def models(site: Site) -> list[Finding]:
     """Check that the models are not world-writable, or are pinned."""
     settings = site.settings
     if settings.command or settings.classifier not in (None, OWN_CLASSIFIER):
-        return [ok("are the classifier's own business")]
+        return [ok("are loaded by the classifier itself")]
     folder = settings.models_dir.absolute()
     pins = settings.trusted_models or folder.with_name(folder.name + ".trusted")
     open_to_all = await aside(lambda: [path for path in (folder, pins) if _is_open_to_all(path)])
     return [
-        warning(f"everybody on this machine may write {path}, which decides what is loaded", f"chmod o-w {path}")
+        warning(f"every user may write to {path}, and so choose the models that are loaded", f"chmod o-w {path}")
         for path in open_to_all
     ] or [ok(f"{folder}, trusted by {pins}; neither is world-writable")]
 
@@ -214,5 +210,5 @@ async def models(site: Site) -> list[Finding]:
 def _is_open_to_all(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & stat.S_IWOTH)
-    except OSError:  # what is not there is missed when the classifier is loaded
+    except OSError:  # the check that loads the classifier reports a missing path
         return False

@@ -1,4 +1,4 @@
-"""Checks this user's permissions in RabbitMQ, and that RabbitMQ accepts messages. No request has an effect."""
+"""Checks this user's permissions, and that RabbitMQ accepts messages. Its requests have no effect."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, may_be_lost
 
 #: A confirm takes milliseconds; only an alarm takes longer.
 CONFIRM_S = 5.0
-#: No argument that any RabbitMQ takes: `basic.consume` with it is refused before there is a consumer.
+#: An argument that RabbitMQ refuses: `basic.consume` fails before there is a consumer.
 NO_PRIORITY: Final = {"x-priority": "none: only asks for the permission"}
 
 
 async def permissions(site: Site) -> list[Finding]:
-    """Request what the service does in operation, in a form that has no effect."""
+    """Send the requests of a running service, in a form that has no effect."""
     topology, found = site.topology, []
     wanted: list[tuple[str, Ask]] = [(f"read {topology.jobs}", _consuming(topology.jobs))]
     if site.settings.declare:
@@ -64,8 +64,8 @@ def _unbinding(queue: str, exchange: str) -> Ask:
 
 
 async def publishing(site: Site) -> list[Finding]:
-    """Publish to a queue that cannot exist, and expect the return. Twice: an alarm accepts the first one."""
-    # A connection of its own: an alarm stops RabbitMQ reading one that has published.
+    """Publish twice to a queue that cannot exist, and expect the return: an alarm still accepts one message."""
+    # It has its own connection: during an alarm, RabbitMQ stops reading from one that has published.
     opening = connection(site.url, "check publishing", site.settings.credentials)
     with may_be_lost():
         return [await _tried(site, opening)]
@@ -82,8 +82,8 @@ async def _tried(site: Site, opening: AbstractAsyncContextManager[AbstractConnec
             return failure(f"this user may not publish to queues: {reason(closed)}", granted(site))
         except TimeoutError:
             return failure(
-                f"RabbitMQ has not taken a message for {CONFIRM_S:g} s: most likely a memory or disk alarm",
-                "`rabbitmq-diagnostics alarms` tells which; free memory or disk there",
+                f"RabbitMQ has accepted no message for {CONFIRM_S:g} s: most likely a memory or disk alarm",
+                "`rabbitmq-diagnostics alarms` shows which; free memory or disk there",
             )
     return ok("replies can be published")
 

@@ -1,10 +1,10 @@
-"""Checks exchanges and queues: whether each exists or would be created, and all differences from what is expected.
+"""Checks whether exchanges and queues exist or can be created, and finds all their differences from the expected.
 
-RabbitMQ does not expose a queue's arguments. If a queue is declared again, RabbitMQ accepts equal arguments
-without any effect, and otherwise refuses and names only the first difference. So the check declares it again and
-again, each time with the value that RabbitMQ has just named, until it accepts. It does so only for a queue that it
-has just found. For a missing queue, it sends only requests that RabbitMQ must refuse (`NO_TTL`): nothing is
-created, unless somebody deletes a queue at that very moment.
+AMQP does not expose a queue's arguments. When a client declares an existing queue, RabbitMQ accepts equal
+arguments without any effect; otherwise it refuses and names only the first difference. So the check declares the
+queue again and again, each time with the value that RabbitMQ has just named, until RabbitMQ accepts. It does so
+only for a queue that it has just found. For a missing queue, it sends only requests that RabbitMQ must refuse
+(`NO_TTL`). So it creates nothing, unless somebody deletes a queue at that very moment.
 
 With `declare` false, a policy may have set the expected values. Only the management API shows this, some seconds
 after the policy was set.
@@ -28,22 +28,22 @@ from consumer.wire.topology import Exchange, Queue
 
 Value: TypeAlias = str | int | bool | None
 
-#: No RabbitMQ takes these: the right to make the thing is checked before, and then it is refused.
+#: Invalid values: RabbitMQ checks the right to create the queue or exchange, and then refuses.
 NO_TTL: Final = "none: only asks for the permission"
 NO_ALTERNATE: Final = 0
-#: More than any queue has; what RabbitMQ still refuses then it will refuse for ever.
+#: More arguments than any queue has: RabbitMQ would refuse further declarations for ever.
 MOST_DIFFERENCES = 20
 DURABLE = "durable"
 TYPE = "type"
 
-#: With `declare` false nobody refuses what differs. By these jobs are lost or never come back.
+#: The differences that lose jobs, with their effects. With `declare` false, RabbitMQ refuses none of them.
 LOSES: Final = {
-    DURABLE: "what is in it is lost when RabbitMQ restarts",
+    DURABLE: "its messages are lost when RabbitMQ restarts",
     TYPE: "dead letters are not routed as they should be",
     "x-queue-type": "it is not replicated, and dead-letters at most once",
     "x-dead-letter-exchange": "RabbitMQ deletes messages that are rejected or expire",
-    "x-dead-letter-routing-key": "what leaves it does not come back to the jobs",
-    "x-message-ttl": "what waits in it comes back at another time, or never",
+    "x-dead-letter-routing-key": "its messages do not return to the jobs queue",
+    "x-message-ttl": "its messages return at another time, or never",
     "x-dead-letter-strategy": "dead letters may be lost on their way",
     "x-overflow": "dead letters may be lost on their way",
 }
@@ -80,19 +80,19 @@ async def topology(site: Site) -> list[Finding]:
     missing = [one for one in found if isinstance(one, str)]
     problems = merged([finding for one in found if not isinstance(one, str) for finding in one])
     if missing:
-        return [*problems, ok(f"`run` will create {', '.join(missing)}: this user may")]
+        return [*problems, ok(f"`run` will create {', '.join(missing)}, and this user may do so")]
     names = " and ".join(exchange.name for exchange in exchanges)
     return problems or [ok(f"{names} and {len(queues)} queues are as expected")]
 
 
 async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | str:
-    """Report its faults; or return its name if it is missing and `run` may create it. `_queue` does the same."""
+    """Return the exchange's faults, or its name if it is missing and `run` may create it. So does `_queue`."""
     what = f"exchange {exchange.name}"
     if closed := await refusal(site.connected(), _making(exchange, passive=True)):
         return await _missing(site, what, closed, _making(exchange, NO_ALTERNATE))
     if (console := _witness(site)) is not None:
-        told: Mapping[str, Any] = await aside(lambda: console.exchange(exchange.name) or {})
-        have = {**told.get("arguments", {}), TYPE: told.get(TYPE), DURABLE: told.get(DURABLE)}
+        described: Mapping[str, Any] = await aside(lambda: console.exchange(exchange.name) or {})
+        have = {**described.get("arguments", {}), TYPE: described.get(TYPE), DURABLE: described.get(DURABLE)}
         wanted: dict[str, Value] = {TYPE: exchange.type, DURABLE: True}
         return _judged(site, what, _differences(wanted, have))
     again = await refusal(site.connected(), _making(exchange))
@@ -117,7 +117,7 @@ def _making(exchange: Exchange, alternate: int | None = None, *, passive: bool =
 async def _queue(site: Site, queue: Queue) -> list[Finding] | str:
     what = f"queue {queue.name}"
     if closed := await refusal(site.connected(), _declaring(queue.name, {}, passive=True)):
-        # Exclusive: where some RabbitMQ should take it after all, it would go with our connection.
+        # Exclusive: if a RabbitMQ accepts it after all, the queue ends with our connection.
         impossible = {**queue.arguments, "x-message-ttl": NO_TTL}
         return await _missing(site, what, closed, _declaring(queue.name, impossible, durable=True, exclusive=True))
     if (console := _witness(site)) is not None:
@@ -126,17 +126,18 @@ async def _queue(site: Site, queue: Queue) -> list[Finding] | str:
 
 
 def _witness(site: Site) -> Console | None:
-    """Return the management API, if policies may replace arguments: it shows them."""
+    """Return the management API, which shows policies, if they may replace arguments."""
     return None if site.settings.declare else site.console
 
 
 async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> list[Finding] | str:
     if not isinstance(closed, ChannelNotFoundEntity):
-        return [failure(f"{what} cannot be looked at: {reason(closed)}", granted(site))]
+        return [failure(f"{what} cannot be checked: {reason(closed)}", granted(site))]
     if is_away(closed):
         return [
             failure(
-                f"{what} is away: {reason(closed)}", "start the node that has it (`rabbitmqctl cluster_status`)"
+                f"{what} is unavailable: {reason(closed)}",
+                "start the node that has it (`rabbitmqctl cluster_status`)",
             )
         ]
     if not site.settings.declare:
@@ -149,12 +150,12 @@ async def _missing(site: Site, what: str, closed: ChannelClosed, make: Ask) -> l
     refused = await refusal(site.connected(), make)
     if isinstance(refused, ChannelPreconditionFailed):
         return what.partition(" ")[2]
-    why = reason(refused) if refused else "RabbitMQ did not say no"
+    why = reason(refused) if refused else "RabbitMQ did not refuse"
     return [failure(f"{what} is missing, and this user may not create it: {why}", granted(site))]
 
 
 async def _declared_again(site: Site, queue: Queue) -> list[Finding]:
-    """Find all differences by adopting each value that RabbitMQ names."""
+    """Find all differences: declare the queue again, each time with the value that RabbitMQ has just named."""
     what, durable = f"queue {queue.name}", True
     arguments: dict[str, Any] = dict(queue.arguments)
     differences: list[Difference] = []
@@ -177,7 +178,7 @@ def _declaring(name: str, arguments: dict[str, Any], **how: bool) -> Ask:
 
 
 def _with(arguments: dict[str, Any], difference: Difference) -> dict[str, Any]:
-    """Return the queue with RabbitMQ's value."""
+    """Return the arguments with RabbitMQ's value for the one that differs."""
     others = {name: value for name, value in arguments.items() if name != difference.name}
     return others if difference.found is None else {**others, difference.name: difference.found}
 
@@ -188,17 +189,17 @@ def _refused(site: Site, what: str, closed: ChannelClosed) -> list[Finding]:
     if is_right and not site.settings.declare:
         return [
             warning(
-                f"{what} is there; its arguments are unknown, as this user may not configure",
+                f"{what} exists; its arguments are unknown, because this user may not configure it",
                 "set management_url, or run `consumer check` once as a user who may configure",
             )
         ]
     remedy = granted(site) if is_right else _again(site, what)
-    return [failure(f"{what} would be refused to us: {reason(closed)}", remedy)]
+    return [failure(f"RabbitMQ would refuse to declare {what}: {reason(closed)}", remedy)]
 
 
-def difference_in(told: str) -> Difference | None:
-    """Parse a difference from RabbitMQ's refusal; None if it names none."""
-    if (found := _INEQUIVALENT.match(told)) is None:
+def difference_in(refused: str) -> Difference | None:
+    """Parse the difference that RabbitMQ's refusal names; None if it names none."""
+    if (found := _INEQUIVALENT.match(refused)) is None:
         return None
     ours = _value(found["ours"], None)
     theirs = _value(found["theirs"], ours)
@@ -206,7 +207,7 @@ def difference_in(told: str) -> Difference | None:
 
 
 def _value(text: str, other: Value) -> Value:
-    """Parse a value. RabbitMQ names no type if both have the same: then the type of the other value decides."""
+    """Parse a value. RabbitMQ names no type if both values have the same: then `other` determines it."""
     if text == "none":
         return None
     typed = _TYPED.fullmatch(text)
@@ -217,10 +218,11 @@ def _value(text: str, other: Value) -> Value:
     return content if is_text or not re.fullmatch(r"-?\d+", content) else int(content)
 
 
-def compared(queue: Queue, told: Mapping[str, Any]) -> list[Difference]:
-    """Compare a queue with the management API's description; a policy counts as much as an argument."""
-    policy = {f"x-{name}": value for name, value in dict(told.get("effective_policy_definition") or {}).items()}
-    have = {**policy, **told.get("arguments", {}), DURABLE: told.get(DURABLE)}
+def compared(queue: Queue, described: Mapping[str, Any]) -> list[Difference]:
+    """Compare a queue with the management API's description; a policy counts like an argument."""
+    effective = dict(described.get("effective_policy_definition") or {})
+    policy = {f"x-{name}": value for name, value in effective.items()}
+    have = {**policy, **described.get("arguments", {}), DURABLE: described.get(DURABLE)}
     return _differences({**queue.arguments, DURABLE: True}, have)
 
 
@@ -231,10 +233,10 @@ def _differences(want: Mapping[str, Value], have: Mapping[str, Any]) -> list[Dif
 def _judged(site: Site, what: str, differences: list[Difference]) -> list[Finding]:
     if not differences:
         return []
-    told = f"{what} is not as expected:" + "".join(f"\n- {one}{_consequence(one)}" for one in differences)
+    detail = f"{what} is not as expected:" + "".join(f"\n- {one}{_consequence(one)}" for one in differences)
     if site.settings.declare or any(one.name in LOSES for one in differences):
-        return [failure(told, _again(site, what))]
-    return [warning(told, f"if it is not meant: {_again(site, what)}")]
+        return [failure(detail, _again(site, what))]
+    return [warning(detail, f"if this is not intended: {_again(site, what)}")]
 
 
 def _consequence(difference: Difference) -> str:
@@ -260,7 +262,7 @@ async def dead_letters(site: Site) -> list[Finding]:
     console = site.console
     queues = await aside(lambda: console.bound_to(exchange))
     if dead in queues:
-        return [ok(f"{exchange} leads to {', '.join(sorted(queues))}")]
+        return [ok(f"{exchange} is bound to {', '.join(sorted(queues))}")]
     if site.settings.declare:
         return [ok(f"{exchange} is not bound to {dead} yet: `run` binds it")]
     nowhere = " or to any other queue: RabbitMQ cannot dead-letter a job"

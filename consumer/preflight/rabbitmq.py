@@ -1,4 +1,4 @@
-"""Checks RabbitMQ itself: the login, the version, the management API, and its consumer timeout."""
+"""Checks RabbitMQ itself: the login, the version, the management API, and the consumer timeout."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, wa
 from consumer.rabbitmq.connection import connection
 from consumer.rabbitmq.console import Console
 
-#: Quorum queues with a message TTL and at-least-once dead-lettering.
+#: The first version whose quorum queues have a message TTL and at-least-once dead-lettering.
 OLDEST: Final = (3, 10)
-#: They want the right to configure for a passive declare, and so for the start with `declare` false.
+#: These versions require the right to configure for a passive declare, and so for a start with `declare` false.
 CONFIGURE_TO_LOOK: Final = ("4.2.6", "4.3.0")
 
 
@@ -29,20 +29,20 @@ async def connect(site: Site) -> list[Finding]:
     if not urls:
         return await _connect_to_private_node(site)
     tried = [await _connect(site, url) for url in urls]
-    # The service goes on to the next node where one does not answer, but stops at one that refuses it.
+    # The service tries the next node if one does not answer, but stops at one that refuses the login.
     return [_away(one, is_alone=site.connection is None) if isinstance(one, Exception) else one for one in tried]
 
 
 async def _connect_to_private_node(site: Site) -> list[Finding]:
-    told = warning(
+    unset = warning(
         "amqp_url is not set: `consumer run` uses a private node, which is for development",
         "set CONSUMER_AMQP_URL=amqp://user:password@host:5672/vhost",
     )
     node = await aside(lambda: local_broker.status(DEFAULT_DIR))
     if node is None:
-        return [told, skipped(f"no private node runs in {DEFAULT_DIR}; `consumer run` starts one")]
+        return [unset, skipped(f"no private node runs in {DEFAULT_DIR}; `consumer run` starts one")]
     tried = await _connect(site, node.amqp_url)
-    return [told, blamed(tried) if isinstance(tried, Exception) else tried]
+    return [unset, blamed(tried) if isinstance(tried, Exception) else tried]
 
 
 async def _connect(site: Site, url: str) -> Finding | BrokerUnreachableError:
@@ -67,15 +67,15 @@ def _away(error: BrokerUnreachableError, *, is_alone: bool) -> Finding:
 
 
 async def version(site: Site) -> list[Finding]:
-    """Read its product and version."""
-    told = properties(site.connected())
-    number = _text(told.get("version"))
-    found = judged_version(_text(told.get("product")), number, declare=site.settings.declare)
+    """Check the product and the version."""
+    reported = properties(site.connected())
+    number = _text(reported.get("version"))
+    found = judged_version(_text(reported.get("product")), number, declare=site.settings.declare)
     return [found, *judged_callers(number, is_asked=site.settings.drop_if_caller_gone)]
 
 
 def properties(opened: AbstractConnection) -> dict[str, Any]:
-    """Return the properties that RabbitMQ sent when the connection was opened."""
+    """Return the properties that RabbitMQ sent at the login."""
     underlay = opened.transport.connection if opened.transport else None
     return dict(getattr(underlay, "server_properties", {}))
 
@@ -84,35 +84,35 @@ def _text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
-def judged_version(product: str, told: str, *, declare: bool) -> Finding:
+def judged_version(product: str, reported: str, *, declare: bool) -> Finding:
     """Judge product and version."""
-    number = re.match(r"(\d+)\.(\d+)", told)
+    number = re.match(r"(\d+)\.(\d+)", reported)
     if product != "RabbitMQ" or number is None:
         return failure(
-            f"this is {product or 'no name'} {told}, not RabbitMQ: its queues may lose what RabbitMQ's keep",
+            f"this is {product or 'no name'} {reported}, not RabbitMQ: its queues may lose messages",
             "use RabbitMQ 3.10 or later",
         )
     if (int(number[1]), int(number[2])) < OLDEST:
         return failure(
-            f"RabbitMQ {told} has no quorum queues with message TTL and at-least-once dead-lettering",
+            f"RabbitMQ {reported} has no quorum queues with message TTL and at-least-once dead-lettering",
             "update it to 3.10 or later",
         )
-    if told in CONFIGURE_TO_LOOK and not declare:
+    if reported in CONFIGURE_TO_LOOK and not declare:
         return warning(
-            f"RabbitMQ {told} wants the right to configure for a mere check, as `declare` = false makes one",
+            f"RabbitMQ {reported} requires the right to configure even for a check, as with `declare` = false",
             "use a version before or after, or grant the right to configure",
         )
-    return ok(f"RabbitMQ {told}")
+    return ok(f"RabbitMQ {reported}")
 
 
-def judged_callers(told: str, *, is_asked: bool) -> list[Finding]:
+def judged_callers(reported: str, *, is_asked: bool) -> list[Finding]:
     """Judge whether this version reports a missing reply queue to a user who may not configure it."""
-    if not (is_asked and told in CONFIGURE_TO_LOOK):
+    if not (is_asked and reported in CONFIGURE_TO_LOOK):
         return []
     return [
         warning(
-            f"drop_if_caller_gone is set, but RabbitMQ {told} tells only who may configure `amq.gen-…` whether a "
-            "caller's queue is gone: jobs run all the same",
+            f"drop_if_caller_gone is set, but RabbitMQ {reported} reports a missing reply queue only to users who "
+            "may configure `amq.gen-…`: jobs of disconnected callers run all the same",
             "use a version before or after, or grant the right to configure ^amq[.]gen-",
         )
     ]
@@ -123,12 +123,14 @@ async def management(site: Site) -> list[Finding]:
     try:
         asked = Console.of(site.settings, site.url)
         if asked is None:
-            return [skipped("management_url is not set: what only it tells is not known", "set management_url")]
+            return [
+                skipped("management_url is not set: facts that only it exposes are unknown", "set management_url")
+            ]
         await aside(asked.answers)
     except (ConfigurationError, BrokerRefusedError, BrokerUnreachableError) as error:
         return [
             warning(
-                f"management_url does not answer our questions: {error}",
+                f"management_url cannot be used: {error}",
                 "correct it; its user needs the tag `monitoring`, or `management` and a permission in the virtual "
                 "host (`rabbitmqctl set_user_tags USER management`)",
             )
@@ -140,29 +142,29 @@ async def management(site: Site) -> list[Finding]:
 async def time_limits(site: Site) -> list[Finding]:
     """Compare the longest job with RabbitMQ's consumer timeout, as far as it is known."""
     console, jobs = site.console, site.topology.jobs
-    told = await aside(lambda: console.queue(jobs)) if console else None
-    return [judged_time(site.settings, consumer_timeout_s(told or {}))]
+    described = await aside(lambda: console.queue(jobs)) if console else None
+    return [judged_time(site.settings, consumer_timeout_s(described or {}))]
 
 
 def consumer_timeout_s(queue: dict[str, Any]) -> float | None:
     """Return a queue's own consumer timeout from the management API; None if it has none."""
     policy = queue.get("effective_policy_definition") or {}
-    told = [queue.get("arguments", {}).get("x-consumer-timeout"), dict(policy).get("consumer-timeout")]
-    known = [float(ms) / 1000 for ms in told if isinstance(ms, int)]
+    limits_ms = [queue.get("arguments", {}).get("x-consumer-timeout"), dict(policy).get("consumer-timeout")]
+    known = [float(ms) / 1000 for ms in limits_ms if isinstance(ms, int)]
     return min(known) if known else None
 
 
-def judged_time(settings: Settings, told_s: float | None) -> Finding:
-    """Judge by the queue's own timeout, or by the operator's setting for the nodes."""
+def judged_time(settings: Settings, queue_s: float | None) -> Finding:
+    """Compare the longest job with the queue's own timeout, or with the nodes' timeout in the settings."""
     needed, assumed = settings.longest_hold_s, settings.consumer_timeout_s
-    if told_s is not None and told_s <= needed:
+    if queue_s is not None and queue_s <= needed:
         return failure(
-            f"the queue's consumer timeout is {told_s:g} s, and a job may take {needed:g} s with its settling: it "
-            "would be delivered again and again",
+            f"the queue's consumer timeout is {queue_s:g} s, and a job may take {needed:g} s with its settling: "
+            "RabbitMQ would redeliver it again and again",
             f"raise the queue's consumer-timeout above {needed * 1000:.0f} (ms), or lower job_timeout_cap_s",
         )
-    if told_s is not None:
-        return ok(f"the queue's consumer timeout is {told_s:g} s, jobs take {needed:g} s at most")
+    if queue_s is not None:
+        return ok(f"the queue's consumer timeout is {queue_s:g} s, jobs take {needed:g} s at most")
     if assumed == Settings.model_fields["consumer_timeout_s"].default:
         return ok(
             f"jobs take {needed:g} s at most; RabbitMQ's consumer_timeout is assumed to be {assumed:g} s (AMQP "

@@ -2,10 +2,10 @@
 
 Without it, RabbitMQ would redeliver a job with such an address for ever. There are two kinds. One is a direct
 reply-to address that RabbitMQ never made, or that belongs to a node that is down: 3.10 answers a publish or a
-check there by closing the connection with INTERNAL_ERROR. The other is a stream that has lost a majority of its
-nodes, for minutes after they are back: RabbitMQ closes the channel with RESOURCE_ERROR. The name of an address
-does not show this. After the first fault, every address in flight is suspect. A suspect is then tried alone; if it
-fails again, it counts as unreachable for a while. Holds no connection.
+check there by closing the connection with INTERNAL_ERROR. The other is a stream that has lost the majority of its
+nodes, and remains so for minutes after they return: RabbitMQ closes the channel with RESOURCE_ERROR. The name of
+an address does not reveal this. After the first fault, every address in flight is suspect. The publisher then
+tries a suspect alone; if it fails again, it counts as unreachable for `KNOWN_S`. This module holds no connection.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 STRIKES = 2
-#: An unreachable address is tried again after this, alone: a node may be back. A fault costs a connection.
+#: When to try an unreachable address again, alone: its node may be up again. A fault costs a connection.
 KNOWN_S = 60.0
-#: An address that was dropped from memory costs two more connections.
+#: The most addresses in memory. A dropped one costs two more connections.
 CAPACITY = 1000
 DIRECT_FAULT, STREAM_FAULT = "INTERNAL_ERROR", "Stream not found"
 
 
 class Unreachable:
-    """Mutable state: `_strikes`, faults and time of the last by address; `_alone`, held by a suspect in flight."""
+    """The circuit breaker.
+
+    Mutable state: `_strikes`, the number of faults and the time of the last, by address; `_alone`, the lock of the
+    suspect in flight.
+    """
 
     def __init__(self, *, known_s: float = KNOWN_S) -> None:
         self._known_s = known_s
@@ -35,13 +39,13 @@ class Unreachable:
         self._alone = asyncio.Lock()
 
     def __contains__(self, address: str) -> bool:
-        """Whether RabbitMQ is known to fail at this address."""
+        """Return whether RabbitMQ is known to fail at this address."""
         strikes, last = self._strikes.get(address, (0, 0.0))
         return strikes >= STRIKES and time.monotonic() - last < self._known_s
 
     @asynccontextmanager
     async def noted(self, address: str, lifetime: Lifetime) -> AsyncIterator[None]:
-        """Run the block, and record whether RabbitMQ fails at the address meanwhile."""
+        """Run the block, which uses the address, and record whether RabbitMQ fails meanwhile."""
         async with self._alone if address in self._strikes else nullcontext():
             try:
                 yield

@@ -1,6 +1,6 @@
 """Declares exchanges and queues, or checks that they exist. Each request has its own channel.
 
-It creates only what topology.py lists, in that order. It does not consume, publish or settle.
+It creates only the exchanges and queues that topology.py lists, in that order. It does not consume or publish.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from consumer.wire.topology import Queue, Topology
 
 log = logging.getLogger(__name__)
 
-#: When a node or a cluster starts, streams become available some seconds after quorum queues.
+#: How long to wait for a stream: at a start of RabbitMQ, streams become available seconds after quorum queues.
 STREAM_PATIENCE_S = 30.0
 STREAM_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Sends requests on `connection` until `lifetime` ends. `limits` stores what is learned about queues."""
+    """Sends requests on `connection` until `lifetime` ends. `limits` stores facts about queues."""
 
     connection: AbstractConnection
     limits: BrokerLimits
@@ -42,10 +42,10 @@ class Admin:
     async def declare(self, topology: Topology) -> None:
         """Create all exchanges and queues, or check that they have the expected arguments.
 
-        The error stream may be unavailable.
+        Continues if the error stream is unavailable.
 
         Raises:
-            BrokerRefusedError: one exists with other arguments, or this user may not declare.
+            BrokerRefusedError: one exists with other arguments, or this user may not declare it.
             BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """
@@ -56,7 +56,7 @@ class Admin:
     async def check(self, topology: Topology) -> None:
         """Check that all exchanges and queues exist, for a user who may not create them.
 
-        The error stream may be unavailable.
+        Continues if the error stream is unavailable.
 
         Raises:
             BrokerRefusedError: one is missing; the message names it.
@@ -71,7 +71,7 @@ class Admin:
         await self._find_error_stream(topology, create=False)
 
     async def declare_queue(self, queue: Queue, *, create: bool) -> None:
-        """Create one queue, or check that it has the expected arguments; without `create` only that it exists.
+        """Create one queue, or check that it has the expected arguments; without `create`, check that it exists.
 
         Raises:
             BrokerRefusedError: it exists with other arguments, or is missing, or this user may not declare it.
@@ -115,8 +115,8 @@ class Admin:
                 except ChannelNotFoundEntity as error:
                     return is_away(error)
                 except (ChannelLockedResource, ChannelAccessRefused):
-                    # It is exclusive to its caller, so it exists; or this user may not ask (4.2.6 and 4.3.0
-                    # require the right to configure).
+                    # The queue is exclusive to its caller, so it exists; or this user may not ask (4.2.6 and
+                    # 4.3.0 require the right to configure).
                     return True
         return True
 
@@ -127,10 +127,10 @@ class Admin:
                 yield channel
 
     async def _find_error_stream(self, topology: Topology, *, create: bool) -> None:
-        """Wait until RabbitMQ has started the stream; after `STREAM_PATIENCE_S` continue without it.
+        """Wait until RabbitMQ has started the stream; after `STREAM_PATIENCE_S`, continue without it.
 
         After a kill, RabbitMQ 3.10 may never start a stream again (see docs/faults.md). Its other queues work, so
-        jobs must not wait for the stream for ever.
+        jobs must not wait for the stream.
         """
         stream = topology.error_stream()
         is_known = stream.name in self.limits.silent
@@ -179,11 +179,11 @@ class _AnyQueue(QueueCommands.Declare):
         self.queue = name
 
     def validate(self) -> None:
-        """Check nothing: the name arrived as a short string, so it can be sent as one. RabbitMQ judges it."""
+        """Check nothing: the name arrived as a short string, so AMQP can carry it. RabbitMQ checks it."""
 
 
 async def _find(channel: AbstractChannel, name: str) -> None:
     underlay = await channel.get_underlay_channel()
     if not isinstance(underlay, UnderlayChannel):
-        raise TypeError(f"{underlay!r} cannot ask for any name")
+        raise TypeError(f"{underlay!r} cannot declare a queue of any name")
     await underlay.rpc(_AnyQueue(name), timeout=CALL_TIMEOUT_S)

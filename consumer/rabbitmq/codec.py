@@ -1,6 +1,6 @@
 """Converts AMQP's properties to a `Message` and back, and keeps the limits that RabbitMQ has reported.
 
-Needs no connection. Only this module knows the field names of pamqp.
+This module needs no connection. Only it knows pamqp's field names.
 """
 
 from __future__ import annotations
@@ -23,17 +23,13 @@ from consumer.wire.message import Message
 
 APP_ID = f"{PRODUCT} {VERSION}"
 
-#: Faults before an address counts as unreachable. One may be chance: it also hits other messages in flight.
-CUT_OFF_TWICE = 2
-#: More addresses than this are an attack, and not worth the memory.
-CUT_OFF_KEPT = 10_000
 
 _PROPERTIES = tuple(Basic.Properties.attributes())
 _TOO_LARGE = re.compile(r"message size (?:\d+) is larger than configured max size (\d+)")
 
 
 def received(properties: Basic.Properties, body: bytes) -> Message:
-    """Convert a delivery to a `Message`. An undecodable property is absent, and listed with its reason."""
+    """Convert a delivery to a `Message`. `undecodable` lists the properties that are missing, and why."""
     undecodable = _take_undecodable(properties)
     return Message(
         body=body,
@@ -62,8 +58,7 @@ def _take_undecodable(properties: Basic.Properties) -> dict[str, str]:
 def properties(message: Message) -> Basic.Properties:
     """Convert a `Message` to properties.
 
-    Persistent unless the message says otherwise: with the library's default, messages would not survive a restart
-    of RabbitMQ.
+    Always sets the delivery mode: with the library's default, messages would not survive a restart of RabbitMQ.
     """
     return Basic.Properties(
         content_type=message.content_type,
@@ -82,11 +77,11 @@ def properties(message: Message) -> Basic.Properties:
 
 @dataclass
 class BrokerLimits:
-    """Limits of RabbitMQ that the service learns only from errors, each of which costs a channel.
+    """Limits of RabbitMQ that only its errors reveal. Each error costs a channel.
 
     Mutable state: `max_message_bytes`, None until RabbitMQ has refused a message; `unreachable`, addresses at
-    which RabbitMQ fails; `refusing`, queues that have refused a message and accepted none since; `silent`, queues
-    that have not confirmed a message and confirmed none since.
+    which RabbitMQ fails; `refusing`, queues that refused their last message; `silent`, queues that did not confirm
+    their last message.
     """
 
     max_message_bytes: int | None = None
@@ -95,12 +90,12 @@ class BrokerLimits:
     silent: set[str] = field(default_factory=set)
 
     def refuses(self, message: Message) -> bool:
-        """Whether RabbitMQ is known to refuse a message of this size."""
+        """Return whether RabbitMQ is known to refuse a message of this size."""
         return self.max_message_bytes is not None and len(message.body) > self.max_message_bytes
 
     @contextmanager
     def learned(self) -> Iterator[None]:
-        """Store the limit that RabbitMQ names when it closes the channel because of a message's size."""
+        """Store the limit from RabbitMQ's error if the block's message exceeds it."""
         try:
             yield
         except ChannelPreconditionFailed as error:

@@ -1,4 +1,4 @@
-"""Publishes one message on a channel and returns RabbitMQ's answer: the only call of basic.publish.
+"""Publishes one message on a channel and returns RabbitMQ's answer. No other module calls basic.publish.
 
 The caller bounds the wait, and decides whether to retry or to give up.
 """
@@ -18,7 +18,7 @@ from consumer.wire.message import Message
 class PublishFault(Enum):
     """Why RabbitMQ does not have a message."""
 
-    #: basic.return: no queue gets the mandatory message.
+    #: basic.return: RabbitMQ can route the mandatory message to no queue.
     NO_QUEUE = "no queue"
     #: basic.nack: the queue is full (overflow reject-publish), or has lost its leader.
     REFUSED = "refused"
@@ -37,13 +37,12 @@ async def publish_confirmed(
     message: Message,
     routing_key: str,
     *,
-    exchange: str = "",
     mandatory: bool = True,
 ) -> PublishFault | None:
-    """Publish; return None when RabbitMQ confirms, or the fault.
+    """Publish; return None when RabbitMQ has confirmed, or the fault.
 
-    Does not also wait for the socket, because the confirm includes the write. Without a confirm it waits until the
-    channel is closed, so the caller must bound the wait.
+    It does not wait for the socket as well, because a confirm implies the write. Without a confirm it waits until
+    the channel is closed, so the caller must bound the wait.
 
     Raises:
         aiormq.exceptions.ChannelPreconditionFailed: the message exceeds RabbitMQ's max_message_size, and RabbitMQ
@@ -52,7 +51,6 @@ async def publish_confirmed(
     try:
         await channel.basic_publish(
             message.body,
-            exchange=exchange,
             routing_key=routing_key,
             properties=properties(message),
             mandatory=mandatory,

@@ -1,7 +1,7 @@
 """Opens one named connection to RabbitMQ, always closes it, and explains its faults.
 
-The exception shows the cause: nothing answered, RabbitMQ refused, or the connection was lost during work. The
-service, the client and the tools share this module.
+The class of the exception names the cause: nothing answered, RabbitMQ refused, or the connection was lost later.
+The service, the client and the commands share this module.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from consumer.rabbitmq.fork_guard import ForkSafeConnection
 
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 10.0
-#: Reconnecting waits for this. aiormq itself waits 2 s for the peer's close-ok.
+#: A reconnection waits up to this long for the close. aiormq itself waits 2 s for the peer's close-ok.
 CLOSE_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 0.2
 #: A quorum queue that elects a new leader confirms late.
 CONFIRM_TIMEOUT_S = 30.0
-#: Silence is detected after three times this; with the default of 60 it would take three minutes.
+#: A silent peer is detected after three times this; with the default of 60 it would take three minutes.
 HEARTBEAT_S = 15
 
 
@@ -51,8 +51,8 @@ async def connection(
     Args:
         urls: an AMQP URL, or several of one cluster separated by spaces; the first that answers is used.
         name: shown in the management console.
-        credentials: files that go with each URL.
-        about: more client properties, for the console.
+        credentials: files used with each URL.
+        about: more client properties, shown in the management console.
 
     Raises:
         ConfigurationError: a file of the credentials cannot be used.
@@ -104,8 +104,9 @@ async def _open(url: str, name: str, credentials: Credentials, about: Mapping[st
 async def _close(opened: AbstractConnection) -> None:
     """Close in a bounded time, although RabbitMQ reads nothing during an alarm.
 
-    A cancelled aiormq waits once more until everything it wrote has been sent. So this function cancels it twice,
-    without `wait_for`, which would wait for it. RabbitMQ may still receive the written data after the alarm.
+    After a cancellation, aiormq waits again until the socket has sent its data. So this function cancels it twice,
+    and not by `wait_for`, which would wait for the end of a cancelled task. RabbitMQ may still receive the data
+    after the alarm.
     """
     closing = asyncio.ensure_future(opened.close())
     try:
@@ -115,7 +116,7 @@ async def _close(opened: AbstractConnection) -> None:
     finally:
         closing.cancel()
     if closing.done() and not closing.cancelled():
-        closing.exception()  # whatever it says: it is closed
+        closing.exception()  # retrieved and ignored: the connection is closed
 
 
 @contextmanager
@@ -157,7 +158,7 @@ def _login_fault(url: str, error: Exception) -> str:
 
 @asynccontextmanager
 async def throwaway_channel(opened: AbstractConnection) -> AsyncIterator[AbstractChannel]:
-    """Open a channel for one question. RabbitMQ refuses by closing the channel, so it must not be one in use.
+    """Open a channel for one request. RabbitMQ refuses a request by closing the channel, so it must not be shared.
 
     The block must catch a refusal (aiormq's ChannelClosed), as `refusal_explained` does.
 
@@ -176,9 +177,9 @@ async def throwaway_channel(opened: AbstractConnection) -> AsyncIterator[Abstrac
 
 
 def raise_if_cancelled() -> None:
-    """Raise the pending cancellation: aiormq may replace it by the error that closed its channel at that moment.
+    """Raise a pending cancellation, which aiormq may have replaced by the error that closed its channel.
 
-    Every loop that continues after a lost connection calls this; otherwise it would survive its cancellation.
+    Every loop that continues after a lost connection calls this; otherwise its cancellation would have no effect.
     """
     if (task := asyncio.current_task()) and task.cancelling():
         raise asyncio.CancelledError
@@ -186,7 +187,7 @@ def raise_if_cancelled() -> None:
 
 @contextmanager
 def may_be_lost() -> Iterator[None]:
-    """Distinguish a lost connection from a cancellation.
+    """Turn the errors of a lost connection into ConnectionLostError, but not a cancellation of this task.
 
     Raises:
         ConnectionLostError
@@ -194,7 +195,7 @@ def may_be_lost() -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        # When heartbeats stop, aiormq cancels what waits for it; nobody cancelled this task.
+        # When heartbeats stop, aiormq cancels the calls that wait for it; nobody cancelled this task.
         raise_if_cancelled()
         raise ConnectionLostError("the connection to RabbitMQ went silent") from None
     except TimeoutError:
@@ -230,12 +231,12 @@ def refusal_explained(act: str) -> Iterator[None]:
     except (aiormq.exceptions.ChannelAccessRefused, aiormq.exceptions.ChannelLockedResource) as error:
         raise BrokerRefusedError(
             f"cannot {act}: {_reason(error)}. Grant the permission, or set `declare` to false "
-            "and have the queues created by somebody who may"
+            "and let an administrator create the queues"
         ) from None
 
 
 def is_away(error: aiormq.exceptions.ChannelNotFoundEntity) -> bool:
-    """Whether only the queue's node is missing: for some seconds after its start, and while it is down."""
+    """Return whether the queue exists, but its node is down or is starting."""
     return "down or inaccessible" in str(error)
 
 

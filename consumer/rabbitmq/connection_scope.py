@@ -1,7 +1,8 @@
-"""A lifetime that ends once, with a reason, together with everything that depends on it.
+"""Ends all waits that depend on a connection when the connection is lost, with the reason.
 
-A wait inside a lifetime ends with it. The first task that sees a connection fail ends the lifetime for all others.
-RabbitMQ redelivers unsettled messages only when the connections are closed, so none may stay open half broken.
+A `Lifetime` ends once, and all waits inside it end, too. The first task that sees a connection fail ends it for
+all others. RabbitMQ redelivers unsettled messages only when the connections are closed, so none may stay open half
+broken.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from consumer.rabbitmq.connection import may_be_lost
 
 
 class Lifetime:
-    """Ends once. Mutable state: `ended`, the reason; `waiting`, the blocks that end with it."""
+    """How long a connection works. Mutable state: `ended`, the reason; `waiting`, the blocks that end with it."""
 
     def __init__(self) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.waiting: set[Waiting] = set()
 
     def end(self, reason: str) -> None:
-        """End it; the first reason is kept."""
+        """End the lifetime and all waiting blocks. Only the first reason is kept."""
         if not self.ended.done():
             self.ended.set_result(reason)
         while self.waiting:
             self.waiting.pop().end()
 
     def raise_if_ended(self) -> None:
-        """Raise ConnectionLostError if it has ended."""
+        """Raise ConnectionLostError if the lifetime has ended."""
         if self.ended.done():
             raise ConnectionLostError(self.ended.result())
 
@@ -71,7 +72,7 @@ class Waiting:
         return self
 
     def over(self) -> None:
-        """The awaited event has happened: the rest of the block no longer depends on the lifetime."""
+        """Detach the rest of the block from the lifetime, because the awaited event has happened."""
         self._lifetime.waiting.discard(self)
 
     def end(self) -> None:
@@ -83,7 +84,7 @@ class Waiting:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Turn the cancellation by this class into its meaning; pass on any other cancellation.
+        """Turn the cancellation by this class into ConnectionLostError; pass on any other cancellation.
 
         Raises:
             ConnectionLostError: the lifetime ended before the block.

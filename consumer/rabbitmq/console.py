@@ -1,6 +1,6 @@
 """Reads from the management API what AMQP does not expose: bindings, and arguments that policies set.
 
-Used only with `management_url`, and only with GET. The login is that of the URL itself, or of `amqp_url`.
+The setting `management_url` enables it. It sends only GET requests, with the login in that URL or in `amqp_url`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from consumer.rabbitmq.management import ManagementRefusedError, api
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Address and login, for the virtual host of the service."""
+    """The management API's address and login, for the virtual host of the service."""
 
     management_url: str
     user: str
@@ -30,17 +30,17 @@ class Console:
 
     @classmethod
     def of(cls, settings: Settings, amqp_url: str) -> Console | None:
-        """Make it from the settings and the URL of the connected RabbitMQ; None without `management_url`.
+        """Read the settings; `amqp_url` is the URL of the connected RabbitMQ. None without `management_url`.
 
         Raises:
-            ConfigurationError: a file of the credentials cannot be used, or there is no login.
+            ConfigurationError: a file of the credentials cannot be used, or no setting has a login.
         """
         if settings.management_url is None:
             return None
         address = urlsplit(settings.management_url.get_secret_value())
         if not address.username and address.scheme == "http" and amqp_url.startswith("amqps:"):
             raise ConfigurationError(
-                "amqp_url's password, which TLS protects, would be readable on its way to an http:// address; "
+                "the password in amqp_url, which TLS protects, would be sent unencrypted to an http:// address; "
                 "write https:// in management_url, or give it a user:password@ of its own"
             )
         login = address if address.username else urlsplit(settings.credentials.complete(amqp_url))

@@ -1,8 +1,8 @@
 """Keeps a fork of this process from disturbing the connections to RabbitMQ that it inherits.
 
-A fork has the same sockets and, in a coroutine, the same epoll set. When a child unwinds `asyncio.run`, it cancels
-aiormq's tasks; those write a close to the socket, and shut it down for the parent as well. So each child first
-replaces its sockets by unconnected ones, and gives its copies of the loops an epoll set of their own.
+A fork has the same sockets and, in a coroutine, the same epoll set. When a child leaves `asyncio.run`, it cancels
+aiormq's tasks; they would write a close to the socket and shut it down for the parent as well. So each child first
+replaces its sockets by unconnected ones, and gives its copies of the loops their own epoll sets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 class ForkSafeConnection(aio_pika.Connection):
-    """A connection whose socket is disconnected in every fork of the process that opened it."""
+    """A connection that every fork of its process disconnects from its own copy of the socket."""
 
     def __init__(self, url: URL, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as aio-pika's
         super().__init__(url, *args, **kwargs)
@@ -47,10 +47,10 @@ class _Noted(TransportFactory):
 
 
 def _cut_off() -> None:
-    """Runs first in each child. The descriptors keep their numbers and refer to other files."""
+    """Replace the sockets; runs first in each child. The descriptors keep their numbers."""
     dead, other = socket.socketpair()
-    other.shutdown(socket.SHUT_WR)  # who reads is at the end
-    other.detach()  # and stays open, so that a farewell is no broken pipe, about which asyncio would complain
+    other.shutdown(socket.SHUT_WR)  # a read returns the end of the stream
+    other.detach()  # stays open: aiormq's last write would be a broken pipe otherwise, and asyncio would log it
     with dead:
         for writer in list(_writers):
             sock = writer.get_extra_info("socket")
@@ -63,12 +63,12 @@ def _cut_off() -> None:
 
 
 def _watch_anew(loop: asyncio.AbstractEventLoop) -> None:
-    """Give the loop its own epoll set and wake-up pipe: asyncio changes the shared ones when it closes the loop.
+    """Give the loop its own epoll set and wake-up pipe: asyncio would change the parent's when it closes the loop.
 
-    asyncio has no public way to do this. Other loops than its own (uvloop) are not changed.
+    asyncio has no public way to do this. Loops of other libraries (uvloop) stay unchanged.
     """
     selector, ours, theirs = (getattr(loop, name, None) for name in ("_selector", "_ssock", "_csock"))
-    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # or it is closed
+    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # the last: it is closed
         return
     for fresh, inherited in zip(socket.socketpair(), (ours, theirs), strict=True):
         with fresh:

@@ -1,7 +1,7 @@
-"""A client of RabbitMQ's management API, with the calls that a private node, `check`, `status` and the tests need.
+"""A client of RabbitMQ's management API, for private nodes, `check`, `status` and the tests.
 
-It knows an address and a login, and nothing about the process or files of a node. Its errors are those of
-errors.py: nothing answered, or RabbitMQ refused.
+It knows an address and a login, and nothing about the process or files of a node. It raises an error of errors.py
+if nothing answers or RabbitMQ refuses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
 class ManagementRefusedError(BrokerRefusedError):
-    """The management API refused a request; `status` is that of HTTP: 401 for the login, 404 for the name."""
+    """The management API refused a request. `status`: the HTTP status; 401 for the login, 404 for the name."""
 
     def __init__(self, request: str, status: int, answer: str) -> None:
         super().__init__(f"{request} was refused: {status} {answer}")
@@ -30,7 +30,7 @@ class ManagementRefusedError(BrokerRefusedError):
 
 
 class Managed(Protocol):
-    """The address of the console and its API, and a login for both."""
+    """The address of the management console and API, and a login for both."""
 
     @property
     def management_url(self) -> str: ...
@@ -43,9 +43,9 @@ class Managed(Protocol):
 
 
 def api(node: Managed, method: str, path: str, body: object = None, *, tls: ssl.SSLContext | None = None) -> Any:  # noqa: ANN401 - JSON
-    """Send a request to the API, `path` without `/api/`, and return its JSON; None for an empty answer.
+    """Send a request and return the answer's JSON, or None if it is empty. `path` lacks the leading `/api/`.
 
-    An https:// address is verified with `tls`, or else with the system's CAs.
+    `tls`, or by default the system's CAs, verifies an https:// address.
 
     Raises:
         ManagementRefusedError: the API refused the request; `status` has the reason.
@@ -80,7 +80,7 @@ def _connection(address: SplitResult, tls: ssl.SSLContext | None) -> http.client
 def _exchange(
     connection: http.client.HTTPConnection, node: Managed, method: str, path: str, body: str
 ) -> tuple[int, bytes]:
-    """Send one request on its own connection; return HTTP's status and the body of the answer."""
+    """Send one request on its own connection; return the HTTP status and the body of the answer."""
     folder = urlsplit(node.management_url).path.rstrip("/")  # management.path_prefix
     try:
         connection.request(method, f"{folder}/api/{path}", body, _headers(node))
@@ -88,8 +88,8 @@ def _exchange(
         return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
         raise BrokerUnreachableError(
-            f"the console at {node.management_url} does not answer ({error}): see the node's log, and whether its "
-            "plugin rabbitmq_management is enabled"
+            f"the management API at {node.management_url} does not answer ({error}); see the node's log, and "
+            "check that its plugin rabbitmq_management is enabled"
         ) from error
 
 

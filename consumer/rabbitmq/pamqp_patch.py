@@ -1,11 +1,11 @@
 """Makes property values that pamqp cannot decode into values instead of exceptions.
 
-RabbitMQ does not check properties, so a timestamp in microseconds, an id in Latin-1 or a header of an unknown type
-arrives as it was sent. pamqp raises an exception, aiormq then drops the connection, and RabbitMQ redelivers the
-message for ever. Whoever reads messages of strangers calls `install`: the service's session and the commands for
-dead letters. The client does not: a library must not change its host process.
+RabbitMQ does not check properties, so it delivers a timestamp in microseconds, an id in Latin-1 or a header of an
+unknown type as it was sent. pamqp raises an exception, aiormq then drops the connection, and RabbitMQ redelivers
+the message for ever. All code that reads strangers' messages calls `install`: the service's session and the
+commands for dead letters. The client does not: a library must not change its host process.
 
-Decoded values can also be encoded again, so a copy of a message keeps its headers.
+pamqp can then also encode every decoded value, so that a copy of a message keeps its headers.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any
 
 from pamqp import decode, encode
 
-#: What each decoder of pamqp returns: the number of bytes consumed, and the value.
+#: The result of each pamqp decoder: the number of bytes consumed, and the value.
 Decoded = tuple[int, Any]
 Decoder = Callable[[bytes], Decoded]
 
-#: Deeper than any useful header (x-death has two levels), and far from Python's recursion limit: pamqp needs
-#: more of the stack for a level when it encodes than when it decodes.
+#: More levels than any useful header has (x-death has two), and far fewer than Python's recursion limit allows:
+#: per level, pamqp's encoder needs more of the stack than its decoder.
 MAX_LEVELS = 32
 
-#: What pamqp's decoders raise for bytes from outside: invalid text, dates, and unknown types.
+#: The exceptions that pamqp's decoders raise for invalid texts, dates and types.
 _FAULTS = (ValueError, OverflowError, OSError, KeyError, IndexError, RecursionError, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """Replaces the value of a property; `why` is for people."""
+    """Replaces the value of a property that cannot be decoded; `why` is for people."""
 
     why: str
 
@@ -40,13 +40,13 @@ def install() -> None:
     """Replace the decoders that raise. A second call changes nothing."""
     decode.METHODS["timestamp"] = _tolerant(decode.timestamp, lambda _: 8)
     decode.METHODS["shortstr"] = _tolerant(decode.short_str, lambda data: 1 + int.from_bytes(data[:1], "big"))
-    # Only the whole table, not a nested one: so one look at the headers shows whether all can be trusted.
+    # Only for the whole table: then the headers are either all valid, or one `Undecodable`.
     decode.METHODS["table"] = _tolerant(_shallow_table, lambda data: 4 + int.from_bytes(data[:4], "big"))
     encode.encode_table_value = _encode_table_value
 
 
 def _tolerant(decoder: Decoder, size: Callable[[bytes], int]) -> Decoder:
-    """Skip a value that cannot be decoded: every type here states its length."""
+    """Make a decoder that skips a value that it cannot decode; `size` reads the length of the value."""
 
     def decode_or_mark(data: bytes) -> Decoded:
         try:
@@ -75,7 +75,7 @@ _encode_known = encode.encode_table_value
 
 
 def _encode_table_value(value: Any) -> bytes:  # noqa: ANN401 - a header's value
-    """Encode two values that pamqp cannot: bytes, from text that is not UTF-8, and doubles, which it halves."""
+    """Encode bytes (text that is not UTF-8), which pamqp cannot, and doubles, which it encodes as floats."""
     if isinstance(value, bytes):
         return b"S" + struct.pack(">I", len(value)) + value
     if isinstance(value, float):

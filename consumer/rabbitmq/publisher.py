@@ -1,7 +1,7 @@
 """Publishes a message and returns when RabbitMQ has confirmed or refused it.
 
-It has its own connection, because during an alarm RabbitMQ stops reading from every connection that has published.
-It publishes no message twice. It waits for a confirm for a limited time, except during an alarm, which it logs.
+The publisher has its own connection, because during an alarm RabbitMQ stops reading from every connection that has
+published. It publishes no message twice. Its wait for a confirm is limited, except during an alarm, which it logs.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 log = logging.getLogger(__name__)
 
-#: How long to retry if a queue refuses a message (full, overflow reject-publish), because it may have space soon.
+#: How long to retry a message that a queue refuses (full, overflow reject-publish): it may soon have space.
 REFUSAL_PATIENCE_S = 30.0
-#: A channel that publishes to a quorum queue without a leader may be refused for as long as that node is down,
-#: although another leads the queue by then (seen on 3.10.8). New connections find the new leader. They are tried
-#: once, after the time of an election, and not again until the queue accepts a message: it may really be full.
+#: A channel that published to a quorum queue while it had no leader may be refused as long as the old leader's
+#: node is down, although another node leads by then (seen on 3.10.8). A new connection finds the new leader. So
+#: after the time of an election the publisher ends the session, but only once until the queue accepts a message
+#: again, because the queue may really be full.
 STALE_S = 3.0
-#: How long to wait for pending confirms after the other connection was lost: each one saves a second reply.
+#: How long to wait for pending confirms after the other connection was lost: each confirm saves a second reply.
 FINISH_S = 1.0
 #: The interval of checks for overdue confirms.
 WATCH_S = 1.0
 
 
 class Publisher:
-    """The connection that publishes.
+    """Publishes on its own connection.
 
-    It depends on two lifetimes. After the session's lifetime ends, it publishes nothing new. After its own,
-    `lifetime`, ends, no confirm arrives any more. A fault of this connection ends both.
+    It depends on two lifetimes. When the session's lifetime has ended, it publishes nothing new. When its own,
+    `lifetime`, has ended, no confirm arrives any more. A fault of its connection ends both.
 
     Mutable state: `_unconfirmed`, the start of each wait for a confirm, the oldest first; its key is the timeout
-    that ends the wait, or a plain object if the message must not be given up; `_is_idle`, set while there are
-    none.
+    that can end the wait, or a plain object if the message must not be given up; `_is_idle`, set while no confirm
+    is pending.
     """
 
     def __init__(
@@ -65,16 +66,15 @@ class Publisher:
         Args:
             message: the message.
             queue: the name of the queue.
-            is_patient: False: do not wait for space in a queue that is known to refuse messages.
-            ticket: ends the wait for an overdue confirm, instead of the session.
+            is_patient: whether to retry when the queue is already known to refuse messages.
+            ticket: the caller's timeout, which an overdue confirm ends; without it, the session ends.
 
         Returns:
             None, or the reason why the queue did not get the message.
 
         Raises:
-            ConnectionLostError: RabbitMQ may or may not have the message. Do not publish it again: the redelivery
-            of
-                the job will be answered.
+            ConnectionLostError: RabbitMQ may or may not have the message. Do not publish it again: the service
+                will answer the redelivery of the job.
             MessageTooLargeError: RabbitMQ accepts no message of that size in any queue.
         """
         if self._limits.refuses(message):
@@ -82,7 +82,7 @@ class Publisher:
         if queue in self._limits.unreachable:
             return f"RabbitMQ cannot reach {queue!r}"
         began = asyncio.get_running_loop().time()
-        # Up to 4.1 RabbitMQ returns a mandatory message for a direct reply-to although it delivers it.
+        # Up to 4.1 RabbitMQ returns a mandatory message to a direct reply-to address although it delivers it.
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
             fault = await self._publish_once(message, queue, mandatory=not is_direct, ticket=ticket)
@@ -102,7 +102,7 @@ class Publisher:
             await asyncio.sleep(random.uniform(0, 1))  # noqa: S311 - jitter, not a secret
 
     async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
-        """Publish in the same way, but if the confirm is overdue, give the message up and keep the session.
+        """Publish; if the confirm is overdue, give up the message and keep the session.
 
         If the queue did not confirm its last message, wait only `WATCH_S`: otherwise each failed job would wait
         for the whole timeout.
@@ -123,7 +123,7 @@ class Publisher:
         return fault
 
     async def tell(self, message: Message, queue: str) -> None:
-        """Publish a message that may be lost, once. Wait for the confirm, so that an alarm holds back only one.
+        """Publish, once, a message that may be lost. Wait for the confirm, so that an alarm holds back only one.
 
         Raises:
             ConnectionLostError
@@ -135,7 +135,7 @@ class Publisher:
     async def _publish_once(
         self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | None = None
     ) -> PublishFault | None:
-        """Publish if the session is open; return on RabbitMQ's answer, or when this connection ends."""
+        """Publish if the session is open; return RabbitMQ's answer, or raise when this connection ends."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
             async with self._limits.unreachable.noted(queue, self._broker):
                 return await self._confirmed(message, queue, mandatory=mandatory, ticket=ticket or object())
@@ -143,7 +143,7 @@ class Publisher:
     async def _confirmed(
         self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | object
     ) -> PublishFault | None:
-        """Return when RabbitMQ has answered; `watch_confirms` bounds the wait."""
+        """Publish and return RabbitMQ's answer; `watch_confirms` bounds the wait."""
         channel = await underlay_of(self._channel)
         self._unconfirmed[ticket] = asyncio.get_running_loop().time()
         self._is_idle.clear()
@@ -155,7 +155,7 @@ class Publisher:
                 self._is_idle.set()
 
     async def finish(self) -> None:
-        """Wait briefly for pending confirms, then end all waits for confirms."""
+        """Wait up to `FINISH_S` for pending confirms, then end all waits for confirms."""
         idle = asyncio.create_task(self._is_idle.wait(), name="last confirms")
         ends: set[asyncio.Future[Any]] = {idle, self.lifetime.ended}
         await asyncio.wait(ends, timeout=FINISH_S, return_when=asyncio.FIRST_COMPLETED)
@@ -197,7 +197,7 @@ class Publisher:
             self.lifetime.end(reason)
 
     async def is_blocked(self) -> bool:
-        """Whether RabbitMQ has sent `connection.blocked`: aiormq exposes only whether a publish would wait.
+        """Return whether RabbitMQ has sent `connection.blocked`, that is, whether aiormq delays a publish.
 
         RabbitMQ announces an alarm only after the first message that is published during the alarm.
         """

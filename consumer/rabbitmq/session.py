@@ -1,12 +1,12 @@
 """One connection session with RabbitMQ: receives deliveries and settles them until a connection is lost.
 
-It uses two connections: one reads and acks, the other publishes (publisher.py). During an alarm RabbitMQ stops
-reading from every connection that has published, which would include acks. A session repairs nothing: a fault of
-one connection ends the whole `Session` with all its deliveries, and RabbitMQ redelivers unsettled messages. Every
-call has a timeout, except the wait for a confirm during an alarm.
+A session uses two connections: one reads and acks, the other publishes (publisher.py). During an alarm RabbitMQ
+stops reading from every connection that has published, and so would not read acks there. A session repairs
+nothing: a fault of one connection ends the whole `Session` with all its deliveries, and RabbitMQ redelivers
+unsettled messages. Every call has a timeout, except the wait for a confirm during an alarm.
 
-Calls made once use aio-pika. Calls made for each job use its underlying channel of aiormq: of the 670 us of CPU
-per job, aio-pika's message objects took 60, and waiting for the socket another 140.
+Calls made once per session use aio-pika. Calls made for each job use its underlying aiormq channel: of the 670 us
+of CPU per job, aio-pika's message objects took 60, and waiting for the socket another 140.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Delivery:
 
     After the session's `lifetime` has ended, every method raises ConnectionLostError, and RabbitMQ redelivers the
     message. `publisher` publishes the answers; `admin` checks whether the reply queue exists. `tag` is valid only
-    on `channel`. `redelivered`: a consumer, perhaps this one, received the message before.
+    on `channel`. `redelivered`: whether a consumer, perhaps this one, has received the message before. `consumer`:
+    the tag of the consumer that has received it now.
     """
 
     message: Message
@@ -57,28 +58,29 @@ class Delivery:
     channel: AbstractUnderlayChannel
     tag: int
     redelivered: bool
+    consumer: str
 
     def while_alive(self) -> Waiting:
-        """Bound the waits in a block: they end when the message can no longer be settled."""
+        """End the waits in a block when the message can no longer be settled."""
         return Waiting(self.lifetime)
 
     async def ack(self) -> None:
         """Acknowledge: RabbitMQ deletes the message."""
-        await self._tell(self.channel.basic_ack)
+        await self._settle(self.channel.basic_ack)
 
     async def dead_letter(self) -> None:
         """Reject: RabbitMQ moves the message to the dead-letter exchange, with the reason `rejected`."""
-        await self._tell(self.channel.basic_nack, requeue=False)
+        await self._settle(self.channel.basic_nack, requeue=False)
 
     async def requeue(self) -> None:
         """Requeue: RabbitMQ puts the message back into the queue."""
-        await self._tell(self.channel.basic_nack, requeue=True)
+        await self._settle(self.channel.basic_nack, requeue=True)
 
-    async def _tell(self, settle: Callable[..., Awaitable[None]], **how: bool) -> None:
-        """Send a settlement without waiting for the socket: it may be lost even after the write."""
+    async def _settle(self, method: Callable[..., Awaitable[None]], **how: bool) -> None:
+        """Send a settlement without waiting for the socket: even a written settlement may be lost."""
         with self.lifetime.ends_if_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await settle(self.tag, **how, wait=False)
+                await method(self.tag, **how, wait=False)
 
 
 class Session:
@@ -120,12 +122,12 @@ class Session:
         credentials: Credentials = NO_FILES,
         about: Mapping[str, str] = NOTHING_MORE,
     ) -> AsyncIterator[Self]:
-        """Open both connections, and close them after the block.
+        """Open both connections for the block.
 
         Args:
             url: an AMQP URL.
             name: shown in the management console after `read` or `write`.
-            limits: facts about RabbitMQ learned by earlier sessions; later sessions reuse them.
+            limits: the limits that earlier sessions learned; this session adds to them.
             credentials: files for TLS and the login.
             about: client properties, shown in the management console.
 
@@ -156,7 +158,7 @@ class Session:
             queue: the queue to consume from.
             prefetch: the maximum number of unsettled deliveries.
             tag: the consumer's name in the management console.
-            arguments: arguments of the consumer, such as the offset in a stream. The management console shows them
+            arguments: the consumer's arguments, such as the offset in a stream. The management console shows them
                 next to the tag. RabbitMQ ignores unknown ones.
 
         Raises:
@@ -168,10 +170,9 @@ class Session:
         with may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 channel = await self._read.get_underlay_channel()
-                if not self._consumers:
-                    await self._read.set_qos(prefetch_count=prefetch)
-                    channel.on_consumer_cancel_callbacks.add(self._on_cancel)
-                self._consumers[tag] = queue  # already now, so that a stop during the call cancels it, too
+                await self._read.set_qos(prefetch_count=prefetch)  # of consumers that start from now on
+                channel.on_consumer_cancel_callbacks.add(self._on_cancel)
+                self._consumers[tag] = queue  # before the call, so that a stop during the call cancels it, too
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(arguments))
 
     def _on_cancel(self, cancel: Basic.Cancel) -> None:
@@ -179,7 +180,7 @@ class Session:
         self.lifetime.end(f"RabbitMQ cancelled the consumer of {queue} (was the queue deleted?)")
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
-        """Put the delivery into the inbox only: this task is cancelled with the channel, and a job must not be."""
+        """Put the delivery into the inbox and return: aiormq cancels this task with the channel."""
         tag = delivered.delivery_tag or 0  # every delivery has one; only a returned message has none
         message = received(delivered.header.properties, delivered.body)
         delivery = Delivery(
@@ -190,6 +191,7 @@ class Session:
             delivered.channel,
             tag,
             bool(delivered.redelivered),
+            delivered.consumer_tag or "",
         )
         self.inbox.put_nowait(delivery)
 
@@ -202,6 +204,7 @@ class Session:
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await (await self._read.get_underlay_channel()).basic_cancel(tag)
+                self._consumers.pop(tag, None)
 
     async def stop_consuming(self) -> None:
         """Cancel all consumers. No delivery arrives after this returns; received ones can still be settled."""
@@ -210,7 +213,7 @@ class Session:
             await self.cancel(tag)
 
     async def flush(self) -> None:
-        """Wait until RabbitMQ has processed all settlements: it answers the requests of a channel in order.
+        """Wait until RabbitMQ has processed all settlements, by a request: it handles a channel's calls in order.
 
         Raises:
             ConnectionLostError
@@ -220,7 +223,7 @@ class Session:
                 await self._read.set_qos(prefetch_count=1)
 
     async def lost(self) -> str:
-        """Wait until one connection can no longer be used; return the reason."""
+        """Wait until a connection is lost; return the reason."""
         if self._read.is_closed or self._write.is_closed:
             self.lifetime.end("the connection was closed while it was opened")
         watch = asyncio.create_task(self.publisher.watch_confirms(), name="watch confirms")
@@ -230,7 +233,7 @@ class Session:
         finally:
             watch.cancel()
         if not self.lifetime.ended.done():
-            watch.result()  # raises: the task ends only by a bug
+            watch.result()  # raises: only a bug ends this task
         return await self.lifetime.ended
 
     def _cannot_publish(self, channel: object, error: BaseException | None) -> None:
@@ -238,7 +241,7 @@ class Session:
         self.publisher.lifetime.end(self.lifetime.ended.result())
 
     def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
-        """End the lifetime because a channel was closed. The reason quotes RabbitMQ if it gave one."""
+        """End the lifetime because a channel was closed. The reason quotes RabbitMQ's, if there is one."""
         if isinstance(error, asyncio.CancelledError):
             self.lifetime.end(f"{what} has timed out (no heartbeat)")
         else:

@@ -1,8 +1,8 @@
 """Opens one connection session after another, until the service stops.
 
-A session that breaks is closed as a whole and replaced by a new one; nothing in it is repaired. At the start a
-fault ends the process, because a setting is most likely wrong and a supervisor then reports it. After a successful
-start, the same fault is a fault of RabbitMQ: it is logged and retried without a limit.
+A broken session is not repaired: it is closed as a whole, and a new one replaces it. At the start a fault ends the
+process, because most likely a setting is wrong. After a successful start, the same fault lies with RabbitMQ: the
+supervisor logs it and reconnects without a limit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Life(Protocol):
     """An open session, while RabbitMQ is connected."""
 
     async def lost(self) -> str:
-        """Wait until the session is useless; return what happened."""
+        """Wait until the session is lost; return the reason."""
 
 
 L = TypeVar("L", bound=Life)
@@ -43,8 +43,8 @@ Open = Callable[[str], AbstractAsyncContextManager[L]]
 class Link(Generic[L]):
     """Keeps a session open, at one of several addresses.
 
-    Mutable state: `life`, the open session or None; `_trouble`, from the loss of a session until one is stable;
-    `_lost_at`, the time of the last loss; `_is_last`, set when the current session is the last.
+    Mutable state: `life`, the open session or None; `_trouble`, the current or the last outage; `_lost_at`, the
+    time of the last loss; `_is_last`, set when no session may follow.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Link(Generic[L]):
         changed: Callable[[bool], None] = lambda _consuming: None,
         what: str = "jobs",
     ) -> None:
-        """Make a link; `run` opens the first session.
+        """Open nothing yet; `run` opens the first session.
 
         Args:
-            urls: tried in turn, from a random one: many consumers spread over a cluster's nodes.
-            open_life: opens a session at one URL; it is usable as soon as it is entered.
+            urls: the addresses, tried in random order, which spreads consumers over a cluster's nodes.
+            open_life: opens a session at one URL.
             stable_s: a session that lasts so many seconds ends the outage before it.
             changed: called whenever `consuming` changes.
-            what: what the sessions receive, for the log.
+            what: the name of what the sessions receive, for the log.
         """
         self.life: L | None = None
         self._urls = random.sample(urls, len(urls))
@@ -81,7 +81,7 @@ class Link(Generic[L]):
         return self.life is not None
 
     def end_with_this_life(self) -> None:
-        """Let `run` return when the open session is lost, instead of opening another."""
+        """Make `run` return when the open session is lost, instead of opening another."""
         self._is_last = True
 
     async def run(self) -> None:
@@ -93,7 +93,7 @@ class Link(Generic[L]):
         """
         untried = len(self._urls)
         for url in cycle(self._urls):
-            fault = await self._live(url)
+            fault = await self._run_session(url)
             raise_if_cancelled()
             if self._is_last:
                 return
@@ -102,11 +102,11 @@ class Link(Generic[L]):
                 if not untried or not isinstance(fault, BrokerUnreachableError):
                     raise fault
                 continue
-            self._tell(fault, since=self._lost_at)
+            self._log(fault, since=self._lost_at)
             await asyncio.sleep(self._trouble.pause_s(time.monotonic()))
 
-    async def _live(self, url: str) -> ConsumerError:
-        """Run one session; return what ended or prevented it."""
+    async def _run_session(self, url: str) -> ConsumerError:
+        """Run one session; return the fault that ended or prevented it."""
         try:
             async with self._open(url) as life:
                 raise_if_cancelled()
@@ -115,7 +115,7 @@ class Link(Generic[L]):
                 reason = await life.lost()
                 self._ended(began, reason)
         except (BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConnectionLostError) as fault:
-            return fault  # a certificate's file may be missing for the moment in which it is renewed
+            return fault  # ConfigurationError: a certificate's file may be missing for a moment during its renewal
         finally:
             self.life = None
         return ConnectionLostError(reason)
@@ -140,14 +140,14 @@ class Link(Generic[L]):
         if self._lost_at - began >= self._stable_s or not self._trouble.failures:
             self._trouble = Trouble(since=self._lost_at)
         else:
-            self._trouble.pass_over(self._lost_at - began)
-        self._tell(reason, since=self._lost_at)  # now: closing a peer that is silent takes seconds
+            self._trouble.exclude(self._lost_at - began)
+        self._log(reason, since=self._lost_at)  # before the close, which takes seconds if the peer is silent
 
-    def _tell(self, fault: ConsumerError | str, since: float) -> None:
-        """Log what ended the session (a reason), or what prevents the next one (an error)."""
+    def _log(self, fault: ConsumerError | str, since: float) -> None:
+        """Log the reason that ended the session, or the error that prevents the next one."""
         now = time.monotonic()
         event = {"event": "connection_lost"}
         if isinstance(fault, ConsumerError):
             event = {"event": "reconnect_failed", "error": type(fault).__name__}
-        if self._trouble.is_worth_telling(str(fault), now):
-            log.warning("no %s since %.1f s: %s; connecting again", self._what, now - since, fault, extra=event)
+        if self._trouble.is_worth_logging(str(fault), now):
+            log.warning("disconnected for %.1f s: %s; reconnecting", now - since, fault, extra=event)

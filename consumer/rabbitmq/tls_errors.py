@@ -1,7 +1,7 @@
 """Explains why TLS failed, and which side has to change what. Pure: takes an exception, returns a sentence.
 
-OpenSSL names a fault by its own constants, and a server's alert does not name the cause of its refusal. A server
-that resets the connection right after its alert may even lose the alert.
+OpenSSL names a fault by its own constants. A server's alert does not name the cause of its refusal, and a server
+that resets the connection right after the alert may even lose the alert.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def explain(error: BaseException, url: str, *, has_certificate: bool) -> str | N
     """Explain the fault of an amqps:// connection and its remedy; None if TLS was not the cause.
 
     Args:
-        error: the exception, or its cause.
-        url: for people, without its password.
+        error: the exception; its cause is examined, too.
+        url: the URL to show, without its password.
         has_certificate: whether the connection presents a client certificate.
     """
     for fault in (error, error.__cause__):
@@ -37,11 +37,11 @@ def explain(error: BaseException, url: str, *, has_certificate: bool) -> str | N
 
 
 def hint(error: BaseException, url: str, *, has_certificate: bool) -> str:
-    """Explain how TLS may have caused a close without a reason; empty if it did not."""
+    """Explain how TLS may have caused a close without a reason; empty if TLS cannot be the cause."""
     if not isinstance(error.__cause__, ConnectionResetError | EOFError | ssl.SSLEOFError):
         return ""
     if url.startswith("amqps:"):
-        return f" Or it has refused TLS: {_remedy(has_certificate=has_certificate)}."
+        return f" Or RabbitMQ has refused TLS: {_remedy(has_certificate=has_certificate)}."
     return " A port for TLS needs amqps://."
 
 
@@ -50,18 +50,18 @@ def _unverified(error: ssl.SSLCertVerificationError, url: str) -> str:
     match error.verify_code:
         case n if n in (_OTHER_NAME, _OTHER_ADDRESS):
             return (
-                f"RabbitMQ at {url} has a certificate for another host ({words}); write the host in amqp_url as "
-                "the certificate names it, or have that name added to the certificate"
+                f"RabbitMQ at {url} has a certificate for another host ({words}); write the certificate's host in "
+                "amqp_url, or have this host added to the certificate"
             )
         case n if n in (_EXPIRED, _NOT_YET_VALID):
             return (
                 f"RabbitMQ at {url} has a certificate that is not valid today ({words}); "
-                "renew it there, and check this machine's clock"
+                "renew it there, or correct this machine's clock"
             )
         case _:
             return (
-                f"RabbitMQ at {url} has a certificate that nobody we trust has signed ({words}); "
-                "set amqp_ca_file to the certificate of the CA that has"
+                f"RabbitMQ at {url} has a certificate that no trusted CA has signed ({words}); "
+                "set amqp_ca_file to the certificate of the CA that signed it"
             )
 
 
@@ -69,17 +69,17 @@ def _failed(reason: str, url: str, *, has_certificate: bool) -> str:
     words = reason.replace("_", " ").lower()
     if reason in _NOT_TLS:
         return (
-            f"RabbitMQ at {url} does not speak TLS on this port; name its TLS port (5671 unless it was changed), "
-            "or write amqp:// in amqp_url"
+            f"RabbitMQ at {url} does not use TLS on this port; in amqp_url, write its TLS port (by default 5671), "
+            "or amqp://"
         )
     if "PROTOCOL_VERSION" in reason or "UNSUPPORTED_PROTOCOL" in reason:
-        return f"RabbitMQ at {url} speaks no TLS 1.2 or later ({words}); allow one in its ssl_options.versions"
+        return f"RabbitMQ at {url} offers no TLS 1.2 or later ({words}); allow one in its ssl_options.versions"
     if "ALERT" in reason:
-        return f"RabbitMQ at {url} refused our side of TLS ({words}); {_remedy(has_certificate=has_certificate)}"
+        return f"RabbitMQ at {url} refused the TLS handshake ({words}); {_remedy(has_certificate=has_certificate)}"
     return f"TLS with RabbitMQ at {url} failed: {words}"
 
 
 def _remedy(*, has_certificate: bool) -> str:
     if has_certificate:
-        return "check that amqp_cert_file is in date, for client use, and signed by a CA that RabbitMQ trusts"
+        return "check that amqp_cert_file is valid today, for client use, and signed by a CA that RabbitMQ trusts"
     return "if it asks for a client certificate, set amqp_cert_file and amqp_key_file"

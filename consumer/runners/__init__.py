@@ -15,8 +15,9 @@ The processes:
     * When the consumer closes its socket, a launcher or a fork server ends, and all its children end with it.
 
 runner.py            opens the kind of runner that the settings select, with its pool of slots
-pool.py              a fixed number of slots, each with one job at most; counts overdue slots
+pool.py              a fixed number of slots, each with one job at most, and the line of jobs that wait
 batch_pool.py        the pool where several waiting jobs share a slot
+run_times.py         how long slots were held; how many jobs run well together
 warm_runner.py       the warm runner: a job's file, limits and worker; workers are forked from a preloaded process
 worker_pool.py       keeps a worker ready for each slot and replaces workers that ended
 worker.py            one worker: executes a run of one job, or of several

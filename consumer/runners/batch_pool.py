@@ -1,9 +1,9 @@
-"""The pool for a `batch_size` of more than 1: a slot takes several waiting jobs at once.
+"""The pool for a function that accepts batches: a slot takes several waiting jobs at once.
 
-A free slot takes the jobs that wait at this moment, up to `batch_size`, and never waits for more. It leaves none
-of them to another free slot, because one larger batch pays the fixed cost of a call only once. If a batch gives no
-outcome for a job, the job runs again alone, before jobs that have not run yet. So only the job's own run decides
-its outcome.
+A free slot takes the jobs that wait at this moment, and never waits for more. It takes as many as run well
+together by the measured times (run_times.py), and leaves none of them to another free slot, because one larger
+batch pays the fixed cost of a call only once. If a batch gives no outcome for a job, the job runs again alone,
+before jobs that have not run yet. So only the job's own run decides its outcome.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from consumer.job import Job, Outcome, Progress
-from consumer.runners.pool import Begins, Pool, Slot, as_it_is, begun
+from consumer.runners.pool import Begins, InLine, Pool, Slot, as_it_is, begun, join
 from consumer.runners.run import OnProgress, Told
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
@@ -30,8 +31,8 @@ class BatchSlot(Slot, Protocol):
         """Run the jobs and return their outcomes in order; None for each job that must run alone."""
 
 
-@dataclass(eq=False, slots=True)
-class JobInLine:
+@dataclass(eq=False, slots=True, kw_only=True)
+class JobInLine(InLine):
     """A waiting job. `told` receives its outcome, or the number of a slot in which it runs alone.
 
     Mutable state: `job`, which `begin` may replace; `batch`, the batch that runs it, and `others`, the jobs in it.
@@ -41,7 +42,6 @@ class JobInLine:
     on_progress: OnProgress
     begins: Begins
     context: Context = field(default_factory=copy_context)
-    told: asyncio.Future[Outcome | int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     batch: asyncio.Task[Sequence[Told]] | None = None
     others: Sequence[JobInLine] = ()
 
@@ -54,30 +54,58 @@ class JobInLine:
 class BatchPool(Pool):
     """Gives a slot to one or several jobs.
 
-    Mutable state besides that of Pool: `_line`, the waiting jobs; `_is_due`, set while `_hand_out` is scheduled.
+    Mutable state besides that of Pool: `_together`, the jobs that may run together (`_line` has those that must
+    run alone); `_is_due`, set while `_hand_out` is scheduled.
     """
 
     def __init__(
         self,
         slots: Sequence[BatchSlot],
         metrics: Metrics,
-        batch_size: int,
+        most: Callable[[], int],
         *,
+        longest_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Let at most `most()` jobs run together: 1 while the function in service accepts no batches.
+
+        A job with a time limit above `longest_s` seconds runs alone.
+        """
         super().__init__(slots, metrics, clock=clock)
         self._batch_slots = slots
-        self._batch_size = batch_size
-        self._line: deque[JobInLine] = deque()
+        self._most = most
+        self._longest_s = longest_s
+        self._together: deque[JobInLine] = deque()
         self._is_due = False
 
-    async def run(self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is) -> Outcome:
+    @property
+    def most_together(self) -> int:
+        """The most jobs that a slot may run at once."""
+        return self._most()
+
+    def batch_size(self) -> int:
+        """Return how many jobs run well together, by their measured times; the most before these are known."""
+        most = self._most()
+        fit = self.times.fit() if most > 1 else None
+        return fit.batch(most) if fit else most
+
+    def _waiting(self) -> Iterable[InLine]:
+        return (one for one in chain(super()._waiting(), self._together) if not one.told.done())
+
+    async def run(
+        self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is, *, may_return: bool = True
+    ) -> Outcome:
         """Wait for a slot, run the job in it with other waiting jobs, and return its outcome."""
-        waiting = JobInLine(job, on_progress, begins)
-        self._line.append(waiting)
+        if self._most() == 1 or job.timeout_s > self._longest_s:
+            return await super().run(job, on_progress, begins, may_return=may_return)
+        waiting = JobInLine(
+            since=self._clock(), may_return=may_return, job=job, on_progress=on_progress, begins=begins
+        )
+        join(self._together, waiting)
+        self.waits.set()
         self._hand_out_soon()
         try:
-            told = await self._given(waiting.told)
+            told = await self._told(waiting)
         except asyncio.CancelledError:
             await _end_if_unwanted(waiting)
             raise
@@ -85,9 +113,10 @@ class BatchPool(Pool):
             return told
         return await self._run_in(told, waiting.job, on_progress, waiting.begins)
 
-    def _give_back(self, number: int) -> None:
-        super()._give_back(number)
-        self._hand_out_soon()
+    def _free_slot(self, number: int) -> None:
+        super()._free_slot(number)
+        if self._together or self._line:
+            self._hand_out_soon()
 
     def _hand_out_soon(self) -> None:
         """Hand out in the loop's next turn, so that jobs from one read of the socket share a batch."""
@@ -97,12 +126,13 @@ class BatchPool(Pool):
 
     def _hand_out(self) -> None:
         self._is_due = False
-        while self._free and self._waiting:  # who is to run alone
-            super()._give_back(self._free.popleft())
-        self._line = deque(waiting for waiting in self._line if not waiting.told.done())  # some were cancelled
-        while self._free and self._line:
+        while self._free and self._line:  # who is to run alone
+            super()._free_slot(self._free.popleft())
+        self._together = deque(one for one in self._together if not one.told.done())  # some have left
+        size = self.batch_size()
+        while self._free and self._together:
             number = self._free.popleft()
-            seated = [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]
+            seated = [self._together.popleft() for _ in range(min(len(self._together), size))]
             if len(seated) == 1:
                 seated[0].told.set_result(number)
             else:
@@ -120,7 +150,7 @@ class BatchPool(Pool):
         there = [waiting for waiting in seated if not waiting.told.done()]
         if not there:
             return [None] * len(seated)
-        self._taken(number, max(waiting.job.timeout_s for waiting in there))
+        self._taken(number, max(waiting.job.timeout_s for waiting in there), jobs=len(there))
         for waiting in there:
             waiting.begin(number)
         log_context.begin_batch([waiting.job.request for waiting in there], number)
@@ -141,7 +171,8 @@ class BatchPool(Pool):
             elif outcome := batch.result()[place]:
                 waiting.told.set_result(outcome)
             else:
-                self._waiting.append(waiting.told)
+                waiting.may_return = False  # it has begun
+                self._line.append(waiting)
         self._give_back(number)
 
 

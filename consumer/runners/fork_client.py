@@ -68,6 +68,7 @@ class Forker:
         self.threads = 1
         self.opened: Sequence[Sequence[Any]] = ()
         self.is_cold = False
+        self.takes_batches = False
         self._output = bytearray()
         self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -111,6 +112,7 @@ class Forker:
             self.threads = int(ready.result()["ready"])
             self.opened = ready.result().get("opened", ())
             self.is_cold = bool(ready.result().get("cold"))
+            self.takes_batches = bool(ready.result().get("batches"))
             return
         why = await self._how_it_ended() if ready.done() else f"not done after {START_TIMEOUT_S:g} s"
         printed = self._output.decode("utf-8", "backslashreplace").strip()

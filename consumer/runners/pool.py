@@ -1,8 +1,9 @@
-"""A fixed number of slots, each with at most one job or one batch of jobs.
+"""A fixed number of slots, each with at most one job or one batch of jobs, and the line of jobs that wait for one.
 
-The pool never adds, removes or replaces a slot: a slot repairs itself after use. The pool also knows when each run
-must have ended at the latest. Every wait of a run is bounded, and GRACE_S is the sum of these bounds. A run that
-exceeds it is a bug of this service, or a process that the kernel cannot end. Its slot is lost until a restart.
+The pool never adds, removes or replaces a slot: a slot repairs itself after use. The pool measures how long slots
+are held, and knows when each run must have ended at the latest. Every wait of a run is bounded, and GRACE_S is the
+sum of these bounds. A run that exceeds it is a bug of this service, or a process that the kernel cannot end. Its
+slot is lost until a restart.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, TypeVar
 
-from consumer.job import Job, Outcome
+from consumer.job import Interrupted, Job, Outcome
 from consumer.runners.child import DRAIN_S, KILL_GRACE_S, LINGER_S
 from consumer.runners.files.job_folder import PATIENCE_S
 from consumer.runners.fork_client import ANSWER_TIMEOUT_S, START_TIMEOUT_S
 from consumer.runners.run import OnProgress
+from consumer.runners.run_times import RunTimes
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 
@@ -27,7 +30,9 @@ GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRAC
 
 #: Called when a job gets this slot and begins; returns the job to run.
 Begins: TypeAlias = Callable[[Job, int], Job]
-T = TypeVar("T")
+
+
+L = TypeVar("L", bound="InLine")
 
 
 class Slot(Protocol):
@@ -42,11 +47,33 @@ def as_it_is(job: Job, _slot: int) -> Job:
     return job
 
 
+@dataclass(eq=False, slots=True, kw_only=True)
+class InLine:
+    """A job that waits for a slot, since the time `since`.
+
+    `told` receives the number of its slot, or an outcome: `Interrupted` if the job leaves the line.
+    """
+
+    since: float
+    may_return: bool
+    told: asyncio.Future[Outcome | int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A slot in use: how many jobs run in it, since when, and by when they must have ended."""
+
+    jobs: int
+    since: float
+    due: float
+
+
 class Pool:
     """Gives each job its own slot, first the one that has been free for longest.
 
-    Mutable state: `_free`, the numbers of the free slots; `_waiting`, the futures of waiting jobs; `_due`, for
-    each slot in use the time by which its run must have ended.
+    Mutable state: `_free`, the numbers of the free slots; `_line`, the jobs that wait for one; `_uses`, each slot
+    in use; `times`, how long slots were held. `used` is set when a slot is taken, `waits` when a job joins the
+    line; whoever waits for these events clears them.
     """
 
     def __init__(
@@ -54,11 +81,14 @@ class Pool:
     ) -> None:
         self.size = len(slots)
         self.slots = slots
+        self.times = RunTimes()
+        self.used = asyncio.Event()
+        self.waits = asyncio.Event()
         self._metrics = metrics
         self._clock = clock
         self._free = deque(range(self.size))
-        self._waiting: deque[asyncio.Future[Any]] = deque()  # each gets a number
-        self._due: dict[int, float] = {}
+        self._line: deque[InLine] = deque()
+        self._uses: dict[int, Use] = {}
         metrics.slots(busy=0, size=self.size)
 
     def __repr__(self) -> str:
@@ -69,50 +99,102 @@ class Pool:
         """The number of slots in use."""
         return self.size - len(self._free)
 
+    @property
+    def most_together(self) -> int:
+        """The most jobs that a slot may run at once."""
+        return 1
+
     def overdue(self) -> int:
         """Count the slots whose run should have ended by now."""
         now = self._clock()
-        return sum(due < now for due in self._due.values())
+        return sum(use.due < now for use in self._uses.values())
 
-    async def run(self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is) -> Outcome:
-        """Wait for a slot, run the job in it, and return its outcome."""
+    def held_for(self, seconds: float) -> int:
+        """Count the slots that have been in use for longer than that."""
+        since = self._clock() - seconds
+        return sum(use.since < since for use in self._uses.values())
+
+    def longest_wait_s(self) -> float | None:
+        """Return how long the first job of the line that may return has waited, in seconds; None without one."""
+        since = next((one.since for one in self._waiting() if one.may_return), None)
+        return None if since is None else self._clock() - since
+
+    def return_waiting(self, *, even_again: bool) -> int:
+        """Let the jobs in the line return to the queue: their outcome is `Interrupted`. Return how many they are.
+
+        With `even_again` also those that have returned before.
+        """
+        returning = [one for one in self._waiting() if even_again or one.may_return]
+        for one in returning:
+            one.told.set_result(Interrupted())
+        return len(returning)
+
+    def _waiting(self) -> Iterable[InLine]:
+        """Return the jobs that wait for a slot and have not begun, the first one first."""
+        return (one for one in self._line if not one.told.done())
+
+    async def run(
+        self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is, *, may_return: bool = True
+    ) -> Outcome:
+        """Wait for a slot, run the job in it, and return its outcome.
+
+        A job that `may_return` can be taken out of the line by `return_waiting`.
+        """
         if self._free:
             number = self._free.popleft()
         else:
-            waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiting)
-            number = await self._given(waiting)
+            told = await self._told(self._join(InLine(since=self._clock(), may_return=may_return)))
+            if isinstance(told, Outcome):
+                return told
+            number = told
         return await self._run_in(number, job, on_progress, begins)
 
-    async def _given(self, number: asyncio.Future[T]) -> T:
-        """Wait for the number of a slot. If cancelled just after it was assigned, give the slot back."""
+    def _join(self, one: InLine) -> InLine:
+        join(self._line, one)
+        self.waits.set()
+        return one
+
+    async def _told(self, one: InLine) -> Outcome | int:
+        """Wait for a slot's number or an outcome. If cancelled just after a number was assigned, free the slot."""
         try:
-            return await number
+            return await one.told
         except asyncio.CancelledError:
-            if not number.cancelled() and isinstance(given := number.result(), int):
-                self._give_back(given)
+            if not one.told.cancelled() and isinstance(given := one.told.result(), int):
+                self._free_slot(given)
             raise
 
     async def _run_in(self, number: int, job: Job, on_progress: OnProgress, begins: Begins) -> Outcome:
         try:
-            self._taken(number, job.timeout_s)
+            self._taken(number, job.timeout_s, jobs=1)
             return await self.slots[number].run(begun(job, number, begins), on_progress)
         finally:
             self._give_back(number)
 
-    def _taken(self, number: int, timeout_s: float) -> None:
-        self._due[number] = self._clock() + timeout_s + GRACE_S
+    def _taken(self, number: int, timeout_s: float, *, jobs: int) -> None:
+        now = self._clock()
+        self._uses[number] = Use(jobs, now, now + timeout_s + GRACE_S)
+        self.used.set()
         self._metrics.slots(busy=self.busy, size=self.size)
 
     def _give_back(self, number: int) -> None:
-        """Give the slot to a waiting job, or mark it as free."""
-        self._due.pop(number, None)
-        while self._waiting:
-            if not (waiting := self._waiting.popleft()).done():
-                waiting.set_result(number)
+        """Record how long the slot was held, and free it."""
+        if use := self._uses.pop(number, None):
+            self.times.add(use.jobs, self._clock() - use.since)
+        self._free_slot(number)
+
+    def _free_slot(self, number: int) -> None:
+        """Give the slot to the next job of the line, or mark it as free."""
+        while self._line:
+            if not (one := self._line.popleft()).told.done():
+                one.told.set_result(number)
                 return
         self._free.append(number)
         self._metrics.slots(busy=self.busy, size=self.size)
+
+
+def join(line: deque[L], one: L) -> None:
+    """Add a job at the end of a line, or in front if it was in one before and returned to the queue."""
+    (line.append if one.may_return else line.appendleft)(one)
 
 
 def begun(job: Job, number: int, begins: Begins) -> Job:

@@ -68,18 +68,8 @@ def _children(pid: int) -> list[int]:
 
 def proportional_bytes(process: Process) -> int:
     """Return the memory of a process, each page divided by the number of its users. Slow: visits every page."""
-    return _mapped(process, b"Pss:")
-
-
-def private_bytes(process: Process) -> int:
-    """Return the bytes of memory that a process shares with no other."""
-    return _mapped(process, b"Private_Clean:", b"Private_Dirty:")
-
-
-def _mapped(process: Process, *names: bytes) -> int:
-    """Return the sum of these fields in smaps_rollup; all resident bytes if the process hides them."""
     try:
-        return sum(_kibibytes(f"/proc/{process.pid}/smaps_rollup", name) for name in names)
+        return _kibibytes(f"/proc/{process.pid}/smaps_rollup", b"Pss:")
     except PermissionError:
         return process.resident_bytes
     except OSError:  # it has ended

@@ -101,6 +101,11 @@ async def open_runner(
         workers,
         warm,
     ):
-        batch_size = settings.batch_size
-        pool = BatchPool(warm, metrics, batch_size) if batch_size > 1 else Pool(warm, metrics)
-        yield Runner(pool, warm_runner.description(settings), metrics, interrupted, workers)
+        pool = BatchPool(
+            warm,
+            metrics,
+            lambda: settings.most_together if workers.takes_batches else 1,  # a reload may change it
+            longest_s=settings.longest_batch_s,
+        )
+        description = warm_runner.description(settings, takes_batches=workers.takes_batches)
+        yield Runner(pool, description, metrics, interrupted, workers)

@@ -123,9 +123,10 @@ def _batch_order(token: str, jobs: Sequence[Job], folder: Path) -> bytes:
     )
 
 
-def description(settings: Settings) -> str:
+def description(settings: Settings, *, takes_batches: bool) -> str:
     """Describe shortly what runs, and how."""
-    at_once = f", up to {settings.batch_size} at once" if settings.batch_size > 1 else ""
+    is_batched = takes_batches and settings.most_together > 1
+    at_once = f", up to {settings.most_together} at once" if is_batched else ""
     target = settings.classifier or OWN_CLASSIFIER
     return f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
 

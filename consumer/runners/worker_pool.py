@@ -52,7 +52,7 @@ class Workers:
         self._interrupt = interrupt
         interrupt.add_done_callback(self._end_waiting)
         self._jobs = settings.jobs_per_worker
-        self._batch = settings.batch_size > 1
+        self._batch = settings.needs_batches
         # The kernel's limit also counts memory that earlier jobs have left. At most half of it may be left, so
         # that a job can use the other half.
         self._max_growth = min(settings.max_worker_growth_bytes, settings.max_memory_bytes // 2)
@@ -68,6 +68,11 @@ class Workers:
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the function in service accepts several jobs at once."""
+        return self.server is not None and self.server.takes_batches
 
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot. A second call is a reload.

@@ -4,6 +4,8 @@ process.py          one process: opens what the service needs, and closes it
 service.py          start, consume, drain, stop
 pipeline.py         one message: read, look up, run in a slot, decide, publish, settle
 settle.py           publishes what was decided, settles last
+fetching.py         the consumers of a session, and jobs that return to the queue
+look_ahead.py       decides how many jobs to fetch ahead of the slots
 settleable.py       the interface of a delivery for this path
 outcome_cache.py    recent outcomes, so that a redelivered job is answered without a second run
 progress.py         sends `PROGRESS:` lines to the producer, a few a second

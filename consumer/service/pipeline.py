@@ -17,6 +17,7 @@ from consumer.disposition import Settlement, decide
 from consumer.errors import ConnectionLostError
 from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request, Unsuccessful
 from consumer.runners.pool import Pool
+from consumer.service.fetching import AHEAD, Fetching
 from consumer.service.outcome_cache import Identity, Remembered
 from consumer.service.progress import Reporter
 from consumer.service.settle import Answers, Settler
@@ -43,6 +44,7 @@ class Pipeline:
     settings: Settings
     topology: Topology
     pool: Pool
+    fetching: Fetching
     metrics: Metrics
     settler: Settler
     remembered: Remembered
@@ -54,7 +56,7 @@ class Pipeline:
         started = time.monotonic()
         request, job = read_message(delivery.message, self.topology, self.settings.job_rules)
         context = log_context.begin(request)
-        self.metrics.received(request)
+        self.metrics.received(request, is_ahead=AHEAD in delivery.consumer)
         identity: Identity | None = None
         outcome: Outcome
         with self.tracer.receiving(request, len(delivery.message.body)) as context.trace:
@@ -113,8 +115,7 @@ class Pipeline:
     ) -> Outcome:
         """Run the job, and keep the run and its outcome where a redelivery finds them.
 
-        Without batches, prefetch equals the number of slots. A job then waits for a slot only while runs of a lost
-        connection still hold some.
+        Jobs fetched ahead wait for a slot here, and so do jobs while runs of a lost connection still hold some.
         """
         run = self.running[identity] = asyncio.get_running_loop().create_future()
         reporter = self._reporter(delivery, job.request)
@@ -124,11 +125,14 @@ class Pipeline:
 
                 def begins(job: Job, slot: int) -> Job:
                     waiting.over()
+                    self.fetching.begins(delivery)
                     return context.trace.runs(job, slot)
 
-                outcome = await self.pool.run(job, reporter, begins)
+                # A job returns once at most, or it could go round without end.
+                outcome = await self.pool.run(job, reporter, begins, may_return=not delivery.redelivered)
             run.set_result(outcome)
         finally:
+            self.fetching.ended(delivery)
             run.cancel()  # has no effect if it has a result
             if self.running.get(identity) is run:
                 del self.running[identity]

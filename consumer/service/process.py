@@ -1,6 +1,6 @@
 """One process of the service: opens what it needs, serves until a signal, closes everything in the opposite order.
 
-Finds faults of our own side before RabbitMQ hears of us. Knows nothing about messages.
+Finds faults of settings, classifier and job folder before it connects to RabbitMQ. Knows nothing about messages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def too_powerful(euid: int) -> str | None:
-    """Say that the service runs as root; None if it does not."""
+    """Return a warning if the service runs as root, else None."""
     if euid != 0:
         return None
     return (
@@ -39,10 +39,10 @@ def too_powerful(euid: int) -> str | None:
 
 
 async def serve(settings: Settings, urls: Sequence[str]) -> None:
-    """Take jobs until a signal says stop.
+    """Serve until a signal stops the service.
 
     Raises:
-        ConfigurationError: something of ours cannot work; nothing was consumed.
+        ConfigurationError: settings, classifier or job folder cannot be used; nothing was consumed.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
     if warning := too_powerful(os.geteuid()):

@@ -22,6 +22,8 @@ from consumer.rabbitmq.session import Delivery, Session
 from consumer.rabbitmq.supervisor import Link
 from consumer.runners.runner import Runner
 from consumer.service.consumer_info import about, consumer_name
+from consumer.service.fetching import Fetching
+from consumer.service.look_ahead import most_unsettled
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.running import Running
@@ -34,7 +36,7 @@ from consumer.telemetry.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
-#: After a lost connection, RabbitMQ redelivers at most a prefetch of messages; several connections may be lost in
+#: After a lost connection, RabbitMQ redelivers at most the unsettled messages; several connections may be lost in
 #: a row.
 REMEMBERED_PER_JOB = 4
 
@@ -42,8 +44,8 @@ REMEMBERED_PER_JOB = 4
 class Service:
     """One consumer, from its first delivery to its last settlement.
 
-    Mutable state: `_is_declared`, set once the queues were declared or found; `_take`, the task that receives
-    deliveries.
+    Mutable state: `_is_declared`, set once the queues were declared or found; `_fetch`, the tasks that receive
+    deliveries and adjust the prefetch.
     """
 
     def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
@@ -63,19 +65,21 @@ class Service:
         self._topology = settings.topology
         self._metrics = metrics
         self._systemd = systemd
+        self._fetching = Fetching(self._topology.jobs, runner.pool, metrics, look_ahead=settings.look_ahead)
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
             pool=runner.pool,
+            fetching=self._fetching,
             metrics=metrics,
             settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
-            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * settings.prefetch)),
+            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * most_unsettled(runner.pool))),
             tracer=tracer,
         )
         self._limits = BrokerLimits()
         self._link = Link(urls, self._life, changed=self._consuming_changed)
         self._is_declared = False
-        self._take: asyncio.Task[None] | None = None
+        self._fetch: list[asyncio.Task[None]] = []
         self._running = Running()
 
     def facts(self) -> Facts:
@@ -130,12 +134,16 @@ class Service:
         )
         async with opening as broker:
             await self._consume(broker, url)
-            self._take = asyncio.create_task(self._take_deliveries(broker), name="take")
-            self._take.add_done_callback(self._running.ended)
+            self._fetch = [
+                asyncio.create_task(self._take_deliveries(broker), name="take"),
+                asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
+            ]
+            for task in self._fetch:
+                task.add_done_callback(self._running.ended)
             try:
                 yield broker
             finally:
-                self._take.cancel()
+                self._stop_taking()
 
     async def _consume(self, broker: Session, url: str) -> None:
         """Declare or find the queues, the dead-letter exchange first; then start to consume.
@@ -148,7 +156,7 @@ class Service:
             await broker.admin.check(self._topology)
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         jobs = self._topology.jobs
-        await broker.consume(jobs, prefetch=self._settings.prefetch, tag=tag, arguments=about(self._settings))
+        await self._fetching.start(broker, tag, about(self._settings))
         if not self._is_declared:
             log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
             log.info(
@@ -165,8 +173,8 @@ class Service:
             self._start(await broker.inbox.get())
 
     def _stop_taking(self) -> None:
-        if self._take:
-            self._take.cancel()
+        for task in self._fetch:
+            task.cancel()
 
     async def _reload_when_asked(self) -> None:
         """Reload at each signal, one reload at a time. A signal during a reload causes another reload."""
@@ -189,6 +197,7 @@ class Service:
         if broker := self._link.life:
             with suppress(ConnectionLostError):
                 await broker.stop_consuming()
+                self._runner.pool.return_waiting(even_again=True)
                 while not broker.inbox.empty():
                     await broker.inbox.get_nowait().requeue()
         else:

@@ -50,6 +50,10 @@ class Settleable(Protocol):
         """Whether a consumer, perhaps this one, received it before."""
 
     @property
+    def consumer(self) -> str:
+        """The tag of the consumer that received it."""
+
+    @property
     def publisher(self) -> Publishing:
         """Publishes by the session that delivered the message."""
 

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Signals:
-    """SIGTERM and SIGINT: the first asks (`asked`), the second forces (`forced`). SIGHUP: `reload`."""
+    """Events: the first SIGTERM or SIGINT sets `asked`, the second sets `forced`, and SIGHUP sets `reload`."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

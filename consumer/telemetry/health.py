@@ -1,8 +1,8 @@
 """Decides from current facts whether the process is alive and whether it is ready.
 
-Not alive means that a restart helps: a slot is held for too long. (A blocked event loop does not answer, and so
-fails the probe, too.) An outage of RabbitMQ never makes the process not alive: a restart would lose running jobs
-and would not end the outage. Ready means that a job published now reaches a classifier here.
+The process is not alive if a restart helps: a job holds a slot for too long. (A blocked event loop does not answer
+the probe, which therefore fails, too.) The process stays alive during an outage of RabbitMQ: a restart would lose
+running jobs and would not end the outage. The process is ready if a job published now can reach a classifier here.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LIVE, READY, METRICS = "/live", "/ready", "/metrics"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The state that health depends on, and how busy the process is.
+    """The state that determines health, and how busy the process is.
 
-    `overdue`: runs that exceed the longest time any job can take. `running`: deliveries in progress. `slots`:
-    their maximum.
+    `overdue`: the number of runs that exceed the longest time any job can take. `running`: the number of
+    deliveries in progress. `slots`: the number of slots.
     """
 
     is_loaded: bool = False
@@ -52,20 +52,20 @@ NOT_READY: Complaints[Facts] = {
 
 
 def judged(complaints: Complaints[F], facts: F) -> Page:
-    """Write a page of all complaints that hold, one per line, or `ok`."""
+    """Make a page that lists the complaints that hold, one per line, or says `ok`."""
     wrong = [complaint for complaint, holds in complaints.items() if holds(facts)]
     status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
     return Page(status, "".join(f"{line}\n" for line in wrong or ["ok"]))
 
 
 class Health:
-    """The source of the facts. Mutable state: `facts`, called for each page; without a service: loading."""
+    """Makes the pages. Mutable state: `facts`, called for each page; until a service sets it: still loading."""
 
     def __init__(self) -> None:
         self.facts: Callable[[], Facts] = Facts
 
     def pages(self, metrics: Metrics) -> Pages:
-        """Make all pages that the process serves."""
+        """Return all pages that the process serves."""
         return {
             LIVE: lambda: judged(NOT_LIVE, self.facts()),
             READY: lambda: judged(NOT_READY, self.facts()),

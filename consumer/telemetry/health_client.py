@@ -1,18 +1,18 @@
-"""Asks a consumer on this machine whether it is alive or ready: for `consumer health` and `consumer check`."""
+"""Queries whether a consumer on this machine is alive or ready: for `consumer health` and `consumer check`."""
 
 from __future__ import annotations
 
 import http.client
 
-#: Less than the second that a Kubernetes probe waits by default would leave nothing for starting Python.
+#: Longer than a Kubernetes probe's default timeout of 1 s: the start of Python would use up a shorter one.
 TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 4096
-#: Where a consumer that listens at all addresses can be asked.
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not listened on here
+#: The address to connect to when the consumer listens on all addresses.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - this module does not listen
 
 
 def ask(http_host: str, port: int, page: str) -> tuple[bool, str]:
-    """Get a page of the consumer with this `http_host`; return whether its status is 200, and its text."""
+    """Request a page from the consumer at `http_host`; return whether its status is 200, and its text."""
     host = LOOPBACK.get(http_host, http_host)
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:

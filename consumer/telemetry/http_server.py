@@ -1,8 +1,8 @@
 """Serves a few pages over HTTP, for probes: GET, HEAD and OPTIONS, one request per connection.
 
-Everything is bounded: the request in size and time, the connections in number. A new connection closes the oldest,
-so that idle ones cannot keep probes out. No task, no thread, no wait: a request is answered in the turn of the
-event loop that completes it, so a blocked loop does not answer. Knows nothing of health.
+The server limits the size and duration of a request, and the number of connections. At that number, a new
+connection closes the oldest, so that idle ones cannot block probes. The server uses no task or thread and never
+waits: it answers in the turn of the event loop that completes the request, so a blocked loop does not answer.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import NamedTuple, cast
 
 from consumer.errors import ConfigurationError
 
-#: A probe's request has 200 bytes, that of a Prometheus behind proxies perhaps 2,000.
+#: A probe sends 200 bytes, a Prometheus behind proxies perhaps 2,000.
 MAX_REQUEST_BYTES = 8192
-#: For receiving the request, and for sending the answer.
+#: The time limit for receiving the request and sending the answer.
 MAX_EXCHANGE_S = 5.0
 MAX_CONNECTIONS = 16
 METHODS = "GET, HEAD, OPTIONS"
@@ -55,7 +55,7 @@ def _refusal(status: HTTPStatus, why: str) -> Page:
 
 
 def written(page: Page, request: bytes = b"") -> bytes:
-    """Write the answer to a request as HTTP; for HEAD without the body, as in RFC 9110."""
+    """Format the answer to a request as HTTP; for HEAD without the body, as RFC 9110 requires."""
     body = page.text.encode()
     is_empty = page.status is HTTPStatus.NO_CONTENT
     head = (
@@ -71,8 +71,8 @@ def written(page: Page, request: bytes = b"") -> bytes:
 class _Exchange(asyncio.Protocol):
     """One connection: its request and the answer.
 
-    Mutable state: `_request`, the bytes received; `_is_answered`, after which nothing is read. `others`: all open
-    connections, the oldest first.
+    `others`: all open connections, the oldest first. Mutable state: `_request`, the bytes received;
+    `_is_answered`, set with the answer; later bytes are ignored.
     """
 
     def __init__(self, pages: Pages, others: dict[_Exchange, None], most_s: float) -> None:
@@ -112,7 +112,7 @@ class _Exchange(asyncio.Protocol):
     def _answer(self, page: Page) -> None:
         self._is_answered = True
         self._transport.write(written(page, self._request))
-        self._transport.close()  # once it is written; the timer goes on for a peer that does not read
+        self._transport.close()  # after the write; the timer still aborts a peer that does not read
 
 
 @asynccontextmanager
@@ -127,10 +127,10 @@ async def serving(pages: Pages, host: str, port: int, *, most_s: float = MAX_EXC
         server = await asyncio.get_running_loop().create_server(
             lambda: _Exchange(pages, exchanges, most_s), host, port
         )
-    except (OSError, UnicodeError) as error:  # the second for what is no host name at all
+    except (OSError, UnicodeError) as error:  # UnicodeError: the text is not a host name
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
-            f"http_port {port} of http_host {host!r} cannot be listened on: {reason}; choose another"
+            f"cannot listen on http_port {port} of http_host {host!r}: {reason}; choose another"
         ) from None
     try:
         yield server.sockets[0].getsockname()[1]

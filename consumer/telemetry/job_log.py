@@ -1,8 +1,8 @@
 """Writes a classifier's LOG: lines to the service's log with the job's id, at a limited rate.
 
-Lines of a batch are written once, with the ids of all its jobs. Each job or batch has an allowance of lines that
-refills over time. A burst and a slow stream pass. Lines beyond the allowance are dropped and counted, so that one
-job can neither fill a disk nor bury other log lines.
+A batch's lines are written once, with the ids of all its jobs. Each job or batch has an allowance of lines that
+refills over time, which admits a burst or a slow stream. Lines beyond the allowance are dropped and counted, so
+that one job can neither fill a disk nor hide other log lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LINES_PER_S = 10.0
 
 
 class JobLog:
-    """Writes the lines of one job or batch with this `name`.
+    """Writes the lines of one job or batch. `name`: the text before each line.
 
     Mutable state: `_allowance`, the number of lines that may pass now; `_filled_at`, when it was last refilled;
     `_dropped`, the number of lines dropped since the last one that passed.
@@ -46,7 +46,7 @@ class JobLog:
         log.info("%s: %s", self._name, text, extra={"event": "job_log"})
 
     def close(self) -> None:
-        """Log how many lines were dropped since the last written one. Called at the end of the run, too."""
+        """Log how many lines were dropped since the last written one. The run calls this at its end."""
         if self._dropped:
             log.warning(
                 "%s: ... and %d more LOG lines were dropped",

@@ -1,7 +1,7 @@
-"""The job that the running code works on, for every log record.
+"""Knows which job the running code works on, and adds it to every log record.
 
-A context variable: each delivery's task has its own, set when its request is known and completed later. A task
-that outlives the job must be started in an empty context, or its records would name the job.
+A context variable holds the job: each delivery's task sets its own when it has read the request, and adds slot and
+model later. A task that outlives the job must start in an empty context, or its records would name the job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Field: TypeAlias = str | int | list[str]
 
 @dataclass(slots=True)
 class JobContext:
-    """One delivery. Mutable state: `slot` and `model`, None while they are unknown; `trace`."""
+    """A delivery's job. Mutable state: `slot` and `model`, None while unknown; `trace`."""
 
     request: Request
     slot: int | None = None
@@ -66,7 +66,7 @@ def begin_batch(requests: Sequence[Request], slot: int) -> None:
 
 
 def move(slot: int) -> None:
-    """Set another slot for the job that this task works on, if any."""
+    """Change the slot of the job that this task works on, if there is one."""
     if isinstance(context := _current.get(), JobContext):
         context.slot = slot
 

@@ -1,15 +1,15 @@
 """Lists the name of every event in the log.
 
-A log call passes its event as `extra={"event": name}`, a plain string, because packages on the same layer must not
-import this one. The message of a record is for people and may change. Its event is for programs and tests, and
-does not change. A test fails if a name is used but not listed here, or listed but not used.
+A log call passes its event as `extra={"event": name}`, a plain string, because packages on the same floor must not
+import this one. A record's message is for people and may change. Its event is for programs and tests, and does not
+change. A test fails if a name is used but not listed here, or listed but not used.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
-#: Name → when it is logged. One name means one thing, whichever process logs it.
+#: Name → when it is logged. A name means the same in every process.
 EVENTS = MappingProxyType(
     {
         # Start and stop of a process.
@@ -38,10 +38,11 @@ EVENTS = MappingProxyType(
         # A job.
         "job_log": "a `LOG:` line of the classifier",
         "job_log_dropped": "a job wrote more `LOG:` lines than the log accepts",
+        "jobs_returned": "waiting jobs return to the queue, because slots hold long jobs",
         "job_settled": "a delivery was settled; see `outcome` and `settlement`",
         "job_not_settled": "a delivery cannot be settled any more; RabbitMQ will redeliver the job",
         "job_redelivered": "a job was redelivered while it runs; the delivery waits for that run",
-        "job_abandoned": "a job does not run, because its caller has gone",
+        "job_abandoned": "a job does not run, because its caller has disconnected",
         "job_waiting_for_room": "a job waits for free space in job_dir",
         "reply_undeliverable": "no queue accepted the reply",
         "copy_undeliverable": "the copy for a retry, or the error record, could not be published",

@@ -1,8 +1,7 @@
 """Formats log records: one line each, as text for people or JSON for programs.
 
-All foreign text passes here last, so no log call has to escape it. In text only the lines of a traceback, which
-means a bug, follow on indented lines: no record begins with a space. In JSON a record has only the fields named
-here.
+The formatter escapes all foreign text, so that no log call has to. In text, a record is one line; only a
+traceback, the sign of a bug, adds lines, and they are indented. In JSON, a record has only the fields named here.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from consumer.telemetry import log_context
 from consumer.telemetry.log_events import FIELDS
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
-#: Our messages are far shorter; a LOG: line may have 8192 characters, and escaping turns each into up to ten.
+#: Our messages are far shorter. A LOG: line may have 8192 characters, and escaping may turn one into ten.
 MAX_CHARACTERS = 10_000
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -31,7 +30,7 @@ class SafeFormatter(logging.Formatter):
     """Escapes the finished message, so that a record is one line, and its beginning cannot be forged."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Put the escaped message into the line."""
+        """Escape the message and format the line."""
         record.message = escaped(record.message, MAX_CHARACTERS)
         return super().formatMessage(record)
 
@@ -42,7 +41,7 @@ class SafeFormatter(logging.Formatter):
 
 
 class SafeJsonFormatter(JsonFormatter):
-    """Writes an object per record, with its event (`log_events`) and the job that it is about.
+    """Writes a record as a JSON object, with its event (`log_events`) and its job.
 
     Characters outside ASCII become JSON escapes, so the line is JSON whatever the encoding of stderr is. Foreign
     text is escaped before that: `jq -r` may print a message to a terminal.
@@ -51,7 +50,7 @@ class SafeJsonFormatter(JsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Add our fields only: attributes that a library adds to its records are left out."""
+        """Add our fields, and none that a library sets on its records."""
         log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         log_data["level"] = record.levelname
         log_data["logger"] = record.name
@@ -69,7 +68,7 @@ def formatter(chosen: LogFormat) -> logging.Formatter:
 
 
 def install(level: str) -> None:
-    """Write the records of all loggers to stderr, as text until `choose` is called."""
+    """Write the records of all loggers to stderr, as text until `choose` changes the format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter("text"))
     logging.basicConfig(level=level, handlers=[handler])
@@ -82,5 +81,5 @@ def choose(chosen: LogFormat) -> None:
 
 
 def is_for_machines() -> bool:
-    """Whether programs read stderr, and expect records only."""
+    """Return whether the log is JSON, so that nothing but records may go to stderr."""
     return any(isinstance(handler.formatter, SafeJsonFormatter) for handler in logging.getLogger().handlers)

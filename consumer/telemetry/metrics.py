@@ -1,6 +1,6 @@
-"""Every metric's name, in one place; each value is kept here (prometheus.py) and sent to statsd, if there is one.
+"""Names every metric, keeps its value (prometheus.py), and sends it to statsd if a statsd is set.
 
-An event that is one count is recorded as `count(name)` where it happens; an event of several values has a method.
+The code where an event happens calls `count(name)` for a single count, or a method of its own for several values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ NAMES = {
     "jobs.failed.<code>": "counter: attempts that ended without a result, by error code",
     "jobs.acked": "counter: jobs that were acknowledged: answered, or abandoned by their caller",
     "jobs.retried": "counter: attempts that were sent to a retry queue",
-    "jobs.requeued": "counter: jobs requeued because the service stopped",
+    "jobs.ahead": "counter: deliveries that were fetched ahead of a free slot (`look_ahead`)",
+    "jobs.returned": "counter: jobs fetched ahead that returned to the queue, because slots held long jobs",
+    "jobs.requeued": "counter: jobs requeued: the service stopped, or they are among `jobs.returned`",
     "jobs.dead_lettered": "counter: jobs that went to the dead-letter exchange",
     "jobs.abandoned": "counter: jobs that did not run: their caller had disconnected (`drop_if_caller_gone`)",
     "jobs.connection_lost": "counter: deliveries that could not be settled because the connection was lost",
@@ -46,6 +48,7 @@ NAMES = {
     "slots.busy": "gauge: slots that hold a job",
     "slots.used": "gauge: slots that held a job, on average over the last 5 s",
     "slots.size": "gauge: slots in all",
+    "slots.ahead": "gauge: how many jobs this consumer may fetch ahead of its slots; 0 for long jobs",
     "consuming": "gauge: 1 while this consumer receives jobs, 0 while it is disconnected",
     "memory.bytes": "gauge: memory of this consumer and all its processes, shared memory counted once",
     "disk.free_bytes": "gauge: free space on the disk of `job_dir`",
@@ -75,9 +78,9 @@ SETTLEMENTS = {
 
 
 class _Use:
-    """How many slots were held, on average: with short jobs the value at one moment is no measure.
+    """Computes how many slots were held on average: a single sample says little when jobs are short.
 
-    Mutable state: `_busy`, how many are held since `_at`; `_slot_s`, slot seconds between `_since` and `_at`.
+    Mutable state: `_busy`, the slots held since `_at`; `_slot_s`, slot seconds between `_since` and `_at`.
     """
 
     def __init__(self, now: float) -> None:
@@ -101,10 +104,10 @@ _NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class Metrics:
-    """Records what happened. Without a `statsd` nothing is sent, but all is kept.
+    """Records events as values. Without `statsd`, it keeps them and sends nothing.
 
-    Mutable state: `registry`, all values; `_running`, how many jobs are between `received` and `ended` (statsd's
-    lines wait for others while any are); `_use`, how long slots were held.
+    Mutable state: `registry`, all values; `_running`, the number of jobs between `received` and `ended` (while
+    jobs run, lines for statsd are collected); `_use`, how long slots were held.
     """
 
     def __init__(self, statsd: StatsdSender | None = None, names: Mapping[str, str] = NAMES) -> None:
@@ -115,31 +118,32 @@ class Metrics:
 
     @classmethod
     def from_settings(cls, settings: Settings, names: Mapping[str, str] = NAMES) -> Metrics:
-        """Make those that `names` lists, by default a consumer's; send them where the settings say."""
+        """Keep the metrics in `names`, by default a consumer's; send them to the statsd in the settings."""
         return cls(StatsdSender.from_settings(settings), names)
 
-    def count(self, name: str) -> None:
-        """Add one to a counter."""
-        self._record({name: 1})
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a counter."""
+        self._record({name: number})
 
     def gauge(self, name: str, value: float) -> None:
         """Set a gauge."""
         self._record({}, gauges={name: value})
 
-    def received(self, request: Request) -> None:
-        """A delivery was taken. A clock that is behind the producer's makes no negative wait."""
+    def received(self, request: Request, *, is_ahead: bool = False) -> None:
+        """Record a received delivery. Its wait is never negative, even if the producer's clock is ahead."""
         self._running += 1
         sent_at = request.sent_at
         waited = {} if sent_at is None else {"jobs.queue_wait": max(0.0, time.time() - sent_at)}
-        self._record({"jobs.received": 1}, seconds=waited)
+        counts = {"jobs.received": 1, "jobs.ahead": 1} if is_ahead else {"jobs.received": 1}
+        self._record(counts, seconds=waited)
 
     def slots(self, *, busy: int, size: int) -> None:
-        """A slot was taken or given back."""
+        """Record the slots in use, after one was taken or released."""
         self._use.change(busy, time.monotonic())
         self._record({}, gauges={"slots.busy": busy, "slots.size": size})
 
     def ended(self, outcome: Outcome, settlement: Settlement, *, total_s: float) -> None:
-        """A delivery was settled."""
+        """Record a settled delivery."""
         self._running -= 1
         counts = {SETTLEMENTS[settlement]: 1}
         match outcome:
@@ -153,27 +157,27 @@ class Metrics:
         self._record(counts, seconds={**ran, "jobs.total": total_s})
 
     def lost(self) -> None:
-        """A delivery can no longer be settled."""
+        """Record a delivery that can no longer be settled."""
         self._running -= 1
         self.count("jobs.connection_lost")
 
     def batch(self, jobs: int, alone: int) -> None:
-        """A batch has run; `alone` of its jobs are run again by themselves."""
+        """Record a batch that has run; `alone` of its jobs run again alone."""
         counts = {"batches.run": 1, "batches.jobs": jobs, "batches.alone": alone}
         self._record({name: amount for name, amount in counts.items() if amount})
 
     def consuming(self, yes: bool) -> None:
-        """The connection to RabbitMQ was opened or lost."""
+        """Record that the connection to RabbitMQ was opened or lost."""
         self._record({"connection.opened" if yes else "connection.lost": 1}, gauges={"consuming": int(yes)})
 
     def vitals(self, *, memory_bytes: int, free_bytes: int) -> None:
-        """Set what was measured, and repeat every other gauge: a statsd may forget those that are not repeated."""
+        """Set the measured gauges, and repeat all others: statsd may forget a gauge that is not repeated."""
         known = {name: self.registry.value(name) for name in GAUGES}
         known["slots.used"] = self._use.mean(time.monotonic())
         self._record({}, gauges={**known, "memory.bytes": memory_bytes, "disk.free_bytes": free_bytes})
 
     def answered(self, status: int, seconds: float) -> None:
-        """A gateway has answered a request; a status of 0: its caller had disconnected before."""
+        """Record a request that the gateway answered; status 0: the caller had disconnected before."""
         counts = {f"gateway.answers.{status}": 1} if str(status) in STATUSES else {}
         self._record(counts, seconds={"gateway.request": seconds})
 

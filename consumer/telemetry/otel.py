@@ -1,9 +1,9 @@
-"""Each delivery as OpenTelemetry's spans: `receive` around it all, and in it `wait`, `run` and `reply`.
+"""Records each delivery as OpenTelemetry spans: `receive`, which contains `wait`, `run` and `reply`.
 
-`receive` is a child of the span that the message's `traceparent` names. A run's own traceparent goes to the
-classifier and into the reply, so that the producer, and whatever the classifier calls, are in one trace.
-Attributes are those of OpenTelemetry's conventions for messaging (1.30) where it has a name; the others begin with
-`classifier.`. Only this module and otel_export.py know OpenTelemetry.
+`receive` is a child of the span in the message's `traceparent`. The classifier and the reply get the traceparent
+of the `run` span, so that the producer and everything that the classifier calls are in one trace. Attributes
+follow OpenTelemetry's conventions for messaging (1.30); those without a convention begin with `classifier.`. Only
+this module and otel_export.py know OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from consumer.telemetry.tracing import Trace, Tracer
 from consumer.wire.message import TRACEPARENT_HEADER
 from consumer.wire.reply_address import CALLERS_OWN_PREFIXES
 
-#: Of a failure's message; the error record has all of it.
+#: The longest error message in a span; the error record has the whole message.
 MESSAGE_CHARACTERS = 1000
 
 Attributes = Mapping[str, str | int]
@@ -38,10 +38,10 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class Spans(Trace):
-    """One delivery's spans.
+    """Records the spans of one delivery.
 
-    Mutable state: `_step`, the span of the current step; `_own`, the traceparent for the reply: that of the run,
-    or of the whole if nothing has run.
+    Mutable state: `_step`, the span of the current step; `_own`, the traceparent for the reply: that of the `run`
+    span, or of the `receive` span if the job has not run.
     """
 
     def __init__(self, tracer: trace.Tracer, whole: Span, queue: str, job: Attributes) -> None:
@@ -53,18 +53,18 @@ class Spans(Trace):
         self.traceparent = self._own = _traceparent(whole)
 
     def waits(self) -> None:
-        """Begin to wait for a slot."""
+        """Begin the span of the wait for a slot."""
         self._begin("wait", SpanKind.INTERNAL, {})
 
     def runs(self, job: Job, slot: int) -> Job:
-        """Begin to run; return the job with the run's own traceparent."""
+        """Begin the span of the run; return the job with its traceparent."""
         known: Attributes = {"classifier.slot": slot, **({"classifier.job.model": job.model} if job.model else {})}
         self._whole.set_attributes(known)
         self._own = _traceparent(self._begin("run", SpanKind.INTERNAL, known))
         return replace(job, request=replace(job.request, traceparent=self._own))
 
     def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:
-        """End the current step with its outcome; begin to publish and to settle."""
+        """End the current span with the outcome; begin that of the reply, or of settling without one."""
         if self._step:
             _conclude(self._step, outcome)
         if decided.replies and request.reply_to:
@@ -75,7 +75,7 @@ class Spans(Trace):
         return replace(request, traceparent=self._own)
 
     def settled(self, outcome: Outcome, settlement: Settlement) -> None:
-        """Record how the delivery has ended."""
+        """Record the outcome and the settlement of the delivery."""
         spans = [span for span in (self._whole, self._step) if span]
         for span in spans:
             span.set_attribute("classifier.settlement", settlement.value)
@@ -85,26 +85,26 @@ class Spans(Trace):
                 _fail(span, ErrorCode.UNROUTABLE_REPLY, ErrorCode.UNROUTABLE_REPLY.meaning)
 
     def lost(self, error: Exception) -> None:
-        """Record that it could not be settled."""
+        """Record that the delivery could not be settled."""
         for span in (self._whole, self._step):
             if span:
                 _fail(span, "connection_lost", str(error))
 
     def end(self) -> None:
-        """End the current step."""
+        """End the current span."""
         if self._step:
             self._step.end()
 
     def _begin(self, name: str, kind: SpanKind, attributes: Attributes) -> Span:
         self.end()
-        # Inside the whole, which is OpenTelemetry's current span for the block in `receiving`.
+        # A child of `receive`, which is OpenTelemetry's current span in the block of `receiving`.
         step = self._tracer.start_span(name, kind=kind, attributes={**self._job, **attributes})
         self._step = step
         return step
 
 
 class OpenTelemetry(Tracer):
-    """Begins a trace for each delivery. `queue`: the jobs queue; `consumer`: which process this is."""
+    """Begins a trace for each delivery. `queue`: the jobs queue; `consumer`: the name of this process."""
 
     def __init__(self, processor: SpanProcessor, queue: str, consumer: str) -> None:
         provider = TracerProvider(resource=_resource(consumer), shutdown_on_exit=False)
@@ -116,17 +116,17 @@ class OpenTelemetry(Tracer):
     @classmethod
     @contextmanager
     def opened(cls, queue: str, consumer: str, *, flush_s: float = FLUSH_S) -> Iterator[Self]:
-        """Send spans where the OTEL_* variables say; send the rest at the end, within `flush_s`.
+        """Send spans to the collector in the OTEL_* variables; at the end, send the rest within `flush_s` seconds.
 
         Raises:
-            ConfigurationError: there is no such exporter, or it does not accept its variables.
+            ConfigurationError: the exporter is not installed, or it refuses its variables.
         """
         with span_processor(os.environ, flush_s) as processor:
             yield cls(processor, queue, consumer)
 
     @contextmanager
     def receiving(self, request: Request, size: int) -> Iterator[Spans]:
-        """Trace the block, for a body of `size` bytes; all spans have ended after it, whatever happened."""
+        """Trace the block, for a body of `size` bytes; all spans end with it, even after an exception."""
         job: Attributes = {"classifier.job.id": request.id, "classifier.job.attempt": request.attempt}
         whole = self._tracer.start_span(
             f"receive {self._queue}",
@@ -164,7 +164,7 @@ def _messaging(name: str, kind: str, destination: str) -> dict[str, str | int]:
 
 
 def _addressed(queue: str) -> tuple[str, Attributes]:
-    """Name a reply's span: without the queue if it is its caller's own, as its name differs for each caller."""
+    """Name a reply's span. A queue of the caller's own is left out, because its name differs for each caller."""
     attributes = _messaging("reply", "send", queue)
     if queue.startswith(CALLERS_OWN_PREFIXES):
         return "reply (temporary)", {**attributes, "messaging.destination.temporary": True}

@@ -1,6 +1,6 @@
-"""Where OpenTelemetry's spans go: OpenTelemetry's own variables (OTEL_*) choose the exporter.
+"""Exports OpenTelemetry's spans; OpenTelemetry's own variables (OTEL_*) choose the exporter.
 
-A job never waits for an export: ended spans go into a thread's queue, which drops what exceeds it.
+A job never waits for an export: a thread exports ended spans from its queue, and a full queue drops spans.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from consumer.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 EXPORTER_VARIABLE = "OTEL_TRACES_EXPORTER"
-#: How other exporters are found: by the name that their package registers here.
+#: The entry points under which packages register other exporters.
 EXPORTERS = "opentelemetry_traces_exporter"
-#: At the end, for what was not sent yet. The SDK alone would wait 30 s for a collector that is away.
+#: The time limit for sending the last spans. The SDK's own is 30 s, all of it used up when the collector is down.
 FLUSH_S = 5.0
 
 
 @contextmanager
 def span_processor(environment: Mapping[str, str], flush_s: float) -> Iterator[SpanProcessor]:
-    """Give what exports spans, or drops them where the variables say `none`; export the rest at the end.
+    """Make the processor that exports spans, or drops them if the exporter is `none`; export the rest at the end.
 
-    The end takes `flush_s` seconds at most.
+    Exporting the rest takes at most `flush_s` seconds.
 
     Raises:
-        ConfigurationError: there is no such exporter, or it does not accept its variables.
+        ConfigurationError: the exporter is not installed, or it refuses its variables.
     """
-    if not logging.getLogger().isEnabledFor(logging.DEBUG):  # the library logs five lines a batch; we log one
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):  # the library logs five lines per batch; we log one
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     is_on = environment.get(EXPORTER_VARIABLE) != "none"
     processor = BatchSpanProcessor(ReportingExporter(exporter(environment))) if is_on else SpanProcessor()
@@ -48,9 +48,9 @@ def span_processor(environment: Mapping[str, str], flush_s: float) -> Iterator[S
 
 
 class ReportingExporter(SpanExporter):
-    """Logs once when spans are lost, and once when they are accepted again.
+    """Logs the first export that fails, and the first that succeeds again.
 
-    Mutable state: `_is_accepted`, how the last export ended.
+    Mutable state: `_is_accepted`, whether the last export succeeded.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
@@ -58,7 +58,7 @@ class ReportingExporter(SpanExporter):
         self._is_accepted = True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export, in the processor's own thread."""
+        """Export the spans; the processor calls this in its own thread."""
         result = self._exporter.export(spans)
         is_accepted = result is SpanExportResult.SUCCESS
         if self._is_accepted and not is_accepted:
@@ -73,7 +73,7 @@ class ReportingExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Give up exports in progress."""
+        """Abort exports in progress."""
         self._exporter.shutdown()
 
 
@@ -81,7 +81,7 @@ def exporter(environment: Mapping[str, str]) -> SpanExporter:
     """Make the exporter that the OTEL_* variables name; by default OTLP over HTTP.
 
     Raises:
-        ConfigurationError: no exporter of that name is installed, or it refuses its variables.
+        ConfigurationError: the exporter is not installed, or it refuses its variables.
     """
     name = environment.get(EXPORTER_VARIABLE) or "otlp"
     known = {found.name: found for found in entry_points(group=EXPORTERS)}

@@ -1,7 +1,7 @@
-"""Counters, gauges and histograms since the start, and their text for Prometheus.
+"""Keeps counters, gauges and histograms, and formats them for Prometheus.
 
-They have the names of a table (metrics.py); the names for Prometheus are derived from them only here. Every series
-exists from the start, because a counter that appears with its first event hides that event. No I/O; not
+metrics.py lists their names; only this module derives Prometheus's names from these. Every series exists from the
+start, because Prometheus does not count the first event of a counter that appears with it. No I/O; not
 thread-safe.
 """
 
@@ -19,19 +19,19 @@ SUFFIXES = {"counter": "_total", "gauge": "", "timer": "_seconds"}
 TYPES = {"counter": "counter", "gauge": "gauge", "timer": "histogram"}
 #: The statuses that a gateway answers with.
 STATUSES = ("200", "202", "400", "401", "404", "405", "408", "410", "413", "415", "500", "503", "504")
-#: A part of a name that stands for several -> its label, and what it stands for.
+#: The variable part of a name -> its label, and all values of the label.
 LABELS = {".<code>": ("code", tuple(ErrorCode)), ".<status>": ("status", STATUSES)}
 
 
 def prometheus_name(name: str, kind: str) -> str:
-    """Name a family as Prometheus requires: unit and `_total` at the end, variable parts in a label."""
+    """Derive Prometheus's name: it ends with the unit or `_total`, and a label replaces the variable part."""
     for placeholder in LABELS:
         name = name.removesuffix(placeholder)
     return NAMESPACE + name.replace(".", "_") + SUFFIXES[kind]
 
 
 class Histogram:
-    """Counts values per bucket. Mutable state: `counts`, of each bucket alone, and `total`, their sum."""
+    """Counts values per bucket. Mutable state: `counts`, by bucket; `total`, the sum of all values."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -44,7 +44,7 @@ class Histogram:
         self.total += value
 
     def lines(self, family: str) -> Iterator[str]:
-        """Write each bucket with the sum of all below it, as Prometheus requires."""
+        """Format each bucket, which in Prometheus includes all buckets below it."""
         below = 0
         for bound, count in zip((*self.bounds, "+Inf"), self.counts, strict=True):
             below += count
@@ -54,10 +54,10 @@ class Histogram:
 
 
 class Registry:
-    """All values. Mutable state: `_values` and `_times`, by their names in the table."""
+    """Keeps all values. Mutable state: `_values` and `_times`, by their names in metrics.py."""
 
     def __init__(self, names: Mapping[str, str], bounds: Mapping[str, Sequence[float]]) -> None:
-        """Start at zero; `names` gives each name's kind and meaning, `bounds` the buckets of each timer."""
+        """Start all at zero. `names`: each name's kind and meaning; `bounds`: the buckets of each timer."""
         self._names = {name: text.split(": ", 1) for name, text in names.items()}
         self._times = {name: Histogram(bounds[name]) for name, (kind, _) in self._names.items() if kind == "timer"}
         self._values: dict[str, float] = {
@@ -81,7 +81,7 @@ class Registry:
         self._times[name].add(seconds)
 
     def text(self) -> str:
-        """Write all families in Prometheus's text format, version 0.0.4."""
+        """Format all metrics in Prometheus's text format, version 0.0.4."""
         return "".join(f"{line}\n" for name in self._names for line in self._family(name))
 
     def _family(self, name: str) -> Iterator[str]:

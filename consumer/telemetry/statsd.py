@@ -1,8 +1,8 @@
 """Sends metrics to statsd over UDP; never raises and never waits.
 
-Names are `<prefix>.<host>.<name>`: counters can be summed over hosts, and each gauge belongs to one host. While
-jobs run, lines are collected for a moment and sent many to a datagram: a system call costs more than all lines of
-a job.
+Names are `<prefix>.<host>.<name>`: statsd's users can sum counters over hosts, and a gauge belongs to one host.
+While jobs run, the sender collects lines for a moment and sends many per datagram, because a system call costs
+more than all lines of a job.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from consumer.config.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: How long a line may wait for others. statsd itself sums up over seconds (10 by default).
+#: How long a line may wait for others. statsd itself aggregates over seconds (10 by default).
 COLLECT_S = 0.1
-#: What fits into one packet of an Ethernet with its usual 1500 bytes, with room for a tunnel.
+#: Fits into one Ethernet packet of the usual 1500 bytes, even inside a tunnel.
 MAX_DATAGRAM_BYTES = 1400
 
 
 class StatsdSender:
-    """Mutable state: `_lines`, those that are not sent yet; `_sending`, the timer that will send them."""
+    """Collects and sends lines. Mutable state: `_lines`, not yet sent; `_sending`, the timer that sends them."""
 
     def __init__(self, client: StatsClient) -> None:
         self._lines = client.pipeline()
@@ -34,13 +34,13 @@ class StatsdSender:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> StatsdSender | None:
-        """Resolve the address, once; None without one. An unknown host costs the metrics, not the service."""
+        """Resolve statsd's address once; None if none is set or it is unknown: the service runs without statsd."""
         if settings.statsd_host is None:
             return None
         prefix = f"{settings.prefix}.{re.sub('[^A-Za-z0-9_-]', '_', socket.gethostname())}"
         try:
             client = StatsClient(settings.statsd_host, settings.statsd_port, prefix, MAX_DATAGRAM_BYTES)
-        except (OSError, UnicodeError) as error:  # the second for what is no host name at all
+        except (OSError, UnicodeError) as error:  # UnicodeError: the text is not a host name
             log.error(
                 "no metrics: statsd_host %r cannot be resolved: %s",
                 settings.statsd_host,
@@ -48,7 +48,7 @@ class StatsdSender:
                 extra={"event": "statsd_unresolved"},
             )
             return None
-        client._sock.setblocking(False)  # noqa: SLF001 - no public way; a full socket buffer must not stop the loop
+        client._sock.setblocking(False)  # noqa: SLF001 - no public way; a full socket buffer must not block the loop
         return cls(client)
 
     def add(
@@ -59,7 +59,7 @@ class StatsdSender:
         *,
         at_once: bool,
     ) -> None:
-        """Add a line for each value; send all lines now, or a moment later."""
+        """Add a line for each value; send all lines now if `at_once`, else after `COLLECT_S`."""
         for name, amount in counts.items():
             self._lines.incr(name, amount)
         for name, value in seconds.items():

@@ -1,8 +1,8 @@
 """Reports readiness, watchdog pings and status to systemd. See sd_notify(3).
 
 Each report is a datagram to the socket in NOTIFY_SOCKET; without that variable nothing is sent. Sending never
-waits and never raises. The event loop sends a watchdog ping while /live is ok: a loop that hangs sends none, an
-outage of RabbitMQ stops none. All reports follow from the facts of health.py; nothing is decided here.
+waits and never raises. The event loop sends watchdog pings while /live is ok: a blocked loop sends none, and an
+outage of RabbitMQ does not stop them. All reports follow from the facts of health.py; this module decides nothing.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ log = logging.getLogger(__name__)
 
 #: Seconds between reports; the watchdog may require a shorter pause.
 REPORT_S = 5.0
-#: While the service loads, connects or stops, each report extends systemd's timeout by this: longer than REPORT_S,
-#: for a busy machine.
+#: While the service loads, connects or stops, each report extends systemd's timeout by this. It is longer than
+#: REPORT_S, because a busy machine may send the next report late.
 EXTEND_S = 30.0
 
 
 def address(environment: Mapping[str, str]) -> str | None:
-    """Find the socket that systemd listens at: a path, or an abstract name (@name); None: there is none."""
+    """Return the socket that systemd listens on: a path, or an abstract name (@name); None if there is none."""
     named = environment.get("NOTIFY_SOCKET", "")
     if named.startswith("@"):
         return "\0" + named[1:]
-    return named if named.startswith("/") else None  # others, as vsock:, are for virtual machines
+    return named if named.startswith("/") else None  # other kinds, such as vsock:, are for virtual machines
 
 
 def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
-    """Return the watchdog period of the process `pid`, in seconds; None: systemd does not watch it."""
+    """Return the watchdog period of the process `pid`, in seconds; None if systemd does not watch it."""
     usec, watched = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", str(pid))
     if not (usec.isdecimal() and watched == str(pid) and int(usec)):
         return None
@@ -44,7 +44,7 @@ def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
 
 
 def status(facts: Facts) -> str:
-    """Write the line that `systemctl status` shows: all that is wrong, and how many slots are busy."""
+    """Return the line for `systemctl status`: all complaints, and how many slots are busy."""
     wrong = [*judged(NOT_LIVE, facts).text.splitlines(), *judged(NOT_READY, facts).text.splitlines()]
     state = [line for line in wrong if line != "ok"] or ["taking jobs"]
     busy = [f"{facts.running} running in {facts.slots} slots"] if facts.is_loaded else []
@@ -54,7 +54,7 @@ def status(facts: Facts) -> str:
 class Systemd:
     """Reports changes and watchdog pings to systemd.
 
-    Mutable state: `_is_ready`, `_is_stopping` and `_status`, as last reported.
+    Mutable state: `_is_ready`, `_is_stopping` and `_status`, the values last reported.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Systemd:
         self._status = ""
 
     def report(self) -> None:
-        """Report changes since the last report, and that the process is alive."""
+        """Report what changed since the last report; send a watchdog ping if the process is alive."""
         facts = self._health.facts()
         lines = [*self._changes(facts)]
         if judged(NOT_LIVE, facts).status is HTTPStatus.OK:
@@ -95,7 +95,7 @@ class Systemd:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Let `systemctl reload` wait for the block (Type=notify-reload, from systemd 253 on)."""
+        """Make `systemctl reload` wait for the block (Type=notify-reload, from systemd 253 on)."""
         self._send(["RELOADING=1", f"MONOTONIC_USEC={self._clock_ns() // 1000}"])
         try:
             yield
@@ -103,7 +103,7 @@ class Systemd:
             self._send(["READY=1"])
 
     def _send(self, lines: list[str]) -> None:
-        """Send a datagram. A socket that is full or missing must not disturb the jobs."""
+        """Send a datagram. A full or missing socket is ignored, because it must not disturb the jobs."""
         if not (self._address and lines):
             return
         try:
@@ -114,7 +114,7 @@ class Systemd:
 
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
-        """Report every few seconds during the block."""
+        """Report every `REPORT_S` seconds or more often during the block."""
         if not self._address:
             yield
             return

@@ -1,7 +1,7 @@
-"""Traces the steps of a delivery, each when it begins. A step ends when the next one begins.
+"""Traces the steps of a delivery. Each call begins a step and ends the one before it.
 
-Knows nothing of OpenTelemetry: only otel.py does, and is imported only where `tracing` is on. Without it, nothing
-is recorded.
+Only otel.py, imported only when `tracing` is on, knows OpenTelemetry and records anything. The classes here record
+nothing.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ DEFAULT_COLLECTOR = "http://localhost:4318"
 
 
 class Trace:
-    """The steps of one delivery. This one records nothing; otel.py has the one that does.
+    """Traces the steps of one delivery. This class records nothing; its subclass in otel.py does.
 
-    `traceparent`: the W3C Trace Context of the delivery's span, for log records; None: use the producer's.
+    `traceparent`: the W3C Trace Context of the delivery's span, for log records; if None, log records have the
+    producer's.
     """
 
     traceparent: str | None = None
 
     def waits(self) -> None:
-        """Begin to wait for a slot."""
+        """Begin the step that waits for a slot."""
 
-    def runs(self, job: Job, slot: int) -> Job:  # noqa: ARG002 - for those that record
-        """Begin to run; return the job with the run's own traceparent, for the classifier and the reply."""
+    def runs(self, job: Job, slot: int) -> Job:  # noqa: ARG002 - for the subclass
+        """Begin the step of the run; return the job with its traceparent, for the classifier and the reply."""
         return job
 
     def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:  # noqa: ARG002 - as above
-        """End the span of the run, begin that of settling; return the request with the traceparent of the run."""
+        """End the step of the run, begin that of settling; return the request with the traceparent of the run."""
         return request
 
     def settled(self, outcome: Outcome, settlement: Settlement) -> None:
-        """Record how the delivery has ended."""
+        """Record the outcome and the settlement of the delivery."""
 
     def lost(self, error: Exception) -> None:
-        """Record that it could not be settled."""
+        """Record that the delivery could not be settled."""
 
 
 class Tracer:
-    """Begins a trace for each delivery. This class begins none; otel.py has the one that does."""
+    """Begins a trace for each delivery. This class begins none; its subclass in otel.py does."""
 
     def receiving(self, request: Request, size: int) -> AbstractContextManager[Trace]:  # noqa: ARG002 - as above
-        """Trace the block, for a body of `size` bytes; all spans have ended after it, whatever happened."""
+        """Trace the block, for a body of `size` bytes; all spans end with it, even after an exception."""
         return nullcontext(NO_TRACE)
 
 
@@ -58,11 +59,11 @@ UNTRACED = Tracer()
 
 @contextmanager
 def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
-    """Give the tracer for the block; send the rest of the spans at its end.
+    """Make the tracer for the block; send the remaining spans at its end.
 
     Args:
         queue: the jobs queue.
-        consumer: which process this is.
+        consumer: the name of this process.
         is_on: the setting `tracing`.
 
     Raises:
@@ -79,7 +80,7 @@ def tracing(queue: str, consumer: str, *, is_on: bool) -> Iterator[Tracer]:
 
 
 def collector(environment: Mapping[str, str]) -> str:
-    """Return the URL that spans go to by OTLP over HTTP."""
+    """Return the URL that receives the spans by OTLP over HTTP."""
     names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     return next(filter(None, map(environment.get, names)), DEFAULT_COLLECTOR)
 
@@ -88,7 +89,7 @@ def see_installed() -> None:
     """Check that OpenTelemetry is installed.
 
     Raises:
-        ConfigurationError: naming the extra.
+        ConfigurationError: it is not; the message names the extra to install.
     """
     try:
         import consumer.telemetry.otel  # noqa: F401, PLC0415 - as above

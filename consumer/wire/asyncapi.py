@@ -288,98 +288,68 @@ def _correlation(description: str) -> Json:
 
 
 def _channels(topology: Topology) -> Json:
-    replies = {name: _to("#/components/messages/{model}", name) for name in ("succeeded", "failed")}
-    told = {**replies, "progress": _to("#/components/messages/{model}", "progress")}
-    job = {"job": _to("#/components/messages/{model}", "job")}
-    record = {"errorRecord": _to("#/components/messages/{model}", "errorRecord")}
-    known = {
-        topology.jobs: (job, "Publish jobs here, by the default exchange."),
-        topology.results: (replies, "The replies of jobs without reply_to."),
-        topology.errors: (record, "A stream: read without taking, with a record of each dead-lettered job."),
-        topology.dead: (
-            job,
-            "Dead letters: jobs that failed, were spent or expired; the header x-death says why.",
+    """Describe what a producer uses. The other queues belong to the service alone."""
+    held: Mapping[str, tuple[Sequence[str], str]] = {
+        topology.jobs: (["job"], "Publish jobs here, by the default exchange."),
+        topology.results: (["succeeded", "failed"], "The replies of jobs without reply_to."),
+        topology.errors: (
+            ["errorRecord"],
+            "A stream: read without taking, with a record of each dead-lettered job.",
         ),
     }
-    waiting = (job, "Where a job waits for its next attempt; RabbitMQ moves it back. Not to be published to.")
-    queues = {
-        _key(topology, queue.name): _queue(queue, *known.get(queue.name, waiting)) for queue in topology.queues()
-    }
+    queues = {queue.name: queue for queue in topology.queues()}
     return {
-        **queues,
-        "dlx": {
-            "address": topology.dead_letter_exchange,
-            "description": "Where RabbitMQ sends a job that was rejected or expired: on to the dead-letter queue.",
-            "messages": job,
-            "bindings": {"amqp": _exchange(topology.dead_letter_exchange)},
+        **{
+            name.removeprefix(topology.prefix + "."): _queue(queues[name], _held(*messages), description)
+            for name, (messages, description) in held.items()
         },
         "replies": {
             "address": None,
-            "description": "The queue that a job's reply_to names: one of its producer's own.",
-            "messages": told,
-        },
-        "directReplies": {
-            "address": _DIRECT_REPLY_TO,
             "description": (
-                "RabbitMQ's direct reply-to. The producer consumes from this name, without acks, before it "
-                "publishes with it as reply_to on the same channel. No queue is made, and a reply to one who has "
-                "gone is dropped."
+                "Where a job's reply_to leads: a queue of its producer's own, or RabbitMQ's direct reply-to. For "
+                f"the latter, the producer consumes from {_DIRECT_REPLY_TO}, without acks, before it publishes "
+                "with that name as reply_to on the same channel. A reply to one who has gone is dropped."
             ),
-            "messages": told,
+            "messages": _held("succeeded", "failed", "progress"),
         },
     }
 
 
-def _key(topology: Topology, name: str) -> str:
-    return name.removeprefix(topology.prefix + ".").replace(".", "-")
+def _held(*names: str) -> Json:
+    return {name: _to("#/components/messages/{model}", name) for name in names}
 
 
-def _queue(queue: Queue, held: Mapping[str, Json], description: str) -> Json:
-    arguments = dict(queue.arguments)
+def _queue(queue: Queue, held: Json, description: str) -> Json:
     declared = {"name": queue.name, "durable": True, "exclusive": False, "autoDelete": False}
     return {
         "address": queue.name,
         "description": description,
-        "messages": dict(held),
-        "bindings": {"amqp": {"is": "queue", "queue": declared, **_BINDING, "x-arguments": arguments}},
+        "messages": held,
+        "bindings": {"amqp": {"is": "queue", "queue": declared, **_BINDING, "x-arguments": dict(queue.arguments)}},
     }
-
-
-def _exchange(name: str) -> Json:
-    declared = {"name": name, "type": "fanout", "durable": True, "autoDelete": False}
-    return {"is": "routingKey", "exchange": declared, **_BINDING}
 
 
 def _operations() -> Json:
     """Describe the operations of the service: it receives jobs and sends all other messages."""
-    both = ("succeeded", "failed")
-    told = (*both, "progress")
     return {
         "takeJob": {
-            **_operation("receive", "jobs", "Run a job, reply to the queue in its reply_to, then ack.", "job"),
+            "action": "receive",
+            "summary": "Run a job, reply to the queue in its reply_to, then ack.",
+            **_operation_messages("jobs", "job"),
             "bindings": {"amqp": {"ack": True, **_BINDING}},
             "reply": {
                 "address": {"location": "$message.header#/reply_to", "description": "The property reply_to."},
-                **_operation_messages("replies", *told),
+                **_operation_messages("replies", "succeeded", "failed", "progress"),
             },
         },
-        "replyDirectly": _sending("directReplies", "Reply to a job whose reply_to is direct reply-to.", *told),
-        "replyToResults": _sending("results", "Reply to a job without reply_to.", *both),
+        "replyToResults": _sending("results", "Reply to a job without reply_to.", "succeeded", "failed"),
         "recordError": _sending("errors", "Record why a job ended in the dead-letter queue.", "errorRecord"),
-        "deadLetter": _operation(
-            "send", "dlx", "Reject a job (basic.nack without requeue), so that RabbitMQ dead-letters it.", "job"
-        ),
     }
 
 
 def _sending(channel: str, summary: str, *names: str) -> Json:
-    mandatory = channel != "directReplies"  # up to 4.1 RabbitMQ returns what it has delivered there
-    bindings = {"amqp": {"deliveryMode": 2, "mandatory": mandatory, **_BINDING}}
-    return {**_operation("send", channel, summary, *names), "bindings": bindings}
-
-
-def _operation(action: str, channel: str, summary: str, *names: str) -> Json:
-    return {"action": action, "summary": summary, **_operation_messages(channel, *names)}
+    bindings = {"amqp": {"deliveryMode": 2, "mandatory": True, **_BINDING}}
+    return {"action": "send", "summary": summary, **_operation_messages(channel, *names), "bindings": bindings}
 
 
 def _operation_messages(channel: str, *names: str) -> Json:

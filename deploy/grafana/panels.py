@@ -153,10 +153,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "ops",
             (
                 Rate("jobs.received", "received", 1),
+                Rate("jobs.ahead", "of them fetched ahead", 1),
                 Rate("jobs.acked", "done", 1),
                 Rate("jobs.retried", "to be tried again", 1),
                 Rate("jobs.dead_lettered", "dead-lettered", 1),
-                Rate("jobs.requeued", "handed back at a stop", 1),
+                Rate("jobs.requeued", "back to the queue", 1),
+                Rate("jobs.returned", "of them behind long jobs", 1),
             ),
         ),
         Panel(
@@ -183,9 +185,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Slots",
-            "Busy slots and all slots. The distance between the two lines is the number of free slots.",
+            "Busy slots, all slots, and how many short jobs may be fetched ahead of them.",
             "short",
-            (Level("slots.used", "sum", "busy"), Level("slots.size", "sum", "all")),
+            (
+                Level("slots.used", "sum", "busy"),
+                Level("slots.size", "sum", "all"),
+                Level("slots.ahead", "sum", "ahead"),
+            ),
         ),
         Panel(
             "Rare endings, per minute",

@@ -17,10 +17,14 @@ from support.processes.consumer_process import ConsumerProcess
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
-#: A few signals of each state: the models need not be good.
+#: A few signals of each state: the models need not be good. As CSV, and as the .ts files that the pages name.
+SIGNALS = "classifier generate --per-class 12 --out signals.csv"
+_AS_TS = r"""awk -F, 'BEGIN { print "@data" } NR > 1 { label = $1; sub(/^[^,]*,/, ""); print $0 ":" label }'"""
 DATA = (
-    "classifier generate --per-class 12 --out TRAIN.ts",
-    "classifier generate --per-class 4 --seed 1 --out TEST.ts",
+    SIGNALS,
+    "classifier generate --per-class 4 --seed 1 --out test.csv",
+    f"{_AS_TS} signals.csv > TRAIN.ts",
+    f"{_AS_TS} test.csv > TEST.ts",
 )
 
 
@@ -121,7 +125,7 @@ def test_a_model_is_trained_looked_at_and_asked(vhost_url: str, data: Path) -> N
 
 def test_a_model_from_a_csv_file_is_served_and_the_client_asks_it(vhost_url: str, tmp_path: Path) -> None:
     train, serve = block("README.md", "model-from-csv").text.splitlines()
-    sh(f"{DATA[0].replace('TRAIN.ts', 'signals.csv')}\n{train}", tmp_path, environment(""))
+    sh(f"{SIGNALS}\n{train}", tmp_path, environment(""))
     with serving(serve, vhost_url, tmp_path):
         asked = block("README.md", "python-client").at(vhost_url)
         done = subprocess.run(

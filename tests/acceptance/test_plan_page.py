@@ -32,14 +32,12 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "times.json").write_text(json.dumps({**times, "run_s": [0.02, 0.03, 0.04] * 5}))
     assert "yes, fewest" in run(fewest, tmp_path).stdout
     assert "slots      2, enough" in run(judge, tmp_path).stdout
-    assert json.loads(run(guess, tmp_path).stdout)["burst"] == 20
+    assert json.loads(run(guess, tmp_path).stdout)["rate_per_s"] == 5
 
 
 def test_the_output_shown_has_the_lines_that_the_command_prints(tmp_path: Path) -> None:
     shown = block(PAGE, "fewest-slots-prints").text
-    (tmp_path / "times.json").write_text(
-        '{"runs": "x", "run_s": [0.03, 0.04], "memory": {"base_bytes": 163000000, "slot_bytes": 13200000}}'
-    )
+    (tmp_path / "times.json").write_text('{"runs": "x", "run_s": [0.03, 0.04]}')
     printed = run(block(PAGE, "fewest-slots").text, tmp_path).stdout
 
     def heads(text: str) -> list[str]:

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-from results import Results
 from support import plaid
 
 from classifier.classify import classify
@@ -22,6 +21,7 @@ TRAINING_BOUND_S = 10.0
 PREDICTION_BOUND_S = 0.025
 PREDICTIONS = 200
 RESHUFFLES = 5
+ACCURACY_BOUND = 0.92
 
 
 def test_training_on_plaid_takes_less_than_10_s() -> None:
@@ -34,22 +34,20 @@ def test_training_on_plaid_takes_less_than_10_s() -> None:
     assert taken_s < TRAINING_BOUND_S
 
 
-def test_accuracy_on_reshuffled_plaid(results: Results) -> None:
-    """No bound here: it is one of the bounds that the report prints."""
+def test_accuracy_on_reshuffled_plaid() -> None:
     plaid.require()
     accuracies = train.reshuffles(datasets.read(plaid.TRAIN), datasets.read(plaid.TEST), RESHUFFLES)
-    results.accuracy = mean(accuracies)
-    print(f"\naccuracy on PLAID, mean of {RESHUFFLES} stratified reshuffles: {results.accuracy:.4f}")
+    print(f"\naccuracy on PLAID, mean of {RESHUFFLES} stratified reshuffles: {mean(accuracies):.4f}")
+    assert mean(accuracies) >= ACCURACY_BOUND
 
 
-def test_one_prediction_with_the_model_loaded_takes_less_than_25_ms(models: Path, results: Results) -> None:
+def test_one_prediction_with_the_model_loaded_takes_less_than_25_ms(models: Path) -> None:
     taken_s = []
     for signal in datasets.read(plaid.TEST).signals[:PREDICTIONS]:
         job = {"signal": signal.tolist()}
         begun = time.perf_counter()
         classify(job, models)
         taken_s.append(time.perf_counter() - begun)
-    results.prediction_ms = median(taken_s) * 1000
-    results.prediction_by = "ONNX" if any(models.glob("*.onnx.model")) else "pickle"
-    print(f"\none prediction on PLAID, median of {len(taken_s)}: {results.prediction_ms:.1f} ms")
+    by = "ONNX" if any(models.glob("*.onnx.model")) else "pickle"
+    print(f"\none prediction on PLAID from {by}, median of {len(taken_s)}: {median(taken_s) * 1000:.1f} ms")
     assert median(taken_s) < PREDICTION_BOUND_S

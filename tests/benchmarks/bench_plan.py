@@ -14,24 +14,21 @@ import math
 import os
 import random
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import NormalDist, mean, median, stdev
 from typing import Any
 
-import measure
 import planresults
 import pytest
-from amqp_socket import ID_PLACEHOLDER, Connection, encode
 from contender import HERE
 from openloop import Stream, drive
-from ours import OURS
-from pamqp.commands import Basic
 from plan import Plan, tell
 from planresults import Found
-from running import PATIENCE_S, Host, vhost
-from support.processes.commands import BIN, environment
+from running import Host
+from sleepers import Site, site
+from support.processes.commands import BIN
 
 from consumer.capacity.plan import OVERHEAD_S, queued_s, warmed_up
 from consumer.capacity.service_times import quantile
@@ -59,53 +56,6 @@ def sleeps() -> list[float]:
     return [MEAN_S * value / mean(raw) for value in raw]
 
 
-class Site:
-    """A consumer in a virtual host of its own, with a connection to its queue."""
-
-    def __init__(self, url: str, log: Path) -> None:
-        self.connection = Connection(url, PATIENCE_S)
-        self.connection.declare(OURS.queue, OURS.queue_arguments)
-        variables = environment(url, classifier="sleeping:classify", pool_size=SLOTS)
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [BIN / "consumer", "run"],
-                env={**variables, "PYTHONPATH": str(HERE)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd=log.parent,
-            )
-
-    def stream(self, arrivals_s: Sequence[float], run_s: Sequence[float]) -> Stream:
-        return Stream(self.connection, arrivals_s, [self._message(seconds) for seconds in run_s])
-
-    def _message(self, seconds: float) -> bytes:
-        properties = Basic.Properties(
-            content_type="application/json",
-            delivery_mode=2,
-            correlation_id=ID_PLACEHOLDER,
-            message_id=ID_PLACEHOLDER,
-            reply_to=self.connection.replies,
-        )
-        return encode(OURS.queue, json.dumps({"sleep_s": seconds}).encode(), properties)
-
-    def close(self) -> None:
-        measure.stop(self.process)
-        self.connection.close()
-
-
-@contextmanager
-def site(host: Host, name: str) -> Iterator[Site]:
-    """It works when the block begins: each slot has had its first jobs."""
-    with vhost(host.node) as url:
-        opened = Site(url, host.logs / f"plan-{name}.log")
-        try:
-            drive([opened.stream([0.0] * 2 * SLOTS, [0.001] * 2 * SLOTS)])
-            yield opened
-        finally:
-            opened.close()
-
-
 def test_predicted_waits_beside_measured_ones(host: Host, plan: Plan, tmp_path: Path) -> None:
     """Every job is answered once and succeeds, or this fails; how good the prediction is is reported."""
     if left_out := plan.leaves_out("plan"):
@@ -116,9 +66,14 @@ def test_predicted_waits_beside_measured_ones(host: Host, plan: Plan, tmp_path: 
     with ExitStack() as stack:
         tell(f"starting {sum(LOADS.values())} consumers of {SLOTS} slots")
         sites = {
-            load: [stack.enter_context(site(host, f"{load:.0%}-{number}")) for number in range(count)]
+            load: [
+                stack.enter_context(site(host, f"plan-{load:.0%}-{number}", slots=SLOTS))
+                for number in range(count)
+            ]
             for load, count in LOADS.items()
         }
+        # Each slot has its first jobs.
+        drive([one.stream([0.0] * 2 * SLOTS, [0.001] * 2 * SLOTS) for each in sites.values() for one in each])
         overhead = _overhead(sites[0.5][0])
         tell(f"{LOAD_S:g} s of load")
         chance = random.Random(1)  # noqa: S311 - a load

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 import uvloop
-from results import Results, quantile
 from workload import Workload
 
 from consumer.config.loader import load
@@ -26,6 +25,7 @@ from consumer.runners.runner import Runner, open_runner
 pytest_plugins = ["shared_fixtures"]
 
 KILLS = 50
+BOUND_MS = 100.0
 #: Answers as our own classifier does, except that a job may tell its process and wait to be killed.
 MODULE = """
 import os, signal
@@ -40,19 +40,15 @@ def classify(job):
 """
 
 
-def test_a_killed_worker_is_replaced_within_100_ms(
-    plaid_workload: Workload, results: Results, tmp_path: Path
-) -> None:
-    """Reported, and no bound here: it is one of the bounds that the report prints."""
+def test_a_killed_worker_is_replaced_within_100_ms(plaid_workload: Workload, tmp_path: Path) -> None:
     (tmp_path / "killable.py").write_text(MODULE)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         taken_ms = runner.run(_replacements(plaid_workload, tmp_path))
-    results.replacement_ms = median(taken_ms)
-    results.slowest_replacement_ms = quantile(taken_ms, 1.0)
     print(
         f"\na killed worker replaced, and another job answered: median of {KILLS} "
-        f"{results.replacement_ms:.1f} ms, slowest {results.slowest_replacement_ms:.1f} ms"
+        f"{median(taken_ms):.1f} ms, slowest {max(taken_ms):.1f} ms"
     )
+    assert max(taken_ms) < BOUND_MS
 
 
 async def _replacements(workload: Workload, folder: Path) -> list[float]:

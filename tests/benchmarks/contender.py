@@ -16,12 +16,15 @@ from typing import Any
 
 from amqp_socket import ID_PLACEHOLDER, encode
 from inside import JOBS_QUEUE, ONE_THREAD
+from load import IN_FLIGHT
 from pamqp.commands import Basic
 from workload import Job, Workload
 
 from consumer.wire.topology import Arguments
 
 HERE = Path(__file__).parent
+#: For what starts a program for each job: a handful of jobs, as each takes a second.
+FEW_IN_FLIGHT = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Contender:
         settings: its environment, beside what all get.
         envelope: body and properties of a job's message.
         label: the label in a reply; raises KeyError where the reply is not a success.
-        slow: starts a program for each job, so a handful of jobs must do.
+        in_flight: how many jobs at saturation.
     """
 
     key: str
@@ -58,7 +61,7 @@ class Contender:
     label: Callable[[Any], str]
     queue: str = JOBS_QUEUE
     queue_arguments: Arguments = field(default_factory=lambda: {"x-queue-type": "quorum"})
-    slow: bool = False
+    in_flight: int = IN_FLIGHT
 
     def environment(self, site: Site) -> dict[str, str]:
         """Ours without settings of a consumer, one thread each, and the contender's own."""

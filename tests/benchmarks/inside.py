@@ -18,6 +18,8 @@ LOGISTIC_POINTS: Final = 300
 #: Environment of the peers' processes: where RabbitMQ is, and the function as package.module:function.
 URL_VARIABLE: Final = "BENCH_URL"
 FUNCTION_VARIABLE: Final = "BENCH_FUNCTION"
+#: ... and what a contender's row sets, as JSON.
+OPTIONS_VARIABLE: Final = "BENCH_OPTIONS"
 
 #: One thread in the numerical libraries of every process: there is a process for each processor already.
 ONE_THREAD: Final = dict.fromkeys(

@@ -15,7 +15,8 @@ from typing import Self
 
 import measure
 from inside import FUNCTION_VARIABLE, ONE_THREAD
-from results import Row, Sample, quantile
+from results import Sample, quantile
+from running import MANY_JOBS
 from workload import Workload
 
 _HERE = Path(__file__).parent
@@ -32,11 +33,10 @@ class Done:
 
 
 class Loop:
-    """`in_process.py` as a process. Mutable state: `_jobs`, the size of the next burst, as in `Running`."""
+    """`in_process.py` as a process."""
 
     def __init__(self, workload: Workload, burst_s: float) -> None:
         self._burst_s = burst_s
-        self._jobs = len(workload.jobs)
         self._begun = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, _HERE / "in_process.py", workload.jobs_file],
@@ -65,42 +65,31 @@ class Loop:
                 assert pipe
                 pipe.close()
 
-    def first_reply(self, row: Row) -> None:
+    def warm_up(self) -> float:
+        """Let it have worked; return the seconds until its first answer."""
         self.run(1)
-        row.start_s.append(time.perf_counter() - self._begun)
+        start_s = time.perf_counter() - self._begun
+        self.run(100)
+        return start_s
 
-    def warm_up(self, row: Row) -> None:  # noqa: ARG002 - as Running has it
-        self._size(self.run(self._jobs))
-
-    def _size(self, last: Done) -> None:
-        self._jobs = max(int(len(last.labels) / last.wall_s * self._burst_s), 1)
-
-    def sample(self, row: Row, turn: int) -> None:
+    def sample(self) -> Sample:
         """Take one turn."""
-        done = self.run(self._jobs)
-        row.samples.append(
-            Sample(
-                turn=turn,
-                jobs_per_s=self._jobs / done.wall_s,
-                alone_p50_ms=quantile(done.times_s, 0.5) * 1000,
-                alone_p99_ms=quantile(done.times_s, 0.99) * 1000,
-                saturated_p50_ms=None,
-                saturated_p99_ms=None,
-                cpu_ms=done.cpu_s / self._jobs * 1000,
-                broker_cpu_ms=None,
-                generator_cpu_ms=None,
-            )
-        )
-        row.verified += self._jobs
-        self._size(done)
+        done = self.run(MANY_JOBS, self._burst_s)
+        jobs = len(done.labels)
+        return {
+            "jobs_per_s": jobs / done.wall_s,
+            "alone_p50_ms": quantile(done.times_s, 0.5) * 1000,
+            "alone_p99_ms": quantile(done.times_s, 0.99) * 1000,
+            "cpu_ms": done.cpu_s / jobs * 1000,
+        }
 
-    def finish(self, row: Row) -> None:
-        """Note the memory."""
-        row.pss_mb.setdefault(1, []).append(measure.tree_pss_mb(self.process.pid))
+    def memory_mb(self) -> float:
+        return measure.tree_pss_mb(self.process.pid)
 
-    def run(self, jobs: int) -> Done:
+    def run(self, jobs: int, seconds: float = 3600.0) -> Done:
+        """Do so many jobs, or as many as fit into the seconds."""
         assert self.process.stdin
-        self.process.stdin.write(f"{jobs}\n".encode())
+        self.process.stdin.write(f"{jobs} {seconds}\n".encode())
         self.process.stdin.flush()
         return Done(**json.loads(self._answer()))
 

@@ -24,12 +24,13 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One job: when it was published (seconds since the start) and how late, until its reply, what it ran."""
+    """One job: when it was published (seconds since the start), how late, until its reply, its run and output."""
 
     at_s: float
     late_s: float
     total_s: float
     run_s: float
+    output: dict[str, float]
 
     @property
     def wait_s(self) -> float:
@@ -75,11 +76,11 @@ class Stream:
             if reply["status"] != "succeeded" or number in self.answered:
                 raise ValueError(f"not the one success of job {number}: {body[:500]!r}")
             at_s, late_s = self.sent[number]
-            self.answered[number] = Answered(at_s, late_s, now - at_s, reply["run_ms"] / 1000)
+            self.answered[number] = Answered(at_s, late_s, now - at_s, reply["run_ms"] / 1000, reply["output"])
 
 
-def drive(streams: Sequence[Stream]) -> None:
-    """Publish all jobs of all streams, each when it comes, and wait for every reply.
+def drive(streams: Sequence[Stream]) -> float:
+    """Publish all jobs of all streams, each when it comes, and wait for every reply; return when the first came.
 
     Raises:
         TimeoutError: no reply came for a minute.
@@ -88,12 +89,12 @@ def drive(streams: Sequence[Stream]) -> None:
     gc.collect()
     gc.disable()
     try:
-        _drive(streams)
+        return _drive(streams)
     finally:
         gc.enable()
 
 
-def _drive(streams: Sequence[Stream]) -> None:
+def _drive(streams: Sequence[Stream]) -> float:
     due = list(heapq.merge(*([(at, place) for at in stream.arrivals_s] for place, stream in enumerate(streams))))
     due.reverse()  # the next one is last
     begun = time.perf_counter() + LEAD_S
@@ -111,3 +112,4 @@ def _drive(streams: Sequence[Stream]) -> None:
         for stream in readable:
             if stream.connection in ready:
                 stream.receive(begun)
+    return begun

@@ -1,10 +1,12 @@
-"""What users would pick instead, each set as a careful user would: how, and why so, is told where it is set.
+"""What users would pick instead, each with its defaults and with what its own guide recommends for short tasks.
 
-See also celery_app.py, faststream_app.py and amqp_consume_job.py, which are what runs in their processes.
+See celery_app.py, faststream_app.py, amqp_consume_job.py and floor_consumer.py for what runs in their processes.
+docs/speed.md tells each setting and why.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -12,8 +14,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from amqp_socket import ID_PLACEHOLDER
-from contender import HERE, Contender, Site, plain
-from inside import FUNCTION_VARIABLE, JOBS_QUEUE, URL_VARIABLE
+from contender import FEW_IN_FLIGHT, HERE, Contender, Site, plain
+from inside import FUNCTION_VARIABLE, JOBS_QUEUE, OPTIONS_VARIABLE, URL_VARIABLE
 from pamqp.commands import Basic
 from support.processes.commands import BIN
 from workload import Job
@@ -59,17 +61,47 @@ def _in_the_body(job: Job, site: Site) -> tuple[object, Basic.Properties]:
     return body, Basic.Properties(content_type="application/json", delivery_mode=2)
 
 
-def _peer_settings(site: Site) -> dict[str, str]:
-    return {URL_VARIABLE: site.url, FUNCTION_VARIABLE: site.workload.function}
+def _settings(site: Site, **options: object) -> dict[str, str]:
+    return {
+        URL_VARIABLE: site.url,
+        FUNCTION_VARIABLE: site.workload.function,
+        OPTIONS_VARIABLE: json.dumps(options),
+    }
 
 
-def _celery_command(site: Site) -> list[str]:
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-    return [str(BIN / "celery"), "-A", "celery_app", "worker", "-c", str(site.slots), *quiet]
+def _not_installed(module: str) -> str | None:
+    return None if find_spec(module) else f"{module} is not installed: it comes with the extra `bench`"
 
 
-def _faststream_command(site: Site) -> list[str]:
-    return [str(BIN / "faststream"), "run", "faststream_app:app", "--workers", str(site.slots)]
+def _celery(key: str, title: str, *arguments: str, **options: object) -> Contender:
+    worker = [str(BIN / "celery"), "-A", "celery_app", "worker", *arguments]
+    return Contender(
+        key=key,
+        title=title,
+        missing=lambda _workload: _not_installed("celery"),
+        command=lambda site: [*worker, "-c", str(site.slots)],
+        settings=lambda site: _settings(site, **options),
+        envelope=_celery_task,
+        label=lambda reply: str(reply["result"]["label"]),
+    )
+
+
+def _faststream(key: str, title: str, *, prefetch: int | None, quiet: bool) -> Contender:
+    return Contender(
+        key=key,
+        title=title,
+        missing=lambda _workload: _not_installed("faststream"),
+        command=lambda site: [
+            str(BIN / "faststream"),
+            "run",
+            "faststream_app:app",
+            "--workers",
+            str(site.slots),
+        ],
+        settings=lambda site: _settings(site, prefetch=prefetch, quiet=quiet),
+        envelope=plain,
+        label=lambda reply: str(reply["label"]),
+    )
 
 
 def _amqp_consume_command(site: Site) -> list[str]:
@@ -79,30 +111,43 @@ def _amqp_consume_command(site: Site) -> list[str]:
     return ["sh", "-c", f"{shlex.join([*consume, *program])} & " * site.slots + "wait"]
 
 
-def _not_installed(module: str) -> str | None:
-    return None if find_spec(module) else f"{module} is not installed: it comes with the extra `bench`"
-
-
 def _no_amqp_tools() -> str | None:
     found = shutil.which("amqp-consume") and shutil.which("amqp-publish")
     return None if found else "amqp-consume is not installed: it comes with Debian's amqp-tools"
 
 
-CELERY = Contender(
-    key="celery",
-    title="Celery prefork",
-    missing=lambda _workload: _not_installed("celery"),
-    command=_celery_command,
-    settings=_peer_settings,
-    envelope=_celery_task,
-    label=lambda reply: str(reply["result"]["label"]),
+#: Workers that do not talk with each other, as there is one: Celery is faster so.
+_ALONE = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+CELERY = (
+    _celery("celery", "Celery, defaults (early acks, prefetch 4)"),
+    _celery("celery-64", "Celery, early acks, prefetch 64", *_ALONE, worker_prefetch_multiplier=64),
+    _celery("celery-late", "Celery, late acks, prefetch 4", *_ALONE, task_acks_late=True),
+    _celery(
+        "celery-late-64",
+        "Celery, late acks, prefetch 64",
+        *_ALONE,
+        task_acks_late=True,
+        worker_prefetch_multiplier=64,
+    ),
 )
-FASTSTREAM = Contender(
-    key="faststream",
-    title="FastStream",
-    missing=lambda _workload: _not_installed("faststream"),
-    command=_faststream_command,
-    settings=_peer_settings,
+FASTSTREAM = (
+    _faststream("faststream", "FastStream, defaults (prefetch unlimited)", prefetch=None, quiet=False),
+    _faststream("faststream-16", "FastStream, prefetch 16, no log", prefetch=16, quiet=True),
+    _faststream("faststream-quiet", "FastStream, prefetch unlimited, no log", prefetch=None, quiet=True),
+)
+FLOOR = Contender(
+    key="floor",
+    title="floor: the contract's hot path alone",
+    missing=lambda _workload: None,
+    command=lambda site: [
+        sys.executable,
+        str(HERE / "floor_consumer.py"),
+        site.url,
+        JOBS_QUEUE,
+        str(site.slots),
+    ],
+    settings=_settings,
     envelope=plain,
     label=lambda reply: str(reply["label"]),
 )
@@ -111,8 +156,8 @@ AMQP_CONSUME = Contender(
     title="amqp-consume, program per job",
     missing=lambda _workload: _no_amqp_tools(),
     command=_amqp_consume_command,
-    settings=_peer_settings,
+    settings=_settings,
     envelope=_in_the_body,
     label=lambda reply: str(reply["result"]["label"]),
-    slow=True,
+    in_flight=FEW_IN_FLIGHT,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _BEGUN = time.monotonic()
@@ -11,36 +12,42 @@ _BEGUN = time.monotonic()
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. Defaults make the whole benchmark take about ten minutes on two slow processors.
+    """How much is measured. Defaults make the whole benchmark take about twelve minutes on two processors.
 
     Attributes:
-        rounds: how often all contenders are started.
-        turns: how often each is measured in a round.
-        burst_s: about how long a turn's jobs take at saturation.
+        turns: how often each contender is measured.
+        burst_s: how long a turn's jobs come at saturation.
+        quick: a look: what takes minutes is left out.
         slots: jobs at once.
-        only: keys of the rows to measure; empty for all.
+        only: keys of the rows and other measurements to take; empty for all.
     """
 
-    rounds: int = 3
     turns: int = 3
-    burst_s: float = 1.5
+    burst_s: float = 2.5
+    quick: bool = False
     slots: int = 2
     only: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls) -> Plan:
-        """BENCH_QUICK=1 for a look; BENCH_ROUNDS, BENCH_TURNS, BENCH_BURST_S; BENCH_ONLY for some rows' keys."""
-        usual = cls(rounds=1, turns=1, burst_s=0.5) if os.environ.get("BENCH_QUICK") else cls()
+        """BENCH_QUICK=1 for a look; BENCH_TURNS, BENCH_BURST_S; BENCH_ONLY for some keys."""
+        usual = cls(turns=1, burst_s=0.5, quick=True) if os.environ.get("BENCH_QUICK") else cls()
         return cls(
-            rounds=int(os.environ.get("BENCH_ROUNDS", usual.rounds)),
             turns=int(os.environ.get("BENCH_TURNS", usual.turns)),
             burst_s=float(os.environ.get("BENCH_BURST_S", usual.burst_s)),
+            quick=usual.quick,
             only=tuple(os.environ.get("BENCH_ONLY", "").split()),
         )
 
     def leaves_out(self, key: str) -> str | None:
-        """Why this row is not to be measured; None if it is."""
+        """Why this is not to be measured; None if it is."""
         return "left out by BENCH_ONLY" if self.only and key not in self.only else None
+
+
+def until(seconds: float) -> Callable[[], bool]:
+    """Whether so many seconds have passed since now."""
+    end = time.perf_counter() + seconds
+    return lambda: time.perf_counter() >= end
 
 
 def tell(line: str) -> None:

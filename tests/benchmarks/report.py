@@ -1,4 +1,4 @@
-"""What becomes of the results: tables on the terminal, the same as Markdown and JSON, and a chart, in a folder.
+"""What becomes of the results: tables on the terminal, and the same as Markdown and JSON in a folder.
 
 Every figure is a median over the turns. A row that was not run, or failed, says why in the place of its figures.
 """
@@ -13,29 +13,26 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-import chart
+from contender import FEW_IN_FLIGHT
 from load import IN_FLIGHT
 from plan import Plan
 from results import LOOP, Metric, Results, Row, Table
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
-from targets import Target, all_targets
+from targets import Target
 
 FOLDER = Path("bench-results")
 _PACKAGES = ("celery", "faststream", "aio-pika", "uvloop", "numpy", "scikit-learn", "onnxruntime")
 _NONE = "-"
 
 
-def write(results: Results, plan: Plan) -> None:
-    """Print tables and bounds; write results.json, results.md and results.png."""
+def write(results: Results, targets: Sequence[Target], plan: Plan) -> None:
+    """Print tables and targets; write results.json and results.md."""
     FOLDER.mkdir(exist_ok=True)
-    targets = all_targets(results)
-    console = Console(width=max(Console().width, 160))
-    for table in results.tables:
+    console = Console(width=max(Console().width, 170))
+    for table in results.tables.values():
         console.print()
         console.print(_grid(f"{table.name}: {table.title}", _HEADS, [_cells(row) for row in table.rows]))
         for reason in _reasons(table):
@@ -44,13 +41,12 @@ def write(results: Results, plan: Plan) -> None:
     for line in _legend(plan):
         console.print(escape(line))
     console.print()
-    console.print(_grid("What this service holds itself to", _TARGET_HEADS, [_target(each) for each in targets]))
-    (FOLDER / "results.json").write_text(json.dumps(_as_json(results, plan, targets), indent=1) + "\n")
-    (FOLDER / "results.md").write_text("\n".join(_markdown(results, plan, targets)) + "\n")
-    drawn = [table for table in results.tables if any(row.samples for row in table.rows)]
-    if drawn:
-        chart.draw(drawn, FOLDER / "results.png", machine())
-    console.print(f"written into {FOLDER}/: results.json, results.md" + (", results.png" if drawn else ""))
+    console.print(_grid("Targets", _TARGET_HEADS, [_target(each) for each in targets]))
+    verdicts = [{**asdict(each), "verdict": each.verdict} for each in targets]
+    found = {"machine": machine(), "versions": _versions(), "plan": asdict(plan), **asdict(results)}
+    (FOLDER / "results.json").write_text(json.dumps({**found, "targets": verdicts}, indent=1) + "\n")
+    (FOLDER / "results.md").write_text("\n".join(_markdown(results, targets, plan)) + "\n")
+    console.print(f"written into {FOLDER}/: results.json, results.md")
 
 
 def machine() -> str:
@@ -79,12 +75,8 @@ def _medians(*metrics: Metric) -> Callable[[Row], str]:
 
 def _memory(row: Row) -> str:
     """With two slots and with eight; the loop has one."""
-    values = [row.memory_mb(slots) for slots in ((1,) if row.key == LOOP else (2, 8))]
+    values = [row.pss_mb.get(slots) for slots in ((1,) if row.key == LOOP else (2, 8))]
     return " / ".join(f"{value:.0f}" for value in values if value is not None) or _NONE
-
-
-def _start(row: Row) -> str:
-    return f"{median(row.start_s):.1f}" if row.start_s else _NONE
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
@@ -94,10 +86,10 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("CPU ms/job", _medians("cpu_ms")),
     ("RabbitMQ / generator CPU ms/job", _medians("broker_cpu_ms", "generator_cpu_ms")),
     ("memory MB, 2 / 8 slots", _memory),
-    ("start s", _start),
+    ("start s", lambda row: _number(row.start_s)),
 )
 _HEADS = ("", *(head for head, _ in _COLUMNS))
-_TARGET_HEADS = ("", "", "bound", "measured", "verdict", "note")
+_TARGET_HEADS = ("", "target", "limit", "measured", "verdict", "note")
 
 
 def _cells(row: Row) -> list[str]:
@@ -117,10 +109,9 @@ def _reasons(table: Table) -> Iterator[str]:
 
 def _target(target: Target) -> list[str]:
     side = "at most" if target.at_most else "at least"
-    unit = f" {target.unit}" if target.unit == "ms" else target.unit.replace("x", " times")
-    measured = _NONE if target.measured is None else f"{_number(target.measured)}{unit}"
-    verdict = f"{target.verdict} {target.margin}".strip()
-    return [target.number, target.text, f"{side} {target.bound:g}{unit}", measured, verdict, target.note]
+    unit = " times" if target.unit == "x" else f" {target.unit}"
+    measured = _NONE if target.measured is None else f"{target.measured:.3g}{unit}"
+    return [target.number, target.text, f"{side} {target.limit:g}{unit}", measured, target.verdict, target.note]
 
 
 def _grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
@@ -135,14 +126,14 @@ def _grid(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Gr
 
 def _legend(plan: Plan) -> Iterator[str]:
     yield f"{machine()}; {_versions()}."
-    turns = plan.rounds * plan.turns
     yield (
-        f"{plan.slots} slots. Medians of {turns} turns in rotation (program per job: {plan.rounds}), each about "
-        f"{plan.burst_s:g} s with {IN_FLIGHT} in flight. Each label was compared with the in-process loop's."
+        f"{plan.slots} slots. Medians of {plan.turns} turns, A B C A B C, each {plan.burst_s:g} s with "
+        f"{IN_FLIGHT} in flight (program per job: {FEW_IN_FLIGHT}). Each label was compared with that of the "
+        "in-process loop."
     )
     yield (
-        f"CPU and memory (PSS) are those of the whole process tree: CPU with {IN_FLIGHT} in flight, memory at the "
-        "end of a round and, with 8 slots, after 1,000 jobs. Start is from launch to first reply."
+        "CPU and memory (PSS) are those of the whole process tree: CPU with many in flight, memory at the end "
+        "and, with 8 slots, after 1,000 jobs. Start is from launch to first reply."
     )
 
 
@@ -157,8 +148,8 @@ def _version(package: str) -> str:
         return ""
 
 
-def _markdown(results: Results, plan: Plan, targets: Sequence[Target]) -> Iterator[str]:
-    for table in results.tables:
+def _markdown(results: Results, targets: Sequence[Target], plan: Plan) -> Iterator[str]:
+    for table in results.tables.values():
         yield from ("", f"**{table.name}**: {table.title}", "")
         yield from _markdown_table(_HEADS, [_cells(row) for row in table.rows])
         yield from (f"\n{reason}" for reason in _reasons(table))
@@ -173,12 +164,3 @@ def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iter
     yield f"|{'|'.join('---' if head == '' else '--:' for head in heads)}|"
     for cells in rows:
         yield f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
-
-
-def _as_json(results: Results, plan: Plan, targets: Sequence[Target]) -> dict[str, Any]:
-    content = asdict(results)
-    for table in content["tables"]:
-        for row in table["rows"]:
-            row["signals"] = len(row["signals"])
-    bounds = [{**asdict(each), "verdict": each.verdict} for each in targets]
-    return {"machine": machine(), "versions": _versions(), "plan": asdict(plan), **content, "targets": bounds}

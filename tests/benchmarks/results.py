@@ -1,7 +1,7 @@
 """What was measured, and the arithmetic on it: medians, and ratios of what was measured side by side.
 
-A machine that is shared is fast now and slow a minute later. So contenders take turns in short bursts, and a
-ratio is taken within one turn of the rotation first; the median of these ratios is what is reported.
+A machine that is shared is fast now and slow a minute later. So contenders take turns, and a ratio is taken within
+one turn first; the median of these ratios is what is reported.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Literal
+from typing import Literal, TypeAlias
 
 #: Of the in-process loop.
 LOOP = "loop"
@@ -24,57 +24,35 @@ Metric = Literal[
     "broker_cpu_ms",
     "generator_cpu_ms",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One contender's turn: some jobs one at a time, then many in flight. CPU time is per job of the latter."""
-
-    turn: int
-    jobs_per_s: float
-    alone_p50_ms: float
-    alone_p99_ms: float
-    saturated_p50_ms: float | None
-    saturated_p99_ms: float | None
-    cpu_ms: float
-    broker_cpu_ms: float | None
-    generator_cpu_ms: float | None
-
-    def get(self, metric: Metric) -> float | None:
-        value: float | None = getattr(self, metric)
-        return value
+#: One turn: some jobs one at a time, then many in flight. CPU time is per job of the latter.
+Sample: TypeAlias = dict[Metric, float]
 
 
 @dataclass
 class Row:
-    """One contender on one workload.
+    """One contender on one workload; every turn adds a sample.
 
     Attributes:
         skipped: why it was not run, which is no failure.
         failed: what went wrong, which is.
         pss_mb: memory of its tree by number of slots.
-        verified: how many replies had the label that they should have.
-        signals: the places of the different signals among those.
     """
 
     key: str
     title: str
     skipped: str | None = None
     failed: str | None = None
-    start_s: list[float] = field(default_factory=list)
+    start_s: float | None = None
     samples: list[Sample] = field(default_factory=list)
-    pss_mb: dict[int, list[float]] = field(default_factory=dict)
-    verified: int = 0
-    signals: set[int] = field(default_factory=set)
+    pss_mb: dict[int, float] = field(default_factory=dict)
+
+    def values(self, metric: Metric) -> list[float]:
+        return [sample[metric] for sample in self.samples if metric in sample]
 
     def median(self, metric: Metric) -> float | None:
         """The median over all turns; None where nothing was measured."""
-        values = [value for sample in self.samples if (value := sample.get(metric)) is not None]
+        values = self.values(metric)
         return median(values) if values else None
-
-    def memory_mb(self, slots: int) -> float | None:
-        measured = self.pss_mb.get(slots)
-        return median(measured) if measured else None
 
 
 @dataclass
@@ -83,53 +61,41 @@ class Table:
 
     name: str
     title: str
-    signals: int
     rows: list[Row] = field(default_factory=list)
 
     def row(self, key: str) -> Row | None:
         return next((row for row in self.rows if row.key == key), None)
 
-    def paired(self, keys: Sequence[str], combine: Callable[..., float], metric: Metric) -> float | None:
-        """Combine the values of some rows turn by turn; the median of that, None where one of them has none.
+    def best(self, keys: Sequence[str], metric: Metric, *, least: bool = False) -> str | None:
+        """The key of the row that did best among some, by its median."""
+        found = {
+            key: value for key in keys if (row := self.row(key)) and (value := row.median(metric)) is not None
+        }
+        return (min if least else max)(found, key=found.__getitem__) if found else None
 
-        A row that is measured once a round (`slow`) counts for the turns in which it was.
-        """
-        by_turn = [self._by_turn(key, metric) for key in keys]
-        turns = set.intersection(*(set(values) for values in by_turn))
-        combined = [combine(*(values[turn] for values in by_turn)) for turn in turns]
-        return median(combined) if combined else None
-
-    def _by_turn(self, key: str, metric: Metric) -> dict[int, float]:
-        samples = row.samples if (row := self.row(key)) else []
-        return {sample.turn: value for sample in samples if (value := sample.get(metric)) is not None}
-
-
-@dataclass
-class Reload:
-    """Latency of jobs before a reload and while it went on, `in_flight` at once."""
-
-    in_flight: int
-    before_p99_ms: float
-    during_p99_ms: float
-    during_s: float
-    jobs: int
+    def paired(
+        self, one: str, other: str | None, combine: Callable[[float, float], float], metric: Metric
+    ) -> float | None:
+        """Combine the values of two rows turn by turn; the median of that, None where one of them has none."""
+        ours, theirs = self.row(one), self.row(other or "")
+        if not ours or not theirs or not ours.samples or not theirs.samples:
+            return None
+        # A contender that failed in a later turn has fewer.
+        return median(map(combine, ours.values(metric), theirs.values(metric)))
 
 
 @dataclass
 class Results:
-    """One run of the benchmark. Benchmarks add to it; the report is made of it at the end."""
+    """One run of the benchmark. What was not measured is None, or empty."""
 
-    tables: list[Table] = field(default_factory=list)
-    reloads: list[Reload] = field(default_factory=list)
-    reload_skipped: str | None = "it was not run"
-    accuracy: float | None = None
-    prediction_ms: float | None = None
-    prediction_by: str = ""
-    replacement_ms: float | None = None
-    slowest_replacement_ms: float | None = None
-
-    def table(self, name: str) -> Table | None:
-        return next((table for table in self.tables if table.name == name), None)
+    tables: dict[str, Table] = field(default_factory=dict)
+    #: Slowest of the short jobs that came with a long one; longest wait beside a free slot, in a random mix.
+    beside_long_s: float | None = None
+    wait_beside_free_slot_ms: float | None = None
+    #: p99 during each reload over the p99 before it, with two jobs in flight.
+    reload_p99_ratios: list[float] = field(default_factory=list)
+    #: Memory of the consumer after all jobs over that after the first tenth.
+    memory_growth: float | None = None
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -10,17 +10,17 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
 import measure
 from amqp_socket import Connection
-from contender import Contender, Site
-from load import IN_FLIGHT, Load, Run
-from plan import Plan
-from results import Row, Sample
+from contender import FEW_IN_FLIGHT, Contender, Site
+from load import Load, Run
+from plan import Plan, until
+from results import Sample
 from workload import Workload
 
 from consumer.local_broker.node import Node
@@ -28,11 +28,12 @@ from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 #: Longest wait for any reply; a start under load included.
 PATIENCE_S = 60.0
-#: Enough for every worker to have had its share, and to see how fast it is.
-WARM_UP_JOBS = 100
-ALONE_JOBS = 60
-#: A program per job takes seconds: a few jobs must do.
-SLOW_ALONE_JOBS, SLOW_JOBS = 1, 4
+#: Enough for every worker to have had its share.
+WARM_UP_JOBS, WARM_UP_S = 200, 1.0
+#: With one in flight: whichever is reached first.
+ALONE_JOBS, ALONE_S = 200, 1.5
+#: More jobs than any burst has.
+MANY_JOBS = 1_000_000
 
 
 class VerificationError(Exception):
@@ -49,19 +50,15 @@ class Host:
 
 
 class Running:
-    """One contender with its load.
-
-    Mutable state: `_jobs`, the size of the next burst, so that it takes about `burst_s`.
-    """
+    """One contender with its load."""
 
     def __init__(self, contender: Contender, site: Site, load: Load, host: Host) -> None:
         self._contender = contender
         self._site = site
         self._load = load
         self._broker_pid = host.node.pid
-        self.log = host.logs / f"{site.workload.name}-{contender.key}-{site.slots}.log"
         self._burst_s = host.plan.burst_s
-        self._jobs = SLOW_JOBS
+        self.log = host.logs / f"{site.workload.name}-{contender.key}-{site.slots}.log"
         self._begun = time.perf_counter()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -73,54 +70,38 @@ class Running:
                 cwd=host.logs,
             )
 
-    def first_reply(self, row: Row) -> None:
-        """Wait until it works."""
-        self.run(row, 1, 1)
-        row.start_s.append(time.perf_counter() - self._begun)
+    def warm_up(self) -> float:
+        """Wait until it works, and let each worker have worked; return the seconds until its first reply."""
+        self.run(1, 1)
+        start_s = time.perf_counter() - self._begun
+        if self._contender.in_flight > FEW_IN_FLIGHT:
+            self.run(WARM_UP_JOBS, self._contender.in_flight, until(WARM_UP_S))
+        return start_s
 
-    def warm_up(self, row: Row) -> None:
-        """Let each worker have worked."""
-        if not self._contender.slow:
-            self._size(self.run(row, WARM_UP_JOBS, IN_FLIGHT))
-
-    def _size(self, last: Run) -> None:
-        self._jobs = max(int(last.jobs_per_s * self._burst_s), IN_FLIGHT)
-
-    def sample(self, row: Row, turn: int) -> None:
+    def sample(self) -> Sample:
         """Take one turn."""
-        slow = self._contender.slow
-        alone = self.run(row, SLOW_ALONE_JOBS if slow else ALONE_JOBS, 1)
+        alone = self.run(ALONE_JOBS, 1, until(ALONE_S))
         broker, tree = measure.own_cpu_s(self._broker_pid), measure.tree_cpu_s(self.process.pid)
-        many = self.run(row, self._jobs, IN_FLIGHT)
+        many = self.run(MANY_JOBS, self._contender.in_flight, until(self._burst_s))
         tree = measure.tree_cpu_s(self.process.pid) - tree
         broker = measure.own_cpu_s(self._broker_pid) - broker
-        row.samples.append(
-            Sample(
-                turn=turn,
-                jobs_per_s=many.jobs_per_s,
-                alone_p50_ms=alone.latency_ms(0.5),
-                alone_p99_ms=alone.latency_ms(0.99),
-                saturated_p50_ms=many.latency_ms(0.5),
-                saturated_p99_ms=many.latency_ms(0.99),
-                cpu_ms=tree / self._jobs * 1000,
-                broker_cpu_ms=broker / self._jobs * 1000,
-                generator_cpu_ms=many.cpu_s / self._jobs * 1000,
-            )
-        )
-        if not slow:
-            self._size(many)
+        jobs = len(many.replies)
+        return {
+            "jobs_per_s": many.jobs_per_s,
+            "alone_p50_ms": alone.latency_ms(0.5),
+            "alone_p99_ms": alone.latency_ms(0.99),
+            "saturated_p50_ms": many.latency_ms(0.5),
+            "saturated_p99_ms": many.latency_ms(0.99),
+            "cpu_ms": tree / jobs * 1000,
+            "broker_cpu_ms": broker / jobs * 1000,
+            "generator_cpu_ms": many.cpu_s / jobs * 1000,
+        }
 
-    def finish(self, row: Row) -> None:
-        """Send the signals that have not had their turn, and note the memory."""
-        if missing := len(self._site.workload.jobs) - len(row.signals):
-            self.run(row, missing, IN_FLIGHT)
-        self.memory(row)
+    def memory_mb(self) -> float:
+        """What its tree takes now."""
+        return measure.tree_pss_mb(self.process.pid)
 
-    def memory(self, row: Row) -> None:
-        """Note what its tree takes now."""
-        row.pss_mb.setdefault(self._site.slots, []).append(measure.tree_pss_mb(self.process.pid))
-
-    def run(self, row: Row, jobs: int, in_flight: int, enough: Callable[[], bool] = lambda: False) -> Run:
+    def run(self, jobs: int, in_flight: int, enough: Callable[[], bool] = lambda: False) -> Run:
         """Send so many jobs, or until it is `enough`, and verify their replies.
 
         Raises:
@@ -130,8 +111,6 @@ class Running:
         done = self._load.run(jobs, in_flight, enough)
         for reply in done.replies:
             self._verify(reply.message, reply.body)
-        row.verified += len(done.replies)
-        row.signals.update(reply.message for reply in done.replies)
         return done
 
     def _verify(self, message: int, body: bytes) -> None:
@@ -160,10 +139,9 @@ def vhost(node: Node) -> Iterator[str]:
 
 
 @contextmanager
-def started(contender: Contender, workload: Workload, host: Host, url: str, slots: int) -> Iterator[Running]:
-    """Start a contender in a virtual host; it is gone after the block."""
-    connection = Connection(url, PATIENCE_S)
-    try:
+def started(contender: Contender, workload: Workload, host: Host, slots: int) -> Iterator[Running]:
+    """Start a contender in a virtual host of its own; both are gone after the block."""
+    with vhost(host.node) as url, closing(Connection(url, PATIENCE_S)) as connection:
         connection.declare(contender.queue, contender.queue_arguments)
         site = Site(workload, url, connection.replies, slots)
         load = Load(connection, [contender.message(job, site) for job in workload.jobs])
@@ -172,5 +150,3 @@ def started(contender: Contender, workload: Workload, host: Host, url: str, slot
             yield running
         finally:
             measure.stop(running.process)
-    finally:
-        connection.close()

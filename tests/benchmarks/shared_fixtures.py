@@ -1,11 +1,10 @@
-"""What the benchmarks share: one RabbitMQ node for all contenders, and the results, reported when all have run.
+"""What the benchmarks share: one RabbitMQ node for all contenders, and the results.
 
 A plugin that each bench_*.py names, as mypy knows one conftest.py only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,11 +25,9 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="session")
-def results(plan: Plan) -> Iterator[Results]:
-    """Benchmarks put what they measured here."""
-    collected = Results()
-    yield collected
-    report.write(collected, plan)
+def results() -> Results:
+    """What bench_compare.py has measured."""
+    return Results()
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ class Workload:
         name: for tables and keys.
         title: what it is, for people.
         function: package.module:function; `OWN_CLASSIFIER` is what our service runs when none is named.
+        one: the same without a form for many, so that our service calls it once per job.
         pickle: the folder with the pickled model.
         onnx: the folder with the ONNX model as well, or why there is none; None where it is not compared.
         jobs: one for each signal.
@@ -50,15 +51,11 @@ class Workload:
     name: str
     title: str
     function: str
+    one: str
     pickle: Path
     onnx: Path | str | None
     jobs: tuple[Job, ...]
     labels: tuple[str, ...] = ()
-
-    @property
-    def own_classifier(self) -> bool:
-        """Whether our service runs it when no function is named."""
-        return self.function == OWN_CLASSIFIER
 
     @property
     def best(self) -> Path:
@@ -86,6 +83,7 @@ def small(folder: Path) -> Workload:
         name="small",
         title=f"{LOGISTIC_POINTS} points, scaler and logistic regression from one pickle",
         function="logistic:classify",
+        one="logistic:classify_one",
         pickle=folder,
         onnx=None,
         jobs=tuple({"signal": signal[:LOGISTIC_POINTS].tolist()} for signal in signals),
@@ -102,6 +100,7 @@ def plaid_as_deployed(folder: Path) -> Workload:
         name="PLAID",
         title=f"{len(data)} PLAID test signals, features and a forest of 100 trees",
         function=OWN_CLASSIFIER,
+        one="one_by_one:classify",
         pickle=folder / "pickle",
         onnx=_train_onnx(folder / "onnx"),
         jobs=tuple({"signal": signal.tolist()} for signal in data.signals),

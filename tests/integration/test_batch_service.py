@@ -35,6 +35,7 @@ def classify(jobs):
         log(f"holds until {file}")
         while not (HERE / file).exists():
             time.sleep(0.01)
+    time.sleep(max(job.get("ms", 0) for job in jobs) / 1000)
     return [answer(job, len(jobs)) for job in jobs]
 
 def answer(job, jobs):
@@ -44,7 +45,8 @@ def answer(job, jobs):
         os.kill(os.getpid(), signal.SIGKILL)
     return {"n": job.get("n"), "jobs": jobs, "pid": os.getpid()}
 """
-SETTINGS: dict[str, object] = {"classifier": "mine:classify", "pool_size": 1, "batch_size": 8, "max_attempts": 1}
+#: As many slots as jobs that come at once: RabbitMQ sends no more. One slot takes those that are read at once.
+SETTINGS: dict[str, object] = {"classifier": "mine:classify", "pool_size": 8, "max_attempts": 1}
 
 
 @pytest.fixture
@@ -56,12 +58,17 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def holding(url: str, producer: Producer, reply_to: str, **settings: object) -> Iterator[ConsumerProcess]:
-    """Run a consumer whose only slot is held by one job."""
-    with consumer(url, http_port=0, **SETTINGS | settings) as running:
-        publish(producer, reply_to, {"hold": "go", "n": -1}, message_id="first")
-        running.wait_for_event("job_log", "holds until go")
-        yield running
+def at_once(running: ConsumerProcess, producer: Producer) -> Iterator[None]:
+    """Let the jobs that are published in the block reach the consumer in the same moment.
+
+    It has them all in its socket then. aiormq reads ten frames at a time, so three jobs or more come together.
+    """
+    running.signal(signal.SIGSTOP)
+    try:
+        yield
+        wait_until(lambda: producer.depth(JOBS) == 0, "RabbitMQ to have sent all")
+    finally:
+        running.signal(signal.SIGCONT)
 
 
 def publish(producer: Producer, reply_to: str, *jobs: dict[str, Any], **properties: Any) -> None:  # noqa: ANN401 - AMQP
@@ -73,51 +80,59 @@ def taken(producer: Producer, queue: str, number: int) -> list[Any]:
     return [producer.take(queue).json for _ in range(number)]
 
 
-def all_here(running: ConsumerProcess, number: int) -> None:
-    """Wait until the consumer has so many jobs, of which but one wait for its slot."""
-    probe, told = Probe.of(running), f"classifier_jobs_received_total {number}\n"
-    wait_until(lambda: told in probe.ask("metrics")[1], "deliveries")
-
-
+@pytest.mark.usefixtures("go")
 def test_each_job_of_a_batch_is_answered_and_settled_by_itself_and_a_bad_one_is_dead_lettered(
-    go: Path, vhost_url: str, producer: Producer
+    vhost_url: str, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with holding(vhost_url, producer, reply_to) as running:
+    with consumer(vhost_url, http_port=0, **SETTINGS) as running:
         same_id = {"message_id": "the same"}
-        publish(producer, reply_to, *({"n": n} for n in range(6)), {"bad": "no signal"}, {"n": 7}, **same_id)
-        all_here(running, 9)
-        go.touch()
-        replies = taken(producer, reply_to, 9)
+        with at_once(running, producer):
+            publish(producer, reply_to, *({"n": n} for n in range(6)), {"bad": "no signal"}, {"n": 7}, **same_id)
+        replies = taken(producer, reply_to, 8)
+        for _ in range(8):
+            running.wait_for_event("job_settled")
         metrics = Probe.of(running).ask("metrics")[1]
         assert running.stop() == os.EX_OK
     good = [reply["output"] for reply in replies if "output" in reply]
-    assert sorted(output["n"] for output in good) == [-1, 0, 1, 2, 3, 4, 5, 7]
-    assert [output["jobs"] for output in good] == [1] + [8] * 7
+    assert sorted(output["n"] for output in good) == [0, 1, 2, 3, 4, 5, 7]
+    assert all(output["jobs"] > 1 for output in good if output["n"] < 3)
     (bad,) = [reply for reply in replies if "output" not in reply]
     assert (bad["error"]["code"], bad["error"]["message"]) == ("classifier_error", "no signal")
     assert json.loads(producer.take(DEAD).body) == {"bad": "no signal"}
     assert (producer.depth(JOBS), producer.depth(DEAD)) == (0, 0)
-    for line in ("batches_run_total 1", "batches_jobs_total 8", "batches_alone_total 0", "slots_size 1"):
+    for line in ("jobs_acked_total 7", "batches_alone_total 0", "slots_size 8"):
         assert f"classifier_{line}\n" in metrics
     assert "classifier_slots_busy 0\n" in metrics
 
 
+@pytest.mark.usefixtures("go")
 def test_a_job_that_kills_the_worker_of_its_batch_fails_alone_and_no_attempt_of_others_is_spent(
-    go: Path, vhost_url: str, producer: Producer
+    vhost_url: str, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with holding(vhost_url, producer, reply_to) as running:
-        publish(producer, reply_to, *({"n": n, "die": n == 3} for n in range(8)))
-        all_here(running, 9)
-        go.touch()
-        replies = taken(producer, reply_to, 9)
+    with consumer(vhost_url, **SETTINGS) as running:
+        with at_once(running, producer):
+            publish(producer, reply_to, *({"n": n, "die": n == 1} for n in range(8)))
+        replies = taken(producer, reply_to, 8)
         assert running.stop() == os.EX_OK
-    assert {reply["output"]["n"] for reply in replies if "output" in reply} == {-1, 0, 1, 2, 4, 5, 6, 7}
+    assert {reply["output"]["n"] for reply in replies if "output" in reply} == {0, 2, 3, 4, 5, 6, 7}
     (bad,) = [reply for reply in replies if "output" not in reply]
     assert (bad["error"]["code"], bad["attempt"]) == ("crashed", 1)
-    assert json.loads(producer.take(DEAD).body)["n"] == 3
-    assert any("8 of them run again, each alone: killed by SIGKILL" in line for line in running.log)
+    assert json.loads(producer.take(DEAD).body)["n"] == 1
+    assert any(" of them run again, each alone: killed by SIGKILL" in line for line in running.log)
+
+
+@pytest.mark.usefixtures("go")
+def test_jobs_fetched_ahead_come_in_batches(vhost_url: str, producer: Producer) -> None:
+    """By default: nothing is set but the function. It costs the same for one job as for many."""
+    reply_to = producer.reply_queue()
+    with consumer(vhost_url, **SETTINGS | {"pool_size": 1}) as running:
+        publish(producer, reply_to, *({"n": n, "ms": 4} for n in range(600)))
+        outputs = [reply["output"] for reply in taken(producer, reply_to, 600)]
+        assert running.stop() == os.EX_OK
+    assert sorted(output["n"] for output in outputs) == list(range(600))
+    assert max(output["jobs"] for output in outputs) > 2
 
 
 def test_a_killed_worker_loses_no_job_of_its_batch(go: Path, vhost_url: str, producer: Producer) -> None:
@@ -142,15 +157,16 @@ def test_a_stop_in_the_middle_of_a_batch_gives_all_its_jobs_back(
     go: Path, vhost_url: str, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with holding(vhost_url, producer, reply_to, drain_grace_s=0.1) as running:
-        publish(producer, reply_to, *({"n": n} for n in range(5)))
-        all_here(running, 6)
+    with consumer(vhost_url, **SETTINGS, drain_grace_s=0.1) as running:
+        with at_once(running, producer):
+            publish(producer, reply_to, *({"n": n, "hold": "go"} for n in range(5)))
+        running.wait_for_event("job_log", "holds until go")
         assert running.stop() == os.EX_OK
-    wait_until(lambda: producer.depth(JOBS) == 6, "the jobs to be back")
+    wait_until(lambda: producer.depth(JOBS) == 5, "the jobs to be back")
     go.touch()
     with consumer(vhost_url, **SETTINGS):
-        replies = taken(producer, reply_to, 6)
-    assert sorted(reply["output"]["n"] for reply in replies) == [-1, 0, 1, 2, 3, 4]
+        replies = taken(producer, reply_to, 5)
+    assert sorted(reply["output"]["n"] for reply in replies) == [0, 1, 2, 3, 4]
     assert {reply["attempt"] for reply in replies} == {1}
 
 
@@ -158,32 +174,28 @@ def test_the_outcomes_of_a_batch_outlive_its_connection_and_each_job_is_answered
     go: Path, vhost_url: str, node: Node, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with Proxy.open(node.amqp_port) as proxy, holding(proxy.url(vhost_url), producer, reply_to) as running:
-        for n in range(6):  # with ids, by which a redelivery is known
-            publish(producer, reply_to, {"n": n} | ({} if n else {"hold": "later"}), message_id=f"m{n}")
-        all_here(running, 7)
-        go.touch()
-        # The first one's reply is confirmed by then: its redelivery is not answered again.
-        running.wait_for_event("job_settled", job="first", outcome="Succeeded")
-        if not running.events("job_log", "holds until later"):  # before that or after it
-            running.wait_for_event("job_log", "holds until later")
+    with Proxy.open(node.amqp_port) as proxy, consumer(proxy.url(vhost_url), **SETTINGS) as running:
+        with at_once(running, producer):
+            for n in range(3):  # with ids, by which a redelivery is known
+                publish(producer, reply_to, {"n": n} | ({} if n else {"hold": "go"}), message_id=f"m{n}")
+        running.wait_for_event("job_log", "holds until go")
         proxy.refuse()
         running.wait_for_event("connection_lost")
-        go.with_name("later").touch()
-        for _ in range(6):
+        go.touch()
+        for _ in range(3):
             running.wait_for_event("job_not_settled")
         proxy.accept()
-        outputs = [reply["output"] for reply in taken(producer, reply_to, 7)]
+        outputs = [reply["output"] for reply in taken(producer, reply_to, 3)]
         assert running.stop() == os.EX_OK
-    assert sorted((output["n"], output["jobs"]) for output in outputs) == [(-1, 1), *((n, 6) for n in range(6))]
+    assert sorted((output["n"], output["jobs"]) for output in outputs) == [(n, 3) for n in range(3)]
     assert producer.depth(reply_to) == 0
-    assert len(running.events("job_log", "holds until later")) == 1
+    assert len(running.events("job_log", "holds until go")) == 1
     assert producer.depth(JOBS) == 0
 
 
 def test_a_function_that_takes_no_batch_stops_the_start_and_says_what_to_do(go: Path, vhost_url: str) -> None:
     go.with_name("mine.py").write_text("def classify(job): ...")
-    failed = ConsumerProcess(environment(vhost_url, **SETTINGS))
+    failed = ConsumerProcess(environment(vhost_url, **SETTINGS, batch_size=8))
     assert failed.end() == os.EX_CONFIG
     assert "mine:classify takes one job at a time, and batch_size is more than 1: declare one" in "".join(
         failed.log

@@ -212,8 +212,8 @@ MISCONFIGURED = [
         lambda place: {"amqp_url": place.url.replace("amqp:", "amqps:")},
         "RabbitMQ",
         FAILURE,
-        "does not speak TLS on this port",
-        "name its TLS port (5671 unless it was changed), or write amqp:// in amqp_url",
+        "does not use TLS on this port",
+        "in amqp_url, write its TLS port (by default 5671), or amqp://",
     ),
     Row(
         "nothing declared, and not to be declared",
@@ -236,7 +236,7 @@ MISCONFIGURED = [
         classic_jobs,
         "queues",
         FAILURE,
-        "- durable is False and should be True (what is in it is lost when RabbitMQ restarts)",
+        "- durable is False and should be True (its messages are lost when RabbitMQ restarts)",
         "then `run` creates it anew; or choose another `prefix`",
     ),
     Row(
@@ -253,14 +253,14 @@ MISCONFIGURED = [
         "queues",
         WARNING,
         "- x-delivery-limit is 20 and should be 100",
-        "if it is not meant: ",
+        "if this is not intended: ",
     ),
     Row(
         "a retry queue that keeps its jobs",
         retries_that_never_end,
         "queues",
         FAILURE,
-        "- x-message-ttl is not set and should be 1000 (what waits in it comes back at another time, or never)",
+        "- x-message-ttl is not set and should be 1000 (its messages return at another time, or never)",
         "rabbitmqctl delete_queue -p ",
     ),
     Row(
@@ -324,7 +324,7 @@ MISCONFIGURED = [
         without_witness,
         "queues",
         WARNING,
-        "queue classifier.jobs is there; its arguments are unknown, as this user may not configure",
+        "queue classifier.jobs exists; its arguments are unknown, because this user may not configure it",
         "set management_url, or run `consumer check` once as a user who may configure",
     ),
     Row(

@@ -220,7 +220,7 @@ async def test_who_waits_no_longer_hears_nothing_and_disturbs_nobody(
         cancelled.cancel()
         await asyncio.wait({cancelled})
         assert cancelled.cancelled()
-        assert repr(client).endswith(" 0 on their way>")
+        assert repr(client).endswith(" 0 in flight>")
         (tmp_path / "go").touch()
         assert (await client.run({"n": 3})).output == {"n": 3}
     held.stop()

@@ -86,7 +86,7 @@ def test_two_who_look_at_once_see_all_and_leave_the_order_as_it_was(url: str, pr
         seen = await asyncio.gather(
             *(operations.look(LetterQueue(url, TOPOLOGY, say=said.append)) for _ in range(3))
         )
-        assert any("another command is at the dead letters" in line for line in said)
+        assert any("another command is using the dead letters" in line for line in said)
         return [[letter.id for letter in one.letters] for one in seen]
 
     assert asyncio.run(together()) == [before] * 3

@@ -309,7 +309,7 @@ async def test_job_of_the_clients_that_is_too_large_fails_alone(site: Site) -> N
             small = [asyncio.create_task(client.run({"n": n})) for n in range(10)]
             large = asyncio.create_task(client.run({"x": "x" * MAX_MESSAGE_BYTES}))
             more = [asyncio.create_task(client.run({"n": n})) for n in range(10, 20)]
-            with pytest.raises(ConfigurationError, match="RabbitMQ takes no job of this size"):
+            with pytest.raises(ConfigurationError, match="RabbitMQ refuses a job of this size"):
                 await large
             results = await asyncio.gather(*small, *more)
             with pytest.raises(ConfigurationError, match="at most 300000"):  # known by now: costs no connection

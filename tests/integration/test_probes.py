@@ -167,7 +167,7 @@ def test_a_taken_port_stops_the_start(vhost_url: str, tmp_path: Path) -> None:
         settings = {"command": script(tmp_path, *HELD), "http_port": Probe.of(running).port}
         other = ConsumerProcess(environment(vhost_url, **settings))
         assert other.end() == os.EX_CONFIG
-        assert "cannot be listened on" in "".join(other.log)
+        assert "cannot listen on" in "".join(other.log)
         assert running.stop() == os.EX_OK
 
 

@@ -229,8 +229,8 @@ def test_a_renewed_certificate_is_read_at_the_next_connection(secured: Secured, 
 @pytest.mark.parametrize(
     ("ca", "certificate", "url", "complaint", "remedy"),
     [
-        ("foreign", "consumer", "by_password", "nobody we trust has signed", "set amqp_ca_file"),
-        (None, "consumer", "by_password", "nobody we trust has signed", "set amqp_ca_file"),
+        ("foreign", "consumer", "by_password", "no trusted CA has signed", "set amqp_ca_file"),
+        (None, "consumer", "by_password", "no trusted CA has signed", "set amqp_ca_file"),
         ("own", "nobody", "by_certificate", "refused the client certificate's user", "create one with the name"),
     ],
     ids=["another CA", "the system's CAs", "a certificate of no user"],
@@ -257,7 +257,7 @@ def test_what_either_side_refuses_is_told_with_its_remedy(  # noqa: PLR0913 - a 
     ("signer", "remedy"),
     [
         (None, "set amqp_cert_file and amqp_key_file"),
-        ("own", "check that amqp_cert_file is in date"),
+        ("own", "check that amqp_cert_file is valid today"),
         ("foreign", "signed by a CA that RabbitMQ trusts"),
     ],
     ids=["none", "an expired one", "one of another CA"],
@@ -284,7 +284,7 @@ def test_another_hosts_certificate_is_refused(secured: Secured) -> None:
         url = secured.by_password.replace("127.0.0.1", "localhost")
         message = await refusal(url, secured.credentials)
         assert "has a certificate for another host" in message
-        assert "write the host in amqp_url as the certificate names it" in message
+        assert "write the certificate's host in amqp_url" in message
 
     test()
 
@@ -305,7 +305,9 @@ def test_tls_with_a_plain_port_and_the_reverse_are_told(secured: Secured) -> Non
     @runs_async
     async def test() -> None:
         plain = secured.by_password.replace(str(secured.port), str(secured.node.amqp_port))
-        assert "does not speak TLS on this port; name its TLS port" in await refusal(plain, secured.credentials)
+        assert "does not use TLS on this port; in amqp_url, write its TLS port" in await refusal(
+            plain, secured.credentials
+        )
         url = secured.by_password.replace("amqps:", "amqp:")
         message = await refusal(url, Credentials(), error=BrokerUnreachableError)
         assert "A port for TLS needs amqps://" in message
@@ -354,7 +356,7 @@ def test_python_clients_and_readers_of_records_get_the_same(secured: Secured, tm
             async with opening as client:
                 assert (await client.request(b"{}")).status == "failed"
                 too_large = b'"' + b"x" * MAX_MESSAGE_BYTES + b'"'
-                with pytest.raises(ConfigurationError, match=r"takes no job of this size .*send less"):
+                with pytest.raises(ConfigurationError, match=r"refuses a job of this size .*send less"):
                     await client.request(too_large)
             [record] = await read_error_records(secured.by_certificate, TOPOLOGY, secured.credentials)
             assert record.message == "no"

@@ -48,8 +48,8 @@ def classifier(*arguments: str, folder: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trusted model and a job for it."""
     home = tmp_path_factory.mktemp("trained")
-    classifier("generate", "--out", "train.npz", "--per-class", "4", folder=home)
-    classifier("train", "train.npz", "--out", "models/machines", folder=home)
+    classifier("generate", "--out", "train.csv", "--per-class", "4", folder=home)
+    classifier("train", "train.csv", "--out", "models/machines", folder=home)
     (home / "job.json").write_text('{"signal": [1, 2, 3]}')
     return home
 
@@ -175,7 +175,7 @@ MISCONFIGURED = [
         pins_among_models,
         "classifier",
         FAILURE,
-        "pins lies in the models folder, so whoever may write a model could trust it as well",
+        "pins is in the models folder, where every user who may write a model could also pin it",
         "move it elsewhere, and set CONSUMER_TRUSTED_MODELS",
     ),
     Row(

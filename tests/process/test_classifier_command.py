@@ -30,11 +30,11 @@ def answers(result: subprocess.CompletedProcess[str]) -> list[str]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with generated signals, and a model trained on them."""
     home = tmp_path_factory.mktemp("home")
-    for name, seed in (("train.csv", "1"), ("test.npz", "2")):
+    for name, seed in (("train.csv", "1"), ("test.csv", "2")):
         made = classifier("generate", "--out", name, "--per-class", "8", "--seed", seed, folder=home)
         assert made.returncode == 0, made.stderr
     trained = classifier(
-        *("train", "train.csv", "--test", "test.npz", "--out", "models/machines"),
+        *("train", "train.csv", "--test", "test.csv", "--out", "models/machines"),
         *("--plot", "new/matrix.png", "--reshuffles", "2"),
         folder=home,
     )
@@ -50,7 +50,7 @@ def job(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def first_job(home: Path) -> dict[str, Any]:
-    lines = classifier("jobs", "test.npz", "--labels", folder=home).stdout.splitlines()
+    lines = classifier("jobs", "test.csv", "--labels", folder=home).stdout.splitlines()
     found: dict[str, Any] = json.loads(lines[0])
     return found
 
@@ -74,8 +74,8 @@ def test_training_without_test_data_holds_a_quarter_out_and_says_so(home: Path, 
 
 
 def test_the_contracts_program_and_predict_give_the_same_answers(home: Path, tmp_path: Path) -> None:
-    jobs = classifier("jobs", "test.npz", "--labels", folder=home).stdout.splitlines()
-    predicted = classifier("predict", "test.npz", folder=home).stdout.splitlines()
+    jobs = classifier("jobs", "test.csv", "--labels", folder=home).stdout.splitlines()
+    predicted = classifier("predict", "test.csv", folder=home).stdout.splitlines()
     assert len(jobs) == len(predicted) == 80
     ran = classifier(job(tmp_path, json.loads(jobs[0])), folder=home)
     assert answers(ran) == [f"OUTPUT: {predicted[0]}"]
@@ -166,7 +166,7 @@ def test_info_describes_a_model_for_people_and_for_programs(home: Path) -> None:
 
 
 def test_jobs_name_a_model_and_hold_no_label_unless_asked(home: Path) -> None:
-    lines = classifier("jobs", "test.npz", "--model", "machines", folder=home).stdout.splitlines()
+    lines = classifier("jobs", "test.csv", "--model", "machines", folder=home).stdout.splitlines()
     assert all(set(json.loads(line)) == {"signal", "model"} for line in lines)
     assert set(first_job(home)) == {"signal", "expected"}
 
@@ -195,9 +195,9 @@ def test_a_reader_that_has_enough_is_no_error(home: Path) -> None:
         (("train", "train.csv", "--out", "models/a b"), "'a b' is not a valid name for a model"),
         (("train", "train.csv", "--out", "models/x", "--plot", "x.pdf"), "must end in .png: x.pdf"),
         (("train", "train.csv", "--out", "train.csv/x"), "cannot write train.csv/x.model"),
-        (("generate", "--out", "x.wav"), "x.wav: the name must end in one of .ts, .csv, .npz"),
-        (("predict", "test.npz", "--model", "none"), "there is no model 'none': available: machines"),
-        (("predict", "test.npz", "--models", "nowhere"), "no models in 'nowhere': make one with"),
+        (("generate", "--out", "x.wav"), "x.wav: the name must end in .csv"),
+        (("predict", "test.csv", "--model", "none"), "there is no model 'none': available: machines"),
+        (("predict", "test.csv", "--models", "nowhere"), "no models in 'nowhere': make one with"),
         (("predict", "report.txt"), "report.txt is neither JSON nor a data set by its name"),
         (("info", "models/none"), "cannot read the model models/none.model: No such file"),
         (("train", "train.csv", "--out", ""), ". is a folder, not a model; give a name"),
@@ -216,8 +216,8 @@ def test_a_users_mistake_is_one_line_and_exit_code_1(home: Path, arguments: tupl
 
 
 def test_a_broken_line_of_jobs_is_reported_with_its_number_and_fails_alone(home: Path, tmp_path: Path) -> None:
-    lines = classifier("jobs", "test.npz", folder=home).stdout.splitlines()[:2]
-    answers = classifier("predict", "test.npz", folder=home).stdout.splitlines()[:2]
+    lines = classifier("jobs", "test.csv", folder=home).stdout.splitlines()[:2]
+    answers = classifier("predict", "test.csv", folder=home).stdout.splitlines()[:2]
     content = "\ufeff# by us\n" + lines[0] + "\r\n\r\n[" + "[" * 3000 + "\n" + lines[1] + '\n{"signal": []}\n'
     (tmp_path / "x.ndjson").write_bytes(content.encode())
     for name, given in ((tmp_path / "x.ndjson", ""), ("-", content)):

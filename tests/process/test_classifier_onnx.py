@@ -70,8 +70,8 @@ def classifier(*arguments: str | Path, folder: Path) -> subprocess.CompletedProc
 
 
 def predictions(folder: Path, models: Path) -> list[dict[str, Any]]:
-    result = classifier("predict", "test.npz", "--models", models, folder=folder)
-    assert (result.returncode, result.stderr.partition(";")[0]) == (0, "test.npz: 80 signals of 314 to 600 points")
+    result = classifier("predict", "test.csv", "--models", models, folder=folder)
+    assert (result.returncode, result.stderr.partition(";")[0]) == (0, "test.csv: 80 signals of 314 to 600 points")
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
@@ -79,11 +79,11 @@ def predictions(folder: Path, models: Path) -> list[dict[str, Any]]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with generated signals, and a model trained on them with --onnx."""
     home = tmp_path_factory.mktemp("trained")
-    for name, seed in (("train.npz", "1"), ("test.npz", "2")):
+    for name, seed in (("train.csv", "1"), ("test.csv", "2")):
         made = classifier("generate", "--out", name, "--per-class", "8", "--seed", seed, folder=home)
         assert made.returncode == 0, made.stderr
     result = classifier(
-        "train", "train.npz", "--test", "test.npz", "--out", "models/machines", "--onnx", folder=home
+        "train", "train.csv", "--test", "test.csv", "--out", "models/machines", "--onnx", folder=home
     )
     assert (result.returncode, result.stderr) == (0, "")
     (home / "report.txt").write_text(result.stdout)
@@ -118,7 +118,7 @@ def test_the_onnx_is_served_with_the_labels_of_the_pickle(home: Path) -> None:
 
 
 def test_a_process_loads_onnx_without_threads_or_scikit_learn_and_forks_workers_that_answer(home: Path) -> None:
-    job = classifier("jobs", "test.npz", folder=home).stdout.splitlines()[0]
+    job = classifier("jobs", "test.csv", folder=home).stdout.splitlines()[0]
     # As the service sets it for its children; numpy's own threads would start with its import.
     result = python("-c", FORK, folder=home, job=job, environment={"OMP_NUM_THREADS": "1"})
     assert (result.returncode, result.stderr) == (0, "loading models/machines.onnx.model\n")
@@ -140,16 +140,16 @@ def test_a_process_that_serves_a_pickle_does_not_import_onnx(home: Path) -> None
 
 
 def test_training_again_without_onnx_removes_the_outdated_one_and_says_so(home: Path) -> None:
-    result = classifier("train", "test.npz", "--out", "models/machines", folder=home)
+    result = classifier("train", "test.csv", "--out", "models/machines", folder=home)
     assert "models/machines.onnx.model was made from the model that this one replaces" in result.stdout
     assert [path.name for path in (home / "models").iterdir()] == ["machines.model"]
 
 
 def test_a_pickle_copied_beside_the_onnx_of_another_is_an_error_with_the_remedy(home: Path) -> None:
-    classifier("train", "test.npz", "--out", "other/machines", folder=home)
+    classifier("train", "test.csv", "--out", "other/machines", folder=home)
     shutil.copy(home / "other" / "machines.model", home / "models")
     assert classifier("trust", "models/machines", folder=home).returncode == 0
-    result = classifier("predict", "test.npz", folder=home)
+    result = classifier("predict", "test.csv", folder=home)
     assert result.returncode == 1
     assert "machines.onnx.model was not made from models/machines.model: train again with --onnx" in result.stderr
 
@@ -157,7 +157,7 @@ def test_a_pickle_copied_beside_the_onnx_of_another_is_an_error_with_the_remedy(
 @pytest.mark.parametrize("library", ["skl2onnx", "onnxruntime"])
 def test_without_its_libraries_onnx_is_refused_before_any_training(home: Path, library: str) -> None:
     (home / f"{library}.py").write_text("raise ImportError\n")
-    result = python(*REPLACED_FIRST, "train", "train.npz", "--out", "x", "--onnx", folder=home)
+    result = python(*REPLACED_FIRST, "train", "train.csv", "--out", "x", "--onnx", folder=home)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         "classifier: --onnx needs skl2onnx and onnxruntime: pip install 'rabbitmq-classifier[onnx]'\n"
@@ -170,10 +170,10 @@ def test_where_conversion_fails_the_pickle_is_kept_and_the_exit_code_tells(home:
     (home / "skl2onnx" / "common").mkdir(parents=True)
     (home / "skl2onnx" / "__init__.py").write_text("def to_onnx(*_, **__): raise ValueError('never seen')\n")
     (home / "skl2onnx" / "common" / "data_types.py").write_text("FloatTensorType = list\n")
-    result = python(*REPLACED_FIRST, "train", "train.npz", "--out", "models/machines", "--onnx", folder=home)
+    result = python(*REPLACED_FIRST, "train", "train.csv", "--out", "models/machines", "--onnx", folder=home)
     assert result.returncode == 1
     assert result.stderr == (
-        "classifier: no ONNX, models/machines.model is kept and will be served: "
+        "classifier: no ONNX file was written, and models/machines.model will be served: "
         "skl2onnx cannot convert ExtraTreesClassifier (never seen)\n"
     )
     assert [path.name for path in (home / "models").iterdir()] == ["machines.model"]
@@ -182,7 +182,7 @@ def test_where_conversion_fails_the_pickle_is_kept_and_the_exit_code_tells(home:
 
 @pytest.mark.parametrize("out", ["models/x.onnx", "models/x.onnx.model"])
 def test_a_model_cannot_take_the_name_of_an_onnx_file(home: Path, out: str) -> None:
-    result = classifier("train", "train.npz", "--out", out, folder=home)
+    result = classifier("train", "train.csv", "--out", out, folder=home)
     assert (result.returncode, result.stdout) == (1, "")
     assert "is the ONNX file of the model 'x'; give --out models/x --onnx" in result.stderr
 

@@ -50,8 +50,8 @@ def classifier(*arguments: str | Path, folder: Path, **variables: str | Path) ->
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with generated signals, and a model trained on them."""
     home = tmp_path_factory.mktemp("trained")
-    assert classifier("generate", "--out", "train.npz", "--per-class", "8", folder=home).returncode == 0
-    done = classifier("train", "train.npz", "--out", "models/machines", "--skops", folder=home)
+    assert classifier("generate", "--out", "train.csv", "--per-class", "8", folder=home).returncode == 0
+    done = classifier("train", "train.csv", "--out", "models/machines", "--skops", folder=home)
     assert (done.returncode, done.stderr) == (0, "")
     (home / "report.txt").write_text(done.stdout)
     (home / "job.json").write_text('{"signal": [1, 2, 3], "model": "machines"}')
@@ -103,21 +103,21 @@ def test_training_pins_what_it_wrote_and_says_where(home: Path) -> None:
 
 
 def test_training_again_trusts_the_new_model_alone(home: Path) -> None:
-    assert classifier("train", "train.npz", "--out", "models/machines", folder=home).returncode == 0
+    assert classifier("train", "train.csv", "--out", "models/machines", folder=home).returncode == 0
     assert (
         home / "models.trusted"
     ).read_text() == f"{digest(home / 'models' / 'machines.model')}  machines.model\n"
 
 
 def test_training_without_trust_leaves_the_pin_to_another_command(home: Path) -> None:
-    done = classifier("train", "train.npz", "--out", "models/new", "--no-trust", folder=home)
+    done = classifier("train", "train.csv", "--out", "models/new", "--no-trust", folder=home)
     assert done.returncode == 0
     assert "it is not trusted yet: have somebody run `classifier trust models/new`" in done.stdout
-    refused = classifier("predict", "train.npz", "--model", "new", folder=home)
+    refused = classifier("predict", "train.csv", "--model", "new", folder=home)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "models/new.model is not trusted, so it was not loaded" in refused.stderr
     assert classifier("trust", "models/new", folder=home).returncode == 0
-    assert classifier("predict", "train.npz", "--model", "new", folder=home).returncode == 0
+    assert classifier("predict", "train.csv", "--model", "new", folder=home).returncode == 0
 
 
 def test_trust_pins_all_forms_of_a_model_or_the_file_it_is_given(home: Path) -> None:
@@ -142,7 +142,7 @@ def test_trust_pins_all_forms_of_a_model_or_the_file_it_is_given(home: Path) -> 
         (("trust", "models/garbage"), "models/garbage.model is not a model of this format"),
         (("trust", "models/altered"), "models/altered.model was altered: its SHA-256 is not the manifest's"),
         (("trust", "models/machines", "--pins", "models/pins"), "lies in the models folder"),
-        (("train", "train.npz", "--out", "x", "--plot", "x.png"), "line 1 of "),
+        (("train", "train.csv", "--out", "x", "--plot", "x.png"), "line 1 of "),
     ],
 )
 def test_what_cannot_be_trusted_is_one_line_and_exit_code_1(
@@ -170,9 +170,9 @@ def test_info_tells_whether_a_model_may_be_loaded(home: Path, served: Path) -> N
 
 def test_skops_is_served_in_place_of_the_pickle_and_says_the_very_same(home: Path) -> None:
     assert "skops gives all 20 test signals the same probabilities" in (home / "report.txt").read_text()
-    skops = [json.loads(line) for line in classifier("predict", "train.npz", folder=home).stdout.splitlines()]
+    skops = [json.loads(line) for line in classifier("predict", "train.csv", folder=home).stdout.splitlines()]
     (home / "models" / "machines.skops.model").unlink()
-    pickled = [json.loads(line) for line in classifier("predict", "train.npz", folder=home).stdout.splitlines()]
+    pickled = [json.loads(line) for line in classifier("predict", "train.csv", folder=home).stdout.splitlines()]
     assert len(skops) == len(pickled) == 80
     assert {answer.pop("model_sha256") for answer in skops}.isdisjoint(
         {answer.pop("model_sha256") for answer in pickled}
@@ -181,14 +181,14 @@ def test_skops_is_served_in_place_of_the_pickle_and_says_the_very_same(home: Pat
 
 
 def test_training_without_skops_removes_the_outdated_one_and_says_so(home: Path, served: Path) -> None:
-    done = classifier("train", "train.npz", "--out", "models/machines", folder=home)
+    done = classifier("train", "train.csv", "--out", "models/machines", folder=home)
     assert f"models/{served.name} was made from the model that this one replaces, and is removed" in done.stdout
     assert not served.exists()
 
 
 def test_without_its_library_skops_is_refused_before_any_training(home: Path) -> None:
     (home / "skops.py").write_text("raise ImportError\n")
-    command = [sys.executable, *REPLACED_FIRST, "train", "train.npz", "--out", "x", "--skops"]
+    command = [sys.executable, *REPLACED_FIRST, "train", "train.csv", "--out", "x", "--skops"]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "classifier: --skops needs skops: pip install 'rabbitmq-classifier[skops]'\n"

@@ -147,7 +147,7 @@ def test_a_missing_file_is_an_error_line(tmp_path: Path) -> None:
 def test_a_program_started_without_a_job_says_so() -> None:
     code = "import sys; sys.argv = ['program']; from classifier import contract; contract.run(print)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert protocol(result) == ["ERROR: no job was given: the path of the job's file is the last argument"]
+    assert protocol(result) == ["ERROR: no job given: pass the path of the job's file as the last argument"]
 
 
 def test_an_exit_without_an_answer_is_passed_through(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ UNFIT = {
     "async def classify(job): return 1": "is an `async def`, and a worker runs no event loop",
     "async def classify(job): yield 1": "is an `async def`, and a worker runs no event loop",
     "def classify(job): yield 1": "is a generator",
-    "classify = 3": "is no function but a int: name a function",
+    "classify = 3": "is of type int, not a function: name a function",
     "class classify:\n    def __init__(self, job): ...": "is a class",
     "def classify(): return 1": "mine:classify() cannot be called with one argument, the job",
     "def classify(job, model): return 1": "missing a required argument: 'model'",

@@ -27,16 +27,12 @@ def test_jobs_are_timed_in_a_warm_worker_and_the_plan_is_made_of_it(tmp_path: Pa
     )
     assert done.returncode == os.EX_OK, done.stderr
     assert "10 succeeded" in done.stdout
-    assert "MB for each slot" in done.stdout
     times = json.loads((tmp_path / "t.json").read_text())
     assert len(times["run_s"]) == 10
     assert sum(seconds >= 0.03 for seconds in times["run_s"]) >= 5
     assert min(times["run_s"]) >= 0.01
-    memory = times["memory"]
-    assert 0 < memory["slot_bytes"] < memory["base_bytes"]
     planned = run("plan", "--rate", "10", "--times", "t.json", "--pool-size", "1", "--json", cwd=tmp_path)
-    told = json.loads(planned.stdout)
-    assert told["memory_bytes"] == memory["base_bytes"] * told["consumers"] + memory["slot_bytes"] * told["slots"]
+    assert json.loads(planned.stdout)["met"]
 
 
 def test_jobs_that_fail_are_counted_and_not_timed(tmp_path: Path) -> None:
@@ -44,8 +40,7 @@ def test_jobs_that_fail_are_counted_and_not_timed(tmp_path: Path) -> None:
     done = run("try", "-", "--times", "t.json", cwd=tmp_path, stdin='{"n": 1}\n{"bad": 1}\n', command=command)
     assert done.returncode == 1
     assert "1 succeeded, 1 failed and are left out" in done.stdout
-    times = json.loads((tmp_path / "t.json").read_text())
-    assert (len(times["run_s"]), times["memory"]) == (1, None)
+    assert len(json.loads((tmp_path / "t.json").read_text())["run_s"]) == 1
 
 
 def test_where_no_job_succeeds_there_is_nothing_to_plan_with(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ async def test_a_trained_model_is_warmed_up_and_starts_no_thread(tmp_path: Path)
     [
         ("def warm_up(job): pass", "mine.warm_up(job) cannot be called with no argument"),
         ("async def warm_up(): pass", "mine.warm_up is an `async def`"),
-        ("warm_up = 1", "mine.warm_up is no function but a int"),
+        ("warm_up = 1", "mine.warm_up is of type int, not a function"),
         ("def warm_up(): raise KeyError('model')", "KeyError: 'model'"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_pause_is_anything_between_nothing_and_the_ceiling() -> None:
 
 def test_a_fault_is_told_at_once_and_then_at_growing_intervals() -> None:
     trouble = Trouble(since=0)
-    told = [now for now in range(3600) if trouble.is_worth_telling("down", now)]
+    told = [now for now in range(3600) if trouble.is_worth_logging("down", now)]
     intervals = [later - earlier for earlier, later in pairwise(told)]
     assert told[0] == 0
     assert intervals == sorted(intervals)
@@ -48,7 +48,7 @@ def test_a_fault_is_told_at_once_and_then_at_growing_intervals() -> None:
 def test_each_new_fault_is_told_though_others_are_kept_quiet() -> None:
     trouble = Trouble(since=0)
     told = [
-        fault for fault in ("down", "down", "refused", "down", "refused") if trouble.is_worth_telling(fault, 1)
+        fault for fault in ("down", "down", "refused", "down", "refused") if trouble.is_worth_logging(fault, 1)
     ]
     assert told == ["down", "refused"]
 
@@ -57,5 +57,5 @@ def test_short_lives_between_outages_make_no_pause_longer() -> None:
     trouble = Trouble(since=0.0)
     for _ in range(10):
         trouble.pause_s(0.0)
-    trouble.pass_over(500.0)
+    trouble.exclude(500.0)
     assert trouble.pause_s(501.0, chance=lambda _, most: most) == EARLY_CAP_S

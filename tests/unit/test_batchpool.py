@@ -69,7 +69,7 @@ class Bench:
     now: float = 0.0
 
     def __post_init__(self) -> None:
-        self.pool = BatchPool(self.slots, self.metrics, self.batch_size, clock=lambda: self.now)
+        self.pool = BatchPool(self.slots, self.metrics, lambda: self.batch_size, clock=lambda: self.now)
 
     async def come(self, *numbers: int) -> None:
         """Let jobs come in one turn of the loop, and wait until nothing happens any more."""

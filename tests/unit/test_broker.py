@@ -59,7 +59,7 @@ class FakeChannel:
 
     def delivery(self) -> Delivery:
         nobody = cast("Publisher", None), cast("Admin", None)
-        return Delivery(FULL, *nobody, Lifetime(), cast("Channel", self), 5, redelivered=False)
+        return Delivery(FULL, *nobody, Lifetime(), cast("Channel", self), 5, redelivered=False, consumer="a tag")
 
 
 class DeafChannel(FakeChannel):

@@ -223,15 +223,7 @@ MISCONFIGURED = [
         lambda place: room(place, 95, pool_size=8, min_free_bytes=64 * MIB),
         "job folder",
         WARNING,
-        "has 95 MiB free, and 8 jobs at once may have 32 MiB (pool_size times max_body_bytes), beside the 64 MiB",
-        "free some space, name another job_dir, or lower max_body_bytes",
-    ),
-    Row(
-        "no room for all batches",
-        lambda place: room(place, 90, pool_size=1, batch_size=4, min_free_bytes=64 * MIB),
-        "job folder",
-        WARNING,
-        "has 90 MiB free, and 8 jobs at once may have 32 MiB (the prefetch times max_body_bytes), beside the 64",
+        "has 95 MiB free, and 8 jobs at once may have 32 MiB (pool_size times max_body_bytes), and 64 MiB must",
         "free some space, name another job_dir, or lower max_body_bytes",
     ),
     Row(
@@ -255,7 +247,7 @@ MISCONFIGURED = [
         lambda _: {"command": '["/bin/true"]', "sandbox": "true", "max_processes": 2},
         "limits",
         FAILURE,
-        "max_processes is 2, and the sandbox alone is 2: every job is killed",
+        "max_processes is 2, and the sandbox alone needs 2: every job is killed",
         "raise max_processes to 3 at least",
     ),
     Row(
@@ -271,7 +263,7 @@ MISCONFIGURED = [
         lambda _: {"command": '["/bin/true"]', "sandbox": "true", "sandbox_paths": '["/no/such/file"]'},
         "limits",
         WARNING,
-        "sandbox_paths names /no/such/file, which is not there",
+        "sandbox_paths names /no/such/file, which does not exist",
         "correct the path",
     ),
     Row(
@@ -295,7 +287,7 @@ MISCONFIGURED = [
         lambda place: {"http_port": place.taken_port()},
         "http",
         FAILURE,
-        "of http_host '127.0.0.1' cannot be listened on: ",
+        "of http_host '127.0.0.1': ",
         "choose another",
     ),
     Row(
@@ -303,7 +295,7 @@ MISCONFIGURED = [
         lambda _: {"http_port": 0, "http_host": "192.0.2.1"},
         "http",
         FAILURE,
-        "http_port 0 of http_host '192.0.2.1' cannot be listened on: ",
+        "cannot listen on http_port 0 of http_host '192.0.2.1': ",
         "choose another",
     ),
     Row(
@@ -346,7 +338,7 @@ MISCONFIGURED = [
         open_to_all,
         "models",
         WARNING,
-        "everybody on this machine may write ",
+        "every user may write to ",
         "chmod o-w ",
     ),
     Row(
@@ -531,9 +523,9 @@ def test_the_consumer_timeout_that_a_queue_has(queue: dict[str, object], told_s:
     [
         ({}, None, OK, "AMQP does not expose it"),
         ({}, 661, OK, "the queue's consumer timeout is 661 s"),
-        ({}, 660, FAILURE, "delivered again and again"),
+        ({}, 660, FAILURE, "redeliver it again and again"),
         ({"consumer_timeout_s": 0}, None, WARNING, "consumer_timeout is off"),
-        ({"consumer_timeout_s": 0}, 660, FAILURE, "delivered again and again"),
+        ({"consumer_timeout_s": 0}, 660, FAILURE, "redeliver it again and again"),
     ],
 )
 def test_time_limits(settings: dict[str, float], told_s: float | None, level: Level, told: str) -> None:
@@ -699,8 +691,8 @@ def test_why_a_classifier_does_not_load_is_taken_apart(text: str, details: list[
     ("found", "detail", "remedy"),
     [
         (blamed(ConfigurationError("a is wrong; do b; or c")), "a is wrong", "do b; or c"),
-        (blamed(BrokerRefusedError("a: no")), "a: no", "check again; if it is told again, see RabbitMQ's log"),
-        (blamed(ConnectionLostError("a; b")), "a; b", "check again; if it is told again, see RabbitMQ's log"),
+        (blamed(BrokerRefusedError("a: no")), "a: no", "check again; if the fault remains, see RabbitMQ's log"),
+        (blamed(ConnectionLostError("a; b")), "a; b", "check again; if the fault remains, see RabbitMQ's log"),
         (refused("a: b; c: d"), "a: b", "c: d"),
         (refused("a: b: c"), "a: b", "c"),
     ],

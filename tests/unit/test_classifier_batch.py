@@ -83,7 +83,7 @@ def test_a_job_that_cannot_be_read_does_not_reach_the_function(lines: Callable[.
 
 def test_a_batch_is_not_answered_by_output(lines: Callable[..., list[str]]) -> None:
     told = lines(lambda _: output(1), "{}", "{}")
-    assert told[0].startswith(f"ALONE: {BatchAnswerError.__name__}: a batch is answered by the list")
+    assert told[0].startswith(f"ALONE: {BatchAnswerError.__name__}: a function for batches must return a list")
 
 
 def test_a_function_that_takes_a_batch_takes_one_job_as_a_list_of_one(tmp_path: Path) -> None:

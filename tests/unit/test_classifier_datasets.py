@@ -85,10 +85,9 @@ def test_an_npz_file_with_values_and_lengths_is_read(tmp_path: Path) -> None:
     assert content(datasets.read(path)) == [("a", [0.0, 1.0, 2.0]), ("b", [3.0])]
 
 
-@pytest.mark.parametrize("suffix", [".ts", ".csv", ".npz"])
-def test_what_was_written_is_read_again(tmp_path: Path, suffix: str) -> None:
+def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     data = DataSet((np.array([0.1, -1e300]), np.array([1 / 3])), ("label", "a"))
-    path = tmp_path / "new" / f"x{suffix}"
+    path = tmp_path / "new" / "x.csv"
     datasets.write(path, data)
     again = datasets.read(path)
     assert content(again) == content(data)
@@ -120,7 +119,7 @@ def test_the_digest_tells_labels_samples_and_their_division_apart() -> None:
         ("x.ts", "@univariate false\n@data\n", "line 1: only univariate signals are read"),
         ("x.ts", "@timeStamps TRUE\n@data\n", "line 1: time stamps are not read"),
         ("x.ts", "@classLabel false\n@data\n", "line 1: the signals have no labels"),
-        ("x.ts", "@targetlabel true\n@data\n1,2:0.5\n", "line 1: a regression file, whose targets are no classes"),
+        ("x.ts", "@targetlabel true\n@data\n1,2:0.5\n", "line 1: a regression file, which has numbers as labels"),
         ("x.ts", TS_HEAD + "(0,1.5),(1,2.5):a\n", "line 6: time stamps are not read"),
         ("x.tsv", "a\t1\nb\n", "line 2: signal is empty"),
         ("x.tsv", "a\tNaN\tNaN\n", "line 1: signal is empty"),
@@ -132,8 +131,8 @@ def test_the_digest_tells_labels_samples_and_their_division_apart() -> None:
         ("x.csv", "\n", "holds no signal"),
         ("x.csv", b"a,\xff\n", "not UTF-8 text"),
         ("x.npz", "PK", "not a readable .npz"),
-        ("x.npz", "", "this is no .npz file, which begins as a ZIP archive does"),
-        ("x.npz", "label,1,2", "this is no .npz file, which begins as a ZIP archive does"),
+        ("x.npz", "", "this is not an .npz file, which begins like a ZIP archive"),
+        ("x.npz", "label,1,2", "this is not an .npz file, which begins like a ZIP archive"),
         ("x.wav", "", "the name must end in one of .ts, .tsv, .csv, .npz"),
     ],
 )
@@ -193,12 +192,6 @@ def test_an_npz_file_of_objects_is_refused_since_they_are_code(tmp_path: Path) -
     np.savez(path, signals=np.array([[1.0], None], dtype=object), labels=np.array(["a", "b"]))
     with pytest.raises(DataError, match=r"Object arrays cannot be loaded.*no objects"):
         datasets.read(path)
-
-
-@pytest.mark.parametrize(("suffix", "label"), [(".ts", "on, hot"), (".ts", ""), (".csv", "a\nb"), (".csv", " a")])
-def test_labels_that_a_format_cannot_hold_are_refused(tmp_path: Path, suffix: str, label: str) -> None:
-    with pytest.raises(DataError, match=rf"cannot be written as \{suffix}: use .*\.npz"):
-        datasets.write(tmp_path / f"x{suffix}", DataSet((np.ones(1),), (label,)))
 
 
 def test_numbered_classes_are_in_order_of_their_numbers() -> None:

@@ -230,7 +230,7 @@ def test_an_unknown_kind_is_an_error(pickled: Path) -> None:
 def test_other_features_are_an_error_whatever_the_kind(pickled: Path, onnx: Path) -> None:
     for path in (pickled, onnx):
         rewrite(path, features=("mean",))
-        with pytest.raises(ModelError, match="other features than are computed here: retrain it"):
+        with pytest.raises(ModelError, match="another list of features than this version computes: retrain it"):
             estimators.load(path)
 
 

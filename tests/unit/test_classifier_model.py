@@ -223,7 +223,7 @@ def test_a_manifest_without_a_part_is_refused(path: Path, key: str) -> None:
 def test_other_features_are_an_error_with_the_remedy(path: Path) -> None:
     _, manifest, body = parts(path)
     rewrite(path, {**manifest, "features": ["mean"]}, body)
-    with pytest.raises(ModelError, match="other features than are computed here: retrain it"):
+    with pytest.raises(ModelError, match="another list of features than this version computes: retrain it"):
         read(path)
 
 

@@ -30,7 +30,7 @@ def test_a_signal_with_nan_is_refused_with_its_position() -> None:
         ({"0": 1}, "must be a list of numbers, not an object"),
         (7, "must be a list of numbers, not a number"),
         ([], "is empty"),
-        ([0.0] * (MAX_POINTS + 1), "100,001 points; 100,000 are the limit"),
+        ([0.0] * (MAX_POINTS + 1), "100,001 points; the limit is 100,000"),
         ([1, True], r"\[1\] is a bool"),
         ([1, "2"], r"\[1\] is a text"),
         ([1, 2, None], r"\[2\] is null"),

@@ -62,7 +62,7 @@ def test_the_report_shows_the_matrix_with_names_and_dots_for_zeros(evaluation: t
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(DataError, match="all signals have the label 'a': two classes at least"):
+    with pytest.raises(DataError, match="all signals have the label 'a': give signals of at least two classes"):
         train.fit(labelled("a", "a"))
 
 

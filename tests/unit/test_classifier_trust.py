@@ -49,7 +49,7 @@ def test_pins_among_the_models_are_refused(file: Path, monkeypatch: pytest.Monke
     (file.parent.parent / "link").symlink_to("models")
     monkeypatch.setenv("CONSUMER_TRUSTED_MODELS", str(file.parent / inside))
     with pytest.raises(
-        ModelError, match=r"lies in the models folder, .*: move it elsewhere, and set CONSUMER_TRUST"
+        ModelError, match=r"is in the models folder, .*: move it elsewhere, and set CONSUMER_TRUST"
     ):
         trust.check(file, b"one")
 
@@ -141,7 +141,7 @@ def test_comments_and_the_pins_of_others_stay_as_they_are(file: Path, pins: Path
 )
 def test_a_line_that_is_no_pin_is_an_error_with_its_number(file: Path, pins: Path, line: str) -> None:
     pins.write_text(f"{OTHER}  fans.model\n{line}\n")
-    with pytest.raises(ModelError, match=r"line 2 of .*models\.trusted is no pin: remove it, or make it what"):
+    with pytest.raises(ModelError, match=r"line 2 of .*models\.trusted is not a pin: remove it, or replace it by"):
         trust.check(file, b"one")
 
 

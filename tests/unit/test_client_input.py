@@ -30,9 +30,9 @@ from consumer.client import (
     WrongLoopError,
 )
 from consumer.client.arguments import check_client, check_urls, seconds
-from consumer.client.client import Client, as_job
+from consumer.client.client import Client
 from consumer.client.rpc_channel import OnMessage, RpcConnection
-from consumer.client.types import as_body
+from consumer.client.types import as_body, as_job
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.wire.message import Message
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from support.async_tests import runs_async
 
-from consumer.client.client import Client, as_job
+from consumer.client.client import Client
 from consumer.client.exceptions import ERRORS, JobFailedError, UnreadableReplyError, failure
 from consumer.client.rpc_channel import OnMessage
+from consumer.client.types import as_job
 from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode, Progress
 from consumer.wire.message import Message
@@ -243,7 +244,7 @@ async def test_as_completed_takes_no_more_than_the_window_and_yields_as_they_end
         with pytest.raises(JobFailedError):
             done.result()
         await coming.aclose()
-        assert repr(client).endswith(" 0 on their way>")
+        assert repr(client).endswith(" 0 in flight>")
 
 
 @runs_async
@@ -257,7 +258,7 @@ async def test_a_time_out_and_a_cancellation_leave_nothing_behind() -> None:
         task.cancel()
         await asyncio.wait({task})
         assert task.cancelled()
-        assert repr(client) == "<Client of classifier.jobs: 0 on their way>"
+        assert repr(client) == "<Client of classifier.jobs: 0 in flight>"
 
 
 @runs_async
@@ -276,7 +277,7 @@ async def test_what_is_no_reply_is_told_and_not_waited_for() -> None:
         task = ask(client)
         await rabbit.has(jobs=1)
         rabbit.say(str(rabbit.published[0].correlation_id), nonsense=1)
-        with pytest.raises(UnreadableReplyError, match="is its version ours"):
+        with pytest.raises(UnreadableReplyError, match="this version of the client"):
             await task
 
 

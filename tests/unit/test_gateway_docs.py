@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from consumer.config.settings import Settings
-from consumer.gateway import prefer
 from consumer.gateway.admission import MAX_INSIDE
-from consumer.gateway.jobs import RETRY_FIRST_S, RETRY_LAST_S
+from consumer.gateway.jobs import MAX_WAIT_S, RETRY_FIRST_S, RETRY_LAST_S
 from consumer.gateway.problems import KINDS, Reason
 from consumer.gateway.reply_cache import MAX_COUNT
 from consumer.gateway.request_body import BODY_S, MAX_HELD_BYTES
@@ -44,7 +43,7 @@ def test_every_setting_has_its_row(name: str) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        f"cut to {prefer.MAX_WAIT_S} s",
+        f"cut to {MAX_WAIT_S} s",
         f"from {RETRY_FIRST_S} to {RETRY_LAST_S}.",
         f"until it is {GATEWAY_KEPT_S // 3600} hours old",
         f"for {GATEWAY_KEPT_S // 3600} hours and up to {GATEWAY_MAX_BYTES // 10**6} MB",

@@ -16,7 +16,7 @@ from support.unprivileged import unprivileged_folder
 
 from consumer.errors import ConfigurationError
 from consumer.gateway import ids
-from consumer.gateway.prefer import MAX_WAIT_S, wait_s
+from consumer.gateway.jobs import MAX_WAIT_S, wish_to_wait_s
 from consumer.gateway.problems import Reason
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.request_body import Room, reading
@@ -74,12 +74,12 @@ def test_one_job_has_one_id_however_uuids_may_be_written(alter: object) -> None:
     ],
 )
 def test_the_wish_to_wait_is_read_as_rfc_7240_has_it(prefer: list[str], expected: int | None) -> None:
-    assert wait_s(prefer) == expected
+    assert wish_to_wait_s(prefer) == expected
 
 
 @given(st.lists(st.text(max_size=50)))
 def test_no_preference_breaks_anything(prefer: list[str]) -> None:
-    assert wait_s(prefer) in (None, *range(MAX_WAIT_S + 1))
+    assert wish_to_wait_s(prefer) in (None, *range(MAX_WAIT_S + 1))
 
 
 @given(sizes=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60)), max_size=60))
@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_used_any_more_leaves_the_tokens_of_before(
     assert (tokens.allow(f"Bearer {FIRST}"), tokens.allow("Bearer short")) == (True, False)
     path.unlink()
     assert tokens.allow(f"Bearer {FIRST}")
-    assert "the tokens of before go on counting" in caplog.text
+    assert "the old tokens stay valid" in caplog.text
     assert "short" not in caplog.text
 
 

@@ -227,6 +227,7 @@ def test_with_what_is_measured_every_gauge_is_told_again(statsd: Statsd, metrics
         "slots.busy:1|g",
         used,
         "slots.size:2|g",
+        "slots.ahead:0|g",
         "consuming:1|g",
         "memory.bytes:5000000000|g",
         "disk.free_bytes:7|g",
@@ -273,8 +274,9 @@ ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, TimedOut, Unrouta
 async def test_the_table_of_names_names_all_that_is_sent_and_nothing_else(
     statsd: Statsd, metrics: Metrics
 ) -> None:
-    metrics.received(request(sent_at=0.0))
+    metrics.received(request(sent_at=0.0), is_ahead=True)
     metrics.slots(busy=1, size=1)
+    metrics.gauge("slots.ahead", 1)
     metrics.count("replies.unroutable")
     metrics.consuming(True)
     metrics.consuming(False)

@@ -28,6 +28,7 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.runners.pool import GRACE_S, Pool, Slot
+from consumer.service.fetching import Fetching
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
@@ -72,6 +73,7 @@ class Bench:
             settings=load({"max_body_bytes": 100, "job_timeout_s": 7, **settings}, {}),
             topology=Topology("ours", 3),
             pool=self.pool,
+            fetching=Fetching("ours.jobs", self.pool, Metrics(), look_ahead=False),
             metrics=Metrics(),
             settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),

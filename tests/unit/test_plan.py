@@ -11,16 +11,15 @@ import pytest
 
 from consumer.capacity import report, service_times
 from consumer.capacity.plan import Load, Plan, PlanRow, Target, jobs, plan, simulated
-from consumer.capacity.service_times import MemoryUse
 from consumer.cli import main
 from consumer.errors import ConfigurationError
 
 FEW = 30_000
 
 
-def load(figures: str = "mean=0.1,cv=0", rate: float = 34.0, *, burst: int = 1) -> Load:
+def load(figures: str = "mean=0.1,cv=0", rate: float = 34.0) -> Load:
     """Of the figures given; with an overhead of its own, for the numbers below are made with it."""
-    return Load(rate, service_times.given(figures), burst, overhead_s=0.002)
+    return Load(rate, service_times.given(figures), overhead_s=0.002)
 
 
 def planned(target: str, of: Load | None = None, given: int | None = None) -> Plan:
@@ -29,7 +28,7 @@ def planned(target: str, of: Load | None = None, given: int | None = None) -> Pl
 
 
 def row_of(of: Load, target: str, slots: int) -> PlanRow:
-    return simulated(slots, of, Target.read(target), *jobs(of, 1, FEW))
+    return simulated(slots, of, Target.read(target), *jobs(of, FEW))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def test_the_fewest_slots_are_found_and_stand_among_their_neighbours() -> None:
     ("target", "of"),
     [
         ("p95-wait=5ms", load("mean=0.1")),
-        ("p95-wait=0.8", load("p50=0.08,p95=0.4", 60, burst=20)),
+        ("p95-wait=0.8", load("p50=0.08,p95=0.4", 60)),
         ("p99-total=8", load("mean=0.5,cv=3", 12)),
         ("p50-wait=50ms", load()),
     ],
@@ -75,21 +74,17 @@ def test_the_fewest_are_those_that_trying_one_after_the_other_finds(target: str,
 def test_waits_never_grow_from_row_to_row() -> None:
     rows = planned("p99-wait=0.1").rows
     for name in ("p50", "p95", "p99"):
-        waits = [row.wait[name] for row in rows]
+        waits = [row.wait_s[name] for row in rows]
         assert waits == sorted(waits, reverse=True)
 
 
-def test_the_same_seed_plans_the_same() -> None:
+def test_the_same_load_is_planned_the_same() -> None:
     assert planned("p95-wait=0.1").rows == planned("p95-wait=0.1").rows
 
 
 def test_regular_jobs_wait_about_half_as_long_as_exponential_ones() -> None:
     regular, exponential = (row_of(load(figures), "p95-wait=1", 4) for figures in ("mean=0.1,cv=0", "mean=0.1"))
-    assert 0.35 < regular.wait["p95"] / exponential.wait["p95"] < 0.65
-
-
-def test_bursts_need_more_slots() -> None:
-    assert (planned("p95-wait=0.2", load(burst=8)).enough or 0) > (planned("p95-wait=0.2").enough or 0)
+    assert 0.35 < regular.wait_s["p95"] / exponential.wait_s["p95"] < 0.65
 
 
 def test_too_few_slots_are_unstable_and_shown_as_asked() -> None:
@@ -101,7 +96,7 @@ def test_too_few_slots_are_unstable_and_shown_as_asked() -> None:
 def test_a_total_below_the_run_itself_is_impossible() -> None:
     found = planned("p95-total=0.1", load("mean=0.1,cv=0.5"))
     assert found.enough is None
-    assert "the jobs must get faster" in found.impossible
+    assert "however many slots are free" in found.impossible
     assert found.rows
 
 
@@ -115,38 +110,28 @@ def test_a_tiny_target_that_is_possible_is_met() -> None:
     assert found.enough >= 4
 
 
-def test_a_burst_that_no_number_of_slots_takes_ends_the_search() -> None:
-    found = planned("p95-wait=0.1", load(rate=1.0, burst=10_000))
-    assert found.enough is None
-    assert found.impossible == "no number of slots up to 2,001 is enough"
-
-
 def test_more_than_it_is_made_for_is_refused_before_anything_is_simulated() -> None:
     with pytest.raises(ConfigurationError, match="check --rate"):
         planned("p95-wait=1", load("mean=100", rate=1e6))
 
 
-def test_consumers_and_memory_follow_from_the_slots() -> None:
-    memory = MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000)
-    sizing = report.Sizing.of(planned("p95-wait=0.05"), None, 4, memory)
-    assert sizing is not None
-    assert (sizing.row.slots, sizing.consumers, sizing.memory_bytes) == (6, 2, 280_000_000)
-
-
-def shown(target: str, pool_size: int = 4, memory: MemoryUse | None = None, given: int | None = None) -> str:
+def shown(target: str, pool_size: int = 4, given: int | None = None) -> str:
     out, found = io.StringIO(), planned(target, given=given)
-    report.show(load(), found, report.Sizing.of(found, given, pool_size, memory), out)
+    report.show(load(), found, report.chosen(found, given), pool_size, out)
     return out.getvalue()
 
 
 def test_a_person_is_shown_the_table_and_the_answer() -> None:
-    text = shown("p95-wait=0.05", memory=MemoryUse(base_bytes=100_000_000, slot_bytes=10_000_000))
+    text = shown("p95-wait=0.05")
     assert "target     p95 wait of 50.0 ms" in text
     assert "3.47 slots are busy on average" in text
     assert "yes, fewest" in text
     assert "slots      6, enough: p95 wait" in text
-    assert "consumers  2, with 4 slots each (pool_size): 8 slots" in text
-    assert "memory     280 MB: 8 slots of 10.0 MB, 2 consumers of 100 MB" in text
+    assert "consumers  2, with 4 slots each (pool_size)" in text
+
+
+def test_one_consumer_gets_the_slots_that_are_enough() -> None:
+    assert "consumers  1, with 6 slots (pool_size)" in shown("p95-wait=0.05", pool_size=8)
 
 
 def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
@@ -177,7 +162,7 @@ def run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-FIXED = ("--rate", "2040/min", "--service", "mean=0.1,cv=0", "--pool-size", "2")
+FIXED = ("--rate", "34", "--service", "mean=0.1,cv=0", "--pool-size", "2")
 
 
 def test_the_command_answers_a_program(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,16 +176,14 @@ def test_a_number_of_slots_that_is_not_enough_is_exit_code_1(capsys: pytest.Capt
     assert run(*FIXED, "--slots", "3", "--json") == 1
     printed = capsys.readouterr().out
     told = json.loads(printed)
-    assert (told["enough"], told["slots"], told["rows"][0]["wait_s"]) == (4, 3, None)
+    assert (told["enough"], told["slots"], told["rows"][0]["wait_s"]) == (4, 3, {})
 
 
-def test_run_times_and_memory_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_times_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     times = tmp_path / "times.json"
-    times.write_text(
-        '{"runs": "x", "run_s": [0.1, 0.1], "memory": {"base_bytes": 50000000, "slot_bytes": 7000000}}'
-    )
+    times.write_text('{"runs": "x", "run_s": [0.1, 0.1]}')
     assert run("--rate", "1", "--times", str(times), "--pool-size", "1", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["memory_bytes"] == 57_000_000
+    assert json.loads(capsys.readouterr().out)["runs"]["mean_s"] == 0.1
 
 
 @pytest.mark.parametrize(
@@ -223,11 +206,9 @@ def test_what_cannot_be_used_is_one_sentence(
 @pytest.mark.parametrize(
     ("flag", "values"),
     [
-        ("rate", ["0", "x", "nan", "3/week", "inf"]),
+        ("rate", ["0", "x", "nan", "3/week", "inf", "-1"]),
         ("slots", ["0", "²", "1.5"]),
         ("target", ["fast"]),
-        ("burst", ["-1", "0"]),
-        ("slot-memory", ["1X", ""]),
         ("overhead-ms", ["-1", "inf", "x"]),
     ],
 )

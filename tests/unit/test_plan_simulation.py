@@ -31,7 +31,7 @@ def erlang_c(slots: int, offered: float) -> float:
 
 
 def simulated(figures: str, *, slots: int, rate: float) -> list[float]:
-    gaps_s, runs_s = jobs(Load(rate, service_times.given(figures), overhead_s=0.0), 1, JOBS)
+    gaps_s, runs_s = jobs(Load(rate, service_times.given(figures), overhead_s=0.0), JOBS)
     return sorted(warmed_up(queued_s(slots, gaps_s, runs_s)))
 
 
@@ -76,14 +76,3 @@ def test_no_job_waits_while_a_slot_is_free(some: list[tuple[float, float]], slot
             assert sum(end > now for end in ends) >= slots
         assert sum(end > begin for end in ends) < slots
         ends.append(begin + hold)
-
-
-def test_jobs_that_come_at_once_wait_for_each_other() -> None:
-    gaps_s, runs_s = jobs(Load(1.0, service_times.given("mean=1,cv=0"), burst=3), 1, 3000)
-    assert queued_s(1, [gap * 1e6 for gap in gaps_s], runs_s) == pytest.approx([0.0, 1.0, 2.0] * 1000)
-    assert fmean(gaps_s) == pytest.approx(1.0, rel=0.1)
-
-
-def test_jobs_are_the_same_for_the_same_seed() -> None:
-    load = Load(1.0, service_times.given("mean=1"))
-    assert jobs(load, 7, 300) == jobs(load, 7, 300) != jobs(load, 8, 300)

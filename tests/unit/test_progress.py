@@ -17,6 +17,7 @@ from consumer.job import Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.output_parser import LineKind, parse, read_progress
 from consumer.runners.pool import Pool, Slot
 from consumer.runners.run import OnProgress, Run
+from consumer.service.fetching import Fetching
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
@@ -205,10 +206,12 @@ async def test_progress_goes_to_the_reply_address_before_the_reply(
 
 def pipeline(publisher: FakePublisher) -> Pipeline:
     slots: list[Slot] = [Telling(publisher)]
+    pool = Pool(slots, Metrics())
     return Pipeline(
         settings=load({}, {}),
         topology=Topology("classifier", 3),
-        pool=Pool(slots, Metrics()),
+        pool=pool,
+        fetching=Fetching("classifier.jobs", pool, Metrics(), look_ahead=False),
         metrics=Metrics(),
         settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
         remembered=Remembered(capacity=10),

@@ -428,9 +428,20 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert redacted(url) == shown
 
 
-def test_batches_hold_one_batch_more_than_can_run() -> None:
-    assert load({"pool_size": 3}, {}).prefetch == 3
-    assert load({"pool_size": 3, "batch_size": 16}, {}).prefetch == 64
+def test_a_batch_has_no_more_jobs_than_its_worker_may_run() -> None:
+    assert load({}, {}).most_together == 128
+    assert load({"batch_size": 16}, {}).most_together == 16
+    assert load({"jobs_per_worker": 1}, {}).most_together == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "longest_s"),
+    [({}, 435), ({"consumer_timeout_s": 0}, 600), ({"batch_size": 16}, 60), ({"job_timeout_cap_s": 90}, 90)],
+)
+def test_a_job_runs_in_a_batch_if_rabbitmq_waits_for_four_such_runs(
+    settings: dict[str, object], longest_s: float
+) -> None:
+    assert load(settings, {}).longest_batch_s == longest_s
 
 
 @pytest.mark.parametrize(

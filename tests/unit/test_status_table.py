@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console as Terminal
 
-from consumer.cli.queue_state import QueueState, Status, more_of
+from consumer.cli.queue_state import QueueState, Status, more_of, prefetches
 from consumer.cli.status import rendered
 from consumer.config.settings import Settings
 from consumer.rabbitmq.console import Console
@@ -41,8 +41,25 @@ def test_the_management_api_adds_what_it_knows() -> None:
     text = shown(Status([state], slots=4, slots_busy=2, dead_by_model={"pumps": 2}, dead_oldest_s=7200))
     row = text.splitlines()[2].split()
     assert row == ["classifier.jobs", "3", "2", "1", "60s", "1.5", "-", "0.0"]
-    assert "slots: 2 of 4 busy" in text
+    assert "slots: 2 of 4 busy\n" in text
     assert "dead letters by model: pumps 2; the oldest is 2h old" in text
+
+
+@pytest.mark.parametrize(
+    ("busy", "held", "line"),
+    [
+        (2, 0, "slots: 2 of 4 busy; 0 of 16 jobs fetched ahead"),
+        (4, 5, "slots: 4 of 4 busy; 5 of 16 jobs fetched ahead"),
+    ],
+)
+def test_jobs_fetched_ahead_are_shown_beside_the_slots(busy: int, held: int, line: str) -> None:
+    consumers = [
+        {"queue": {"name": "jobs"}, "prefetch_count": 4, "arguments": {}},
+        {"queue": {"name": "jobs"}, "prefetch_count": 16, "arguments": {"x-priority": -1}},
+        {"queue": {"name": "other"}, "prefetch_count": 64, "arguments": []},
+    ]
+    slots, ahead = prefetches(consumers, "jobs")
+    assert line in shown(Status([], slots, busy, ahead, held)).splitlines()
 
 
 def test_a_queue_that_nobody_has_published_to_has_no_rates() -> None:

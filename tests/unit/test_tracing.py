@@ -33,6 +33,7 @@ from consumer.job import Crashed, Failed, Outcome, Succeeded
 from consumer.local_broker.files import free_ports
 from consumer.runners.environment import job_environment
 from consumer.runners.pool import Pool
+from consumer.service.fetching import Fetching
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
@@ -72,10 +73,12 @@ class Bench:
         self.memory = InMemorySpanExporter()
         self.slot = slot or FakeSlot(outcome)
         self.publisher = FakePublisher(faults=faults or {})
+        pool = Pool([self.slot], Metrics())
         self.pipeline = Pipeline(
             settings=load({}, {}),
             topology=Topology("ours", 3),
-            pool=Pool([self.slot], Metrics()),
+            pool=pool,
+            fetching=Fetching("ours.jobs", pool, Metrics(), look_ahead=False),
             metrics=Metrics(),
             settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),

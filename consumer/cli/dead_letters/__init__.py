@@ -1,8 +1,8 @@
-"""`consumer dead-letters`: look at jobs that failed, replay or delete them.
+"""`consumer dead-letters`: shows, replays or deletes jobs that failed for good.
 
-Arguments and exit codes only; what happens to the letters is in consumer/dead_letters.
+This package handles arguments and exit codes; consumer/dead_letters handles the letters.
 
-command.py  the arguments, those of the filter as well
-show.py     `list` and `show`; makes the filter of the arguments, for all actions
+command.py  the arguments, including the filter's
+show.py     `list` and `show`; makes the filter from the arguments, for all actions
 change.py   `replay` and `purge`
 """

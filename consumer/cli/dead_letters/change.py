@@ -14,9 +14,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 from consumer.cli.dead_letters.show import EXIT_NOT_DONE, asked_for, dead_letters, say
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
@@ -108,33 +105,21 @@ def _would(what: str, entries: Sequence[Entry], there: int, now: float, *, is_js
 
 
 async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arguments: argparse.Namespace) -> int:
-    """Act on all entries with a progress bar; report how many were done, even after an error."""
-    console = Console(stderr=True)
+    """Act on all entries; report how many were done, even after an error."""
     by_key = {entry.letter.key: entry for entry in entries}
     done = 0
-    with Progress(
-        TextColumn(verb + " {task.completed} of {task.total}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(verb, total=len(entries))
 
-        def count(letter: Letter) -> None:
-            nonlocal done
-            done += 1
-            bar.update(task, completed=done)
-            if arguments.json:
-                write_json([by_key[letter.key]], time.time())
+    def count(letter: Letter) -> None:
+        nonlocal done
+        done += 1
+        if arguments.json:
+            write_json([by_key[letter.key]], time.time())
 
-        try:
-            if entries:
-                await act(chosen=Chosen.of(entry.letter for entry in entries), done=count)
-        finally:
-            bar.stop()
-            say(f"{verb} {dead_letters(done)}")
+    try:
+        if entries:
+            await act(chosen=Chosen.of(entry.letter for entry in entries), done=count)
+    finally:
+        say(f"{verb} {dead_letters(done)}")
     if done < len(entries):
         say(f"{len(entries) - done} were no longer there")
     return os.EX_OK if done == len(entries) else EXIT_NOT_DONE

@@ -1,4 +1,4 @@
-"""`consumer dead-letters`: the arguments of its four actions."""
+"""`consumer dead-letters`: parses the arguments of its four actions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _age(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the action that was asked for; return the exit code."""
+    """Run the requested action; return the exit code."""
     settings = settings_of(arguments)
     place = LetterQueue(known_url(settings), settings.topology, settings.credentials, say)
     actions = {"list": list_letters, "show": show_letter, "replay": replay, "purge": purge}

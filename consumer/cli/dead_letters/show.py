@@ -1,4 +1,4 @@
-"""`consumer dead-letters list` and `show`: letters together with their error records.
+"""`consumer dead-letters list` and `show`: print letters with their error records.
 
 No letter is held while a person reads. `asked_for` selects letters for every action.
 """
@@ -28,7 +28,7 @@ EXIT_NOT_DONE = 1
 
 
 def say(line: str) -> None:
-    """Write a line for people to stderr: stdout is for programs."""
+    """Write a line for people to stderr, because stdout is for programs."""
     print(line, file=sys.stderr)
 
 
@@ -101,7 +101,7 @@ def _summary(entries: Sequence[Entry], shown: int, there: int) -> str:
 
 
 def dead_letters(count: int) -> str:
-    """Write a number of dead letters."""
+    """Format a number of dead letters: `1 dead letter`, `2 dead letters`."""
     return f"{count} dead letter" + ("s" if count != 1 else "")
 
 

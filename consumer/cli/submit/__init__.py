@@ -1,8 +1,8 @@
-"""`consumer submit`: jobs out of files, results into a file. Built on the client (consumer/client).
+"""`consumer submit`: submits jobs from files, and writes the results to a file, through the client.
 
-command.py     the arguments, and which jobs have no result yet
-sources.py     jobs from files; signals by way of `classifier jobs` (classifier/signals/datasets.py)
+command.py     parses the arguments, and finds the jobs without a result
+sources.py     reads jobs from files; signals by way of `classifier jobs` (classifier/signals/datasets.py)
 submission.py  publishes the jobs and collects the results
-results.py     results as lines of a file, resumable
-bars.py        progress bars on a terminal
+results.py     reads and writes results as lines of a file
+bars.py        shows progress bars on a terminal
 """

@@ -1,6 +1,6 @@
-"""Progress bars on a terminal: one for all jobs, and one for each of a few jobs that report progress.
+"""Shows progress bars on a terminal: one for all jobs, and one for each of a few jobs that report progress.
 
-A classifier's progress text is foreign, and is escaped.
+The progress text of a classifier is foreign, so it is escaped.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from consumer.cli.arguments import MAX_SECONDS, add_settings, decimal, settings_
 from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
 from consumer.cli.submit import submission
-from consumer.cli.submit.results import FORMATS, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit.sources import Source, read_sources
 from consumer.client.client import WINDOW, Client
 from consumer.config.settings import Settings
@@ -35,11 +35,10 @@ def describe(command: argparse.ArgumentParser) -> None:
         "pattern of such files; `-`: standard input",
     )
     command.add_argument("--model", metavar="NAME", help="model for the signals, if the service has several")
-    command.add_argument("--out", metavar="FILE", help="file for the results; default: standard output")
     command.add_argument(
-        "--format",
-        choices=FORMATS,
-        help="format of the results; default: csv if --out ends with .csv, otherwise jsonl",
+        "--out",
+        metavar="FILE",
+        help="file for the results, CSV if it ends with .csv, otherwise JSON lines; default: standard output",
     )
     command.add_argument(
         "--resume",
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     sources = list(read_sources(arguments.files, sys.stdin, model=arguments.model))
-    form = FORMATS[arguments.format or ("csv" if (arguments.out or "").endswith(".csv") else "jsonl")]
+    form = CSV if (arguments.out or "").endswith(".csv") else JSON_LINES
     if arguments.resume:
         sources = _not_done(sources, arguments.out, form)
     with _output(arguments.out, form, resume=arguments.resume) as out:

@@ -91,7 +91,6 @@ def _read_csv(line: str) -> dict[str, Any]:
 
 JSON_LINES = Format("", SourceResult.line, json.loads)
 CSV = Format(_csv_row(list(COLUMNS)), _csv_line, _read_csv)
-FORMATS = {"jsonl": JSON_LINES, "csv": CSV}
 
 
 def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
@@ -108,7 +107,7 @@ def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
         found = {line: _key(line, form) for line in lines if line != form.head}
     except (ValueError, KeyError, TypeError, StopIteration):
         raise ConfigurationError(
-            f"{path} contains no results in this format, so it cannot be resumed; pass another --out or --format"
+            f"{path} contains no results in this format, so it cannot be resumed; pass another --out"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
@@ -153,7 +152,7 @@ class Lines:
 
 
 class InOrder(Lines):
-    """Writes results in the order of their sources, each as soon as all before it have arrived.
+    """Writes results in the order of their sources. A result waits until all earlier ones have arrived.
 
     Mutable state: `_early`, results that wait for their turn; `_next`, the index of the next one.
     """

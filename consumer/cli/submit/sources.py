@@ -51,7 +51,7 @@ class Source:
 
     @property
     def digest(self) -> str:
-        """Distinguishes this job from a later one at the same place."""
+        """Return a digest of a job, which distinguishes it from a later job at the same place."""
         return hashlib.sha256(self.body).hexdigest()[:16]
 
 

@@ -86,6 +86,7 @@ class FakeDelivery:
     message: Message
     rabbitmq: FakePublisher
     redelivered: bool = False
+    consumer: str = ""
     lifetime: Lifetime = field(default_factory=Lifetime)
     settlement: str | None = None
 

@@ -1,0 +1,191 @@
+"""Keeps the two consumers of a session as large as they should be, and returns jobs that wait here for too long.
+
+One consumer has normal priority and a prefetch of the pool's size; the other one, of lower priority, fetches
+ahead. look_ahead.py decides; this module measures, opens and cancels consumers, and takes waiting jobs out of the
+pool's line. It never runs, publishes or settles anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from consumer.errors import ConnectionLostError
+from consumer.runners.pool import Pool
+from consumer.service.look_ahead import LookAhead, Prefetch, Pressure
+from consumer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+#: While jobs wait for a slot, this often.
+LOOK_S: Final = 0.010
+#: While jobs run and none waits.
+DECIDE_S: Final = 0.25
+#: A part of the tag of the consumer that fetches ahead.
+AHEAD: Final = ".ahead."
+
+
+class Consuming(Protocol):
+    """The part of a session that opens and cancels consumers."""
+
+    async def consume(self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str | int]) -> None:
+        """Start to consume."""
+
+    async def cancel(self, tag: str) -> None:
+        """Cancel a consumer; deliveries received before can still be settled."""
+
+
+class Delivered(Protocol):
+    """The part of a delivery that fetching looks at."""
+
+    @property
+    def consumer(self) -> str:
+        """The tag of the consumer that received it."""
+
+
+@dataclass
+class Consumers:
+    """The consumers of one session. `base` begins their tags, `arguments` are shown in the management console.
+
+    RabbitMQ cannot change a prefetch: a consumer is cancelled, and another one opened.
+    Mutable state: `prefetch`, the present one of each; `normal` and `ahead`, their tags, empty without such a
+    consumer; `_opened`, how many were opened; `begun`, for each running job that came by the present normal
+    consumer, when it began.
+    """
+
+    session: Consuming
+    queue: str
+    base: str
+    arguments: Mapping[str, str]
+    prefetch: Prefetch = field(default_factory=Prefetch)
+    normal: str = ""
+    ahead: str = ""
+    begun: dict[int, float] = field(default_factory=dict)
+    _opened: int = 0
+
+    async def set_normal(self, prefetch: int) -> None:
+        """Replace the normal consumer."""
+        before, self.normal = self.normal, self._next_tag(".", prefetch)
+        self.prefetch = replace(self.prefetch, normal=prefetch)
+        self.begun.clear()
+        await self._replace(before, self.normal, prefetch, self.arguments)
+
+    async def set_ahead(self, prefetch: int) -> None:
+        """Replace the consumer that fetches ahead."""
+        before, self.ahead = self.ahead, self._next_tag(AHEAD, prefetch)
+        self.prefetch = replace(self.prefetch, ahead=prefetch)
+        await self._replace(before, self.ahead, prefetch, {**self.arguments, "x-priority": -1})
+
+    def _next_tag(self, kind: str, prefetch: int) -> str:
+        if not prefetch:  # RabbitMQ takes 0 as unlimited: no consumer
+            return ""
+        self._opened += 1
+        return self.base if self._opened == 1 else f"{self.base}{kind}{self._opened}"
+
+    async def _replace(self, before: str, tag: str, prefetch: int, arguments: Mapping[str, str | int]) -> None:
+        if before:
+            await self.session.cancel(before)
+        if tag:
+            await self.session.consume(self.queue, prefetch=prefetch, tag=tag, arguments=arguments)
+
+
+class Fetching:
+    """Fetches jobs for the slots of a pool.
+
+    Mutable state: `_consumers`, those of the present session.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        pool: Pool,
+        metrics: Metrics,
+        *,
+        look_ahead: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = queue
+        self._pool = pool
+        self._metrics = metrics
+        self._clock = clock
+        self._decide = LookAhead(pool.size, pool.times) if look_ahead else None
+        self._consumers: Consumers | None = None
+
+    async def start(self, session: Consuming, tag: str, arguments: Mapping[str, str]) -> None:
+        """Open the normal consumer of a new session.
+
+        Raises:
+            BrokerRefusedError: the queue does not exist, or this user may not read it.
+            ConnectionLostError
+        """
+        self._consumers = Consumers(session, self._queue, tag, arguments)
+        await self._consumers.set_normal(self._pool.size)
+
+    def begins(self, delivery: Delivered) -> None:
+        """Record that the job has a slot."""
+        if self._decide and self._consumers and delivery.consumer == self._consumers.normal:
+            self._consumers.begun[id(delivery)] = self._clock()
+
+    def ended(self, delivery: Delivered) -> None:
+        """Record that the job has left its slot, or the line."""
+        if self._consumers:
+            self._consumers.begun.pop(id(delivery), None)
+
+    async def adjust(self) -> None:
+        """Keep the consumers of the session as large as they should be, until its connection is lost."""
+        if self._decide is None or self._consumers is None:
+            return
+        try:
+            with suppress(ConnectionLostError):  # the supervisor sees it, too
+                while True:
+                    await self._next_look(self._consumers)
+                    await self._look(self._decide, self._consumers)
+        finally:
+            self._metrics.gauge("slots.ahead", 0)
+
+    async def _next_look(self, consumers: Consumers) -> None:
+        """Wait: shortly while jobs or free slots wait, and without end while no job runs."""
+        if self._pool.longest_wait_s() is not None or consumers.prefetch.normal < self._pool.size:
+            await asyncio.sleep(LOOK_S)
+        elif not self._pool.busy:
+            self._pool.used.clear()
+            await self._pool.used.wait()
+        else:
+            self._pool.waits.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DECIDE_S):
+                    await self._pool.waits.wait()
+
+    async def _look(self, decide: LookAhead, consumers: Consumers) -> None:
+        now, most = self._clock(), self._pool.most_together
+        long_s = decide.long_after_s(most)
+        pressure = Pressure(
+            waited_s=self._pool.longest_wait_s() or 0.0,
+            long=self._pool.held_for(long_s),
+            long_normal=sum(began < now - long_s for began in consumers.begun.values()),
+        )
+        is_too_long = decide.is_too_long(pressure, most)
+        if is_too_long:
+            decide.returned(now)
+        # Change first, then return: the other way round RabbitMQ would send the jobs here again.
+        if (ahead := decide.ahead(now, most)) != consumers.prefetch.ahead:
+            await consumers.set_ahead(ahead)
+            self._metrics.gauge("slots.ahead", ahead)
+        if (normal := decide.normal(pressure, consumers.prefetch.normal)) != consumers.prefetch.normal:
+            await consumers.set_normal(normal)
+        if is_too_long:
+            self._return_waiting()
+
+    def _return_waiting(self) -> None:
+        number = self._pool.return_waiting(even_again=False)
+        self._metrics.count("jobs.returned", number)
+        log.info(
+            "%d jobs return to the queue: they wait for slots that hold long jobs",
+            number,
+            extra={"event": "jobs_returned"},
+        )

@@ -1,0 +1,123 @@
+"""Decides how many jobs to fetch: for the slots, and ahead of them. Pure but for the memory of its own decisions.
+
+The consumer of normal priority has prefetch = pool size. RabbitMQ serves the second consumer, of lower priority,
+only while no consumer of the whole fleet has room. A slot starts a job of it at once, without waiting for confirm,
+ack and delivery. That pays for short jobs. But a job that waits here behind a long one waits in vain as soon as a
+slot elsewhere is free. So the work fetched ahead is bounded in seconds; and a job that has waited for too long
+because slots hold long jobs returns to the queue, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from consumer.runners.pool import Pool
+from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
+
+#: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
+STEPS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+#: For a function that takes one job at a time: this covers the gap between two jobs of 1 ms.
+MOST_SINGLE: Final = 8
+#: Nothing is fetched ahead if more than one run in fifty takes longer than this: too many jobs would have to
+#: return. A run of 20 to 50 ms may be a short job on a loaded machine.
+LONG_S: Final = 0.050
+LONG_SHARE: Final = 0.02
+#: A job that has waited for this much longer than expected returns to the queue. With the horizon and the time of
+#: the return, less than the 50 ms that docs/operate.md promises.
+EXCESS_S: Final = 0.010
+#: After a return nothing is fetched ahead for so long; twice as long each time it happens again soon.
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """How many unsettled jobs each consumer may have; 0: there is no such consumer."""
+
+    normal: int = 0
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    """How much the jobs in the slots make others wait.
+
+    `waited_s`: how long the first job of the line has waited. `long`: the number of slots that hold a job for
+    longer than `long_after_s`; `long_normal`: the number of jobs in them that came by the present normal consumer.
+    """
+
+    waited_s: float
+    long: int
+    long_normal: int
+
+
+@dataclass
+class LookAhead:
+    """The decision for `slots` slots.
+
+    Mutable state: `_pause_s`, the last pause, and `_paused_until`, its end; `_step`, how many jobs are fetched
+    ahead for each slot now.
+    """
+
+    slots: int
+    times: RunTimes
+    _pause_s: float = 0.0
+    _paused_until: float = 0.0
+    _step: int = 0
+
+    def long_after_s(self, most_together: int) -> float:
+        """Return after how many seconds a run is longer than expected."""
+        fit = self.times.fit() if most_together > 1 else None
+        return fit.span_s if fit else HORIZON_S
+
+    def is_too_long(self, pressure: Pressure, most_together: int) -> bool:
+        """Whether jobs wait here for longer than expected, because slots hold long jobs."""
+        return pressure.long > 0 and pressure.waited_s > self.long_after_s(most_together) + EXCESS_S
+
+    def returned(self, now: float) -> None:
+        """Record that jobs had to return."""
+        is_again = now < self._paused_until + 10 * self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if is_again and self._pause_s else FIRST_PAUSE_S
+        self._paused_until = now + self._pause_s
+
+    def ahead(self, now: float, most_together: int) -> int:
+        """Return how many jobs to fetch ahead, for all slots together."""
+        self._step = 0 if now < self._paused_until else self._next_step(most_together)
+        # A batch more than there are slots: it waits here while the jobs of the last one are settled.
+        return self._step * (self.slots + (most_together > 1))
+
+    def normal(self, pressure: Pressure, prefetch: int) -> int:
+        """Return the prefetch of the normal consumer; `prefetch` is the present one.
+
+        It must have room for one job per slot without a long job. It has more while a long job that was fetched
+        ahead holds a slot: RabbitMQ would send a job that has to wait for it. It has less once that job has ended.
+        """
+        room, wanted = prefetch - pressure.long_normal, self.slots - pressure.long
+        return prefetch if room == wanted else wanted
+
+    def _next_step(self, most_together: int) -> int:
+        typical_s, fit = self.times.typical_s(), self.times.fit()
+        if typical_s is None or fit is None or self.times.share_above(LONG_S) > LONG_SHARE:
+            return 0
+        fitting = _fitting(typical_s, fit, most_together)
+        step = max(step for step in STEPS if step <= fitting)
+        # A step up needs room to spare, so that the size does not swing between two steps.
+        return step if step <= self._step or fitting >= 1.25 * step else max(self._step, _below(step))
+
+
+def most_unsettled(pool: Pool) -> int:
+    """Return the most jobs that a consumer with this pool may have at once."""
+    return pool.size + (pool.size + 1) * max(MOST_SINGLE, pool.most_together)
+
+
+def _fitting(typical_s: float, fit: Fit, most_together: int) -> float:
+    """Return how many jobs fit into the time that may wait for a slot."""
+    batch = fit.batch(most_together)
+    if batch == 1:
+        return min(HORIZON_S / max(typical_s, 1e-6), MOST_SINGLE * 1.25)
+    return batch * 1.25 if typical_s < fit.span_s else 0.0
+
+
+def _below(step: int) -> int:
+    return max((one for one in STEPS if one < step), default=0)
