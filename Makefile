@@ -25,10 +25,10 @@ run: $(VENV)/.installed broker ## a consumer in the foreground, with a private R
 unit: $(VENV)/.installed-test ## the tests that need only Python, in under a minute
 	$(BIN)/pytest tests/unit --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# Four files at a time, for two processors: much of what tests do is wait. Each process has a RabbitMQ node of its own.
-# In alphabetical order: the long files come first, so that no process works on alone at the end.
+# Five files at a time, for two processors: much of what tests do is wait. Each process has a RabbitMQ node of its own.
+# The longest files come first (tests/conftest.py), so that no process works on alone at the end.
 test: $(VENV)/.installed-test test-packages ## all tests, on private RabbitMQ nodes
-	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 	$(BIN)/ruff check .

@@ -7,16 +7,20 @@ For annotations: `from support.rabbitmq.producer import Producer`.
 from __future__ import annotations
 
 import compileall
+import gc
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import hypothesis
 import pytest
 from support.measurements import Tell
+from support.rabbitmq import few_plugins
 from support.rabbitmq.cluster import Cluster
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
@@ -39,17 +43,60 @@ hypothesis.settings.load_profile("same-each-time")
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 TOLD = "told"
 ROOT = Path(__file__).parents[1]
+#: Files of tests that take longest, 20 to 70 s each. A process is given its next file two tests before the end of
+#: the last: so those with one test are not beside one another.
+LONGEST = (
+    "test_walk",
+    "test_runners",
+    "test_storm",
+    "test_hostile",
+    "test_cluster",
+    "test_user_files",
+    "test_deadletters",
+    "test_warm",
+    "test_console",
+    "test_faults",
+    "test_localbroker",
+    "test_image",
+    "test_observed",
+    "test_commands",
+)
 
 # Where the environment forbids Python to write bytecode, each of the hundreds of processes that tests start would
 # compile all of ours anew, and pytest all tests. What tests write, and run in processes, is not touched by this.
 sys.dont_write_bytecode = False
 
 
-def pytest_configure() -> None:
-    """Compile ours once, before the processes that run tests are started."""
-    if not IS_WORKER:
-        for package in ("consumer", "classifier"):
-            compileall.compile_dir(ROOT / package, quiet=1)
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile ours and choose the RabbitMQ of all nodes, once, before the processes that run tests are started."""
+    if IS_WORKER:
+        return
+    for package in ("consumer", "classifier"):
+        compileall.compile_dir(ROOT / package, quiet=1)
+    # Where nobody has chosen one, or none is there: then the fixture `server` skips.
+    with suppress(local_broker.RabbitMQMissing):
+        if "RABBITMQ_HOME" not in os.environ:
+            home = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
+            config.add_cleanup(lambda: shutil.rmtree(home))
+            few_plugins.use(home, local_broker.find_server(os.environ))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the garbage collector neither look at what is being collected nor, in every test, at what has been."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files where several processes share them: none works on alone at the end."""
+    if IS_WORKER:
+        rank = {name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.hookimpl(wrapper=True)

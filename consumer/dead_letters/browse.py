@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
+from pamqp.commands import Queue
 
 from consumer.dead_letters.model import Letter, read_letter
 from consumer.errors import BrokerRefusedError, ConnectionLostError
@@ -39,6 +40,8 @@ SILENCE_S = 10.0
 #: closed.
 RETURN_PATIENCE_S = 10.0
 RETURN_POLL_S = 0.01
+#: How long a killed command may keep its letters. A consumer that stays longer is somebody else's.
+RELEASE_PATIENCE_S = 2.0
 
 #: Returns whether a letter's body is needed; called once per letter.
 Wanted = Callable[[Letter], bool]
@@ -151,8 +154,19 @@ def refusal_with_rights(act: str, topology: Topology) -> Iterator[None]:
 
 async def _ready(channel: AbstractChannel, queue: str) -> int:
     """Count the letters that no consumer holds."""
-    declared = await channel.declare_queue(queue, passive=True, timeout=CALL_TIMEOUT_S)
-    return declared.declaration_result.message_count or 0
+    return (await _found(channel, queue)).message_count or 0
+
+
+async def _found(channel: AbstractChannel, queue: str) -> Queue.DeclareOk:
+    return (await channel.declare_queue(queue, passive=True, timeout=CALL_TIMEOUT_S)).declaration_result
+
+
+async def _released(channel: AbstractChannel, queue: str) -> None:
+    """Wait until nobody holds letters: RabbitMQ releases the lock of a killed command before its letters."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RELEASE_PATIENCE_S):
+            while (await _found(channel, queue)).consumer_count:  # noqa: ASYNC110 - RabbitMQ sends no event
+                await asyncio.sleep(RETURN_POLL_S)
 
 
 @asynccontextmanager
@@ -165,6 +179,7 @@ async def letters_held(
     with may_be_lost(), refusal_with_rights("read the dead letters", topology):
         async with asyncio.timeout(CALL_TIMEOUT_S):
             ask = await opened.channel(publisher_confirms=False)
+            await _released(ask, topology.dead)
             there = await _ready(ask, topology.dead)
             hold = await opened.channel(publisher_confirms=False)
             look = Look(await hold.get_underlay_channel(), topology.dead, there, wanted)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.docs_pages.pages import block
 from support.docs_pages.shown_output import assert_shows
+from support.processes import forked
 from support.processes.commands import BIN, environment
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script
@@ -26,20 +27,18 @@ FIRST_NUMBER_IS = (
 
 
 def run(*arguments: str | Path, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    command: list[str | Path] = [BIN / "consumer", *arguments]
-    return subprocess.run(
-        command,
-        env={**os.environ, **variables},
-        input=stdin,
+    return forked.run("consumer", *arguments, env={**os.environ, **variables}, stdin=stdin)
+
+
+def test_the_demo_shows_answers_and_dead_letters_and_ends_well(vhost_url: str) -> None:
+    done = subprocess.run(
+        [BIN / "consumer", "demo"],
+        env={**os.environ, "CONSUMER_AMQP_URL": vhost_url, "COLUMNS": "120"},
         capture_output=True,
         text=True,
         timeout=180,
         check=False,
     )
-
-
-def test_the_demo_shows_answers_and_dead_letters_and_ends_well(vhost_url: str) -> None:
-    done = run("demo", CONSUMER_AMQP_URL=vhost_url, COLUMNS="120")
     assert done.returncode == os.EX_OK, done.stdout + done.stderr
     assert "accuracy" in done.stdout
     assert "there is no model 'toaster'" in done.stdout
@@ -122,16 +121,8 @@ def test_try_tells_what_would_happen_to_a_job(
 
 
 def test_without_a_url_submit_names_the_choices(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [BIN / "consumer", "submit", "-"],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")},
-        input="{}",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
+    done = forked.run("consumer", "submit", "-", cwd=tmp_path, env=ours, stdin="{}")
     assert done.returncode == os.EX_CONFIG
     assert "CONSUMER_AMQP_URL" in done.stderr
     assert "consumer local-broker up" in done.stderr
@@ -139,7 +130,7 @@ def test_without_a_url_submit_names_the_choices(tmp_path: Path) -> None:
 
 def test_a_model_that_nobody_trusts_stops_the_start_and_trusting_it_is_one_command(tmp_path: Path) -> None:
     for command in ("generate --out data.csv --per-class 8", "train data.csv --out models/machines --no-trust"):
-        subprocess.run([BIN / "classifier", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+        forked.run("classifier", *command.split(), cwd=tmp_path).check_returncode()
     job, models = '{"signal": [1, 2, 3]}', str(tmp_path / "models")
     refused = run("try", "-", stdin=job, CONSUMER_MODELS_DIR=models)
     assert refused.returncode == os.EX_CONFIG

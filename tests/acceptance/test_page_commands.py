@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.docs_pages.pages import Block, block
+from support.processes import forked
 from support.processes.commands import BIN, environment
 from support.processes.consumer_process import ConsumerProcess
 from support.rabbitmq.producer import Producer
@@ -29,16 +30,7 @@ DATA = (
 
 def sh(lines: str, folder: Path, env: dict[str, str]) -> str:
     """Run commands as a reader would in that folder; the first that fails is the last."""
-    path = {"PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", "-euc", lines],
-        cwd=folder,
-        env={**env, **path},
-        capture_output=True,
-        text=True,
-        timeout=3 * PATIENCE_S,
-        check=False,
-    )
+    done = forked.shell(lines, folder, env)
     assert done.returncode == os.EX_OK, done.stdout + done.stderr
     return done.stdout
 
@@ -49,7 +41,7 @@ def serving(command: str, url: str, folder: Path) -> Iterator[ConsumerProcess]:
     *assignments, program, action = shlex.split(command)
     assert (program, action) == ("consumer", "run")
     settings = dict(assignment.split("=", 1) for assignment in assignments)
-    running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder, is_forked=False)
+    running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder)
     try:
         running.wait_for_event("ready")
         yield running

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
 from support.docs_pages.pages import block
-from support.processes.commands import BIN
-from support.waiting import PATIENCE_S
+from support.processes import forked
+from support.processes.commands import environment
 
 PAGE = "docs/plan.md"
 COMMANDS = ("measure", "fewest-slots", "judge-slots", "guess")
@@ -17,17 +16,9 @@ SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    retu
 
 
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
-    return subprocess.run(  # noqa: S602 - as the reader would
-        command,
-        shell=True,
-        env={**inherited, "PATH": f"{BIN}:{os.environ['PATH']}", "CONSUMER_CLASSIFIER": "sleeper:classify"},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    variables = environment("") | {"CONSUMER_CLASSIFIER": "sleeper:classify"}
+    del variables["CONSUMER_AMQP_URL"]
+    return forked.shell(command, cwd, variables)
 
 
 def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
@@ -35,6 +26,10 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "jobs.jsonl").write_text('{"s": 0.02}\n{"s": 0.03}\n{"s": 0.04}\n')
     measure, fewest, judge, guess = (block(PAGE, command).text for command in COMMANDS)
     assert "15 succeeded" in run(measure, tmp_path).stdout
+    times = json.loads((tmp_path / "times.json").read_text())
+    assert len(times["run_s"]) == 15
+    # What was measured while the machine was busy would need more slots.
+    (tmp_path / "times.json").write_text(json.dumps({**times, "run_s": [0.02, 0.03, 0.04] * 5}))
     assert "yes, fewest" in run(fewest, tmp_path).stdout
     assert "slots      2, enough" in run(judge, tmp_path).stdout
     assert json.loads(run(guess, tmp_path).stdout)["rate_per_s"] == 5

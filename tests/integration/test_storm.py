@@ -53,5 +53,6 @@ def test_a_storm_loses_nothing_and_answers_nothing_wrong(tmp_path: Path, tell: T
         assert abs(left.probes.away_s - sum(outages)) < LAG_S * (len(outages) + 1)
         assert left.samples[-1].descriptors <= left.samples[0].descriptors
         assert STORM_S < LONG_S or growth(left.samples) < MOST_GROWTH
+        assert STORM_S < LONG_S or left.witness["ahead"] > 0
         assert marked(f"{tmp_path}/jobs") + marked(f"{tmp_path}/disk") == []
     assert list((tmp_path / "jobs").iterdir()) == []

@@ -10,6 +10,7 @@ import pytest
 from left_behind import Watched
 from runner_bench import Bench, job, with_body
 from support.async_tests import runs_async
+from support.soak import often
 
 from consumer.job import Outcome, OverLimit, Succeeded, Unsuccessful
 
@@ -23,12 +24,13 @@ BAD = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("runner", ["exec", "warm"])
 @runs_async
 async def test_bad_jobs_beside_two_hundred_good_ones_cost_themselves_only(runner: str, tmp_path: Path) -> None:
     settings = {"max_processes": 12, "max_folder_bytes": 10 * MIB}
     bench = Bench(runner, tmp_path, Watched(), cases="hostile_cases", settings=settings)
-    good = GOOD if runner == "warm" else GOOD // 4  # each starts Python anew
+    good = GOOD if runner == "warm" else often(20, in_soak=50)  # each starts Python anew
     names = ["echo"] * good
     for place, name in enumerate(BAD):
         names.insert((place + 1) * good // 5, name)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.async_tests import runs_async
+from support.soak import often
 
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
@@ -26,7 +27,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import Runner, open_runner
 
 SIZE = 4
-RECORDS = 512
+RECORDS = often(128, in_soak=512)
 
 
 @dataclass
@@ -106,6 +107,7 @@ READERS = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 @runs_async
 async def test_each_worker_reads_a_file_of_the_import_at_its_own_offset(

@@ -11,31 +11,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.processes.commands import BIN
+from support.processes import forked
 
 READ_ONLY = ("--ro-bind", "/", "/", "--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc")
 NOBODY_LISTENS = "amqp://guest:guest@127.0.0.1:1/"
 
 
 def shut_in(
-    folder: Path, *command: str, mounts: Sequence[str] = (), descriptors: Sequence[int] = (), **variables: str
+    folder: Path, *command: str, mounts: Sequence[str] = (), before: Sequence[str] = (), **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `consumer` in a folder, with nothing to write to but what `mounts` add."""
+    """Run `consumer` in a folder, with nothing to write to but what `mounts` add.
+
+    `before` is a program that prepares the mounts and starts another. Runs with the same mounts share them.
+    """
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("CONSUMER_") and name not in ("TMPDIR", "TEMP", "TMP")
     }
-    bwrap = ["bwrap", *READ_ONLY, *mounts, "--chdir", str(folder), "--", str(BIN / "consumer"), *command]
-    return subprocess.run(
-        bwrap,
-        env={**inherited, **variables},
-        pass_fds=descriptors,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    bwrap = ("bwrap", *READ_ONLY, *mounts, "--", *before)
+    return forked.run("consumer", *command, env={**inherited, **variables}, cwd=folder, through=bwrap)
 
 
 @pytest.fixture
@@ -90,21 +85,18 @@ def test_check_reports_it_and_goes_on(folder: Path) -> None:
     assert "failure  RabbitMQ" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a full folder is mounted."""
+    return tmp_path_factory.mktemp("full")
+
+
 @pytest.mark.parametrize("command", [["run"], ["try", "job.json"], ["demo"]])
-def test_a_full_job_folder_ends_the_start_with_78(command: list[str], folder: Path) -> None:
+def test_a_full_job_folder_ends_the_start_with_78(command: list[str], folder: Path, full: Path) -> None:
     """Of 4 KiB, which its first file has: it still takes folders."""
-    full = folder / "full"
-    (folder / "filler").write_bytes(b"x" * 4096)
-    with (folder / "filler").open("rb") as filler:
-        mounts = ("--size", "4096", "--tmpfs", str(full), "--file", str(filler.fileno()), str(full / "taken"))
-        done = shut_in(
-            folder,
-            *command,
-            mounts=mounts,
-            descriptors=[filler.fileno()],
-            CONSUMER_JOB_DIR=str(full),
-            CONSUMER_AMQP_URL=NOBODY_LISTENS,
-        )
+    filled = ("sh", "-euc", 'head -c 4096 /dev/zero >"$0/taken"; exec "$@"', str(full))
+    variables = {"CONSUMER_JOB_DIR": str(full), "CONSUMER_AMQP_URL": NOBODY_LISTENS}
+    done = shut_in(folder, *command, mounts=("--size", "4096", "--tmpfs", str(full)), before=filled, **variables)
     assert done.returncode == os.EX_CONFIG, done.stderr
     assert f"job_dir '{full}' is full (No space left on device); free some space, or name another" in done.stderr
     assert "(CONSUMER_JOB_DIR)" in done.stderr

@@ -16,6 +16,7 @@ import pytest
 from left_behind import Watched, children, descriptors
 from runner_bench import Bench, job, output, told, with_body
 from support.async_tests import runs_async
+from support.soak import often
 from support.waiting import PATIENCE_S
 
 from consumer.config.job_limits import STDERR_TAIL_BYTES
@@ -276,11 +277,12 @@ async def test_a_child_that_is_left_behind_is_gone(bench: Bench) -> None:
     assert bench.watched.ended() == [True]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("case", ["echo", "exits_at_once", "leaves_a_child", "prints_a_long_line"])
 @runs_async
 async def test_many_jobs_leave_no_descriptor_and_no_zombie(bench: Bench, case: str) -> None:
     before = children(), descriptors()
     async with bench.open() as (slot,):
-        for _ in range(12):
+        for _ in range(often(5, in_soak=50)):
             await slot.run(with_body(job(), case=case))
     assert (children(), descriptors() - len(bench.watched)) == before

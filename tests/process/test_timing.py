@@ -7,25 +7,16 @@ import os
 import subprocess
 from pathlib import Path
 
-from support.processes.commands import BIN
+from support.processes import forked
 from support.processes.shell_classifiers import script
-from support.waiting import PATIENCE_S
 
 SLEEPER = "import time\n\ndef classify(job):\n    time.sleep(job['s'])\n    return job['s']\n"
 
 
 def run(*arguments: str | Path, cwd: Path, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
-    return subprocess.run(
-        [BIN / "consumer", *arguments],
-        env={**inherited, **{f"CONSUMER_{name.upper()}": value for name, value in settings.items()}},
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    chosen = {f"CONSUMER_{name.upper()}": value for name, value in settings.items()}
+    return forked.run("consumer", *arguments, env={**inherited, **chosen}, cwd=cwd, stdin=stdin)
 
 
 def test_jobs_are_timed_in_a_warm_worker_and_the_plan_is_made_of_it(tmp_path: Path) -> None:

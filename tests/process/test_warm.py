@@ -517,11 +517,11 @@ async def test_a_reload_under_load_loses_no_job(bench: Bench) -> None:
 # Libraries that start threads and processes
 
 
-@pytest.mark.parametrize("function", ["by_openmp", "by_joblib"])
+@pytest.mark.parametrize("function", ["sklearn_cases:by_openmp", "joblib_cases:by_joblib"])
 @runs_async
 async def test_threads_of_openmp_and_processes_of_joblib_work_in_workers(bench: Bench, function: str) -> None:
     bench.surroundings["OMP_NUM_THREADS"] = "2"
-    async with bench.open(f"sklearn_cases:{function}") as opened:
+    async with bench.open(function) as opened:
         assert [output(await opened.run()) > 0.9 for _ in range(2)] == [True] * 2
 
 

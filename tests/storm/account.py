@@ -23,6 +23,7 @@ def report(left: Aftermath, verdict: Verdict) -> str:
         "consumers ended with": "; ".join(f"{name}: {_counts(codes)}" for name, codes in left.codes.items()),
         "recoveries": _recoveries(left.recoveries),
         "witness": _witness(left),
+        "its jobs": _counts(Counter(left.witness)),
         "its health": f"asked {left.probes.asked} times, not ready {left.probes.unready} times, "
         f"without jobs {left.probes.away_s:.1f} s, "
         f"slowest answer {left.probes.slowest_s:.2f} s",

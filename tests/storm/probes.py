@@ -57,6 +57,11 @@ class Probes:
         """Whether it said so just now."""
         return self._last[0] == 200
 
+    def numbers(self, *names: str) -> dict[str, int]:
+        """Return what it has counted of jobs."""
+        lines = dict(line.rpartition(" ")[::2] for line in self._probe.ask("metrics")[1].splitlines())
+        return {name: int(float(lines[f"classifier_jobs_{name}_total"])) for name in names}
+
     def _run(self) -> None:
         began = time.monotonic()
         while not self._is_over.wait(PAUSE_S):

@@ -1,4 +1,4 @@
-"""The storm's producer: jobs at a steady pace, each published until RabbitMQ confirms it, whatever is in between.
+"""The storm's producer: bursts of jobs, each published until RabbitMQ confirms it, whatever is in between.
 
 Only what was confirmed is judged; a job whose confirm was lost is published again under the same id, and what
 comes of that twice is the producer's doing.
@@ -18,6 +18,8 @@ from support.waiting import PATIENCE_S
 
 from storm.jobs import Sent, make
 
+#: Jobs come in bursts, so that some wait for a slot.
+BURST = 50
 #: A fault may stop the consumers for a while, and what waits then has to be worked off at the end.
 MOST_WAITING = 400
 AGAIN_S = 0.2
@@ -58,7 +60,7 @@ class Supply:
     def _run(self) -> None:
         producer: Producer | None = None
         try:
-            while not self._is_stopping.wait(self._pause_s):
+            while not self._is_stopping.wait(0 if len(self.sent) % BURST else BURST * self._pause_s):
                 job = make(len(self.sent), self._chance)
                 while not (producer := self._published(producer, job)):
                     self._is_stopping.wait(AGAIN_S)

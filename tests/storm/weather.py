@@ -74,13 +74,15 @@ class Aftermath:
     """What the storm has left, for the oracle and for people.
 
     `samples`: from before it to after it. `codes`: how each consumer's lives ended.
-    `probes`: what the witness said of its health all the time.
+    `probes`: what the witness said of its health all the time. `witness`: how many jobs it received, of them how
+    many ahead of its slots, and how many it returned.
     """
 
     sent: list[Sent]
     faults: Counter[str]
     samples: list[Sample]
     probes: Probes
+    witness: dict[str, int]
     codes: dict[str, Counter[int]] = field(default_factory=dict)
     recoveries: list[float] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
@@ -115,7 +117,7 @@ class Storm:
         # A run goes on when its connection is lost, and may end after somebody else has answered the same job.
         wait_until(lambda: not self._files(), "the witness to have removed all files of its jobs", CALM_S)
         samples.append(self._sample())
-        left = Aftermath(supply.sent, faults, samples, probes)
+        left = Aftermath(supply.sent, faults, samples, probes, probes.numbers("ahead", "returned", "received"))
         self._collect_ends(left)
         for unit in self.units:
             unit.stop()

@@ -17,6 +17,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -25,7 +26,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,12 +38,13 @@ PATIENCE_S = 60.0
 #: Of a request, the environment in it, and of an answer.
 MOST_BYTES = 200_000
 STREAMS = 3
+FROM_SHELL = "from-shell"
 
 
 class Process:
     """A run, with what of `subprocess.Popen` tests use."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each with a default
         self,
         command: str,
         arguments: Sequence[str | Path],
@@ -51,8 +52,9 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         streams: Sequence[int],
+        through: Sequence[str] = (),
     ) -> None:
-        """Start it. `streams`: the three descriptors that become its own."""
+        """Start it. `streams`: the three descriptors that become its own; `through`: see `run`."""
         self.args = [command, *map(str, arguments)]
         self.returncode: int | None = None
         request = {
@@ -62,7 +64,9 @@ class Process:
         }
         self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            socket.send_fds(_server(command), [json.dumps(request).encode()], [*streams, theirs.fileno()])
+            socket.send_fds(
+                _server(command, tuple(through)), [json.dumps(request).encode()], [*streams, theirs.fileno()]
+            )
         self.pid = int(self._end.recv(MOST_BYTES))
 
     def poll(self) -> int | None:
@@ -95,13 +99,18 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str = "",
+    through: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, as `subprocess.run` would; the environment is ours by default."""
+    """Run a command to its end, as `subprocess.run` would; the environment is ours by default.
+
+    `through` is a program that starts another in surroundings of its own, such as `bwrap`: all runs through the
+    same one are in the same surroundings.
+    """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin.encode())
         given.seek(0)
         streams = [file.fileno() for file in (given, out, err)]
-        process = Process(command, arguments, env=env, cwd=cwd, streams=streams)
+        process = Process(command, arguments, env=env, cwd=cwd, streams=streams, through=through)
         try:
             code = process.wait(PATIENCE_S)
         finally:
@@ -113,15 +122,49 @@ def run(
     return subprocess.CompletedProcess(process.args, code, *said)
 
 
-@cache
-def _server(command: str) -> socket.socket:
-    """Start the process that forks; it ends with this socket, as that does with us."""
+def shell(lines: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run lines of shell, in which our commands run so as well; the first that fails is the last."""
+    with tempfile.TemporaryDirectory() as commands:
+        inherited = []
+        for command in PRELOADED:
+            inherited.append(_server(command, ()).fileno())
+            script = Path(commands, command)
+            argv = [sys.executable, "-I", "-S", __file__, FROM_SHELL, command, str(inherited[-1])]
+            script.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
+            script.chmod(0o755)
+        return subprocess.run(
+            ["sh", "-euc", lines],
+            cwd=folder,
+            env={**env, "PATH": os.pathsep.join((commands, str(Path(sys.executable).parent), os.environ["PATH"]))},
+            pass_fds=inherited,
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE_S,
+            check=False,
+        )
+
+
+def _run_from_shell(command: str, server: str, *arguments: str) -> NoReturn:
+    """Have it run where all others run, with the shell's streams; end as it ends."""
+    _SERVERS[command, ()] = socket.socket(fileno=int(server))
+    code = Process(command, arguments, streams=(0, 1, 2)).wait()
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+_SERVERS: dict[tuple[str, tuple[str, ...]], socket.socket] = {}
+
+
+def _server(command: str, through: tuple[str, ...]) -> socket.socket:
+    """Start the process that forks, once; it ends with this socket, as that does with us."""
+    if found := _SERVERS.get((command, through)):
+        return found
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     chosen = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # with more threads than one, forks may hang
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | chosen
-    argv = [sys.executable, "-P", __file__, command, str(theirs.fileno())]
+    argv = [*through, sys.executable, "-P", __file__, command, str(theirs.fileno())]
     with theirs:
         _ENDED.append(subprocess.Popen(argv, env=variables, pass_fds=[theirs.fileno()], start_new_session=True))
+    _SERVERS[command, through] = ours
     return ours
 
 
@@ -187,5 +230,7 @@ def _run(command: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == FROM_SHELL:
+        _run_from_shell(*sys.argv[2:])
     _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
     _run(sys.argv[0])
