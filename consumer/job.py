@@ -1,14 +1,15 @@
 """The two central values: a request to classify (`Job`), and how its run ended (`Outcome`).
 
-Both are frozen, and valid after construction. This module imports no other module of the service. Each outcome has
+Both are frozen, and valid after construction. Of the service, this module imports only `values`. Each outcome has
 its own class, so that the disposition table covers all outcomes, and no decision depends on catching exceptions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Self
+
+from consumer.values import value
 
 
 class ErrorCode(StrEnum):
@@ -50,7 +51,7 @@ class ErrorCode(StrEnum):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Request:
     """The properties of a message, known for every delivery, even if the body is no job.
 
@@ -69,7 +70,7 @@ class Request:
     wants_progress: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Progress:
     """The progress of a job, from 0 to 1, and a description of its current step."""
 
@@ -77,7 +78,7 @@ class Progress:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Job:
     """A validated request. `body` is the decoded JSON object, otherwise unchanged; `timeout_s` is its time limit.
 
@@ -90,21 +91,21 @@ class Job:
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a job ended: one of the subclasses below. `run_s` is the run's wall time in seconds."""
 
     run_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Succeeded(Outcome):
     """The classifier printed a result. `output` is its JSON, checked, and passed on byte for byte."""
 
     output: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Usage:
     """The usage of a run: CPU seconds, peak memory in bytes, and the signal that ended it; None: not known."""
 
@@ -113,7 +114,7 @@ class Usage:
     signal: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Unsuccessful(Outcome):
     """A job without a result: one of the subclasses below. `retryable`: another attempt may succeed."""
 
@@ -124,21 +125,21 @@ class Unsuccessful(Outcome):
     usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Failed(Unsuccessful):
     """The classifier printed `ERROR:`, or a result that no reply can hold. It would do so again."""
 
     code = ErrorCode.CLASSIFIER_ERROR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Invalid(Unsuccessful):
     """The delivery is not a job; nothing ran."""
 
     code = ErrorCode.INVALID_JOB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Crashed(Unsuccessful):
     """The classifier ended without an answer."""
 
@@ -146,14 +147,14 @@ class Crashed(Unsuccessful):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class InvalidOutput(Crashed):
     """The classifier's result is not JSON. Handled like a crash, but with its own code."""
 
     code = ErrorCode.INVALID_OUTPUT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class TimedOut(Unsuccessful):
     """The classifier exceeded its time limit and was killed."""
 
@@ -161,7 +162,7 @@ class TimedOut(Unsuccessful):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class OverLimit(Unsuccessful):
     """The classifier exceeded another limit and was killed."""
 
@@ -169,18 +170,18 @@ class OverLimit(Unsuccessful):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Unroutable(Unsuccessful):
     """The job succeeded, but its reply could not be delivered. Never the outcome of a run itself."""
 
     code = ErrorCode.UNROUTABLE_REPLY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Abandoned(Outcome):
     """The job did not run, because its caller has gone and nobody else can receive the reply."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Interrupted(Outcome):
     """The service is stopping and ended the run; the job returns to the queue unchanged."""

@@ -11,6 +11,8 @@ import re
 import signal
 from dataclasses import dataclass
 
+from consumer.values import value
+
 #: A process that loads scikit-learn and a model of 100 trees has 0.2 GB; two slots fit into a machine of 6 GiB.
 MAX_MEMORY_BYTES = 2 * 1024**3
 #: Two CPUs for all of its time limit: a job has one thread, and its helper processes should be short.
@@ -28,7 +30,7 @@ STDERR_TAIL_BYTES = 4096
 CPU_BACKUP_S = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of one run: wall time and CPU time in seconds, the rest in bytes except `max_processes`.
 

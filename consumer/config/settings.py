@@ -5,6 +5,7 @@ The groups hold the settings; here are the rules that concern several groups, an
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Self
 
 from pydantic import model_validator
@@ -56,7 +57,7 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
         """The names of queues and exchanges in RabbitMQ."""
         return Topology(self.prefix, self.max_attempts)
 
-    @property
+    @cached_property  # each job asks for them
     def job_rules(self) -> JobRules:
         """The rules that a message must meet to be a job."""
         return JobRules(

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from types import TracebackType
 
 from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
@@ -43,25 +42,49 @@ class Unreachable:
         strikes, last = self._strikes.get(address, (0, 0.0))
         return strikes >= STRIKES and time.monotonic() - last < self._known_s
 
-    @asynccontextmanager
-    async def noted(self, address: str, lifetime: Lifetime) -> AsyncIterator[None]:
+    def noted(self, address: str, lifetime: Lifetime) -> _Noted:
         """Run the block, which uses the address, and record whether RabbitMQ fails meanwhile."""
-        async with self._alone if address in self._strikes else nullcontext():
-            try:
-                yield
-            except BaseException as error:
-                # The first task with the error ends the lifetime. That cancels the others, which may be to blame.
-                ended = lifetime.ended.result() if lifetime.ended.done() else ""
-                if _fault_over(address) in f"{error} {ended}":
-                    self._strike(address)
-                raise
+        return _Noted(self, address, lifetime)
+
+    async def begin(self, address: str) -> bool:
+        """Wait until a suspect may be tried; return whether it is one."""
+        return address in self._strikes and await self._alone.acquire()
+
+    def end(self, address: str, lifetime: Lifetime, error: BaseException | None, *, is_suspect: bool) -> None:
+        """Record how the try has ended."""
+        if is_suspect:
+            self._alone.release()
+        if error is None:
             self._strikes.pop(address, None)
+            return
+        # The first task with the error ends the lifetime. That cancels the others, which may be to blame.
+        ended = lifetime.ended.result() if lifetime.ended.done() else ""
+        if _fault_over(address) in f"{error} {ended}":
+            self._strike(address)
 
     def _strike(self, address: str) -> None:
         strikes, _ = self._strikes.pop(address, (0, 0.0))
         self._strikes[address] = strikes + 1, time.monotonic()
         if len(self._strikes) > CAPACITY:
             del self._strikes[next(iter(self._strikes))]
+
+
+class _Noted:
+    """The block of `Unreachable.noted`: a class, because each publish enters it (connection_scope.py)."""
+
+    def __init__(self, known: Unreachable, address: str, lifetime: Lifetime) -> None:
+        self._known = known
+        self._address = address
+        self._lifetime = lifetime
+        self._is_suspect = False
+
+    async def __aenter__(self) -> None:
+        self._is_suspect = await self._known.begin(self._address)
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._known.end(self._address, self._lifetime, error, is_suspect=self._is_suspect)
 
 
 def _fault_over(address: str) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import TracebackType
 
 from aio_pika import DeliveryMode
 from aio_pika.exceptions import ChannelPreconditionFailed
@@ -93,12 +92,22 @@ class BrokerLimits:
         """Return whether RabbitMQ is known to refuse a message of this size."""
         return self.max_message_bytes is not None and len(message.body) > self.max_message_bytes
 
-    @contextmanager
-    def learned(self) -> Iterator[None]:
+    def learned(self) -> _Learned:
         """Store the limit from RabbitMQ's error if the block's message exceeds it."""
-        try:
-            yield
-        except ChannelPreconditionFailed as error:
-            if found := _TOO_LARGE.search(str(error)):
-                self.max_message_bytes = int(found[1])
-            raise
+        return _Learned(self)
+
+
+class _Learned:
+    """The block of `BrokerLimits.learned`: a class, because each publish enters it (connection_scope.py)."""
+
+    def __init__(self, limits: BrokerLimits) -> None:
+        self._limits = limits
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, ChannelPreconditionFailed) and (found := _TOO_LARGE.search(str(error))):
+            self._limits.max_message_bytes = int(found[1])

@@ -3,13 +3,14 @@
 A `Lifetime` ends once, and all waits inside it end, too. The first task that sees a connection fail ends it for
 all others. RabbitMQ redelivers unsettled messages only when the connections are closed, so none may stay open half
 broken.
+
+Each publish enters these blocks and those of `BrokerLimits`, so they are classes: as generators of `contextlib`
+they took 3 of the 8 us of a publish.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -36,19 +37,34 @@ class Lifetime:
         if self.ended.done():
             raise ConnectionLostError(self.ended.result())
 
-    @contextmanager
-    def ends_if_lost(self) -> Iterator[None]:
+    def ends_if_lost(self) -> _EndsIfLost:
         """Run a block that needs a connection; end the lifetime if the connection is lost.
 
         Raises:
             ConnectionLostError
         """
-        self.raise_if_ended()
+        return _EndsIfLost(self)
+
+
+class _EndsIfLost:
+    """The block of `Lifetime.ends_if_lost`."""
+
+    def __init__(self, lifetime: Lifetime) -> None:
+        self._lifetime = lifetime
+
+    def __enter__(self) -> None:
+        self._lifetime.raise_if_ended()
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
         try:
             with may_be_lost():
-                yield
-        except ConnectionLostError as error:
-            self.end(str(error))
+                raise error
+        except ConnectionLostError as lost:
+            self._lifetime.end(str(lost))
             raise
 
 

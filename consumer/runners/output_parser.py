@@ -8,13 +8,14 @@ is `OTHER` and has no effect.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from pydantic_core import from_json
 
 from consumer.escaping import escaped
 from consumer.job import Progress
+from consumer.values import value
 
 #: Fits beside a progress bar.
 MAX_PROGRESS_CHARACTERS = 200
@@ -59,7 +60,7 @@ class LineKind(Enum):
 _KINDS = {kind.value: kind for kind in LineKind}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ContractLine:
     """One line of stdout: its kind, and the text after the prefix, without surrounding white space.
 
@@ -129,11 +130,12 @@ class LineParser:
         lines: list[ContractLine] = []
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
+            if not (piece or self._unfinished):  # classifier.contract begins each line with a line break
+                continue
             if not self._append(piece):
                 return lines
-            if self._unfinished:  # classifier.contract begins each line with a line break: half are empty
-                lines.append(parse(bytes(self._unfinished)))
-                self._unfinished.clear()
+            lines.append(parse(bytes(self._unfinished)))
+            self._unfinished.clear()
         self._append(rest)
         return lines
 

@@ -32,6 +32,8 @@ FILES_AT_ONCE = 2000
 LEAST_GUILTY_BYTES = 1024**2
 #: The unit in which most file systems allocate.
 BLOCK_BYTES = 4096
+#: What a program that was started for its job had used before it.
+_NOTHING = Process(0, cpu_s=0.0, resident_bytes=0)
 
 
 class Folder:
@@ -71,24 +73,25 @@ class Folder:
 class Watched:
     """One run that is sampled. `processes` yields all its processes.
 
-    `before` is the memory of its worker at the fork, and the CPU time of the worker when the job began.
+    `before` returns the memory of its worker at the fork, and the CPU time of the worker when the job began: most
+    jobs end before the first sample.
     """
 
     run: Run
     child: Child
     processes: Callable[[], Iterable[Process]]
     folder: Folder
-    before: Process | None = None
+    before: Callable[[], Process] | None = None
 
     def look(self) -> None:
         """Measure the run, update its peak, and end it if it exceeds a limit."""
         limits = self.run.limits
         found = list(islice(self.processes(), limits.max_processes + 1))
-        had = (self.before.resident_bytes, self.before.cpu_s) if self.before else (0, 0.0)
-        resident = _resident(found, had[0] + limits.max_memory_bytes)
+        before = self.before() if self.before else _NOTHING
+        resident = _resident(found, before.resident_bytes + limits.max_memory_bytes)
         taken = Taken(
-            memory_bytes=resident - had[0],
-            cpu_s=sum(process.cpu_s for process in found) - had[1],
+            memory_bytes=resident - before.resident_bytes,
+            cpu_s=sum(process.cpu_s for process in found) - before.cpu_s,
             processes=len(found),
             folder_bytes=self.folder.look(),
         )

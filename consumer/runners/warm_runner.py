@@ -60,9 +60,10 @@ class WarmSlot:
             path = await self.folder.write_job(job, self.interrupt)
             if path is None:
                 return Interrupted()
-            environment = {"TRACEPARENT": None, **job_environment(job, path.parent)}  # not that of the last job
+            folder = self.folder.path
+            environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # not that of the last job
             order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
-            return await self._in_worker(run, order, path.parent, [job]) or Interrupted()
+            return await self._in_worker(run, order, folder, [job]) or Interrupted()
         except NoWorkerError as error:
             return Crashed(message=str(error))
         except OSError as error:  # not the job's fault: another consumer may succeed

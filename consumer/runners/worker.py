@@ -12,7 +12,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -66,7 +65,7 @@ class Worker:
         If the caller is cancelled, the worker is killed.
         """
         self._hand_over(order, run)
-        watched = watch.begin(Watched(run, self._child, self._processes, folder, self._before()))
+        watched = watch.begin(Watched(run, self._child, self._processes, folder, self._meter.before))
         returncode = None
         try:
             cause = await run.wait(self._interrupt)
@@ -126,10 +125,6 @@ class Worker:
         if own := look(self.pid):
             yield own
         yield from descendants(self.pid)
-
-    def _before(self) -> Process:
-        """Return the usage that does not count for this job: memory at the fork, CPU time of earlier jobs."""
-        return replace(self._meter.at_birth, cpu_s=self._meter.cpu_s)
 
     def _measure(self, run: EnclosedRun[Any]) -> None:
         with suppress(ProcessLookupError):

@@ -16,6 +16,7 @@ from consumer.job import Outcome, OverLimit, Request, Unroutable, Unsuccessful
 from consumer.service.outcome_cache import Identity, Remembered, Sent
 from consumer.service.settleable import Settleable
 from consumer.telemetry.metrics import Metrics
+from consumer.values import value
 from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.topology import Topology
 from consumer.wire.write import error_record, reply, retry_copy
@@ -29,7 +30,7 @@ _LOST = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answers:
     """Publishes for one delivery, except messages already confirmed for an earlier delivery of the same attempt.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from consumer.values import value
 
 SUCCEEDED_TYPE = "job.succeeded"
 FAILED_TYPE = "job.failed"
@@ -24,7 +26,7 @@ LAST_ERROR_HEADER = "last-error"
 MAX_ID_BYTES = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Message:
     """An incoming or outgoing AMQP message; None for an absent property. `timestamp` is seconds since the epoch.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -99,11 +99,7 @@ def reply(request: Request, outcome: Outcome) -> Message:
         raise TypeError(f"{type(outcome).__name__} has no reply")
     head = to_json({"job_id": request.id, "status": status})[:-1]
     last = to_json({"attempt": request.attempt, "run_ms": _milliseconds(outcome)})[1:]
-    return Message(
-        body=b",".join((head, tail, last)),
-        type=kind,
-        **_answering(request),
-    )
+    return Message(body=b",".join((head, tail, last)), type=kind, **_answering(request))
 
 
 def progress_report(request: Request, progress: Progress) -> Message:
@@ -172,10 +168,12 @@ def _answering(request: Request) -> dict[str, Any]:
     The message id is new each time: with two publishes of one id in flight, RabbitMQ's confirm for the one is
     taken for the other's. Receivers recognise duplicates by the job's id.
     """
-    trace = {TRACEPARENT_HEADER: request.traceparent} if request.traceparent else {}
+    headers = {JOB_ID_HEADER: request.id}
+    if request.traceparent:
+        headers[TRACEPARENT_HEADER] = request.traceparent
     return {
-        "headers": {JOB_ID_HEADER: request.id, **trace},
-        "message_id": str(uuid.uuid4()),
+        "headers": headers,
+        "message_id": os.urandom(16).hex(),
         "correlation_id": request.correlation_id,
         "content_type": "application/json",
     }
