@@ -176,7 +176,7 @@ class Fetching:
         if (ahead := decide.ahead(now, most)) != consumers.prefetch.ahead:
             await consumers.set_ahead(ahead)
             self._metrics.gauge("slots.ahead", ahead)
-        if (normal := decide.normal(pressure, consumers.prefetch.normal)) != consumers.prefetch.normal:
+        if (normal := decide.normal(pressure, consumers.prefetch.normal)) is not None:
             await consumers.set_normal(normal)
         if is_too_long:
             self._return_waiting()

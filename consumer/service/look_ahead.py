@@ -87,14 +87,15 @@ class LookAhead:
         # A batch more than there are slots: it waits here while the jobs of the last one are settled.
         return self._step * (self.slots + (most_together > 1))
 
-    def normal(self, pressure: Pressure, prefetch: int) -> int:
-        """Return the prefetch of the normal consumer; `prefetch` is the present one.
+    def normal(self, pressure: Pressure, prefetch: int) -> int | None:
+        """Return the prefetch of the next normal consumer; None: the present one, with `prefetch`, may stay.
 
         It must have room for one job per slot without a long job. It has more while a long job that was fetched
         ahead holds a slot: RabbitMQ would send a job that has to wait for it. It has less once that job has ended.
+        The next one may have the same prefetch: it does not count the long jobs of the present one.
         """
         room, wanted = prefetch - pressure.long_normal, self.slots - pressure.long
-        return prefetch if room == wanted else wanted
+        return None if room == wanted else wanted
 
     def _next_step(self, most_together: int) -> int:
         typical_s, fit = self.times.typical_s(), self.times.fit()

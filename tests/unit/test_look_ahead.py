@@ -78,19 +78,20 @@ def test_the_pause_is_short_again_after_a_quiet_time() -> None:
 @pytest.mark.parametrize(
     ("long", "long_normal", "prefetch", "wanted"),
     [
-        (0, 0, 4, 4),
-        (3, 3, 4, 4),  # as without look-ahead: each long job came by the normal consumer
+        (0, 0, 4, None),
+        (3, 3, 4, None),  # as without look-ahead: each long job came by the normal consumer
         (1, 0, 4, 3),  # one was fetched ahead
         (4, 1, 4, 0),
-        (1, 0, 3, 3),
+        (1, 0, 3, None),
         (0, 0, 3, 4),  # it has ended
         (2, 2, 3, 2),  # two slots are free, and the present consumer has room for one
-        (4, 0, 0, 0),
+        (2, 1, 2, 2),  # two slots are free, and the present consumer of the same size has room for one
+        (4, 0, 0, None),
         (3, 0, 0, 1),  # the first slot is free again
     ],
 )
 def test_the_normal_consumer_has_room_for_each_slot_without_a_long_job(
-    long: int, long_normal: int, prefetch: int, wanted: int
+    long: int, long_normal: int, prefetch: int, wanted: int | None
 ) -> None:
     pressure = Pressure(waited_s=0.0, long=long, long_normal=long_normal)
     assert LookAhead(4, RunTimes()).normal(pressure, prefetch) == wanted
@@ -143,6 +144,22 @@ def test_jobs_that_waited_while_all_slots_were_long_get_the_first_slot_that_is_f
     last = [job for job in done if job.came > 1.1]
     assert took(last)[-1] < 3.0 + 0.5
     assert max(job.returns for job in done) <= 1
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_no_slot_stays_free_while_a_job_by_the_smaller_normal_consumer_is_long(place: int) -> None:
+    """A long job was fetched ahead; the normal consumer has room for one, and gets a long one, too.
+
+    When the first has ended it has room for none, although its prefetch is the right number.
+    """
+    burst = [0.005] * 60
+    burst[20 + place] = 2.0
+    others = [*[(1.5, 0.06)] * 4, (2.0, 9.0)]  # now nothing is fetched ahead
+    done = work_off(
+        Fleet((2, 1.0)),
+        [*steady(300, 1.0, lambda: 0.005), *((1.0, run_s) for run_s in burst), *others, *[(5.0, 0.005)] * 9],
+    )
+    assert took(job for job in done if job.came >= 5.0)[-1] < 1.0
 
 
 @pytest.mark.parametrize("seed", range(12))
