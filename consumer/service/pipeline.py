@@ -93,7 +93,7 @@ class Pipeline:
                     job.request.id,
                     extra={"event": "job_redelivered"},
                 )
-                with delivery.while_alive():
+                with delivery.while_alive(), self.fetching.takes_room(delivery):
                     await asyncio.wait({run})
                 known = None if run.cancelled() else run.result()  # cancelled: lost before it had a slot
             if known is not None:

@@ -8,6 +8,7 @@ import pytest
 from support.async_tests import runs_async
 from support.rabbitmq.producer import Producer
 
+from consumer.errors import BrokerRefusedError
 from consumer.rabbitmq.session import Session
 from consumer.service.fetching import Consumers
 
@@ -48,3 +49,22 @@ def test_a_stop_in_the_middle_of_a_change_loses_no_delivery(
         producer.publish(queue, b"{}")
         stopped_after(turns)
         assert producer.take(queue).body == b"not for this session"
+
+
+@runs_async
+async def refused(vhost_url: str, producer: Producer, queue: str) -> None:
+    async with Session.open(vhost_url, name="test") as session:
+        consumers = Consumers(session, queue, "mine", {})
+        await consumers.set_normal(1)
+        await consumers.set_normal(0)
+        producer.channel.queue_delete(queue)
+        with pytest.raises(BrokerRefusedError, match="no queue"):
+            await consumers.set_normal(1)
+        assert "no queue" in await session.lost()
+
+
+def test_a_queue_that_was_deleted_during_a_change_ends_the_session(
+    vhost_url: str, producer: Producer, queue: str
+) -> None:
+    """So the supervisor reconnects, as it does if the queue is deleted at any other moment."""
+    refused(vhost_url, producer, queue)

@@ -5,15 +5,23 @@ The pools, the fetching and its decisions are the real ones; RabbitMQ, the slots
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import pytest
 from support.fakes import virtual_time
-from support.fakes.fleet import Fleet, Sent
+from support.fakes.fleet import Fleet, FleetDelivery, Sent, now
 
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
+from consumer.job import Job, Outcome, Request, Succeeded
+from consumer.runners.pool import Pool
+from consumer.runners.run import OnProgress
 from consumer.runners.run_times import HORIZON_S, LEAST_KNOWN, RunTimes
+from consumer.service.fetching import Fetching
 from consumer.service.look_ahead import LONGEST_PAUSE_S, STEPS, LookAhead, Pressure
+from consumer.telemetry.metrics import Metrics
 
 #: What docs/operate.md promises.
 UNFAIR_S = 0.050
@@ -39,6 +47,15 @@ def grown(ahead: LookAhead, now: float = 0.0, most_together: int = 1) -> int:
 def test_the_work_fetched_ahead_is_bounded_in_time(run_s: float, for_each: int) -> None:
     assert grown(LookAhead(2, ran((1, run_s)))) == 2 * for_each
     assert for_each * run_s <= HORIZON_S
+
+
+@pytest.mark.parametrize("run_s", [0.001, 0.009, 0.014, 0.02, 0.03, 0.1, 0.3])
+@pytest.mark.parametrize("jobs", [1, 2, 16])
+def test_batches_grow_until_their_fixed_cost_is_known(run_s: float, jobs: int) -> None:
+    """However long a run takes: with runs of one size only, nothing is known of the others."""
+    fit = ran((jobs, run_s)).fit()
+    assert fit is not None
+    assert fit.batch(128) >= 2 * jobs
 
 
 def test_nothing_is_fetched_ahead_before_run_times_are_known() -> None:
@@ -69,8 +86,8 @@ def test_jobs_that_had_to_return_close_it_for_a_time_that_grows() -> None:
 
 def test_the_pause_is_short_again_after_a_quiet_time() -> None:
     ahead = LookAhead(2, ran((1, 0.001)))
-    for now in (0.0, 1.0, 2.0):
-        ahead.returned(now)
+    for time in (0.0, 1.0, 2.0):
+        ahead.returned(time)
     ahead.returned(1000.0)
     assert ahead.ahead(1001.0, 1) > 0
 
@@ -160,6 +177,81 @@ def test_no_slot_stays_free_while_a_job_by_the_smaller_normal_consumer_is_long(p
         [*steady(300, 1.0, lambda: 0.005), *((1.0, run_s) for run_s in burst), *others, *[(5.0, 0.005)] * 9],
     )
     assert took(job for job in done if job.came >= 5.0)[-1] < 1.0
+
+
+@dataclass
+class OneSession:
+    """Notes the consumers that are opened: (tag, prefetch). After `refusal` is set it refuses the next one."""
+
+    opened: list[tuple[str, int]] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    async def consume(self, _queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str | int]) -> None:
+        assert "x-priority" not in arguments, "nothing is fetched ahead here"
+        if self.refusal:
+            raise self.refusal
+        self.opened.append((tag, prefetch))
+
+    async def cancel(self, tag: str) -> None:
+        """Any."""
+
+
+@dataclass
+class Runs:
+    """A fetching for two slots, both with runs of a lost connection, which end when their event is set."""
+
+    session: OneSession = field(default_factory=OneSession)
+    ends: list[asyncio.Event] = field(default_factory=lambda: [asyncio.Event(), asyncio.Event()])
+
+    async def run(self, _job: Job, _on_progress: OnProgress = None) -> Outcome:
+        await self.ends[len(self.tasks) - 1].wait()
+        return Succeeded(output=b"1")
+
+    async def begin(self) -> None:
+        self.pool = Pool([self, self], Metrics(), clock=now)
+        self.fetching = Fetching("jobs", self.pool, Metrics(), look_ahead=True, clock=now)
+        await self.fetching.start(self.session, "mine", {})
+        self.tasks: list[asyncio.Task[Outcome]] = []
+        for number in range(2):
+            asked = Job(request=Request(id=str(number), correlation_id="1"), body=b"", timeout_s=60)
+            self.tasks.append(asyncio.create_task(self.pool.run(asked)))
+            await asyncio.sleep(0)
+        self.adjusting = asyncio.create_task(self.fetching.adjust())
+
+
+def test_a_redelivered_job_that_waits_for_its_run_keeps_no_slot_free() -> None:
+    """RabbitMQ may notice a lost connection late. Then the smaller consumer's room is taken by such a job."""
+
+    async def redelivered() -> None:
+        runs = Runs()
+        await runs.begin()
+        await asyncio.sleep(1)
+        runs.ends[0].set()
+        await asyncio.sleep(1)
+        (tag, prefetch) = runs.session.opened[-1]
+        assert prefetch == 1
+        with runs.fetching.takes_room(FleetDelivery(tag, redelivered=True)):
+            await asyncio.sleep(1)
+            assert runs.session.opened[-1][0] != tag
+            assert runs.session.opened[-1][1] == 1
+        runs.adjusting.cancel()
+
+    virtual_time.run(redelivered())
+
+
+@pytest.mark.parametrize("error", [BrokerRefusedError, BrokerUnreachableError, ConnectionLostError])
+def test_a_refused_change_ends_only_the_adjusting(error: type[Exception]) -> None:
+    """The queue was deleted between the old and the new consumer: the session ends, and the service goes on."""
+
+    async def refused() -> None:
+        runs = Runs()
+        await runs.begin()
+        await asyncio.sleep(1)
+        runs.session.refusal = error("no queue")
+        runs.ends[0].set()
+        await runs.adjusting
+
+    virtual_time.run(refused())
 
 
 @pytest.mark.parametrize("seed", range(12))
