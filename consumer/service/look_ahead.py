@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from consumer.runners.pool import Pool
 from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
 
 #: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
@@ -110,11 +109,6 @@ class LookAhead:
         step = max(step for step in STEPS if step <= fitting)
         # A step up needs room to spare, so that the size does not swing between two steps.
         return step if step <= self._step or fitting >= 1.25 * step else max(self._step, _below(step))
-
-
-def most_unsettled(pool: Pool) -> int:
-    """Return the most jobs that a consumer with this pool may have at once."""
-    return pool.size + (pool.size + 1) * max(MOST_SINGLE, pool.most_together)
 
 
 def _fitting(typical_s: float, fit: Fit, most_together: int) -> float:
