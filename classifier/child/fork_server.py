@@ -58,6 +58,9 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
     inherited = worker.Inherited(reopened, randomness.generators(target.partition(":")[0]))
     gc.freeze()  # a collection in a worker would write to every page with an object, and so copy the page
 
+    if cold:
+        loaded = loaded._replace(warm_up=None)
+
     def become(order: forking.Order, pipes: list[int]) -> NoReturn:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from consumer.runners.pool import Pool
 from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
 
 #: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
 STEPS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+#: So long a step stays, as run times vary from one moment to the next.
+FIXED_S: Final = 0.25
 #: For a function that takes one job at a time: this covers the gap between two jobs of 1 ms.
 MOST_SINGLE: Final = 8
 #: Nothing is fetched ahead if more than one run in fifty takes longer than this: too many jobs would have to
@@ -57,7 +58,7 @@ class LookAhead:
     """The decision for `slots` slots.
 
     Mutable state: `_pause_s`, the last pause, and `_paused_until`, its end; `_step`, how many jobs are fetched
-    ahead for each slot now.
+    ahead for each slot now, and `_fixed_until`, the time before which that does not change.
     """
 
     slots: int
@@ -65,6 +66,7 @@ class LookAhead:
     _pause_s: float = 0.0
     _paused_until: float = 0.0
     _step: int = 0
+    _fixed_until: float = 0.0
 
     def long_after_s(self, most_together: int) -> float:
         """Return after how many seconds a run is longer than expected."""
@@ -83,7 +85,10 @@ class LookAhead:
 
     def ahead(self, now: float, most_together: int) -> int:
         """Return how many jobs to fetch ahead, for all slots together."""
-        self._step = 0 if now < self._paused_until else self._next_step(most_together)
+        if now < self._paused_until:
+            self._step = 0
+        elif now >= self._fixed_until and (step := self._next_step(most_together)) != self._step:
+            self._step, self._fixed_until = step, now + FIXED_S
         # A batch more than there are slots: it waits here while the jobs of the last one are settled.
         return self._step * (self.slots + (most_together > 1))
 
@@ -105,11 +110,6 @@ class LookAhead:
         step = max(step for step in STEPS if step <= fitting)
         # A step up needs room to spare, so that the size does not swing between two steps.
         return step if step <= self._step or fitting >= 1.25 * step else max(self._step, _below(step))
-
-
-def most_unsettled(pool: Pool) -> int:
-    """Return the most jobs that a consumer with this pool may have at once."""
-    return pool.size + (pool.size + 1) * max(MOST_SINGLE, pool.most_together)
 
 
 def _fitting(typical_s: float, fit: Fit, most_together: int) -> float:

@@ -23,7 +23,6 @@ from consumer.rabbitmq.supervisor import Link
 from consumer.runners.runner import Runner
 from consumer.service.consumer_info import about, consumer_name
 from consumer.service.fetching import Fetching
-from consumer.service.look_ahead import most_unsettled
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.running import Running
@@ -36,8 +35,8 @@ from consumer.telemetry.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
-#: After a lost connection, RabbitMQ redelivers at most the unsettled messages; several connections may be lost in
-#: a row.
+#: After a lost connection, RabbitMQ redelivers what has run and was not settled, at most a job or a batch for each
+#: slot; several connections may be lost in a row.
 REMEMBERED_PER_JOB = 4
 
 
@@ -66,6 +65,7 @@ class Service:
         self._metrics = metrics
         self._systemd = systemd
         self._fetching = Fetching(self._topology.jobs, runner.pool, metrics, look_ahead=settings.look_ahead)
+        most_running = runner.pool.size * runner.pool.most_together
         self._pipeline = Pipeline(
             settings=settings,
             topology=self._topology,
@@ -73,7 +73,7 @@ class Service:
             fetching=self._fetching,
             metrics=metrics,
             settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
-            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * most_unsettled(runner.pool))),
+            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
             tracer=tracer,
         )
         self._limits = BrokerLimits()

@@ -141,7 +141,7 @@ def test_trust_pins_all_forms_of_a_model_or_the_file_it_is_given(home: Path) -> 
         (("trust", "models/none"), "cannot read the model models/none.model: No such file"),
         (("trust", "models/garbage"), "models/garbage.model is not a model of this format"),
         (("trust", "models/altered"), "models/altered.model was altered: its SHA-256 is not the manifest's"),
-        (("trust", "models/machines", "--pins", "models/pins"), "lies in the models folder"),
+        (("trust", "models/machines", "--pins", "models/pins"), "is in the models folder"),
         (("train", "train.csv", "--out", "x", "--plot", "x.png"), "line 1 of "),
     ],
 )

@@ -37,7 +37,7 @@ def ran(*runs: tuple[int, float], count: int = LEAST_KNOWN) -> RunTimes:
 
 def grown(ahead: LookAhead, now: float = 0.0, most_together: int = 1) -> int:
     """The size after all steps."""
-    return max(ahead.ahead(now, most_together) for _ in STEPS)
+    return max(ahead.ahead(now + number, most_together) for number, _ in enumerate(STEPS))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -190,6 +190,41 @@ def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterat
         proxy = stack.enter_context(Proxy.open(port))
         running = stack.enter_context(consumer(proxy.url(url), **chosen))
         yield Load(running, producer, proxy, folder)
+
+
+def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], None]) -> None:
+    """Let a consumer fetch jobs ahead, and return those that wait behind a long one.
+
+    It has a prefix of its own: so many good jobs would silence the alerts. `flushed` waits until all is stored.
+    """
+    jobs, go = "brief.jobs", folder / "go"
+    chosen = {"prefix": "brief", "classifier": "cases:dispatch", "pool_size": 1, "http_port": 0}
+    to_statsd = {"statsd_host": "127.0.0.1", "statsd_port": statsd_port}
+    with (
+        _python_path(str(CASES)),
+        Producer(url) as producer,
+        consumer(url, **chosen, **to_statsd) as running,
+    ):
+
+        def number(name: str) -> float:
+            lines = dict(line.rpartition(" ")[::2] for line in Probe.of(running).ask("metrics")[1].splitlines())
+            return float(lines[f"classifier_{name}"])
+
+        def is_ahead() -> bool:
+            for _ in range(60):
+                producer.publish(jobs, json.dumps({"case": "echo"}).encode(), message_id=(last := uuid4().hex))
+            running.wait_for_event("job_settled", job=last)
+            return number("slots_ahead") > 0
+
+        wait_until(is_ahead, "jobs to be fetched ahead")
+        flushed()
+        for body in ({"case": "waits_for", "file": str(go)}, *[{"case": "echo"}] * 6):
+            producer.publish(jobs, json.dumps(body).encode())
+        running.wait_for_event("jobs_returned")
+        go.touch()
+        wait_until(lambda: not producer.depth(jobs) and not number("slots_busy"), "all jobs")
+        assert running.stop() == 0
+    go.unlink()
 
 
 def in_batches(folder: Path) -> dict[str, object]:
