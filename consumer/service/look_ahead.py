@@ -16,7 +16,8 @@ from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
 
 #: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
 STEPS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)
-#: So long a step stays, as run times vary from one moment to the next.
+#: For so long a step is not followed by a higher one, as run times vary from one moment to the next. A lower one
+#: follows at once: jobs that take longer must not wait in vain.
 FIXED_S: Final = 0.25
 #: For a function that takes one job at a time: this covers the gap between two jobs of 1 ms.
 MOST_SINGLE: Final = 8
@@ -58,7 +59,7 @@ class LookAhead:
     """The decision for `slots` slots.
 
     Mutable state: `_pause_s`, the last pause, and `_paused_until`, its end; `_step`, how many jobs are fetched
-    ahead for each slot now, and `_fixed_until`, the time before which that does not change.
+    ahead for each slot now, and `_fixed_until`, the time before which that does not grow.
     """
 
     slots: int
@@ -87,7 +88,9 @@ class LookAhead:
         """Return how many jobs to fetch ahead, for all slots together."""
         if now < self._paused_until:
             self._step = 0
-        elif now >= self._fixed_until and (step := self._next_step(most_together)) != self._step:
+        elif (step := self._next_step(most_together)) < self._step or (
+            step > self._step and now >= self._fixed_until
+        ):
             self._step, self._fixed_until = step, now + FIXED_S
         # A batch more than there are slots: it waits here while the jobs of the last one are settled.
         return self._step * (self.slots + (most_together > 1))

@@ -62,6 +62,19 @@ def test_nothing_is_fetched_ahead_before_run_times_are_known() -> None:
     assert grown(LookAhead(2, ran((1, 0.001), count=LEAST_KNOWN - 1))) == 0
 
 
+def test_it_falls_at_once_and_rises_later() -> None:
+    times = ran((1, 0.001))
+    ahead = LookAhead(2, times)
+    sizes = [ahead.ahead(now_s, 1) for now_s in (0.0, 0.3, 0.6, 0.9)]
+    for _ in range(50):
+        times.add(1, 0.012)
+    sizes += [ahead.ahead(0.91, 1)]
+    for _ in range(100):
+        times.add(1, 0.001)
+    sizes += [ahead.ahead(now_s, 1) for now_s in (0.92, 1.17)]
+    assert sizes == [16, 16, 16, 16, 2, 2, 16]
+
+
 def test_one_long_run_in_ten_closes_it_and_one_in_a_hundred_does_not() -> None:
     rare, often = RunTimes(), RunTimes()
     for number in range(100):
