@@ -30,6 +30,11 @@ DECIDE_S: Final = 0.25
 AHEAD: Final = ".ahead."
 
 
+def is_ahead(tag: str) -> bool:
+    """Whether the consumer with this tag fetches ahead. A prefix or a host may have any name."""
+    return tag.rpartition(".")[0].endswith(AHEAD.rstrip("."))
+
+
 class Consuming(Protocol):
     """The part of a session that opens and cancels consumers."""
 

@@ -19,7 +19,7 @@ from consumer.job import Job, Outcome, Request, Succeeded
 from consumer.runners.pool import Pool
 from consumer.runners.run import OnProgress
 from consumer.runners.run_times import HORIZON_S, LEAST_KNOWN, RunTimes
-from consumer.service.fetching import Fetching
+from consumer.service.fetching import Consumers, Fetching, is_ahead
 from consumer.service.look_ahead import LONGEST_PAUSE_S, STEPS, LookAhead, Pressure
 from consumer.telemetry.metrics import Metrics
 
@@ -199,8 +199,7 @@ class OneSession:
     opened: list[tuple[str, int]] = field(default_factory=list)
     refusal: Exception | None = None
 
-    async def consume(self, _queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str | int]) -> None:
-        assert "x-priority" not in arguments, "nothing is fetched ahead here"
+    async def consume(self, _queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str | int]) -> None:  # noqa: ARG002 - Consuming's signature
         if self.refusal:
             raise self.refusal
         self.opened.append((tag, prefetch))
@@ -250,6 +249,19 @@ def test_a_redelivered_job_that_waits_for_its_run_keeps_no_slot_free() -> None:
         runs.adjusting.cancel()
 
     virtual_time.run(redelivered())
+
+
+@pytest.mark.parametrize("base", ["classifier.host.7.0ab1", "my.ahead.jobs.host.ahead.example.7.0ab1"])
+def test_the_tag_tells_who_fetches_ahead_whatever_prefix_and_host_are_called(base: str) -> None:
+    async def tags() -> list[str]:
+        consumers, found = Consumers(OneSession(), "jobs", base, {}), []
+        for prefetch in (1, 2):
+            await consumers.set_normal(prefetch)
+            await consumers.set_ahead(prefetch)
+            found += [consumers.normal, consumers.ahead]
+        return found
+
+    assert [is_ahead(tag) for tag in virtual_time.run(tags())] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("error", [BrokerRefusedError, BrokerUnreachableError, ConnectionLostError])

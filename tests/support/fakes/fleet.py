@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from consumer.job import Interrupted, Job, Outcome, Request, Succeeded
 from consumer.runners.pool import Pool
 from consumer.runners.run import OnProgress
-from consumer.service.fetching import AHEAD, Fetching
+from consumer.service.fetching import Fetching, is_ahead
 from consumer.telemetry.metrics import Metrics
 
 #: From the end of a run until RabbitMQ has the ack: reply, confirm, ack. And how long a delivery travels.
@@ -86,7 +86,7 @@ class FleetQueue:
             self.open.append(served)
             served.unsettled += 1
             job = self.jobs.popleft()
-            job.is_ahead = AHEAD in served.tag
+            job.is_ahead = is_ahead(served.tag)
             asyncio.get_running_loop().call_later(DELIVERY_S, served.member.handle, job, served)
 
     def watch(self) -> None:
