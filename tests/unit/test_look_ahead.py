@@ -25,6 +25,8 @@ from consumer.telemetry.metrics import Metrics
 
 #: What docs/operate.md promises.
 UNFAIR_S = 0.050
+#: For less than this a slot is free while jobs are in the queue: a delivery, a look, and a change of consumers.
+IDLE_S = 0.060
 
 
 def ran(*runs: tuple[int, float], count: int = LEAST_KNOWN) -> RunTimes:
@@ -294,7 +296,9 @@ def test_in_random_mixes_no_job_waits_long_while_a_slot_is_free(seed: int) -> No
         for burst in range(12)
         for _ in range(chance.choice([5, 20, 60]) * slots)
     ]
-    done = work_off(Fleet(*members), sorted(bursts))
+    fleet = Fleet(*members)
+    done = work_off(fleet, sorted(bursts))
+    assert fleet.idle_s <= IDLE_S
     assert max(job.unfair_s[0] for job in done) <= UNFAIR_S
     assert max(job.returns for job in done) <= 1
     # A job that has returned and is unlucky again waits for the first slot that becomes free where it is.
