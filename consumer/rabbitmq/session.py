@@ -12,7 +12,7 @@ of CPU per job, aio-pika's message objects took 60, and waiting for the socket a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -89,7 +89,7 @@ class Session:
     `lifetime` ends at the first sign that one connection no longer works. `publisher` publishes; `admin` declares
     and finds exchanges and queues.
     Mutable state: `_consumers`, the queue of each consumer by its tag; `_is_stopping`, set when no consumer may be
-    added.
+    added; `_changing`, held while one is added or cancelled.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class Session:
         self.admin = Admin(reader, limits, self.lifetime)
         self._consumers: dict[str, str] = {}
         self._is_stopping = False
+        self._changing = asyncio.Lock()
         read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
         write.close_callbacks.add(self._cannot_publish)
 
@@ -165,14 +166,17 @@ class Session:
             BrokerRefusedError: the queue does not exist, or this user may not read it.
             ConnectionLostError
         """
-        if self._is_stopping:
-            return
+        await _uncancelled(self._consume(queue, prefetch, tag, arguments))
+
+    async def _consume(self, queue: str, prefetch: int, tag: str, arguments: Mapping[str, FieldValue]) -> None:
         with may_be_lost(), refusal_explained(f"consume {queue}"):
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(CALL_TIMEOUT_S), self._changing:
+                if self._is_stopping:
+                    return
+                self._consumers[tag] = queue  # before the calls, so that a stop during them cancels it, too
                 channel = await self._read.get_underlay_channel()
                 await self._read.set_qos(prefetch_count=prefetch)  # of consumers that start from now on
                 channel.on_consumer_cancel_callbacks.add(self._on_cancel)
-                self._consumers[tag] = queue  # before the call, so that a stop during the call cancels it, too
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(arguments))
 
     def _on_cancel(self, cancel: Basic.Cancel) -> None:
@@ -201,8 +205,11 @@ class Session:
         Raises:
             ConnectionLostError
         """
+        await _uncancelled(self._cancel(tag))
+
+    async def _cancel(self, tag: str) -> None:
         with may_be_lost():
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(CALL_TIMEOUT_S), self._changing:
                 await (await self._read.get_underlay_channel()).basic_cancel(tag)
                 self._consumers.pop(tag, None)
 
@@ -246,3 +253,8 @@ class Session:
             self.lifetime.end(f"{what} has timed out (no heartbeat)")
         else:
             self.lifetime.end(f"{what} was closed: {str(error) or type(error).__name__}")
+
+
+async def _uncancelled(call: Coroutine[object, object, None]) -> None:
+    """Let the call go on if its caller is cancelled: aiormq closes the channel of a cancelled call."""
+    await asyncio.shield(asyncio.create_task(call))

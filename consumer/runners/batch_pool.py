@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
-from consumer.job import Job, Outcome, Progress
+from consumer.job import Interrupted, Job, Outcome, Progress
 from consumer.runners.pool import Begins, InLine, Pool, Slot, as_it_is, begun, join
 from consumer.runners.run import OnProgress, Told
 from consumer.telemetry import log_context
@@ -98,6 +98,8 @@ class BatchPool(Pool):
         """Wait for a slot, run the job in it with other waiting jobs, and return its outcome."""
         if self._most() == 1 or job.timeout_s > self._longest_s:
             return await super().run(job, on_progress, begins, may_return=may_return)
+        if self._is_stopping and not self._free:
+            return Interrupted()
         waiting = JobInLine(
             since=self._clock(), may_return=may_return, job=job, on_progress=on_progress, begins=begins
         )

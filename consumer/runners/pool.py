@@ -71,9 +71,9 @@ class Use:
 class Pool:
     """Gives each job its own slot, first the one that has been free for longest.
 
-    Mutable state: `_free`, the numbers of the free slots; `_line`, the jobs that wait for one; `_uses`, each slot
-    in use; `times`, how long slots were held. `used` is set when a slot is taken, `waits` when a job joins the
-    line; whoever waits for these events clears them.
+    Mutable state: `_free`, the numbers of the free slots; `_line`, the jobs that wait for one, and `_is_stopping`,
+    set once no job may join it; `_uses`, each slot in use; `times`, how long slots were held. `used` is set when a
+    slot is taken, `waits` when a job joins the line; whoever waits for these events clears them.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Pool:
         self._free = deque(range(self.size))
         self._line: deque[InLine] = deque()
         self._uses: dict[int, Use] = {}
+        self._is_stopping = False
         metrics.slots(busy=0, size=self.size)
 
     def __repr__(self) -> str:
@@ -122,8 +123,9 @@ class Pool:
     def return_waiting(self, *, even_again: bool) -> int:
         """Let the jobs in the line return to the queue: their outcome is `Interrupted`. Return how many they are.
 
-        With `even_again` also those that have returned before.
+        With `even_again`, at a stop, also those that have returned before, and those that come later.
         """
+        self._is_stopping = self._is_stopping or even_again
         returning = [one for one in self._waiting() if even_again or one.may_return]
         for one in returning:
             one.told.set_result(Interrupted())
@@ -142,6 +144,8 @@ class Pool:
         """
         if self._free:
             number = self._free.popleft()
+        elif self._is_stopping:
+            return Interrupted()
         else:
             told = await self._told(self._join(InLine(since=self._clock(), may_return=may_return)))
             if isinstance(told, Outcome):

@@ -26,7 +26,10 @@ LEAST_KNOWN: Final = 50
 DECAY: Final = 0.98
 #: Of a batch's time, this much may be its fixed cost. A larger batch would gain little and make its jobs wait.
 FIXED_SHARE: Final = 0.1
-
+#: The fixed cost as a share of the time, before it is known. Of runs longer than half the horizon it must be the
+#: greater one, or no batch would ever be larger than the last one.
+GUESSED_SHARE: Final = 0.5
+GUESSED_SHARE_OF_LONG: Final = 0.7
 
 #: Variance of the batch sizes. Below it a line through the times of the runs would be a guess.
 LEAST_SPREAD: Final = 0.01
@@ -93,7 +96,7 @@ class RunTimes:
     def fit(self) -> Fit | None:
         """Fit a line through the latest runs; None if too few are known.
 
-        If all runs had the same number of jobs, half of their time is taken as fixed cost: batches grow until
+        If all runs had the same number of jobs, much of their time is taken as fixed cost: batches grow until
         their times show how much it is.
         """
         if len(self._each_s) < LEAST_KNOWN:
@@ -101,7 +104,8 @@ class RunTimes:
         mean_n, mean_t = self._n / self._weight, self._t / self._weight
         spread = self._nn / self._weight - mean_n**2
         if spread < LEAST_SPREAD:
-            return Fit(each_s=mean_t / mean_n / 2, fixed_s=mean_t / 2)
+            fixed = GUESSED_SHARE if mean_t < HORIZON_S / 2 else GUESSED_SHARE_OF_LONG
+            return Fit(each_s=(1 - fixed) * mean_t / mean_n, fixed_s=fixed * mean_t)
         each_s = max(0.0, (self._nt / self._weight - mean_n * mean_t) / spread)
         each_s = min(each_s, mean_t / mean_n)
         return Fit(each_s=each_s, fixed_s=mean_t - each_s * mean_n)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from consumer.errors import ConnectionLostError
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.runners.pool import Pool
 from consumer.service.look_ahead import LookAhead, Prefetch, Pressure
 from consumer.telemetry.metrics import Metrics
@@ -28,6 +28,11 @@ LOOK_S: Final = 0.010
 DECIDE_S: Final = 0.25
 #: A part of the tag of the consumer that fetches ahead.
 AHEAD: Final = ".ahead."
+
+
+def is_ahead(tag: str) -> bool:
+    """Whether the consumer with this tag fetches ahead. A prefix or a host may have any name."""
+    return tag.rpartition(".")[0].endswith(AHEAD.rstrip("."))
 
 
 class Consuming(Protocol):
@@ -136,12 +141,23 @@ class Fetching:
         if self._consumers:
             self._consumers.begun.pop(id(delivery), None)
 
+    @contextmanager
+    def takes_room(self, delivery: Delivered) -> Iterator[None]:
+        """Count a delivery that waits for the run of an earlier one: it takes room, and that run takes a slot."""
+        self.begins(delivery)
+        try:
+            yield
+        finally:
+            self.ended(delivery)
+
     async def adjust(self) -> None:
         """Keep the consumers of the session as large as they should be, until its connection is lost."""
         if self._decide is None or self._consumers is None:
             return
         try:
-            with suppress(ConnectionLostError):  # the supervisor sees it, too
+            # The supervisor sees it, too. RabbitMQ refuses a consumer of a queue that was deleted, by closing the
+            # channel.
+            with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
                 while True:
                     await self._next_look(self._consumers)
                     await self._look(self._decide, self._consumers)
@@ -176,7 +192,7 @@ class Fetching:
         if (ahead := decide.ahead(now, most)) != consumers.prefetch.ahead:
             await consumers.set_ahead(ahead)
             self._metrics.gauge("slots.ahead", ahead)
-        if (normal := decide.normal(pressure, consumers.prefetch.normal)) != consumers.prefetch.normal:
+        if (normal := decide.normal(pressure, consumers.prefetch.normal)) is not None:
             await consumers.set_normal(normal)
         if is_too_long:
             self._return_waiting()

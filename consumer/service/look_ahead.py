@@ -16,7 +16,8 @@ from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
 
 #: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
 STEPS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)
-#: So long a step stays, as run times vary from one moment to the next.
+#: For so long a step is not followed by a higher one, as run times vary from one moment to the next. A lower one
+#: follows at once: jobs that take longer must not wait in vain.
 FIXED_S: Final = 0.25
 #: For a function that takes one job at a time: this covers the gap between two jobs of 1 ms.
 MOST_SINGLE: Final = 8
@@ -58,7 +59,7 @@ class LookAhead:
     """The decision for `slots` slots.
 
     Mutable state: `_pause_s`, the last pause, and `_paused_until`, its end; `_step`, how many jobs are fetched
-    ahead for each slot now, and `_fixed_until`, the time before which that does not change.
+    ahead for each slot now, and `_fixed_until`, the time before which that does not grow.
     """
 
     slots: int
@@ -87,19 +88,22 @@ class LookAhead:
         """Return how many jobs to fetch ahead, for all slots together."""
         if now < self._paused_until:
             self._step = 0
-        elif now >= self._fixed_until and (step := self._next_step(most_together)) != self._step:
+        elif (step := self._next_step(most_together)) < self._step or (
+            step > self._step and now >= self._fixed_until
+        ):
             self._step, self._fixed_until = step, now + FIXED_S
         # A batch more than there are slots: it waits here while the jobs of the last one are settled.
         return self._step * (self.slots + (most_together > 1))
 
-    def normal(self, pressure: Pressure, prefetch: int) -> int:
-        """Return the prefetch of the normal consumer; `prefetch` is the present one.
+    def normal(self, pressure: Pressure, prefetch: int) -> int | None:
+        """Return the prefetch of the next normal consumer; None: the present one, with `prefetch`, may stay.
 
         It must have room for one job per slot without a long job. It has more while a long job that was fetched
         ahead holds a slot: RabbitMQ would send a job that has to wait for it. It has less once that job has ended.
+        The next one may have the same prefetch: it does not count the long jobs of the present one.
         """
         room, wanted = prefetch - pressure.long_normal, self.slots - pressure.long
-        return prefetch if room == wanted else wanted
+        return None if room == wanted else wanted
 
     def _next_step(self, most_together: int) -> int:
         typical_s, fit = self.times.typical_s(), self.times.fit()

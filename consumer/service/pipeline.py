@@ -17,7 +17,7 @@ from consumer.disposition import Settlement, decide
 from consumer.errors import ConnectionLostError
 from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request, Unsuccessful
 from consumer.runners.pool import Pool
-from consumer.service.fetching import AHEAD, Fetching
+from consumer.service.fetching import Fetching, is_ahead
 from consumer.service.outcome_cache import Identity, Remembered
 from consumer.service.progress import Reporter
 from consumer.service.settle import Answers, Settler
@@ -56,7 +56,7 @@ class Pipeline:
         started = time.monotonic()
         request, job = read_message(delivery.message, self.topology, self.settings.job_rules)
         context = log_context.begin(request)
-        self.metrics.received(request, is_ahead=AHEAD in delivery.consumer)
+        self.metrics.received(request, is_ahead=is_ahead(delivery.consumer))
         identity: Identity | None = None
         outcome: Outcome
         with self.tracer.receiving(request, len(delivery.message.body)) as context.trace:
@@ -93,7 +93,7 @@ class Pipeline:
                     job.request.id,
                     extra={"event": "job_redelivered"},
                 )
-                with delivery.while_alive():
+                with delivery.while_alive(), self.fetching.takes_room(delivery):
                     await asyncio.wait({run})
                 known = None if run.cancelled() else run.result()  # cancelled: lost before it had a slot
             if known is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from support.async_tests import runs_async
 
-from consumer.job import Job, Outcome, Progress, Request, Succeeded
+from consumer.job import Interrupted, Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.batch_pool import BatchPool
 from consumer.runners.pool import GRACE_S
 from consumer.runners.run import OnProgress, Told
@@ -317,3 +317,15 @@ async def test_a_bug_in_the_run_is_told_to_every_job_of_the_batch() -> None:
     await bench.go()
     assert [type(task.exception()) for task in bench.tasks[1:]] == [ZeroDivisionError] * 2
     assert bench.pool.busy == 0
+
+
+@runs_async
+async def test_at_a_stop_no_job_waits_not_even_one_that_comes_later() -> None:
+    bench = Bench([Slot()])
+    await bench.come(1)
+    await bench.come(2)
+    assert bench.pool.return_waiting(even_again=True) == 1
+    await bench.come(3)
+    assert [task.result() for task in bench.tasks[1:]] == [Interrupted(), Interrupted()]
+    bench.slots[0].go.set()
+    assert await bench.tasks[0] == DONE

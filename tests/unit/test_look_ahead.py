@@ -5,18 +5,28 @@ The pools, the fetching and its decisions are the real ones; RabbitMQ, the slots
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import pytest
 from support.fakes import virtual_time
-from support.fakes.fleet import Fleet, Sent
+from support.fakes.fleet import Fleet, FleetDelivery, Sent, now
 
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
+from consumer.job import Job, Outcome, Request, Succeeded
+from consumer.runners.pool import Pool
+from consumer.runners.run import OnProgress
 from consumer.runners.run_times import HORIZON_S, LEAST_KNOWN, RunTimes
+from consumer.service.fetching import Consumers, Fetching, is_ahead
 from consumer.service.look_ahead import LONGEST_PAUSE_S, STEPS, LookAhead, Pressure
+from consumer.telemetry.metrics import Metrics
 
 #: What docs/operate.md promises.
 UNFAIR_S = 0.050
+#: For less than this a slot is free while jobs are in the queue: a delivery, a look, and a change of consumers.
+IDLE_S = 0.060
 
 
 def ran(*runs: tuple[int, float], count: int = LEAST_KNOWN) -> RunTimes:
@@ -41,8 +51,30 @@ def test_the_work_fetched_ahead_is_bounded_in_time(run_s: float, for_each: int) 
     assert for_each * run_s <= HORIZON_S
 
 
+@pytest.mark.parametrize("run_s", [0.001, 0.009, 0.014, 0.02, 0.03, 0.1, 0.3])
+@pytest.mark.parametrize("jobs", [1, 2, 16])
+def test_batches_grow_until_their_fixed_cost_is_known(run_s: float, jobs: int) -> None:
+    """However long a run takes: with runs of one size only, nothing is known of the others."""
+    fit = ran((jobs, run_s)).fit()
+    assert fit is not None
+    assert fit.batch(128) >= 2 * jobs
+
+
 def test_nothing_is_fetched_ahead_before_run_times_are_known() -> None:
     assert grown(LookAhead(2, ran((1, 0.001), count=LEAST_KNOWN - 1))) == 0
+
+
+def test_it_falls_at_once_and_rises_later() -> None:
+    times = ran((1, 0.001))
+    ahead = LookAhead(2, times)
+    sizes = [ahead.ahead(now_s, 1) for now_s in (0.0, 0.3, 0.6, 0.9)]
+    for _ in range(50):
+        times.add(1, 0.012)
+    sizes += [ahead.ahead(0.91, 1)]
+    for _ in range(100):
+        times.add(1, 0.001)
+    sizes += [ahead.ahead(now_s, 1) for now_s in (0.92, 1.17)]
+    assert sizes == [16, 16, 16, 16, 2, 2, 16]
 
 
 def test_one_long_run_in_ten_closes_it_and_one_in_a_hundred_does_not() -> None:
@@ -69,8 +101,8 @@ def test_jobs_that_had_to_return_close_it_for_a_time_that_grows() -> None:
 
 def test_the_pause_is_short_again_after_a_quiet_time() -> None:
     ahead = LookAhead(2, ran((1, 0.001)))
-    for now in (0.0, 1.0, 2.0):
-        ahead.returned(now)
+    for time in (0.0, 1.0, 2.0):
+        ahead.returned(time)
     ahead.returned(1000.0)
     assert ahead.ahead(1001.0, 1) > 0
 
@@ -78,19 +110,20 @@ def test_the_pause_is_short_again_after_a_quiet_time() -> None:
 @pytest.mark.parametrize(
     ("long", "long_normal", "prefetch", "wanted"),
     [
-        (0, 0, 4, 4),
-        (3, 3, 4, 4),  # as without look-ahead: each long job came by the normal consumer
+        (0, 0, 4, None),
+        (3, 3, 4, None),  # as without look-ahead: each long job came by the normal consumer
         (1, 0, 4, 3),  # one was fetched ahead
         (4, 1, 4, 0),
-        (1, 0, 3, 3),
+        (1, 0, 3, None),
         (0, 0, 3, 4),  # it has ended
         (2, 2, 3, 2),  # two slots are free, and the present consumer has room for one
-        (4, 0, 0, 0),
+        (2, 1, 2, 2),  # two slots are free, and the present consumer of the same size has room for one
+        (4, 0, 0, None),
         (3, 0, 0, 1),  # the first slot is free again
     ],
 )
 def test_the_normal_consumer_has_room_for_each_slot_without_a_long_job(
-    long: int, long_normal: int, prefetch: int, wanted: int
+    long: int, long_normal: int, prefetch: int, wanted: int | None
 ) -> None:
     pressure = Pressure(waited_s=0.0, long=long, long_normal=long_normal)
     assert LookAhead(4, RunTimes()).normal(pressure, prefetch) == wanted
@@ -145,6 +178,109 @@ def test_jobs_that_waited_while_all_slots_were_long_get_the_first_slot_that_is_f
     assert max(job.returns for job in done) <= 1
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_no_slot_stays_free_while_a_job_by_the_smaller_normal_consumer_is_long(place: int) -> None:
+    """A long job was fetched ahead; the normal consumer has room for one, and gets a long one, too.
+
+    When the first has ended it has room for none, although its prefetch is the right number.
+    """
+    burst = [0.005] * 60
+    burst[20 + place] = 2.0
+    others = [*[(1.5, 0.06)] * 4, (2.0, 9.0)]  # now nothing is fetched ahead
+    done = work_off(
+        Fleet((2, 1.0)),
+        [*steady(300, 1.0, lambda: 0.005), *((1.0, run_s) for run_s in burst), *others, *[(5.0, 0.005)] * 9],
+    )
+    assert took(job for job in done if job.came >= 5.0)[-1] < 1.0
+
+
+@dataclass
+class OneSession:
+    """Notes the consumers that are opened: (tag, prefetch). After `refusal` is set it refuses the next one."""
+
+    opened: list[tuple[str, int]] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    async def consume(self, _queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str | int]) -> None:  # noqa: ARG002 - Consuming's signature
+        if self.refusal:
+            raise self.refusal
+        self.opened.append((tag, prefetch))
+
+    async def cancel(self, tag: str) -> None:
+        """Any."""
+
+
+@dataclass
+class Runs:
+    """A fetching for two slots, both with runs of a lost connection, which end when their event is set."""
+
+    session: OneSession = field(default_factory=OneSession)
+    ends: list[asyncio.Event] = field(default_factory=lambda: [asyncio.Event(), asyncio.Event()])
+
+    async def run(self, _job: Job, _on_progress: OnProgress = None) -> Outcome:
+        await self.ends[len(self.tasks) - 1].wait()
+        return Succeeded(output=b"1")
+
+    async def begin(self) -> None:
+        self.pool = Pool([self, self], Metrics(), clock=now)
+        self.fetching = Fetching("jobs", self.pool, Metrics(), look_ahead=True, clock=now)
+        await self.fetching.start(self.session, "mine", {})
+        self.tasks: list[asyncio.Task[Outcome]] = []
+        for number in range(2):
+            asked = Job(request=Request(id=str(number), correlation_id="1"), body=b"", timeout_s=60)
+            self.tasks.append(asyncio.create_task(self.pool.run(asked)))
+            await asyncio.sleep(0)
+        self.adjusting = asyncio.create_task(self.fetching.adjust())
+
+
+def test_a_redelivered_job_that_waits_for_its_run_keeps_no_slot_free() -> None:
+    """RabbitMQ may notice a lost connection late. Then the smaller consumer's room is taken by such a job."""
+
+    async def redelivered() -> None:
+        runs = Runs()
+        await runs.begin()
+        await asyncio.sleep(1)
+        runs.ends[0].set()
+        await asyncio.sleep(1)
+        (tag, prefetch) = runs.session.opened[-1]
+        assert prefetch == 1
+        with runs.fetching.takes_room(FleetDelivery(tag, redelivered=True)):
+            await asyncio.sleep(1)
+            assert runs.session.opened[-1][0] != tag
+            assert runs.session.opened[-1][1] == 1
+        runs.adjusting.cancel()
+
+    virtual_time.run(redelivered())
+
+
+@pytest.mark.parametrize("base", ["classifier.host.7.0ab1", "my.ahead.jobs.host.ahead.example.7.0ab1"])
+def test_the_tag_tells_who_fetches_ahead_whatever_prefix_and_host_are_called(base: str) -> None:
+    async def tags() -> list[str]:
+        consumers, found = Consumers(OneSession(), "jobs", base, {}), []
+        for prefetch in (1, 2):
+            await consumers.set_normal(prefetch)
+            await consumers.set_ahead(prefetch)
+            found += [consumers.normal, consumers.ahead]
+        return found
+
+    assert [is_ahead(tag) for tag in virtual_time.run(tags())] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("error", [BrokerRefusedError, BrokerUnreachableError, ConnectionLostError])
+def test_a_refused_change_ends_only_the_adjusting(error: type[Exception]) -> None:
+    """The queue was deleted between the old and the new consumer: the session ends, and the service goes on."""
+
+    async def refused() -> None:
+        runs = Runs()
+        await runs.begin()
+        await asyncio.sleep(1)
+        runs.session.refusal = error("no queue")
+        runs.ends[0].set()
+        await runs.adjusting
+
+    virtual_time.run(refused())
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_in_random_mixes_no_job_waits_long_while_a_slot_is_free(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - a mix that can be repeated
@@ -160,7 +296,9 @@ def test_in_random_mixes_no_job_waits_long_while_a_slot_is_free(seed: int) -> No
         for burst in range(12)
         for _ in range(chance.choice([5, 20, 60]) * slots)
     ]
-    done = work_off(Fleet(*members), sorted(bursts))
+    fleet = Fleet(*members)
+    done = work_off(fleet, sorted(bursts))
+    assert fleet.idle_s <= IDLE_S
     assert max(job.unfair_s[0] for job in done) <= UNFAIR_S
     assert max(job.returns for job in done) <= 1
     # A job that has returned and is unlucky again waits for the first slot that becomes free where it is.

@@ -9,7 +9,7 @@ import pytest
 from support.async_tests import runs_async
 from support.fakes.slots import FakeSlot
 
-from consumer.job import Job, Outcome, Progress, Request, Succeeded
+from consumer.job import Interrupted, Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.pool import GRACE_S, Pool
 from consumer.runners.run import OnProgress
 from consumer.telemetry.metrics import Metrics
@@ -110,6 +110,18 @@ async def test_who_finds_no_free_slot_gets_the_next_one_in_order() -> None:
         await bench.go()
     assert bench.ran == [["1", "2", "3"]]
     assert [task.result() for task in tasks] == [DONE] * 3
+
+
+@runs_async
+async def test_at_a_stop_no_job_waits_not_even_one_that_comes_later() -> None:
+    """A job may be asking whether its caller is still there while the others return."""
+    bench = Bench([Slot()])
+    (running, waiting) = await bench.come(1, 2)
+    assert bench.pool.return_waiting(even_again=True) == 1
+    (late,) = await bench.come(3)
+    assert [waiting.result(), late.result()] == [Interrupted(), Interrupted()]
+    await bench.go()
+    assert running.result() == DONE
 
 
 @runs_async

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from consumer.job import Interrupted, Job, Outcome, Request, Succeeded
 from consumer.runners.pool import Pool
 from consumer.runners.run import OnProgress
-from consumer.service.fetching import AHEAD, Fetching
+from consumer.service.fetching import Fetching, is_ahead
 from consumer.telemetry.metrics import Metrics
 
 #: From the end of a run until RabbitMQ has the ack: reply, confirm, ack. And how long a delivery travels.
@@ -86,7 +86,7 @@ class FleetQueue:
             self.open.append(served)
             served.unsettled += 1
             job = self.jobs.popleft()
-            job.is_ahead = AHEAD in served.tag
+            job.is_ahead = is_ahead(served.tag)
             asyncio.get_running_loop().call_later(DELIVERY_S, served.member.handle, job, served)
 
     def watch(self) -> None:
@@ -186,9 +186,21 @@ class Fleet:
     """Publishes jobs to a queue with these consumers, and waits for all of them."""
 
     def __init__(self, *members: tuple[int, float], look_ahead: bool = True) -> None:
-        """Each member has so many slots, of that speed."""
+        """Each member has so many slots, of that speed. `idle_s`: see `_watch`."""
         self.queue = FleetQueue()
         self.members = [Member(self.queue, slots, speed, look_ahead=look_ahead) for slots, speed in members]
+        self.idle_s = 0.0
+
+    async def _watch(self) -> None:
+        """Measure the longest time for which a member had a free slot while jobs were in the queue."""
+        since: dict[Member, float] = {}
+        while True:
+            for member in self.members:
+                if self.queue.jobs and member.pool.busy + member.settling < member.pool.size:
+                    self.idle_s = max(self.idle_s, now() - since.setdefault(member, now()))
+                else:
+                    since.pop(member, None)
+            await asyncio.sleep(0.003)
 
     async def work_off(self, jobs: Iterable[tuple[float, float]]) -> list[Sent]:
         """Publish each job, which takes `run_s`, at its time; return them when all have ended."""
@@ -196,6 +208,7 @@ class Fleet:
         for number, member in enumerate(self.members):
             await member.start(f"member{number}")
         began = now()
+        watching = asyncio.create_task(self._watch())
         for job in sent:
             await asyncio.sleep(began + job.came - now())
             self.queue.publish(job)
@@ -203,6 +216,7 @@ class Fleet:
             await asyncio.sleep(0.1)
         if self.queue.failures:
             raise self.queue.failures[0]
+        watching.cancel()
         for job in sent:
             job.came += began
         for member in self.members:

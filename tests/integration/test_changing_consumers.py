@@ -1,0 +1,70 @@
+"""The two consumers of a session, with a real RabbitMQ, while something else happens: a stop, or a refusal."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.async_tests import runs_async
+from support.rabbitmq.producer import Producer
+
+from consumer.errors import BrokerRefusedError
+from consumer.rabbitmq.session import Session
+from consumer.service.fetching import Consumers
+
+QUEUE = "jobs"
+
+
+@pytest.fixture
+def queue(producer: Producer) -> str:
+    producer.channel.queue_declare(QUEUE, durable=True)
+    return QUEUE
+
+
+def test_a_stop_in_the_middle_of_a_change_loses_no_delivery(
+    vhost_url: str, producer: Producer, queue: str
+) -> None:
+    """aiormq closes the channel of a call that is cancelled, and with it go all its deliveries."""
+
+    @runs_async
+    async def stopped_after(turns: int) -> None:
+        async with Session.open(vhost_url, name="test") as session:
+            consumers = Consumers(session, queue, "mine", {})
+            await consumers.set_normal(1)
+            await consumers.set_ahead(1)
+            delivery = await session.inbox.get()
+            change = asyncio.create_task(consumers.set_ahead(2))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            change.cancel()
+            await session.stop_consuming()
+            await asyncio.wait({change})
+            await delivery.ack()
+            await session.flush()
+            producer.publish(queue, b"not for this session")
+            await session.flush()
+            assert session.inbox.empty()
+
+    for turns in range(40):
+        producer.publish(queue, b"{}")
+        stopped_after(turns)
+        assert producer.take(queue).body == b"not for this session"
+
+
+@runs_async
+async def refused(vhost_url: str, producer: Producer, queue: str) -> None:
+    async with Session.open(vhost_url, name="test") as session:
+        consumers = Consumers(session, queue, "mine", {})
+        await consumers.set_normal(1)
+        await consumers.set_normal(0)
+        producer.channel.queue_delete(queue)
+        with pytest.raises(BrokerRefusedError, match="no queue"):
+            await consumers.set_normal(1)
+        assert "no queue" in await session.lost()
+
+
+def test_a_queue_that_was_deleted_during_a_change_ends_the_session(
+    vhost_url: str, producer: Producer, queue: str
+) -> None:
+    """So the supervisor reconnects, as it does if the queue is deleted at any other moment."""
+    refused(vhost_url, producer, queue)
