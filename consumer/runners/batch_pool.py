@@ -1,8 +1,8 @@
 """The pool for a function that accepts batches: a slot takes several waiting jobs at once.
 
-A free slot takes the jobs that wait at this moment, and never waits for more. It takes as many as run well
-together by the measured times (run_times.py), and leaves none of them to another free slot, because one larger
-batch pays the fixed cost of a call only once. If a batch gives no outcome for a job, the job runs again alone,
+A free slot takes the jobs that wait at this moment, and never waits for more. Free slots share them: RabbitMQ
+sends as many as there are slots, and a slot that finds none would stay idle. A slot takes as many as run well
+together by the measured times (run_times.py). If a batch gives no outcome for a job, the job runs again alone,
 before jobs that have not run yet. So only the job's own run decides its outcome.
 """
 
@@ -133,8 +133,9 @@ class BatchPool(Pool):
         self._together = deque(one for one in self._together if not one.told.done())  # some have left
         size = self.batch_size()
         while self._free and self._together:
+            share = -(-len(self._together) // len(self._free))  # rounded up
             number = self._free.popleft()
-            seated = [self._together.popleft() for _ in range(min(len(self._together), size))]
+            seated = [self._together.popleft() for _ in range(min(share, size))]
             if len(seated) == 1:
                 seated[0].told.set_result(number)
             else:

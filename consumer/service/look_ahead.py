@@ -26,7 +26,7 @@ MOST_SINGLE: Final = 8
 LONG_S: Final = 0.050
 LONG_SHARE: Final = 0.02
 #: A job that has waited for this much longer than expected returns to the queue. With the horizon and the time of
-#: the return, less than the 50 ms that docs/operate.md promises.
+#: the return, less than the 50 ms that docs/operate.md names.
 EXCESS_S: Final = 0.010
 #: After a return nothing is fetched ahead for so long; twice as long each time it happens again soon.
 FIRST_PAUSE_S: Final = 0.5

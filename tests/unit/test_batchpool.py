@@ -125,12 +125,11 @@ async def test_a_slot_that_gets_free_takes_what_waits_in_order_and_no_more_than_
 
 
 @pytest.mark.parametrize(
-    ("slots", "jobs", "shares"), [(2, 2, [2]), (2, 5, [4, 1]), (3, 4, [4]), (2, 9, [4, 4]), (4, 1, [1])]
+    ("slots", "jobs", "shares"),
+    [(1, 5, [4]), (2, 2, [1, 1]), (2, 5, [3, 2]), (3, 4, [2, 1, 1]), (2, 9, [4, 4]), (4, 1, [1])],
 )
 @runs_async
-async def test_a_free_slot_takes_all_it_can_and_the_next_one_the_rest(
-    slots: int, jobs: int, shares: list[int]
-) -> None:
+async def test_free_slots_share_what_waits(slots: int, jobs: int, shares: list[int]) -> None:
     bench = Bench([Slot() for _ in range(slots)])
     await bench.come(*range(jobs))
     assert [len(given[0]) for given in bench.given if given] == shares
@@ -160,14 +159,17 @@ async def test_a_job_that_its_batch_does_not_tell_of_runs_alone_before_those_tha
 
 @runs_async
 async def test_those_that_are_to_run_alone_take_every_slot_that_is_free() -> None:
-    bench = Bench([Slot(untold={"1", "2", "3"}), Slot(), Slot()])
+    bench = Bench([Slot(), Slot(), Slot(untold={"1", "2", "3"})])
+    await bench.come(8)
+    await bench.come(9)
     await bench.come(1, 2, 3)
-    await bench.go()
+    for slot in range(3):
+        await bench.go(slot)
     assert sorted(given[-1] for given in bench.given) == [["1"], ["2"], ["3"]]
     assert bench.pool.busy == 3
     for slot in range(3):
         await bench.go(slot)
-    assert [task.result() for task in bench.tasks] == [DONE] * 3
+    assert [task.result() for task in bench.tasks] == [DONE] * 5
     assert bench.pool.busy == 0
 
 
