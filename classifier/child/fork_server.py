@@ -17,6 +17,7 @@ import gc
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -25,6 +26,8 @@ from classifier.child import confinement, descriptors, ending, forking, loading,
 
 #: The flag of a server that restarts because its warm-up has started threads.
 _COLD: Final = "--cold"
+#: A worker repeats a warm-up that takes less than this: it saves the first job 1 to 4 ms, and may be for no job.
+QUICK_S: Final = 0.003
 #: The most descriptors of each kind in the report: they fit into a message, and an operator reads no more.
 _MOST_OPENED: Final = 20
 
@@ -58,8 +61,8 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
     inherited = worker.Inherited(reopened, randomness.generators(target.partition(":")[0]))
     gc.freeze()  # a collection in a worker would write to every page with an object, and so copy the page
 
-    if cold:
-        loaded = loaded._replace(warm_up=None)
+    if cold or not (loaded.warm_up and _is_quick(loaded.warm_up)):
+        loaded = loaded._replace(warm_up=None)  # workers do not repeat it
 
     def become(order: forking.Order, pipes: list[int]) -> NoReturn:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
@@ -72,6 +75,12 @@ def _starts_threads(warm_up: Callable[[], object]) -> bool:
     before = confinement.threads()
     warm_up()
     return confinement.threads() > before
+
+
+def _is_quick(warm_up: Callable[[], object]) -> bool:
+    began = time.perf_counter()
+    warm_up()
+    return time.perf_counter() - began < QUICK_S
 
 
 def _start_again(channel: socket.socket, environment: dict[str, str], folder: int) -> NoReturn:

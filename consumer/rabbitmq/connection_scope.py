@@ -92,7 +92,7 @@ class Waiting:
         self._lifetime.waiting.discard(self)
 
     def end(self) -> None:
-        """Cancel the block, because the lifetime has ended."""
+        """Cancel the block, because the session that it depends on has ended."""
         self._has_ended = True
         if self._task:
             self._task.cancel()

@@ -73,7 +73,10 @@ def batch_environment(folder: Path) -> dict[str, str | None]:
 
 
 def job_environment(job: Job, folder: Path) -> dict[str, str]:
-    """Make the part for one job. HOME and TMPDIR are the job's folder, which is removed after the job."""
+    """Make the variables of one job, to be added to `base_environment`.
+
+    HOME and TMPDIR are the job's folder, which is removed after the job.
+    """
     trace = {"TRACEPARENT": job.request.traceparent} if job.request.traceparent else {}
     return {
         "HOME": str(folder),

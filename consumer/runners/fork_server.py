@@ -86,7 +86,7 @@ class ForkServer(Forker):
 
     @property
     def shared(self) -> list[str]:
-        """Descriptions of what the import has opened and all workers share: they may receive each other's data."""
+        """Descriptions of what the import has opened and all workers share: a way to receive each other's data."""
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if not is_reopened]
 
     @property

@@ -66,9 +66,16 @@ async def test_a_module_is_warmed_up_before_all_its_workers_and_once_in_each(tmp
     async with serving(tmp_path, COUNTS.format(more="")) as runner:
         for calls, server, threads in await answers(runner):
             assert isinstance(calls, list)
-            assert [call == server for call in calls] == [True, False]
+            assert [call == server for call in calls] == [True, True, False]
             assert threads == 1
         assert not is_cold(runner)
+
+
+@runs_async
+async def test_a_slow_warm_up_is_not_repeated_in_workers(tmp_path: Path) -> None:
+    async with serving(tmp_path, COUNTS.format(more="import time; time.sleep(0.01)")) as runner:
+        for calls, server, _ in await answers(runner):
+            assert calls == [server, server]
 
 
 @runs_async
@@ -111,7 +118,7 @@ async def test_the_module_of_an_imported_preload_brings_its_warm_up(tmp_path: Pa
     )
     text = "import inner\npreload = inner.preload\ndef classify(job): return inner.calls"
     async with serving(tmp_path, text) as runner:
-        assert await answers(runner, 1) == [["preload", "warm_up", "warm_up"]]
+        assert await answers(runner, 1) == [["preload", "warm_up", "warm_up", "warm_up"]]
 
 
 @runs_async

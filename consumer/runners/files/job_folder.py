@@ -108,7 +108,7 @@ class JobFolder:
 
     @contextmanager
     def job(self, body: bytes) -> Iterator[Path]:
-        """Write one job's file for a block, for a trial. Afterwards empty the folder, however long that takes.
+        """For a trial run: write one job's file, and keep it during the block. Afterwards empty the folder.
 
         Raises:
             OSError: the file cannot be written.
