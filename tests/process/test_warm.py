@@ -225,7 +225,8 @@ async def test_of_many_jobs_with_every_twentieth_worker_killed_none_is_lost(benc
             return [await opened.run(slot=slot, **kills[number % 20 > 0]) for number in range(JOBS // 2)]
 
         outcomes = [outcome for some in await asyncio.gather(jobs(0), jobs(1)) for outcome in some]
-        assert repr(opened.runner.workers) == "<Workers 0 held, 2 idle, 0 forking>"
+        # Two slots can share one worker while a slow machine still forks the other.
+        await opened.until(lambda: repr(opened.runner.workers) == "<Workers 0 held, 2 idle, 0 forking>")
     assert [type(outcome) for outcome in outcomes] == ([Crashed] + [Succeeded] * 19) * (JOBS // 20)
     assert (children(), descriptors()) == before
 
