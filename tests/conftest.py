@@ -9,18 +9,15 @@ from __future__ import annotations
 import compileall
 import gc
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from uuid import uuid4
 
 import hypothesis
 import pytest
 from support.measurements import Tell
-from support.rabbitmq import few_plugins
 from support.rabbitmq.cluster import Cluster
 from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
@@ -67,18 +64,12 @@ LONGEST = (
 sys.dont_write_bytecode = False
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Compile ours and choose the RabbitMQ of all nodes, once, before the processes that run tests are started."""
+def pytest_configure() -> None:
+    """Compile ours, once, before the processes that run tests are started."""
     if IS_WORKER:
         return
     for package in ("consumer", "classifier"):
         compileall.compile_dir(ROOT / package, quiet=1)
-    # Where nobody has chosen one, or none is there: then the fixture `server` skips.
-    with suppress(local_broker.RabbitMQMissing):
-        if "RABBITMQ_HOME" not in os.environ:
-            home = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
-            config.add_cleanup(lambda: shutil.rmtree(home))
-            few_plugins.use(home, local_broker.find_server(os.environ))
 
 
 @pytest.hookimpl(wrapper=True)

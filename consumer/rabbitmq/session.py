@@ -12,15 +12,17 @@ of CPU per job, aio-pika's message objects took 60, and waiting for the socket a
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
 from pamqp.commands import Basic
 from pamqp.common import FieldValue
 
@@ -39,6 +41,9 @@ from consumer.rabbitmq.connection import (
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.rabbitmq.publisher import Publisher
 from consumer.wire.message import Message
+
+#: Cancelled consumers of which late deliveries are taken.
+KEPT_CANCELLED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Session:
     `lifetime` ends at the first sign that one connection no longer works. `publisher` publishes; `admin` declares
     and finds exchanges and queues.
     Mutable state: `_consumers`, the queue of each consumer by its tag; `_is_stopping`, set when no consumer may be
-    added; `_changing`, held while one is added or cancelled.
+    added; `_changing`, held while one is added or cancelled; `_cancelled`, the tags of the last cancelled ones.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Session:
         self._consumers: dict[str, str] = {}
         self._is_stopping = False
         self._changing = asyncio.Lock()
+        self._cancelled: deque[str] = deque()
         read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
         write.close_callbacks.add(self._cannot_publish)
 
@@ -210,8 +216,15 @@ class Session:
     async def _cancel(self, tag: str) -> None:
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S), self._changing:
-                await (await self._read.get_underlay_channel()).basic_cancel(tag)
+                channel = cast("Channel", await self._read.get_underlay_channel())
+                await channel.basic_cancel(tag)
                 self._consumers.pop(tag, None)
+                # A quorum queue's leader may have sent deliveries that RabbitMQ passes on after its answer. aiormq
+                # would drop them, and their jobs would wait for the end of the connection.
+                channel.consumers[tag] = self._on_message
+                self._cancelled.append(tag)
+                if len(self._cancelled) > KEPT_CANCELLED:
+                    channel.consumers.pop(self._cancelled.popleft(), None)
 
     async def stop_consuming(self) -> None:
         """Cancel all consumers. No delivery arrives after this returns; received ones can still be settled."""

@@ -20,7 +20,6 @@ import pytest
 from support.docs_pages.pages import Block, blocks
 from support.docs_pages.shown_output import assert_shows
 from support.processes.commands import BIN, environment
-from support.rabbitmq import few_plugins
 from support.waiting import PATIENCE_S
 
 from consumer.local_broker import node as local_broker
@@ -137,9 +136,7 @@ def walked(step: Block, first: Terminal, second: Terminal, folder: Path) -> str:
 
 @pytest.mark.usefixtures("server")
 def test_the_walk_goes_as_the_page_says(clone: Path, tmp_path: Path) -> None:
-    variables = (
-        few_plugins.without(environment("")) | NPM | {"npm_config_cache": str(tmp_path / "npm"), "COLUMNS": "110"}
-    )
+    variables = environment("") | NPM | {"npm_config_cache": str(tmp_path / "npm"), "COLUMNS": "110"}
     del variables["CONSUMER_AMQP_URL"]
     told = ""
     with terminal(clone, variables) as first, terminal(clone, variables) as second:

@@ -181,12 +181,13 @@ def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterat
             producer.publish(JOBS, json.dumps({"case": "waits_for", "file": str(folder / "never")}).encode())
             stopped.wait_for_event("job_log", ": runs")
             assert stopped.stop() == 0
-        for _ in range(8):
-            producer.publish(JOBS, b"{}")
         with consumer(url, **{**chosen, **in_batches(folder)}) as stopped:
+            for _ in range(300):  # batches form once run times are known
+                producer.publish("brief.jobs", b"{}")
             stopped.wait_for_event("batch_broken")
             assert stopped.stop() == 0
         producer.channel.queue_purge(JOBS)
+        producer.channel.queue_purge("brief.jobs")
         proxy = stack.enter_context(Proxy.open(port))
         running = stack.enter_context(consumer(proxy.url(url), **chosen))
         yield Load(running, producer, proxy, folder)
@@ -228,12 +229,12 @@ def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], N
 
 
 def in_batches(folder: Path) -> dict[str, object]:
-    """Settings for batches of which no job is answered but alone."""
+    """Settings for batches of which no job is answered but alone; under another prefix, as in `short_jobs`."""
     text = (
         "from classifier.contract import batch\n\n@batch\ndef alone(jobs):\n    [job] = jobs\n    return [job]\n"
     )
     (folder / "single.py").write_text(text)
-    return {"classifier": "single:alone", "batch_size": 4}
+    return {"classifier": "single:alone", "batch_size": 4, "prefix": "brief", "pool_size": 1}
 
 
 @contextmanager

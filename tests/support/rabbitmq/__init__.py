@@ -7,7 +7,6 @@ raw_producer.py     publishes properties that no client library would send
 management_api.py   what RabbitMQ's management API says about one vhost
 definitions.py      what deploy/rabbitmq/definitions.json defines
 tcp_proxy.py        stands between a client and RabbitMQ, and does what networks do
-few_plugins.py      the installed one, made quicker to start
 cluster.py          three nodes that are one cluster, to be killed and started
 rabbitmq-of.sh      installs the RabbitMQ of another Debian release
 """
