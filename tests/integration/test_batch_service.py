@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from support.rabbitmq.tcp_proxy import Proxy
 from support.waiting import wait_until
 
 from consumer.local_broker.node import Node
+from consumer.service.fetching import DECIDE_S
 
 JOBS, DEAD = "classifier.jobs", "classifier.dead"
 #: Waits for the test's go where a job says so: meanwhile the others gather.
@@ -67,6 +69,7 @@ def in_batches(url: str, producer: Producer, **settings: object) -> Iterator[Con
         def is_ahead() -> bool:
             publish(producer, reply_to, *({"ms": 4} for _ in range(100)))
             taken(producer, reply_to, 100)
+            time.sleep(2 * DECIDE_S)  # an idle consumer decides once more at most; nothing shows that it has
             return number(running, "slots_ahead") >= AHEAD
 
         wait_until(is_ahead, "jobs to be fetched ahead")
