@@ -40,7 +40,7 @@ SILENCE_S = 10.0
 #: closed.
 RETURN_PATIENCE_S = 10.0
 RETURN_POLL_S = 0.01
-#: How long a killed command may keep its letters. A consumer that stays longer is somebody else's.
+#: How long a killed command may keep its letters. A consumer that stays longer is not ours.
 RELEASE_PATIENCE_S = 2.0
 
 #: Returns whether a letter's body is needed; called once per letter.
@@ -162,7 +162,7 @@ async def _found(channel: AbstractChannel, queue: str) -> Queue.DeclareOk:
 
 
 async def _released(channel: AbstractChannel, queue: str) -> None:
-    """Wait until nobody holds letters: RabbitMQ releases the lock of a killed command before its letters."""
+    """Wait until no consumer holds letters: RabbitMQ releases a killed command's lock before its letters."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_PATIENCE_S):
             while (await _found(channel, queue)).consumer_count:  # noqa: ASYNC110 - RabbitMQ sends no event

@@ -155,8 +155,8 @@ class Fetching:
         if self._decide is None or self._consumers is None:
             return
         try:
-            # The supervisor sees it, too. RabbitMQ refuses a consumer of a queue that was deleted, by closing the
-            # channel.
+            # The supervisor learns of these faults as well. If the queue was deleted, RabbitMQ refuses the new
+            # consumer by closing the channel.
             with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
                 while True:
                     await self._next_look(self._consumers)
