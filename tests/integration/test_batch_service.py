@@ -60,6 +60,17 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "go"
 
 
+@pytest.fixture
+def proxy(node: Node) -> Iterator[Proxy]:
+    """Stands between consumer and RabbitMQ. What it passes on `together` is read at once.
+
+    A consumer of `in_batches` takes 1 + AHEAD jobs, and aiormq reads ten frames at a time: three jobs or more are
+    handled in the same moment.
+    """
+    with Proxy.open(node.amqp_port) as proxy:
+        yield proxy
+
+
 @contextmanager
 def in_batches(url: str, producer: Producer, **settings: object) -> Iterator[ConsumerProcess]:
     """Run a consumer that has measured that batches pay: a call costs 4 ms, whatever the number of jobs."""
@@ -81,20 +92,6 @@ def number(running: ConsumerProcess, name: str) -> float:
     return float(lines[f"classifier_{name}"])
 
 
-@contextmanager
-def at_once(running: ConsumerProcess, producer: Producer) -> Iterator[None]:
-    """Let the jobs that are published in the block reach the consumer in the same moment, at most 1 + AHEAD.
-
-    It has them all in its socket then. aiormq reads ten frames at a time, so three jobs or more come together.
-    """
-    running.signal(signal.SIGSTOP)
-    try:
-        yield
-        wait_until(lambda: producer.depth(JOBS) == 0, "RabbitMQ to have sent all")
-    finally:
-        running.signal(signal.SIGCONT)
-
-
 def publish(producer: Producer, reply_to: str, *jobs: dict[str, Any], **properties: Any) -> None:  # noqa: ANN401 - AMQP
     for job in jobs:
         producer.publish(JOBS, json.dumps(job).encode(), reply_to=reply_to, **properties)
@@ -106,13 +103,13 @@ def taken(producer: Producer, queue: str, number: int) -> list[Any]:
 
 @pytest.mark.usefixtures("go")
 def test_each_job_of_a_batch_is_answered_and_settled_by_itself_and_a_bad_one_is_dead_lettered(
-    vhost_url: str, producer: Producer
+    vhost_url: str, proxy: Proxy, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with in_batches(vhost_url, producer) as running:
+    with in_batches(proxy.url(vhost_url), producer) as running:
         before = number(running, "batches_run_total")
         same_id = {"message_id": "the same"}
-        with at_once(running, producer):
+        with proxy.together(b'{"n": 7}'):
             publish(producer, reply_to, *({"n": n} for n in range(6)), {"bad": "no signal"}, {"n": 7}, **same_id)
         replies = taken(producer, reply_to, 8)
         running.wait_for_event("job_settled", job="the same", settlement="dead-letter")
@@ -130,11 +127,11 @@ def test_each_job_of_a_batch_is_answered_and_settled_by_itself_and_a_bad_one_is_
 
 @pytest.mark.usefixtures("go")
 def test_a_job_that_kills_the_worker_of_its_batch_fails_alone_and_no_attempt_of_others_is_spent(
-    vhost_url: str, producer: Producer
+    vhost_url: str, proxy: Proxy, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with in_batches(vhost_url, producer) as running:
-        with at_once(running, producer):
+    with in_batches(proxy.url(vhost_url), producer) as running:
+        with proxy.together(b'{"n": 7, '):
             publish(producer, reply_to, *({"n": n, "die": n == 1} for n in range(8)))
         replies = taken(producer, reply_to, 8)
         assert running.stop() == os.EX_OK
@@ -176,11 +173,11 @@ def test_a_killed_worker_loses_no_job_of_its_batch(go: Path, vhost_url: str, pro
 
 
 def test_a_stop_in_the_middle_of_a_batch_gives_all_its_jobs_back(
-    go: Path, vhost_url: str, producer: Producer
+    go: Path, vhost_url: str, proxy: Proxy, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with in_batches(vhost_url, producer, drain_grace_s=0.1) as running:
-        with at_once(running, producer):
+    with in_batches(proxy.url(vhost_url), producer, drain_grace_s=0.1) as running:
+        with proxy.together(b'{"n": 4, '):
             publish(producer, reply_to, *({"n": n, "hold": "go"} for n in range(5)))
         running.wait_for_event("job_log", "holds until go")
         assert running.stop() == os.EX_OK
@@ -193,11 +190,11 @@ def test_a_stop_in_the_middle_of_a_batch_gives_all_its_jobs_back(
 
 
 def test_the_outcomes_of_a_batch_outlive_its_connection_and_each_job_is_answered_once(
-    go: Path, vhost_url: str, node: Node, producer: Producer
+    go: Path, vhost_url: str, proxy: Proxy, producer: Producer
 ) -> None:
     reply_to = producer.reply_queue()
-    with Proxy.open(node.amqp_port) as proxy, in_batches(proxy.url(vhost_url), producer) as running:
-        with at_once(running, producer):
+    with in_batches(proxy.url(vhost_url), producer) as running:
+        with proxy.together(b'{"n": 2}'):
             for n in range(3):  # with ids, by which a redelivery is known
                 publish(producer, reply_to, {"n": n} | ({} if n else {"hold": "go"}), message_id=f"m{n}")
         running.wait_for_event("job_log", "holds until go")

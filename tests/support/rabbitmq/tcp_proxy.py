@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
+from support.waiting import wait_until
+
 
 class Proxy:
     """Passes connections on to one port of this machine.
 
     Mutable state, touched in the proxy's own loop only: `_ends`, the open sockets; `_flows`, cleared while it is
-    silent; `_is_refusing`.
+    silent; `_held`, what the far side has said to each client since `together` began, None otherwise.
     """
 
     def __init__(self, target: int) -> None:
@@ -27,6 +29,7 @@ class Proxy:
         self._ends: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._held: dict[asyncio.StreamWriter, bytearray] | None = None
         self._server: asyncio.Server | None = None
 
     @classmethod
@@ -66,6 +69,16 @@ class Proxy:
         """Cut, and let nobody connect until `accept`."""
         self._call(self._refuse)
 
+    @contextmanager
+    def together(self, last: bytes) -> Iterator[None]:
+        """Keep back what the far side says in the block, wait until it ends with `last`, pass it on in one piece."""
+        self._call(self._hold)
+        try:
+            yield
+            wait_until(lambda: self._holds(last), f"the far side to say {last!r}")
+        finally:
+            self._call(self._release)
+
     def accept(self) -> None:
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
 
@@ -74,6 +87,17 @@ class Proxy:
             action()
 
         asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def _hold(self) -> None:
+        self._held = {}
+
+    def _holds(self, last: bytes) -> bool:
+        return any(last in said for said in list((self._held or {}).values()))
+
+    def _release(self) -> None:
+        for target, said in (self._held or {}).items():
+            target.write(bytes(said))
+        self._held = None
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
@@ -116,8 +140,15 @@ class Proxy:
         self._ends.discard(end)
 
     async def _copy_back(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """Copy what the far side says."""
-        await self._copy(source, target)
+        """Copy what the far side says, or keep it."""
+        while data := await source.read(65536):
+            await self._flows.wait()
+            if self._held is None:
+                target.write(data)
+                await target.drain()
+            else:
+                self._held.setdefault(target, bytearray()).extend(data)
+        target.close()
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
