@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from consumer.config import loader
 from consumer.config.settings import Settings
@@ -65,12 +66,21 @@ def load_settings(arguments: argparse.Namespace) -> Settings:
     Raises:
         ConfigurationError: as `loader.load`.
     """
-    flags = {
-        name.removeprefix(_SETTING): value for name, value in vars(arguments).items() if name.startswith(_SETTING)
-    }
-    settings = loader.load(flags, os.environ, arguments.config)
+    settings = loader.load(_flags(arguments), os.environ, arguments.config)
     log_format.choose(settings.log_format)
     return settings
+
+
+def choose_log_format(arguments: argparse.Namespace) -> None:
+    """Log JSON if the settings ask for it, before they are checked: one that is refused must be a record, too."""
+    if loader.asks_for_json(_flags(arguments), os.environ, getattr(arguments, "config", None)):
+        log_format.choose("json")
+
+
+def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were given as flags."""
+    given = vars(arguments).items()
+    return {name.removeprefix(_SETTING): value for name, value in given if name.startswith(_SETTING)}
 
 
 def read_file(path: Path) -> bytes:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
-from consumer.local_broker.files import DEFAULT_DIR
+from consumer.local_broker.files import DEFAULT_DIR, Node
+from consumer.telemetry import log_format
 
 log = logging.getLogger("consumer")
 
@@ -51,14 +53,25 @@ def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
     )
     was_up = local_broker.status(DEFAULT_DIR) is not None
     node = local_broker.up(DEFAULT_DIR, report=log.info)
-    # Printed, not logged: it contains the node's password, which the user needs to reach the private node.
-    print(f"{node.describe()}\n{_example(node.amqp_url, settings)}", file=sys.stderr)
+    _announce(node, settings)
     try:
         yield [node.amqp_url]
     finally:
         if not was_up:
             log.info("stopping the private RabbitMQ node", extra={"event": "private_node_stopping"})
             local_broker.down(DEFAULT_DIR)
+
+
+def _announce(node: Node, settings: Settings) -> None:
+    """Show a person how to reach the node. The text contains its password: for a terminal, not for a log."""
+    if sys.stderr.isatty() and not log_format.is_for_machines():
+        print(f"{node.describe()}\n{_example(node.amqp_url, settings)}", file=sys.stderr)
+    else:
+        log.info(
+            "the private node is %s; `consumer local-broker status` prints its password",
+            redacted(node.amqp_url),
+            extra={"event": "private_node_ready"},
+        )
 
 
 def _example(url: str, settings: Settings) -> str:

@@ -28,6 +28,7 @@ from consumer.cli import (
     status,
     try_,
 )
+from consumer.cli.arguments import choose_log_format
 from consumer.cli.dead_letters import command as dead_letters
 from consumer.cli.submit import command as submit
 from consumer.errors import ConsumerError
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = parser().parse_args(argv)
     log_format.install(arguments.log_level)
+    choose_log_format(arguments)
     process_hardening.hide_process()
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat ours
         logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))

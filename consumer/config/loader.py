@@ -46,7 +46,7 @@ def load(
         ConfigurationError: with one line for every value that cannot be used.
     """
     _see_no_password(flags)
-    config = config or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
+    config = config or _config_in(environment)
     sources = {
         f"in {config}": _from_file(config) if config else {},
         "from {variable}": _from_environment(environment),
@@ -58,6 +58,21 @@ def load(
     except ValidationError as error:
         lines = [_complaint(fault, values, sources) for fault in error.errors(include_url=False)]
         raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None
+
+
+def asks_for_json(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> bool:
+    """Return whether the log is to be JSON, even if another setting is invalid: its complaint is a record, too."""
+    config = config or _config_in(environment)
+    try:
+        in_file = _from_file(config) if config else {}
+    except ConfigurationError:  # `load` will report it
+        in_file = {}
+    chosen = {**in_file, **_from_environment(environment), **flags}
+    return bool(chosen.get("log_format") == "json")
+
+
+def _config_in(environment: Mapping[str, str]) -> Path | None:
+    return Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,7 @@ from consumer.config.amqp_url import check_host
 from consumer.config.setting_group import SettingGroup, checked
 
 LogFormat = Literal["text", "json"]
+LogJobs = Literal["auto", "all", "failed"]
 
 
 class OperationSettings(SettingGroup):
@@ -53,6 +54,11 @@ class OperationSettings(SettingGroup):
         "anyone who can reach the port may submit jobs",
     )
     log_format: LogFormat = Field("text", description="text for people, or json with one object per line")
+    log_jobs: LogJobs = Field(
+        "auto",
+        description="which jobs have a line when they end: all, failed (only jobs without a result), or auto "
+        "(also jobs that succeeded, at most 10 a second on average); a summary is logged each minute",
+    )
     # Off: it needs the extra `otel` and a collector.
     tracing: bool = Field(
         False,

@@ -125,7 +125,7 @@ class Link(Generic[L]):
         self._changed(True)
         if self._lost_at is not None:
             away_s, attempts = now - self._lost_at, self._trouble.failures
-            log.warning(
+            log.info(
                 "taking %s again after %.2f s, attempts: %d",
                 self._what,
                 away_s,

@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass, field
 
 from consumer.config.settings import Settings
-from consumer.disposition import Settlement, decide
+from consumer.disposition import decide
 from consumer.errors import ConnectionLostError
-from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request, Unsuccessful
+from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request
 from consumer.runners.pool import Pool
 from consumer.service.fetching import Fetching, is_ahead
 from consumer.service.outcome_cache import Identity, Remembered
@@ -23,6 +23,7 @@ from consumer.service.progress import Reporter
 from consumer.service.settle import Answers, Settler
 from consumer.service.settleable import Settleable
 from consumer.telemetry import log_context
+from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.log_context import JobContext
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.tracing import UNTRACED, Tracer
@@ -46,6 +47,7 @@ class Pipeline:
     pool: Pool
     fetching: Fetching
     metrics: Metrics
+    lines: JobLines
     settler: Settler
     remembered: Remembered
     tracer: Tracer = UNTRACED
@@ -53,7 +55,7 @@ class Pipeline:
 
     async def handle(self, delivery: Settleable) -> None:
         """Handle one delivery and settle it exactly once; not at all if its connection is lost."""
-        started = time.monotonic()
+        received_at = time.monotonic()
         request, job = read_message(delivery.message, self.topology, self.settings.job_rules)
         context = log_context.begin(request)
         self.metrics.received(request, is_ahead=is_ahead(delivery.consumer))
@@ -76,8 +78,9 @@ class Pipeline:
                 self._lost(request, context, error)
                 return
             context.trace.settled(outcome, settlement)
-        self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
-        _report(request, outcome, settlement)
+        now = time.monotonic()
+        self.metrics.ended(outcome, settlement, total_s=now - received_at)
+        self.lines.settled(request, outcome, settlement, received_at=received_at, now=now)
 
     async def _look_up(self, delivery: Settleable, job: Job, identity: Identity) -> Outcome | None:
         """Return the outcome of a job that need not run: it ran recently, it runs now, or its caller has gone.
@@ -126,6 +129,7 @@ class Pipeline:
                 def begins(job: Job, slot: int) -> Job:
                     waiting.over()
                     self.fetching.begins(delivery)
+                    self.lines.started(job, slot)
                     return context.trace.runs(job, slot)
 
                 # A job returns once at most, or it could go round without end.
@@ -158,15 +162,4 @@ class Pipeline:
             request.id,
             error,
             extra={"event": "job_not_settled"},
-        )
-
-
-def _report(request: Request, outcome: Outcome, settlement: Settlement) -> None:
-    ending = type(outcome).__name__
-    told = {"event": "job_settled", "outcome": ending, "settlement": settlement.value}
-    if isinstance(outcome, Unsuccessful):
-        log.warning("job %s: %s, %s: %s", request.id, ending, settlement.value, outcome.message, extra=told)
-    else:
-        log.info(
-            "job %s: %s, %s after %.0f ms", request.id, ending, settlement.value, outcome.run_s * 1000, extra=told
         )

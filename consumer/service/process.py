@@ -22,6 +22,7 @@ from consumer.service.signals import Signals
 from consumer.telemetry.health import Health
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.summary import summarised
 from consumer.telemetry.systemd import Systemd
 from consumer.telemetry.tracing import tracing
 
@@ -72,7 +73,8 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
             if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
                 service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
                 health.facts = service.facts
-                await service.run()
+                async with summarised(metrics, service.lines):
+                    await service.run()
     log.info("stopped", extra={"event": "stopped"})
 
 

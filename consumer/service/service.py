@@ -29,6 +29,7 @@ from consumer.service.running import Running
 from consumer.service.settle import Settler
 from consumer.service.signals import Signals
 from consumer.telemetry.health import Facts
+from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.systemd import Systemd
 from consumer.telemetry.tracing import UNTRACED, Tracer
@@ -65,6 +66,7 @@ class Service:
         self._metrics = metrics
         self._systemd = systemd
         self._fetching = Fetching(self._topology.jobs, runner.pool, metrics, look_ahead=settings.look_ahead)
+        self.lines = JobLines(settings.log_jobs, consumer_name())
         most_running = runner.pool.size * runner.pool.most_together
         self._pipeline = Pipeline(
             settings=settings,
@@ -72,7 +74,8 @@ class Service:
             pool=runner.pool,
             fetching=self._fetching,
             metrics=metrics,
-            settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
+            lines=self.lines,
+            settler=Settler(topology=self._topology, metrics=metrics, consumer=self.lines.consumer),
             remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
             tracer=tracer,
         )

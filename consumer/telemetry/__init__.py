@@ -13,6 +13,9 @@ tracing.py        the interface for tracing a delivery's steps; does nothing whi
 otel.py           records these steps as OpenTelemetry spans
 otel_export.py    sends the spans to a collector
 log_context.py    adds the current job to every log record
+allowance.py      admits a limited number of log lines over time
+job_lines.py      writes a line when a job starts and when it is settled
+summary.py        writes a summary of the jobs each minute
 job_log.py        writes a classifier's `LOG:` lines to the log, at a limited rate
 log_events.py     the name of every event in the log
 log_format.py     formats a record as one line: text for people or JSON for machines

@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from consumer.telemetry.allowance import Allowance
+
 log = logging.getLogger(__name__)
 
 #: Enough for a verbose classifier. Nobody reads more lines of one job at once.
@@ -22,26 +24,20 @@ LINES_PER_S = 10.0
 class JobLog:
     """Writes the lines of one job or batch. `name`: the text before each line.
 
-    Mutable state: `_allowance`, the number of lines that may pass now; `_filled_at`, when it was last refilled;
-    `_dropped`, the number of lines dropped since the last one that passed.
+    Mutable state: `_allowance`; `_dropped`, the number of lines dropped since the last one that passed.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
-        self._allowance = float(BURST_LINES)
-        self._filled_at = clock()
+        self._allowance = Allowance(BURST_LINES, LINES_PER_S, clock())
         self._dropped = 0
 
     def __call__(self, text: str) -> None:
         """Write one line, or drop and count it."""
-        now = self._clock()
-        self._allowance = min(BURST_LINES, self._allowance + (now - self._filled_at) * LINES_PER_S)
-        self._filled_at = now
-        if self._allowance < 1:
+        if not self._allowance.admits(self._clock()):
             self._dropped += 1
             return
-        self._allowance -= 1
         self.close()
         log.info("%s: %s", self._name, text, extra={"event": "job_log"})
 

@@ -29,7 +29,7 @@ class JobContext:
     def fields(self) -> dict[str, Field]:
         """Return the known fields, for a record."""
         known: dict[str, Field | None] = {
-            "job": self.request.id,
+            "job_id": self.request.id,
             "attempt": self.request.attempt,
             "slot": self.slot,
             "model": self.model,
@@ -47,7 +47,7 @@ class BatchContext:
 
     def fields(self) -> dict[str, Field]:
         """Return the known fields, for a record."""
-        return {"jobs": [request.id for request in self.requests], "slot": self.slot}
+        return {"job_ids": [request.id for request in self.requests], "slot": self.slot}
 
 
 _current: ContextVar[JobContext | BatchContext | None] = ContextVar("job", default=None)

@@ -17,6 +17,7 @@ EVENTS = MappingProxyType(
         "runs_as_root": "the service runs as root, and so do the classifiers",
         "memory_not_hidden": "other processes of this user can read this process's memory",
         "private_node_used": "no amqp_url is set: `demo` or `run` starts a private RabbitMQ node",
+        "private_node_ready": "that node runs; its password is not in the log",
         "private_node_stopping": "that private node is being stopped",
         "runner_opened": "the classifier is loaded, or its program found",
         "http_listening": "the pages of health and metrics are served",
@@ -39,7 +40,9 @@ EVENTS = MappingProxyType(
         "job_log": "a `LOG:` line of the classifier",
         "job_log_dropped": "a job wrote more `LOG:` lines than the log accepts",
         "jobs_returned": "waiting jobs return to the queue, because slots hold long jobs",
+        "job_started": "a job starts in a slot (level DEBUG)",
         "job_settled": "a delivery was settled; see `outcome` and `settlement`",
+        "summary": "what became of the jobs of the last minute",
         "job_not_settled": "a delivery cannot be settled any more; RabbitMQ will redeliver the job",
         "job_redelivered": "a job was redelivered while it runs; the delivery waits for that run",
         "job_abandoned": "a job does not run, because its caller has disconnected",
@@ -80,5 +83,11 @@ EVENTS = MappingProxyType(
         "tokens_not_reloaded": "the file of tokens changed and cannot be used; the old tokens stay valid",
     }
 )
+#: The fields of the event `summary`; `failed` is an object, attempts by code.
+SUMMARY = ("done", "retried", "dead_lettered", "failed", "p50_ms", "p95_ms", "busy", "slots", "left_out")
 #: The fields that a log call may set. Their values never contain foreign text.
-FIELDS = ("event", "outcome", "settlement", "error")
+FIELDS = (
+    *("event", "error", "consumer"),
+    *("outcome", "code", "settlement", "run_ms", "wait_ms", "total_ms"),
+    *SUMMARY,
+)

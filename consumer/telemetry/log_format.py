@@ -34,6 +34,10 @@ class SafeFormatter(logging.Formatter):
         record.message = escaped(record.message, MAX_CHARACTERS)
         return super().formatMessage(record)
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
+        """Return the local time with its offset from UTC: logs of several machines must be comparable."""
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "milliseconds")
+
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
         """Indent the traceback, and escape the exception's message."""
         lines = escaped_lines(super().formatException(ei), MAX_CHARACTERS)
@@ -72,6 +76,7 @@ def install(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter("text"))
     logging.basicConfig(level=level, handlers=[handler])
+    logging.captureWarnings(capture=True)  # Python would print them between the records
 
 
 def choose(chosen: LogFormat) -> None:

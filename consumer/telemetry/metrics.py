@@ -6,12 +6,13 @@ The code where an event happens calls `count(name)` for a single count, or a met
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from consumer.config.settings import Settings
 from consumer.disposition import Settlement
-from consumer.job import Abandoned, Outcome, Request, Succeeded, Unsuccessful
+from consumer.job import Abandoned, ErrorCode, Outcome, Request, Succeeded, Unsuccessful
 from consumer.telemetry.prometheus import STATUSES, Registry
 from consumer.telemetry.statsd import StatsdSender
 
@@ -61,6 +62,13 @@ GATEWAY_NAMES = {
     "gateway.inside": "gauge: requests in progress, waiting ones included",
     "gateway.kept": "gauge: replies kept in memory, counted at each scrape",
 }
+#: The counters of a summary, those by code one by one.
+COUNTED = (
+    "jobs.acked",
+    "jobs.retried",
+    "jobs.dead_lettered",
+    *(f"jobs.failed.{code}" for code in ErrorCode),
+)
 GAUGES = tuple(name for name, text in NAMES.items() if text.startswith("gauge: "))
 
 #: Upper bounds in seconds: from a warm worker's millisecond to the cap of run times.
@@ -78,26 +86,35 @@ SETTLEMENTS = {
 
 
 class _Use:
-    """Computes how many slots were held on average: a single sample says little when jobs are short.
+    """Sums up how long slots were held: a single sample of busy slots says little when jobs are short.
 
-    Mutable state: `_busy`, the slots held since `_at`; `_slot_s`, slot seconds between `_since` and `_at`.
+    Mutable state: `_busy`, the slots held since `_at`; `_slot_s`, all slot seconds up to `_at`.
     """
 
     def __init__(self, now: float) -> None:
         self._busy = 0
         self._slot_s = 0.0
-        self._at = self._since = now
+        self._at = now
 
     def change(self, busy: int, now: float) -> None:
         self._slot_s += self._busy * (now - self._at)
         self._busy, self._at = busy, now
 
-    def mean(self, now: float) -> float:
-        """Return the mean since the last call."""
+    def slot_s(self, now: float) -> float:
+        """Return the slot seconds from the beginning until now."""
         self.change(self._busy, now)
-        mean = self._slot_s / (now - self._since) if now > self._since else 0.0
-        self._slot_s, self._since = 0.0, now
-        return round(mean, 3)
+        return self._slot_s
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The metrics of the jobs at the time `at`: all counters, the histogram of run times, slot seconds, slots."""
+
+    at: float
+    counts: Mapping[str, float]
+    runs: Sequence[int]
+    slot_s: float
+    slots: int
 
 
 _NONE: Mapping[str, float] = MappingProxyType({})
@@ -107,14 +124,17 @@ class Metrics:
     """Records events as values. Without `statsd`, it keeps them and sends nothing.
 
     Mutable state: `registry`, all values; `_running`, the number of jobs between `received` and `ended` (while
-    jobs run, lines for statsd are collected); `_use`, how long slots were held.
+    jobs run, lines for statsd are collected); `_use`, how long slots were held; `_used`, that sum and its time at
+    the last report.
     """
 
     def __init__(self, statsd: StatsdSender | None = None, names: Mapping[str, str] = NAMES) -> None:
         self.registry = Registry(names, BOUNDS)
         self._statsd = statsd
         self._running = 0
-        self._use = _Use(time.monotonic())
+        now = time.monotonic()
+        self._use = _Use(now)
+        self._used = (0.0, now)
 
     @classmethod
     def from_settings(cls, settings: Settings, names: Mapping[str, str] = NAMES) -> Metrics:
@@ -173,8 +193,20 @@ class Metrics:
     def vitals(self, *, memory_bytes: int, free_bytes: int) -> None:
         """Set the measured gauges, and repeat all others: statsd may forget a gauge that is not repeated."""
         known = {name: self.registry.value(name) for name in GAUGES}
-        known["slots.used"] = self._use.mean(time.monotonic())
+        known["slots.used"] = self._mean_use(time.monotonic())
         self._record({}, gauges={**known, "memory.bytes": memory_bytes, "disk.free_bytes": free_bytes})
+
+    def _mean_use(self, now: float) -> float:
+        """Return how many slots were held on average since the last call."""
+        (slot_s, since), self._used = self._used, (self._use.slot_s(now), now)
+        return round((self._used[0] - slot_s) / (now - since), 3) if now > since else 0.0
+
+    def snapshot(self) -> Snapshot:
+        """Return what a summary of the jobs needs."""
+        now = time.monotonic()
+        counts = {name: self.registry.value(name) for name in COUNTED}
+        runs = self.registry.buckets("jobs.run")
+        return Snapshot(now, counts, runs, self._use.slot_s(now), int(self.registry.value("slots.size")))
 
     def answered(self, status: int, seconds: float) -> None:
         """Record a request that the gateway answered; status 0: the caller had disconnected before."""

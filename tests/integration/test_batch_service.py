@@ -112,7 +112,7 @@ def test_each_job_of_a_batch_is_answered_and_settled_by_itself_and_a_bad_one_is_
         with proxy.together(b'{"n": 7}'):
             publish(producer, reply_to, *({"n": n} for n in range(6)), {"bad": "no signal"}, {"n": 7}, **same_id)
         replies = taken(producer, reply_to, 8)
-        running.wait_for_event("job_settled", job="the same", settlement="dead-letter")
+        running.wait_for_event("job_settled", job_id="the same", settlement="dead-letter")
         assert number(running, "batches_run_total") > before
         assert number(running, "batches_alone_total") == 0
         assert running.stop() == os.EX_OK

@@ -56,8 +56,8 @@ def test_a_job_whose_caller_has_gone_does_not_run(
     with Producer(vhost_url) as caller:
         caller.publish(JOBS, b'{"n": 2}', message_id="m2", reply_to=address(caller))
     (tmp_path / "go").touch()
-    busy.wait_for_event("job_abandoned", job="m2")
-    busy.wait_for_event("job_settled", job="m2", outcome="Abandoned", settlement="ack")
+    busy.wait_for_event("job_abandoned", job_id="m2")
+    busy.wait_for_event("job_settled", job_id="m2", outcome="Abandoned", settlement="ack")
     assert busy.stop() == os.EX_OK
     assert (tmp_path / "runs").read_text().splitlines() == ['{"n": 1}']
     assert producer.take(RESULTS).json["job_id"] == "m1"
@@ -74,7 +74,7 @@ def test_a_job_whose_caller_waits_is_answered(
         name = address(caller)
         caller.publish(JOBS, b'{"n": 2}', message_id="m2", reply_to=name)
         (tmp_path / "go").touch()
-        busy.wait_for_event("job_settled", job="m2", outcome="Succeeded", settlement="ack")
+        busy.wait_for_event("job_settled", job_id="m2", outcome="Succeeded", settlement="ack")
         if name == DIRECT:
             caller.channel.start_consuming()  # up to the reply
         else:

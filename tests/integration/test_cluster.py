@@ -80,11 +80,11 @@ def test_quorum_leader_lost_at_another_node_leaves_the_consumer_where_it_is(
         is_answered_once(producer, "before")
         go.unlink()
         producer.publish(JOBS, b"{}", message_id="m1")
-        running.wait_for_event("job_log", "begun", job="m1")
+        running.wait_for_event("job_log", "begun", job_id="m1")
         assert cluster.leader(vhost, JOBS) == leads
         cluster.kill(leads)
         go.touch()
-        running.wait_for_event("job_settled", job="m1", outcome="Succeeded", settlement="ack")
+        running.wait_for_event("job_settled", job_id="m1", outcome="Succeeded", settlement="ack")
         is_answered_once(producer, "m1")
         assert running.stop() == os.EX_OK
         assert not running.events("connection_lost")
@@ -104,7 +104,7 @@ def test_no_majority(cluster: Cluster, vhost: str, tmp_path: Path, tell: Tell) -
             cluster.kill(ours, another)
             running.wait_for_event("connection_lost")
             (tmp_path / "go").touch()
-            running.wait_for_event("job_not_settled", job="m1")
+            running.wait_for_event("job_not_settled", job_id="m1")
             running.wait_for_event("reconnect_failed", error="BrokerUnreachableError")
             assert running.process.poll() is None
             cluster.start(ours, another)

@@ -182,7 +182,7 @@ def test_an_outcome_that_came_during_an_outage_is_remembered(site: Site) -> None
         running.wait_for_event("connection_lost")
         says(running, AWAY)
         site.go()
-        running.wait_for_event("job_not_settled", job="m1")
+        running.wait_for_event("job_not_settled", job_id="m1")
         site.proxy.accept()
         running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
@@ -390,7 +390,7 @@ def test_sigterm_during_an_outage_lets_the_job_end_and_it_comes_again(site: Site
         says(running, f"{AWAY}stopping\n")
         assert ": m1 (" in running.wait_for_event("draining").text
         site.go()
-        running.wait_for_event("job_not_settled", job="m1")
+        running.wait_for_event("job_not_settled", job_id="m1")
         assert running.end() == os.EX_OK
     with consumer(site.url, command=site.held, pool_size=1) as running:
         running.wait_for_event("job_settled", settlement="ack")

@@ -55,7 +55,7 @@ def test_a_reply_goes_only_where_the_operator_allows_it(
             producer.channel.queue_declare(name)
             producer.publish(TOPOLOGY.jobs, b"{}", message_id=name, reply_to=name)
         assert producer.take("replies.mine").json["job_id"] == "replies.mine"
-        running.wait_for_event("job_settled", job="secrets", outcome="Invalid", settlement="dead-letter")
+        running.wait_for_event("job_settled", job_id="secrets", outcome="Invalid", settlement="dead-letter")
         assert producer.take(TOPOLOGY.dead).properties.message_id == "secrets"
     assert producer.depth("secrets") == 0
     [record] = asyncio.run(read_error_records(vhost_url, TOPOLOGY))

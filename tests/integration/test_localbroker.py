@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pika
 import pytest
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, gone_afterwards
+from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management
 
 from consumer.local_broker import files
@@ -166,3 +169,29 @@ def test_a_server_that_is_not_ready_in_time_is_ended(data_dir: Path) -> None:
     assert node
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", node.epmd_port), timeout=5)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_password_of_the_node_is_not_in_the_log_of_a_consumer_that_uses_it(
+    node: Node, tmp_path: Path, log_format: str
+) -> None:
+    (tmp_path / ".local-broker").symlink_to(node.data_dir)
+    variables = environment("", command=script(tmp_path, "echo OUTPUT: 1"), prefix="logs", log_format=log_format)
+    with gone_afterwards(ConsumerProcess(variables, cwd=tmp_path)) as running:
+        running.wait_for("ready: ")
+        assert running.stop() == os.EX_OK
+    assert node.password not in "".join(running.log)
+    assert any(f"{node.user}:***@127.0.0.1" in line for line in running.log)
+    if log_format == "json":
+        assert all(line.fields for line in running.lines)
+
+
+def test_a_setting_that_is_refused_is_a_record_where_the_log_is_json(tmp_path: Path) -> None:
+    """Whoever reads the log by a program reads this line, too; a file may choose the format as well."""
+    (tmp_path / "consumer.toml").write_text('log_format = "json"\npool_size = -1\n')
+    variables = {**environment("amqp://localhost"), "CONSUMER_LOG_FORMAT": "", "CONSUMER_CONFIG": "consumer.toml"}
+    running = ConsumerProcess(variables, cwd=tmp_path)
+    assert running.end() == os.EX_CONFIG
+    (line,) = running.events("failed")
+    assert line.fields["message"].startswith("pool_size = -1 in consumer.toml")
+    assert running.lines == [line]

@@ -199,11 +199,11 @@ def test_in_json_each_record_is_about_the_job_that_it_names(
         assert running.stop() == os.EX_OK
     records = [line.fields for line in running.lines]
     said = [record for record in records if "job m" in record["message"] or "stray m" in record["message"]]
-    assert len(said) == 3 * 20
+    assert len(said) == 4 * 20  # it starts, says two lines, and is settled
     for record in said:
         [name] = [word.strip(":") for word in record["message"].split() if word.startswith("m")][:1]
-        about = {"job": name, "attempt": 1, "model": f"model{name[1:]}", "traceparent": trace}
+        about = {"job_id": name, "attempt": 1, "model": f"model{name[1:]}", "traceparent": trace}
         assert record.items() >= about.items()
         assert record["slot"] in (0, 1)
     others = [record for record in records if record not in said]
-    assert not [record for record in others if "job" in record]
+    assert not [record for record in others if "job_id" in record]

@@ -50,7 +50,7 @@ def test_any_text_is_one_line_and_printable(text: str) -> None:
 def test_any_record_is_one_line_that_begins_with_its_time(text: str, other: str) -> None:
     shown = logged("job %s: %s", text, other).removesuffix("\n")
     assert shown.replace("\t", "").isprintable()
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    job ", shown)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d INFO    job ", shown)
     shown.encode()
 
 

@@ -121,7 +121,7 @@ async def test_after_it_has_served_every_fault_is_tried_again_at_the_next_addres
 ) -> None:
     broker = FakeBroker([None, DOWN, REFUSED, UNREADABLE, DOWN])
     running = asyncio.create_task(Link(["a", "b"], broker.open).run())
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         (await broker.lives.get()).end.set_result("cut")
         await broker.lives.get()
     await stopped(running)

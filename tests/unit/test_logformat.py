@@ -77,7 +77,7 @@ def test_any_text_is_one_line_of_ascii(text: str) -> None:
 
 
 def test_no_field_comes_from_elsewhere() -> None:
-    assert logged("%s", {"job": "forged"}, extra={"job": "forged", "colour": "red"}).keys() == ALWAYS
+    assert logged("%s", {"job_id": "forged"}, extra={"job_id": "forged", "colour": "red"}).keys() == ALWAYS
 
 
 def test_a_long_message_is_cut() -> None:
@@ -96,7 +96,7 @@ def test_a_traceback_is_a_field_of_its_own() -> None:
 def test_a_record_says_which_job_it_is_about() -> None:
     def run() -> None:
         context = log_context.begin(REQUEST)
-        known = {"job": "m1", "attempt": 2, "traceparent": TRACEPARENT}
+        known = {"job_id": "m1", "attempt": 2, "traceparent": TRACEPARENT}
         assert logged("hello").items() >= known.items()
         context.slot, context.model = 0, "pumps"
         assert logged("hello").items() >= {**known, "slot": 0, "model": "pumps"}.items()
@@ -118,4 +118,4 @@ async def test_what_a_classifier_says_is_its_jobs_whoever_hears_it(caplog: pytes
     with jobs_told() as told:
         run.hear_stdout(b"LOG: hello\nstray\n")
     assert caplog.messages == ["job m1: hello", "outside the contract, or not asked for: stray"]
-    assert [found["job"] for found in told] == ["m1", "m1"]
+    assert [found["job_id"] for found in told] == ["m1", "m1"]

@@ -238,11 +238,11 @@ def test_how_many_slots_were_used_is_weighed_by_time() -> None:
     use = _Use(100.0)
     use.change(2, 101.0)
     use.change(1, 102.0)
-    assert use.mean(104.0) == 1.0  # 2 for a second and 1 for two, of four
-    assert use.mean(106.0) == 1.0  # still held
+    assert use.slot_s(104.0) == 4.0  # 2 for a second and 1 for two
+    assert use.slot_s(106.0) == 6.0  # still held
     use.change(0, 107.0)
-    assert use.mean(110.0) == 0.25
-    assert use.mean(110.0) == 0.0
+    assert use.slot_s(110.0) == 7.0
+    assert use.slot_s(110.0) == 7.0
 
 
 def recorded(method: str) -> set[str]:

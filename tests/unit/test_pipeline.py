@@ -33,6 +33,7 @@ from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
 from consumer.telemetry import log_context
+from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.topology import Topology
@@ -75,6 +76,7 @@ class Bench:
             pool=self.pool,
             fetching=Fetching("ours.jobs", self.pool, Metrics(), look_ahead=False),
             metrics=Metrics(),
+            lines=JobLines("all", "host:1"),
             settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),
         )
@@ -558,8 +560,8 @@ async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog:
     with jobs_told() as told:
         await asyncio.gather(*map(asyncio.create_task, handled))
     assert sorted(told, key=len) == [
-        {"job": "m", "attempt": 1},
-        {"job": "m1", "attempt": 2, "model": "pumps", "slot": 0},
+        {"job_id": "m", "attempt": 1},
+        {"job_id": "m1", "attempt": 2, "model": "pumps", "slot": 0},
     ]
     assert log_context.fields() == {}
 

@@ -22,6 +22,7 @@ from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
 from consumer.service.settle import Settler
+from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
 from consumer.wire.message import Message
 from consumer.wire.read import read_message
@@ -213,6 +214,7 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
         pool=pool,
         fetching=Fetching("classifier.jobs", pool, Metrics(), look_ahead=False),
         metrics=Metrics(),
+        lines=JobLines("all", "host:1"),
         settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
         remembered=Remembered(capacity=10),
     )

@@ -37,6 +37,7 @@ from consumer.service.fetching import Fetching
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
+from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.otel import OpenTelemetry
 from consumer.telemetry.otel_export import FLUSH_S, ReportingExporter, exporter
@@ -80,6 +81,7 @@ class Bench:
             pool=pool,
             fetching=Fetching("ours.jobs", pool, Metrics(), look_ahead=False),
             metrics=Metrics(),
+            lines=JobLines("all", "host:1"),
             settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
             remembered=Remembered(capacity=10),
             tracer=OpenTelemetry(SimpleSpanProcessor(self.memory), "ours.jobs", "host:1"),

@@ -141,7 +141,7 @@ class Load:
 
     def settled(self, case: str, *, age: timedelta = timedelta()) -> None:
         """Publish a job, and wait until the consumer has settled and counted it."""
-        self.running.wait_for_event("job_settled", job=self.publish(case, age=age))
+        self.running.wait_for_event("job_settled", job_id=self.publish(case, age=age))
 
     def numbers(self) -> dict[str, float]:
         """Read `/metrics`: series -> value, the names without `classifier_`."""
@@ -214,7 +214,7 @@ def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], N
         def is_ahead() -> bool:
             for _ in range(60):
                 producer.publish(jobs, json.dumps({"case": "echo"}).encode(), message_id=(last := uuid4().hex))
-            running.wait_for_event("job_settled", job=last)
+            running.wait_for_event("job_settled", job_id=last)
             return number("slots_ahead") > 0
 
         wait_until(is_ahead, "jobs to be fetched ahead")
