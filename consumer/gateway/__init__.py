@@ -11,5 +11,5 @@ amqp_bridge.py   publishes jobs to RabbitMQ and reads replies from it
 reply_cache.py   caches replies, and wakes the requests that wait for one
 problems.py      lists every failure: status, sentence, when to retry
 openapi.py       makes the OpenAPI document
-page.html, page.css, page.js  the web page for people
+page.html, page.css, page.js, signals.js  the web page for people
 """

@@ -25,6 +25,7 @@ from consumer.errors import ConnectionLostError
 from consumer.gateway import ids
 from consumer.gateway.problems import Reason
 from consumer.gateway.reply_cache import Replies
+from consumer.rabbitmq.admin import Depth
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
 from consumer.rabbitmq.supervisor import Link
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 #: How long to wait for the confirm before the answer is that RabbitMQ may have the job: less than the timeout of
 #: most HTTP clients.
 CONFIRM_S = 10.0
+#: All pages that are open ask for the queue; RabbitMQ is asked no more often than this.
+DEPTH_S = 2.0
 #: The interval of checks for an alarm during that wait.
 LOOK_S = 0.5
 #: When to publish another fence if the last was not read: RabbitMQ may lose one while it starts.
@@ -54,7 +57,7 @@ class Relay:
 
     Mutable state: `_seen_at`, the time up to which the stream was read; `_fence`, the id of this session's fence;
     `caught_up`, set when it was read; `_publishing`, the unconfirmed jobs; `broken`, set to the exception by a
-    bug.
+    bug; `_depth`, the last question for the queue's depth, and `_asked_at`, its time.
     """
 
     def __init__(self, settings: Settings, urls: Sequence[str], replies: Replies, *, name: str) -> None:
@@ -70,6 +73,8 @@ class Relay:
         self._seen_at = time.time() - GATEWAY_KEPT_S
         self._fence = ""
         self._publishing: set[asyncio.Task[Reason | None]] = set()
+        self._depth: asyncio.Task[Depth | Reason] | None = None
+        self._asked_at = 0.0
 
     @property
     def is_there(self) -> bool:
@@ -86,7 +91,7 @@ class Relay:
         try:
             await self._link.run()
         finally:
-            for task in self._publishing:
+            for task in (*self._publishing, *([self._depth] if self._depth else [])):
                 task.cancel()
 
     @asynccontextmanager
@@ -193,6 +198,22 @@ class Relay:
             if await broker.publisher.is_blocked():
                 break
         return Reason.CONFIRM_LATE
+
+    async def depth(self) -> Depth | Reason:
+        """Return how many jobs wait and how many consumers take them, at most `DEPTH_S` old."""
+        broker = self._link.life
+        if broker is None:
+            return Reason.AWAY
+        if self._depth is None or time.monotonic() - self._asked_at >= DEPTH_S:
+            self._asked_at = time.monotonic()
+            self._depth = asyncio.create_task(self._ask_depth(broker), name="depth")
+        return await asyncio.shield(self._depth)
+
+    async def _ask_depth(self, broker: Session) -> Depth | Reason:
+        try:
+            return await broker.admin.depth(self.topology.jobs) or Reason.NO_QUEUE
+        except ConnectionLostError:
+            return Reason.AWAY
 
     async def _publish(self, broker: Session, job: Message) -> Reason | None:
         jobs = self.topology.jobs

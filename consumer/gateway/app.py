@@ -36,6 +36,7 @@ READING = ["GET", "HEAD"]
 ASSETS = {
     "page.html": "text/html; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "signals.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
 }
 _TOKEN = Depends(HTTPBearer(scheme_name="token", description="Where gateway_token_file is set.", auto_error=False))
@@ -109,6 +110,19 @@ async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Respo
         return _sent(answer(Reason.NO_TOKEN))
     async with _disconnect_of(request) as disconnected:
         return _sent(await served.jobs.fetch(job_id, JobOptions.of(prefer, {}).wait_s, disconnected))
+
+
+@router.head("/queue", include_in_schema=False)
+@router.get(
+    "/queue",
+    operation_id="getQueue",
+    summary="Return how many jobs wait, and how many consumers take them.",
+    responses=openapi.QUEUE_ANSWERS,
+)
+async def get_queue(request: Request) -> Response:
+    """The page asks this, to explain a wait; it needs no token."""
+    served: Served = request.app.state.served
+    return _sent(await served.jobs.queue())
 
 
 _FAILS: dict[int | str, dict[str, Any]] = {

@@ -24,6 +24,7 @@ from consumer.gateway.problems import Answer, Reason, answer
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.request_body import JSON_TYPE
 from consumer.job import Invalid
+from consumer.rabbitmq.admin import Depth
 from consumer.telemetry.metrics import Metrics
 from consumer.wire import read
 from consumer.wire.message import Message
@@ -57,12 +58,26 @@ class Relaying(Protocol):
     async def submit(self, job: Message) -> Reason | None:
         """Publish a job; None if RabbitMQ has confirmed it."""
 
+    async def depth(self) -> Depth | Reason:
+        """Return the state of the jobs queue, or why it is not known."""
+
 
 class Pending(BaseModel):
     """The body of a 202: there is no reply yet."""
 
     job_id: str = Field(description="ask for it at /jobs/{job_id}")
     status: Literal["pending"] = "pending"
+
+
+class JobsQueue(BaseModel):
+    """The body of the answer about the jobs queue."""
+
+    waiting: int | None = Field(None, description="jobs that no consumer has taken yet; left out if not known")
+    consumers: int | None = Field(
+        None,
+        description="consumers that take jobs, those that fetch ahead included; at 0 no job runs; left out if "
+        "RabbitMQ does not let the gateway's user ask",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +152,14 @@ class Jobs:
         if not self._relay.caught_up.is_set():
             return answer(Reason.READING if self._relay.is_there else Reason.AWAY)
         return _pending(job_id, wait_s, age_s)
+
+    async def queue(self) -> Answer:
+        """Return how many jobs wait, and whether anybody takes them."""
+        depth = await self._relay.depth()
+        if isinstance(depth, Reason):
+            return answer(depth)
+        body = JobsQueue(waiting=depth.ready, consumers=depth.consumers)
+        return Answer(HTTPStatus.OK, to_json(body, exclude_none=True), {"Content-Type": JSON_TYPE})
 
     async def _catch_up(self) -> None:
         """Wait up to `CATCH_UP_S` for the replies that were published while this gateway was disconnected."""

@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from consumer._version import VERSION
-from consumer.gateway.jobs import Pending
+from consumer.gateway.jobs import JobsQueue, Pending
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem
 from consumer.gateway.request_body import JSON_TYPE
 from consumer.wire import asyncapi
@@ -49,11 +49,16 @@ def _answer(description: str, *models: str, kind: str = JSON_TYPE, headers: Coll
 
 
 _PROBLEMS = [f"* {int(kind.status)} `{reason}`: {kind.detail}" for reason, kind in KINDS.items()]
+_PROBLEM = _answer("\n".join(["Problems by status and `reason`:", *_PROBLEMS]), "Problem", kind=CONTENT_TYPE)
 #: The answers of a route about jobs by status: a reply, no reply yet, or a problem.
 ANSWERS: dict[int | str, Json] = {
     200: _answer("The reply: the job has succeeded or failed.", "SucceededReply", "FailedReply"),
     202: _answer("RabbitMQ has the job; there is no reply yet.", "Pending", headers=_HEADERS),
-    "default": _answer("\n".join(["Problems by status and `reason`:", *_PROBLEMS]), "Problem", kind=CONTENT_TYPE),
+    "default": _PROBLEM,
+}
+QUEUE_ANSWERS: dict[int | str, Json] = {
+    200: _answer("The jobs queue, at most two seconds ago.", "JobsQueue"),
+    "default": _PROBLEM,
 }
 
 
@@ -74,7 +79,7 @@ class Contracted(FastAPI):
                 for operation in page.values():
                     operation["responses"].pop("422", None)  # FastAPI accepts any value of our headers
             _, models = models_json_schema(
-                [(Pending, "serialization"), (Problem, "serialization")],
+                [(model, "serialization") for model in (JobsQueue, Pending, Problem)],
                 ref_template=_SHARED,
                 schema_generator=asyncapi.Wire,
             )

@@ -1,69 +1,20 @@
-// Reads a signal from a file, draws it, sends it as a job, shows the reply. Whatever comes from a file or from the
-// service is put in as text, never as markup.
+// Draws a signal of a file (signals.js reads it), sends it as a job, shows the reply. Whatever comes from a file or
+// from the service is put in as text, never as markup.
 'use strict';
 
 const byId = (id) => document.getElementById(id);
-// A whole day's curve has fewer; what cannot be drawn in a window is not what this page is for.
-const MAX_FILE_BYTES = 4 * 1024 * 1024;
+// A table of some thousand signals has fewer; only one of them is sent.
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
+// A person does not choose from more in a list.
+const MAX_CHOICES = 1000;
 const WAIT_S = 20;
 const MAX_BARS = 12;
+const HEALTH_MS = 5000;
+let signals = [];
 let signal = null;
-
-class Unreadable extends Error {}
-
-// A JSON array; numbers with commas, semicolons, blanks or line breaks between them; a line of .ts, whose label is
-// behind the last colon, or of .tsv, whose label is before the first tab.
-function parse(text, name) {
-  const trimmed = text.replace(/^\uFEFF/, '').trim();
-  if (!trimmed) throw new Unreadable('The file is empty.');
-  if (trimmed.startsWith('[') || trimmed.startsWith('{')) return checked(fromJson(trimmed));
-  if (/\.ts$/i.test(name)) return checked(numbers(tsLine(trimmed)));
-  if (/\.tsv$/i.test(name)) return checked(numbers(firstLine(trimmed).split('\t').slice(1).join('\t')));
-  return checked(numbers(trimmed));
-}
-
-function fromJson(text) {
-  let read;
-  try {
-    read = JSON.parse(text);
-  } catch (error) {
-    throw new Unreadable(`The file begins as JSON does, but is none: ${error.message}`);
-  }
-  return Array.isArray(read) ? read : read.signal;
-}
-
-const firstLine = (text) => text.split(/\r?\n/, 1)[0];
-
-function tsLine(text) {
-  const line = text.split(/\r?\n/).find((each) => each.trim() && !/^[#@]/.test(each.trim()));
-  if (!line) throw new Unreadable('The .ts file has no line of data.');
-  return line.includes(':') ? line.slice(0, line.lastIndexOf(':')) : line;
-}
-
-// A first line that holds no number is the name of the column.
-function numbers(text) {
-  const lines = text.split(/\r?\n/).filter((line) => line.trim());
-  if (lines.length > 1 && Number.isNaN(Number(fields(lines[0])[0]))) lines.shift();
-  const rows = lines.map(fields);
-  if (rows.length > 1 && rows.some((row) => row.length > 1)) {
-    throw new Unreadable(`The file has ${rows.length} lines of ${rows[0].length} columns; one line or one column is a signal.`);
-  }
-  return rows.flat().map((field) => {
-    const value = Number(field);
-    if (field === '' || !Number.isFinite(value)) throw new Unreadable(`“${field.slice(0, 40)}” is not a number.`);
-    return value;
-  });
-}
-
-const fields = (line) => line.trim().replace(/[,;]$/, '').split(/\s*[,;\t]\s*|\s+/);
-
-function checked(values) {
-  if (!Array.isArray(values) || !values.every((value) => typeof value === 'number' && Number.isFinite(value))) {
-    throw new Unreadable('This is JSON, but not an array of numbers (nor an object with one as “signal”).');
-  }
-  if (values.length < 2) throw new Unreadable('A signal has at least two numbers.');
-  return values;
-}
+let fileName = '';
+// What the gateway has said about the jobs queue; null while it is not known.
+let queue = null;
 
 // Of more samples than the picture has columns, the lowest and the highest in each column, so that no peak is lost.
 function path(values) {
@@ -113,29 +64,63 @@ function draw(values, name) {
 }
 
 async function open(file) {
+  signals = [];
+  fileName = file.name;
+  byId('which-field').hidden = true;
+  await readable(async () => {
+    if (file.size > MAX_FILE_BYTES) throw new Unreadable('The file is larger than 64 MiB.');
+    signals = signalsOf(decoded(new Uint8Array(await file.arrayBuffer())), file.name);
+    offer();
+    choose(0);
+  });
+}
+
+// Lists the signals of the file, if there are several.
+function offer() {
+  const listed = signals.slice(0, MAX_CHOICES);
+  byId('which').replaceChildren(...listed.map(({ name, label }, index) => {
+    const option = text('option', label ? `${name}: ${label}` : name);
+    option.value = index;
+    return option;
+  }));
+  const left = signals.length - listed.length;
+  byId('which-label').textContent = `Signal (${signals.length.toLocaleString('en')} in the file${left ? `, the first ${MAX_CHOICES} are listed` : ''})`;
+  byId('which-field').hidden = signals.length < 2;
+}
+
+function choose(index) {
+  return readable(() => {
+    const { name, label, values } = signals[index];
+    const read = values();
+    draw(read, [fileName, name, label].filter(Boolean).join(', '));
+    signal = { values: read, label };
+    byId('send').disabled = false;
+  });
+}
+
+// Runs what reads from the file; what cannot be read is shown.
+async function readable(read) {
   signal = null;
   byId('figure').hidden = true;
   byId('answer').hidden = true;
   byId('send').disabled = true;
   try {
-    if (file.size > MAX_FILE_BYTES) throw new Unreadable('The file is larger than 4 MiB.');
-    const values = parse(await file.text(), file.name);
-    draw(values, file.name);
-    signal = values;
-    byId('send').disabled = false;
+    await read();
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
     show({ verdict: 'This file cannot be read as a signal', detail: error.message, bad: true });
   }
 }
 
-function show({ verdict, detail = '', bad = false, bars = [], facts = {} }) {
+function show({ verdict, detail = '', bad = false, isBusy = false, bars = [], facts = {} }) {
   const box = byId('answer');
   box.classList.toggle('bad', bad);
   byId('verdict').textContent = verdict;
   byId('detail').textContent = detail;
   byId('bars').replaceChildren(...bars.map(bar));
   byId('facts').replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [text('dt', name), text('dd', value)]));
+  box.setAttribute('aria-busy', isBusy); // a reader must not read out each second of a wait
+  if (isBusy && !box.hidden) return;
   box.hidden = false;
   box.scrollIntoView({ block: 'nearest' }); // on a phone it is below what has been pressed
 }
@@ -168,17 +153,36 @@ async function ask(address, options = {}) {
 
 async function classify() {
   const model = byId('model').value.trim();
-  const job = { signal, ...(model ? { model } : {}) };
+  const job = { signal: signal.values, ...(model ? { model } : {}) };
   const headers = { 'Content-Type': 'application/json' };
   let { response, body } = await ask('jobs', { method: 'POST', headers, body: JSON.stringify(job) });
   while (response.status === 202) {
-    show({ verdict: 'Waiting for its turn …', facts: { job: body.job_id } });
+    waiting.job = body.job_id;
     await pause(Number(response.headers.get('Retry-After')) || 1);
     ({ response, body } = await ask(`jobs/${body.job_id}`));
   }
   if (response.status === 401) byId('token-field').hidden = false;
-  show(response.ok ? replied(body) : refused(response, body));
+  return response.ok ? replied(body) : refused(response, body);
 }
+
+// What is shown while a job has no reply: for how long, and why, as far as the queue explains it.
+const waiting = { since: 0, job: '' };
+
+function showWaiting() {
+  const seconds = Math.floor((performance.now() - waiting.since) / 1000);
+  const why = !queue ? ''
+    : queue.consumers === 0 ? 'No consumer takes jobs now. The job waits in the queue until one is started (consumer run).'
+      : queue.waiting > 0 ? `${jobs(queue.waiting)} in the queue.`
+        : 'The job runs, or waits for a retry.';
+  show({
+    verdict: `Waiting for the reply … ${seconds}\u00a0s`,
+    isBusy: true,
+    detail: seconds < 2 ? '' : why,
+    facts: waiting.job ? { job: waiting.job } : {},
+  });
+}
+
+const jobs = (number) => (number === 1 ? '1 job waits' : `${number.toLocaleString('en')} jobs wait`);
 
 function refused(response, problem) {
   const later = response.headers.get('Retry-After');
@@ -191,7 +195,7 @@ function refused(response, problem) {
 }
 
 function replied(reply) {
-  const facts = { job: reply.job_id, 'ran for': `${reply.run_ms.toFixed(1)} ms`, attempt: reply.attempt };
+  const facts = { ...(signal?.label ? { 'label in the file': signal.label } : {}), job: reply.job_id, 'ran for': `${reply.run_ms.toFixed(1)} ms`, attempt: reply.attempt };
   if (reply.status === 'failed') {
     return { verdict: 'The job failed', detail: reply.error.message, bad: true, facts: { reason: reply.error.code, ...facts } };
   }
@@ -211,27 +215,40 @@ function replied(reply) {
 async function submit(event) {
   event.preventDefault();
   if (!signal) return;
-  byId('send').disabled = true;
-  show({ verdict: 'Sent …' });
+  for (const id of ['send', 'which', 'file']) byId(id).disabled = true;
+  Object.assign(waiting, { since: performance.now(), job: '' });
+  showWaiting();
+  const ticking = setInterval(showWaiting, 1000);
+  let shown;
   try {
-    await classify();
+    shown = await classify();
   } catch (error) {
-    show({ verdict: 'No answer', detail: `The gateway cannot be reached: ${error.message}`, bad: true });
+    shown = { verdict: 'No answer', detail: `The gateway cannot be reached: ${error.message}`, bad: true };
   } finally {
-    byId('send').disabled = false;
+    clearInterval(ticking);
+    for (const id of ['send', 'which', 'file']) byId(id).disabled = false;
   }
+  show(shown);
 }
 
 async function health() {
-  const shown = byId('health');
+  const [isGood, sentence] = await state();
+  byId('health').className = isGood ? 'good' : 'bad';
+  byId('health').textContent = sentence;
+}
+
+async function state() {
   try {
-    const response = await fetch('ready');
-    shown.className = response.ok ? 'good' : 'bad';
-    shown.textContent = response.ok ? 'ready' : (await response.text()).trim();
+    const [ready, depth] = await Promise.all([fetch('ready'), fetch('queue')]);
+    queue = await depth.json();
+    if (queue.reason === 'no_queue') queue = { waiting: 0, consumers: 0 }; // the first consumer makes it
+    if (!ready.ok) return [false, (await ready.text()).trim()];
   } catch {
-    shown.className = 'bad';
-    shown.textContent = 'the gateway does not answer';
+    queue = null;
+    return [false, 'the gateway does not answer'];
   }
+  if (queue?.consumers === 0) return [false, queue.waiting ? `no consumer takes jobs; ${jobs(queue.waiting)}` : 'no consumer takes jobs'];
+  return [true, queue?.waiting ? `ready; ${jobs(queue.waiting)}` : 'ready'];
 }
 
 const drop = byId('drop');
@@ -246,6 +263,7 @@ drop.addEventListener('drop', (event) => {
 });
 // A file that misses the field must not replace the page.
 for (const kind of ['dragover', 'drop']) window.addEventListener(kind, (event) => event.preventDefault());
+byId('which').addEventListener('change', ({ target }) => choose(Number(target.value)));
 byId('form').addEventListener('submit', submit);
 health();
-setInterval(health, 5000);
+setInterval(health, HEALTH_MS);

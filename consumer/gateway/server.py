@@ -150,6 +150,12 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def page_url(host: str, port: int) -> str:
+    """Return the address that a browser on this machine opens; `host` may stand for all addresses."""
+    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104 - nothing is bound here
+    return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+
+
 @asynccontextmanager
 async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
     """Run uvicorn during the block."""
@@ -171,12 +177,8 @@ async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asynci
     # `serve` would install signal handlers.
     serving = asyncio.create_task(server._serve([listener]), name="uvicorn")  # noqa: SLF001
     host, port = listener.getsockname()[:2]
-    log.info(
-        "accepting jobs at http://%s:%d/jobs",
-        f"[{host}]" if ":" in host else host,
-        port,
-        extra={"event": "gateway_listening"},
-    )
+    base = page_url(host, port)
+    log.info("accepting jobs at %sjobs, with a web page at %s", base, base, extra={"event": "gateway_listening"})
     try:
         yield serving
     finally:

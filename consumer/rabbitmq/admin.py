@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 from aiormq import Channel as UnderlayChannel
-from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelLockedResource
 from pamqp.commands import Queue as QueueCommands
 
 from consumer.errors import BrokerUnreachableError
@@ -29,6 +29,14 @@ log = logging.getLogger(__name__)
 #: How long to wait for a stream: at a start of RabbitMQ, streams become available seconds after quorum queues.
 STREAM_PATIENCE_S = 30.0
 STREAM_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue as AMQP shows it: messages that wait, without those at consumers, and consumers; None: not known."""
+
+    ready: int | None = None
+    consumers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,23 @@ class Admin:
         async with self._channel(f"find {name}") as channel:
             with suppress(ChannelAccessRefused):  # some versions of 4.2 and 4.3 require the right to configure
                 await channel.declare_exchange(name, passive=True, timeout=CALL_TIMEOUT_S)
+
+    async def depth(self, name: str) -> Depth | None:
+        """Return how many messages and consumers a queue has; None if it does not exist.
+
+        Raises:
+            ConnectionLostError
+        """
+        with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
+            async with throwaway_channel(self.connection) as channel:
+                try:
+                    queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
+                except ChannelNotFoundEntity as error:
+                    return Depth() if is_away(error) else None
+                except ChannelClosed:  # this user may not ask (4.2.6 and 4.3.0 require the right to configure)
+                    return Depth()
+        counted = queue.declaration_result
+        return Depth(ready=counted.message_count, consumers=counted.consumer_count)
 
     async def has_queue(self, name: str) -> bool:
         """Return whether a queue or a direct reply-to address exists; True if RabbitMQ refuses to answer.

@@ -19,6 +19,7 @@ from consumer.gateway.jobs import CATCH_UP_S, Jobs, Pending, retry_after_s
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.tokens import Tokens
+from consumer.rabbitmq.admin import Depth
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 from consumer.wire.message import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
@@ -33,7 +34,8 @@ TOKEN = "0123456789abcdef"  # noqa: S105 - a test's own
 class Told:
     """RabbitMQ, as a relay is to jobs.
 
-    Mutable state: `refusal`, what it says next; `published`; `asked`, set by the first.
+    Mutable state: `refusal`, what it says next; `queue`, the state of the jobs queue; `published`; `asked`, set by
+    the first.
     """
 
     def __init__(self) -> None:
@@ -45,11 +47,15 @@ class Told:
         self.refusal: Reason | None = None
         self.published: list[Message] = []
         self.asked = asyncio.Event()
+        self.queue: Depth | Reason = Depth(ready=3, consumers=0)
 
     async def submit(self, job: Message) -> Reason | None:
         self.published.append(job)
         self.asked.set()
         return self.refusal
+
+    async def depth(self) -> Depth | Reason:
+        return self.queue
 
 
 class Site:
@@ -344,7 +350,7 @@ def test_pending_is_what_the_contract_says() -> None:
 KNOWN = "/jobs/01a217b9-b45d-79d4-ab6b-a6d2dba19830"  # made once: test names must not differ by process
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/openapi.json", KNOWN])
+@pytest.mark.parametrize("path", ["/", "/page.js", "/signals.js", "/page.css", "/queue", "/openapi.json", KNOWN])
 @runs_async
 async def test_a_head_request_gets_the_status_and_headers_of_a_get(path: str) -> None:
     site = Site()
@@ -370,3 +376,29 @@ async def test_a_method_that_a_page_does_not_take_is_refused_with_those_that_it_
     said = await ask(Site().door, method, path)
     assert_is_problem(said, Reason.METHOD)
     assert sorted(said.headers["allow"].split(", ")) == sorted(allowed.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Depth(ready=3, consumers=0), {"waiting": 3, "consumers": 0}),
+        (Depth(), {}),
+    ],
+)
+@runs_async
+async def test_how_many_jobs_wait_and_who_takes_them_is_told_without_a_token(
+    found: Depth, said: object, tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").write_text(TOKEN)
+    site = Site(tmp_path / "tokens")
+    site.relay.queue = found
+    answered = await ask(site.door, "GET", "/queue")
+    assert (answered.status, answered.json) == (200, said)
+
+
+@pytest.mark.parametrize("reason", [Reason.AWAY, Reason.NO_QUEUE])
+@runs_async
+async def test_a_queue_that_cannot_be_asked_is_a_problem(reason: Reason) -> None:
+    site = Site()
+    site.relay.queue = reason
+    assert_is_problem(await ask(site.door, "GET", "/queue"), reason)

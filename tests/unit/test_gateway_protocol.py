@@ -12,7 +12,7 @@ from support.async_tests import runs_async
 
 from consumer.errors import ConfigurationError
 from consumer.gateway.admission import Door, Receive, Scope, Send
-from consumer.gateway.server import answering, listening
+from consumer.gateway.server import answering, listening, page_url
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 
 
@@ -51,3 +51,17 @@ def test_an_address_that_is_taken_or_none_is_a_wrong_setting() -> None:
             pass
     with pytest.raises(ConfigurationError, match="gateway_host"), listening("no host", 0):
         pass
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80/"),
+        ("0.0.0.0", "http://localhost:80/"),  # noqa: S104 - not listened on here
+        ("::", "http://localhost:80/"),
+        ("::1", "http://[::1]:80/"),
+        ("pumps.example", "http://pumps.example:80/"),
+    ],
+)
+def test_the_address_of_the_page_in_the_log_can_be_opened(host: str, url: str) -> None:
+    assert page_url(host, 80) == url

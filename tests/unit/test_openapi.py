@@ -12,7 +12,7 @@ import pytest
 
 from consumer.cli import main
 from consumer.gateway.app import application
-from consumer.gateway.jobs import Pending
+from consumer.gateway.jobs import JobsQueue, Pending
 from consumer.gateway.problems import KINDS, Reason, answer
 from consumer.job import ErrorCode, Failed, Request, Succeeded, Usage
 from consumer.telemetry.health import LIVE, METRICS, READY
@@ -72,9 +72,10 @@ def test_replies_and_what_is_pending_keep_their_schemas() -> None:
     assert_is_valid(json.loads(succeeded.body), "SucceededReply")
     assert_is_valid(json.loads(failed.body), "FailedReply")
     assert_is_valid(Pending(job_id="1").model_dump(), "Pending")
+    assert_is_valid(JobsQueue(waiting=1, consumers=0).model_dump(), "JobsQueue")
     assert SCHEMAS["ErrorCode"]["enum"] == list(ErrorCode)
 
 
 def test_the_paths_are_those_that_are_served() -> None:
-    assert DOCUMENT["paths"].keys() == {"/jobs", "/jobs/{job_id}", LIVE, READY, METRICS}
+    assert DOCUMENT["paths"].keys() == {"/jobs", "/jobs/{job_id}", "/queue", LIVE, READY, METRICS}
     assert set(JOBS["responses"]) == set(JOB["responses"]) == {"200", "202", "default"}

@@ -81,7 +81,8 @@ def gateway(url: str, *, is_ready: bool = True, **settings: object) -> Iterator[
     """Run a gateway at a free port; whatever the test does, it is gone afterwards."""
     variables = environment(url, **{"gateway_port": 0, **settings})
     with gone_afterwards(ConsumerProcess(variables, command="gateway")) as running:
-        port = int(running.wait_for_event("gateway_listening").text.rsplit("/", 1)[0].rpartition(":")[2])
+        page = running.wait_for_event("gateway_listening").text.split()[-1]
+        port = int(page.rpartition(":")[2].rstrip("/"))
         if is_ready:
             running.wait_for_event("ready")
         yield Gateway(running, port)
