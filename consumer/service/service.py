@@ -25,6 +25,7 @@ from consumer.service.consumer_info import about, consumer_name
 from consumer.service.fetching import Fetching
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
+from consumer.service.queue_gauges import measured
 from consumer.service.running import Running
 from consumer.service.settle import Settler
 from consumer.service.signals import Signals
@@ -44,8 +45,8 @@ REMEMBERED_PER_JOB = 4
 class Service:
     """One consumer, from its first delivery to its last settlement.
 
-    Mutable state: `_is_declared`, set once the queues were declared or found; `_fetch`, the tasks that receive
-    deliveries and adjust the prefetch.
+    Mutable state: `_is_declared`, set once the queues were declared or found; `_fetch`, the tasks of a session:
+    they receive deliveries, adjust the prefetch and measure the queues.
     """
 
     def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
@@ -140,6 +141,7 @@ class Service:
             self._fetch = [
                 asyncio.create_task(self._take_deliveries(broker), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
+                asyncio.create_task(measured(broker.admin, self._topology, self._metrics), name="queue depths"),
             ]
             for task in self._fetch:
                 task.add_done_callback(self._running.ended)

@@ -47,12 +47,18 @@ class Used(BaseModel):
 
 
 class ReplyError(Used):
-    """The reason why there is no output. `retryable`: the same job may succeed at another time."""
+    """The reason why there is no output. `retryable`: the same job may succeed at another time.
+
+    The service has used all attempts before it replies, so a producer must not send the job again at once.
+    """
 
     #: A text if a newer service sends a code that this version does not know.
     code: ErrorCode | str = Field(union_mode="left_to_right")
     message: str
-    retryable: bool = Field(description="whether the same job may well succeed at another time")
+    retryable: bool = Field(
+        description="whether the same job may succeed at another time; all attempts are used, and the job is kept "
+        "as a dead letter, so do not send it again at once"
+    )
     stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
 
 

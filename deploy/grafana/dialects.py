@@ -86,10 +86,14 @@ class Graphite:
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """Asks Prometheus. `labels` select series; `window` is what a rate is taken over."""
+    """Asks Prometheus. `labels` select series; `window` is what a rate is taken over.
+
+    `by` is a label by whose values series are kept apart: services of several prefixes have a `job` each.
+    """
 
     labels: str = SELECTED
     window: str = "$__rate_interval"
+    by: str = ""
 
     def ask(self, query: Query) -> Asked:  # noqa: PLR0911 - one for each kind of query
         """Put a question."""
@@ -97,24 +101,29 @@ class Prometheus:
             case Rate(name, legend, per_s):
                 return Asked(self._sum_of_rates(name) + (f" * {per_s}" if per_s > 1 else ""), legend)
             case ByCode(name):
-                return Asked(f"sum by (code) ({self._rate(name)}) * 60", "{{code}}")
+                return Asked(f"{self._fold('sum', 'code')}({self._rate(name)}) * 60", "{{code}}")
             case Share(part, whole, legend):
                 parts, wholes = (" + ".join(map(self._sum_of_rates, names)) for names in (part, whole))
                 return Asked(f"100 * ({parts}) / ({wholes})", legend)
             case Filled(part, whole, legend):
-                return Asked(f"100 * sum({self._series(part)}) / sum({self._series(whole)})", legend)
+                sums = [f"{self._fold('sum')}({self._series(name)})" for name in (part, whole)]
+                return Asked(f"100 * {sums[0]} / {sums[1]}", legend)
             case Time(name, percentile, legend):
-                buckets = f"sum by (le) (rate({self._series(name, '_bucket')}[{self.window}]))"
+                buckets = f"{self._fold('sum', 'le')}(rate({self._series(name, '_bucket')}[{self.window}]))"
                 return Asked(f"histogram_quantile({percentile / 100}, {buckets})", legend)
             case Level(name, "each"):
                 return Asked(self._series(name), "{{instance}}")
             case Level(name, fold, legend):
-                return Asked(f"{fold}({self._series(name)})", legend)
+                return Asked(f"{self._fold(fold)}({self._series(name)})", legend)
             case Count(name):
-                return Asked(f"sum(increase({self._series(name)}[{self.window}]))")
+                return Asked(f"{self._fold('sum')}(increase({self._series(name)}[{self.window}]))")
 
     def _sum_of_rates(self, name: str) -> str:
-        return f"sum({self._rate(name)})"
+        return f"{self._fold('sum')}({self._rate(name)})"
+
+    def _fold(self, how: str, *labels: str) -> str:
+        kept = [*labels, *([self.by] if self.by else [])]
+        return f"{how} by ({', '.join(kept)}) " if kept else how
 
     def _rate(self, name: str) -> str:
         return f"rate({self._series(name)}[{self.window}])"

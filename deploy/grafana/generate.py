@@ -3,11 +3,13 @@
     python deploy/grafana/generate.py
 
 writes the dashboards for both stores, Grafana's alert rules for Graphite, Prometheus's own alert rules, and the
-tables in docs/observe.md. The models of Grafana's SDK (extra `test`) give the JSON its shape.
+tables in docs. With `--prefix pumps` it only prints Grafana's alert rules for the service of that prefix. The models
+of Grafana's SDK (extra `test`) give the JSON its shape.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -38,8 +40,12 @@ ROOT = Path(__file__).absolute().parents[2]
 MADE = "# Made by deploy/grafana/generate.py from the table in panels.py: change that.\n\n"
 #: Folder and uids in Grafana. The data source's is that of provisioning/datasources.
 FOLDER, GRAPHITE_UID = "Classifier", "graphite"
+#: Grafana refuses a longer uid of a rule.
+MAX_UID = 40
 #: The alerts' prefix: Grafana's rules know no variables.
 PREFIX = "classifier"
+#: Where whoever is alerted reads what to do. The host stands for the one that serves your copy of this repository.
+RUNBOOKS = "https://example.com/rabbitmq-classifier/docs/operate.md"
 
 
 @dataclass
@@ -196,29 +202,42 @@ def _compared(alert: Alert) -> tuple[str, float]:
     return (">", alert.above) if alert.above is not None else ("<", alert.below or 0.0)
 
 
-def graphite_query(alert: Alert) -> str:
+def runbook(alert: Alert) -> str:
+    """Give the row of the alert in the table of docs/operate.md."""
+    return alert.name.lower()
+
+
+def _annotations(alert: Alert) -> dict[str, str]:
+    return {"summary": alert.what, "description": alert.do, "runbook_url": f"{RUNBOOKS}#{runbook(alert)}"}
+
+
+def graphite_query(alert: Alert, prefix: str = PREFIX) -> str:
     """Ask Graphite what the alert looks at: its last point counts."""
-    return Graphite(f"{PREFIX}.*", f"{alert.over_min}min").ask(alert.query).text
+    return Graphite(f"{prefix}.*", f"{alert.over_min}min").ask(alert.query).text
 
 
 def prometheus_query(alert: Alert) -> str:
-    """Ask Prometheus for the alert's breach: a value where it fires, and nothing where it does not."""
-    asked = Prometheus("", f"{alert.over_min}m").ask(alert.query).text
+    """Ask Prometheus for the alert's breach: a value for each job where it fires, and nothing where it does not.
+
+    Where a number may be absent, one that a job has had within the last hour counts as 0.
+    """
+    asked = Prometheus("", f"{alert.over_min}m", by="job").ask(alert.query).text
     sign, bound = _compared(alert)
-    breach = f"{asked} {sign} {bound:.12g}"
     if alert.absent and isinstance(alert.query, Level):
-        return f"{breach} or absent({Prometheus('').ask(Level(alert.query.name, 'each')).text})"
-    return breach
+        series = Prometheus("").ask(Level(alert.query.name, "each")).text
+        before = f"0 * max by (job) (max_over_time({series}[1h]))"
+        return f"({asked} or {before}) {sign} {bound:.12g} or absent({series})"
+    return f"{asked} {sign} {bound:.12g}"
 
 
-def grafana_alerts() -> dict[str, Any]:
-    """Make the file for provisioning/alerting, on the Graphite data source."""
-    rules = [_grafana_rule(alert) for alert in ALERTS]
-    group = {"orgId": 1, "name": "classifier", "folder": FOLDER, "interval": "1m", "rules": rules}
+def grafana_alerts(prefix: str = PREFIX) -> dict[str, Any]:
+    """Make the file for provisioning/alerting, on the Graphite data source; one for each prefix can be there."""
+    rules = [_grafana_rule(alert, prefix) for alert in ALERTS]
+    group = {"orgId": 1, "name": prefix, "folder": FOLDER, "interval": "1m", "rules": rules}
     return {"apiVersion": 1, "groups": [group]}
 
 
-def _grafana_rule(alert: Alert) -> dict[str, Any]:
+def _grafana_rule(alert: Alert, prefix: str) -> dict[str, Any]:
     looked_at = {"relativeTimeRange": {"from": alert.over_min * 60, "to": 0}}
     expression = {"datasourceUid": "__expr__", **looked_at}
     kind, bound = {">": "gt", "<": "lt"}[_compared(alert)[0]], _compared(alert)[1]
@@ -231,10 +250,11 @@ def _grafana_rule(alert: Alert) -> dict[str, Any]:
     }
     judged = {"refId": "C", "type": "threshold", "expression": "B"}
     judged["conditions"] = [{"evaluator": {"type": kind, "params": [bound]}}]  # type: ignore[assignment] # JSON
-    asked = {"refId": "A", "target": graphite_query(alert), "textEditor": True}
+    asked = {"refId": "A", "target": graphite_query(alert, prefix), "textEditor": True}
     return {
-        "uid": f"classifier-{alert.name.lower()}",
-        "title": alert.name,
+        # Unique in all of Grafana, as a title is in its folder.
+        "uid": re.sub(r"[^A-Za-z0-9_-]", "-", f"{prefix}-{alert.name.lower()}")[-MAX_UID:],
+        "title": alert.name if prefix == PREFIX else f"{alert.name} ({prefix})",
         "condition": "C",
         "data": [
             {"refId": "A", "datasourceUid": GRAPHITE_UID, **looked_at, "model": asked},
@@ -244,8 +264,8 @@ def _grafana_rule(alert: Alert) -> dict[str, Any]:
         "noDataState": "Alerting" if alert.absent else "OK",
         "execErrState": "Error",
         "for": f"{alert.for_min}m",
-        "labels": {"severity": alert.severity},
-        "annotations": {"summary": alert.what, "description": alert.do},
+        "labels": {"severity": alert.severity, "prefix": prefix},
+        "annotations": _annotations(alert),
     }
 
 
@@ -257,7 +277,7 @@ def prometheus_rules() -> dict[str, Any]:
             "expr": prometheus_query(alert),
             "for": f"{alert.for_min}m",
             "labels": {"severity": alert.severity},
-            "annotations": {"summary": alert.what, "description": alert.do},
+            "annotations": _annotations(alert),
         }
         for alert in ALERTS
     ]
@@ -276,17 +296,15 @@ def alerts_table() -> Iterator[str]:
     yield from ("| alert | severity | fires | do |", "|---|---|---|---|")
     for alert in ALERTS:
         lasts = f" For {alert.for_min} minutes." if alert.for_min else ""
-        yield f"| `{alert.name}` | {alert.severity} | {alert.what}{lasts} | {alert.do} |"
+        yield f'| <a id="{runbook(alert)}"></a>`{alert.name}` | {alert.severity} | {alert.what}{lasts} | {alert.do} |'
 
 
-def documented(page: str) -> str:
-    """Put the tables into the page, between its marks."""
-    for name, table in {"panels": panels_table(), "alerts": alerts_table()}.items():
-        mark = f"<!-- {name}: made by deploy/grafana/generate.py -->"
-        before, _, rest = page.partition(f"{mark}\n")
-        after = re.sub(r"\A\n*(\|.*\n)*\n*", "\n", rest)
-        page = f"{before}{mark}\n\n" + "".join(f"{line}\n" for line in table) + after
-    return page
+def documented(page: Path, name: str, table: Iterator[str]) -> str:
+    """Put a table into the page, behind its mark."""
+    mark = f"<!-- {name}: made by deploy/grafana/generate.py -->"
+    before, _, rest = page.read_text().partition(f"{mark}\n")
+    after = re.sub(r"\A\n*(\|.*\n)*\n*", "\n", rest)
+    return f"{before}{mark}\n\n" + "".join(f"{line}\n" for line in table) + after
 
 
 def _json(made: object) -> str:
@@ -299,16 +317,27 @@ def _yaml(made: Mapping[str, Any]) -> str:
 
 def files() -> dict[Path, str]:
     """Make all that is generated: path -> text."""
-    here, page = ROOT / "deploy/grafana", ROOT / "docs/observe.md"
+    here, observe, operate = ROOT / "deploy/grafana", ROOT / "docs/observe.md", ROOT / "docs/operate.md"
     return {
         **{here / "dashboards" / store.file: _json(made_dashboard(store)) for store in (GRAPHITE, PROMETHEUS)},
         here / "provisioning/alerting/classifier.yaml": _yaml(grafana_alerts()),
         ROOT / "deploy/prometheus/classifier.rules.yml": _yaml(prometheus_rules()),
-        page: documented(page.read_text()),
+        observe: documented(observe, "panels", panels_table()),
+        operate: documented(operate, "alerts", alerts_table()),
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write all files, or print the alert rules for one prefix."""
+    arguments = argparse.ArgumentParser(description="Generates dashboards and alerts.")
+    arguments.add_argument("--prefix", help="only print Grafana's alert rules for this prefix")
+    if prefix := arguments.parse_args().prefix:
+        print(_yaml(grafana_alerts(prefix)), end="")
+        return
     for path, text in files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -236,6 +236,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     ),
     "RabbitMQ": (
         Panel(
+            "Jobs and dead letters in the queues",
+            "Jobs that no consumer has received yet, and dead letters. `consumer status` shows all queues.",
+            "short",
+            (Level("queue.waiting", "max", "jobs wait"), Level("queue.dead", "max", "dead letters")),
+            width=24,
+        ),
+        Panel(
             "Consumers that get jobs",
             "If this is less than the number of running consumers, some have no connection.",
             "short",
@@ -277,7 +284,7 @@ class Alert:
     Attributes:
         over_min: minutes that are looked at.
         for_min: minutes that it must hold for; 0 for what has happened and is no state.
-        absent: fires as well when there is no such number at all.
+        absent: fires as well when there is no such number at all, or no longer.
     """
 
     name: str
@@ -310,8 +317,27 @@ ALERTS = (
         above=60,
         over_min=5,
         for_min=5,
-        what="One job in twenty waits for more than a minute.",
+        what="One job in twenty waits for more than a minute. Only jobs with a timestamp count.",
         do="If all slots are busy, add consumers. If not, look at the failures: jobs may wait for a retry.",
+    ),
+    Alert(
+        name="QueueDeep",
+        query=Level("queue.waiting", "max"),
+        above=1000,
+        over_min=5,
+        for_min=10,
+        what="More than 1,000 jobs wait in the queue.",
+        do="If all slots are busy, add consumers. If your consumers do as many in a minute, raise the bound.",
+    ),
+    Alert(
+        name="DeadLetters",
+        query=Level("queue.dead", "max"),
+        above=0,
+        over_min=5,
+        for_min=10,
+        what="There are dead letters.",
+        do="`consumer dead-letters list` shows which and why. Fix the cause, then `consumer dead-letters replay` or "
+        "`purge` them.",
     ),
     Alert(
         name="JobsDeadLettered",

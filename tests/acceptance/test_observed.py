@@ -33,8 +33,8 @@ def panels(store: Store) -> list[Panel]:
     return [panel for panel in made["panels"] if panel["type"] != "row"]
 
 
-#: What that load does not do: leave no consumer, fill the disk.
-QUIET = {"NoConsumer", "DiskFull"}
+#: What that load does not do: leave no consumer, fill the disk or the queue.
+QUIET = {"NoConsumer", "DiskFull", "QueueDeep"}
 
 #: A gauge that was told once, at the beginning.
 GONE = "other.gone.consuming"
@@ -87,12 +87,14 @@ def seen(vhost: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]
 
 def all_told(loaded: Load, graphite: stores.Graphite, prometheus: stores.Prometheus, others: float) -> Seen:
     """Wait until both stores have what the consumer has counted; the last job's end is what it sent last."""
+    wait_until(lambda: loaded.number("queue_dead") > 0, "the dead letters to be counted")
     numbers = loaded.numbers()
     acked = numbers["jobs_acked_total"]
 
     def scraped() -> bool:
         ((last, *_),) = prometheus.series("classifier_jobs_acked_total", 0).values() or [[0.0]]
-        return last == acked
+        ((dead, *_),) = prometheus.series("classifier_queue_dead", 0).values() or [[0.0]]
+        return last == acked and dead > 0
 
     def measured() -> bool:  # every 5 s; what is told last may be of the time before the jobs
         return any(max(use) > 0 for use in graphite.series("stats.gauges.classifier.*.slots.used").values())

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from generate import RUNBOOKS
 from panels import ALERTS, Alert
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -30,6 +31,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             'jobs_queue_wait_seconds_bucket{le="+Inf"}': "0+10x20",
         },
     ),
+    "QueueDeep": ({"queue_waiting": "1001x20"}, {"queue_waiting": "1000x20"}),
+    "DeadLetters": ({"queue_dead": "1x20"}, {"queue_dead": "0x20"}),
     "JobsDeadLettered": (
         {"jobs_dead_lettered_total": "0+2x20", "jobs_acked_total": "0+10x20"},
         {"jobs_dead_lettered_total": "0+1x20", "jobs_acked_total": "0+10x20"},
@@ -48,9 +51,9 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 }
 
 
-def rule_test(alert: Alert, series: Mapping[str, str], *, fires: bool) -> dict[str, Any]:
-    told = {"summary": alert.what, "description": alert.do}
-    expected = {"exp_labels": {"severity": alert.severity}, "exp_annotations": told}
+def rule_test(alert: Alert, series: Mapping[str, str], *, fires: bool, **labels: str) -> dict[str, Any]:
+    told = {"summary": alert.what, "description": alert.do, "runbook_url": f"{RUNBOOKS}#{alert.name.lower()}"}
+    expected = {"exp_labels": {"severity": alert.severity, **labels}, "exp_annotations": told}
     return {
         "interval": "1m",
         "input_series": [{"series": f"classifier_{name}", "values": values} for name, values in series.items()],
@@ -74,6 +77,10 @@ def test_prometheus_alerts_fire_on_what_they_are_for_and_not_below_it(tmp_path: 
     ]
     nobody = next(alert for alert in ALERTS if alert.absent)
     tests.append(rule_test(nobody, {"of_another": "1x20"}, fires=True))
+    # Of two services, one has no consumer that is connected, or none at all any more.
+    for pumps in ("0x20", "1x5 stale"):
+        series = {'consuming{job="pumps"}': pumps, 'consuming{job="motors"}': "1x20"}
+        tests.append(rule_test(nobody, series, fires=True, job="pumps"))
     file = tmp_path / "tests.yml"
     file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "tests": tests}))
     assert_promtool("test", "rules", str(file))

@@ -83,6 +83,33 @@ def test_an_alert_has_one_bound_and_says_what_to_do(alert: Alert) -> None:
     assert re.fullmatch(r"[^.]*(\..*)?\.", alert.do)
 
 
+def test_the_runbook_of_each_alert_is_its_row_in_the_table_of_alerts() -> None:
+    page = (ROOT / "docs/operate.md").read_text()
+    rules = yaml.safe_load((DEPLOY / "prometheus/classifier.rules.yml").read_text())["groups"][0]["rules"]
+    (group,) = generate.grafana_alerts()["groups"]
+    for alert, *made in zip(ALERTS, rules, group["rules"], strict=True):
+        for rule in made:
+            url, _, row = rule["annotations"]["runbook_url"].partition("#")
+            assert url.endswith("docs/operate.md")
+            assert f'| <a id="{row}"></a>`{alert.name}` | ' in page
+
+
+def test_the_rules_of_two_prefixes_are_beside_each_other_and_ask_for_their_own() -> None:
+    both = [rule for prefix in ("classifier", "line.4") for rule in _rules(prefix)]
+    for key in ("uid", "title"):
+        assert len({rule[key] for rule in both}) == len(both)
+    for rule in _rules("line.4"):
+        assert re.fullmatch(r"[\w-]{1,40}", rule["uid"])
+        target = rule["data"][0]["model"]["target"]
+        assert ".line.4.*." in target
+        assert ".classifier." not in target
+
+
+def _rules(prefix: str) -> list[dict[str, Any]]:
+    (group,) = generate.grafana_alerts(prefix)["groups"]
+    return list(group["rules"])
+
+
 def test_the_rules_for_grafana_have_what_its_provisioning_asks_for() -> None:
     (group,) = yaml.safe_load((DEPLOY / "grafana/provisioning/alerting/classifier.yaml").read_text())["groups"]
     (source, _) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/classifier.yaml").read_text())[

@@ -50,3 +50,23 @@ def test_dashboards_are_copied_to_where_grafana_is_told_to_look() -> None:
 def test_packages_named_are_those_that_are_tested() -> None:
     named = set(re.findall(r"apt-get install (.*)", COMMANDS)[0].split())
     assert named < stores.PACKAGES.keys()
+
+
+#: What publishes a job in one of the languages of our pages. Debian's amqp-publish knows no timestamp.
+PUBLISHES = re.compile(r"sendToQueue\('classifier\.jobs'|basic_publish\(|aio_pika\.Message\(")
+BLOCKS = [
+    (path.name, block)
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for block in re.findall(r"^```\w+\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+    if PUBLISHES.search(block)
+]
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[page for page, _ in BLOCKS])
+def test_every_example_that_publishes_a_job_sets_its_timestamp(page: str, block: str) -> None:
+    """Without it, no panel shows how long jobs wait, and an alert cannot fire."""
+    assert "timestamp" in block, page
+
+
+def test_examples_are_found_on_the_pages_for_producers() -> None:
+    assert {"README.md", "producers.md", "walk.md"} <= {page for page, _ in BLOCKS}

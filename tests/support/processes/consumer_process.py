@@ -44,7 +44,8 @@ class ConsumerProcess:
         `is_forked`: not started, but forked from a process that has imported what it needs (forked.py).
         """
         arguments = ("--log-level", log_level, command)
-        logs_json = {"CONSUMER_LOG_FORMAT": "json", **environment}
+        # Each job has its line, however many there are: tests wait for these lines.
+        logs_json = {"CONSUMER_LOG_FORMAT": "json", "CONSUMER_LOG_JOBS": "all", **environment}
         reading, writing = os.pipe()
         self._stderr = open(reading)  # noqa: SIM115, PTH123 - closed by its reader
         self.process: subprocess.Popen[bytes] | forked.Process

@@ -1,0 +1,42 @@
+"""Measures how many jobs wait in the jobs queue, and how many dead letters there are.
+
+It asks over AMQP. So neither RabbitMQ's plugins nor a login for them are needed, and statsd and Prometheus have
+the same numbers. All consumers of a queue report the same values: take the largest. A consumer that has lost its
+connection reports 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.admin import Depth
+from consumer.telemetry.metrics import Metrics
+from consumer.wire.topology import Topology
+
+#: Two requests; an alert looks at minutes.
+PERIOD_S = 15.0
+
+
+class Asked(Protocol):
+    """The part of `Admin` that knows how deep a queue is."""
+
+    async def depth(self, name: str) -> Depth | None:
+        """Return the depth of a queue; None if it does not exist."""
+
+
+async def measured(admin: Asked, topology: Topology, metrics: Metrics, period_s: float = PERIOD_S) -> None:
+    """Measure until cancelled, or until the connection is lost."""
+    gauges = {"queue.waiting": topology.jobs, "queue.dead": topology.dead}
+    try:
+        while True:
+            for gauge, queue in gauges.items():
+                depth = await admin.depth(queue)
+                metrics.gauge(gauge, (depth.ready if depth else None) or 0)
+            await asyncio.sleep(period_s)
+    except ConnectionLostError:
+        return  # the session ends
+    finally:
+        for gauge in gauges:
+            metrics.gauge(gauge, 0)

@@ -1,0 +1,68 @@
+"""The depths of the queues as gauges: measured again and again, and 0 without a connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.async_tests import runs_async
+
+from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.admin import Depth
+from consumer.service.queue_gauges import measured
+from consumer.telemetry.metrics import Metrics
+from consumer.wire.topology import Topology
+
+TOPOLOGY = Topology("ours", 3)
+
+
+class Rabbit:
+    """RabbitMQ. Mutable state: `depths`, by queue; `rounds`, released by each round of questions; `is_lost`."""
+
+    def __init__(self) -> None:
+        self.depths: dict[str, Depth | None] = {
+            "ours.jobs": Depth(ready=7, consumers=1),
+            "ours.dead": Depth(ready=2, consumers=0),
+        }
+        self.rounds = asyncio.Semaphore(0)
+        self.is_lost = False
+
+    async def depth(self, name: str) -> Depth | None:
+        if self.is_lost:
+            raise ConnectionLostError("cut")
+        if name == "ours.dead":
+            self.rounds.release()
+        return self.depths[name]
+
+
+def values(metrics: Metrics) -> tuple[float, float]:
+    return metrics.registry.value("queue.waiting"), metrics.registry.value("queue.dead")
+
+
+@runs_async
+async def test_the_depths_follow_the_queues_and_are_nothing_without_a_connection() -> None:
+    rabbitmq, metrics = Rabbit(), Metrics()
+    measuring = asyncio.create_task(measured(rabbitmq, TOPOLOGY, metrics, period_s=0))
+    await rabbitmq.rounds.acquire()
+    await rabbitmq.rounds.acquire()
+    assert values(metrics) == (7, 2)
+    rabbitmq.depths = {"ours.jobs": Depth(), "ours.dead": None}  # this user may not ask; it was deleted
+    for _ in range(3):
+        await rabbitmq.rounds.acquire()
+    assert values(metrics) == (0, 0)
+    rabbitmq.depths["ours.jobs"] = Depth(ready=7, consumers=1)
+    for _ in range(3):
+        await rabbitmq.rounds.acquire()
+    rabbitmq.is_lost = True
+    await measuring
+    assert values(metrics) == (0, 0)
+
+
+@runs_async
+async def test_a_session_that_ends_leaves_no_depth_behind() -> None:
+    rabbitmq, metrics = Rabbit(), Metrics()
+    measuring = asyncio.create_task(measured(rabbitmq, TOPOLOGY, metrics))
+    await rabbitmq.rounds.acquire()
+    await asyncio.sleep(0)
+    measuring.cancel()
+    await asyncio.wait({measuring})
+    assert values(metrics) == (0, 0)
