@@ -222,6 +222,8 @@ def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], N
         for body in ({"case": "waits_for", "file": str(go)}, *[{"case": "echo"}] * 6):
             producer.publish(jobs, json.dumps(body).encode())
         running.wait_for_event("jobs_returned")
+        for _ in range(200):  # far more than may be fetched ahead again
+            producer.publish(jobs, b'{"case": "echo"}')
         wait_until(lambda: number("queue_waiting") > 0, "the queue to be measured")
         flushed()
         go.touch()
