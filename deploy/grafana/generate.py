@@ -3,8 +3,8 @@
     python deploy/grafana/generate.py
 
 writes the dashboards for both stores, Grafana's alert rules for Graphite, Prometheus's own alert rules, and the
-tables in docs. With `--prefix pumps` it only prints Grafana's alert rules for the service of that prefix. The models
-of Grafana's SDK (extra `test`) give the JSON its shape.
+tables in docs. With `--prefix pumps` it only prints Grafana's alert rules for the service of that prefix. The
+models of Grafana's SDK (extra `test`) give the JSON its shape.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,6 +285,12 @@ def prometheus_rules() -> dict[str, Any]:
     return {"groups": [{"name": "classifier", "rules": rules}]}
 
 
+def prometheus_rule_object() -> dict[str, Any]:
+    """Make the same rules for the Prometheus operator."""
+    kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
+    return {**kind, "metadata": {"name": "rabbitmq-classifier"}, "spec": prometheus_rules()}
+
+
 def panels_table() -> Iterator[str]:
     """Write the documentation's table of panels."""
     yield from ("| panel | shows |", "|---|---|")
@@ -296,7 +303,8 @@ def alerts_table() -> Iterator[str]:
     yield from ("| alert | severity | fires | do |", "|---|---|---|---|")
     for alert in ALERTS:
         lasts = f" For {alert.for_min} minutes." if alert.for_min else ""
-        yield f'| <a id="{runbook(alert)}"></a>`{alert.name}` | {alert.severity} | {alert.what}{lasts} | {alert.do} |'
+        name = f'<a id="{runbook(alert)}"></a>`{alert.name}`'
+        yield f"| {name} | {alert.severity} | {alert.what}{lasts} | {alert.do} |"
 
 
 def documented(page: Path, name: str, table: Iterator[str]) -> str:
@@ -322,6 +330,7 @@ def files() -> dict[Path, str]:
         **{here / "dashboards" / store.file: _json(made_dashboard(store)) for store in (GRAPHITE, PROMETHEUS)},
         here / "provisioning/alerting/classifier.yaml": _yaml(grafana_alerts()),
         ROOT / "deploy/prometheus/classifier.rules.yml": _yaml(prometheus_rules()),
+        ROOT / "deploy/kubernetes/example/prometheusrule.yaml": _yaml(prometheus_rule_object()),
         observe: documented(observe, "panels", panels_table()),
         operate: documented(operate, "alerts", alerts_table()),
     }
@@ -332,7 +341,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="Generates dashboards and alerts.")
     arguments.add_argument("--prefix", help="only print Grafana's alert rules for this prefix")
     if prefix := arguments.parse_args().prefix:
-        print(_yaml(grafana_alerts(prefix)), end="")
+        sys.stdout.write(_yaml(grafana_alerts(prefix)))
         return
     for path, text in files().items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -336,8 +336,7 @@ ALERTS = (
         over_min=5,
         for_min=10,
         what="There are dead letters.",
-        do="`consumer dead-letters list` shows which and why. Fix the cause, then `consumer dead-letters replay` or "
-        "`purge` them.",
+        do="`consumer dead-letters list` shows which and why. Fix the cause, then `replay` or `purge` them.",
     ),
     Alert(
         name="JobsDeadLettered",

@@ -86,8 +86,9 @@ def test_prometheus_alerts_fire_on_what_they_are_for_and_not_below_it(tmp_path: 
     assert_promtool("test", "rules", str(file))
 
 
-def test_prometheus_takes_our_configuration() -> None:
-    assert_promtool("check", "config", str(DEPLOY / "prometheus/prometheus.yml"))
+@pytest.mark.parametrize("name", ["prometheus.yml", "compose.yml"])
+def test_prometheus_takes_our_configuration(name: str) -> None:
+    assert_promtool("check", "config", str(DEPLOY / "prometheus" / name))
 
 
 def assert_promtool(*arguments: str) -> None:

@@ -23,7 +23,7 @@ from consumer.config.loader import load
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
-KUBERNETES = "".join(path.read_text() for path in (ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+MANIFESTS = {path: path.read_text() for path in (ROOT / "deploy" / "kubernetes").rglob("*.yaml")}
 RABBITMQ = ROOT / "deploy" / "rabbitmq"
 
 
@@ -40,17 +40,61 @@ def test_every_file_named_is_there(path: str) -> None:
 
 
 def test_the_secrets_to_be_made_are_those_that_the_manifests_ask_for() -> None:
-    made = dict(re.findall(r"create secret generic (\S+) --from-literal=([\w-]+)=", PAGE))
-    assert made == {"rabbitmq-classifier": "amqp-password", "rabbitmq-classifier-scaler": "host"}
-    for name, key in made.items():
-        assert re.search(rf"name: {name}\n\s+key: {key}\n", KUBERNETES)
+    made = {
+        name: set(re.findall(r"--from-(?:literal|file)=([\w.-]+)=", rest))
+        for name, rest in re.findall(r"create secret generic (\S+) (.*)", PAGE)
+    }
+    kubernetes = "".join(MANIFESTS.values())
+    wanted = {name: {key} for name, key in re.findall(r"name: (\S+)\n\s+key: (\S+)\n", kubernetes)}
+    for name, key in re.findall(r"name: (\S+)\n\s+key: (\S+)\n", kubernetes):
+        wanted[name].add(key)
+    for name in re.findall(r"secretRef:\n\s+name: (\S+)", kubernetes):
+        wanted.setdefault(name, set()).add("AMQP_PASSWORD")
+    paths = {"rabbitmq-ca": "ca.crt", "rabbitmq-classifier-tokens": "tokens"}  # mounted as files
+    for name in re.findall(r"secretName: (\S+)", kubernetes):
+        wanted.setdefault(name, set()).add(paths[name])
+        assert re.search(rf"/{re.escape(paths[name])}$", kubernetes, re.MULTILINE)
+    assert made == wanted
+
+
+def test_the_overlay_is_of_the_image_that_is_built_and_pushed() -> None:
+    (kustomization,) = (
+        text for path, text in MANIFESTS.items() if path.parts[-2:] == ("example", "kustomization.yaml")
+    )
+    [image] = yaml.safe_load(kustomization)["images"]
+    built = f"{image['newName']}:{image['newTag']}"
+    commands = block("docs/deploy.md", "push-image").text
+    assert f"--tag {built} ." in commands
+    assert f"docker push {built}\n" in commands
+    assert "--build-arg EXTRAS='[http]'" in commands  # for the gateway
+
+
+def test_what_the_steps_wait_for_and_copy_into_is_in_the_manifests() -> None:
+    steps = "".join(block("docs/deploy.md", name).text for name in ("setup", "apply-manifests"))
+    there = {
+        f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
+        for text in MANIFESTS.values()
+        for manifest in yaml.safe_load_all(text)
+        if "metadata" in manifest
+    }
+    named = set(re.findall(r"\b((?:job|pod|deployment)/\S+)", steps))
+    assert named == {"job/rabbitmq-definitions", "pod/models"} | {name for name in there if "deployment/" in name}
+    assert named <= there
+    (namespace,) = re.findall(r"--namespace=(\S+)", block("docs/deploy.md", "secrets").text)
+    assert f"namespace/{namespace}" in there
+
+
+def test_the_steps_of_compose_are_its_own() -> None:
+    """Nothing of them depends on what another way to deploy has left."""
+    commands = block("docs/deploy.md", "compose").text
+    assert re.findall(r"^\s*(\S+ \S+)", commands, re.MULTILINE) == ["docker compose"] * 3
 
 
 def test_the_services_and_profiles_named_are_in_the_compose_file() -> None:
     compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
     assert set(re.findall(r"--scale (\w+)=", PAGE)) <= compose["services"].keys()
     profiles = {profile for service in compose["services"].values() for profile in service.get("profiles", [])}
-    assert set(re.findall(r"--profile (\w+)", PAGE)) == profiles
+    assert set(re.findall(r"--profile (\w+)", PAGE)) | set(re.findall(r"run --rm (\w+)", PAGE)) == profiles
 
 
 def test_the_unit_has_the_paths_that_the_steps_make() -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import configparser
 import copy
 import json
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import kubernetes_validate
@@ -33,7 +36,12 @@ from consumer.wire.topology import Topology
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
-KEDA: dict[str, Any] = json.loads((ROOT / "tests/vendored/keda/keda.sh-v1alpha1.json").read_text())
+#: Schemas of what others add to Kubernetes, by kind.
+ADDED: dict[str, Any] = {
+    kind: schema
+    for name in ("keda/keda.sh-v1alpha1", "monitoring/monitoring.coreos.com-v1")
+    for kind, schema in json.loads((ROOT / f"tests/vendored/{name}.json").read_text()).items()
+}
 #: The oldest and the newest series that the files are for.
 VERSIONS = ("1.33", "1.37")
 #: Stopping takes at most this beyond drain_grace_s: ending what runs, RabbitMQ's last answer, closing connections.
@@ -41,24 +49,37 @@ STOP_S = INTERRUPT_S + CALL_TIMEOUT_S + 2 * CLOSE_TIMEOUT_S
 Manifest = dict[str, Any]
 
 
+#: Each folder with a kustomization. A kustomization may name others.
+FOLDERS = sorted(path.parent for path in DEPLOY.rglob("kustomization.yaml"))
+
+
 def documents(name: str) -> list[Manifest]:
     return list(yaml.safe_load_all((KUBERNETES / name).read_text()))
 
 
+def kustomization(folder: Path) -> Manifest:
+    made: Manifest = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    return made
+
+
+def patches(folder: Path) -> set[Path]:
+    return {folder / patch["path"] for patch in kustomization(folder).get("patches", []) if "path" in patch}
+
+
 def manifests() -> Iterator[Manifest]:
-    for path in sorted(KUBERNETES.glob("*.yaml")):
-        if path.name != "kustomization.yaml":
-            yield from documents(path.name)
+    no_manifests = {path for folder in FOLDERS for path in (*patches(folder), folder / "kustomization.yaml")}
+    for path in sorted({*KUBERNETES.rglob("*.yaml")} - no_manifests):
+        yield from documents(str(path.relative_to(KUBERNETES)))
 
 
 def named(manifest: Manifest) -> str:
-    return str(manifest["kind"])
+    return f"{manifest['kind']}-{manifest['metadata']['name']}"
 
 
 def judge(manifest: Manifest) -> None:
-    """Raise what Kubernetes, or KEDA, has against it."""
-    if manifest["apiVersion"].startswith("keda.sh/"):
-        jsonschema.validate(manifest, KEDA[manifest["kind"]])
+    """Raise what Kubernetes, KEDA or the Prometheus operator has against it."""
+    if manifest["apiVersion"].startswith(("keda.sh/", "monitoring.coreos.com/")):
+        jsonschema.validate(manifest, ADDED[manifest["kind"]])
     else:
         for version in VERSIONS:
             kubernetes_validate.validate(manifest, version, strict=True)
@@ -73,17 +94,103 @@ def test_each_manifest_is_valid_and_with_an_unknown_field_it_is_not(manifest: Ma
         judge(spoilt)
 
 
-def test_the_kustomization_names_what_is_there_but_for_what_needs_keda() -> None:
-    [kustomization] = documents("kustomization.yaml")
-    there = {path.name for path in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml", "scaledobject.yaml"}
-    assert set(kustomization["resources"]) == there
-    assert kustomization["images"][0]["name"] == CONTAINER["image"]
+#: Not part of a kustomization: it needs KEDA.
+ALONE = {KUBERNETES / "consumer" / "scaledobject.yaml"}
 
 
-[DEPLOYMENT] = documents("deployment.yaml")
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_kustomization_names_all_that_is_there_and_nothing_else(folder: Path) -> None:
+    made = kustomization(folder)
+    files = {path for path in folder.glob("*.yaml") if path.name != "kustomization.yaml"}
+    resources = {(folder / name).resolve() for name in made.get("resources", [])}
+    assert {path for path in resources if path.is_file()} | patches(folder) == files - ALONE
+    assert all((path / "kustomization.yaml").exists() for path in resources - files)
+    for generated in made.get("configMapGenerator", []):
+        assert all((folder / name).exists() for name in generated["files"])
+
+
+def test_the_images_are_renamed_where_they_are() -> None:
+    for folder in ("consumer", "gateway", "example"):
+        assert [image["name"] for image in kustomization(KUBERNETES / folder)["images"]] == [CONTAINER["image"]]
+
+
+def built(folder: Path) -> list[Manifest]:
+    """Build it as `kubectl apply --kustomize` does."""
+    if shutil.which("kubectl") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no kubectl")
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_what_a_kustomization_makes_is_valid(folder: Path) -> None:
+    for manifest in built(folder):
+        judge(manifest)
+
+
+def test_the_overlay_reaches_rabbitmq_in_its_own_namespace_by_tls() -> None:
+    made = built(KUBERNETES / "example")
+    deployments = [manifest for manifest in made if manifest["kind"] == "Deployment"]
+    for deployment in deployments:
+        pod = deployment["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert broken_rules(pod) == set()
+        assert container["image"] == "registry.example.com/rabbitmq-classifier:0.1.0"
+        variables = {entry["name"]: entry["value"] for entry in container["env"]}
+        settings = settings_in({**variables, "CONSUMER_GATEWAY_TOKEN_FILE": ""})
+        [url] = settings.amqp_urls
+        host = (urlsplit(url).hostname or "").split(".")
+        assert (urlsplit(url).scheme, urlsplit(url).port, host[1:]) == ("amqps", 5671, ["rabbitmq", "svc"])
+        [ca] = [mount for mount in container["volumeMounts"] if mount["name"] == "rabbitmq-ca"]
+        assert settings.amqp_ca_file == Path(ca["mountPath"]) / "ca.crt"
+    assert len(deployments) == 2
+    policies = [manifest for manifest in made if manifest["kind"] == "NetworkPolicy"]
+    for policy in policies:
+        [to] = [
+            to
+            for rule in policy["spec"]["egress"]
+            for to in rule["to"]
+            if to.get("podSelector", {}).get("matchLabels") == {"app.kubernetes.io/name": "rabbitmq"}
+        ]
+        assert to["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "rabbitmq"}
+    assert len(policies) == len(deployments)
+    assert {manifest["metadata"]["namespace"] for manifest in made} == {"classification"}
+
+
+def test_what_a_variable_refers_to_comes_before_it_whatever_an_overlay_adds() -> None:
+    """Kubernetes replaces $(NAME) only by what is before it; a patch comes before all of `env`, never of `envFrom`."""
+    texts = [path.read_text() for path in KUBERNETES.rglob("*.yaml")]
+    referred = {name for text in texts for name in re.findall(r"^\s+value: .*\$\((\w+)\)", text, re.MULTILINE)}
+    assert referred == {"AMQP_PASSWORD"}
+    for container in (CONTAINER, GATEWAY):
+        assert referred.isdisjoint(entry["name"] for entry in container["env"])
+        assert any("secretRef" in source for source in container["envFrom"])
+
+
+def test_the_job_imports_the_definitions_that_a_generator_makes_for_it_and_sets_a_password_for_each_user() -> None:
+    [job] = documents("example/setup/definitions.yaml")
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    [generated] = kustomization(DEPLOY / "rabbitmq")["configMapGenerator"]
+    volumes = {volume["name"]: volume for volume in job["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["definitions"]["configMap"]["name"] == generated["name"]
+    [script] = container["args"]
+    done = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    users = re.findall(r"PUT users/(\w+)", script)
+    assert users == ["consumer", "gateway"]  # those of the Deployments
+    assert set(users) <= set(USERS)
+    assert set(re.findall(r"\$(\w{2,})", script)) == {entry["name"] for entry in container["env"]}
+    assert broken_rules(job["spec"]["template"]["spec"]) == set()
+
+
+[DEPLOYMENT] = documents("consumer/deployment.yaml")
+[GATEWAY_DEPLOYMENT] = documents("gateway/deployment.yaml")
 POD: Manifest = DEPLOYMENT["spec"]["template"]["spec"]
 CONTAINER: Manifest = POD["containers"][0]
-[CONFIG] = [manifest["data"] for manifest in documents("configmap.yaml")]
+GATEWAY_POD: Manifest = GATEWAY_DEPLOYMENT["spec"]["template"]["spec"]
+GATEWAY: Manifest = GATEWAY_POD["containers"][0]
+[CONFIG] = [manifest["data"] for manifest in documents("consumer/configmap.yaml")]
 
 
 def broken_rules(pod: Manifest) -> set[str]:
@@ -116,11 +223,51 @@ def test_the_pod_keeps_the_restricted_standard_and_can_write_to_its_job_files_al
 
 def test_everything_selects_the_pods_that_the_deployment_makes() -> None:
     labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
-    [budget], [policy] = documents("poddisruptionbudget.yaml"), documents("networkpolicy.yaml")
+    [budget], [policy] = documents("consumer/poddisruptionbudget.yaml"), documents("consumer/networkpolicy.yaml")
     selectors = [DEPLOYMENT["spec"]["selector"], budget["spec"]["selector"], policy["spec"]["podSelector"]]
     assert [selector["matchLabels"] for selector in selectors] == [labels] * 3
-    assert documents("scaledobject.yaml")[0]["spec"]["scaleTargetRef"]["name"] == DEPLOYMENT["metadata"]["name"]
-    assert CONTAINER["envFrom"] == [{"configMapRef": {"name": documents("configmap.yaml")[0]["metadata"]["name"]}}]
+    assert (
+        documents("consumer/scaledobject.yaml")[0]["spec"]["scaleTargetRef"]["name"]
+        == DEPLOYMENT["metadata"]["name"]
+    )
+    [config] = documents("consumer/configmap.yaml")
+    assert CONTAINER["envFrom"][0] == {"configMapRef": {"name": config["metadata"]["name"]}}
+
+
+def test_everything_of_the_gateway_selects_its_pods_and_its_service_ends_at_its_port() -> None:
+    labels = GATEWAY_DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+    [budget], [policy] = documents("gateway/poddisruptionbudget.yaml"), documents("gateway/networkpolicy.yaml")
+    [service] = documents("gateway/service.yaml")
+    selectors = [GATEWAY_DEPLOYMENT["spec"]["selector"], budget["spec"]["selector"], policy["spec"]["podSelector"]]
+    assert [selector["matchLabels"] for selector in selectors] == [labels] * 3
+    assert service["spec"]["selector"] == labels
+    [port] = GATEWAY["ports"]
+    assert [each["targetPort"] for each in service["spec"]["ports"]] == [port["name"]]
+    variables = {entry["name"]: entry["value"] for entry in GATEWAY["env"]}
+    settings = settings_in({**variables, "CONSUMER_GATEWAY_TOKEN_FILE": ""})
+    assert (settings.gateway_port, settings.gateway_host, GATEWAY["args"]) == (
+        port["containerPort"],
+        "0.0.0.0",  # noqa: S104 - in the container
+        ["gateway"],
+    )
+    [mount] = GATEWAY["volumeMounts"]
+    assert variables["CONSUMER_GATEWAY_TOKEN_FILE"] == f"{mount['mountPath']}/tokens"
+    assert broken_rules(GATEWAY_POD) == set()
+    assert {GATEWAY[f"{name}Probe"]["httpGet"]["port"] for name in ("startup", "liveness", "readiness")} == {
+        "http"
+    }
+    assert GATEWAY_POD["terminationGracePeriodSeconds"] >= settings.drain_grace_s + 30
+
+
+def test_the_monitor_scrapes_the_port_of_both_and_has_the_same_rules_as_prometheus() -> None:
+    [monitor] = documents("example/podmonitor.yaml")
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    for deployment, container in ((DEPLOYMENT, CONTAINER), (GATEWAY_DEPLOYMENT, GATEWAY)):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert endpoint["port"] in [port["name"] for port in container["ports"]]
+    [rules] = documents("example/prometheusrule.yaml")
+    assert rules["spec"] == yaml.safe_load((DEPLOY / "prometheus" / "classifier.rules.yml").read_text())
 
 
 def test_the_probes_ask_for_pages_that_there_are_at_the_port_of_the_image() -> None:
@@ -142,11 +289,11 @@ def test_the_probes_ask_for_pages_that_there_are_at_the_port_of_the_image() -> N
 
 
 def test_no_service_of_the_cluster_can_set_a_setting() -> None:
-    assert POD["enableServiceLinks"] is False
+    assert POD["enableServiceLinks"] is GATEWAY_POD["enableServiceLinks"] is False
 
 
 def test_a_pod_for_each_pool_full_of_jobs_ready_and_running_is_what_keda_keeps() -> None:
-    [trigger] = documents("scaledobject.yaml")[0]["spec"]["triggers"]
+    [trigger] = documents("consumer/scaledobject.yaml")[0]["spec"]["triggers"]
     metadata = trigger["metadata"]
     assert metadata["queueName"] == Topology(Settings().prefix, 3).jobs
     assert metadata["value"] == CONFIG["CONSUMER_POOL_SIZE"]
@@ -200,7 +347,7 @@ def test_what_compose_mounts_is_there_and_what_it_publishes_is_for_this_machine_
     assert [port for port in published if not port.startswith("127.0.0.1:")] == []
 
 
-@pytest.mark.parametrize("name", ["consumer", "gateway"])
+@pytest.mark.parametrize("name", ["consumer", "gateway", "models"])
 def test_our_containers_are_shut_in(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
@@ -227,6 +374,31 @@ def test_the_images_of_compose_and_kubernetes_get_settings_that_there_are() -> N
     variables = {entry["name"]: entry.get("value", "") for entry in CONTAINER["env"]}
     assert settings_in(variables).amqp_url is not None
     settings_in(SERVICES["gateway"]["environment"])
+
+
+def test_prometheus_in_compose_finds_our_containers_at_their_ports() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "compose.yml").read_text())
+    found = {
+        name: asked["port"]
+        for job in config["scrape_configs"]
+        for asked in job.get("dns_sd_configs", [])
+        for name in asked["names"]
+    }
+    assert found == {
+        "consumer": int(image_environment()["CONSUMER_HTTP_PORT"]),
+        "gateway": int(SERVICES["gateway"]["environment"]["CONSUMER_GATEWAY_PORT"]),
+    }
+    mounted = [word.partition(":")[0] for word in SERVICES["prometheus"]["volumes"]]
+    assert f"./prometheus/{config['rule_files'][0]}" in mounted
+    assert SERVICES["grafana"]["environment"]["PROMETHEUS_URL"] == "http://prometheus:9090"
+
+
+def test_the_demo_model_of_compose_is_trained_into_the_volume_that_the_consumer_reads() -> None:
+    models, consumer = SERVICES["models"], SERVICES["consumer"]
+    assert [f"{volume}:ro" for volume in models["volumes"]] == consumer["volumes"]
+    assert models["profiles"] == ["models"]  # not part of `up --wait`
+    [script] = models["command"]
+    assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
 
 
 def conf() -> dict[str, str]:
