@@ -152,6 +152,7 @@ def test_a_gateway_needs_no_more_than_its_user_may(imported: Node, running: Cons
     with gateway(url(imported, "gateway"), declare="false") as door:
         answers = [door.post({kind: 1}, Prefer="wait=50").json for kind in ("good", "error")]
         assert [answer["status"] for answer in answers] == ["succeeded", "failed"]
+        assert door.ask("GET", "/queue").json["consumers"] >= 1
         assert door.process.stop() == os.EX_OK
     running.stop()
     with Producer(url(imported, "operator")) as operator:

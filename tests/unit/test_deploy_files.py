@@ -159,7 +159,7 @@ def test_the_overlay_reaches_rabbitmq_in_its_own_namespace_by_tls() -> None:
 
 
 def test_what_a_variable_refers_to_comes_before_it_whatever_an_overlay_adds() -> None:
-    """Kubernetes replaces $(NAME) only by what is before it; a patch comes before all of `env`, never of `envFrom`."""
+    """Kubernetes replaces $(NAME) only by what is before it. A patch comes before `env`, but after `envFrom`."""
     texts = [path.read_text() for path in KUBERNETES.rglob("*.yaml")]
     referred = {name for text in texts for name in re.findall(r"^\s+value: .*\$\((\w+)\)", text, re.MULTILINE)}
     assert referred == {"AMQP_PASSWORD"}
@@ -177,10 +177,10 @@ def test_the_job_imports_the_definitions_that_a_generator_makes_for_it_and_sets_
     [script] = container["args"]
     done = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    users = re.findall(r"PUT users/(\w+)", script)
+    users = re.findall(r"set_password (\w+)", script)
     assert users == ["consumer", "gateway"]  # those of the Deployments
     assert set(users) <= set(USERS)
-    assert set(re.findall(r"\$(\w{2,})", script)) == {entry["name"] for entry in container["env"]}
+    assert set(re.findall(r"\$([A-Z_]+)", script)) == {entry["name"] for entry in container["env"]}
     assert broken_rules(job["spec"]["template"]["spec"]) == set()
 
 
