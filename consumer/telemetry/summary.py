@@ -78,7 +78,7 @@ class Summary:
         parts = [f"{self.seconds:.0f} s: {counts}"]
         if self.p50_ms is not None:
             parts.append(f"run time p50 {self.p50_ms:.3g} ms, p95 {self.p95_ms:.3g} ms")
-        parts.append(f"{self.busy:.2g} of {self.slots} slots busy")
+        parts.append(f"{self.busy:.1f} of {self.slots} slots busy")
         if self.left_out:
             parts.append(f"{self.left_out} lines of jobs that succeeded left out")
         return "; ".join(parts)

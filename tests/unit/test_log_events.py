@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import consumer
-from consumer.telemetry.log_events import EVENTS
+from consumer.job import Request
+from consumer.telemetry.log_context import BatchContext, JobContext
+from consumer.telemetry.log_events import EVENTS, FIELDS
 from consumer.telemetry.log_format import formatter
 
 PRODUCT = Path(consumer.__file__).parent
@@ -75,3 +77,11 @@ def test_the_event_of_our_own_records_is_a_field(logger: str, event: str | None)
     found = json.loads(formatter("json").format(record))
     assert found.get("event") == event
     assert "colour" not in found
+
+
+def test_every_field_of_a_record_is_explained_where_operators_read() -> None:
+    page = (PRODUCT.parent / "docs/operate.md").read_text()
+    table = page[page.index("## Logs") : page.index("## Dead letters")]
+    request = Request(id="m", correlation_id="m", traceparent="00")
+    fields = {*FIELDS, *JobContext(request, slot=0, model="m").fields(), *BatchContext([request], 0).fields()}
+    assert not [name for name in sorted(fields) if f"`{name}`" not in table]
