@@ -65,3 +65,8 @@ class OperationSettings(SettingGroup):
         description="true: send OpenTelemetry spans of each job to the collector that the OTEL_* variables "
         "name; needs the extra `otel`",
     )
+
+    @property
+    def reports_metrics(self) -> bool:
+        """Whether anybody receives the metrics, so that measuring is worth its cost."""
+        return self.statsd_host is not None or self.http_port is not None

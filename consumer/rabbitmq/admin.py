@@ -109,10 +109,12 @@ class Admin:
     async def depth(self, name: str) -> Depth | None:
         """Return how many messages and consumers a queue has; None if it does not exist.
 
+        A late answer does not end the lifetime: whoever only looks must not cost the jobs their connection.
+
         Raises:
-            ConnectionLostError
+            ConnectionLostError: or RabbitMQ did not answer in time.
         """
-        with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
+        with Waiting(self.lifetime):
             async with throwaway_channel(self.connection) as channel:
                 try:
                     queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)

@@ -8,6 +8,7 @@ connection reports 0.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from consumer.errors import ConnectionLostError
@@ -27,16 +28,15 @@ class Asked(Protocol):
 
 
 async def measured(admin: Asked, topology: Topology, metrics: Metrics, period_s: float = PERIOD_S) -> None:
-    """Measure until cancelled, or until the connection is lost."""
+    """Measure until cancelled; the session does that when it ends."""
     gauges = {"queue.waiting": topology.jobs, "queue.dead": topology.dead}
     try:
         while True:
             for gauge, queue in gauges.items():
-                depth = await admin.depth(queue)
-                metrics.gauge(gauge, (depth.ready if depth else None) or 0)
+                with suppress(ConnectionLostError):  # or no answer in time: the next one may be
+                    depth = await admin.depth(queue)
+                    metrics.gauge(gauge, (depth.ready if depth else None) or 0)
             await asyncio.sleep(period_s)
-    except ConnectionLostError:
-        return  # the session ends
     finally:
         for gauge in gauges:
             metrics.gauge(gauge, 0)

@@ -141,8 +141,10 @@ class Service:
             self._fetch = [
                 asyncio.create_task(self._take_deliveries(broker), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
-                asyncio.create_task(measured(broker.admin, self._topology, self._metrics), name="queue depths"),
             ]
+            if self._settings.reports_metrics:
+                depths = measured(broker.admin, self._topology, self._metrics)
+                self._fetch.append(asyncio.create_task(depths, name="queue depths"))
             for task in self._fetch:
                 task.add_done_callback(self._running.ended)
             try:

@@ -52,8 +52,17 @@ async def test_the_depths_follow_the_queues_and_are_nothing_without_a_connection
     rabbitmq.depths["ours.jobs"] = Depth(ready=7, consumers=1)
     for _ in range(3):
         await rabbitmq.rounds.acquire()
-    rabbitmq.is_lost = True
-    await measuring
+    rabbitmq.is_lost = True  # no answer in time: what is known stays, and the next question may be answered
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert values(metrics) == (7, 0)
+    rabbitmq.is_lost = False
+    rabbitmq.depths["ours.jobs"] = Depth(ready=8, consumers=1)
+    for _ in range(3):
+        await rabbitmq.rounds.acquire()
+    assert values(metrics) == (8, 0)
+    measuring.cancel()
+    await asyncio.wait({measuring})
     assert values(metrics) == (0, 0)
 
 
