@@ -77,8 +77,8 @@ class Launcher:
         """
         order = {"argv": argv, "cwd": str(folder.path), "environment": environment, "bounds": run.limits.bounds()}
         try:
-            forker = await self._living()
-            child = await self._started_by(forker, order)
+            forker = await self._live_forker()
+            child = await self._start_program(forker, order)
         except NotForkedError as error:
             # The kernel's "No such file" may mean the interpreter and not the program.
             fault = executable.fault(Path(argv[0]), environment.get("PATH", os.defpath))
@@ -100,7 +100,7 @@ class Launcher:
             run.note(cpu_s=reaped.cpu_s, peak_bytes=reaped.peak_bytes)
         returncode = returncode_of(reaped.returncode) if reaped else None
         run.finish(returncode)
-        return run.concluded(cause, returncode)
+        return run.outcome(cause, returncode)
 
     async def close(self) -> None:
         """End the launcher's process and its children."""
@@ -108,20 +108,20 @@ class Launcher:
             await self._forker.close()
             self._forker = None
 
-    async def _living(self) -> Forker:
+    async def _live_forker(self) -> Forker:
         if self._forker and self._forker.ended.done():
             await self.close()
         if self._forker is None:
-            self._forker = await self._started()
+            self._forker = await self._start_forker()
         return self._forker
 
-    async def _started(self) -> Forker:
+    async def _start_forker(self) -> Forker:
         try:
             return await Forker.started(_ARGV, {}, complaint="no launcher could be started")
         except ConfigurationError as error:
             raise NotForkedError(str(error)) from None
 
-    async def _started_by(self, forker: Forker, order: Mapping[str, object]) -> Child:
+    async def _start_program(self, forker: Forker, order: Mapping[str, object]) -> Child:
         """Start a program as the leader of a new session and process group.
 
         Raises:

@@ -14,9 +14,9 @@ from consumer.config.loader import load
 from consumer.job import Job, Request
 from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.resource_monitor import Watch
-from consumer.runners.run import JobRun
 from consumer.runners.warm_runner import WarmSlot
 from consumer.runners.worker_pool import Workers
+from consumer.runners.worker_run import WorkerRun
 from consumer.telemetry.job_log import BURST_LINES, LINES_PER_S, JobLog
 
 
@@ -87,8 +87,8 @@ class FloodingWorker:
         assert jobs == 1
         return self
 
-    async def execute(self, run: JobRun, *_: object) -> None:
-        run.hear_stdout(b"BEGIN: m1\n" + b"LOG: line\n" * (BURST_LINES + 100))
+    async def execute(self, run: WorkerRun, *_: object, **_named: object) -> None:
+        run.on_stdout(b"BEGIN: m1\n" + b"LOG: line\n" * (BURST_LINES + 100))
         raise asyncio.CancelledError
 
     def give_back(self, worker: object) -> None:

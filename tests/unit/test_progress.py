@@ -67,7 +67,7 @@ def test_a_line_of_progress_is_one_of_the_contracts() -> None:
 async def test_a_run_tells_its_progress_up_to_its_answer() -> None:
     told: list[Progress] = []
     run = Run(LIMITS, lambda _: None, told.append)
-    run.hear_stdout(b"PROGRESS: 0.1 a\nPROGRESS: nonsense\nPROGRESS: 0.2\nOUTPUT: 1\nPROGRESS: 0.3\n")
+    run.on_stdout(b"PROGRESS: 0.1 a\nPROGRESS: nonsense\nPROGRESS: 0.2\nOUTPUT: 1\nPROGRESS: 0.3\n")
     assert told == [Progress(0.1, "a"), Progress(0.2)]
     assert run.answer
 
@@ -75,7 +75,7 @@ async def test_a_run_tells_its_progress_up_to_its_answer() -> None:
 @runs_async
 async def test_progress_that_nobody_asked_for_is_no_answer_and_no_fault() -> None:
     run = Run(LIMITS, lambda _: None)
-    run.hear_stdout(b"PROGRESS: 0.1 a\nOUTPUT: 1\n")
+    run.on_stdout(b"PROGRESS: 0.1 a\nOUTPUT: 1\n")
     assert run.answer
 
 
