@@ -74,11 +74,11 @@ class Relay:
     @property
     def is_there(self) -> bool:
         """Whether RabbitMQ is connected."""
-        return self._link.life is not None
+        return self._link.session is not None
 
     async def is_blocked(self) -> bool:
         """Return whether RabbitMQ is known to have an alarm."""
-        broker = self._link.life
+        broker = self._link.session
         return broker is not None and await broker.publisher.is_blocked()
 
     async def run(self) -> None:
@@ -177,7 +177,7 @@ class Relay:
         Returns:
             None if RabbitMQ has confirmed the job; otherwise why it has not, or why this is unknown.
         """
-        broker = self._link.life
+        broker = self._link.session
         if broker is None:
             return Reason.AWAY
         if await broker.publisher.is_blocked():

@@ -122,7 +122,7 @@ class Publisher:
         self._limits.silent.discard(queue)
         return fault
 
-    async def tell(self, message: Message, queue: str) -> None:
+    async def publish_at_most_once(self, message: Message, queue: str) -> None:
         """Publish, once, a message that may be lost. Wait for the confirm, so that an alarm holds back only one.
 
         Raises:

@@ -73,7 +73,7 @@ class Pipeline:
                 answers = Answers(delivery, identity, self.remembered)
                 outcome, settlement = await self.settler.settle(answers, request, outcome, decided)
             except ConnectionLostError as error:
-                self._lost(request, context, error)
+                self._report_lost(request, context, error)
                 return
             context.trace.settled(outcome, settlement)
         self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
@@ -147,9 +147,11 @@ class Pipeline:
         address = request.reply_to
         if not request.wants_progress or address is None or address == self.topology.results:
             return None
-        return Reporter(lambda progress: delivery.publisher.tell(progress_report(request, progress), address))
+        return Reporter(
+            lambda progress: delivery.publisher.publish_at_most_once(progress_report(request, progress), address)
+        )
 
-    def _lost(self, request: Request, context: JobContext, error: ConnectionLostError) -> None:
+    def _report_lost(self, request: Request, context: JobContext, error: ConnectionLostError) -> None:
         """Log that the delivery cannot be settled: RabbitMQ will redeliver the job."""
         self.metrics.lost()
         context.trace.lost(error)
@@ -163,10 +165,10 @@ class Pipeline:
 
 def _report(request: Request, outcome: Outcome, settlement: Settlement) -> None:
     ending = type(outcome).__name__
-    told = {"event": "job_settled", "outcome": ending, "settlement": settlement.value}
+    extra = {"event": "job_settled", "outcome": ending, "settlement": settlement.value}
     if isinstance(outcome, Unsuccessful):
-        log.warning("job %s: %s, %s: %s", request.id, ending, settlement.value, outcome.message, extra=told)
+        log.warning("job %s: %s, %s: %s", request.id, ending, settlement.value, outcome.message, extra=extra)
     else:
         log.info(
-            "job %s: %s, %s after %.0f ms", request.id, ending, settlement.value, outcome.run_s * 1000, extra=told
+            "job %s: %s, %s after %.0f ms", request.id, ending, settlement.value, outcome.run_s * 1000, extra=extra
         )

@@ -31,9 +31,9 @@ def memory_bytes(pid: int) -> int:
 
 
 @asynccontextmanager
-async def told(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
+async def reporting(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
     """Measure repeatedly during the block: this process's memory, and the free space on the disk of the folder."""
-    task = asyncio.create_task(_tell(metrics, folder), name="vitals")
+    task = asyncio.create_task(_report(metrics, folder), name="vitals")
     try:
         yield
     finally:
@@ -43,7 +43,7 @@ async def told(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
         task.result()  # raises: it ends only by a bug
 
 
-async def _tell(metrics: Metrics, folder: Path) -> None:
+async def _report(metrics: Metrics, folder: Path) -> None:
     while True:
         try:
             free = shutil.disk_usage(folder).free

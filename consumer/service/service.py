@@ -18,7 +18,7 @@ from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.codec import BrokerLimits
-from consumer.rabbitmq.session import Delivery, Session
+from consumer.rabbitmq.session import Session
 from consumer.rabbitmq.supervisor import Link
 from consumer.runners.runner import Runner
 from consumer.service.consumer_info import about, consumer_name
@@ -77,7 +77,7 @@ class Service:
             tracer=tracer,
         )
         self._limits = BrokerLimits()
-        self._link = Link(urls, self._life, changed=self._consuming_changed)
+        self._link = Link(urls, self._open_session, changed=self._consuming_changed)
         self._is_declared = False
         self._fetch: list[asyncio.Task[None]] = []
         self._running = Running()
@@ -123,8 +123,8 @@ class Service:
             raise self._running.broken.result()
 
     @asynccontextmanager
-    async def _life(self, url: str) -> AsyncIterator[Session]:
-        """Open one session: connections, queues and deliveries."""
+    async def _open_session(self, url: str) -> AsyncIterator[Session]:
+        """Open one session: connections, queues and consumers."""
         opening = Session.open(
             url,
             name=consumer_name(),
@@ -132,31 +132,31 @@ class Service:
             credentials=self._settings.credentials,
             about=about(self._settings),
         )
-        async with opening as broker:
-            await self._consume(broker, url)
+        async with opening as session:
+            await self._consume(session, url)
             self._fetch = [
-                asyncio.create_task(self._take_deliveries(broker), name="take"),
+                asyncio.create_task(self._take_deliveries(session), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
             ]
             for task in self._fetch:
                 task.add_done_callback(self._running.ended)
             try:
-                yield broker
+                yield session
             finally:
                 self._stop_taking()
 
-    async def _consume(self, broker: Session, url: str) -> None:
+    async def _consume(self, session: Session, url: str) -> None:
         """Declare or find the queues, the dead-letter exchange first; then start to consume.
 
         Only the first session creates queues: a queue that is missing later was deleted on purpose.
         """
         if self._settings.declare and not self._is_declared:
-            await broker.admin.declare(self._topology)
+            await session.admin.declare(self._topology)
         else:
-            await broker.admin.check(self._topology)
+            await session.admin.check(self._topology)
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         jobs = self._topology.jobs
-        await self._fetching.start(broker, tag, about(self._settings))
+        await self._fetching.start(session, tag, about(self._settings))
         if not self._is_declared:
             log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
             log.info(
@@ -168,9 +168,11 @@ class Service:
             )
         self._is_declared = True
 
-    async def _take_deliveries(self, broker: Session) -> None:
+    async def _take_deliveries(self, session: Session) -> None:
         while True:
-            self._start(await broker.inbox.get())
+            delivery = await session.inbox.get()
+            name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
+            self._running.start(self._pipeline.handle(delivery), name)
 
     def _stop_taking(self) -> None:
         for task in self._fetch:
@@ -183,23 +185,19 @@ class Service:
             with self._systemd.reloading():
                 await self._runner.reload()
 
-    def _start(self, delivery: Delivery) -> None:
-        name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
-        self._running.start(self._pipeline.handle(delivery), name)
-
     async def _drain(self, link: asyncio.Task[None]) -> None:
         """Take no more jobs, and wait for the running ones, with or without a connection."""
         self._systemd.report()  # report the stop now, not at the next ping
         # Stop consuming first, then requeue: the other way round RabbitMQ would redeliver the jobs to this
         # consumer.
-        self._link.end_with_this_life()
+        self._link.end_with_this_session()
         self._stop_taking()
-        if broker := self._link.life:
+        if session := self._link.session:
             with suppress(ConnectionLostError):
-                await broker.stop_consuming()
+                await session.stop_consuming()
                 self._runner.pool.return_waiting(even_again=True)
-                while not broker.inbox.empty():
-                    await broker.inbox.get_nowait().requeue()
+                while not session.inbox.empty():
+                    await session.inbox.get_nowait().requeue()
         else:
             link.cancel()
             if self._running:
@@ -211,6 +209,6 @@ class Service:
 
     async def _flush(self) -> None:
         """Wait until RabbitMQ has all acks: a closing connection may drop them, and a lost ack is a second run."""
-        if broker := self._link.life:
+        if session := self._link.session:
             with suppress(ConnectionLostError):
-                await broker.flush()
+                await session.flush()

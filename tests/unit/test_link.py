@@ -66,7 +66,7 @@ async def test_a_lost_life_is_closed_and_followed_by_another() -> None:
     first.end.set_result("cut")
     second = await broker.lives.get()
     await asyncio.sleep(0)
-    assert (first.is_open, second.is_open, link.life) == (False, True, second)
+    assert (first.is_open, second.is_open, link.session) == (False, True, second)
     assert changes == [True, False, True]
     await stopped(running)
     assert not link.consuming
@@ -138,7 +138,7 @@ async def test_when_told_so_no_life_follows_this_one() -> None:
     link = Link(["a"], broker.open)
     running = asyncio.create_task(link.run())
     life = await broker.lives.get()
-    link.end_with_this_life()
+    link.end_with_this_session()
     life.end.set_result("cut")
     await running
     assert broker.tried == ["a"]

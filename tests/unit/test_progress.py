@@ -188,7 +188,7 @@ class Telling:
 @pytest.mark.parametrize(
     ("headers", "reply_to", "events"),
     [
-        ({"progress": True}, "answers", [("tell", "answers"), ("publish", "answers"), ("settle", "ack")]),
+        ({"progress": True}, "answers", [("report", "answers"), ("publish", "answers"), ("settle", "ack")]),
         ({}, "answers", [("publish", "answers"), ("settle", "ack")]),
         ({"progress": True}, None, [("publish", "classifier.results"), ("settle", "ack")]),
     ],
