@@ -37,7 +37,6 @@ class Pairs(NamedTuple):
     pairs: Iterable[tuple[object, object]]
 
     def items(self) -> Iterable[tuple[object, object]]:
-        """Return the pairs, as a dict does."""
         return self.pairs
 
 

@@ -214,7 +214,6 @@ class Retirement:
         self._has_children = confinement.has_children()
 
     def begin(self) -> None:
-        """Prepare for a job."""
         self._memory.begin()
 
     def reason(self) -> str | None:

@@ -54,8 +54,6 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A loaded model."""
-
     name: str
     manifest: Manifest
     estimator: Estimator

@@ -31,7 +31,6 @@ def models_folder() -> Path:
 
 
 def is_name(text: str) -> bool:
-    """Return whether this is a valid name for a model."""
     return _NAME.fullmatch(text) is not None
 
 

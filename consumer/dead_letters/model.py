@@ -70,7 +70,6 @@ class Letter:
 
     @property
     def key(self) -> Key:
-        """The key that identifies the letter."""
         return Key(self.id, self.died_at, self.replayed, self.digest)
 
     @property
@@ -207,11 +206,9 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether all letters are selected."""
         return self == Selection(limit=self.limit)
 
     def of(self, entries: Iterable[Entry], now: float) -> Iterator[Entry]:
-        """Return the selected letters, in their order."""
         left = self.limit
         for entry in entries:
             if left == 0:

@@ -70,7 +70,6 @@ class Node:
         return f"amqp://{self.user}:{self.password}@{HOST}:{self.amqp_port}"
 
     def vhost_url(self, vhost: str) -> str:
-        """URL of one vhost, with the login."""
         return f"{self.amqp_url}/{quote(vhost, safe='')}"
 
     @property
@@ -140,7 +139,6 @@ def load(data_dir: Path) -> Node | None:
 
 
 def save(node: Node) -> None:
-    """Store a node's login, ports and process."""
     state = asdict(node)
     del state["data_dir"]  # the folder may be moved
     _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")

@@ -51,7 +51,6 @@ class Unreachable:
         return address in self._strikes and await self._alone.acquire()
 
     def end(self, address: str, lifetime: Lifetime, error: BaseException | None, *, is_suspect: bool) -> None:
-        """Record how the try has ended."""
         if is_suspect:
             self._alone.release()
         if error is None:

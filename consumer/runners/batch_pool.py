@@ -81,7 +81,6 @@ class BatchPool(Pool):
 
     @property
     def most_together(self) -> int:
-        """The most jobs that a slot may run at once."""
         return self._most()
 
     def batch_size(self) -> int:

@@ -107,7 +107,6 @@ class Child:
         self._number_is_ours = False
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Send a signal to all processes in the group."""
         if not self._number_is_ours:
             return
         try:

@@ -55,11 +55,9 @@ class Program:
 
     @property
     def description(self) -> str:
-        """A short description of what runs, and how."""
         return f"{self.shown} JOB.json, a program per job" + (", sandboxed" if self.sandbox else "")
 
     def command_line(self, path: Path) -> tuple[str, ...]:
-        """Make one job's command line."""
         argv = (*self.argv, str(path))
         return self.sandbox.wrap(argv, path.parent) if self.sandbox else argv
 

@@ -46,7 +46,6 @@ class Launcher:
     @classmethod
     @asynccontextmanager
     async def opened(cls, watch: Watch, interrupt: asyncio.Future[None]) -> AsyncIterator[Self]:
-        """Make a launcher and close it after the block."""
         launcher = cls(watch, interrupt)
         try:
             yield launcher
@@ -103,7 +102,6 @@ class Launcher:
         return run.outcome(cause, returncode)
 
     async def close(self) -> None:
-        """End the launcher's process and its children."""
         if self._forker:
             await self._forker.close()
             self._forker = None

@@ -33,14 +33,11 @@ Begins: TypeAlias = Callable[[Job, int], Job]
 
 
 class Slot(Protocol):
-    """One slot of the pool."""
-
     async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
         """Run one job to its outcome. `on_progress` receives its progress, returns at once and never raises."""
 
 
 def as_it_is(job: Job, _slot: int) -> Job:
-    """Return the job unchanged."""
     return job
 
 
@@ -99,7 +96,6 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """The number of slots in use."""
         return self.size - len(self._free)
 
     @property

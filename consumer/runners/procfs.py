@@ -141,7 +141,6 @@ class Meter:
         return os.pread(self._stat, 4096, 0)
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._stat)
 
 
@@ -202,7 +201,6 @@ class _Here:
         self.descriptor = above
 
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self.descriptor)
 
 

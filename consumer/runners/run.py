@@ -84,12 +84,10 @@ class Run:
 
     @property
     def stderr_tail(self) -> str:
-        """The last bytes of stderr as text."""
         return self._stderr.decode("utf-8", "backslashreplace").strip()
 
     @property
     def age_s(self) -> float:
-        """Seconds since the run began."""
         return time.monotonic() - self._started
 
     def begin(self) -> None:
@@ -137,7 +135,6 @@ class Run:
         self._peak_bytes = max(self._peak_bytes or 0, peak_bytes)
 
     def usage(self, returncode: int | None) -> Usage:
-        """Return the usage, as far as it was measured."""
         number = -returncode if returncode is not None and returncode < 0 else None
         name = signal_name(number) if number else None
         cpu_s = None if self._cpu_s is None else round(self._cpu_s, 3)
@@ -156,7 +153,6 @@ class Run:
             self._last, self._is_cut = line, True
 
     def take(self, line: ContractLine) -> None:
-        """Handle one line of stdout."""
         if self.answer is None and (line.kind is not LineKind.OTHER or line.content):
             self._last = line
             if line.is_misspelt_answer:

@@ -134,7 +134,6 @@ def _batch_order(token: str, jobs: Sequence[Job], folder: Path) -> bytes:
 
 
 def description(settings: Settings, *, takes_batches: bool) -> str:
-    """Describe shortly what runs, and how."""
     is_batched = takes_batches and settings.most_together > 1
     at_once = f", up to {settings.most_together} at once" if is_batched else ""
     target = settings.classifier or OWN_CLASSIFIER

@@ -52,7 +52,6 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The pid of the process, which is also the number of its group."""
         return self._child.pid
 
     @property

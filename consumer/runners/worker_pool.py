@@ -176,7 +176,6 @@ class Workers:
         return self._size - staying - len(self._idle) - len(self._forking)
 
     def _top_up(self) -> None:
-        """Fork missing workers."""
         for _ in range(self._missing()):
             # An empty context: the worker's later jobs must not inherit that of the current job.
             task = asyncio.create_task(self._fork(), name="fork", context=Context())

@@ -131,5 +131,4 @@ def together(limits: Limits, jobs: int) -> Limits:
 
 
 def name_of(jobs: Sequence[Job]) -> str:
-    """Name the jobs of a batch for the log."""
     return f"jobs {', '.join(job.request.id for job in jobs)}"

@@ -74,14 +74,12 @@ class Consumers:
     _opened: int = 0
 
     async def set_normal(self, prefetch: int) -> None:
-        """Replace the normal consumer."""
         before, self.normal = self.normal, self._next_tag(".", prefetch)
         self.prefetch = replace(self.prefetch, normal=prefetch)
         self.begun.clear()
         await self._replace(before, self.normal, prefetch, self.arguments)
 
     async def set_ahead(self, prefetch: int) -> None:
-        """Replace the consumer that fetches ahead."""
         before, self.ahead = self.ahead, self._next_tag(AHEAD, prefetch)
         self.prefetch = replace(self.prefetch, ahead=prefetch)
         await self._replace(before, self.ahead, prefetch, {**self.arguments, "x-priority": -1})

@@ -79,7 +79,6 @@ class LookAhead:
         return pressure.long > 0 and pressure.waited_s > self.long_after_s(most_together) + EXCESS_S
 
     def returned(self, now: float) -> None:
-        """Record that jobs had to return."""
         is_again = now < self._paused_until + 10 * self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if is_again and self._pause_s else FIRST_PAUSE_S
         self._paused_until = now + self._pause_s

@@ -96,7 +96,6 @@ class Remembered:
             entry.sent.add(sent)
 
     def has_sent(self, identity: Identity, sent: Sent) -> bool:
-        """Whether RabbitMQ has confirmed it."""
         entry = self._entries.get(identity)
         return entry is not None and sent in entry.sent
 

@@ -83,7 +83,6 @@ class Service:
         self._running = Running()
 
     def facts(self) -> Facts:
-        """Return the facts from which the health is derived."""
         return Facts(
             is_loaded=True,
             is_broken=self._runner.is_broken,

@@ -65,7 +65,6 @@ class Topology:
 
     @property
     def dead(self) -> str:
-        """The dead-letter queue."""
         return f"{self.prefix}.dead"
 
     @property
