@@ -63,7 +63,7 @@ from support.processes.consumer_process import ConsumerProcess
 from support.processes.consumer_process import consumer as started
 from support.processes.health import Probe
 from support.processes.shell_classifiers import HELD, script
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, create_vhost, delete_vhost
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
 from support.soak import often
@@ -71,7 +71,7 @@ from support.soak import often
 from consumer.client import Client
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
-from consumer.rabbitmq.management import api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pika
 import pytest
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, create_vhost, delete_vhost
 
 from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import LocalBrokerError, Node
-from consumer.rabbitmq.management import ManagementRefusedError, api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import ManagementRefusedError, api
 
 UP = "import sys, pathlib; from consumer.local_broker import node; node.up(pathlib.Path(sys.argv[1]))"
 

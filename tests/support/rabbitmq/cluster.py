@@ -27,7 +27,8 @@ from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import HOST
 from consumer.local_broker.node import Node
-from consumer.rabbitmq.management import api, create_vhost
+from consumer.rabbitmq.management import api
+from support.rabbitmq.management_api import create_vhost
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
 

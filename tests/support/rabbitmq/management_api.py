@@ -1,4 +1,4 @@
-"""What RabbitMQ's management API says about one test's vhost."""
+"""One test's vhost, through RabbitMQ's management API: makes it, deletes it, and asks about it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from urllib.parse import quote
 
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api
+
+EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
+
+
+def create_vhost(node: Node, name: str) -> None:
+    """Create a vhost with all rights for the node's login."""
+    vhost = quote(name, safe="")
+    api(node, "PUT", f"vhosts/{vhost}")
+    api(node, "PUT", f"permissions/{vhost}/{node.user}", EVERYTHING)
+
+
+def delete_vhost(node: Node, name: str) -> None:
+    """Delete a vhost with its queues, messages and connections."""
+    api(node, "DELETE", f"vhosts/{quote(name, safe='')}")
 
 
 @dataclass(frozen=True)
