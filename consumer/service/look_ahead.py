@@ -33,14 +33,6 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Prefetch:
-    """How many unsettled jobs each consumer may have; 0: there is no such consumer."""
-
-    normal: int = 0
-    ahead: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressure:
     """How much the jobs in the slots make others wait.
