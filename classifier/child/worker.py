@@ -171,38 +171,37 @@ def _be_another_process() -> None:
 
 def _run(function: contract.Function, job: dict[str, Any], retirement: Retirement) -> None:
     path, job_id = job["path"], job["id"]
-    retirement.begin()
-    _enter(os.path.dirname(path), job["environment"])  # noqa: PTH120 - a Path would cost more than chdir
-    contract.write(f"BEGIN: {job_id}")
-    last = contract.answer(function, path)
-    confinement.flush_c_stdio()
-    reason = retirement.reason()
-    retire = [f"RETIRE: {reason}"] if reason else []
-    contract.write(*last, *retire, f"END: {job_id}")
+    # os.path: a Path would cost more than chdir.
+    _begin(job_id, os.path.dirname(path), job["environment"], retirement)  # noqa: PTH120
+    _end(job_id, contract.answer(function, path), retirement)
 
 
 def _run_batch(function: contract.BatchFunction, order: dict[str, Any], retirement: Retirement) -> None:
     token, folder = order["batch"], order["folder"]
-    paths = [f"{folder}/{number}.json" for number in range(len(order["jobs"]))]
+    contexts = [contract.Context(*job) for job in order["jobs"]]
+    paths = [f"{folder}/{number}.json" for number in range(len(contexts))]
+    _begin(token, folder, order["environment"], retirement)
+    _end(token, [f"ANSWERS: {token}", *contract.answers(function, paths, contexts)], retirement)
+
+
+def _begin(name: str, folder: str, environment: dict[str, str | None], retirement: Retirement) -> None:
+    """Set the working directory, environment and temporary folder that a separate program would have."""
     retirement.begin()
-    _enter(folder, order["environment"])
-    contract.write(f"BEGIN: {token}")
-    last = contract.answers(function, paths, [contract.Context(*job) for job in order["jobs"]])
+    os.chdir(folder)
+    tempfile.tempdir = None  # the module caches the last job's folder
+    for variable, value in environment.items():
+        if value is None:
+            os.environ.pop(variable, None)
+        elif os.environ.get(variable) != value:  # most are unchanged, and setting one costs four times as much
+            os.environ[variable] = value
+    contract.write(f"BEGIN: {name}")
+
+
+def _end(name: str, answers: list[str], retirement: Retirement) -> None:
     confinement.flush_c_stdio()
     reason = retirement.reason()
     retire = [f"RETIRE: {reason}"] if reason else []
-    contract.write(f"ANSWERS: {token}", *last, *retire, f"END: {token}")
-
-
-def _enter(folder: str, environment: dict[str, str | None]) -> None:
-    """Set the working directory, environment and temporary folder that a separate program would have."""
-    os.chdir(folder)
-    tempfile.tempdir = None  # the module caches the last job's folder
-    for name, value in environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        elif os.environ.get(name) != value:  # most are unchanged, and setting one costs four times as much
-            os.environ[name] = value
+    contract.write(*answers, *retire, f"END: {name}")
 
 
 class Retirement:

@@ -40,7 +40,7 @@ DEFAULTS = {
     "management.rates_mode": "basic",
 }
 #: The most lines of a log that a message quotes.
-COMPLAINT_LINES = 20
+EXCERPT_LINES = 20
 
 
 class LocalBrokerError(ConsumerError):
@@ -258,13 +258,13 @@ def _write(path: Path, text: str, mode: int = 0o600) -> None:
     draft.replace(path)
 
 
-def complaint(node: Node) -> str:
+def log_excerpt(node: Node) -> str:
     """Return the log from its first error on, because Erlang reports one failure many times."""
     try:
         text = node.log.read_text(errors="replace").splitlines()
     except OSError as error:
         return f"{node.log} is unreadable: {error}"
     errors = [number for number, line in enumerate(text) if "[error]" in line]
-    shown = text[errors[0] :][:COMPLAINT_LINES] if errors else text[-COMPLAINT_LINES:]
+    shown = text[errors[0] :][:EXCERPT_LINES] if errors else text[-EXCERPT_LINES:]
     messages = (re.sub(r"^\S+ \S+ \[error\] <[\d.]+> ?", "", line) for line in shown)
     return "\n".join((f"From {node.log}:", *messages))

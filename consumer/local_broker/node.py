@@ -188,7 +188,7 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
         raise
     if not ready:
         _stop(node.data_dir, grace_s=0)  # ends its epmd
-        raise LocalBrokerError(f"RabbitMQ ended while it started. {files.complaint(node)}")
+        raise LocalBrokerError(f"RabbitMQ ended while it started. {files.log_excerpt(node)}")
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node
 
@@ -223,7 +223,7 @@ def _becomes_ready(node: Node, deadline: float) -> bool:
         if time.monotonic() > deadline:
             raise LocalBrokerError(
                 "RabbitMQ did not become ready in time. On a slow machine allow more time; "
-                f"`{node.stop_command}` ends one that hangs. {files.complaint(node)}"
+                f"`{node.stop_command}` ends one that hangs. {files.log_excerpt(node)}"
             )
         time.sleep(POLL_S)
     return False

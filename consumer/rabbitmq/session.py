@@ -162,11 +162,11 @@ class Session:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     read = await reader.channel(publisher_confirms=False)
                     write = await writer.channel(publisher_confirms=True, on_return_raises=True)
-            broker = cls(reader, writer, read, write, limits or BrokerLimits())
+            session = cls(reader, writer, read, write, limits or BrokerLimits())
             try:
-                yield broker
+                yield session
             finally:
-                await broker.publisher.finish()
+                await session.publisher.finish()
 
     @_uncancelled
     async def consume(

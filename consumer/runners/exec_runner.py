@@ -46,7 +46,7 @@ class Program:
             ConfigurationError: the program does not exist or would fail with every job, or the sandbox does not
             work.
         """
-        argv = command_line(settings.command or ())
+        argv = found_command(settings.command or ())
         passed = base_environment(settings, environment)
         refuse_what_cannot_start(argv, passed)
         sandbox = Sandbox.of(settings, passed, argv)
@@ -62,7 +62,7 @@ class Program:
         return self.sandbox.wrap(argv, path.parent) if self.sandbox else argv
 
 
-def command_line(command: Sequence[str]) -> tuple[str, ...]:
+def found_command(command: Sequence[str]) -> tuple[str, ...]:
     """Make the classifier's command line, without the path of the job, which is appended later.
 
     The program is looked up now, so that a missing program stops the start and does not fail every job. A job runs

@@ -19,7 +19,7 @@ from consumer.config.job_limits import excess_at_end
 from consumer.runners.child import LINGER_S, Child
 from consumer.runners.fork_client import Reaped
 from consumer.runners.fork_server import ForkServer
-from consumer.runners.procfs import Meter, Process, descendants, look, peak_bytes
+from consumer.runners.procfs import Meter, Process, descendants, peak_bytes, usage_of
 from consumer.runners.resource_monitor import Folder, Watch, Watched
 from consumer.runners.run import Cause
 from consumer.runners.worker_run import WorkerRun
@@ -131,7 +131,7 @@ class Worker:
 
     def _processes(self) -> Iterator[Process]:
         """Yield all processes of the job: the worker, which is their subreaper, and its descendants."""
-        if own := look(self.pid):
+        if own := usage_of(self.pid):
             yield own
         yield from descendants(self.pid)
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from consumer.runners.procfs import descendants, look, proportional_bytes
+from consumer.runners.procfs import descendants, proportional_bytes, usage_of
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ PERIOD_S = 5.0
 
 def memory_bytes(pid: int) -> int:
     """Return the memory of a process and all its descendants; shared memory counts once."""
-    own = look(pid)
+    own = usage_of(pid)
     return sum(map(proportional_bytes, [*([own] if own else []), *descendants(pid)]))
 
 
