@@ -116,8 +116,8 @@ class _Hook:
 def _warm_up(call: Callable[[], object] | None) -> None:
     """Make this process's own copies of the pages that a job writes to, before a job waits for them.
 
-    Saves a fresh worker's first job 1 to 4 of 5 ms (scaler and logistic regression). The fork server lets only a
-    quick warm-up be repeated: with a slow one, each worker would run one more job than it is asked to.
+    This saves the first job of a worker 1 to 4 of its 5 ms (scaler and logistic regression). The fork server
+    passes on only a quick warm-up: with a slow one, each worker would do the work of one more job.
     """
     if call:
         with suppress(Exception):  # user code may raise anything; it has succeeded in the fork server

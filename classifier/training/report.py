@@ -108,7 +108,7 @@ def _confusion_lines(evaluation: Evaluation) -> list[str]:
     stub = max(map(len, names))
     rows = [_row(name, cells, stub, width) for name, cells in zip(names, counts, strict=True)]
     head = _row("", heads, stub, width)
-    return ["confusion matrix: a row is what signals are, a column what they were called", head, *rows]
+    return ["confusion matrix; rows: true class; columns: predicted class", head, *rows]
 
 
 def _row(name: str, cells: Iterable[str], stub: int, width: int) -> str:

@@ -42,7 +42,7 @@ from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.rabbitmq.publisher import Publisher
 from consumer.wire.message import Message
 
-#: Cancelled consumers of which late deliveries are taken.
+#: How many cancelled consumers still accept late deliveries.
 KEPT_CANCELLED = 16
 
 P = ParamSpec("P")

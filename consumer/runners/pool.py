@@ -24,8 +24,7 @@ from consumer.runners.run_times import RunTimes
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 
-#: Before the run: waits for space for its file and for a worker, with a new fork server. After it: waits for its
-#: end.
+#: A run may wait for space for its file, for a new fork server and its worker, and after the answer for its end.
 GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRACE_S + DRAIN_S
 
 #: Called when a job gets this slot and begins; returns the job to run.

@@ -23,9 +23,9 @@ from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: While jobs wait for a slot, this often.
+#: How often to decide while jobs wait for a slot.
 LOOK_S: Final = 0.010
-#: While jobs run and none waits.
+#: How often to decide while jobs run and none waits.
 DECIDE_S: Final = 0.25
 #: A part of the tag of the consumer that fetches ahead.
 AHEAD: Final = ".ahead."
@@ -140,7 +140,7 @@ class Fetching:
 
     @contextmanager
     def takes_room(self, delivery: Delivered) -> Iterator[None]:
-        """Count a delivery that waits for the run of an earlier one: it takes room, and that run takes a slot."""
+        """Count a redelivered job that waits for its earlier run: it is unsettled, and that run holds a slot."""
         self.begins(delivery)
         try:
             yield

@@ -131,31 +131,31 @@ class Service:
             credentials=self._settings.credentials,
             about=about(self._settings),
         )
-        async with opening as session:
-            await self._consume(session, url)
+        async with opening as broker:
+            await self._consume(broker, url)
             self._fetch = [
-                asyncio.create_task(self._take_deliveries(session), name="take"),
+                asyncio.create_task(self._take_deliveries(broker), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
             ]
             for task in self._fetch:
                 task.add_done_callback(self._running.ended)
             try:
-                yield session
+                yield broker
             finally:
                 self._stop_taking()
 
-    async def _consume(self, session: Session, url: str) -> None:
+    async def _consume(self, broker: Session, url: str) -> None:
         """Declare or find the queues, the dead-letter exchange first; then start to consume.
 
         Only the first session creates queues: a queue that is missing later was deleted on purpose.
         """
         if self._settings.declare and not self._is_declared:
-            await session.admin.declare(self._topology)
+            await broker.admin.declare(self._topology)
         else:
-            await session.admin.check(self._topology)
+            await broker.admin.check(self._topology)
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         jobs = self._topology.jobs
-        await self._fetching.start(session, tag, about(self._settings))
+        await self._fetching.start(broker, tag, about(self._settings))
         if not self._is_declared:
             log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
             log.info(
@@ -167,9 +167,9 @@ class Service:
             )
         self._is_declared = True
 
-    async def _take_deliveries(self, session: Session) -> None:
+    async def _take_deliveries(self, broker: Session) -> None:
         while True:
-            delivery = await session.inbox.get()
+            delivery = await broker.inbox.get()
             name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
             self._running.start(self._pipeline.handle(delivery), name)
 
