@@ -15,7 +15,7 @@ from pathlib import Path
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.job import Crashed, Interrupted, Job, Outcome
+from consumer.job import Job, Outcome
 from consumer.runners.environment import base_environment, job_environment
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
@@ -118,8 +118,8 @@ class ExecSlot:
         program = self.program
         try:
             path = await self.folder.write_job(job, self.interrupt)
-            if path is None:
-                return Interrupted()
+            if not isinstance(path, Path):
+                return path
             return await self.launcher.execute(
                 Run(program.settings.limits(job.timeout_s), lines, on_progress),
                 program.command_line(path),
@@ -127,8 +127,6 @@ class ExecSlot:
                 environment={**program.environment, **job_environment(job, path.parent)},
                 returncode_of=returncode_inside if program.sandbox else int,
             )
-        except OSError as error:  # not the job's fault: another consumer may succeed
-            return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
         finally:
             lines.close()
             await self.folder.clear()

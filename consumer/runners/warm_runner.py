@@ -59,16 +59,14 @@ class WarmSlot:
         run = WorkerRun(job.request.id, name, self.settings.limits(job.timeout_s), lines, on_progress)
         try:
             path = await self.folder.write_job(job, self.interrupt)
-            if path is None:
-                return Interrupted()
+            if not isinstance(path, Path):
+                return path
             folder = self.folder.path
             environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # not that of the last job
             order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
             return await self._in_worker(run, run.outcome, order, folder, [job]) or Interrupted()
         except NoWorkerError as error:
             return Crashed(message=str(error))
-        except OSError as error:  # not the job's fault: another consumer may succeed
-            return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
         finally:
             lines.close()
             await self.folder.clear()
