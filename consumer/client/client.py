@@ -36,7 +36,7 @@ from consumer.config.amqp_url import split_urls
 from consumer.config.credentials import Credentials
 from consumer.errors import ConnectionLostError, ConsumerError
 from consumer.rabbitmq.connection import NO_FILES
-from consumer.rabbitmq.supervisor import Link
+from consumer.rabbitmq.supervisor import Supervisor
 from consumer.wire.message import PROGRESS_HEADER, TIMEOUT_HEADER, Message
 from consumer.wire.write import Reply
 
@@ -114,7 +114,8 @@ class Client:
     @asynccontextmanager
     async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Client]:
         """Connect, and stay connected during the block."""
-        link = Link(split_urls(url), partial(self._session, open_line), changed=self._changed, what="replies")
+        session = partial(self._session, open_line)
+        link = Supervisor(split_urls(url), session, changed=self._changed, what="replies")
         running = asyncio.create_task(link.run(), name="link")
         running.add_done_callback(self._link_ended)
         try:

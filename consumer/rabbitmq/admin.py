@@ -108,8 +108,8 @@ class Admin:
             return False
         is_direct = name.startswith(DIRECT_REPLY_PREFIX)
         with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
-            noted = self.limits.unreachable.noted(name, self.lifetime) if is_direct else nullcontext()
-            async with self._channel(f"find {name}") as channel, noted:
+            recorded = self.limits.unreachable.recorded(name, self.lifetime) if is_direct else nullcontext()
+            async with self._channel(f"find {name}") as channel, recorded:
                 try:
                     await (await underlay_of(channel)).rpc(_AnyQueue(name), timeout=CALL_TIMEOUT_S)
                 except ChannelNotFoundEntity as error:

@@ -137,7 +137,7 @@ class Publisher:
     ) -> PublishFault | None:
         """Publish if the session is open; return RabbitMQ's answer, or raise when this connection ends."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
-            async with self._limits.unreachable.noted(queue, self._broker):
+            async with self._limits.unreachable.recorded(queue, self._broker):
                 return await self._confirmed(message, queue, mandatory=mandatory, expiry=expiry or object())
 
     async def _confirmed(

@@ -23,7 +23,7 @@ from consumer.errors import (
     ConnectionLostError,
     ConsumerError,
 )
-from consumer.rabbitmq.backoff import STABLE_S, Trouble
+from consumer.rabbitmq.backoff import STABLE_S, Outage
 from consumer.rabbitmq.connection import raise_if_cancelled
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ S = TypeVar("S", bound=Supervised)
 Open = Callable[[str], AbstractAsyncContextManager[S]]
 
 
-class Link(Generic[S]):
+class Supervisor(Generic[S]):
     """Keeps a session open, at one of several addresses.
 
-    Mutable state: `session`, the open one or None; `_trouble`, the current or the last outage; `_lost_at`, the
+    Mutable state: `session`, the open one or None; `_outage`, the current or the last outage; `_lost_at`, the
     time of the last loss; `_is_last`, set when no session may follow.
     """
 
@@ -71,7 +71,7 @@ class Link(Generic[S]):
         self._stable_s = stable_s
         self._changed = changed
         self._what = what
-        self._trouble = Trouble(0.0)
+        self._outage = Outage(0.0)
         self._lost_at: float | None = None
         self._is_last = False
 
@@ -103,7 +103,7 @@ class Link(Generic[S]):
                     raise fault
                 continue
             self._log(fault, since=self._lost_at)
-            await asyncio.sleep(self._trouble.pause_s(time.monotonic()))
+            await asyncio.sleep(self._outage.pause_s(time.monotonic()))
 
     async def _run_session(self, url: str) -> ConsumerError:
         """Run one session; return the fault that ended or prevented it."""
@@ -124,7 +124,7 @@ class Link(Generic[S]):
         self.session = session
         self._changed(True)
         if self._lost_at is not None:
-            away_s, attempts = now - self._lost_at, self._trouble.failures
+            away_s, attempts = now - self._lost_at, self._outage.failures
             log.warning(
                 "taking %s again after %.2f s, attempts: %d",
                 self._what,
@@ -137,10 +137,10 @@ class Link(Generic[S]):
         self.session = None
         self._changed(False)
         self._lost_at = time.monotonic()
-        if self._lost_at - began >= self._stable_s or not self._trouble.failures:
-            self._trouble = Trouble(since=self._lost_at)
+        if self._lost_at - began >= self._stable_s or not self._outage.failures:
+            self._outage = Outage(since=self._lost_at)
         else:
-            self._trouble.exclude(self._lost_at - began)
+            self._outage.exclude(self._lost_at - began)
         self._log(reason, since=self._lost_at)  # before the close, which takes seconds if the peer is silent
 
     def _log(self, fault: ConsumerError | str, since: float) -> None:
@@ -149,5 +149,5 @@ class Link(Generic[S]):
         event = {"event": "connection_lost"}
         if isinstance(fault, ConsumerError):
             event = {"event": "reconnect_failed", "error": type(fault).__name__}
-        if self._trouble.is_worth_logging(str(fault), now):
+        if self._outage.is_worth_logging(str(fault), now):
             log.warning("disconnected for %.1f s: %s; reconnecting", now - since, fault, extra=event)

@@ -22,7 +22,7 @@ from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.launcher import Launcher
 from consumer.runners.programs import executable, interpreter, own_python
 from consumer.runners.programs.startable import refuse_what_cannot_start
-from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.resource_monitor import Folder, Monitor
 from consumer.runners.run import OnProgress, Run
 from consumer.runners.sandbox import Sandbox, returncode_inside
 from consumer.telemetry.job_log import JobLog
@@ -137,7 +137,7 @@ async def opened(
     program: Program, files: JobFiles, interrupt: asyncio.Future[None], *, size: int
 ) -> AsyncIterator[list[ExecSlot]]:
     """Make the slots; close their launchers afterwards."""
-    watch = Watch()
+    monitor = Monitor()
     async with AsyncExitStack() as stack:
-        launchers = [await stack.enter_async_context(Launcher.opened(watch, interrupt)) for _ in range(size)]
+        launchers = [await stack.enter_async_context(Launcher.opened(monitor, interrupt)) for _ in range(size)]
         yield [ExecSlot(program, files.folder_of_slot(), launcher, interrupt) for launcher in launchers]

@@ -25,7 +25,7 @@ from consumer.runners.child import LINGER_S, Child
 from consumer.runners.fork_client import Forker, NotForkedError
 from consumer.runners.procfs import Process, descendants
 from consumer.runners.programs import executable, own_python
-from consumer.runners.resource_monitor import Folder, Watch, Watched
+from consumer.runners.resource_monitor import Folder, Monitor, MonitoredRun
 from consumer.runners.run import Cause, Run
 
 log = logging.getLogger(__name__)
@@ -37,16 +37,16 @@ _ARGV = own_python.command("classifier.child.launcher", flags=("-I", "-S"))
 class Launcher:
     """Runs one program at a time. Mutable state: `_forker`, the launcher's process, if it has been started."""
 
-    def __init__(self, watch: Watch, interrupt: asyncio.Future[None]) -> None:
-        """Start nothing yet. `watch` samples the usage of programs; `interrupt` ends the running one."""
-        self._watch = watch
+    def __init__(self, monitor: Monitor, interrupt: asyncio.Future[None]) -> None:
+        """Start nothing yet. `monitor` samples the usage of programs; `interrupt` ends the running one."""
+        self._monitor = monitor
         self._interrupt = interrupt
         self._forker: Forker | None = None
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, watch: Watch, interrupt: asyncio.Future[None]) -> AsyncIterator[Self]:
-        launcher = cls(watch, interrupt)
+    async def opened(cls, monitor: Monitor, interrupt: asyncio.Future[None]) -> AsyncIterator[Self]:
+        launcher = cls(monitor, interrupt)
         try:
             yield launcher
         finally:
@@ -84,7 +84,7 @@ class Launcher:
             return Crashed(message=f"the classifier could not be started: {fault or f'{argv[0]}: {error}'}")
         child.listener = run
         run.begin()
-        watched = self._watch.begin(Watched(run, child, self._descendants, folder))
+        monitored = self._monitor.begin(MonitoredRun(run, child, self._descendants, folder))
         try:
             cause = await run.wait(self._interrupt)
             if cause is Cause.ANSWERED:
@@ -93,7 +93,7 @@ class Launcher:
             child.signal_group(signal.SIGKILL)
             raise
         finally:
-            self._watch.end(watched)
+            self._monitor.end(monitored)
             reaped = await forker.end(child)
         if reaped:
             run.note(cpu_s=reaped.cpu_s, peak_bytes=reaped.peak_bytes)

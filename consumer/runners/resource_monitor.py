@@ -70,7 +70,7 @@ class Folder:
 
 
 @dataclass(eq=False, slots=True)
-class Watched:
+class MonitoredRun:
     """One run that is sampled. `processes` yields all its processes.
 
     `before` returns the memory of its worker at the fork, and the CPU time of the worker when the job began: most
@@ -121,26 +121,26 @@ def _resident(found: Sequence[Process], enough: int) -> int:
 
 
 @dataclass(eq=False)
-class Watch:
+class Monitor:
     """Samples all running jobs with one timer.
 
-    Mutable state: `_watched`, the runs; `_is_set`, whether the timer runs, which it does while there are runs;
+    Mutable state: `_monitored`, the runs; `_is_set`, whether the timer runs, which it does while there are runs;
     `_is_short`, whether free space was short at the last sample.
     """
 
-    _watched: set[Watched] = field(default_factory=set)
+    _monitored: set[MonitoredRun] = field(default_factory=set)
     _is_set: bool = False
     _is_short: bool = False
 
-    def begin(self, watched: Watched) -> Watched:
-        """Watch a run until its `end`."""
-        self._watched.add(watched)
+    def begin(self, monitored: MonitoredRun) -> MonitoredRun:
+        """Monitor a run until its `end`."""
+        self._monitored.add(monitored)
         self._set_timer()
-        return watched
+        return monitored
 
-    def end(self, watched: Watched) -> None:
-        """Stop watching a run. Does nothing if it is not watched."""
-        self._watched.discard(watched)
+    def end(self, monitored: MonitoredRun) -> None:
+        """Stop watching a run. Does nothing if it is not monitored."""
+        self._monitored.discard(monitored)
 
     def _set_timer(self) -> None:
         if not self._is_set:
@@ -149,20 +149,20 @@ class Watch:
 
     def _sample_all(self) -> None:
         self._is_set = False
-        for watched in self._watched:
-            watched.sample()
-        if self._watched:
+        for monitored in self._monitored:
+            monitored.sample()
+        if self._monitored:
             self._check_free_space()
             self._set_timer()
 
     def _check_free_space(self) -> None:
         """If free space is short, end the job that has written the most: the other jobs need the rest."""
-        some = next(iter(self._watched))
+        some = next(iter(self._monitored))
         free, least = _free(some.folder.path), some.run.limits.min_free_bytes
         was_short, self._is_short = self._is_short, free is not None and free < least
         if free is None or not self._is_short:
             return
-        written, guilty = max(((one.on_disk(), one) for one in self._watched), key=itemgetter(0))
+        written, guilty = max(((one.on_disk(), one) for one in self._monitored), key=itemgetter(0))
         if written >= LEAST_GUILTY_BYTES:
             guilty.end(too_little_room(guilty.run.limits, free=free, written=written))
         elif not was_short:

@@ -25,7 +25,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.fork_server import NoWorkerError
 from consumer.runners.programs import own_python
-from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.resource_monitor import Folder, Monitor
 from consumer.runners.run import Cause, OnProgress
 from consumer.runners.worker_pool import Workers
 from consumer.runners.worker_run import BatchOutcome, BatchRun, WorkerRun, name_of, together
@@ -49,7 +49,7 @@ class WarmSlot:
     workers: Workers
     folder: JobFolder
     settings: Settings
-    watch: Watch
+    monitor: Monitor
     interrupt: asyncio.Future[None]
 
     async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
@@ -114,7 +114,7 @@ class WarmSlot:
             return None
         try:
             measured = Folder(folder, [len(job.body) for job in jobs])
-            return await worker.execute(run, conclude, order, folder=measured, watch=self.watch)
+            return await worker.execute(run, conclude, order, folder=measured, monitor=self.monitor)
         finally:
             self.workers.give_back(worker)
 
@@ -157,14 +157,15 @@ async def opened(  # noqa: PLR0913 - what its slots and workers share
     """
     home = str(files.home())
     child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
-    target, watch = settings.classifier or OWN_CLASSIFIER, Watch()
+    target, monitor = settings.classifier or OWN_CLASSIFIER, Monitor()
     workers = Workers(target, child_environment, settings, size=size, metrics=metrics, interrupt=interrupt)
     try:
         if settings.classifier:
             for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
                 log.warning("%s", words, extra={"event": "import_hidden"})
         await workers.start()
-        yield workers, [WarmSlot(workers, files.folder_of_slot(), settings, watch, interrupt) for _ in range(size)]
+        folders = [files.folder_of_slot() for _ in range(size)]
+        yield workers, [WarmSlot(workers, folder, settings, monitor, interrupt) for folder in folders]
     except NoWorkerError as error:
         raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
     finally:

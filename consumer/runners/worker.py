@@ -20,7 +20,7 @@ from consumer.runners.child import LINGER_S, Child
 from consumer.runners.fork_client import Reaped
 from consumer.runners.fork_server import ForkServer
 from consumer.runners.procfs import Meter, Process, descendants, peak_bytes, usage_of
-from consumer.runners.resource_monitor import Folder, Watch, Watched
+from consumer.runners.resource_monitor import Folder, Monitor, MonitoredRun
 from consumer.runners.run import Cause
 from consumer.runners.worker_run import WorkerRun
 
@@ -66,20 +66,20 @@ class Worker:
         order: bytes,
         *,
         folder: Folder,
-        watch: Watch,
+        monitor: Monitor,
     ) -> T:
         """Send the order for a run, wait for its end, and return what `conclude` makes of it.
 
         If the caller is cancelled, the worker is killed.
         """
         self._send(order, run)
-        watched = watch.begin(Watched(run, self._child, self._processes, folder, self._meter.before))
+        monitored = monitor.begin(MonitoredRun(run, self._child, self._processes, folder, self._meter.before))
         returncode = None
         try:
             cause = await run.wait(self._interrupt)
             if cause is Cause.ANSWERED and not run.ended.done():
                 await self._linger(run)
-            watch.end(watched)
+            monitor.end(monitored)
             has_died = self.died.done()
             if run.ended.done() and cause is Cause.ANSWERED:  # without an answer, the job printed the END
                 self._retire_if_requested(run)
@@ -89,7 +89,7 @@ class Worker:
             self.kill()
             raise
         finally:
-            watch.end(watched)
+            monitor.end(monitored)
             self._child.listener = None
         run.finish(returncode)
         # A worker that the kernel ended by a limit of this service has not died by itself.

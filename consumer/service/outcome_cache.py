@@ -52,7 +52,7 @@ class _Entry(NamedTuple):
     sent: set[Sent]
 
 
-class Remembered:
+class OutcomeCache:
     """Outcomes by identity; the oldest are dropped first.
 
     Mutable state: `_entries`, in the order in which they will be dropped; `_bytes`, the sum of their sizes.

@@ -18,7 +18,7 @@ from consumer.errors import ConnectionLostError
 from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request, Unsuccessful
 from consumer.runners.pool import Pool
 from consumer.service.fetching import Fetching, is_ahead
-from consumer.service.outcome_cache import Identity, Remembered
+from consumer.service.outcome_cache import Identity, OutcomeCache
 from consumer.service.progress import Reporter
 from consumer.service.settle import Answers, Settler
 from consumer.service.settleable import Settleable
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 class Pipeline:
     """Handles deliveries.
 
-    Mutable state: `running`, a future outcome for each job that waits or runs; `remembered`, recent outcomes.
+    Mutable state: `running`, a future outcome for each job that waits or runs; `outcomes`, the recent ones.
     """
 
     settings: Settings
@@ -47,7 +47,7 @@ class Pipeline:
     fetching: Fetching
     metrics: Metrics
     settler: Settler
-    remembered: Remembered
+    outcomes: OutcomeCache
     tracer: Tracer = UNTRACED
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class Pipeline:
                     )
                 decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
                 request = context.trace.answers(request, outcome, decided)
-                answers = Answers(delivery, identity, self.remembered)
+                answers = Answers(delivery, identity, self.outcomes)
                 outcome, settlement = await self.settler.settle(answers, request, outcome, decided)
             except ConnectionLostError as error:
                 self._report_lost(request, context, error)
@@ -86,7 +86,7 @@ class Pipeline:
         their runs fill the pool.
         """
         if delivery.redelivered:
-            known = self.remembered.find(identity)
+            known = self.outcomes.find(identity)
             if known is None and (run := self.running.get(identity)):
                 log.info(
                     "job %s was redelivered while it runs: waiting for its outcome",
@@ -139,7 +139,7 @@ class Pipeline:
             if reporter:
                 await reporter.close()
         if not isinstance(outcome, Interrupted):
-            self.remembered.add(identity, outcome)
+            self.outcomes.add(identity, outcome)
         return outcome
 
     def _reporter(self, delivery: Settleable, request: Request) -> Reporter | None:

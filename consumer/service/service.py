@@ -19,11 +19,11 @@ from consumer.config.settings import Settings
 from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
-from consumer.rabbitmq.supervisor import Link
+from consumer.rabbitmq.supervisor import Supervisor
 from consumer.runners.runner import Runner
 from consumer.service.consumer_info import about, consumer_name
 from consumer.service.fetching import Fetching
-from consumer.service.outcome_cache import Remembered
+from consumer.service.outcome_cache import OutcomeCache
 from consumer.service.pipeline import Pipeline
 from consumer.service.running import Running
 from consumer.service.settle import Settler
@@ -73,11 +73,11 @@ class Service:
             fetching=self._fetching,
             metrics=metrics,
             settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
-            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
+            outcomes=OutcomeCache(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
             tracer=tracer,
         )
         self._limits = BrokerLimits()
-        self._link = Link(urls, self._open_session, changed=self._consuming_changed)
+        self._link = Supervisor(urls, self._open_session, changed=self._consuming_changed)
         self._is_declared = False
         self._fetch: list[asyncio.Task[None]] = []
         self._running = Running()

@@ -18,7 +18,7 @@ from consumer.runners.output_parser import LineKind, parse, read_progress
 from consumer.runners.pool import Pool, Slot
 from consumer.runners.run import OnProgress, Run
 from consumer.service.fetching import Fetching
-from consumer.service.outcome_cache import Remembered
+from consumer.service.outcome_cache import OutcomeCache
 from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
 from consumer.service.settle import Settler
@@ -214,7 +214,7 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
         fetching=Fetching("classifier.jobs", pool, Metrics(), look_ahead=False),
         metrics=Metrics(),
         settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
-        remembered=Remembered(capacity=10),
+        outcomes=OutcomeCache(capacity=10),
     )
 
 
