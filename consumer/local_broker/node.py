@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -29,7 +27,7 @@ from consumer.local_broker import files
 from consumer.local_broker.files import HOST, LocalBrokerError, Node
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
-__all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
+__all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "down", "find_server", "status", "up"]
 
 #: The variable that holds the data folder in the environment of the node's processes, and of no others.
 MARK = "CONSUMER_LOCAL_BROKER"
@@ -110,20 +108,6 @@ def status(data_dir: Path) -> Node | None:
     """Return the folder's node if it runs and answers AMQP, else None. Does not wait for a start."""
     node = _running(data_dir.resolve())
     return node if node and _speaks_amqp(node) else None
-
-
-def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
-    """Run rabbitmqctl on the node and return its output.
-
-    Raises:
-        LocalBrokerError: rabbitmqctl failed; the message quotes it.
-        subprocess.TimeoutExpired: rabbitmqctl took longer than `timeout_s` seconds.
-    """
-    command = [str(node.data_dir / "rabbitmqctl"), *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)  # noqa: S603 - ours
-    if done.returncode:
-        raise LocalBrokerError(f"rabbitmqctl {shlex.join(args)} failed: {done.stderr or done.stdout}")
-    return done.stdout
 
 
 def find_server(environ: Mapping[str, str], debian_servers: Path = DEBIAN_SERVERS) -> Path:

@@ -1,7 +1,8 @@
-"""One test's vhost, through RabbitMQ's management API: makes it, deletes it, and asks about it."""
+"""A private node under administration: rabbitmqctl, virtual hosts, and the management API for one of them."""
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,14 @@ from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api
 
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
+
+
+def rabbitmqctl(node: Node, *args: str) -> str:
+    """Run the node's own rabbitmqctl and return its output."""
+    command = [str(node.data_dir / "rabbitmqctl"), *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr or done.stdout
+    return done.stdout
 
 
 def create_vhost(node: Node, name: str) -> None:
