@@ -116,14 +116,14 @@ class Settler:
         return (reply_fault(queue) if publish is Publish.REPLY else Fault.REFUSED), why
 
     def _message(
-        self, publish: Publish, came: Message, request: Request, outcome: Outcome, reason: Outcome
+        self, publish: Publish, received: Message, request: Request, outcome: Outcome, reason: Outcome
     ) -> tuple[Message, str] | None:
         """Make the message, and return it with the name of its queue."""
         match publish:
             case Publish.REPLY if request.reply_to:
                 return reply(request, outcome), request.reply_to
             case Publish.RETRY_COPY:
-                return retry_copy(came, request, outcome), self.topology.retry(request.attempt)
+                return retry_copy(received, request, outcome), self.topology.retry(request.attempt)
             case Publish.ERROR_RECORD if isinstance(reason, Unsuccessful):
                 return error_record(request, reason, consumer=self.consumer), self.topology.errors
         return None
