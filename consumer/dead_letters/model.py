@@ -39,7 +39,7 @@ _WITH_MODEL = SchemaValidator(
 
 
 class Key(NamedTuple):
-    """Identifies a letter in a later reading. A job that is dead-lettered again gets another key."""
+    """Identifies a letter in a later pass. A job that is dead-lettered again gets another key."""
 
     id: str
     died_at: float | None
@@ -260,7 +260,7 @@ def show_age(seconds: float | None) -> str:
 
 @dataclass
 class Chosen:
-    """The letters to process, to recognise them in a later reading.
+    """The letters to process, to recognise them in a later pass.
 
     Mutable state: `left`, how many letters remain for each key.
     """

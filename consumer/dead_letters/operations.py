@@ -18,7 +18,7 @@ import aiormq.exceptions
 from aio_pika.abc import AbstractConnection
 
 from consumer.config.credentials import Credentials
-from consumer.dead_letters.browse import Reading, Wanted, letters_held, refusal_with_rights
+from consumer.dead_letters.browse import LetterReader, Wanted, letters_held, refusal_with_rights
 from consumer.dead_letters.model import Chosen, Letter
 from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
@@ -101,11 +101,11 @@ async def look(queue: LetterQueue) -> Seen:
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
     """
-    async with _locked(queue) as opened, letters_held(opened, queue.topology, lambda _: False) as reading:
+    async with _locked(queue) as opened, letters_held(opened, queue.topology, lambda _: False) as reader:
         letters = []
-        while held := await reading.next():
+        while held := await reader.next():
             letters.append(held.letter)
-    return Seen(letters, reading.total)
+    return Seen(letters, reader.total)
 
 
 async def find(queue: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message]]:
@@ -114,9 +114,9 @@ async def find(queue: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
     """
-    async with _locked(queue) as opened, letters_held(opened, queue.topology, wanted) as reading:
+    async with _locked(queue) as opened, letters_held(opened, queue.topology, wanted) as reader:
         found = []
-        while held := await reading.next():
+        while held := await reader.next():
             if held.message:
                 found.append((held.letter, held.message))
     return found
@@ -131,13 +131,13 @@ async def purge(queue: LetterQueue, chosen: Chosen, done: Done) -> None:
     async with _locked(queue) as opened:
         is_more = True
         while is_more:
-            async with letters_held(opened, queue.topology, chosen.take) as reading:
-                while held := await reading.next():
+            async with letters_held(opened, queue.topology, chosen.take) as reader:
+                while held := await reader.next():
                     if held.message:
-                        reading.forget(held)
-                        await reading.remove(held)
+                        reader.forget(held)
+                        await reader.remove(held)
                         done(held.letter)
-            is_more = reading.is_full
+            is_more = reader.is_full
 
 
 async def replay(queue: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
@@ -162,9 +162,9 @@ async def replay(queue: LetterQueue, chosen: Chosen, change: Callable[[Message],
                 writer = ReplayWriter(await underlay_of(channel), queue.topology)
         is_more = True
         while is_more:
-            async with letters_held(opened, queue.topology, chosen.take) as reading:
-                await _together([_replay_some(reading, writer, change, done) for _ in range(WINDOW)])
-            is_more = reading.is_full
+            async with letters_held(opened, queue.topology, chosen.take) as reader:
+                await _together([_replay_some(reader, writer, change, done) for _ in range(WINDOW)])
+            is_more = reader.is_full
 
 
 async def _together(doing: list[Any]) -> None:
@@ -179,11 +179,11 @@ async def _together(doing: list[Any]) -> None:
 
 
 async def _replay_some(
-    reading: Reading, writer: ReplayWriter, change: Callable[[Message], Message], done: Done
+    reader: LetterReader, writer: ReplayWriter, change: Callable[[Message], Message], done: Done
 ) -> None:
-    while held := await reading.next():
+    while held := await reader.next():
         if held.message:
             await writer.publish(change(replay_copy(held.message)))
-            reading.forget(held)
-            await reading.remove(held)
+            reader.forget(held)
+            await reader.remove(held)
             done(held.letter)

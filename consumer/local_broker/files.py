@@ -1,8 +1,8 @@
 """Keeps a private node's folder: the node's settings, and every file that the server and rabbitmqctl read.
 
-The files hold settings (password, ports); only /proc shows whether a node runs (node.py). A new file is complete
-before it replaces the old one in one step, and only its owner can read it. A folder with other files is refused
-and stays unchanged.
+The files hold settings (password, ports); only /proc shows whether a node runs (processes.py). A new file is
+complete before it replaces the old one in one step, and only its owner can read it. A folder with other files is
+refused and stays unchanged.
 """
 
 from __future__ import annotations
