@@ -201,7 +201,7 @@ class Client:
         reply = await self.request(body, headers=headers, timeout_s=timeout_s, on_progress=on_progress)
         if reply.status == "failed":
             raise failure(reply)
-        return Result(reply.job_id, reply.output, reply.attempt, reply.run_ms)
+        return Result(reply.job_id, reply.output, reply.attempt, reply.run_ms, reply.consumer)
 
     async def as_completed(
         self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None

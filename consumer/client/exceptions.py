@@ -24,6 +24,7 @@ class JobFailedError(Exception):
         self.retryable = reply.error.retryable
         self.stderr_tail = reply.error.stderr_tail
         self.attempt = reply.attempt
+        self.consumer = reply.consumer
         super().__init__(f"job {self.job_id}: {self.code}: {self.message}")
 
     def __reduce__(self) -> tuple[type[JobFailedError], tuple[Reply]]:

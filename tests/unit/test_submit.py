@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_read_or_holds_nothing_is_told(tmp_path: Path) -> 
 
 
 def result(name: str = "f", **reply: Any) -> SourceResult:  # noqa: ANN401 - a reply's own
-    fields = {"job_id": "j", "status": "succeeded", "attempt": 1, "run_ms": 2.5, **reply}
+    fields = {"job_id": "j", "status": "succeeded", "attempt": 1, "run_ms": 2.5, "consumer": "host:1", **reply}
     return SourceResult(Source(name, b"{}"), Reply.model_validate(fields))
 
 
@@ -169,6 +169,7 @@ def test_a_result_is_one_line_with_its_source() -> None:
         "output": {"label": "é", "score": None},
         "attempt": 1,
         "run_ms": 2.5,
+        "consumer": "host:1",
     }
 
 

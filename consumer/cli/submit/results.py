@@ -62,7 +62,7 @@ class Format:
     read: Callable[[str], dict[str, Any]]
 
 
-COLUMNS = ("source", "digest", "job_id", "status", "label", "output", "code", "message", "attempt", "run_ms")
+COLUMNS = ("source", "digest", "job_id", "status", "label", "output", "code", "message", "attempt", "run_ms", "consumer")
 
 
 def _csv_line(result: SourceResult) -> str:
