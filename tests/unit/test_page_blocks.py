@@ -106,6 +106,7 @@ NOT_RUN = {
     "docs/operate.md": {
         "check": "the output of one machine; test_check.py asks for a healthy one",
         "status": "the output of one moment; test_status.py asks for the same",
+        "consumers-differ": "the output of one moment; test_status.py runs two such consumers",
         "kubernetes-probes": "a fragment for Kubernetes; test_probes.py asks both",
         "dead-letters": "the output of a day's work; test_deadletters.py does each of these",
     },

@@ -68,7 +68,9 @@ async def service(slot: Slot, **capabilities: bool) -> AsyncIterator[Jobs]:
         settings = load({"pool_size": 1}, {})
         nobody = Systemd({}, Health())
         runner = Runner(Pool([slot], Metrics()), "a test's slot", Metrics(), never())
-        served = Service(settings, [peer.url], runner, signals, Metrics(), systemd=nobody)
+        served = Service(
+            settings, [peer.url], runner, signals, Metrics(), console_of=lambda _url: None, systemd=nobody
+        )
         running = asyncio.create_task(served.run())
         try:
             yield Jobs(peer)

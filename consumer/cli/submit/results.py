@@ -62,7 +62,8 @@ class Format:
     read: Callable[[str], dict[str, Any]]
 
 
-COLUMNS = ("source", "digest", "job_id", "status", "label", "output", "code", "message", "attempt", "run_ms", "consumer")
+_OUTCOME = ("status", "label", "output", "code", "message", "attempt", "run_ms", "consumer")
+COLUMNS = ("source", "digest", "job_id", *_OUTCOME)
 
 
 def _csv_line(result: SourceResult) -> str:
