@@ -14,22 +14,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
-from consumer.client.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
+from consumer.client.arguments import (
+    check_body,
+    check_client,
+    check_headers,
+    check_job_id,
+    check_jobs,
+    check_reply_to,
+    check_urls,
+    seconds,
+)
 from consumer.client.bounded import windowed
 from consumer.client.exceptions import (
+    ArgumentError,
     ClosedClientError,
     JobFailedError,
     JobTooLargeError,
+    NoReplyError,
     UnreadableReplyError,
     UnsendableJobError,
     failure,
 )
 from consumer.client.ownership import Owner, check_loop
-from consumer.client.pending_request import PendingRequest
+from consumer.client.pending_request import PendingRequest, new_job_id
 from consumer.client.rpc_channel import Address, Caller, OnMessage, RpcConnection
 from consumer.client.types import Done, Job, OnProgress, Result, Signal, as_body, as_job
 from consumer.config.amqp_url import split_urls
@@ -47,6 +58,10 @@ QUEUE = "classifier.jobs"
 WINDOW = 64
 #: A restart of RabbitMQ takes seconds, a restart of a cluster a minute or two.
 OUTAGE_S = 300.0
+#: How long a call waits for a reply by default; None waits for ever. The same as in `consumer submit`.
+TIMEOUT_S = 300.0
+#: How long a call that has timed out waits for the number of consumers, and the end of a client for confirms.
+CALL_PATIENCE_S = 2.0
 CLOSED = "the client is closed; open another one"
 
 OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]]
@@ -55,9 +70,19 @@ OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]
 class Client:
     """Publishes jobs to one queue and returns the result of each to its caller.
 
-    Mutable state: `_pending`, the requests in flight by correlation id; `_line`, a future of the connection, done
-    while there is one; `_giving_up`, the timer that runs during an outage; `_outage`, the error message of every
-    call after that timer has expired.
+        async with Client.open("amqp://localhost") as client:
+            result = await client.classify([0.1, 0.5, -0.2])  # a signal, for the classifier that comes with it
+            result = await client.run({"any": "job"})
+            job_id = await client.publish({"any": "job"})  # does not wait for the result
+
+    `as_completed` runs many jobs. A job that fails raises a `JobFailedError`. A call that has no reply after
+    `timeout_s`, by default 300 s, raises a `NoReplyError`, which is a `TimeoutError`. The client reconnects after
+    outages. `BlockingClient` is the same without asyncio.
+
+    Mutable state: `_pending`, the requests in flight by correlation id; `_expected`, requests of an earlier
+    process for which nobody waits yet; `_line`, a future of the connection, done while there is one; `_giving_up`,
+    the timer that runs during an outage; `_outage`, the error message of every call after that timer has expired;
+    `_counting`, the last query for the number of consumers; `_is_ending`, set by `finish`.
     """
 
     def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
@@ -70,6 +95,9 @@ class Client:
         self._outage_s = outage_s
         self._window = asyncio.Semaphore(window)
         self._pending: dict[str, PendingRequest] = {}
+        self._expected: dict[str, PendingRequest] = {}
+        self._counting: asyncio.Task[int | None] | None = None
+        self._is_ending = False
         self._line: asyncio.Future[RpcConnection] = self._loop.create_future()
         self._giving_up: asyncio.TimerHandle | None = None
         self._outage: str | None = None
@@ -107,7 +135,7 @@ class Client:
         """
         check_urls(url)
         address = Address(is_direct=direct)
-        open_line = partial(_open_caller, address, credentials)
+        open_line = partial(open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
             yield client
 
@@ -151,12 +179,13 @@ class Client:
             finally:
                 self._line = asyncio.get_running_loop().create_future()
 
-    async def classify(
+    async def classify(  # noqa: PLR0913 - as `run`
         self,
         signal: Signal,
         *,
         model: str | None = None,
-        timeout_s: float | None = None,
+        job_id: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
@@ -165,18 +194,25 @@ class Client:
         Args:
             signal: the samples of the signal.
             model: the model's name; None if there is only one.
+            job_id: as in `run`.
             timeout_s: as in `run`.
             run_timeout_s: as in `run`.
             on_progress: as in `run`.
         """
-        job = as_job(signal, model)
-        return await self.run(job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress)
+        return await self.run(
+            as_job(signal, model),
+            job_id=job_id,
+            timeout_s=timeout_s,
+            run_timeout_s=run_timeout_s,
+            on_progress=on_progress,
+        )
 
     async def run(
         self,
         job: Mapping[str, Any],
         *,
-        timeout_s: float | None = None,
+        job_id: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
@@ -184,27 +220,66 @@ class Client:
 
         Args:
             job: the JSON object for the classifier.
-            timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
+            job_id: the job's id in the reply, the log and the dead letters; by default a random one.
+            timeout_s: how long to wait for the reply, in seconds, None for ever; waiting for the window does not
+                count.
             run_timeout_s: how long the job may run (header `timeout-s`).
             on_progress: called with the job's progress, if the classifier reports it.
 
         Raises:
             JobFailedError: the reply has an error code; each code has a subclass (exceptions.py).
-            TimeoutError: no reply in time; the job may still be waiting or running.
+            NoReplyError: no reply in time; the job may still be waiting or running.
             UnsendableJobError: JSON cannot express the job; the message names the place.
             ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError, UnreadableReplyError: as
                 `request`.
         """
-        run_s = seconds("run_timeout_s", run_timeout_s, may_be_endless=False)
-        headers = {} if run_s is None else {TIMEOUT_HEADER: run_s}
+        headers = _headers(run_timeout_s)
         body = as_body(job)
-        reply = await self.request(body, headers=headers, timeout_s=timeout_s, on_progress=on_progress)
+        reply = await self.request(
+            body, headers=headers, job_id=job_id, timeout_s=timeout_s, on_progress=on_progress
+        )
         if reply.status == "failed":
             raise failure(reply)
         return Result(reply.job_id, reply.output, reply.attempt, reply.run_ms, reply.consumer)
 
+    async def publish(  # noqa: PLR0913 - all by name, with defaults; each is one property of the job
+        self,
+        job: Job,
+        *,
+        model: str | None = None,
+        job_id: str | None = None,
+        reply_to: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+        run_timeout_s: float | None = None,
+    ) -> str:
+        """Publish a job or a signal without waiting for its reply; return the job's id.
+
+        Args:
+            job: the JSON object for the classifier, or a signal.
+            model: the model for a signal.
+            job_id: as in `run`.
+            reply_to: the queue for the reply; by default `<prefix>.results`.
+            timeout_s: how long to wait for RabbitMQ's confirm, in seconds; the queue may be full.
+            run_timeout_s: how long the job may run.
+
+        Raises:
+            NoReplyError: RabbitMQ has not confirmed the job in time.
+            UnsendableJobError, ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError: as `run`.
+        """
+        self.check_usable()
+        check_job_id(job_id)
+        check_reply_to(reply_to)
+        asked = PendingRequest(as_body(as_job(job, model)), _headers(run_timeout_s), None, job_id or new_job_id())
+        async with self._window, self._asking(asked, seconds("timeout_s", timeout_s)):
+            while not asked.answered.done():
+                line = await self._line_for(asked)
+                if line and await self._publish(line, asked, reply_to):
+                    return asked.key
+            asked.answered.result()  # raises
+        raise AssertionError("a reply to a job that names another reply queue")
+
     async def as_completed(
-        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
+        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = TIMEOUT_S
     ) -> AsyncGenerator[Done, None]:
         """Run many jobs or signals; yield each as it ends, in any order.
 
@@ -230,24 +305,28 @@ class Client:
         except (JobFailedError, JobTooLargeError, TimeoutError, UnreadableReplyError, UnsendableJobError) as error:
             return Done(index, job, error)
 
-    async def request(
+    async def request(  # noqa: PLR0913 - all by name, with defaults; each is one thing the caller decides
         self,
         body: bytes,
         *,
         headers: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
+        job_id: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
         on_progress: OnProgress = None,
+        on_published: Callable[[], None] = lambda: None,
     ) -> Reply:
         """Publish a job unchanged, with a confirm, and return its reply, whether it succeeded or failed.
 
         Args:
             body: the job, a JSON object; only the service checks it.
             headers: headers of the job, such as `timeout-s`.
-            timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
+            job_id: as in `run`.
+            timeout_s: as in `run`.
             on_progress: called with the job's progress, if the classifier reports it.
+            on_published: called when RabbitMQ has confirmed the job; again after each further publish of it.
 
         Raises:
-            TimeoutError: no reply in time; the job may still be waiting or running.
+            NoReplyError: no reply in time; the job may still be waiting or running.
             ConfigurationError: the jobs queue does not exist, or RabbitMQ accepts no message of that size.
             ConnectionLostError: RabbitMQ was unavailable for too long; the job runs, but its reply is lost.
             UnreadableReplyError: the reply is not from this service.
@@ -257,45 +336,117 @@ class Client:
         self.check_usable()
         check_body(body)
         check_headers({} if headers is None else headers)
+        check_job_id(job_id)
         timeout_s = seconds("timeout_s", timeout_s)
         wanted = {PROGRESS_HEADER: True} if on_progress else {}
-        async with self._window:
-            asked = PendingRequest(body, {**(headers or {}), **wanted}, on_progress)
-            self._pending[asked.key] = asked
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await self._until_answered(asked)
-            finally:
-                del self._pending[asked.key]
-                if asked.answered.done() and not asked.answered.cancelled():
-                    asked.answered.exception()  # marks it as retrieved: the caller was cancelled
+        key = job_id or new_job_id()
+        earlier = self._expected.get(key)
+        asked = earlier or PendingRequest(body, {**(headers or {}), **wanted}, None, key)
+        asked.on_progress, asked.on_published = on_progress, on_published
+        # What an earlier process has published takes no room of the window.
+        async with nullcontext() if earlier else self._window, self._asking(asked, timeout_s):
+            return await self._until_answered(asked)
+
+    def expect(self, body: bytes, job_id: str, mailbox: str) -> None:
+        """Expect the reply to a job of an earlier process at the reply queue `mailbox`; call before connecting.
+
+        `request` with this id then publishes the job only if the queue does not exist any more.
+        """
+        self._expected[job_id] = PendingRequest(body, {}, None, job_id, mailbox=mailbox)
+
+    async def finish(self) -> None:
+        """Publish nothing more, and drop the requests without a reply, after those with a reply have returned.
+
+        Later replies stay in a resumable reply queue. The caller then cancels its calls.
+        """
+        self._is_ending = True
+        if confirms := {asked.confirming for asked in self._pending.values() if asked.confirming}:
+            await asyncio.wait(confirms, timeout=CALL_PATIENCE_S)
+        self._pending = {key: asked for key, asked in self._pending.items() if asked.answered.done()}
+        self._expected.clear()
+        if self._pending:
+            await asyncio.wait({asked.returned for asked in self._pending.values()})
+
+    async def count_consumers(self) -> int | None:
+        """Return how many consumers the jobs queue has; None if RabbitMQ does not tell, or is not connected."""
+        if self._counting is None or self._counting.done():  # one request for all calls that time out together
+            self._counting = asyncio.create_task(self._count())
+        return await asyncio.shield(self._counting)
+
+    async def _count(self) -> int | None:
+        if not self._line.done():
+            return None
+        with suppress(ConnectionLostError, TimeoutError):
+            async with asyncio.timeout(CALL_PATIENCE_S):
+                return await self._line.result().count_consumers(self.queue)
+        return None
+
+    @asynccontextmanager
+    async def _asking(self, asked: PendingRequest, timeout_s: float | None) -> AsyncIterator[None]:
+        """Deliver messages to a request during the block, for so many seconds."""
+        if asked.key in self._pending:
+            raise ArgumentError(f"job_id {asked.key!r:.60} is the id of a job that is in flight")
+        self._pending[asked.key] = asked
+        self._expected.pop(asked.key, None)
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                yield
+        except TimeoutError:
+            if timeout_s is None or not limit.expired():
+                raise
+            raise NoReplyError(
+                asked.key,
+                timeout_s,
+                self.queue,
+                is_published=asked.mailbox is not None,
+                consumers=await self.count_consumers(),
+            ) from None
+        finally:
+            self._pending.pop(asked.key, None)
+            asked.returned.set_result(None)
+            if asked.answered.done() and not asked.answered.cancelled():
+                asked.answered.exception()  # marks it as retrieved: the caller was cancelled
 
     async def _until_answered(self, asked: PendingRequest) -> Reply:
         """Publish, wait for the reply, and publish again on a connection that the first reply cannot reach."""
-        if self._outage:
-            asked.fail(ConnectionLostError(self._outage))
         while not asked.answered.done():
-            if not self._line.done():
-                await _first({self._line, asked.answered})
-                continue
-            line = self._line.result()
-            if asked.mailbox != line.mailbox:
-                try:
-                    await line.publish(asked.message(line.reply_to), self.queue)
-                except ConnectionLostError:
-                    await asyncio.sleep(0)  # the link removes the connection in the loop's next turn
-                    continue
-                asked.mailbox = line.mailbox
-            await _first({asked.answered, line.ended})
-            await asyncio.sleep(0)
+            line = await self._line_for(asked)
+            if line and (asked.mailbox == line.mailbox or await self._publish(line, asked, line.reply_to)):
+                await _first({asked.answered, line.ended})
+                await asyncio.sleep(0)
         return asked.answered.result()
 
-    def _on_message(self, message: Message) -> None:
-        """Pass a message to the request that waits for it."""
-        if asked := self._pending.get(message.correlation_id or ""):
-            asked.receive(message)
-        else:
-            log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
+    async def _line_for(self, asked: PendingRequest) -> RpcConnection | None:
+        """Wait for a connection; None if the request has ended meanwhile."""
+        if self._outage:
+            asked.fail(ConnectionLostError(self._outage))
+        if not self._line.done():
+            await _first({self._line, asked.answered})
+        return self._line.result() if self._line.done() and not asked.answered.done() else None
+
+    async def _publish(self, line: RpcConnection, asked: PendingRequest, reply_to: str | None) -> bool:
+        """Publish the job; return whether RabbitMQ has confirmed it."""
+        if self._is_ending:
+            await self._loop.create_future()  # until the caller is cancelled
+        asked.confirming = self._loop.create_future()
+        try:
+            await line.publish(asked.message(reply_to), self.queue)
+            asked.published(line.mailbox)
+        except ConnectionLostError:
+            await asyncio.sleep(0)  # the link removes the connection in the loop's next turn
+            return False
+        finally:
+            asked.confirming.set_result(None)
+            asked.confirming = None
+        return True
+
+    def _on_message(self, message: Message) -> bool:
+        """Pass a message to the request that waits for it; return whether there is one."""
+        key = message.correlation_id or ""
+        if asked := self._pending.get(key) or self._expected.get(key):
+            return asked.receive(message)
+        log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
+        return False
 
     def _changed(self, there: bool) -> None:
         """Start the timer of an outage when the connection is lost; stop it when there is a new one."""
@@ -320,8 +471,13 @@ class Client:
             asked.fail(ConnectionLostError(why))
 
 
+def _headers(run_timeout_s: float | None) -> dict[str, Any]:
+    run_s = seconds("run_timeout_s", run_timeout_s, may_be_endless=False)
+    return {} if run_s is None else {TIMEOUT_HEADER: run_s}
+
+
 @asynccontextmanager
-async def _open_caller(
+async def open_caller(
     address: Address, credentials: Credentials, url: str, on_message: OnMessage
 ) -> AsyncIterator[RpcConnection]:
     owner = Owner()
