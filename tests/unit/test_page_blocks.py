@@ -112,6 +112,7 @@ NOT_RUN = {
     },
     "docs/producers.md": {
         "submit": "has a placeholder; test_client.py resumes a submit that was killed",
+        "submit-failures": "the output of one day; test_submit_interrupted.py makes such failures",
         "progress": "a line of a classifier; one in test_client.py says it in both runners",
         "progress-message": "a message; its schema is held to the code by test_asyncapi.py",
     },
