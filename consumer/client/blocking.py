@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from consumer.client.arguments import check_urls
-from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, TIMEOUT_S, WINDOW, Client
+from consumer.client.client import QUEUE, Client
 from consumer.client.exceptions import ClosedClientError, WrongLoopError
 from consumer.client.ownership import Owner, running_loop
+from consumer.client.request_client import CLOSED, OUTAGE_S, TIMEOUT_S, WINDOW
 from consumer.client.types import Done, Job, OnProgress, Result, Signal
 from consumer.config.credentials import Credentials
 from consumer.rabbitmq.connection import CLOSE_TIMEOUT_S, NO_FILES

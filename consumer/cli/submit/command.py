@@ -21,7 +21,8 @@ from consumer.cli.submit import submission, summary, unanswered
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, done_before
 from consumer.cli.submit.sources import Source, read_sources
 from consumer.cli.submit.unanswered import Unanswered, UnansweredJob
-from consumer.client.client import TIMEOUT_S, WINDOW, Client, open_caller
+from consumer.client.client import Client
+from consumer.client.request_client import TIMEOUT_S, WINDOW, open_caller
 from consumer.client.rpc_channel import Address
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError

@@ -18,9 +18,10 @@ from consumer.cli.submit.bars import Bars
 from consumer.cli.submit.results import Lines, SourceResult
 from consumer.cli.submit.sources import Source
 from consumer.client.bounded import windowed
-from consumer.client.client import WINDOW, Client
+from consumer.client.client import Client
 from consumer.client.exceptions import JobTooLargeError, NoReplyError, UnreadableReplyError
 from consumer.client.pending_request import new_job_id
+from consumer.client.request_client import WINDOW
 from consumer.job import Progress
 
 #: After so long without a result, the command looks whether the queue has a consumer.
