@@ -100,7 +100,9 @@ def shortcomings(jobs: QueueState) -> list[str]:
     if jobs.is_missing:
         return [no_queue(jobs.name)]
     if jobs.ready and not jobs.consumers:
-        return [f"{jobs.ready} jobs wait in {jobs.name} and no consumer takes them: start one with `consumer run`"]
+        return [
+            f"jobs wait in {jobs.name} ({jobs.ready}) and no consumer takes them: start one with `consumer run`"
+        ]
     return []
 
 

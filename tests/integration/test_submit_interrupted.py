@@ -54,7 +54,7 @@ def test_a_submit_that_was_interrupted_is_resumed_and_no_job_runs_twice(
         left = unanswered.read(out)
         assert left
         queued = len(left.jobs)
-        assert [job.source for job in left.jobs] == [f"{jobs}:{n}" for n in range(6, 6 + queued)]
+        assert {job.source for job in left.jobs} == {f"{jobs}:{n}" for n in range(6, 6 + queued)}
         counts = f"5 of 20 jobs answered, {queued} queued or running without a reply, {15 - queued} not submitted"
         assert counts in said
         assert f"consumer submit --resume {jobs} --out {out} --window 8" in said
@@ -74,7 +74,7 @@ def test_a_submit_that_was_interrupted_is_resumed_and_no_job_runs_twice(
         _, said = again.communicate(timeout=PATIENCE_S)
         assert again.returncode == os.EX_OK, said
         assert "5 of 20 already answered" in said
-        assert f"{queued} jobs were published before: waiting for their replies" in said
+        assert f"Published before: {queued} jobs, waiting for the replies" in said
         running.stop()
     sources = [json.loads(line)["source"] for line in out.read_text().splitlines()]
     assert sorted(sources) == sorted(f"{jobs}:{n}" for n in range(1, 21))
@@ -96,13 +96,8 @@ def test_after_the_reply_queue_has_expired_a_resumed_submit_says_that_the_jobs_r
         producer.channel.queue_delete(left.replies)
         (tmp_path / "go").touch()
         again = forked.run("consumer", "submit", jobs, "--out", out, "--resume", env=variables)
-        assert (
-            again.returncode,
-            "1 jobs were published before: their reply queue has expired" in again.stderr,
-        ) == (
-            os.EX_OK,
-            True,
-        )
+        assert again.returncode == os.EX_OK
+        assert "Published before: 1 job, submitted again" in again.stderr
         running.stop()
 
 
@@ -143,7 +138,7 @@ def test_without_a_consumer_a_submit_says_so_soon_and_counts_jobs_without_a_repl
     assert done.returncode == 1
     first, *_, last = done.stderr.splitlines()
     assert first.startswith("No consumer takes jobs from classifier.jobs: they wait until one starts")
-    assert "1 jobs: 0 succeeded, 0 failed, 1 without a reply" in done.stderr
+    assert "1 job: 0 succeeded, 0 failed, 1 without a reply" in done.stderr
     assert "no_reply" in done.stderr
     assert last.startswith("Their replies are lost")
     assert "dead letters" not in done.stderr

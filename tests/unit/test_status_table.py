@@ -117,7 +117,7 @@ def test_consumers_and_warnings_are_shown() -> None:
         (
             QueueState("jobs", ready=4, consumers=0),
             EXIT_NO_CONSUMER,
-            "4 jobs wait in jobs and no consumer takes them",
+            "jobs wait in jobs (4) and no consumer takes them",
         ),
         (QueueState("jobs", ready=4, consumers=1), os.EX_OK, ""),
         (QueueState("jobs", ready=0, consumers=0), os.EX_OK, ""),

@@ -41,7 +41,7 @@ def shown(*results: SourceResult, out: str | None = "r.jsonl") -> list[str]:
 
 def test_without_failures_there_is_one_line() -> None:
     assert shown() == ["0 jobs: 0 succeeded, 0 failed"]
-    assert shown(result("f:1")) == ["1 jobs: 1 succeeded, 0 failed"]
+    assert shown(result("f:1")) == ["1 job: 1 succeeded, 0 failed"]
 
 
 def test_failures_are_counted_by_code_the_most_frequent_first() -> None:
@@ -66,7 +66,7 @@ def test_failures_are_counted_by_code_the_most_frequent_first() -> None:
 
 def test_jobs_without_a_reply_are_no_dead_letters() -> None:
     lines = shown(result("f:1", "no_reply", "nobody"), out=None)
-    assert lines[0] == "1 jobs: 0 succeeded, 0 failed, 1 without a reply"
+    assert lines[0] == "1 job: 0 succeeded, 0 failed, 1 without a reply"
     assert lines[-1] == "results: standard output"
 
 

@@ -131,8 +131,8 @@ class _Run:
                 )
             return left
         print(
-            f"{len(left.jobs)} jobs of the last run have no reply yet and may run again; --resume would wait for "
-            "their replies instead",
+            f"Without a reply since the last run: {summary.jobs(len(left.jobs))}, submitted again now; --resume "
+            "would wait for the replies instead",
             file=sys.stderr,
         )
         return None
@@ -146,10 +146,9 @@ class _Run:
         async with client.connected(url, open_line):
             if self.ids:
                 is_kept = self.earlier and self.address.queue == self.earlier.replies
-                what = (
-                    "waiting for their replies" if is_kept else "their reply queue has expired, so they run again"
-                )
-                print(f"{len(self.ids)} jobs were published before: {what}", file=sys.stderr)
+                gone = "submitted again, because the reply queue has expired"
+                what = "waiting for the replies" if is_kept else gone
+                print(f"Published before: {summary.jobs(len(self.ids))}, {what}", file=sys.stderr)
             try:
                 await submission.run(
                     client,
@@ -188,7 +187,8 @@ class _Run:
         results, queued = self.submitted.results, len(self.submitted.queued)
         if self.sources and not (results or queued):
             return
-        summary.show(results, out=self.arguments.out, dead=self.settings.topology.dead, console=console)
+        if results or not self.sources:
+            summary.show(results, out=self.arguments.out, dead=self.settings.topology.dead, console=console)
         left = summary.Left(len(self.sources), sum(result.reply is not None for result in results), queued)
         if queued or len(results) < left.total:
             summary.show_left(left, is_kept=self.address.is_resumable, argv=sys.argv, console=console)

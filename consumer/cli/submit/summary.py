@@ -26,7 +26,7 @@ def show(results: Sequence[SourceResult], *, out: str | None, dead: str, console
     """Print how many jobs succeeded and failed; and for failures, a row for each code and where to look."""
     failed = [result for result in results if not result.succeeded]
     silent = sum(result.code == NO_REPLY for result in failed)
-    counts = f"{len(results)} jobs: {len(results) - len(failed)} succeeded, {len(failed) - silent} failed"
+    counts = f"{jobs(len(results))}: {len(results) - len(failed)} succeeded, {len(failed) - silent} failed"
     _say(console, counts + (f", {silent} without a reply" if silent else ""))
     if not failed:
         return
@@ -36,6 +36,11 @@ def show(results: Sequence[SourceResult], *, out: str | None, dead: str, console
         _say(console, f"dead letters: `consumer dead-letters list` shows those of {dead}")
     if len(rows := _by_consumer(results)) > 1:
         _say(console, f"failed by consumer: {', '.join(rows)}; `consumer status` shows what each runs")
+
+
+def jobs(count: int) -> str:
+    """Format a number of jobs: `1 job`, `2 jobs`."""
+    return f"{count} job" + ("s" if count != 1 else "")
 
 
 def _table(failed: Iterable[SourceResult]) -> Table:
@@ -84,7 +89,7 @@ def show_left(left: Left, *, is_kept: bool, argv: Sequence[str], console: Consol
     """
     _say(
         console,
-        f"{left.answered} of {left.total} jobs answered, {left.queued} queued or running without a reply, "
+        f"{left.answered} of {jobs(left.total)} answered, {left.queued} queued or running without a reply, "
         f"{left.total - left.answered - left.queued} not submitted",
     )
     if is_kept:
