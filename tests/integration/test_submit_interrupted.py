@@ -134,7 +134,7 @@ def test_without_a_consumer_a_submit_says_so_soon_and_counts_jobs_without_a_repl
     vhost_url: str, producer: Producer
 ) -> None:
     declared(producer)
-    done = forked.run("consumer", "submit", "-", "--timeout", "2.5", env=environment(vhost_url), stdin="{}")
+    done = forked.run("consumer", "submit", "-", "--timeout", "6", env=environment(vhost_url), stdin="{}")
     assert done.returncode == 1
     first, *_, last = done.stderr.splitlines()
     assert first.startswith("No consumer takes jobs from classifier.jobs: they wait until one starts")
@@ -188,3 +188,15 @@ def test_a_file_that_holds_no_job_is_refused_before_any_job_is_published(
     done = forked.run("consumer", "submit", "job.json", name, cwd=tmp_path, env=environment(vhost_url))
     assert (done.returncode, f"{name} contains no job" in done.stderr) == (os.EX_CONFIG, True)
     assert producer.depth(JOBS) == 0
+
+
+def test_a_submit_that_could_not_begin_leaves_the_jobs_of_the_last_run_alone(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.jsonl"
+    job = unanswered.UnansweredJob(source="-", digest="d", job_id="j")
+    left = unanswered.Unanswered(queue=JOBS, replies="amq.gen-gone", jobs=[job])
+    unanswered.write(out, left)
+    done = forked.run("consumer", "submit", "-", "--out", out, env=environment(vhost_url), stdin="{}")
+    assert (done.returncode, "there is no queue" in done.stderr) == (os.EX_CONFIG, True)
+    assert unanswered.read(out) == left

@@ -92,7 +92,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     finally:
         run.keep()
         run.report()
-    failed = sum(not result.succeeded for result in run.submitted.results)
+    failed = sum(not result.succeeded for result in run.submitted.results.values())
     return EXIT_JOBS_FAILED if failed else os.EX_OK
 
 
@@ -173,9 +173,13 @@ class _Run:
             left += [job for job in self.earlier.jobs if job.job_id not in asked]
         return left
 
+    def _has_begun(self) -> bool:
+        """Return whether RabbitMQ has jobs, or had nothing to do."""
+        return bool(self.submitted.results or self.submitted.queued or not self.sources)
+
     def keep(self) -> None:
-        """Write the jobs without a reply for a later run."""
-        if self.out and not self.arguments.direct:
+        """Write the jobs without a reply for a later run; leave the file alone if none was submitted."""
+        if self.out and not self.arguments.direct and self._has_begun():
             left = Unanswered(
                 queue=self.settings.topology.jobs, replies=self.address.queue or "", jobs=self._left()
             )
@@ -184,8 +188,9 @@ class _Run:
     def report(self) -> None:
         """Print what has become of the jobs; nothing if an error has stopped the command before the first one."""
         console = Console(stderr=True)
-        results, queued = self.submitted.results, len(self.submitted.queued)
-        if self.sources and not (results or queued):
+        results = [result for _, result in sorted(self.submitted.results.items())]
+        queued = len(self.submitted.queued)
+        if not self._has_begun():
             return
         if results or not self.sources:
             summary.show(results, out=self.arguments.out, dead=self.settings.topology.dead, console=console)

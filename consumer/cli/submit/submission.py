@@ -38,11 +38,11 @@ Record = Callable[[int, SourceResult], None]
 class Submitted:
     """What has become of the jobs so far.
 
-    Mutable state: `results`, in order of arrival; `queued`, the ids of the jobs that RabbitMQ has and whose reply
-    has not arrived, by the index of the source.
+    Mutable state, by the index of the source: `results`; `queued`, the ids of the jobs that RabbitMQ has and whose
+    reply has not arrived.
     """
 
-    results: list[SourceResult] = field(default_factory=list)
+    results: dict[int, SourceResult] = field(default_factory=dict)
     queued: dict[int, str] = field(default_factory=dict)
 
 
@@ -118,7 +118,7 @@ async def run(  # noqa: PLR0913 - all by name
     with Bars.shown(len(sources), console) as bars:
 
         def record(index: int, result: SourceResult) -> None:
-            submitted.results.append(result)
+            submitted.results[index] = result
             out.add(index, result)
             bars.ended(index, succeeded=result.succeeded)
 
