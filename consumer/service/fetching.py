@@ -29,6 +29,8 @@ LOOK_S: Final = 0.010
 DECIDE_S: Final = 0.25
 #: A part of the tag of the consumer that fetches ahead.
 AHEAD: Final = ".ahead."
+#: The argument of that consumer: RabbitMQ serves all others first.
+BEHIND: Final = {"x-priority": -1}
 
 
 def is_ahead(tag: str) -> bool:
@@ -56,10 +58,10 @@ class Delivered(Protocol):
 
 @dataclass
 class Consumer:
-    """One consumer of a session. RabbitMQ cannot change a prefetch, so `resize` opens another one.
+    """One consumer of a session. RabbitMQ cannot change a prefetch or an argument, so a change opens another one.
 
-    Mutable state: `prefetch` and `tag` of the open one, 0 and empty without one; `begun`, when each running job
-    that came by it began.
+    Mutable state: `arguments` and `prefetch`; `tag` of the open one, empty without one; `begun`, when each running
+    job that came by it began; `_changing`, held while it is replaced.
     """
 
     session: Consuming
@@ -69,16 +71,27 @@ class Consumer:
     prefetch: int = 0
     tag: str = ""
     begun: dict[int, float] = field(default_factory=dict)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def resize(self, prefetch: int) -> None:
         """Replace the open consumer by one with this prefetch, or by none."""
-        before, self.prefetch = self.tag, prefetch
+        async with self._changing:
+            await self._replace(prefetch, self.arguments)
+
+    async def describe(self, arguments: Mapping[str, str | int]) -> None:
+        """Replace the open consumer by one with these arguments, unless it has them."""
+        async with self._changing:
+            if arguments != self.arguments:
+                await self._replace(self.prefetch, arguments)
+
+    async def _replace(self, prefetch: int, arguments: Mapping[str, str | int]) -> None:
+        before, self.prefetch, self.arguments = self.tag, prefetch, arguments
         self.tag = next(self.tags) if prefetch else ""  # RabbitMQ takes 0 as unlimited
         self.begun.clear()
         if before:
             await self.session.cancel(before)
         if self.tag:
-            await self.session.consume(self.queue, prefetch=prefetch, tag=self.tag, arguments=self.arguments)
+            await self.session.consume(self.queue, prefetch=prefetch, tag=self.tag, arguments=arguments)
 
 
 class Consumers(NamedTuple):
@@ -93,7 +106,12 @@ class Consumers(NamedTuple):
         normal_tags = chain([tag], (f"{tag}.{number}" for number in count(2)))
         ahead_tags = (f"{tag}{AHEAD}{number}" for number in count(1))
         normal = Consumer(session, queue, normal_tags, arguments)
-        return cls(normal, Consumer(session, queue, ahead_tags, {**arguments, "x-priority": -1}))
+        return cls(normal, Consumer(session, queue, ahead_tags, {**arguments, **BEHIND}))
+
+    async def describe(self, arguments: Mapping[str, str]) -> None:
+        """Replace both consumers by ones with these arguments, unless they have them."""
+        await self.ahead.describe({**arguments, **BEHIND})
+        await self.normal.describe(arguments)
 
 
 class Fetching:
@@ -127,6 +145,16 @@ class Fetching:
         """
         self._consumers = Consumers.of(session, self._queue, tag, arguments)
         await self._consumers.normal.resize(self._pool.size)
+
+    async def describe(self, arguments: Mapping[str, str]) -> None:
+        """Show other arguments in the management console. A next session begins with them, if this one is lost.
+
+        The new consumer does not count the jobs that the old one has fetched. Those that come too early wait here
+        for a slot, or return to the queue as any others.
+        """
+        if self._consumers:
+            with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
+                await self._consumers.describe(arguments)
 
     def begins(self, delivery: Delivered) -> None:
         """Record that the job has a slot."""
