@@ -67,6 +67,7 @@ class Forker:
         self._channel = channel
         self.threads = 1
         self.opened: Sequence[Sequence[Any]] = ()
+        self.loaded: Sequence[Sequence[str]] = ()
         self.is_cold = False
         self.takes_batches = False
         self._output = bytearray()
@@ -111,6 +112,7 @@ class Forker:
         if ready.done() and ready.exception() is None:
             self.threads = int(ready.result()["ready"])
             self.opened = ready.result().get("opened", ())
+            self.loaded = ready.result().get("loaded", ())
             self.is_cold = bool(ready.result().get("cold"))
             self.takes_batches = bool(ready.result().get("batches"))
             return
@@ -198,16 +200,16 @@ class Forker:
         self._child.close()
         self._program.wait()
 
-    def hear_stdout(self, chunk: bytes) -> None:
+    def on_stdout(self, chunk: bytes) -> None:
         """Log the output of the forker's import, and keep the end of it. The forker sends its stdout to stderr."""
         for line in chunk.splitlines():
             log.debug("fork server: %s", line.decode("utf-8", "backslashreplace"))
         self._output += chunk
         del self._output[:-OUTPUT_TAIL_BYTES]
 
-    hear_stderr = hear_stdout
+    on_stderr = on_stdout
 
-    def hear_end(self) -> None:
+    def on_exit(self) -> None:
         """Take note that the forker is dead."""
         self._end()
 

@@ -16,11 +16,15 @@ from typing import Any
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
+from consumer.escaping import escaped
 from consumer.runners.fork_server import ForkServer, NoWorkerError
 from consumer.runners.worker import Worker
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+#: Characters of the name of a model or of a module's file. Longer ones are cut.
+LONGEST_NAME = 40
 
 
 class Workers:
@@ -28,7 +32,7 @@ class Workers:
 
     Mutable state: `server`, the fork server in service; `_idle`, ready workers; `_held`, workers that run a job;
     `_forking`, tasks that fork one; `_waiting`, the futures of waiting jobs; `_ending`, tasks that end workers and
-    servers; `is_broken`, whether the last fork failed.
+    servers; `is_broken`, whether the last fork failed; `renewed`, set when another fork server is in service.
     """
 
     def __init__(  # noqa: PLR0913 - all by name; what the runner and its workers share
@@ -65,6 +69,7 @@ class Workers:
         self._forking: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[object]] = set()
         self.is_broken = False
+        self.renewed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
@@ -73,6 +78,12 @@ class Workers:
     def takes_batches(self) -> bool:
         """Whether the function in service accepts several jobs at once."""
         return self.server is not None and self.server.takes_batches
+
+    @property
+    def loaded(self) -> str:
+        """The code and models in service, with digests; a reload changes it."""
+        parts = self.server.loaded if self.server else ()
+        return ", ".join(f"{escaped(name, LONGEST_NAME)} {digest}" for name, digest in parts)
 
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot. A second call is a reload.
@@ -176,7 +187,6 @@ class Workers:
         return self._size - staying - len(self._idle) - len(self._forking)
 
     def _top_up(self) -> None:
-        """Fork missing workers."""
         for _ in range(self._missing()):
             # An empty context: the worker's later jobs must not inherit that of the current job.
             task = asyncio.create_task(self._fork(), name="fork", context=Context())
@@ -185,23 +195,23 @@ class Workers:
 
     async def _fork(self) -> None:
         try:
-            worker = await self._fork_from(await self._living_server())
+            worker = await self._fork_from(await self._live_server())
         except (NoWorkerError, ConfigurationError) as error:
-            self._arrived()
+            self._no_longer_forking()
             self.is_broken = True
             self._metrics.count("workers.refused")
             # No second attempt here, which could become a loop: the next job makes one.
             log.error("%s", error, extra={"event": "worker_unavailable"})
-            self._disappoint(NoWorkerError(str(error)))
+            self._fail_next_waiting(NoWorkerError(str(error)))
             return
-        self._arrived()
+        self._no_longer_forking()
         if worker.server is self.server and (self._waiting or self._missing() > 0):
             self._offer(worker)
         else:  # a reload meanwhile has forked a worker for every slot
             self._discard(worker)
 
-    def _arrived(self) -> None:
-        """Remove this task from `_forking` before its result is used, which may start the next fork at once."""
+    def _no_longer_forking(self) -> None:
+        """Remove this task from `_forking` before its result is used: that may start the next fork at once."""
         if this := asyncio.current_task():
             self._forking.discard(this)
 
@@ -217,7 +227,7 @@ class Workers:
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 
-    def _disappoint(self, error: NoWorkerError) -> None:
+    def _fail_next_waiting(self, error: NoWorkerError) -> None:
         while self._waiting:
             if not (waiting := self._waiting.popleft()).done():
                 waiting.set_exception(error)
@@ -241,7 +251,7 @@ class Workers:
             worker.dismiss()
             self._in_background(worker.end(), name=f"end worker {worker.pid}")
 
-    async def _living_server(self) -> ForkServer:
+    async def _live_server(self) -> ForkServer:
         async with self._changing:
             server = self.server
             if server is None or server.ended.done():
@@ -256,6 +266,7 @@ class Workers:
 
     def _serve_from(self, server: ForkServer) -> None:
         outdated, self.server = self.server, server
+        self.renewed.set()
         if outdated:
             self._in_background(outdated.retire(), name="retire fork server")
 

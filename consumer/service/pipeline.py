@@ -18,7 +18,7 @@ from consumer.errors import ConnectionLostError
 from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request
 from consumer.runners.pool import Pool
 from consumer.service.fetching import Fetching, is_ahead
-from consumer.service.outcome_cache import Identity, Remembered
+from consumer.service.outcome_cache import Identity, OutcomeCache
 from consumer.service.progress import Reporter
 from consumer.service.settle import Answers, Settler
 from consumer.service.settleable import Settleable
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 class Pipeline:
     """Handles deliveries.
 
-    Mutable state: `running`, a future outcome for each job that waits or runs; `remembered`, recent outcomes.
+    Mutable state: `running`, a future outcome for each job that waits or runs; `outcomes`, the recent ones.
     """
 
     settings: Settings
@@ -49,7 +49,7 @@ class Pipeline:
     metrics: Metrics
     lines: JobLines
     settler: Settler
-    remembered: Remembered
+    outcomes: OutcomeCache
     tracer: Tracer = UNTRACED
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
 
@@ -72,10 +72,10 @@ class Pipeline:
                     )
                 decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
                 request = context.trace.answers(request, outcome, decided)
-                answers = Answers(delivery, identity, self.remembered)
+                answers = Answers(delivery, identity, self.outcomes)
                 outcome, settlement = await self.settler.settle(answers, request, outcome, decided)
             except ConnectionLostError as error:
-                self._lost(request, context, error)
+                self._report_lost(request, context, error)
                 return
             context.trace.settled(outcome, settlement)
         now = time.monotonic()
@@ -89,7 +89,7 @@ class Pipeline:
         their runs fill the pool.
         """
         if delivery.redelivered:
-            known = self.remembered.find(identity)
+            known = self.outcomes.find(identity)
             if known is None and (run := self.running.get(identity)):
                 log.info(
                     "job %s was redelivered while it runs: waiting for its outcome",
@@ -143,7 +143,7 @@ class Pipeline:
             if reporter:
                 await reporter.close()
         if not isinstance(outcome, Interrupted):
-            self.remembered.add(identity, outcome)
+            self.outcomes.add(identity, outcome)
         return outcome
 
     def _reporter(self, delivery: Settleable, request: Request) -> Reporter | None:
@@ -151,9 +151,11 @@ class Pipeline:
         address = request.reply_to
         if not request.wants_progress or address is None or address == self.topology.results:
             return None
-        return Reporter(lambda progress: delivery.publisher.tell(progress_report(request, progress), address))
+        return Reporter(
+            lambda progress: delivery.publisher.publish_at_most_once(progress_report(request, progress), address)
+        )
 
-    def _lost(self, request: Request, context: JobContext, error: ConnectionLostError) -> None:
+    def _report_lost(self, request: Request, context: JobContext, error: ConnectionLostError) -> None:
         """Log that the delivery cannot be settled: RabbitMQ will redeliver the job."""
         self.metrics.lost()
         context.trace.lost(error)

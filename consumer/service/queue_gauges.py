@@ -20,14 +20,14 @@ from consumer.wire.topology import Topology
 PERIOD_S = 15.0
 
 
-class Asked(Protocol):
+class Measurable(Protocol):
     """The part of `Admin` that knows how deep a queue is."""
 
     async def depth(self, name: str) -> Depth | None:
         """Return the depth of a queue; None if it does not exist."""
 
 
-async def measured(admin: Asked, topology: Topology, metrics: Metrics, period_s: float = PERIOD_S) -> None:
+async def measured(admin: Measurable, topology: Topology, metrics: Metrics, period_s: float = PERIOD_S) -> None:
     """Measure until cancelled; the session does that when it ends."""
     gauges = {"queue.waiting": topology.jobs, "queue.dead": topology.dead}
     try:

@@ -12,18 +12,21 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.codec import BrokerLimits
-from consumer.rabbitmq.session import Delivery, Session
-from consumer.rabbitmq.supervisor import Link
+from consumer.rabbitmq.session import Session
+from consumer.rabbitmq.supervisor import Supervisor
 from consumer.runners.runner import Runner
-from consumer.service.consumer_info import about, consumer_name
+from consumer.service import fleet
+from consumer.service.consumer_info import about, arguments, consumer_name
 from consumer.service.fetching import Fetching
-from consumer.service.outcome_cache import Remembered
+from consumer.service.fleet import ConsoleOf
+from consumer.service.outcome_cache import OutcomeCache
 from consumer.service.pipeline import Pipeline
 from consumer.service.queue_gauges import measured
 from consumer.service.running import Running
@@ -58,6 +61,7 @@ class Service:
         metrics: Metrics,
         *,
         systemd: Systemd,
+        console_of: ConsoleOf,
         tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
@@ -66,6 +70,8 @@ class Service:
         self._topology = settings.topology
         self._metrics = metrics
         self._systemd = systemd
+        self._console_of = console_of
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._fetching = Fetching(self._topology.jobs, runner.pool, metrics, look_ahead=settings.look_ahead)
         self.lines = JobLines(settings.log_jobs, consumer_name())
         most_running = runner.pool.size * runner.pool.most_together
@@ -77,17 +83,16 @@ class Service:
             metrics=metrics,
             lines=self.lines,
             settler=Settler(topology=self._topology, metrics=metrics, consumer=self.lines.consumer),
-            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
+            outcomes=OutcomeCache(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
             tracer=tracer,
         )
         self._limits = BrokerLimits()
-        self._link = Link(urls, self._life, changed=self._consuming_changed)
+        self._link = Supervisor(urls, self._open_session, changed=self._consuming_changed)
         self._is_declared = False
         self._fetch: list[asyncio.Task[None]] = []
         self._running = Running()
 
     def facts(self) -> Facts:
-        """Return the facts from which the health is derived."""
         return Facts(
             is_loaded=True,
             is_broken=self._runner.is_broken,
@@ -127,8 +132,8 @@ class Service:
             raise self._running.broken.result()
 
     @asynccontextmanager
-    async def _life(self, url: str) -> AsyncIterator[Session]:
-        """Open one session: connections, queues and deliveries."""
+    async def _open_session(self, url: str) -> AsyncIterator[Session]:
+        """Open one session: connections, queues and consumers."""
         opening = Session.open(
             url,
             name=consumer_name(),
@@ -137,14 +142,22 @@ class Service:
             about=about(self._settings),
         )
         async with opening as broker:
+            is_first = not self._is_declared
+            await self._declare(broker)
+            has_others = is_first and bool(await broker.admin.count_consumers(self._topology.jobs))
             await self._consume(broker, url)
             self._fetch = [
                 asyncio.create_task(self._take_deliveries(broker), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
+                asyncio.create_task(self._describe_when_renewed(), name="describe"),
             ]
             if self._settings.reports_metrics:
                 depths = measured(broker.admin, self._topology, self._metrics)
                 self._fetch.append(asyncio.create_task(depths, name="queue depths"))
+            if has_others:
+                us = fleet.described(consumer_name(), self._arguments())
+                comparison = fleet.report_differences(self._console_of, url, self._topology.jobs, us)
+                self._fetch.append(asyncio.create_task(comparison, name="compare"))
             for task in self._fetch:
                 task.add_done_callback(self._running.ended)
             try:
@@ -152,8 +165,8 @@ class Service:
             finally:
                 self._stop_taking()
 
-    async def _consume(self, broker: Session, url: str) -> None:
-        """Declare or find the queues, the dead-letter exchange first; then start to consume.
+    async def _declare(self, broker: Session) -> None:
+        """Declare or find the queues, the dead-letter exchange first.
 
         Only the first session creates queues: a queue that is missing later was deleted on purpose.
         """
@@ -161,9 +174,11 @@ class Service:
             await broker.admin.declare(self._topology)
         else:
             await broker.admin.check(self._topology)
+
+    async def _consume(self, broker: Session, url: str) -> None:
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         jobs = self._topology.jobs
-        await self._fetching.start(broker, tag, about(self._settings))
+        await self._fetching.start(broker, tag, self._arguments())
         if not self._is_declared:
             log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
             log.info(
@@ -175,9 +190,19 @@ class Service:
             )
         self._is_declared = True
 
+    def _arguments(self) -> dict[str, str]:
+        return arguments(self._settings, self._runner.loaded, self._since)
+
+    async def _describe_when_renewed(self) -> None:
+        while True:
+            await self._runner.renewed()
+            await self._fetching.describe(self._arguments())
+
     async def _take_deliveries(self, broker: Session) -> None:
         while True:
-            self._start(await broker.inbox.get())
+            delivery = await broker.inbox.get()
+            name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
+            self._running.start(self._pipeline.handle(delivery), name)
 
     def _stop_taking(self) -> None:
         for task in self._fetch:
@@ -190,23 +215,19 @@ class Service:
             with self._systemd.reloading():
                 await self._runner.reload()
 
-    def _start(self, delivery: Delivery) -> None:
-        name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
-        self._running.start(self._pipeline.handle(delivery), name)
-
     async def _drain(self, link: asyncio.Task[None]) -> None:
         """Take no more jobs, and wait for the running ones, with or without a connection."""
         self._systemd.report()  # report the stop now, not at the next ping
         # Stop consuming first, then requeue: the other way round RabbitMQ would redeliver the jobs to this
         # consumer.
-        self._link.end_with_this_life()
+        self._link.end_with_this_session()
         self._stop_taking()
-        if broker := self._link.life:
+        if session := self._link.session:
             with suppress(ConnectionLostError):
-                await broker.stop_consuming()
+                await session.stop_consuming()
                 self._runner.pool.return_waiting(even_again=True)
-                while not broker.inbox.empty():
-                    await broker.inbox.get_nowait().requeue()
+                while not session.inbox.empty():
+                    await session.inbox.get_nowait().requeue()
         else:
             link.cancel()
             if self._running:
@@ -218,6 +239,6 @@ class Service:
 
     async def _flush(self) -> None:
         """Wait until RabbitMQ has all acks: a closing connection may drop them, and a lost ack is a second run."""
-        if broker := self._link.life:
+        if session := self._link.session:
             with suppress(ConnectionLostError):
-                await broker.flush()
+                await session.flush()

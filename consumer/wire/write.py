@@ -65,12 +65,13 @@ class ReplyError(Used):
 class Reply(BaseModel):
     """The body of a reply: `output`, the classifier's JSON, or `error`, the reason why there is none. Time: ms."""
 
-    job_id: str = Field(description="the same in each reply to a job: by it duplicates are told")
+    job_id: str = Field(description="the job's id, the same in each reply to the job: it identifies duplicates")
     status: Literal["succeeded", "failed"]
     output: Any = Field(None, description="the classifier's JSON, byte for byte")
     error: ReplyError | None = None
     attempt: int = Field(description="which attempt this was, from 1")
     run_ms: float = Field(description="how long the attempt ran, in ms")
+    consumer: str | None = Field(None, description="the consumer that ran the attempt: host and process")
 
 
 class ProgressReport(BaseModel):
@@ -85,17 +86,17 @@ class ErrorRecord(Used):
     """One line of the errors stream: facts that a dead-lettered message cannot carry. `time` is ISO 8601, UTC."""
 
     job_id: str = Field(description="the job's id, also that of its dead letter")
-    correlation_id: str = Field(description="what the reply had, or would have had")
+    correlation_id: str = Field(description="that of the reply, even if no reply was sent")
     code: ErrorCode
     message: str
     stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
     attempt: int = Field(description="which attempt this was, from 1")
     run_ms: float = Field(description="how long the attempt ran, in ms")
     time: str = Field(description="when the record was written: ISO 8601, UTC")
-    consumer: str = Field(description="which consumer wrote it: prefix, host and process")
+    consumer: str = Field(description="the consumer that ran the attempt: host and process")
 
 
-def reply(request: Request, outcome: Outcome) -> Message:
+def reply(request: Request, outcome: Outcome, *, consumer: str) -> Message:
     """Make the reply to a job that ended. It contains the output's bytes as the classifier printed them."""
     if isinstance(outcome, Succeeded):
         kind, status, tail = SUCCEEDED_TYPE, "succeeded", b'"output":' + outcome.output
@@ -104,7 +105,7 @@ def reply(request: Request, outcome: Outcome) -> Message:
     else:
         raise TypeError(f"{type(outcome).__name__} has no reply")
     head = to_json({"job_id": request.id, "status": status})[:-1]
-    last = to_json({"attempt": request.attempt, "run_ms": _milliseconds(outcome)})[1:]
+    last = to_json({"attempt": request.attempt, "run_ms": _milliseconds(outcome), "consumer": consumer})[1:]
     return Message(body=b",".join((head, tail, last)), type=kind, **_answering(request))
 
 

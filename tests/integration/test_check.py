@@ -17,11 +17,10 @@ from support.processes import forked
 from support.processes.commands import BIN, environment
 from support.processes.shell_classifiers import script
 from support.rabbitmq.definitions import DEFINITIONS
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, rabbitmqctl
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
-from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import free_ports
 from consumer.preflight import permissions as rights
 from consumer.preflight.finding import Level
@@ -35,6 +34,7 @@ BROKER = (
     "RabbitMQ",
     "version",
     "management",
+    "consumers",
     "queues",
     "dead letters",
     "permissions",
@@ -370,10 +370,10 @@ def test_all_that_differs_in_a_queue_is_told_with_and_without_the_management_api
 def test_an_alarm_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rights, "CONFIRM_S", 1.0)
     try:
-        local_broker.ctl(place.node, "set_vm_memory_high_watermark", "0.000001")
+        rabbitmqctl(place.node, "set_vm_memory_high_watermark", "0.000001")
         [found] = [one for one in checked({"amqp_url": place.url}, *BROKER) if one.what == "publishing"]
     finally:
-        local_broker.ctl(place.node, "set_vm_memory_high_watermark", "0.4")
+        rabbitmqctl(place.node, "set_vm_memory_high_watermark", "0.4")
     assert (found.level, "memory or disk alarm" in found.detail) == (FAILURE, True)
     assert found.remedy.startswith("`rabbitmq-diagnostics alarms`")
 
@@ -415,7 +415,7 @@ def test_what_is_well_is_ok_and_a_waiting_job_is_not_touched(place: Place, tmp_p
     told = json.loads(done.stdout)
     assert {(one["level"], one["remedy"]) for one in told["checks"]} == {("ok", None)}, done.stdout
     assert (done.returncode, done.stderr, told["would_run"]) == (os.EX_OK, "", True)
-    assert len(told["checks"]) == 21
+    assert len(told["checks"]) == 22
     assert place.exported() == before
     with Producer(place.node.vhost_url(place.vhost)) as producer:
         method, properties, _ = producer.channel.basic_get(TOPOLOGY.jobs)
@@ -430,5 +430,5 @@ def test_the_command_ends_with_1_where_something_failed(place: Place) -> None:
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert "\n                         queue classifier.jobs is missing, and with `declare` = false" in done.stdout
-    assert done.stdout.splitlines()[-1] == "17 ok, 1 warning, 1 failure, 2 skipped", done.stdout
+    assert done.stdout.splitlines()[-1] == "18 ok, 1 warning, 1 failure, 2 skipped", done.stdout
     assert PASSWORD not in done.stdout

@@ -12,9 +12,10 @@ import pika
 import pytest
 import yaml
 from support.rabbitmq.definitions import DEFINITIONS, FILE, USERS, VHOST
+from support.rabbitmq.management_api import delete_vhost
 
 from consumer.local_broker.node import Node
-from consumer.rabbitmq.management import api, delete_vhost
+from consumer.rabbitmq.management import api
 
 MANIFEST = Path(__file__).parents[2] / "deploy/kubernetes/example/setup/definitions.yaml"
 
