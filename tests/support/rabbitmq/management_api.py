@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api
+from support.waiting import PATIENCE_S
 
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
@@ -16,7 +17,7 @@ EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 def rabbitmqctl(node: Node, *args: str) -> str:
     """Run the node's own rabbitmqctl and return its output."""
     command = [str(node.data_dir / "rabbitmqctl"), *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr or done.stdout
     return done.stdout
 
