@@ -15,7 +15,9 @@ gateway.py              `consumer gateway`
 status.py               `consumer status`: arguments, table and JSON
 queue_state.py          ... queries RabbitMQ and its management API, never a consumer
 dead_letters/           `consumer dead-letters`
+settings.py             `consumer settings`
 asyncapi.py             `consumer asyncapi`
 local_broker.py         `consumer local-broker`
 demo.py                 `consumer demo`
+completion.py           `consumer completion`
 """

@@ -12,13 +12,16 @@ from consumer.preflight.checks import examine
 from consumer.preflight.finding import Finding, as_json, shown, summary, would_run
 
 HELP = "find faults before the service starts; changes nothing"
+EXAMPLES = ("consumer check --job job.json", "consumer check --json --config /etc/consumer.toml")
 #: A check has failed. Warnings do not count.
 EXIT_WOULD_FAIL = 1
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    command.add_argument("--job", type=Path, metavar="JOB.json", help="also run this job here, without RabbitMQ")
+    command.add_argument(
+        "--job", type=Path, metavar="JOB.json", help="also run this job here, without RabbitMQ; default: none"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     add_settings(command)
 

@@ -12,10 +12,14 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.service.process import serve
 
 HELP = "run the service: take jobs until SIGTERM or Ctrl-C"
+EXAMPLES = ("consumer run", "consumer run --classifier mine:classify --pool-size 4 --job-timeout-s 5m")
+#: The settings that help names: what runs, where, how much at once, for how long, and how it is watched.
+MOST_USED = "--amqp-url, --classifier or --command, --pool-size, --job-timeout-s, --http-port, --statsd-host"
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the settings."""
+    command.description = f"{command.description} Most used: {MOST_USED}."
     add_settings(command)
 
 

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from consumer.cli.arguments import add_settings, decimal, settings_of
+from consumer.cli.arguments import add_settings, duration, settings_of
 from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
 from consumer.cli.queue_state import NAME_CHARACTERS, QueueState, Status, ask
@@ -32,6 +32,7 @@ from consumer.local_broker.files import DEFAULT_DIR
 from consumer.rabbitmq.console import Console
 
 HELP = "show queues, consumers and rates, as RabbitMQ knows them"
+EXAMPLES = ("consumer status --watch", "consumer status --json --dead-letters")
 WATCH_S = 2.0
 #: Each time a connection is opened and RabbitMQ is asked for every queue: more often would be a load.
 MIN_WATCH_S = 0.1
@@ -44,11 +45,11 @@ def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     command.add_argument(
         "--watch",
-        type=decimal(MIN_WATCH_S, MAX_WATCH_S, "seconds"),
+        type=duration(MIN_WATCH_S, MAX_WATCH_S),
         nargs="?",
         const=WATCH_S,
-        metavar="S",
-        help="repeat every S seconds, 0.1 or more; default: 2",
+        metavar="TIME",
+        help="repeat after each TIME, 100ms or more, 2s if none is given; default: show it once",
     )
     command.add_argument(
         "--dead-letters",

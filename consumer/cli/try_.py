@@ -15,6 +15,10 @@ from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 from consumer.service.dry_run import attempt
 
 HELP = "run one job here, without RabbitMQ, and show its outcome"
+EXAMPLES = (
+    "consumer try job.json --classifier mine:classify",
+    "consumer try jobs.jsonl --repeat 100 --times times.json",
+)
 #: Runs of each job; more is a typing error.
 MAX_REPEAT = 1_000_000
 
@@ -22,13 +26,15 @@ MAX_REPEAT = 1_000_000
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
     command.add_argument("file", metavar="JOB.json", help="the job; `-`: standard input")
-    command.add_argument(
+    command.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+    timing = command.add_argument_group("to measure run times for `consumer plan`")
+    timing.add_argument(
         "--times",
         type=Path,
         metavar="FILE",
-        help="write the run times to FILE, for `plan`; JOB.json may then contain many jobs, as for `submit`",
+        help="write the run times to FILE; JOB.json may then contain many jobs, as for `submit`; default: none",
     )
-    command.add_argument(
+    timing.add_argument(
         "--repeat", type=whole(1, MAX_REPEAT), metavar="N", help="with --times: run every job N times; default: 1"
     )
     add_settings(command)

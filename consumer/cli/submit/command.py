@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumer.cli.arguments import MAX_SECONDS, add_settings, decimal, settings_of, whole
+from consumer.cli.arguments import MAX_SECONDS, add_settings, duration, settings_of, whole
 from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
 from consumer.cli.submit import submission
@@ -20,6 +20,10 @@ from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 
 HELP = "publish jobs and wait for their replies"
+EXAMPLES = (
+    "consumer submit jobs.jsonl --out results.jsonl",
+    "consumer submit signals.csv --model pumps --out results.csv --resume",
+)
 #: Each is a request in memory, here and in the queue; more at once are not faster.
 MAX_WINDOW = 100_000
 MIN_TIMEOUT_S = 0.001
@@ -34,32 +38,38 @@ def describe(command: argparse.ArgumentParser) -> None:
         help="file with one job, with one job per line, or with signals (.csv, .npz, .ts or .tsv); folder or "
         "pattern of such files; `-`: standard input",
     )
-    command.add_argument("--model", metavar="NAME", help="model for the signals, if the service has several")
-    command.add_argument(
+    results = command.add_argument_group("the results")
+    results.add_argument(
         "--out",
         metavar="FILE",
         help="file for the results, CSV if it ends with .csv, otherwise JSON lines; default: standard output",
     )
-    command.add_argument(
+    results.add_argument(
         "--resume",
         action="store_true",
         help="continue the results in --out: jobs that have a reply there are not submitted again; new results "
         "are written in the order of arrival",
     )
-    command.add_argument("--direct", action="store_true", help="use direct reply-to instead of a reply queue")
-    command.add_argument(
+    jobs = command.add_argument_group("the jobs")
+    jobs.add_argument(
+        "--model",
+        metavar="NAME",
+        help="model for the signals, if the service has several; default: the only one, or `default`",
+    )
+    jobs.add_argument("--direct", action="store_true", help="use direct reply-to instead of a reply queue")
+    jobs.add_argument(
         "--window",
         type=whole(1, MAX_WINDOW),
         default=WINDOW,
         metavar="N",
-        help="number of jobs that wait for a reply at once; default: 64",
+        help="number of jobs that wait for a reply at once",
     )
-    command.add_argument(
+    jobs.add_argument(
         "--timeout",
-        type=decimal(MIN_TIMEOUT_S, MAX_SECONDS, "seconds"),
-        default=300.0,
-        metavar="S",
-        help="seconds to wait for a reply; default: 300",
+        type=duration(MIN_TIMEOUT_S, MAX_SECONDS),
+        default="5m",
+        metavar="TIME",
+        help="time to wait for a reply",
     )
     add_settings(command)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from consumer.cli.submit.sources import Source
-from consumer.errors import ConfigurationError
+from consumer.errors import InputError
 from consumer.escaping import escaped
 from consumer.wire.write import Reply
 
@@ -97,7 +97,7 @@ def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
     """Read the results of an earlier run: name and digest of each job that has a reply. Drop the others.
 
     Raises:
-        ConfigurationError: it cannot be read, or is not a file of results.
+        InputError: it cannot be read, or is not a file of results.
     """
     if not path.exists():
         return set()
@@ -106,11 +106,11 @@ def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
         *lines, torn = text.split("\n")
         found = {line: _key(line, form) for line in lines if line != form.head}
     except (ValueError, KeyError, TypeError, StopIteration):
-        raise ConfigurationError(
+        raise InputError(
             f"{path} contains no results in this format, so it cannot be resumed; pass another --out"
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     if torn or not all(found.values()):
         kept = [form.head] * bool(form.head) + [line for line, key in found.items() if key]
         _replace(path, "".join(f"{line}\n" for line in kept))
