@@ -55,7 +55,7 @@ def describe(command: argparse.ArgumentParser) -> None:
     made["show"].add_argument(
         "--body",
         action="store_true",
-        help="only write the body to standard output, byte for byte, with gzip unpacked",
+        help="only write the whole body to standard output, byte for byte, with gzip unpacked",
     )
     group = made["replay"].add_mutually_exclusive_group()
     group.add_argument("--reply-to", metavar="QUEUE", help="queue for the replies; default: that of each job")
