@@ -73,8 +73,8 @@ or `CONSUMER_CONFIG` names the file, which holds lines such as `pool_size = 4`. 
 """
 UNITS = (
     f"Times are {units.TIME_FORMS}. Sizes are {units.SIZE_FORMS}. In the TOML file, a value with a unit is a "
-    'text: `job_timeout_s = "5m"`. A switch, such as `declare`, is `true` or `false` in a variable and in the file; '
-    "its flags are `--declare` and `--no-declare`."
+    'text: `job_timeout_s = "5m"`. A switch, such as `declare`, is `true` or `false` in a variable and in the '
+    "file; its flags are `--declare` and `--no-declare`."
 )
 WIDTH = 120
 COMMANDS = """\

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
-from consumer.local_broker.files import DEFAULT_DIR
+from consumer.local_broker.files import DEFAULT_DIR, Node
+from consumer.telemetry import log_format
 
 log = logging.getLogger("consumer")
 
@@ -51,8 +53,7 @@ def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
     )
     was_up = local_broker.status(DEFAULT_DIR) is not None
     node = local_broker.up(DEFAULT_DIR, report=log.info)
-    # Printed, not logged: it contains the node's password, which the user needs to reach the private node.
-    print(f"{node.describe()}\n{_example(node.amqp_url, settings)}", file=sys.stderr)
+    _announce(node, settings)
     try:
         yield [node.amqp_url]
     finally:
@@ -61,11 +62,27 @@ def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
             local_broker.down(DEFAULT_DIR)
 
 
-def _example(url: str, settings: Settings) -> str:
+def _announce(node: Node, settings: Settings) -> None:
+    """Log how to reach the node, and show a person at a terminal how to try it.
+
+    Its password is in no log: `consumer local-broker` prints it to those who may read the folder.
+    """
+    log.info(
+        "the private node is %s; `consumer local-broker url` prints this URL with its password, and `status` the "
+        "login of its console, %s",
+        redacted(node.amqp_url),
+        node.management_url,
+        extra={"event": "private_node_ready"},
+    )
+    if sys.stderr.isatty() and not log_format.is_for_machines():
+        print(_example(settings), file=sys.stderr)
+
+
+def _example(settings: Settings) -> str:
     """Write the commands of Debian's amqp-tools that publish a job and fetch its reply."""
-    topology = settings.topology
+    topology, url = settings.topology, '"$(consumer local-broker url)"'
     job = '{"signal": [0, 1, 0, -1]}'
     return (
-        f"publish one: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
-        f"its reply:   amqp-get --url={url} --queue={topology.results}"
+        f"publish a job: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
+        f"its reply:     amqp-get --url={url} --queue={topology.results}"
     )

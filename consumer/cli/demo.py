@@ -21,6 +21,7 @@ from rich.table import Table
 
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
+from consumer.cli.submit.bars import Bars
 from consumer.cli.submit.results import SourceResult
 from consumer.cli.submit.sources import Source
 from consumer.cli.submit.submission import submit
@@ -157,13 +158,17 @@ class Demo:
     async def _submit(self, sources: list[Source]) -> list[SourceResult]:
         """Return the results in the order of the sources."""
         queue, credentials = self.settings.topology.jobs, self.settings.credentials
-        async with Client.open(self.url, queue=queue, credentials=credentials) as client:
-            results = dict([numbered async for numbered in submit(client, sources, timeout_s=JOB_TIMEOUT_S)])
+        results: dict[int, SourceResult] = {}
+        with Bars.shown(len(sources), Console(stderr=True)) as bars:
+            async with Client.open(self.url, queue=queue, credentials=credentials) as client:
+                async for index, result in submit(client, sources, timeout_s=JOB_TIMEOUT_S):
+                    results[index] = result
+                    bars.ended(index, succeeded=result.succeeded)
         return [results[index] for index in range(len(sources))]
 
     def _show_answers(self, results: list[SourceResult]) -> bool:
         """Show a row for each good job; return whether all were answered."""
-        table = Table("job", "truth", "answer", "probability", "", title="Answers")
+        table = Table("job", "truth", "answer", "probability", "verdict", title="Answers")
         right = 0
         for result in results:
             truth = json.loads(result.source.body)["expected"]
@@ -171,7 +176,7 @@ class Demo:
             answer = output.get("label", "(none)")
             probability = f"{output['probabilities'][answer]:.2f}" if output else ""
             right += answer == truth
-            table.add_row(result.source.name, truth, answer, probability, "" if answer == truth else "wrong")
+            table.add_row(result.source.name, truth, answer, probability, "right" if answer == truth else "wrong")
         self.console.print(table)
         self._print(f"accuracy {right / len(results):.2f} ({right} of {len(results)})")
         return all(result.succeeded for result in results)

@@ -8,6 +8,8 @@ import os
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
 from consumer.cli.event_loop import run_async
+from consumer.errors import ConfigurationError
+from consumer.preflight.machine import no_models
 from consumer.runners.files.job_files import JobFiles
 from consumer.service.process import serve
 
@@ -26,8 +28,10 @@ def describe(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal; return the exit code."""
     settings = settings_of(arguments)
-    if not settings.amqp_urls:  # before a private node is started in vain; otherwise the service checks it
+    if not settings.amqp_urls:  # before a private node is started in vain; otherwise the service checks these
         JobFiles.open(settings.job_dir).close()
+        if missing := no_models(settings):
+            raise ConfigurationError(f"{missing.detail}; {missing.remedy}")
     with broker_urls(settings) as urls:
         run_async(serve(settings, urls))
     return os.EX_OK

@@ -17,6 +17,7 @@ EVENTS = MappingProxyType(
         "runs_as_root": "the service runs as root, and so do the classifiers",
         "memory_not_hidden": "other processes of this user can read this process's memory",
         "private_node_used": "no amqp_url is set: `demo` or `run` starts a private RabbitMQ node",
+        "private_node_ready": "the private node accepts connections; the message has its URL without the password",
         "private_node_stopping": "that private node is being stopped",
         "runner_opened": "the classifier is loaded, or its program found",
         "http_listening": "the pages of health and metrics are served",

@@ -1,6 +1,7 @@
 """Shows progress bars on a terminal: one for all jobs, and one for each of a few jobs that report progress.
 
-The progress text of a classifier is foreign, so it is escaped.
+Nothing is shown, and nothing written, if stderr is no terminal. Log records and results that go to the same
+terminal appear above the bars. The progress text of a classifier is foreign, so it is escaped.
 """
 
 from __future__ import annotations
@@ -46,10 +47,15 @@ class Bars:
     @classmethod
     @contextmanager
     def shown(cls, total: int, console: Console) -> Iterator[Bars]:
-        """Show the bars during the block."""
+        """Show the bars during the block, if the console is a terminal."""
         overall, jobs = _overall(console), _jobs(console)
-        with Live(Group(jobs, overall), console=console), _log_above():
-            yield cls(overall, jobs, total)
+        bars = cls(overall, jobs, total)
+        if not console.is_terminal:
+            yield bars
+            return
+        # Results that go to stdout are not redirected: a file gets them from here, a terminal by `above`.
+        with Live(Group(jobs, overall), console=console, redirect_stdout=False), _log_above():
+            yield bars
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
         """Show the progress of one job."""
@@ -67,6 +73,20 @@ class Bars:
         bar = self._of.pop(index, None)
         if bar is not None:  # the first one's number is 0
             self._jobs.remove_task(bar)
+
+
+class Above:
+    """A stream whose lines appear above the bars, each whole: a terminal wraps it, so it can be copied."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str, /) -> None:
+        """Write to the terminal of the bars."""
+        self._console.out(text, end="", highlight=False)
+
+    def flush(self) -> None:
+        """Pass on what was written: the console has done it."""
 
 
 @contextmanager
@@ -95,11 +115,14 @@ class _Rate(ProgressColumn):
 def _overall(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.completed} of {task.total} jobs"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         _Rate(),
         TextColumn("failed {task.fields[failed]}"),
+        TextColumn("after"),
         TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
+        expand=True,
         console=console,
     )
 

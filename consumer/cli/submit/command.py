@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.console import Console
+
 from consumer.cli.arguments import MAX_SECONDS, add_settings, duration, settings_of, whole
 from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
 from consumer.cli.submit import submission
+from consumer.cli.submit.bars import Above
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit.sources import Source, read_sources
 from consumer.client.client import WINDOW, Client
@@ -84,8 +87,9 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     form = CSV if (arguments.out or "").endswith(".csv") else JSON_LINES
     if arguments.resume:
         sources = _not_done(sources, arguments.out, form)
-    with _output(arguments.out, form, resume=arguments.resume) as out:
-        results = await _submit(arguments, settings, known_url(settings), sources, out) if sources else []
+    console = Console(stderr=True)
+    with _output(arguments.out, form, console, resume=arguments.resume) as out:
+        results = await _submit(arguments, settings, sources, out, console) if sources else []
     failed = sum(not result.succeeded for result in results)
     print(f"{len(results)} jobs: {len(results) - failed} succeeded, {failed} failed", file=sys.stderr)
     return EXIT_JOBS_FAILED if failed else os.EX_OK
@@ -101,10 +105,10 @@ def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Sour
 
 
 @contextmanager
-def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Lines]:
+def _output(name: str | None, form: Format, console: Console, *, resume: bool) -> Iterator[Lines]:
     """Open the output: in the order of the jobs, or to resume in order of arrival: then a kill loses nothing."""
     if name is None:
-        yield InOrder(sys.stdout, form)
+        yield InOrder(Above(console) if sys.stdout.isatty() and console.is_terminal else sys.stdout, form)
         return
     try:
         file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can fail
@@ -115,14 +119,16 @@ def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Lines]:
 
 
 async def _submit(
-    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: Lines
+    arguments: argparse.Namespace, settings: Settings, sources: list[Source], out: Lines, console: Console
 ) -> list[SourceResult]:
     opening = Client.open(
-        url,
+        known_url(settings),
         queue=settings.topology.jobs,
         direct=arguments.direct,
         credentials=settings.credentials,
         window=arguments.window,
     )
     async with opening as client:
-        return await submission.run(client, sources, out, timeout_s=arguments.timeout, window=arguments.window)
+        return await submission.run(
+            client, sources, out, console, timeout_s=arguments.timeout, window=arguments.window
+        )

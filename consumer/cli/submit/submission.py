@@ -59,12 +59,17 @@ async def _ask(
     return index, SourceResult(source, reply)
 
 
-async def run(
-    client: Client, sources: list[Source], out: Lines, *, timeout_s: float, window: int = WINDOW
+async def run(  # noqa: PLR0913 - two are keywords
+    client: Client,
+    sources: list[Source],
+    out: Lines,
+    console: Console,
+    *,
+    timeout_s: float,
+    window: int = WINDOW,
 ) -> list[SourceResult]:
-    """Submit all jobs with bars on stderr, and write their results; return them in order of arrival."""
+    """Submit all jobs with bars on the console, and write their results; return them in order of arrival."""
     results: list[SourceResult] = []
-    console = Console(stderr=True)
     with Bars.shown(len(sources), console) as bars:
         # Each progress report is a message: requested only if it is shown.
         on_progress = bars.progress if console.is_terminal else None
