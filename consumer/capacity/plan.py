@@ -110,8 +110,17 @@ class Plan:
     impossible: str = ""
 
 
-def plan(load: Load, target: Target, *, given: int | None = None, simulated_jobs: int = JOBS) -> Plan:
+def plan(
+    load: Load,
+    target: Target,
+    *,
+    given: int | None = None,
+    simulated_jobs: int = JOBS,
+    on_slots: Callable[[int], None] = lambda _slots: None,
+) -> Plan:
     """Find the fewest slots that meet the target. The plan also has rows for similar numbers and for `given`.
+
+    `on_slots` is called with each number of slots before it is simulated.
 
     Raises:
         ConfigurationError: the load needs more slots than the command supports.
@@ -122,7 +131,12 @@ def plan(load: Load, target: Target, *, given: int | None = None, simulated_jobs
             "check --rate and the run times (seconds), or plan for a part of the jobs"
         )
     gaps_s, runs_s = jobs(load, simulated_jobs)
-    row = cache(lambda slots: simulated(slots, load, target, gaps_s, runs_s))
+
+    @cache
+    def row(slots: int) -> PlanRow:
+        on_slots(slots)
+        return simulated(slots, load, target, gaps_s, runs_s)
+
     least = math.floor(load.offered) + 1
     impossible = _impossible(load, target)
     enough = None if impossible else _fewest(row, least)

@@ -23,6 +23,7 @@ from consumer.cli.arguments import (
     settings_of,
     whole,
 )
+from consumer.cli.progress_line import progress
 
 if TYPE_CHECKING:
     from consumer.capacity.plan import Target
@@ -106,7 +107,13 @@ def run(arguments: argparse.Namespace) -> int:
     pool_size = settings_of(arguments).pool_size
     overhead_s = OVERHEAD_S if arguments.overhead is None else arguments.overhead
     load = Load(arguments.rate, _service(arguments), overhead_s)
-    found = plan(load, arguments.target, given=arguments.slots)
+    with progress("plans ...") as show:
+        found = plan(
+            load,
+            arguments.target,
+            given=arguments.slots,
+            on_slots=lambda slots: show(f"simulates {slots} slots ..."),
+        )
     row = report.chosen(found, arguments.slots)
     if arguments.json:
         print(json.dumps(report.as_json(load, found, row, pool_size), indent=1))

@@ -37,7 +37,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result. `what`: the name of the check, set by checks.py; `cause`: the check whose failure has skipped it."""
+    """One result. `what`: the name of the check, set by checks.py; `cause`: the failed check that it needs."""
 
     level: Level
     detail: str

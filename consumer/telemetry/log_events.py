@@ -39,6 +39,8 @@ EVENTS = MappingProxyType(
         # A job.
         "job_log": "a `LOG:` line of the classifier",
         "job_log_dropped": "a job wrote more `LOG:` lines than the log accepts",
+        "output_ignored": "a line of stdout that is no line of the contract, at level DEBUG",
+        "stderr_line": "a line of stderr of a job that succeeded, at level DEBUG",
         "jobs_returned": "waiting jobs return to the queue, because slots hold long jobs",
         "job_settled": "a delivery was settled; see `outcome` and `settlement`",
         "job_not_settled": "a delivery cannot be settled any more; RabbitMQ will redeliver the job",

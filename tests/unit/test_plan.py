@@ -220,3 +220,10 @@ def test_a_file_of_times_that_is_missing_is_exit_code_66(capsys: pytest.CaptureF
 def test_a_flag_that_cannot_be_meant_is_exit_code_2(flag: str, values: list[str]) -> None:
     for value in values:
         assert run("--rate", "1", "--service", "mean=1", f"--{flag}={value}") == 2
+
+
+def test_each_number_of_slots_is_reported_before_it_is_simulated() -> None:
+    told: list[int] = []
+    found = plan(load(), Target.read("p95-wait=50ms"), simulated_jobs=1000, on_slots=told.append)
+    assert {row.slots for row in found.rows} <= {*told}
+    assert len(told) == len({*told})

@@ -6,8 +6,6 @@ terminal appear above the bars. The progress text of a classifier is foreign, so
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from consumer import job
+from consumer.cli.progress_line import log_above
 from consumer.escaping import escaped
 
 #: More would not fit on the screen.
@@ -54,7 +53,7 @@ class Bars:
             yield bars
             return
         # Results that go to stdout are not redirected: a file gets them from here, a terminal by `above`.
-        with Live(Group(jobs, overall), console=console, redirect_stdout=False), _log_above():
+        with Live(Group(jobs, overall), console=console, redirect_stdout=False), log_above():
             yield bars
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
@@ -87,20 +86,6 @@ class Above:
 
     def flush(self) -> None:
         """Pass on what was written: the console has done it."""
-
-
-@contextmanager
-def _log_above() -> Iterator[None]:
-    """Write log records above the bars: through the stderr that rich has installed."""
-    handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
-    before = [handler.stream for handler in handlers]
-    for handler in handlers:
-        handler.setStream(sys.stderr)
-    try:
-        yield
-    finally:
-        for handler, stream in zip(handlers, before, strict=True):
-            handler.setStream(stream)
 
 
 class _Rate(ProgressColumn):
