@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,8 +10,7 @@ from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
-from consumer.local_broker.files import DEFAULT_DIR, Node
-from consumer.telemetry import log_format
+from consumer.local_broker.files import DEFAULT_DIR
 
 log = logging.getLogger("consumer")
 
@@ -53,20 +51,7 @@ def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
     )
     was_up = local_broker.status(DEFAULT_DIR) is not None
     node = local_broker.up(DEFAULT_DIR, report=log.info)
-    _announce(node, settings)
-    try:
-        yield [node.amqp_url]
-    finally:
-        if not was_up:
-            log.info("stopping the private RabbitMQ node", extra={"event": "private_node_stopping"})
-            local_broker.down(DEFAULT_DIR)
-
-
-def _announce(node: Node, settings: Settings) -> None:
-    """Log how to reach the node, and show a person at a terminal how to try it.
-
-    Its password is in no log: `consumer local-broker` prints it to those who may read the folder.
-    """
+    # Without the password: `consumer local-broker` prints it to those who may read the folder.
     log.info(
         "the private node is %s; `consumer local-broker url` prints this URL with its password, and `status` the "
         "login of its console, %s",
@@ -74,15 +59,9 @@ def _announce(node: Node, settings: Settings) -> None:
         node.management_url,
         extra={"event": "private_node_ready"},
     )
-    if sys.stderr.isatty() and not log_format.is_for_machines():
-        print(_example(settings), file=sys.stderr)
-
-
-def _example(settings: Settings) -> str:
-    """Write the commands of Debian's amqp-tools that publish a job and fetch its reply."""
-    topology, url = settings.topology, '"$(consumer local-broker url)"'
-    job = '{"signal": [0, 1, 0, -1]}'
-    return (
-        f"publish a job: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
-        f"its reply:     amqp-get --url={url} --queue={topology.results}"
-    )
+    try:
+        yield [node.amqp_url]
+    finally:
+        if not was_up:
+            log.info("stopping the private RabbitMQ node", extra={"event": "private_node_stopping"})
+            local_broker.down(DEFAULT_DIR)

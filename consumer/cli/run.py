@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
 from consumer.cli.event_loop import run_async
+from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.preflight.machine import no_models
 from consumer.runners.files.job_files import JobFiles
 from consumer.service.process import serve
+from consumer.telemetry import log_format
 
 HELP = "run the service: take jobs until SIGTERM or Ctrl-C"
 EXAMPLES = ("consumer run", "consumer run --classifier mine:classify --pool-size 4 --job-timeout-s 5m")
@@ -33,5 +36,17 @@ def run(arguments: argparse.Namespace) -> int:
         if missing := no_models(settings):
             raise ConfigurationError(f"{missing.detail}; {missing.remedy}")
     with broker_urls(settings) as urls:
+        if not settings.amqp_urls and sys.stderr.isatty() and not log_format.is_for_machines():
+            print(_example(settings), file=sys.stderr)
         run_async(serve(settings, urls))
     return os.EX_OK
+
+
+def _example(settings: Settings) -> str:
+    """Write the commands of Debian's amqp-tools that publish a job and fetch its reply."""
+    topology, url = settings.topology, '"$(consumer local-broker url)"'
+    job = '{"signal": [0, 1, 0, -1]}'
+    return (
+        f"publish a job: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
+        f"its reply:     amqp-get --url={url} --queue={topology.results}"
+    )

@@ -115,7 +115,8 @@ def rendered(status: Status) -> RenderableType:
     if any(queue.state not in (None, "running") for queue in status.queues):
         table.add_column("state", no_wrap=True)
     for queue in status.queues:
-        table.add_row(*(Text(cell) for cell in _cells(queue)[: len(table.columns)]))
+        style = "red" if queue.state not in (None, "running") else ""
+        table.add_row(*(Text(cell) for cell in _cells(queue)[: len(table.columns)]), style=style)
     return Group(table, *(Text(line) for line in _lines(status)))
 
 
