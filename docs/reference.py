@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import classifier.cli
 import consumer.cli.main
-from consumer.cli.arguments import described
+from consumer.cli.arguments import meaning_and_default
 from consumer.config import units
 from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
@@ -25,8 +25,7 @@ from consumer.preflight.checks import CHECKS
 from consumer.preflight.context import Site
 from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES
 from consumer.telemetry.prometheus import prometheus_name
-from rabbitmq_classifier_cli import CommandParser
-from rabbitmq_classifier_cli import described as described_argument
+from rabbitmq_classifier_cli import CommandParser, described
 
 PAGE = Path(__file__).with_name("reference.md")
 EXIT_CODES = MappingProxyType(
@@ -127,7 +126,7 @@ def _settings() -> Iterator[str]:
 def _setting(name: str) -> Sequence[str]:
     is_switch = Settings.model_fields[name].annotation is bool
     flag, variable = f"--{'[no-]' * is_switch}{name.replace('_', '-')}", f"{ENV_PREFIX}{name.upper()}"
-    meaning, default = described(name)
+    meaning, default = meaning_and_default(name)
     return code(name), code(flag), code(variable), plain(default), plain(meaning)
 
 
@@ -197,7 +196,7 @@ def _invocation(action: argparse.Action) -> str:
 
 
 def _meaning(action: argparse.Action) -> str:
-    said = plain(described_argument(action).replace("%%", "%"))
+    said = plain(described(action).replace("%%", "%"))
     return f"needed; {said}" if action.option_strings and action.required else said
 
 

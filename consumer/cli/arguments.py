@@ -48,7 +48,7 @@ def add_settings(command: argparse.ArgumentParser, names: Sequence[str] = (), *,
         help="TOML file with the settings; default: CONSUMER_CONFIG, otherwise none",
     )
     for name in names or Settings.model_fields:
-        text = "; default: ".join(described(name)).replace("%", "%%")
+        text = "; default: ".join(meaning_and_default(name)).replace("%", "%%")
         is_switch = Settings.model_fields[name].annotation is bool
         group.add_argument(
             "--" + name.replace("_", "-"),
@@ -59,7 +59,7 @@ def add_settings(command: argparse.ArgumentParser, names: Sequence[str] = (), *,
         )
 
 
-def described(name: str) -> tuple[str, str]:
+def meaning_and_default(name: str) -> tuple[str, str]:
     """Return the meaning and the default of a setting, for people.
 
     The end of a description states what a default follows from, or what it means that there is none.

@@ -7,7 +7,7 @@ import os
 import textwrap
 from collections.abc import Iterator
 
-from consumer.cli.arguments import described
+from consumer.cli.arguments import meaning_and_default
 from consumer.config import units
 from consumer.config.settings import GROUPS, Settings
 from consumer.errors import ConfigurationError
@@ -47,6 +47,6 @@ def listed(word: str) -> Iterator[str]:
         if names:
             yield from ("", group.__doc__ or "")
         for name in names:
-            meaning, default = described(name)
+            meaning, default = meaning_and_default(name)
             yield textwrap.fill(f"{name} = {default}", _WIDTH, initial_indent=" " * 2, subsequent_indent=" " * 8)
             yield textwrap.fill(meaning, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -94,7 +94,7 @@ def install() -> None:
     logging.basicConfig(level="INFO", handlers=[handler])
 
 
-def choose(chosen: LogFormat, level: LogLevel) -> None:
+def choose(chosen: LogFormat, level: LogLevel = "INFO") -> None:
     """Write all later records in this format, from this level on."""
     logging.getLogger().setLevel(level)
     for handler in logging.getLogger().handlers:
