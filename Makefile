@@ -12,7 +12,7 @@ PYTHON ?= python3
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed broker ## the whole service once, from training to dead letters, in a minute
+demo: $(VENV)/.installed broker ## the whole service once, from training to dead letters
 	$(BIN)/consumer demo
 
 run: $(VENV)/.installed broker ## RabbitMQ, a demo model and a consumer, until Ctrl-C
@@ -54,7 +54,7 @@ scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, and a 
 # are short in `make test` (tests/support/soak.py).
 STORM_S ?= 600
 SEEDS ?= 1 2 3
-soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, nothing wrong, nothing left
+soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, wrong or left
 	@for seed in $(SEEDS); do STORM_S=$(STORM_S) STORM_SEED=$$seed $(BIN)/pytest tests/integration/test_storm.py || exit; done
 	@SOAK=1 $(BIN)/pytest -m soak
 
@@ -67,7 +67,7 @@ pictures: $(VENV)/.installed-test test-packages ## take the pictures in docs ane
 	@PYTHONPATH=tests:deploy/grafana $(BIN)/python -m pictures
 
 # Not the models: somebody may have trained them for days.
-clean: ## stop the private node, remove what the targets made except models
+clean: ## stop the private node, remove what targets made, keep models
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
 	rm -rf $(VENV) .local-broker bench-results fuzz-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
