@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -99,16 +100,30 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - argparse's own
         """Parse as argparse does, but refuse what is unknown here, where the options of this command are known."""
-        known, unknown = super().parse_known_args(args, namespace)
+        words = sys.argv[1:] if args is None else list(args)
+        if misspelt := self._misspelt(words):  # before argparse, which would complain of a missing argument first
+            self.error(self._unknown(misspelt))
+        known, unknown = super().parse_known_args(words, namespace)
         if unknown:
             self.error(self._unknown(unknown[0]))
         return known, unknown
+
+    def _misspelt(self, words: Sequence[str]) -> str | None:
+        """Return the first word that looks like an option of this command, and is none."""
+        for word in words:
+            if word == "--" or (self._subparsers and not word.startswith("-")):
+                return None  # options of a subcommand follow, or none
+            if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
+                return word
+        return None
 
     def _unknown(self, word: str) -> str:
         if not word.startswith("-"):
             return f"unexpected argument {_quoted(word)}"
         flag = word.partition("=")[0]
-        return f"no option {_quoted(flag)}{did_you_mean(flag, self._option_string_actions)}"
+        guess = did_you_mean(flag, self._option_string_actions)
+        hint = "; options of a command come after it" if self._subparsers else ""
+        return f"no option {_quoted(flag)}{guess or hint}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - argparse's own
         if action.choices is None or value in action.choices:
@@ -117,8 +132,7 @@ class CommandParser(argparse.ArgumentParser):
         guess = did_you_mean(str(value), names)
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
             kind = str(action.metavar).lower()
-            hint = guess or f"; options come after the {kind}"
-            raise argparse.ArgumentError(None, f"no {kind} {_quoted(value)}{hint}")
+            raise argparse.ArgumentError(None, f"no {kind} {_quoted(value)}{guess}")
         raise argparse.ArgumentError(action, f"{_quoted(value)} is not one of {', '.join(names)}{guess}")
 
     def error(self, message: str) -> NoReturn:

@@ -90,7 +90,9 @@ def test_settings_are_in_no_help_and_accepted_all_the_same() -> None:
     ("argv", "line"),
     [
         ("consumer statu", "consumer: no command 'statu'; did you mean status?"),
-        ("consumer --pool-size 4 run", "consumer: no command '4'; options come after the command"),
+        ("consumer --pool-size 4 run", "consumer: no option '--pool-size'; options of a command come after it"),
+        ("consumer 4 run", "consumer: no command '4'"),
+        ("consumer submit --timout 5m", "consumer submit: no option '--timout'; did you mean --timeout?"),
         ("consumer run --pool-siz 4", "consumer run: no option '--pool-siz'; did you mean --pool-size?"),
         ("consumer run --pool 4", "consumer run: no option '--pool'; did you mean --pool-size?"),
         ("consumer run extra", "consumer run: unexpected argument 'extra'"),
