@@ -160,10 +160,13 @@ class Demo:
         queue, credentials = self.settings.topology.jobs, self.settings.credentials
         results: dict[int, SourceResult] = {}
         with Bars.shown(len(sources), Console(stderr=True)) as bars:
+
+            def record(index: int, result: SourceResult) -> None:
+                results[index] = result
+                bars.ended(index, succeeded=result.succeeded)
+
             async with Client.open(self.url, queue=queue, credentials=credentials) as client:
-                async for index, result in submit(client, sources, timeout_s=JOB_TIMEOUT_S):
-                    results[index] = result
-                    bars.ended(index, succeeded=result.succeeded)
+                await submit(client, sources, record, timeout_s=JOB_TIMEOUT_S)
         return [results[index] for index in range(len(sources))]
 
     def _show_answers(self, results: list[SourceResult]) -> bool:

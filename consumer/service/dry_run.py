@@ -20,6 +20,7 @@ from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import open_runner
+from consumer.service.consumer_info import consumer_name
 from consumer.telemetry.log_format import MAX_CHARACTERS
 from consumer.wire.message import Message
 from consumer.wire.read import read_message
@@ -51,6 +52,9 @@ class Attempt:
     def facts(self) -> dict[str, Any]:
         """All facts for programs; the reply as it would be published, None if there is none yet."""
         error = self.outcome if isinstance(self.outcome, Unsuccessful) else None
+        made = (
+            reply(self.request, self.outcome, consumer=consumer_name()).body if self.disposition.replies else None
+        )
         return {
             "outcome": type(self.outcome).__name__,
             "code": error and error.code,
@@ -58,7 +62,7 @@ class Attempt:
             "stderr_tail": error and error.stderr_tail,
             "run_ms": round(self.outcome.run_s * 1000, 3),
             "disposition": self.disposition.settlement.value,
-            "reply": json.loads(reply(self.request, self.outcome).body) if self.disposition.replies else None,
+            "reply": json.loads(made) if made else None,
         }
 
 
