@@ -27,7 +27,7 @@ from consumer.wire.read import read_message
 from consumer.wire.write import reply
 
 #: Receives what happens during the run: its kind, and a line of text, which may be foreign.
-Tell = Callable[[str, str], None]
+Notify = Callable[[str, str], None]
 #: The event of a log record that quotes a line of the classifier -> the kind of the line.
 _PRINTED = {"job_log": "LOG", "output_ignored": "stdout", "stderr_line": "stderr"}
 #: They log these events.
@@ -66,8 +66,8 @@ class Attempt:
         }
 
 
-async def attempt(body: bytes, settings: Settings, tell: Tell) -> Attempt:
-    """Run one job; pass what it prints to `tell` at once.
+async def attempt(body: bytes, settings: Settings, notify: Notify) -> Attempt:
+    """Run one job; pass what it prints to `notify` at once.
 
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
@@ -75,9 +75,9 @@ async def attempt(body: bytes, settings: Settings, tell: Tell) -> Attempt:
     request, job = read(body, settings)
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
-            tell("runs", runner.description)
-            with _printed(tell):
-                outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, _progress(tell))
+            notify("runs", runner.description)
+            with _printed(notify):
+                outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, _progress(notify))
     return Attempt(request, outcome, decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts))
 
 
@@ -87,14 +87,14 @@ def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
     return read_message(message, settings.topology, settings.job_rules)
 
 
-def _progress(tell: Tell) -> Callable[[Progress], None]:
-    return lambda progress: tell("progress", f"{progress.fraction:.0%} {progress.text}".rstrip())
+def _progress(notify: Notify) -> Callable[[Progress], None]:
+    return lambda progress: notify("progress", f"{progress.fraction:.0%} {progress.text}".rstrip())
 
 
 @contextmanager
-def _printed(tell: Tell) -> Iterator[None]:
+def _printed(notify: Notify) -> Iterator[None]:
     """Pass the classifier's lines on, instead of logging them: the service logs most of them only at DEBUG."""
-    handler = _Printed(tell)
+    handler = _Printed(notify)
     before = {logger: (logger.level, logger.propagate) for logger in map(logging.getLogger, _LOGGERS)}
     for logger in before:
         logger.addHandler(handler)
@@ -112,15 +112,15 @@ def _printed(tell: Tell) -> Iterator[None]:
 class _Printed(logging.Handler):
     """Passes on the lines that records quote; a record of another event goes to the log as ever."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, notify: Notify) -> None:
         super().__init__()
-        self._tell = tell
+        self._notify = notify
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record."""
         kind = _PRINTED.get(str(getattr(record, "event", "")))
         if kind and isinstance(record.args, tuple):
-            self._tell(kind, str(record.args[-1]))
+            self._notify(kind, str(record.args[-1]))
         elif record.levelno >= logging.getLogger().level:
             logging.getLogger().handle(record)
 
