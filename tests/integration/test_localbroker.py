@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pika
 import pytest
+from support.processes import forked
+from support.processes.commands import environment
+from support.processes.consumer_process import ConsumerProcess, gone_afterwards
 from support.rabbitmq.management_api import Management, create_vhost, delete_vhost, rabbitmqctl
 
 from consumer.local_broker import files, processes
@@ -164,3 +167,26 @@ def test_a_server_that_is_not_ready_in_time_is_ended(data_dir: Path) -> None:
     assert node
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", node.epmd_port), timeout=5)
+
+
+def test_its_url_is_printed_alone_and_its_password_is_in_no_log(data_dir: Path) -> None:
+    folder = data_dir.with_name(".local-broker")
+    node = local_broker.up(folder)
+    try:
+        printed = forked.run("consumer", "local-broker", "url", cwd=folder.parent)
+        assert (printed.stdout, printed.stderr) == (f"{node.amqp_url}\n", "")
+        running = ConsumerProcess(environment("", command='["true"]'), cwd=folder.parent)
+        with gone_afterwards(running):
+            running.wait_for_event("ready")
+            assert running.stop() == 0
+        assert running.events("private_node_ready", "classifier:***@")
+        assert all(line.fields for line in running.lines)
+        assert node.password not in "".join(running.log)
+    finally:
+        local_broker.down(folder, timeout_s=0)
+
+
+def test_without_a_node_there_is_no_url(tmp_path: Path) -> None:
+    done = forked.run("consumer", "local-broker", "url", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "`consumer local-broker up` starts one" in done.stderr

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.docs_pages.pages import block
+from support.docs_pages.pages import block, rows
 
 from consumer.config.loader import load
+from consumer.local_broker.files import PORTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
@@ -44,6 +45,18 @@ def test_the_secrets_to_be_made_are_those_that_the_manifests_ask_for() -> None:
     assert made == {"rabbitmq-classifier": "amqp-password", "rabbitmq-classifier-scaler": "host"}
     for name, key in made.items():
         assert re.search(rf"name: {name}\n\s+key: {key}\n", KUBERNETES)
+
+
+def test_no_two_ports_are_the_same_and_all_that_are_used_are_listed() -> None:
+    cells = [row[0] for row in rows("docs/deploy.md", "ports")]
+    ports = [int(port) for cell in cells for port in re.findall(r"[0-9]+", cell)]
+    assert len(ports) == len({*ports})
+    settings = load({}, {})
+    compose = (ROOT / "deploy" / "compose.yaml").read_text()
+    published = {int(port) for port in re.findall(r'"127\.0\.0\.1:(\d+):\d+"', compose)}
+    in_image = re.findall(r"EXPOSE (\d+)", (ROOT / "deploy" / "Dockerfile").read_text())
+    assert published | {*map(int, in_image), settings.gateway_port, settings.statsd_port} <= {*ports}
+    assert not {*ports} & {*PORTS}  # those of private nodes
 
 
 def test_the_services_and_profiles_named_are_in_the_compose_file() -> None:

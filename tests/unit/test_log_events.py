@@ -17,7 +17,7 @@ from consumer.telemetry.log_events import EVENTS
 from consumer.telemetry.log_format import formatter
 
 PRODUCT = Path(consumer.__file__).parent
-#: At these levels a record has an event; DEBUG is for whoever reads the code beside it.
+#: At these levels a record has an event; DEBUG is for whoever reads the code beside it, and may have one.
 TOLD = {f"log.{level}" for level in ("info", "warning", "error", "exception", "critical")}
 #: What producers import logs into their program's log, not into ours.
 MODULES = sorted(path for path in PRODUCT.rglob("*.py") if "client" not in path.relative_to(PRODUCT).parts)
@@ -38,7 +38,8 @@ def log_calls() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _is_log_call(call: ast.Call) -> bool:
-    return ast.unparse(call.func) in TOLD
+    name = ast.unparse(call.func)
+    return name in TOLD or (name == "log.debug" and any(word.arg == "extra" for word in call.keywords))
 
 
 def _events_in(node: ast.AST) -> Iterator[str]:

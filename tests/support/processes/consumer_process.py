@@ -43,7 +43,7 @@ class ConsumerProcess:
 
         `is_forked`: not started, but forked from a process that has imported what it needs (forked.py).
         """
-        arguments = ("--log-level", log_level, command)
+        arguments = (command, "--log-level", log_level)
         logs_json = {"CONSUMER_LOG_FORMAT": "json", **environment}
         reading, writing = os.pipe()
         self._stderr = open(reading)  # noqa: SIM115, PTH123 - closed by its reader
