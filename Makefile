@@ -12,10 +12,10 @@ PYTHON ?= python3
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed broker ## train, serve, submit, dead-letter, stop: the whole service in about a minute
+demo: $(VENV)/.installed broker ## the whole service once, from training to dead letters
 	$(BIN)/consumer demo
 
-run: $(VENV)/.installed broker ## a consumer in the foreground, with a private RabbitMQ node and a demo model
+run: $(VENV)/.installed broker ## RabbitMQ, a demo model and a consumer, until Ctrl-C
 	@test -e models/machines.model || { mkdir -p models && \
 	  $(BIN)/classifier generate --out models/machines.csv && \
 	  $(BIN)/classifier train models/machines.csv --out models/machines; }
@@ -36,38 +36,40 @@ check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-reference: $(VENV)/.installed-test ## write docs/reference.md anew, after a change of settings, commands, metrics or codes
+reference: $(VENV)/.installed-test ## write docs/reference.md anew from the code
 	$(BIN)/python docs/reference.py
 
-bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream; fails if a target is missed (BENCH_QUICK=1: a look)
+# BENCH_QUICK=1: a look, for this target and `scale`.
+bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream; fails if a target is missed
 	$(BIN)/pytest tests/benchmarks/bench_compare.py -s
 
 measure: $(VENV)/.installed-test test-packages ## measure plans, replaced workers, hostile jobs, one prediction
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py \
 	  --ignore tests/benchmarks/bench_compare.py
 
-scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, a cluster (BENCH_QUICK=1: a look)
+scale: $(VENV)/.installed-test test-packages ## measure 1 to 8 consumers, and a cluster
 	$(BIN)/pytest tests/benchmarks/bench_scale.py -o python_files='bench_*.py' -s
 
 # Three storms of ten minutes, other choices in each; STORM_S and SEEDS say otherwise. Then the long forms of tests that
 # are short in `make test` (tests/support/soak.py).
 STORM_S ?= 600
 SEEDS ?= 1 2 3
-soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, nothing wrong, nothing left
+soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing lost, wrong or left
 	@for seed in $(SEEDS); do STORM_S=$(STORM_S) STORM_SEED=$$seed $(BIN)/pytest tests/integration/test_storm.py || exit; done
 	@SOAK=1 $(BIN)/pytest -m soak
 
 # Shared out over the targets; the longer, the more new inputs. What it finds goes to fuzz-results/.
 FUZZ_S ?= 600
-fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for parser, decoder and settings (FUZZ_S: seconds)
+fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for parser, decoder and settings
 	@FUZZ_S=$(FUZZ_S) PYTHONPATH=tests $(BIN)/python -m fuzz
 
-pictures: $(VENV)/.installed-test test-packages ## take those in docs/pictures anew; look at them before you commit
+pictures: $(VENV)/.installed-test test-packages ## take the pictures in docs anew; look at them before a commit
 	@PYTHONPATH=tests:deploy/grafana $(BIN)/python -m pictures
 
-clean: ## remove what the targets made; stops this folder's RabbitMQ node first
+# Not the models: somebody may have trained them for days.
+clean: ## stop the private node, remove what targets made, keep models
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
-	rm -rf $(VENV) .local-broker models models.trusted bench-results fuzz-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local-broker bench-results fuzz-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # With CONSUMER_AMQP_URL set, that RabbitMQ is used and none is installed.
 broker:

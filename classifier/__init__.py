@@ -10,6 +10,7 @@ models/              reads, writes and trusts model files, and chooses the model
 signals/             reads signals and data sets, and computes features
 child/               runs user code in forked processes; standard library only
 contract.py          functions for authors of classifiers (public); standard library only
+tracebacks.py        formats tracebacks without the service's own frames
 result_json.py       formats a result as JSON, or names the place of its fault
 json_types.py        converts a value one step towards JSON
 jobs_file.py         reads jobs from JSON and JSON lines files

@@ -19,7 +19,7 @@ if __name__ == "__main__":  # before all other imports, because `python -m` sear
 
 from typing import Any
 
-from classifier import contract
+from classifier import contract, tracebacks
 
 EXIT_NOT_LOADED = 1
 EXIT_USAGE = 2
@@ -54,11 +54,14 @@ def _call(target: str, job: str) -> int:
 
     try:
         found = loading.find(target)
+        if found.on_worker_start:
+            found.on_worker_start()
     except contract.LoadError as refused:
         sys.stderr.write(f"{refused}\n")
         return EXIT_NOT_LOADED
-    if found.on_worker_start:
-        found.on_worker_start()
+    except Exception as raised:  # noqa: BLE001 - user code may raise anything while it is imported
+        sys.stderr.write(tracebacks.of_user(raised))
+        return EXIT_NOT_LOADED
     contract.run(found.function, job)
     return 0
 

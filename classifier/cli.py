@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import rabbitmq_classifier
-from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, train, trust
+from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, say, train, trust
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.models.model import ModelError
 from classifier.models.trust import VARIABLE
 from classifier.signals.datasets import DataError
+from rabbitmq_classifier_cli import CommandParser, add_completion, add_help_command, completion_script, sentence
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+_Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001 - it has no public name
+Command: TypeAlias = Callable[[argparse.Namespace], None]
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -44,26 +46,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> CommandParser:
+    parser = CommandParser(
         prog="classifier",
         description="Trains models for signals, shows them, and predicts without the service.",
+        examples=("classifier train signals.csv --out models/pumps", "classifier help predict"),
     )
     version = f"classifier {rabbitmq_classifier.version()}"
     parser.add_argument("--version", action="version", version=version, help="print the version")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     _add_train(commands)
     _add_predict(commands)
     _add_info(commands)
     _add_trust(commands)
     _add_jobs(commands)
     _add_generate(commands)
+    _add_completion(commands)
+    add_help_command(commands, parser)
+    return parser
+
+
+def _add(commands: _Commands, command: Command, about: str, *examples: str) -> CommandParser:
+    """Add a command with its line in the list of commands, and two examples."""
+    parser = commands.add_parser(command.__name__, help=about, description=sentence(about), examples=examples)
+    parser.set_defaults(command=command)
     return parser
 
 
 def _add_train(commands: _Commands) -> None:
-    parser = commands.add_parser("train", help="fit a model on labelled signals, and show how good it is")
-    parser.set_defaults(command=train)
+    parser = _add(
+        commands,
+        train,
+        "fit a model on labelled signals, and show how good it is",
+        "classifier train signals.csv --out models/pumps",
+        "classifier train train.ts --test test.ts --out models/plaid --plot plaid.png",
+    )
     parser.add_argument("data", type=Path, metavar="DATA", help="training signals: .ts, .tsv, .csv or .npz")
     parser.add_argument(
         "--test", type=Path, metavar="DATA", help="test signals; default: 25 %% of the training signals"
@@ -83,15 +100,25 @@ def _add_train(commands: _Commands) -> None:
         action="store_false",
         help="do not pin the model; `classifier trust` does so later",
     )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the confusion matrix and example signals")
     parser.add_argument(
-        "--reshuffles", type=_count, metavar="N", help="also show the mean accuracy over N reshuffles"
+        "--plot", type=Path, metavar="PNG", help="draw the confusion matrix and example signals; default: none"
+    )
+    parser.add_argument(
+        "--reshuffles",
+        type=_count,
+        metavar="N",
+        help="also show the mean accuracy over N reshuffles; default: none",
     )
 
 
 def _add_predict(commands: _Commands) -> None:
-    parser = commands.add_parser("predict", help="classify signals, and print one line of JSON for each")
-    parser.set_defaults(command=predict)
+    parser = _add(
+        commands,
+        predict,
+        "classify signals, and print one line of JSON for each",
+        "classifier predict signals.csv --model pumps",
+        "classifier predict jobs.jsonl --models models",
+    )
     parser.add_argument(
         "file",
         type=Path,
@@ -102,20 +129,33 @@ def _add_predict(commands: _Commands) -> None:
         "--model", metavar="NAME", help="name of the model; default: the job's, the only one, or 'default'"
     )
     parser.add_argument(
-        "--models", type=Path, metavar="DIR", help="folder of the models; default: CONSUMER_MODELS_DIR, or models"
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="folder of the models; default: CONSUMER_MODELS_DIR, or ./models",
     )
 
 
 def _add_info(commands: _Commands) -> None:
-    parser = commands.add_parser("info", help="show a model's manifest, without running any of its code")
-    parser.set_defaults(command=info)
+    parser = _add(
+        commands,
+        info,
+        "show a model's manifest, without running any of its code",
+        "classifier info models/pumps",
+        "classifier info models/pumps.onnx.model --json",
+    )
     parser.add_argument("file", type=Path, metavar="MODEL", help="name or file of the model, e.g. models/pumps")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
 
 def _add_trust(commands: _Commands) -> None:
-    parser = commands.add_parser("trust", help="pin the SHA-256 of models, so that they may be loaded")
-    parser.set_defaults(command=trust)
+    parser = _add(
+        commands,
+        trust,
+        "pin the SHA-256 of models, so that they may be loaded",
+        "classifier trust models/pumps",
+        "classifier trust models/*.model --pins /etc/models.trusted",
+    )
     parser.add_argument(
         "models", type=Path, nargs="+", metavar="MODEL", help="name or file of the model, e.g. models/pumps"
     )
@@ -125,24 +165,43 @@ def _add_trust(commands: _Commands) -> None:
 
 
 def _add_jobs(commands: _Commands) -> None:
-    parser = commands.add_parser("jobs", help="write signals as jobs, one line of JSON for each")
-    parser.set_defaults(command=jobs)
+    parser = _add(
+        commands,
+        jobs,
+        "write signals as jobs, one line of JSON for each",
+        "classifier jobs signals.csv > jobs.jsonl",
+        "classifier jobs test.ts --model plaid --labels",
+    )
     parser.add_argument("data", type=Path, metavar="DATA", help="signals: .ts, .tsv, .csv or .npz")
-    parser.add_argument("--model", metavar="NAME", help="name this model in every job")
+    parser.add_argument("--model", metavar="NAME", help="name this model in every job; default: none")
     parser.add_argument("--labels", action="store_true", help='put each label into its job, as "expected"')
     parser.add_argument("--describe", action="store_true", help="report on stderr how the file was read")
 
 
 def _add_generate(commands: _Commands) -> None:
-    parser = commands.add_parser("generate", help="generate signals of an electric machine in ten states")
-    parser.set_defaults(command=generate)
+    parser = _add(
+        commands,
+        generate,
+        "generate signals of an electric machine in ten states",
+        "classifier generate --out signals.csv",
+        "classifier generate --out new.csv --per-class 50 --seed 1",
+    )
     parser.add_argument("--out", type=Path, metavar="DATA", required=True, help="file for the signals: .csv")
     parser.add_argument(
-        "--per-class", type=_count, metavar="N", default=60, help="number of signals of each state; default: 60"
+        "--per-class", type=_count, metavar="N", default=60, help="number of signals of each state"
     )
-    parser.add_argument(
-        "--seed", type=_seed, metavar="N", default=0, help="seed of the random numbers; default: 0"
-    )
+    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="seed of the random numbers")
+
+
+def _add_completion(commands: _Commands) -> None:
+    about = "print a script for the completion of commands in a shell"
+    examples = ('eval "$(classifier completion bash)"', "classifier completion zsh > ~/.zfunc/_classifier")
+    add_completion(_add(commands, completion, about, *examples))
+
+
+def completion(given: argparse.Namespace) -> None:
+    """Print the script."""
+    say(completion_script(parser(), given.shell))
 
 
 def _whole(text: str, least: int, most: int) -> int:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from io import FileIO
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from classifier import tracebacks
 from classifier.result_json import encoded
 
 _STDOUT = 1
@@ -188,7 +189,7 @@ def answer(function: Function, path: str | None = None) -> list[str]:
     except Exception as raised:  # user code may raise anything, and each exception is the job's answer
         if _is_refusal(raised) and not _answered:
             raise
-        _print_traceback()
+        _print_traceback(raised)
         return _error_line(_in_words(raised))
 
 
@@ -284,10 +285,9 @@ def _error_line(text: str) -> list[str]:
     return [] if _answered else [_claimed(f"ERROR: {_on_one_line(text)}")]
 
 
-def _print_traceback() -> None:
-    import traceback  # noqa: PLC0415 - only failed jobs need this import
-
-    traceback.print_exc()
+def _print_traceback(raised: Exception) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(tracebacks.of_user(raised))
 
 
 def _claimed(line: str) -> str:

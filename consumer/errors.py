@@ -20,9 +20,15 @@ class ConsumerError(Exception):
 
 
 class ConfigurationError(ConsumerError):
-    """The operator's settings or input files cannot be used; a restart does not help."""
+    """The operator's settings or arguments cannot be used; a restart does not help."""
 
     exit_code = os.EX_CONFIG
+
+
+class InputError(ConfigurationError):
+    """An input file of the command is missing, cannot be read, or contains nothing that can be used."""
+
+    exit_code = os.EX_NOINPUT
 
 
 class BrokerUnreachableError(ConsumerError):

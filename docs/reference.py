@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from pydantic.fields import FieldInfo
-
 import classifier.cli
 import consumer.cli.main
+from consumer.cli.arguments import meaning_and_default
+from consumer.config import units
 from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
 from consumer.job import ErrorCode, Unsuccessful
@@ -24,10 +25,9 @@ from consumer.preflight.checks import CHECKS
 from consumer.preflight.context import Site
 from consumer.telemetry.metrics import GATEWAY_NAMES, NAMES
 from consumer.telemetry.prometheus import prometheus_name
+from rabbitmq_classifier_cli import CommandParser, described
 
 PAGE = Path(__file__).with_name("reference.md")
-#: The group of a command's settings (`consumer.cli.arguments`): shown once, not for each command.
-SETTINGS_GROUP = "settings"
 EXIT_CODES = MappingProxyType(
     {
         0: "success, or stopped by a signal; `submit`, `try`: all jobs succeeded; `check`: no check failed",
@@ -35,7 +35,8 @@ EXIT_CODES = MappingProxyType(
         "`dead-letters`: not found, not all processed, or not confirmed; `plan`: the slots are not enough, or no "
         "number of slots meets the target; `status`: jobs wait and no consumer takes them",
         2: "wrong arguments",
-        3: "`local-broker status`: no node runs",
+        3: "`local-broker status` and `url`: no node runs",
+        66: "an input file is missing, cannot be read, or contains nothing that can be used",
         69: "RabbitMQ is unreachable, or the private node did not start",
         70: "a bug: please report it, with the traceback",
         75: "the connection to RabbitMQ was lost: `run` only at its start, later it reconnects; `submit` after 5 "
@@ -43,7 +44,7 @@ EXIT_CODES = MappingProxyType(
         "full",
         77: "RabbitMQ refused the login, the virtual host, a permission or TLS; its certificate is not trusted; "
         "or a queue exists with other arguments",
-        78: "a setting or an input file cannot be used; `status`, `dead-letters`: no queue has this prefix",
+        78: "a setting or an argument cannot be used; `status`, `dead-letters`: no queue has this prefix",
         130: "interrupted by Ctrl-C",
         141: "the reader of the output has exited, as `head` does",
     }
@@ -66,7 +67,15 @@ SETTINGS = """\
 
 A flag overrides the variable, the variable overrides the TOML file, and the file overrides the default. `--config`
 or `CONSUMER_CONFIG` names the file, which holds lines such as `pool_size = 4`. An invalid value stops the start.
+`consumer settings` prints this list, `consumer settings WORD` a part of it.
+
 """
+UNITS = (
+    f"Times are {units.TIME_FORMS}. Sizes are {units.SIZE_FORMS}. In the TOML file, a value with a unit is a "
+    'text: `job_timeout_s = "5m"`. A switch, such as `declare`, is `true` or `false` in a variable and in the '
+    "file; its flags are `--declare` and `--no-declare`."
+)
+WIDTH = 120
 COMMANDS = """\
 ## Commands
 
@@ -108,22 +117,17 @@ def text() -> str:
 
 
 def _settings() -> Iterator[str]:
-    yield SETTINGS
-    rows = [_setting(name, field) for name, field in Settings.model_fields.items()]
-    yield from table(("setting", "flag", "variable", "default", "meaning"), rows)
+    yield SETTINGS + textwrap.fill(UNITS, WIDTH) + "\n"
+    yield from table(
+        ("setting", "flag", "variable", "default", "meaning"), list(map(_setting, Settings.model_fields))
+    )
 
 
-def _setting(name: str, field: FieldInfo) -> Sequence[str]:
-    flag, variable = f"--{name.replace('_', '-')}", f"{ENV_PREFIX}{name.upper()}"
-    is_set = not field.default_factory and field.default not in (None, ())
-    default = code(_plain(field.default)) if is_set else ""
-    return code(name), code(flag), code(variable), default, plain(field.description or "")
-
-
-def _plain(default: object) -> str:
-    if isinstance(default, bool):
-        return str(default).lower()
-    return f"{default:g}" if isinstance(default, float) else str(default)
+def _setting(name: str) -> Sequence[str]:
+    is_switch = Settings.model_fields[name].annotation is bool
+    flag, variable = f"--{'[no-]' * is_switch}{name.replace('_', '-')}", f"{ENV_PREFIX}{name.upper()}"
+    meaning, default = meaning_and_default(name)
+    return code(name), code(flag), code(variable), plain(default), plain(meaning)
 
 
 def _commands() -> Iterator[str]:
@@ -168,7 +172,7 @@ def _command(parser: argparse.ArgumentParser, about: str) -> Iterator[str]:
 
 
 def _groups(parser: argparse.ArgumentParser) -> list[argparse._ArgumentGroup]:
-    return [group for group in parser._action_groups if group.title != SETTINGS_GROUP]  # noqa: SLF001
+    return parser.own_groups() if isinstance(parser, CommandParser) else []
 
 
 def _is_own(action: argparse.Action) -> bool:
@@ -192,7 +196,7 @@ def _invocation(action: argparse.Action) -> str:
 
 
 def _meaning(action: argparse.Action) -> str:
-    said = plain((action.help or "").replace("%%", "%"))
+    said = plain(described(action).replace("%%", "%"))
     return f"needed; {said}" if action.option_strings and action.required else said
 
 

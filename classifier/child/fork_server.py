@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from classifier import contract
+from classifier import contract, tracebacks
 from classifier.child import (
     confinement,
     descriptors,
@@ -111,4 +111,7 @@ def _first(whats: list[str], *, is_reopened: bool) -> list[tuple[str, bool]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], batch="--batch" in sys.argv[2:], cold=_COLD in sys.argv[2:])
+    try:
+        main(sys.argv[1], batch="--batch" in sys.argv[2:], cold=_COLD in sys.argv[2:])
+    except Exception as raised:  # noqa: BLE001 - user code may raise anything while it is imported
+        sys.exit(tracebacks.of_user(raised).rstrip())

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, NamedTuple, NoReturn
 
-from classifier import contract
+from classifier import contract, tracebacks
 from classifier.child import confinement, descriptors, ending, randomness
 from classifier.child.descriptors import Opened
 from classifier.child.loading import Loaded
@@ -103,8 +103,8 @@ class _Hook:
     def insist(self) -> None:
         try:
             self._succeed()
-        except Exception:  # noqa: BLE001 - user code may raise anything; the attempt of this job fails
-            sys.excepthook(*sys.exc_info())
+        except Exception as raised:  # noqa: BLE001 - user code may raise anything; the attempt of this job fails
+            sys.stderr.write(tracebacks.of_user(raised))
             sys.exit("on_worker_start() failed")
 
     def _succeed(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,7 @@ SKOPS_SUFFIX: Final = ".skops.model"
 SUFFIXES: Final = (ONNX_SUFFIX, SKOPS_SUFFIX, SUFFIX)
 
 SIZE_VARIABLE: Final = "CONSUMER_MAX_MODEL_BYTES"
+_SIZE: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) *(?:([KMGT])(I)?)?B?")
 #: 512 MiB. A forest of 100 trees has 3 MiB for PLAID's 537 signals and some 120 MiB for 20,000 noisy ones. Loading
 #: a file takes twice its size in memory for a moment, so only a setting allows larger ones.
 LARGEST: Final = 512 * 1024 * 1024
@@ -147,13 +149,18 @@ def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
 def largest() -> int:
     """Return the size limit of a model file in bytes: `CONSUMER_MAX_MODEL_BYTES`, or 512 MiB.
 
+    The service passes a plain number; a person may use the units of its settings (consumer/config/units.py).
+
     Raises:
-        ModelError: the variable is no number.
+        ModelError: the variable is no size.
     """
     given = os.environ.get(SIZE_VARIABLE) or str(LARGEST)
-    if not given.isdecimal():
-        raise ModelError(f"{SIZE_VARIABLE} is {given!r}; it must be a number of bytes")
-    return int(given)
+    if not (found := _SIZE.fullmatch(given.strip().upper())):
+        raise ModelError(
+            f"{SIZE_VARIABLE} is {given!r}; it must be a number of bytes, or a size such as 500MiB or 2G"
+        )
+    number, prefix, binary = found.groups()
+    return round(float(number) * float(1024 if binary else 1000) ** " KMGT".index(prefix or " "))
 
 
 def check_size(path: Path, size: int) -> None:

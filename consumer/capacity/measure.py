@@ -23,9 +23,15 @@ from consumer.service.dry_run import read
 
 
 async def measure(
-    bodies: Sequence[bytes], repeat: int, settings: Settings, report: Callable[[str], None]
+    bodies: Sequence[bytes],
+    repeat: int,
+    settings: Settings,
+    report: Callable[[str], None],
+    on_run: Callable[[int], None] = lambda _number: None,
 ) -> tuple[Times, int]:
     """Run every job `repeat` times; return the times of the runs that succeeded, and the number of failed runs.
+
+    `on_run` is called with the number of each run before it.
 
     Raises:
         ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.
@@ -34,7 +40,7 @@ async def measure(
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
             report(f"runs         {runner.description}")
-            outcomes = await _run_all(runner.pool, jobs, repeat)
+            outcomes = await _run_all(runner.pool, jobs, repeat, on_run)
     run_s = [outcome.run_s for outcome in outcomes if isinstance(outcome, Succeeded)]
     if not run_s:
         raise ConfigurationError(
@@ -43,14 +49,17 @@ async def measure(
     return Times(runs=runner.description, run_s=run_s), len(outcomes) - len(run_s)
 
 
-async def _run_all(pool: Pool, jobs: Sequence[Job | Invalid], repeat: int) -> list[Outcome]:
+async def _run_all(
+    pool: Pool, jobs: Sequence[Job | Invalid], repeat: int, on_run: Callable[[int], None]
+) -> list[Outcome]:
     """Run all jobs, then all again, so that changes of a shared machine affect all jobs alike."""
 
-    async def run(job: Job | Invalid) -> Outcome:
+    async def run(job: Job | Invalid, number: int = 0) -> Outcome:
+        on_run(number)
         return job if isinstance(job, Invalid) else await pool.run(job)
 
     await run(jobs[0])
-    return [await run(job) for _ in range(repeat) for job in jobs]
+    return [await run(job, number) for number, job in enumerate([*jobs] * repeat, start=1)]
 
 
 def summary(times: Times, failed: int) -> str:

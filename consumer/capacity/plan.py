@@ -11,12 +11,14 @@ import math
 import random
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from heapq import heapreplace
 from typing import Literal, Self
 
 from consumer.capacity.service_times import SHARES, ServiceTime, quantile
+from consumer.config import units
 from consumer.errors import ConfigurationError
 
 Kind = Literal["wait", "total"]
@@ -48,16 +50,19 @@ class Target:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Parse `p95-wait=0.5`.
+        """Parse `p95-wait=0.5` or `p95-wait=500ms`.
 
         Raises:
             ValueError: the text has another form.
         """
-        found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(\d*\.?\d+)(ms|s)?", text)
-        if found is None or not float(found[3]):
-            raise ValueError("write p50, p95 or p99, then -wait= or -total=, then seconds: p95-wait=0.5")
+        found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(.{1,20})", text)
+        limit_s = 0.0
+        with suppress(ValueError):  # the message below shows a time, too
+            limit_s = units.seconds(found[3]) if found else 0.0
+        if found is None or not limit_s:
+            raise ValueError("write p50, p95 or p99, then -wait= or -total=, then a time above 0: p95-wait=500ms")
         kind: Kind = "wait" if found[2] == "wait" else "total"
-        return cls(found[1], kind, float(found[3]) / (1000 if found[4] == "ms" else 1))
+        return cls(found[1], kind, limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,17 @@ class Plan:
     impossible: str = ""
 
 
-def plan(load: Load, target: Target, *, given: int | None = None, simulated_jobs: int = JOBS) -> Plan:
+def plan(
+    load: Load,
+    target: Target,
+    *,
+    given: int | None = None,
+    simulated_jobs: int = JOBS,
+    on_slots: Callable[[int], None] = lambda _slots: None,
+) -> Plan:
     """Find the fewest slots that meet the target. The plan also has rows for similar numbers and for `given`.
+
+    `on_slots` is called with each number of slots before it is simulated.
 
     Raises:
         ConfigurationError: the load needs more slots than the command supports.
@@ -117,7 +131,12 @@ def plan(load: Load, target: Target, *, given: int | None = None, simulated_jobs
             "check --rate and the run times (seconds), or plan for a part of the jobs"
         )
     gaps_s, runs_s = jobs(load, simulated_jobs)
-    row = cache(lambda slots: simulated(slots, load, target, gaps_s, runs_s))
+
+    @cache
+    def row(slots: int) -> PlanRow:
+        on_slots(slots)
+        return simulated(slots, load, target, gaps_s, runs_s)
+
     least = math.floor(load.offered) + 1
     impossible = _impossible(load, target)
     enough = None if impossible else _fewest(row, least)
@@ -134,7 +153,7 @@ def _impossible(load: Load, target: Target) -> str:
     if target.limit_s > run_s + load.overhead_s:
         return ""
     what = f"the {target.name} of the run and" if run_s else "RabbitMQ and the consumer, for every job:"
-    return f"{what} the overhead (--overhead-ms) take {run_s + load.overhead_s:.4g} s, however many slots are free"
+    return f"{what} the overhead (--overhead) take {run_s + load.overhead_s:.4g} s, however many slots are free"
 
 
 def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:

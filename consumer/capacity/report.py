@@ -105,7 +105,8 @@ def _verdict(load: Load, plan: Plan, row: PlanRow | None, pool_size: int) -> Ite
         yield f"           the fewest that are enough: {plan.enough}"
     if row.is_stable:
         consumers = math.ceil(row.slots / pool_size)
-        each = f"{pool_size} slots each" if consumers > 1 else f"{row.slots} slots"
+        one = f"{row.slots} slot" + "s" * (row.slots > 1)
+        each = f"{pool_size} slots each" if consumers > 1 else one
         yield f"consumers  {consumers}, with {each} (pool_size)"
 
 

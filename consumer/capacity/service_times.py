@@ -13,7 +13,8 @@ from statistics import NormalDist
 
 from pydantic import BaseModel, Field, ValidationError
 
-from consumer.errors import ConfigurationError
+from consumer.config import units
+from consumer.errors import ConfigurationError, InputError
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NORMAL = NormalDist()
@@ -46,19 +47,19 @@ def read_times(name: str, content: bytes) -> Times:
     """Parse a file of `Times`; `name` is for messages.
 
     Raises:
-        ConfigurationError: it is not a file of run times.
+        InputError: it is not a file of run times.
     """
     try:
         times = Times.model_validate_json(content)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"])) or "it"
-        raise ConfigurationError(
+        raise InputError(
             f"{name} is not a file of run times ({where}: {fault['msg']}); make one with "
             f"`consumer try JOB.json --repeat 100 --times {name}`"
         ) from None
     if not all(math.isfinite(value) and value >= 0 for value in times.run_s) or not any(times.run_s):
-        raise ConfigurationError(f"{name}: run_s must be seconds, 0 or more, and not all of them 0")
+        raise InputError(f"{name}: run_s must be seconds, 0 or more, and not all of them 0")
     return times
 
 
@@ -94,7 +95,7 @@ def given(text: str) -> ServiceTime:
 
 #: In seconds 30 years; with larger figures, sums in the plan might not be finite.
 MAX_FIGURE = 1e9
-_REMEDY = "write mean=S, or mean=S,cv=V, or p50=S,p95=S, or p50=S,p99=S, with S in seconds above 0"
+_REMEDY = "write mean=S, or mean=S,cv=V, or p50=S,p95=S, or p50=S,p99=S, with S above 0, in seconds or as 20ms"
 
 
 def _figures(text: str) -> Mapping[str, float]:
@@ -102,7 +103,7 @@ def _figures(text: str) -> Mapping[str, float]:
     for part in text.split(","):
         name, _, value = part.strip().partition("=")
         try:
-            figures[name] = float(value)
+            figures[name] = float(value) if name == "cv" else units.seconds(value)
         except ValueError:
             raise ConfigurationError(f"--service {text}: {_REMEDY}") from None
         if not (0 <= figures[name] <= MAX_FIGURE and (figures[name] or name == "cv")):

@@ -3,6 +3,7 @@
 main.py                 the command `consumer`: the table of commands; errors become exit codes
 arguments.py            adds the settings as flags, and parses numbers and files
 broker_url.py           chooses the RabbitMQ of a command: the configured one, or a private node
+progress_line.py        shows on a terminal that a command works
 event_loop.py           the event loop of all commands
 process_hardening.py    keeps this process's memory from the classifiers that it starts
 run.py                  `consumer run`
@@ -15,7 +16,9 @@ gateway.py              `consumer gateway`
 status.py               `consumer status`: arguments, table and JSON
 queue_state.py          ... queries RabbitMQ and its management API, never a consumer
 dead_letters/           `consumer dead-letters`
+settings.py             `consumer settings`
 asyncapi.py             `consumer asyncapi`
 local_broker.py         `consumer local-broker`
 demo.py                 `consumer demo`
+completion.py           `consumer completion`
 """

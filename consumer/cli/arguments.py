@@ -1,7 +1,8 @@
-"""Adds and parses the arguments that several commands share: settings, numbers, files.
+"""Adds and parses the arguments that several commands share: settings, numbers, times, files.
 
-Every setting is a flag of the same name. Numbers are bounded and never rounded, so a typing error is refused. The
-parsers of numbers raise argparse's own error: for a plain ValueError, argparse would show the parser's name.
+Every setting is a flag of the same name, and a switch a pair: --declare, --no-declare. Numbers are bounded and
+never rounded, so a typing error is refused. The parsers of numbers raise argparse's own error: for a plain
+ValueError, argparse would show the parser's name.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from consumer.config import loader
+from consumer.config import loader, units
 from consumer.config.settings import Settings
-from consumer.errors import ConfigurationError
+from consumer.errors import InputError
 from consumer.telemetry import log_format
+from rabbitmq_classifier_cli import SHARED
 
 log = logging.getLogger("consumer")
 
@@ -31,20 +33,43 @@ _SHOWN_CHARACTERS = 60
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SETTING = "setting_"
+_STATED = "; default: |; not set: "
 
 
-def add_settings(command: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting. A missing flag sets no attribute, so that other sources count."""
-    group = command.add_argument_group(
-        "settings", "set each as a flag, as the variable CONSUMER_<NAME>, or in the file of --config"
-    )
+def add_settings(command: argparse.ArgumentParser, names: Sequence[str] = (), *, title: str = SHARED) -> None:
+    """Add a flag for each setting, or for those in `names`. A missing flag sets no attribute: other sources count.
+
+    Help does not list the flags of the default group.
+    """
+    group = command.add_argument_group(title)
     group.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file with the settings; also CONSUMER_CONFIG"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with the settings; default: CONSUMER_CONFIG, otherwise none",
     )
-    for name, field in Settings.model_fields.items():
-        flag = "--" + name.replace("_", "-")
-        text = (field.description or "").replace("%", "%%")
-        group.add_argument(flag, dest=_SETTING + name, default=argparse.SUPPRESS, metavar="VALUE", help=text)
+    for name in names or Settings.model_fields:
+        text = "; default: ".join(meaning_and_default(name)).replace("%", "%%")
+        is_switch = Settings.model_fields[name].annotation is bool
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            dest=_SETTING + name,
+            default=argparse.SUPPRESS,
+            help=text,
+            **({"action": argparse.BooleanOptionalAction} if is_switch else {"metavar": "VALUE"}),
+        )
+
+
+def meaning_and_default(name: str) -> tuple[str, str]:
+    """Return the meaning and the default of a setting, for people.
+
+    The end of a description states what a default follows from, or what it means that there is none.
+    """
+    field = Settings.model_fields[name]
+    meaning, stated, default = re.split(f"({_STATED})|$", field.description or "", maxsplit=1)
+    if stated:
+        return meaning, default if stated == "; default: " else f"not set: {default}"
+    return meaning, {None: "not set", (): "none"}.get(field.default) or units.shown(name, field.default)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -61,13 +86,13 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def load_settings(arguments: argparse.Namespace) -> Settings:
-    """Load the settings, and log in the format that they choose.
+    """Load the settings, and log in the format and from the level that they choose.
 
     Raises:
         ConfigurationError: as `loader.load`.
     """
     settings = loader.load(_flags(arguments), os.environ, arguments.config)
-    log_format.choose(settings.log_format)
+    log_format.choose(settings.log_format, settings.log_level)
     return settings
 
 
@@ -87,13 +112,13 @@ def read_file(path: Path) -> bytes:
     """Read a file that the user has named.
 
     Raises:
-        ConfigurationError: it cannot be read, or is a named pipe.
+        InputError: it cannot be read, or is a named pipe.
     """
     try:
         see_no_named_pipe(path)
         return path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def see_no_named_pipe(path: Path) -> None:
@@ -102,11 +127,11 @@ def see_no_named_pipe(path: Path) -> None:
     The shell's pipes, `<(command)` and `|`, have no name and are accepted.
 
     Raises:
-        ConfigurationError
+        InputError
     """
     with suppress(OSError):  # the caller reports a file that it cannot read
         if path.is_fifo() and not path.resolve().is_relative_to("/proc"):
-            raise ConfigurationError(f"{path} is a named pipe: give a file, or /dev/stdin and redirect it")
+            raise InputError(f"{path} is a named pipe: give a file, or /dev/stdin and redirect it")
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -127,6 +152,19 @@ def decimal(least: float, most: float, unit: str) -> Callable[[str], float]:
         if is_written_as(DECIMAL, text) and math.isfinite(value := float(text)) and least <= value <= most:
             return value
         raise refusal(text, f"a number of {unit} from {least:g} to {most:.12g}")
+
+    return read
+
+
+def duration(least: float, most: float) -> Callable[[str], float]:
+    """Make a type for times, with a unit or in seconds, in a range of seconds, both ends included."""
+
+    def read(text: str) -> float:
+        with suppress(ValueError):
+            if len(text) <= _MAX_CHARACTERS and least <= (value := units.seconds(text)) <= most:
+                return value
+        shown = " to ".join(units.shown("_s", end) for end in (least, most))
+        raise refusal(text, f"a time from {shown}: {units.TIME_FORMS}")
 
     return read
 

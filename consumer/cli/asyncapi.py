@@ -12,12 +12,16 @@ from consumer.errors import ConfigurationError
 from consumer.wire import asyncapi
 
 HELP = "print the contract with producers as an AsyncAPI 3 document"
+EXAMPLES = ("consumer asyncapi > asyncapi.json", "consumer asyncapi --schemas schemas --prefix plaid")
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     command.add_argument(
-        "--schemas", type=Path, metavar="DIR", help="also write JSON Schemas of job, reply and error record to DIR"
+        "--schemas",
+        type=Path,
+        metavar="DIR",
+        help="also write JSON Schemas of job, reply and error record to DIR; default: none",
     )
     add_settings(command)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,9 +10,8 @@ from consumer.config.amqp_url import redacted, split_urls
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
-from consumer.local_broker.files import DEFAULT_DIR, Node
+from consumer.local_broker.files import DEFAULT_DIR
 from consumer.rabbitmq.console import Console
-from consumer.telemetry import log_format
 
 log = logging.getLogger("consumer")
 
@@ -66,32 +64,17 @@ def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
     )
     was_up = local_broker.status(DEFAULT_DIR) is not None
     node = local_broker.up(DEFAULT_DIR, report=log.info)
-    _announce(node, settings)
+    # Without the password: `consumer local-broker` prints it to those who may read the folder.
+    log.info(
+        "the private node is %s; `consumer local-broker url` prints this URL with its password, and `status` the "
+        "login of its console, %s",
+        redacted(node.amqp_url),
+        node.management_url,
+        extra={"event": "private_node_ready"},
+    )
     try:
         yield [node.amqp_url]
     finally:
         if not was_up:
             log.info("stopping the private RabbitMQ node", extra={"event": "private_node_stopping"})
             local_broker.down(DEFAULT_DIR)
-
-
-def _announce(node: Node, settings: Settings) -> None:
-    """Show a person how to reach the node. The text contains its password: for a terminal, not for a log."""
-    if sys.stderr.isatty() and not log_format.is_for_machines():
-        print(f"{node.describe()}\n{_example(node.amqp_url, settings)}", file=sys.stderr)
-    else:
-        log.info(
-            "the private node is %s; `consumer local-broker status` prints its password",
-            redacted(node.amqp_url),
-            extra={"event": "private_node_ready"},
-        )
-
-
-def _example(url: str, settings: Settings) -> str:
-    """Write the commands of Debian's amqp-tools that publish a job and fetch its reply."""
-    topology = settings.topology
-    job = '{"signal": [0, 1, 0, -1]}'
-    return (
-        f"publish one: amqp-publish --url={url} --routing-key={topology.jobs} --body='{job}'\n"
-        f"its reply:   amqp-get --url={url} --queue={topology.results}"
-    )

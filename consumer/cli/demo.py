@@ -21,6 +21,7 @@ from rich.table import Table
 
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
+from consumer.cli.submit.bars import Bars
 from consumer.cli.submit.results import SourceResult
 from consumer.cli.submit.sources import Source
 from consumer.cli.submit.submission import submit
@@ -33,6 +34,7 @@ from consumer.runners.programs import own_python
 from consumer.wire.write import ErrorRecord
 
 HELP = "show the whole service once: broker, model, consumer, jobs, dead letters"
+EXAMPLES = ("consumer demo", "consumer demo --amqp-url amqp://localhost")
 TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.
 JOBS_PER_CLASS = 3
@@ -156,14 +158,20 @@ class Demo:
     async def _submit(self, sources: list[Source]) -> list[SourceResult]:
         """Return the results in the order of the sources."""
         queue, credentials = self.settings.topology.jobs, self.settings.credentials
-        async with Client.open(self.url, queue=queue, credentials=credentials) as client:
-            results: dict[int, SourceResult] = {}
-            await submit(client, sources, results.__setitem__, timeout_s=JOB_TIMEOUT_S)
+        results: dict[int, SourceResult] = {}
+        with Bars.shown(len(sources), Console(stderr=True)) as bars:
+
+            def record(index: int, result: SourceResult) -> None:
+                results[index] = result
+                bars.ended(index, succeeded=result.succeeded)
+
+            async with Client.open(self.url, queue=queue, credentials=credentials) as client:
+                await submit(client, sources, record, timeout_s=JOB_TIMEOUT_S)
         return [results[index] for index in range(len(sources))]
 
     def _show_answers(self, results: list[SourceResult]) -> bool:
         """Show a row for each good job; return whether all were answered."""
-        table = Table("job", "truth", "answer", "probability", "", title="Answers")
+        table = Table("job", "truth", "answer", "probability", "verdict", title="Answers")
         right = 0
         for result in results:
             truth = json.loads(result.source.body)["expected"]
@@ -171,7 +179,7 @@ class Demo:
             answer = output.get("label", "(none)")
             probability = f"{output['probabilities'][answer]:.2f}" if output else ""
             right += answer == truth
-            table.add_row(result.source.name, truth, answer, probability, "" if answer == truth else "wrong")
+            table.add_row(result.source.name, truth, answer, probability, "right" if answer == truth else "wrong")
         self.console.print(table)
         self._print(f"accuracy {right / len(results):.2f} ({right} of {len(results)})")
         return all(result.succeeded for result in results)

@@ -12,6 +12,10 @@ from consumer.errors import ConfigurationError
 from consumer.wire import asyncapi
 
 HELP = "accept jobs over HTTP, for callers without AMQP"
+EXAMPLES = (
+    "consumer gateway --gateway-port 8080 --gateway-token-file tokens",
+    "consumer gateway --openapi > openapi.json",
+)
 
 
 def describe(command: argparse.ArgumentParser) -> None:

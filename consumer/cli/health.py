@@ -10,39 +10,35 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from consumer.config import loader
+from consumer.cli.arguments import add_settings, load_settings
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped_lines
 from consumer.telemetry import health_client
+from rabbitmq_classifier_cli import CommandParser, sentence
 
 HELP = "check the local consumer's health, for probes"
+EXAMPLES = ("consumer health live --http-port 8081", "CONSUMER_HTTP_PORT=8081 consumer health ready")
 EXIT_NOT_HEALTHY = 1
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     command.add_argument(
-        "of", nargs="?", choices=("live", "ready"), default="ready", help="what to check; default: ready"
+        "of",
+        nargs="?",
+        choices=("live", "ready"),
+        default="ready",
+        metavar="live|ready",
+        help="what to check; default: ready",
     )
-    command.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file with the settings; also CONSUMER_CONFIG"
-    )
-    command.add_argument(
-        "--http-port", dest="http_port", metavar="VALUE", help="the consumer's port; also CONSUMER_HTTP_PORT"
-    )
-    command.add_argument(
-        "--http-host", dest="http_host", metavar="VALUE", help="the consumer's address; also CONSUMER_HTTP_HOST"
-    )
+    add_settings(command, ("http_port", "http_host"), title="the settings of the consumer")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Query the consumer and print its answer; return the exit code."""
-    given = {"http_port": arguments.http_port, "http_host": arguments.http_host}
-    flags = {name: value for name, value in given.items() if value is not None}
-    settings = loader.load(flags, os.environ, arguments.config)
+    settings = load_settings(arguments)
     if not settings.http_port:
         raise ConfigurationError("http_port is not set, or 0: give the consumer a port, and this command the same")
     is_well, text = health_client.ask(settings.http_host, settings.http_port, f"/{arguments.of}")
@@ -53,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str]) -> NoReturn:
     """Run the command and exit with its code."""
-    parser = argparse.ArgumentParser(prog="consumer health", description="Checks the local consumer's health.")
+    parser = CommandParser(prog="consumer health", description=sentence(HELP), examples=EXAMPLES)
     describe(parser)
     try:
         sys.exit(run(parser.parse_args(argv)))

@@ -1,18 +1,17 @@
-"""`consumer local-broker`: starts and stops a private RabbitMQ node in a folder."""
+"""`consumer local-broker`: starts and stops a private RabbitMQ node in a folder, and prints how to reach it."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
+import sys
 from pathlib import Path
 
 from consumer.local_broker import node
 from consumer.local_broker.files import DEFAULT_DIR
 
-log = logging.getLogger("consumer")
-
 HELP = "start or stop a private RabbitMQ node in this folder"
+EXAMPLES = ("consumer local-broker up", "url=$(consumer local-broker url)")
 #: As in the LSB and `systemctl status`: program is not running.
 EXIT_NOT_RUNNING = 3
 
@@ -20,22 +19,30 @@ EXIT_NOT_RUNNING = 3
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     command.add_argument(
-        "action", choices=("up", "down", "status"), help="start the node, stop it, or show its addresses"
+        "action",
+        choices=("up", "down", "status", "url"),
+        metavar="up|down|status|url",
+        help="start the node, stop it, show its addresses and login, or print its AMQP URL alone, for $(...)",
     )
-    command.add_argument(
-        "--data", type=Path, default=DEFAULT_DIR, help="folder of the node; default: .local-broker"
-    )
+    command.add_argument("--data", type=Path, default=DEFAULT_DIR, metavar="DIR", help="folder of the node")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Start or stop the node, or show its addresses; return the exit code."""
     match arguments.action:
         case "up":
-            print(node.up(arguments.data, report=log.info).describe())
+            print(node.up(arguments.data, report=_say).describe())
         case "down":
             print("stopped" if node.down(arguments.data) else "no node was running")
-        case _:
+        case asked:
             running = node.status(arguments.data)
-            print(running.describe() if running else f"no node runs in {arguments.data}")
-            return os.EX_OK if running else EXIT_NOT_RUNNING
+            if running is None:
+                _say(f"no node runs in {arguments.data}; `consumer local-broker up` starts one")
+                return EXIT_NOT_RUNNING
+            print(running.amqp_url if asked == "url" else running.describe())
     return os.EX_OK
+
+
+def _say(line: str) -> None:
+    """Write a line for people to stderr, because stdout is for addresses."""
+    print(line, file=sys.stderr)

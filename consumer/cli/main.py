@@ -18,6 +18,7 @@ from consumer._version import VERSION
 from consumer.cli import (
     asyncapi,
     check,
+    completion,
     demo,
     gateway,
     health,
@@ -25,6 +26,7 @@ from consumer.cli import (
     plan,
     process_hardening,
     run,
+    settings,
     status,
     try_,
 )
@@ -34,6 +36,7 @@ from consumer.cli.submit import command as submit
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped_lines
 from consumer.telemetry import log_format
+from rabbitmq_classifier_cli import CommandParser, add_help_command, sentence
 
 log = logging.getLogger("consumer")
 
@@ -47,6 +50,10 @@ class Command(Protocol):
     """A module that is a command."""
 
     HELP: str
+
+    @property
+    def EXAMPLES(self) -> Sequence[str]:  # noqa: N802 - a constant of the module
+        """Two command lines; none if each of its actions has its own."""
 
     def describe(self, command: argparse.ArgumentParser) -> None:
         """Add the command's own arguments, and the settings that it reads."""
@@ -67,9 +74,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "gateway": gateway,
         "status": status,
         "dead-letters": dead_letters,
+        "settings": settings,
         "asyncapi": asyncapi,
         "local-broker": local_broker,
         "demo": demo,
+        "completion": completion,
     }
 )
 
@@ -77,11 +86,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = parser().parse_args(argv)
-    log_format.install(arguments.log_level)
+    log_format.install()
     choose_log_format(arguments)
     process_hardening.hide_process()
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat ours
-        logging.getLogger(library).setLevel(max(logging.ERROR, logging.getLogger().level))
+        logging.getLogger(library).setLevel(logging.ERROR)
     # There each connection attempt that fails is an error; supervisor.py logs some of them.
     logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
     try:
@@ -107,20 +116,20 @@ def _complain(fault: str) -> None:
         print("consumer: " + "\n".join(escaped_lines(fault, log_format.MAX_CHARACTERS)), file=sys.stderr)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     """Describe all commands and their arguments."""
-    top = argparse.ArgumentParser(prog="consumer", description="Runs classification jobs from a RabbitMQ queue.")
-    top.add_argument(
-        "--log-level",
-        type=str.upper,
-        default="INFO",
-        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
-        help="least severe level to log; default: INFO",
+    top = CommandParser(
+        prog="consumer",
+        description="Runs classification jobs from a RabbitMQ queue.",
+        examples=("consumer run --classifier mine:classify", "consumer help submit"),
     )
     top.add_argument("--version", action="version", version=f"consumer {VERSION}", help="print the version")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
     for name, module in COMMANDS.items():
-        command = commands.add_parser(name, help=module.HELP)
+        command = commands.add_parser(
+            name, help=module.HELP, description=sentence(module.HELP), examples=module.EXAMPLES
+        )
         command.set_defaults(command=module.run)
         module.describe(command)
+    add_help_command(commands, top)
     return top

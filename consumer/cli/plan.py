@@ -13,13 +13,27 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consumer.cli.arguments import MAX_SECONDS, add_settings, decimal, read_file, refusal, settings_of, whole
+from consumer.cli.arguments import (
+    MAX_SECONDS,
+    add_settings,
+    decimal,
+    duration,
+    read_file,
+    refusal,
+    settings_of,
+    whole,
+)
+from consumer.cli.progress_line import progress
 
 if TYPE_CHECKING:
     from consumer.capacity.plan import Target
     from consumer.capacity.service_times import ServiceTime
 
 HELP = "compute how many slots and consumers a latency target needs"
+EXAMPLES = (
+    "consumer plan --rate 20 --times times.json --target p95-wait=500ms",
+    "consumer plan --rate 20 --service mean=0.1,cv=0.5 --slots 4",
+)
 #: Largest values on the command line; a larger one is a typing error.
 MAX_SLOTS = 1_000_000
 MAX_RATE = 1e9
@@ -27,46 +41,50 @@ MAX_RATE = 1e9
 MIN_RATE = 1e-9
 #: The given number of slots is not enough, or no number is.
 EXIT_NOT_MET = 1
-DEFAULT_TARGET = "p95-wait=1"
+DEFAULT_TARGET = "p95-wait=1s"
 
 
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    command.add_argument(
+    load = command.add_argument_group("the load")
+    load.add_argument(
         "--rate",
         type=decimal(MIN_RATE, MAX_RATE, "jobs per second"),
         required=True,
         metavar="N",
         help="number of jobs that arrive per second",
     )
-    runs = command.add_mutually_exclusive_group(required=True)
+    runs = load.add_mutually_exclusive_group(required=True)
     runs.add_argument(
-        "--times", type=Path, metavar="FILE", help="file of run times that `consumer try --times` has written"
+        "--times",
+        type=Path,
+        metavar="FILE",
+        help="file that `consumer try --times` has written; needed, or --service; default: none",
     )
     runs.add_argument(
         "--service",
         metavar="FIGURES",
-        help="run times in seconds: mean=0.1, or mean=0.1,cv=0.5, or p50=0.1,p95=0.3",
+        help="guessed run times: mean=0.1, or mean=100ms,cv=0.5, or p50=0.1,p95=0.3; default: none",
     )
-    command.add_argument(
+    load.add_argument(
+        "--overhead",
+        type=duration(0, MAX_SECONDS),
+        metavar="TIME",
+        help="time that RabbitMQ and the consumer add to each run; default: 3ms",
+    )
+    wanted = command.add_argument_group("the aim")
+    wanted.add_argument(
         "--target",
         type=_target,
         default=DEFAULT_TARGET,
-        metavar="WHAT=S",
-        help="limit of the p50, p95 or p99 of the wait or the total, in seconds, e.g. p95-total=2; default: "
-        f"{DEFAULT_TARGET}",
+        metavar="WHAT=TIME",
+        help="limit of the p50, p95 or p99 of the wait or the total, e.g. p95-total=2s",
     )
-    command.add_argument(
+    wanted.add_argument(
         "--slots",
         type=whole(1, MAX_SLOTS),
         metavar="N",
-        help="also judge N slots; exit code 1 if they are not enough",
-    )
-    command.add_argument(
-        "--overhead-ms",
-        type=decimal(0, 1000 * MAX_SECONDS, "milliseconds"),
-        metavar="MS",
-        help="time that RabbitMQ and the consumer add to each run; default: 3",
+        help="also judge N slots; exit code 1 if they are not enough; default: only find the fewest",
     )
     command.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     add_settings(command)
@@ -87,9 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
     from consumer.capacity.plan import OVERHEAD_S, Load, plan  # noqa: PLC0415
 
     pool_size = settings_of(arguments).pool_size
-    overhead_s = OVERHEAD_S if arguments.overhead_ms is None else arguments.overhead_ms / 1000
+    overhead_s = OVERHEAD_S if arguments.overhead is None else arguments.overhead
     load = Load(arguments.rate, _service(arguments), overhead_s)
-    found = plan(load, arguments.target, given=arguments.slots)
+    with progress("plans ...") as show:
+        found = plan(
+            load,
+            arguments.target,
+            given=arguments.slots,
+            on_slots=lambda slots: show(f"simulates {slots} slots ..."),
+        )
     row = report.chosen(found, arguments.slots)
     if arguments.json:
         print(json.dumps(report.as_json(load, found, row, pool_size), indent=1))

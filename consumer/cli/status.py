@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from consumer.cli.arguments import add_settings, decimal, settings_of
+from consumer.cli.arguments import add_settings, duration, settings_of
 from consumer.cli.broker_url import known_url, management
 from consumer.cli.event_loop import run_async
 from consumer.cli.queue_state import NAME_CHARACTERS, QueueState, Status, ask
@@ -28,6 +28,7 @@ from consumer.errors import ConsumerError
 from consumer.escaping import escaped
 
 HELP = "show queues, consumers and rates, as RabbitMQ knows them"
+EXAMPLES = ("consumer status --watch", "consumer status --json --dead-letters")
 WATCH_S = 2.0
 #: Each time a connection is opened and RabbitMQ is asked for every queue: more often would be a load.
 MIN_WATCH_S = 0.1
@@ -42,11 +43,11 @@ def describe(command: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     command.add_argument(
         "--watch",
-        type=decimal(MIN_WATCH_S, MAX_WATCH_S, "seconds"),
+        type=duration(MIN_WATCH_S, MAX_WATCH_S),
         nargs="?",
         const=WATCH_S,
-        metavar="S",
-        help="repeat every S seconds, 0.1 or more; default: 2",
+        metavar="TIME",
+        help="repeat after each TIME, 100ms or more, 2s if none is given; default: show it once",
     )
     command.add_argument(
         "--dead-letters",
@@ -112,7 +113,8 @@ def rendered(status: Status) -> RenderableType:
     if any(queue.state not in (None, "running") for queue in status.queues):
         table.add_column("state", no_wrap=True)
     for queue in status.queues:
-        table.add_row(*(Text(cell) for cell in _cells(queue)[: len(table.columns)]))
+        style = "red" if queue.state not in (None, "running") else ""
+        table.add_row(*(Text(cell) for cell in _cells(queue)[: len(table.columns)]), style=style)
     warnings = [Text(f"warning: {warning}", style="bold red") for warning in status.warnings]
     return Group(table, *_consumers(status), *(Text(line) for line in _lines(status)), *warnings)
 

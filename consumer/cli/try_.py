@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
 from consumer.cli.arguments import add_settings, read_file, settings_of, whole
 from consumer.cli.event_loop import run_async
+from consumer.cli.progress_line import progress
 from consumer.cli.submit.sources import read_sources
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
-from consumer.service.dry_run import attempt
+from consumer.service.dry_run import Attempt, attempt, line, report
 
 HELP = "run one job here, without RabbitMQ, and show its outcome"
+EXAMPLES = (
+    "consumer try job.json --classifier mine:classify",
+    "consumer try jobs.jsonl --repeat 100 --times times.json",
+)
 #: Runs of each job; more is a typing error.
 MAX_REPEAT = 1_000_000
 
@@ -22,13 +28,15 @@ MAX_REPEAT = 1_000_000
 def describe(command: argparse.ArgumentParser) -> None:
     """Add the flags."""
     command.add_argument("file", metavar="JOB.json", help="the job; `-`: standard input")
-    command.add_argument(
+    command.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+    timing = command.add_argument_group("to measure run times for `consumer plan`")
+    timing.add_argument(
         "--times",
         type=Path,
         metavar="FILE",
-        help="write the run times to FILE, for `plan`; JOB.json may then contain many jobs, as for `submit`",
+        help="write the run times to FILE; JOB.json may then contain many jobs, as for `submit`; default: none",
     )
-    command.add_argument(
+    timing.add_argument(
         "--repeat", type=whole(1, MAX_REPEAT), metavar="N", help="with --times: run every job N times; default: 1"
     )
     add_settings(command)
@@ -40,12 +48,31 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.times and arguments.json:
+        raise ConfigurationError("--json is for one job: `plan --json` shows what --times has measured")
     if arguments.times:
         return await _time_jobs(arguments, settings)
     if arguments.repeat:
         raise ConfigurationError("--repeat needs --times FILE, the file for the run times")
-    succeeded = await attempt(_read(arguments.file), settings, print)
-    return os.EX_OK if succeeded else EXIT_JOBS_FAILED
+    body = _read(arguments.file)
+    done = await (_as_json if arguments.json else _as_lines)(body, settings)
+    return os.EX_OK if done.succeeded else EXIT_JOBS_FAILED
+
+
+async def _as_lines(body: bytes, settings: Settings) -> Attempt:
+    done = await attempt(body, settings, lambda kind, text: print(line(kind, text), flush=True))
+    print("\n".join(report(done)))
+    return done
+
+
+async def _as_json(body: bytes, settings: Settings) -> Attempt:
+    """Print one document; what a failed job wrote to stderr is in its reply."""
+    heard: list[tuple[str, str]] = []
+    done = await attempt(body, settings, lambda kind, text: heard.append((kind, text)))
+    (_, runs), *lines = heard
+    printed = [{"kind": kind, "text": text} for kind, text in lines]
+    print(json.dumps({"runs": runs, "printed": printed, **done.facts}, indent=2))
+    return done
 
 
 async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -53,7 +80,12 @@ async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
 
     bodies = [source.body for source in read_sources([arguments.file], sys.stdin)]
     measure.see_writable(arguments.times)
-    times, failed = await measure.measure(bodies, arguments.repeat or 1, settings, print)
+    repeat = arguments.repeat or 1
+    with progress("loads the classifier ...") as show:
+        count = len(bodies) * repeat
+        times, failed = await measure.measure(
+            bodies, repeat, settings, print, lambda number: show(f"run {number} of {count} ...")
+        )
     measure.save(times, arguments.times)
     print(measure.summary(times, failed))
     return EXIT_JOBS_FAILED if failed else os.EX_OK

@@ -7,6 +7,7 @@ job_settings.py         ... the accepted jobs, their run times and attempts
 limit_settings.py       ... the limits and the folder of a run
 operation_settings.py   ... shutdown, ports, metrics, logs, traces
 setting_group.py        the base class of all groups: frozen and checked values
+units.py                reads and writes times and sizes with units: 5m, 500MiB
 loader.py               reads settings from flags, variables and the TOML file
 job_limits.py           the limits of a job, and the message when one is exceeded
 credentials.py          reads the files for the login and for TLS

@@ -67,8 +67,7 @@ class ClassifierSettings(SettingGroup):
     max_worker_growth_bytes: int = Field(
         256 * 1024 * 1024,
         ge=1024 * 1024,
-        description="replace a warm worker whose memory has grown by this many bytes since its fork; at least "
-        "1048576",
+        description="replace a warm worker whose memory has grown by this much since its fork; at least 1MiB",
     )
     pass_environment: FromJson[tuple[Annotated[str, checked(passed_variables.complaint)], ...]] = Field(
         (),
@@ -87,7 +86,7 @@ class ClassifierSettings(SettingGroup):
     max_model_bytes: int = Field(
         512 * 1024 * 1024,
         ge=1024,
-        description="size limit of a model file, at least 1024; loading a model takes twice its size in memory",
+        description="size limit of a model file, at least 1KiB; loading a model takes twice its size in memory",
     )
 
     @model_validator(mode="after")

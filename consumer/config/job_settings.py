@@ -25,20 +25,19 @@ class JobSettings(SettingGroup):
         60.0,
         gt=0,
         le=86_400,
-        description="seconds after which a running job is killed, up to 86400; a job's header `timeout-s` "
-        "overrides it",
+        description="time after which a running job is killed, up to 1d; a job's header `timeout-s` overrides it",
     )
     job_timeout_cap_s: float | None = Field(
         None,
         gt=0,
         le=86_400,
-        description="longest run time in seconds that a job's header `timeout-s` may ask for; default: 600, or "
+        description="longest run time that a job's header `timeout-s` may ask for; default: 10m, or "
         "job_timeout_s if that is longer or batch_size is set",
     )
     consumer_timeout_s: float = Field(
         1800.0,
         ge=0,
-        description="RabbitMQ's consumer_timeout in seconds, which must exceed the time that any job may take; "
+        description="RabbitMQ's consumer_timeout, which must exceed the time that any job may take; "
         "0: RabbitMQ has none",
     )
     reply_to_allowed: Annotated[str, checked(_no_pattern)] | None = Field(
@@ -63,7 +62,7 @@ class JobSettings(SettingGroup):
         4 * 1024 * 1024,
         ge=2,
         le=128 * 1024 * 1024,
-        description="size limit of a job, up to 134217728; 4 MiB is about twice 100,000 samples of 20 digits",
+        description="size limit of a job, up to 128MiB; 4 MiB is about twice 100,000 samples of 20 digits",
     )
 
     @model_validator(mode="after")

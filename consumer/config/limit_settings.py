@@ -37,31 +37,30 @@ class LimitSettings(SettingGroup):
         1024 * 1024,
         ge=1024,
         le=MAX_LINE_BYTES,
-        description="size limit of a line that a classifier prints, and so of its result, 1024 to 16000000; a "
+        description="size limit of a line that a classifier prints, and so of its result, 1KiB to 16MB; a "
         "reply may have 16 MiB in RabbitMQ 4",
     )
     max_stdout_bytes: int = Field(
         16 * 1024 * 1024,
         ge=1024,
-        description="limit of the bytes that a classifier prints on stdout in one job, at least 1024",
+        description="limit of what a classifier prints on stdout in one job, at least 1KiB",
     )
     stderr_tail_bytes: int = Field(
         STDERR_TAIL_BYTES,
         ge=0,
         le=65_536,
-        description="number of bytes from the end of stderr that the reply of a failed job includes, up to 65536",
+        description="part at the end of stderr that the reply of a failed job includes, up to 64KiB",
     )
     max_memory_bytes: int = Field(
         MAX_MEMORY_BYTES,
         ge=32 * 1024 * 1024,
-        description="memory limit of all processes of a job together, at least 33554432; memory that a warm "
+        description="memory limit of all processes of a job together, at least 32MiB; memory that a warm "
         "worker has after its fork does not count",
     )
     max_cpu_s: float | None = Field(
         None,
         gt=0,
-        description="limit of the CPU seconds of all processes of a job together; default: twice its run time "
-        "limit",
+        description="limit of the CPU time of all processes of a job together; default: twice its run time limit",
     )
     max_processes: int = Field(
         MAX_PROCESSES,
@@ -72,8 +71,8 @@ class LimitSettings(SettingGroup):
     max_folder_bytes: int = Field(
         MAX_FOLDER_BYTES,
         ge=1024 * 1024,
-        description="limit of the bytes that a job writes to its folder, besides its input, and of each file "
-        "that it writes anywhere; at least 1048576",
+        description="limit of what a job writes to its folder, besides its input, and of each file that it "
+        "writes anywhere; at least 1MiB",
     )
     min_free_bytes: int = Field(
         MIN_FREE_BYTES,
@@ -94,7 +93,8 @@ class LimitSettings(SettingGroup):
     job_dir: Path = Field(
         default_factory=_temporary_folder,
         description="folder of the job files; a tmpfs keeps them off the disk and needs at least min_free_bytes "
-        "plus pool_size times max_body_bytes, more than the 64 MiB of /dev/shm in Docker",
+        "plus pool_size times max_body_bytes, more than the 64 MiB of /dev/shm in Docker; default: "
+        "TMPDIR, otherwise /tmp",
     )
 
     def limits(self, timeout_s: float) -> Limits:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from consumer.config.amqp_url import check_host
 from consumer.config.setting_group import SettingGroup, checked
 
 LogFormat = Literal["text", "json"]
 LogJobs = Literal["auto", "all", "failed"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
 
 
 class OperationSettings(SettingGroup):
@@ -21,7 +26,7 @@ class OperationSettings(SettingGroup):
         30.0,
         ge=0,
         le=86_400,
-        description="seconds that running jobs get to finish after SIGTERM, up to 86400; then they are requeued",
+        description="time that running jobs get to finish after SIGTERM, up to 1d; then they are requeued",
     )
     statsd_host: Annotated[str, checked(check_host)] | None = Field(
         None, min_length=1, description="statsd's host name; not set: no metrics are sent"
@@ -32,7 +37,7 @@ class OperationSettings(SettingGroup):
         ge=0,
         le=65535,
         description="TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which is logged; "
-        "not set: none",
+        "not set: they are not served",
     )
     # Loopback: the pages are no secret, but only the operator decides to serve them to other machines.
     http_host: str = Field(
@@ -52,6 +57,9 @@ class OperationSettings(SettingGroup):
         None,
         description="file of bearer tokens, one per line; HTTP requests must present one of them; not set: "
         "anyone who can reach the port may submit jobs",
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
+        "INFO", description="least severe level to log: DEBUG, INFO, WARNING or ERROR"
     )
     log_format: LogFormat = Field("text", description="text for people, or json with one object per line")
     log_jobs: LogJobs = Field(

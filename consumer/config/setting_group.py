@@ -18,6 +18,8 @@ from pydantic import (
     field_validator,
 )
 
+from consumer.config import units
+
 #: An exbibyte: the sum of several still fits into the kernel's 64 bits.
 MAX_NUMBER = 2**60
 
@@ -61,7 +63,8 @@ def _check_encodable(text: str) -> None:
 class SettingGroup(BaseModel):
     """Settings of one subject. A field's description is its line in docs/reference.md, and ends each complaint.
 
-    Times are in seconds, sizes in bytes. Neither files nor the environment are read here.
+    Times are in seconds, sizes in bytes; a text may have a unit (units.py). Neither files nor the environment are
+    read here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", regex_engine="python-re")
@@ -73,6 +76,11 @@ class SettingGroup(BaseModel):
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are not allowed here")
         return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_may_have_a_unit(cls, value: object, info: ValidationInfo) -> object:
+        return units.in_units(str(info.field_name), value)
 
     @field_validator("*")
     @classmethod

@@ -15,6 +15,7 @@ from consumer.config.job_settings import JobSettings
 from consumer.config.limit_settings import LimitSettings
 from consumer.config.operation_settings import OperationSettings
 from consumer.config.rabbitmq_settings import RabbitmqSettings
+from consumer.config.setting_group import SettingGroup
 from consumer.wire.read import JobRules
 from consumer.wire.topology import Topology
 
@@ -89,3 +90,13 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
         if self.needs_batches or not self.consumer_timeout_s:
             return self.longest_timeout_s
         return min(self.longest_timeout_s, (self.consumer_timeout_s - SETTLING_S) / RUNS_OF_A_BATCH)
+
+
+#: In the order of the fields, for lists of all settings.
+GROUPS: tuple[type[SettingGroup], ...] = (
+    RabbitmqSettings,
+    ClassifierSettings,
+    JobSettings,
+    LimitSettings,
+    OperationSettings,
+)

@@ -18,6 +18,8 @@ from consumer.wire.message import Message
 from consumer.wire.write import ErrorRecord
 
 SHOWN_CHARACTERS = 100_000
+#: Of a body: enough to recognise the job. A signal of 10,000 samples would push the reason off the screen.
+BODY_CHARACTERS = 1024
 _PROPERTIES = (
     "message_id",
     "correlation_id",
@@ -57,11 +59,14 @@ def _facts(entry: Entry, now: float) -> dict[str, Any]:
 
 
 def portrait(letter: Letter, message: Message, records: Iterable[ErrorRecord]) -> list[str]:
-    """Format all facts, each foreign text on its own line."""
+    """Format why the job failed, last failure first, then all facts, then the beginning of the body.
+
+    Each foreign text is on its own line.
+    """
     facts = {
+        "reason": letter.reason,
         "job id": letter.id,
         "died": letter.died_at and moment(letter.died_at),
-        "reason": letter.reason,
         "attempt": letter.attempt,
         "model": letter.model,
         "replayed": letter.replayed or None,
@@ -70,13 +75,20 @@ def portrait(letter: Letter, message: Message, records: Iterable[ErrorRecord]) -
         **{f"undecodable {name}": why for name, why in message.undecodable.items()},
         **{f"header {name}": value for name, value in message.headers.items()},
     }
-    lines = [f"{_value(name) + ':':<17} {_value(value)}" for name, value in facts.items() if value is not None]
-    for record in records:
-        if record.job_id == letter.id or (
-            not letter.has_own_id and record.correlation_id == letter.correlation_id
-        ):
-            lines += _record_lines(record)
-    return [*lines, f"body ({letter.size} bytes):", *_indented(_text(message))]
+    lines = [line for record in reversed([*records]) if _is_of(record, letter) for line in _record_lines(record)]
+    lines += [f"{_value(name) + ':':<17} {_value(value)}" for name, value in facts.items() if value is not None]
+    return [*lines, *_beginning(letter, _text(message))]
+
+
+def _is_of(record: ErrorRecord, letter: Letter) -> bool:
+    is_nameless = not letter.has_own_id and record.correlation_id == letter.correlation_id
+    return record.job_id == letter.id or is_nameless
+
+
+def _beginning(letter: Letter, body: str) -> list[str]:
+    """Format the beginning of the body, and say so if there is more."""
+    more = "; this is the beginning, `show --body` writes all" if len(body) > BODY_CHARACTERS else ""
+    return [f"body ({letter.size} bytes{more}):", *_indented(body[:BODY_CHARACTERS])]
 
 
 def _text(message: Message) -> str:

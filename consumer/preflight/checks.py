@@ -18,7 +18,7 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.preflight import classifier, consumers, limits, machine, permissions, queues, rabbitmq
 from consumer.preflight.context import Site
-from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
+from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped_because_of, warning
 from consumer.runners.fork_client import START_TIMEOUT_S
 
 SETTINGS: Final = "settings"
@@ -50,7 +50,7 @@ CHECKS: Final = (
     Check("http", machine.http),
     Check("tracing", machine.tracing),
     Check("models", machine.models),
-    Check("classifier", classifier.load, ("job folder",), START_TIMEOUT_S + AROUND_S),
+    Check("classifier", classifier.load, ("job folder", "models"), START_TIMEOUT_S + AROUND_S),
     Check("sample job", classifier.sample, ("classifier",), None),
     Check("RabbitMQ", rabbitmq.connect, within_s=60.0),
     Check("version", rabbitmq.version, ("RabbitMQ",)),
@@ -106,7 +106,7 @@ def _settings(
 async def _made(check: Check, site: Site | None, passed: set[str]) -> list[Finding]:
     missing = [need for need in check.needs if need not in passed]
     if site is None or missing:
-        return [skipped(f"because of {SETTINGS if site is None else missing[0]}")]
+        return [skipped_because_of(SETTINGS if site is None else missing[0])]
     within_s = site.settings.job_timeout_s + AROUND_S if check.within_s is None else check.within_s
     try:
         async with asyncio.timeout(within_s):

@@ -7,9 +7,11 @@ fact that may be intended, or that the check cannot determine. Pure.
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consumer.errors import ConfigurationError, ConnectionLostError, ConsumerError
@@ -35,12 +37,13 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result. `what`: the name of the check, which checks.py sets."""
+    """One result. `what`: the name of the check, set by checks.py; `cause`: the failed check that it needs."""
 
     level: Level
     detail: str
     remedy: str = ""
     what: str = ""
+    cause: str = ""
 
 
 def ok(detail: str) -> Finding:
@@ -61,6 +64,25 @@ def failure(detail: str, remedy: str) -> Finding:
 def skipped(detail: str, remedy: str = "") -> Finding:
     """Report that the check did not run."""
     return Finding(Level.SKIPPED, detail, remedy)
+
+
+def skipped_because_of(cause: str) -> Finding:
+    """Report that the check did not run, because another one has failed."""
+    return Finding(Level.SKIPPED, f"because of {cause}", cause=cause)
+
+
+def gathered(findings: Sequence[Finding]) -> list[Finding]:
+    """Combine the checks that were skipped because of the same one: they are one fact, not twenty."""
+    names: dict[str, list[str]] = {}
+    for one in findings:
+        if one.cause:
+            names.setdefault(one.cause, []).append(one.what)
+    return [
+        Finding(Level.SKIPPED, f"because of {cause}: {', '.join(whats)}", what=f"{len(whats)} checks")
+        if len(whats) > 1
+        else replace(skipped_because_of(cause), what=whats[0])
+        for cause, whats in names.items()
+    ]
 
 
 def mib(size: int) -> str:
@@ -90,12 +112,24 @@ def would_run(findings: Sequence[Finding]) -> bool:
     return all(finding.level != Level.FAILURE for finding in findings)
 
 
-def shown(finding: Finding) -> str:
-    """Format a finding as lines that are safe on a terminal: details quote RabbitMQ and classifiers."""
-    first, *more = escaped_lines(finding.detail, MAX_CHARACTERS)
-    head = f"{finding.level:{_LEVEL_WIDTH}}{finding.what}".ljust(len(_INDENT) - 1)
+def shown(finding: Finding, width: int | None = None) -> str:
+    """Format a finding as lines that are safe on a terminal: details quote RabbitMQ and classifiers.
+
+    Lines are wrapped if a width is given, but not within a command: its copy would no longer be one.
+    """
+    details = escaped_lines(finding.detail, MAX_CHARACTERS)
     remedy = [f"remedy: {escaped(finding.remedy, MAX_CHARACTERS)}"] if finding.remedy else []
-    return "\n".join((f"{head} {first}", *(_INDENT + line for line in (*more, *remedy))))
+    lines = [part for line in (*details, *remedy) for part in _wrapped(line, width)]
+    head = f"{finding.level:{_LEVEL_WIDTH}}{finding.what}".ljust(len(_INDENT) - 1)
+    return "\n".join((f"{head} {lines[0]}", *(_INDENT + line for line in lines[1:])))
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    if width is None or width < 2 * len(_INDENT):
+        return [line]
+    whole = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), line)
+    parts = textwrap.wrap(whole, width - len(_INDENT), break_on_hyphens=False, break_long_words=False)
+    return [part.replace("\0", " ") for part in parts] or [line]
 
 
 def summary(findings: Sequence[Finding]) -> str:

@@ -27,6 +27,8 @@ from consumer.telemetry import health_client
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.tracing import collector, see_installed
 
+#: The end of a model's file name, in each form (classifier/models/model.py).
+MODEL_SUFFIX = ".model"
 #: A worker has three pipes and a pidfd, its job a file and a folder; its successor has as many.
 FILES_PER_SLOT = 12
 #: How long a collector may take to accept a connection.
@@ -193,22 +195,42 @@ async def tracing(site: Site) -> list[Finding]:
     return [ok(f"a collector answers at {host}:{port}")]
 
 
+def no_models(settings: Settings) -> Finding | None:
+    """Return the failure of a service that runs its own classifier and has no model for it; None otherwise."""
+    if not _loads_models(settings) or any(settings.models_dir.glob(f"*{MODEL_SUFFIX}")):
+        return None
+    folder = settings.models_dir.absolute()
+    return failure(
+        f"no models in {folder}" + ("" if folder.is_dir() else ", which is no folder"),
+        "make one with `classifier train`, set CONSUMER_MODELS_DIR, or name a classifier of your own "
+        "(CONSUMER_CLASSIFIER or CONSUMER_COMMAND)",
+    )
+
+
+def _loads_models(settings: Settings) -> bool:
+    return not settings.command and settings.classifier in (None, OWN_CLASSIFIER)
+
+
 async def models(site: Site) -> list[Finding]:
-    """Check that the models are not world-writable, or are pinned."""
+    """Check that there are models, and that they are not world-writable, or are pinned."""
     settings = site.settings
-    if settings.command or settings.classifier not in (None, OWN_CLASSIFIER):
+    if not _loads_models(settings):
         return [ok("are loaded by the classifier itself")]
+    missing = await aside(lambda: no_models(settings))
     folder = settings.models_dir.absolute()
     pins = settings.trusted_models or folder.with_name(folder.name + ".trusted")
     open_to_all = await aside(lambda: [path for path in (folder, pins) if _is_open_to_all(path)])
-    return [
+    warnings = [
         warning(f"every user may write to {path}, and so choose the models that are loaded", f"chmod o-w {path}")
         for path in open_to_all
-    ] or [ok(f"{folder}, trusted by {pins}; neither is world-writable")]
+    ]
+    return [*([missing] if missing else []), *warnings] or [
+        ok(f"{folder}, trusted by {pins}; neither is world-writable")
+    ]
 
 
 def _is_open_to_all(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & stat.S_IWOTH)
-    except OSError:  # the check that loads the classifier reports a missing path
+    except OSError:  # no_models reports a missing folder, and the check that loads the classifier missing pins
         return False

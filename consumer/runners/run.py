@@ -168,7 +168,7 @@ class Run:
             if self.answer is None:
                 self._on_progress(progress)
         elif line.content and log.isEnabledFor(logging.DEBUG):  # escaping 16 MiB takes seconds
-            log.debug("outside the contract, or not asked for: %s", line.text)
+            log.debug("outside the contract, or not asked for: %s", line.text, extra={"event": "output_ignored"})
 
     def misspelt_answer(self) -> str:
         """Quote the line that the author probably meant as the answer; empty if no line looks like one."""
@@ -205,7 +205,7 @@ class Run:
             return replace(outcome, stderr_tail=self.stderr_tail, usage=self.usage(returncode))
         if self._stderr and log.isEnabledFor(logging.DEBUG):
             for line in self.stderr_tail.splitlines():  # the reply of a failed job has them
-                log.debug("stderr: %s", line)
+                log.debug("stderr: %s", line, extra={"event": "stderr_line"})
         return outcome
 
     def _unanswered(self, cause: Cause, returncode: int | None) -> Outcome:

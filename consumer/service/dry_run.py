@@ -1,4 +1,4 @@
-"""`consumer try`: runs one job without RabbitMQ and prints each step.
+"""`consumer try`: runs one job without RabbitMQ, and reports what it printed and what the service would do.
 
 It reads, runs and decides with the same code as the service, so it shows what the service would do. Only the
 message is made here, and nothing is published.
@@ -7,12 +7,15 @@ message is made here, and nothing is published.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from consumer.config.settings import Settings
-from consumer.disposition import decide
+from consumer.disposition import Disposition, decide
 from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.runners.files.job_files import JobFiles
@@ -23,9 +26,48 @@ from consumer.wire.message import Message
 from consumer.wire.read import read_message
 from consumer.wire.write import reply
 
+#: Receives what happens during the run: its kind, and a line of text, which may be foreign.
+Notify = Callable[[str, str], None]
+#: The event of a log record that quotes a line of the classifier -> the kind of the line.
+_PRINTED = {"job_log": "LOG", "output_ignored": "stdout", "stderr_line": "stderr"}
+#: They log these events.
+_LOGGERS = ("consumer.runners.run", "consumer.telemetry.job_log")
+_WIDTH = 13
 
-async def attempt(body: bytes, settings: Settings, print_line: Callable[[str], None]) -> bool:
-    """Run one job and pass each line of the report to `print_line`; return whether the job succeeded.
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The request that was read, how its run ended, and what the service would do."""
+
+    request: Request
+    outcome: Outcome
+    disposition: Disposition
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job has a result."""
+        return isinstance(self.outcome, Succeeded)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All facts for programs; the reply as it would be published, None if there is none yet."""
+        error = self.outcome if isinstance(self.outcome, Unsuccessful) else None
+        made = (
+            reply(self.request, self.outcome, consumer=consumer_name()).body if self.disposition.replies else None
+        )
+        return {
+            "outcome": type(self.outcome).__name__,
+            "code": error and error.code,
+            "message": error and error.message,
+            "stderr_tail": error and error.stderr_tail,
+            "run_ms": round(self.outcome.run_s * 1000, 3),
+            "disposition": self.disposition.settlement.value,
+            "reply": json.loads(made) if made else None,
+        }
+
+
+async def attempt(body: bytes, settings: Settings, notify: Notify) -> Attempt:
+    """Run one job; pass what it prints to `notify` at once.
 
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
@@ -33,11 +75,10 @@ async def attempt(body: bytes, settings: Settings, print_line: Callable[[str], N
     request, job = read(body, settings)
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
-            print_line(f"runs         {runner.description}")
-            on_progress = partial(_print_progress, print_line)
-            outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, on_progress)
-    _print_outcome(request, outcome, settings, print_line)
-    return isinstance(outcome, Succeeded)
+            notify("runs", runner.description)
+            with _printed(notify):
+                outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, _progress(notify))
+    return Attempt(request, outcome, decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts))
 
 
 def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
@@ -46,25 +87,65 @@ def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
     return read_message(message, settings.topology, settings.job_rules)
 
 
-def _print_progress(print_line: Callable[[str], None], progress: Progress) -> None:
-    print_line(f"progress     {progress.fraction:.0%} {progress.text}".rstrip())
+def _progress(notify: Notify) -> Callable[[Progress], None]:
+    return lambda progress: notify("progress", f"{progress.fraction:.0%} {progress.text}".rstrip())
 
 
-def _print_outcome(
-    request: Request, outcome: Outcome, settings: Settings, print_line: Callable[[str], None]
-) -> None:
-    print_line(f"outcome      {type(outcome).__name__}")
+@contextmanager
+def _printed(notify: Notify) -> Iterator[None]:
+    """Pass the classifier's lines on, instead of logging them: the service logs most of them only at DEBUG."""
+    handler = _Printed(notify)
+    before = {logger: (logger.level, logger.propagate) for logger in map(logging.getLogger, _LOGGERS)}
+    for logger in before:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in before.items():
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+class _Printed(logging.Handler):
+    """Passes on the lines that records quote; a record of another event goes to the log as ever."""
+
+    def __init__(self, notify: Notify) -> None:
+        super().__init__()
+        self._notify = notify
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record."""
+        kind = _PRINTED.get(str(getattr(record, "event", "")))
+        if kind and isinstance(record.args, tuple):
+            self._notify(kind, str(record.args[-1]))
+        elif record.levelno >= logging.getLogger().level:
+            logging.getLogger().handle(record)
+
+
+def line(kind: str, text: str) -> str:
+    """Format a line of the report, with foreign text made safe; more lines of it are indented."""
+    return f"{kind:<{_WIDTH}}" + f"\n{' ' * _WIDTH}".join(escaped_lines(text, MAX_CHARACTERS))
+
+
+def report(done: Attempt) -> Iterator[str]:
+    """Format the end of an attempt as lines. What stderr had is shown once, and not again in the reply."""
+    outcome, facts = done.outcome, done.facts
+    if isinstance(outcome, Unsuccessful) and outcome.stderr_tail:
+        yield line("stderr", outcome.stderr_tail)
+    yield line("outcome", facts["outcome"])
     if isinstance(outcome, Unsuccessful):
-        print_line(f"code         {outcome.code}")
-        print_line(f"message      {outcome.message}")
-        if outcome.stderr_tail:
-            lines = escaped_lines(outcome.stderr_tail, MAX_CHARACTERS)
-            print_line("stderr       " + "\n             ".join(lines))
-    print_line(f"run time     {outcome.run_s * 1000:.0f} ms")
-    decided = decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts)
-    print_line(
-        f"disposition  {decided.settlement.value}" + (" after the reply" if decided.replies else ", no reply yet")
-    )
-    if decided.replies:
-        made = json.loads(reply(request, outcome, consumer=consumer_name()).body)
-        print_line("reply        " + json.dumps(made, indent=2).replace("\n", "\n             "))
+        yield line("code", outcome.code)
+        yield line("message", outcome.message)
+    yield line("run time", f"{facts['run_ms']:.0f} ms")
+    yield line("disposition", facts["disposition"] + (" after the reply" if facts["reply"] else ", no reply yet"))
+    if facts["reply"]:
+        shown = json.dumps(_without_stderr(facts["reply"]), indent=2)  # not cut, and safe: it is ASCII
+        yield f"{'reply':<{_WIDTH}}" + shown.replace("\n", f"\n{' ' * _WIDTH}")
+
+
+def _without_stderr(made: dict[str, Any]) -> dict[str, Any]:
+    error = made.get("error")
+    return {**made, "error": {**error, "stderr_tail": "(shown above)"}} if error and error["stderr_tail"] else made

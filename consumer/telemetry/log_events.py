@@ -17,7 +17,7 @@ EVENTS = MappingProxyType(
         "runs_as_root": "the service runs as root, and so do the classifiers",
         "memory_not_hidden": "other processes of this user can read this process's memory",
         "private_node_used": "no amqp_url is set: `demo` or `run` starts a private RabbitMQ node",
-        "private_node_ready": "that node runs; its password is not in the log",
+        "private_node_ready": "the private node accepts connections; the message has its URL without the password",
         "private_node_stopping": "that private node is being stopped",
         "runner_opened": "the classifier is loaded, or its program found",
         "http_listening": "the pages of health and metrics are served",
@@ -41,6 +41,8 @@ EVENTS = MappingProxyType(
         # A job.
         "job_log": "a `LOG:` line of the classifier",
         "job_log_dropped": "a job wrote more `LOG:` lines than the log accepts",
+        "output_ignored": "a line of stdout that is no line of the contract, at level DEBUG",
+        "stderr_line": "a line of stderr of a job that succeeded, at level DEBUG",
         "jobs_returned": "waiting jobs return to the queue, because slots hold long jobs",
         "job_started": "a job starts in a slot (level DEBUG)",
         "job_settled": "a delivery was settled; see `outcome` and `settlement`",

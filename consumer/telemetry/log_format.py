@@ -7,19 +7,22 @@ traceback, the sign of a bug, adds lines, and they are indented. In JSON, a reco
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from consumer.config.operation_settings import LogFormat
+from consumer.config.operation_settings import LogFormat, LogLevel
 from consumer.escaping import escaped, escaped_lines
 from consumer.telemetry import log_context
 from consumer.telemetry.log_events import FIELDS
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
+#: On a terminal the level has a colour: yellow, red, and white on red.
+_COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "37;41"}
 #: Our messages are far shorter. A LOG: line may have 8192 characters, and escaping may turn one into ten.
 MAX_CHARACTERS = 10_000
 
@@ -42,6 +45,16 @@ class SafeFormatter(logging.Formatter):
         """Indent the traceback, and escape the exception's message."""
         lines = escaped_lines(super().formatException(ei), MAX_CHARACTERS)
         return "\n".join(f"    {line}" for line in lines)
+
+
+class _ColouredFormatter(SafeFormatter):
+    """Shows warnings and errors in colour, for a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Colour the level in the finished line, where it is still as wide as in every line."""
+        line, level = super().formatMessage(record), f"{record.levelname:7}"
+        colour = _COLOURS.get(record.levelname)
+        return line.replace(level, f"\x1b[{colour}m{level}\x1b[0m", 1) if colour else line
 
 
 class SafeJsonFormatter(JsonFormatter):
@@ -68,19 +81,27 @@ class SafeJsonFormatter(JsonFormatter):
 
 def formatter(chosen: LogFormat) -> logging.Formatter:
     """Make the formatter for a format."""
-    return SafeJsonFormatter() if chosen == "json" else SafeFormatter(TEXT)
+    if chosen == "json":
+        return SafeJsonFormatter()
+    return _ColouredFormatter(TEXT) if colours(sys.stderr) else SafeFormatter(TEXT)
 
 
-def install(level: str) -> None:
-    """Write the records of all loggers to stderr, as text until `choose` changes the format."""
+def colours(stream: TextIO) -> bool:
+    """Whether a stream is a terminal whose user wants colours (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def install() -> None:
+    """Write the records of all loggers to stderr, as text from level INFO until `choose` changes both."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter("text"))
-    logging.basicConfig(level=level, handlers=[handler])
+    logging.basicConfig(level="INFO", handlers=[handler])
     logging.captureWarnings(capture=True)  # Python would print them between the records
 
 
-def choose(chosen: LogFormat) -> None:
-    """Write all later records in this format."""
+def choose(chosen: LogFormat, level: LogLevel = "INFO") -> None:
+    """Write all later records in this format, from this level on."""
+    logging.getLogger().setLevel(level)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter(chosen))
 

@@ -64,7 +64,7 @@ class ReportingExporter(SpanExporter):
         if self._is_accepted and not is_accepted:
             log.warning(
                 "spans are lost: no collector accepts them; check that it runs at OTEL_EXPORTER_OTLP_ENDPOINT "
-                "(default http://localhost:4318); --log-level DEBUG logs each attempt",
+                "(default http://localhost:4318); log_level DEBUG logs each attempt",
                 extra={"event": "spans_lost"},
             )
         elif is_accepted and not self._is_accepted:

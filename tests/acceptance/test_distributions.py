@@ -97,7 +97,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     packages = {name for name in distributions.tree_files() if name.startswith(("consumer/", "classifier/"))}
     with zipfile.ZipFile(wheel) as opened:
         held = {name for name in opened.namelist() if ".dist-info/" not in name}
-    assert held == packages | {"rabbitmq_classifier.py"}
+    assert held == packages | {"rabbitmq_classifier.py", "rabbitmq_classifier_cli.py"}
     assert {"consumer/py.typed", "classifier/py.typed", "consumer/gateway/page.html"} <= held
 
 

@@ -172,7 +172,13 @@ def test_it_is_small(image: Image, request: pytest.FixtureRequest, tell: Tell) -
 
 
 def test_the_build_context_holds_no_more_than_what_is_copied() -> None:
-    files = {"pyproject.toml", "constraints.txt", "LICENSE", "rabbitmq_classifier.py"}
+    files = {
+        "pyproject.toml",
+        "constraints.txt",
+        "LICENSE",
+        "rabbitmq_classifier.py",
+        "rabbitmq_classifier_cli.py",
+    }
     assert dockerfile_build.context() == files | {"consumer", "classifier"}
 
 

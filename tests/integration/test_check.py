@@ -221,7 +221,7 @@ MISCONFIGURED = [
         "queues",
         FAILURE,
         "queue classifier.jobs is missing, and with `declare` = false `run` does not create it",
-        "set `declare` to true, or let a user who may configure create it (`consumer run --declare true`, once)",
+        "set `declare` to true, or let a user who may configure create it (`consumer run --declare`, once)",
     ),
     Row(
         "a queue with other arguments, all of which are told",

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pika
 import pytest
+from support.processes import forked
 from support.processes.commands import environment
 from support.processes.consumer_process import ConsumerProcess, gone_afterwards
-from support.processes.shell_classifiers import script
 from support.rabbitmq.management_api import Management, create_vhost, delete_vhost, rabbitmqctl
 
 from consumer.local_broker import files, processes
@@ -169,21 +169,6 @@ def test_a_server_that_is_not_ready_in_time_is_ended(data_dir: Path) -> None:
         socket.create_connection(("127.0.0.1", node.epmd_port), timeout=5)
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
-def test_the_password_of_the_node_is_not_in_the_log_of_a_consumer_that_uses_it(
-    node: Node, tmp_path: Path, log_format: str
-) -> None:
-    (tmp_path / ".local-broker").symlink_to(node.data_dir)
-    variables = environment("", command=script(tmp_path, "echo OUTPUT: 1"), prefix="logs", log_format=log_format)
-    with gone_afterwards(ConsumerProcess(variables, cwd=tmp_path)) as running:
-        running.wait_for("ready: ")
-        assert running.stop() == os.EX_OK
-    assert node.password not in "".join(running.log)
-    assert any(f"{node.user}:***@127.0.0.1" in line for line in running.log)
-    if log_format == "json":
-        assert all(line.fields for line in running.lines)
-
-
 def test_a_setting_that_is_refused_is_a_record_where_the_log_is_json(tmp_path: Path) -> None:
     """Whoever reads the log by a program reads this line, too; a file may choose the format as well."""
     (tmp_path / "consumer.toml").write_text('log_format = "json"\npool_size = -1\n')
@@ -193,3 +178,26 @@ def test_a_setting_that_is_refused_is_a_record_where_the_log_is_json(tmp_path: P
     (line,) = running.events("failed")
     assert line.fields["message"].startswith("pool_size = -1 in consumer.toml")
     assert running.lines == [line]
+
+
+def test_its_url_is_printed_alone_and_its_password_is_in_no_log(data_dir: Path) -> None:
+    folder = data_dir.with_name(".local-broker")
+    node = local_broker.up(folder)
+    try:
+        printed = forked.run("consumer", "local-broker", "url", cwd=folder.parent)
+        assert (printed.stdout, printed.stderr) == (f"{node.amqp_url}\n", "")
+        running = ConsumerProcess(environment("", command='["true"]'), cwd=folder.parent)
+        with gone_afterwards(running):
+            running.wait_for_event("ready")
+            assert running.stop() == 0
+        assert running.events("private_node_ready", "classifier:***@")
+        assert all(line.fields for line in running.lines)
+        assert node.password not in "".join(running.log)
+    finally:
+        local_broker.down(folder, timeout_s=0)
+
+
+def test_without_a_node_there_is_no_url(tmp_path: Path) -> None:
+    done = forked.run("consumer", "local-broker", "url", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "`consumer local-broker up` starts one" in done.stderr

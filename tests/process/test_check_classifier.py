@@ -17,7 +17,7 @@ from classifier.models import model
 from consumer.preflight.finding import Level
 
 OK, WARNING, FAILURE, SKIPPED = Level
-NAMES = ("job folder", "classifier", "sample job")
+NAMES = ("job folder", "models", "classifier", "sample job")
 
 #: A module of functions, each a classifier that fails in its own way.
 MODULE = """
@@ -181,10 +181,10 @@ MISCONFIGURED = [
     Row(
         "no models",
         without_models,
-        "classifier",
+        "models",
         FAILURE,
         "no models in ",
-        "make one with `classifier train`, or set CONSUMER_MODELS_DIR",
+        "make one with `classifier train`, set CONSUMER_MODELS_DIR",
     ),
     Row(
         "threads that workers do not inherit",
@@ -268,3 +268,12 @@ def test_every_model_that_is_refused_has_a_finding_of_its_own(home: Path) -> Non
     shutil.copy(home / "models" / "machines.model", home / "models" / "fans.model")
     refused = [one for one in checked({"job_dir": home}, *NAMES) if one.what == "classifier"]
     assert [os.path.basename(one.detail.split()[0]) for one in refused] == ["fans.model", "pumps.model"]  # noqa: PTH119
+
+
+@pytest.mark.parametrize("settings", [{}, {"CONSUMER_MODELS_DIR": "nowhere"}])
+def test_run_without_a_model_says_so_before_it_starts_a_node(settings: dict[str, str], tmp_path: Path) -> None:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
+    done = forked.run("consumer", "run", cwd=tmp_path, env={**ours, **settings})
+    assert done.returncode == os.EX_CONFIG
+    assert done.stderr.startswith(f"consumer: no models in {tmp_path}")
+    assert not (tmp_path / ".local-broker").exists()

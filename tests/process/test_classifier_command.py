@@ -278,4 +278,4 @@ def test_a_full_disk_behind_standard_output_is_one_line(home: Path) -> None:
 def test_a_wrong_argument_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     result = classifier(*arguments, folder=tmp_path)
     assert result.returncode == 2
-    assert "usage: classifier" in result.stderr
+    assert "--help`.\n" in result.stderr

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-#: No test waits this long unless something hangs. rabbitmqctl takes three seconds of CPU: with twelve busy
-#: processes on two CPUs it took more than a minute.
+#: No test waits this long unless something hangs. rabbitmqctl takes three seconds of CPU: while twelve busy
+#: processes shared two CPUs, it took more than a minute.
 PATIENCE_S = 180.0
 POLL_S = 0.1
 

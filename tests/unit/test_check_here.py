@@ -23,6 +23,7 @@ from support.async_tests import runs_async
 from support.consumer_check import Row, assert_told, checked
 from support.fakes.amqp_peer import ScriptedPeer
 
+from consumer.cli import main
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.loader import load
 from consumer.config.settings import Settings
@@ -33,7 +34,21 @@ from consumer.preflight import classifier, limits, machine, queues, rabbitmq
 from consumer.preflight.checks import CHECKS, Check, examine
 from consumer.preflight.classifier import SAMPLE_REMEDIES
 from consumer.preflight.context import Site
-from consumer.preflight.finding import Finding, Level, as_json, blamed, refused, shown, summary, would_run
+from consumer.preflight.finding import (
+    Finding,
+    Level,
+    as_json,
+    blamed,
+    failure,
+    gathered,
+    ok,
+    refused,
+    shown,
+    skipped,
+    skipped_because_of,
+    summary,
+    would_run,
+)
 from consumer.preflight.queues import Difference, difference_in
 from consumer.rabbitmq.console import Console
 from consumer.runners.fork_client import START_TIMEOUT_S
@@ -395,7 +410,7 @@ MISCONFIGURED = [
 @pytest.mark.parametrize("row", MISCONFIGURED, ids=lambda row: row.name)
 def test_what_is_wrong_is_told_with_its_remedy(row: Row, place: Place) -> None:
     given = row.arrange(place)
-    needs = ("job folder",) if row.check == "classifier" else ()
+    needs = ("job folder", "models") if row.check == "classifier" else ()
     findings = checked(given, row.check, *needs)
     told = [one for one in findings if one.level != Level.SKIPPED]
     assert_told(row, told)
@@ -747,3 +762,63 @@ def test_a_name_server_that_does_not_answer_costs_its_time_and_no_more(monkeypat
 
 def test_every_error_code_that_a_sample_can_end_with_has_its_remedy() -> None:
     assert set(SAMPLE_REMEDIES) == set(ErrorCode) - {ErrorCode.UNROUTABLE_REPLY}
+
+
+def test_checks_that_are_skipped_because_of_one_are_one_line() -> None:
+    found = [
+        replace(skipped_because_of("RabbitMQ"), what="version"),
+        replace(ok("fits"), what="memory"),
+        replace(skipped_because_of("RabbitMQ"), what="queues"),
+        replace(skipped_because_of("models"), what="classifier"),
+        replace(skipped("no sample job given"), what="sample job"),
+    ]
+    assert [(one.what, one.detail) for one in gathered(found)] == [
+        ("2 checks", "because of RabbitMQ: version, queues"),
+        ("classifier", "because of models"),
+    ]
+
+
+def test_a_finding_is_as_wide_as_the_terminal_and_its_commands_stay_whole() -> None:
+    command = "`rabbitmqctl set_permissions -p classifier consumer ^classifier.* ^classifier.* ^classifier.*`"
+    lines = shown(replace(failure("a " * 60, f"run {command} and more"), what="permissions"), 80).splitlines()
+    assert max(len(line) for line in lines if command not in line) <= 80
+    assert any(line.strip() == command for line in lines)
+
+
+def test_one_wrong_setting_is_two_lines_and_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["check", "--pool-size", "x"])
+    failed, remedy, others, counted = capsys.readouterr().out.splitlines()
+    assert failed.startswith("failure  settings        pool_size = 'x' from --pool-size")
+    assert remedy.strip().startswith("remedy: expected: number of jobs")
+    assert others.startswith(f"skipped  {len(CHECKS)} checks       because of settings: threads, ")
+    assert (counted, ended.value.code) == (f"1 failure, {len(CHECKS)} skipped", 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "is_missing"),
+    [
+        ([], {}, True),
+        (["notes.txt"], {}, True),
+        (["pumps.model"], {}, False),
+        (["pumps.onnx.model"], {}, False),
+        ([], {"classifier": "mine:classify"}, False),
+        ([], {"command": '["true"]'}, False),
+    ],
+)
+def test_a_service_without_a_model_for_its_own_classifier_fails(
+    files: list[str], settings: dict[str, str], is_missing: bool, tmp_path: Path
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    found = machine.no_models(load({"models_dir": str(tmp_path), **settings}, {}))
+    assert (found is not None) == is_missing
+
+
+def test_a_models_folder_that_is_not_there_is_no_folder(tmp_path: Path) -> None:
+    found = machine.no_models(load({"models_dir": str(tmp_path / "none")}, {}))
+    assert found
+    assert (found.level, found.detail) == (
+        Level.FAILURE,
+        f"no models in {tmp_path / 'none'}, which is no folder",
+    )

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.docs_pages.pages import block
+from support.docs_pages.pages import block, rows
 
 from consumer.config.loader import load
+from consumer.local_broker.files import PORTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
@@ -89,6 +90,18 @@ def test_the_steps_of_compose_are_its_own() -> None:
     """Nothing of them depends on what another way to deploy has left."""
     commands = block("docs/deploy.md", "compose").text
     assert re.findall(r"^\s*(\S+ \S+)", commands, re.MULTILINE) == ["docker compose"] * 3
+
+
+def test_no_two_ports_are_the_same_and_all_that_are_used_are_listed() -> None:
+    cells = [row[0] for row in rows("docs/deploy.md", "ports")]
+    ports = [int(port) for cell in cells for port in re.findall(r"[0-9]+", cell)]
+    assert len(ports) == len({*ports})
+    settings = load({}, {})
+    compose = (ROOT / "deploy" / "compose.yaml").read_text()
+    published = {int(port) for port in re.findall(r'"127\.0\.0\.1:(\d+):\d+"', compose)}
+    in_image = re.findall(r"EXPOSE (\d+)", (ROOT / "deploy" / "Dockerfile").read_text())
+    assert published | {*map(int, in_image), settings.gateway_port, settings.statsd_port} <= {*ports}
+    assert not {*ports} & {*PORTS}  # those of private nodes
 
 
 def test_the_services_and_profiles_named_are_in_the_compose_file() -> None:

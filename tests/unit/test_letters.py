@@ -212,6 +212,16 @@ def test_a_letter_in_gzip_is_read_and_shown_as_its_job() -> None:
     assert portrait(read_letter(cut), cut, [])[-1] == "    \\x1f\\x8b"
 
 
+def test_a_portrait_begins_with_the_last_failure_and_ends_with_the_beginning_of_the_body() -> None:
+    message = Message(body=b'{"signal": [' + b"1," * 5000 + b"1]}", message_id="m1")
+    records = [record("m1", text) for text in ("first", "second")]
+    lines = portrait(read_letter(message), message, records)
+    assert (lines[1], lines[3]) == ("    second", "    first")
+    assert lines[4].split() == ["job", "id:", "m1"]
+    assert lines[-2] == f"body ({len(message.body)} bytes; this is the beginning, `show --body` writes all):"
+    assert lines[-1] == f"    {message.body[:1024].decode()}"
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "written"),
     [

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context
@@ -119,3 +120,31 @@ async def test_what_a_classifier_says_is_its_jobs_whoever_hears_it(caplog: pytes
         run.on_stdout(b"LOG: hello\nstray\n")
     assert caplog.messages == ["job m1: hello", "outside the contract, or not asked for: stray"]
     assert [found["job_id"] for found in told] == ["m1", "m1"]
+
+
+class _Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({}, "\x1b[33mWARNING\x1b[0m hello WARNING"),
+        ({"NO_COLOR": "1"}, "WARNING hello WARNING"),
+        ({"TERM": "dumb"}, "WARNING hello WARNING"),
+    ],
+)
+def test_a_warning_has_a_colour_on_a_terminal_unless_its_user_wants_none(
+    variables: dict[str, str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, text in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, text)
+    record = logging.makeLogRecord({"msg": "hello WARNING", "levelno": logging.WARNING, "levelname": "WARNING"})
+    monkeypatch.setattr(sys, "stderr", _Terminal())
+    assert formatter("text").format(record).endswith(line)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert "\x1b" not in formatter("text").format(record)

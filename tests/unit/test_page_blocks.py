@@ -69,6 +69,7 @@ RUN_AS_A_WHOLE = {"docs/walk.md": "acceptance/test_walk.py"}
 NOT_RUN = {
     "README.md": {
         "message-path": "a drawing",
+        "clone": "has a placeholder",
         "demo": "installs packages; `consumer demo`, all it does after that, is run by test_commands.py",
         "test": "`make test` is what runs this",
         "environment": "test_walk.py does the same",

@@ -134,3 +134,14 @@ def test_a_script_learns_that_nobody_runs_the_jobs(jobs: QueueState, code: int, 
 def test_a_queue_that_is_not_there_says_so() -> None:
     text = shown(Status([QueueState("classifier.jobs", "missing"), QueueState("classifier.dead", ready=1)]))
     assert text.splitlines()[2].split() == ["classifier.jobs", *"-------", "missing"]
+
+
+def test_a_queue_that_does_not_run_is_red_on_a_terminal() -> None:
+    out = io.StringIO()
+    found = Status([QueueState("classifier.jobs", "missing"), QueueState("classifier.dead", "running")])
+    Terminal(file=out, force_terminal=True, color_system="standard", width=120, no_color=False).print(
+        rendered(found)
+    )
+    red = [line for line in out.getvalue().splitlines() if "\x1b[31m" in line]
+    assert len(red) == 1
+    assert "classifier.jobs" in red[0]

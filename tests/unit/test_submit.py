@@ -10,18 +10,20 @@ import itertools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyte
 import pytest
 from rich.console import Console
 from support.async_tests import runs_async
 
 from consumer.cli import main
 from consumer.cli.arguments import read_file
-from consumer.cli.submit.bars import MAX_BARS, Bars
+from consumer.cli.submit.bars import MAX_BARS, Above, Bars
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
 from consumer.cli.submit.submission import submit
@@ -430,3 +432,26 @@ def test_bars_are_shown_for_a_few_jobs_and_what_they_say_is_made_harmless() -> N
     assert "failed 1" in shown
     assert handler.stream is before
     logging.getLogger().removeHandler(handler)
+
+
+def test_without_a_terminal_bars_write_nothing() -> None:
+    log = io.StringIO()
+    with Bars.shown(2, Console(file=log)) as bars:
+        bars.progress(0, "f:1", Progress(0.4, "fitting"))
+        bars.ended(0, succeeded=True)
+    assert log.getvalue() == ""
+
+
+def test_results_on_the_terminal_of_the_bars_are_whole_lines_above_them() -> None:
+    written = io.BytesIO()
+    terminal = Console(file=io.TextIOWrapper(written, "utf-8", write_through=True), force_terminal=True, width=80)
+    line = '{"output": "' + "x" * 200 + '"}'
+    with Bars.shown(2, terminal) as bars:
+        for index in range(2):
+            Above(terminal).write(f"{line}\n")
+            bars.ended(index, succeeded=True)
+    screen = pyte.Screen(80, 24)
+    pyte.ByteStream(screen).feed(written.getvalue().replace(b"\n", b"\r\n"))
+    shown = [row.rstrip() for row in screen.display if row.strip()]
+    assert "".join(shown[:-1]) == 2 * line
+    assert re.fullmatch(r"2 of 2 jobs .* jobs/s failed 0 after 0:00:0. left 0:00:00", shown[-1])

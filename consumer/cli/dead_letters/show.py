@@ -130,7 +130,7 @@ def dead_letters(count: int) -> str:
 
 
 async def show_letter(arguments: argparse.Namespace, place: LetterQueue) -> int:
-    """Show all facts of one letter, or its body alone; return the exit code."""
+    """Show why a job failed and all facts of its letter, or its body alone; return the exit code."""
     found = await operations.find(place, lambda letter: letter.has_id(arguments.id))
     if not found:
         _say_unknown(arguments.id)

@@ -1,12 +1,11 @@
 """Shows progress bars on a terminal: one for all jobs, and one for each of a few jobs that report progress.
 
-The progress text of a classifier is foreign, so it is escaped.
+Nothing is shown, and nothing written, if stderr is no terminal. Log records and results that go to the same
+terminal appear above the bars. The progress text of a classifier is foreign, so it is escaped.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from consumer import job
+from consumer.cli.progress_line import log_above
 from consumer.escaping import escaped
 
 #: More would not fit on the screen.
@@ -46,14 +46,15 @@ class Bars:
     @classmethod
     @contextmanager
     def shown(cls, total: int, console: Console) -> Iterator[Bars]:
-        """Show the bars during the block."""
+        """Show the bars during the block, if the console is a terminal."""
         overall, jobs = _overall(console), _jobs(console)
-        try:
-            with Live(Group(jobs, overall), console=console), _log_above():
-                yield cls(overall, jobs, total)
-        finally:
-            if not console.is_terminal:
-                console.print()  # there, rich prints the last state without the end of the line
+        bars = cls(overall, jobs, total)
+        if not console.is_terminal:
+            yield bars
+            return
+        # Results that go to stdout are not redirected: a file gets them from here, a terminal by `above`.
+        with Live(Group(jobs, overall), console=console, redirect_stdout=False), log_above():
+            yield bars
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
         """Show the progress of one job."""
@@ -73,18 +74,18 @@ class Bars:
             self._jobs.remove_task(bar)
 
 
-@contextmanager
-def _log_above() -> Iterator[None]:
-    """Write log records above the bars: through the stderr that rich has installed."""
-    handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
-    before = [handler.stream for handler in handlers]
-    for handler in handlers:
-        handler.setStream(sys.stderr)
-    try:
-        yield
-    finally:
-        for handler, stream in zip(handlers, before, strict=True):
-            handler.setStream(stream)
+class Above:
+    """A stream whose lines appear above the bars, each whole: a terminal wraps it, so it can be copied."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str, /) -> None:
+        """Write to the terminal of the bars."""
+        self._console.out(text, end="", highlight=False)
+
+    def flush(self) -> None:
+        """Pass on what was written: the console has done it."""
 
 
 class _Rate(ProgressColumn):
@@ -99,11 +100,14 @@ class _Rate(ProgressColumn):
 def _overall(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.completed} of {task.total} jobs"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         _Rate(),
         TextColumn("failed {task.fields[failed]}"),
+        TextColumn("after"),
         TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
+        expand=True,
         console=console,
     )
 

@@ -14,20 +14,26 @@ from pathlib import Path
 
 from rich.console import Console
 
-from consumer.cli.arguments import MAX_SECONDS, add_settings, decimal, settings_of, whole
+from consumer.cli.arguments import MAX_SECONDS, add_settings, duration, settings_of, whole
 from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
 from consumer.cli.submit import submission, summary, unanswered
+from consumer.cli.submit.bars import Above
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, done_before
 from consumer.cli.submit.sources import Source, read_sources
 from consumer.cli.submit.unanswered import Unanswered, UnansweredJob
 from consumer.client.client import Client
 from consumer.client.request_client import TIMEOUT_S, WINDOW, open_caller
 from consumer.client.rpc_channel import Address
+from consumer.config import units
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 
 HELP = "publish jobs and wait for their replies"
+EXAMPLES = (
+    "consumer submit jobs.jsonl --out results.jsonl",
+    "consumer submit signals.csv --model pumps --out results.csv --resume",
+)
 #: Each is a request in memory, here and in the queue; more at once are not faster.
 MAX_WINDOW = 100_000
 MIN_TIMEOUT_S = 0.001
@@ -42,32 +48,38 @@ def describe(command: argparse.ArgumentParser) -> None:
         help="file with one job, with one job per line, or with signals (.csv, .npz, .ts or .tsv); folder or "
         "pattern of such files; `-`: standard input",
     )
-    command.add_argument("--model", metavar="NAME", help="model for the signals, if the service has several")
-    command.add_argument(
+    results = command.add_argument_group("the results")
+    results.add_argument(
         "--out",
         metavar="FILE",
         help="file for the results, CSV if it ends with .csv, otherwise JSON lines; default: standard output",
     )
-    command.add_argument(
+    results.add_argument(
         "--resume",
         action="store_true",
         help="continue the results in --out: jobs that have a reply there are not submitted again; new results "
         "are written in the order of arrival",
     )
-    command.add_argument("--direct", action="store_true", help="use direct reply-to instead of a reply queue")
-    command.add_argument(
+    jobs = command.add_argument_group("the jobs")
+    jobs.add_argument(
+        "--model",
+        metavar="NAME",
+        help="model for the signals, if the service has several; default: the only one, or `default`",
+    )
+    jobs.add_argument("--direct", action="store_true", help="use direct reply-to instead of a reply queue")
+    jobs.add_argument(
         "--window",
         type=whole(1, MAX_WINDOW),
         default=WINDOW,
         metavar="N",
-        help="number of jobs that wait for a reply at once; default: 64",
+        help="number of jobs that wait for a reply at once",
     )
-    command.add_argument(
+    jobs.add_argument(
         "--timeout",
-        type=decimal(MIN_TIMEOUT_S, MAX_SECONDS, "seconds"),
-        default=TIMEOUT_S,
-        metavar="S",
-        help="seconds to wait for a reply; default: 300",
+        type=duration(MIN_TIMEOUT_S, MAX_SECONDS),
+        default=units.shown("timeout_s", TIMEOUT_S),
+        metavar="TIME",
+        help="time to wait for a reply",
     )
     add_settings(command)
 
@@ -86,7 +98,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     run = _Run(arguments, settings, sources)
     try:
-        with _output(arguments.out, form, resume=arguments.resume) as out:
+        with _output(arguments.out, form, run.console, resume=arguments.resume) as out:
             if sources:
                 await run.submit(known_url(settings), out)
     finally:
@@ -108,6 +120,7 @@ class _Run:
         self.arguments = arguments
         self.settings = settings
         self.sources = sources
+        self.console = Console(stderr=True)
         self.out = Path(arguments.out) if arguments.out else None
         self.earlier = self._earlier()
         known = {(job.source, job.digest): job.job_id for job in self.earlier.jobs} if self.earlier else {}
@@ -155,6 +168,7 @@ class _Run:
                     self.sources,
                     out,
                     self.submitted,
+                    self.console,
                     earlier=self.ids,
                     timeout_s=self.arguments.timeout,
                     window=self.arguments.window,
@@ -187,16 +201,15 @@ class _Run:
 
     def report(self) -> None:
         """Print what has become of the jobs; nothing if an error has stopped the command before the first one."""
-        console = Console(stderr=True)
         results = [result for _, result in sorted(self.submitted.results.items())]
         queued = len(self.submitted.queued)
         if not self._has_begun():
             return
         if results or not self.sources:
-            summary.show(results, out=self.arguments.out, dead=self.settings.topology.dead, console=console)
+            summary.show(results, out=self.arguments.out, dead=self.settings.topology.dead, console=self.console)
         left = summary.Left(len(self.sources), sum(result.reply is not None for result in results), queued)
         if queued or len(results) < left.total:
-            summary.show_left(left, is_kept=self.address.is_resumable, argv=sys.argv, console=console)
+            summary.show_left(left, is_kept=self.address.is_resumable, argv=sys.argv, console=self.console)
 
 
 def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Source]:
@@ -209,10 +222,10 @@ def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Sour
 
 
 @contextmanager
-def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Lines]:
+def _output(name: str | None, form: Format, console: Console, *, resume: bool) -> Iterator[Lines]:
     """Open the output: in the order of the jobs, or to resume in order of arrival: then a kill loses nothing."""
     if name is None:
-        yield InOrder(sys.stdout, form)
+        yield InOrder(Above(console) if sys.stdout.isatty() and console.is_terminal else sys.stdout, form)
         return
     try:
         file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can fail

@@ -12,10 +12,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from consumer.cli.submit.sources import Source
-from consumer.errors import ConfigurationError
+from consumer.errors import InputError
 from consumer.escaping import escaped
 from consumer.wire.write import Reply
 
@@ -112,7 +112,7 @@ def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
     """Read the results of an earlier run: name and digest of each job that has a reply. Drop the others.
 
     Raises:
-        ConfigurationError: it cannot be read, or is not a file of results.
+        InputError: it cannot be read, or is not a file of results.
     """
     if not path.exists():
         return set()
@@ -121,11 +121,11 @@ def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
         *lines, torn = text.split("\n")
         found = {line: _key(line, form) for line in lines if line != form.head}
     except (ValueError, KeyError, TypeError, StopIteration):
-        raise ConfigurationError(
+        raise InputError(
             f"{path} contains no results in this format, so it cannot be resumed; pass another --out"
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     if torn or not all(found.values()):
         kept = [form.head] * bool(form.head) + [line for line, key in found.items() if key]
         _replace(path, "".join(f"{line}\n" for line in kept))
@@ -145,10 +145,20 @@ def _replace(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
+class Sink(Protocol):
+    """Where lines are written: a file, or the terminal of the progress bars."""
+
+    def write(self, text: str, /) -> object:
+        """Write text."""
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+
+
 class Lines:
     """Writes results in the order in which they arrive, each at once and as a whole line."""
 
-    def __init__(self, out: TextIO, form: Format = JSON_LINES, *, head: bool = True) -> None:
+    def __init__(self, out: Sink, form: Format = JSON_LINES, *, head: bool = True) -> None:
         self._out = out
         self._form = form
         if head and form.head:
@@ -172,7 +182,7 @@ class InOrder(Lines):
     Mutable state: `_early`, results that wait for their turn; `_next`, the index of the next one.
     """
 
-    def __init__(self, out: TextIO, form: Format = JSON_LINES) -> None:
+    def __init__(self, out: Sink, form: Format = JSON_LINES) -> None:
         super().__init__(out, form)
         self._next = 0
         self._early: dict[int, SourceResult] = {}

@@ -22,7 +22,7 @@ from typing import TextIO
 from pydantic_core import from_json
 
 from consumer.cli.arguments import read_file
-from consumer.errors import ConfigurationError
+from consumer.errors import InputError
 from consumer.escaping import escaped
 from consumer.runners.programs import own_python
 
@@ -65,14 +65,14 @@ def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = Non
         model: the model for signals of a data set.
 
     Raises:
-        ConfigurationError: a file cannot be read, or contains no JSON object; a folder or pattern has no files.
+        InputError: a file cannot be read, or contains no JSON object; a folder or pattern has no files.
     """
     for name in expand(names):
         sources = list(_of_file(name, stdin, model))
         if not sources:
-            raise ConfigurationError(f"{name} contains no job")
+            raise InputError(f"{name} contains no job")
         if not any(_is_object(source.body) for source in sources):
-            raise ConfigurationError(
+            raise InputError(
                 f"{name} contains no job: nothing in it is a JSON object; name files of jobs (JSON) or of signals "
                 f"({', '.join(DATA_SUFFIXES)}). Nothing was submitted"
             )
@@ -89,7 +89,7 @@ def expand(names: Iterable[str]) -> Iterator[str]:
         elif glob.has_magic(name) and not Path(name).exists():  # a file may have such a name
             found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute ones, too
         if not found:
-            raise ConfigurationError(f"{name}: no file there ends in {', '.join((*DATA_SUFFIXES, *JOB_SUFFIXES))}")
+            raise InputError(f"{name}: no file there ends in {', '.join((*DATA_SUFFIXES, *JOB_SUFFIXES))}")
         yield from found
 
 
@@ -105,9 +105,7 @@ def _read(name: str, stdin: TextIO) -> bytes:
         return stdin.buffer.read()
     content = read_file(Path(name))
     if content.startswith(_GZIP):
-        raise ConfigurationError(
-            f"{name} is gzip data: unpack it, for example zcat {shlex.quote(name)} | ... submit -"
-        )
+        raise InputError(f"{name} is gzip data: unpack it, for example zcat {shlex.quote(name)} | ... submit -")
     return content
 
 
@@ -120,7 +118,7 @@ def _converted(name: str, model: str | None) -> bytes:
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours
     said = done.stderr.decode(errors="replace").strip().splitlines()
     if done.returncode:
-        raise ConfigurationError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")
+        raise InputError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")
     if said:
         sys.stderr.write(escaped(said[-1], _LONGEST_NOTE) + "\n")  # how it has read the table
     return done.stdout

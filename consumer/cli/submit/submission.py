@@ -108,13 +108,13 @@ async def run(  # noqa: PLR0913 - all by name
     sources: Sequence[Source],
     out: Lines,
     submitted: Submitted,
+    console: Console,
     *,
     earlier: Mapping[int, str],
     timeout_s: float,
     window: int,
 ) -> None:
-    """Submit all jobs with bars on stderr, and write their results. Whatever ends it, `submitted` is complete."""
-    console = Console(stderr=True)
+    """Submit all jobs with bars, and write their results. Whatever ends it, `submitted` is complete."""
     with Bars.shown(len(sources), console) as bars:
 
         def record(index: int, result: SourceResult) -> None:

@@ -43,7 +43,7 @@ class ConsumerProcess:
 
         `is_forked`: not started, but forked from a process that has imported what it needs (forked.py).
         """
-        arguments = ("--log-level", log_level, command)
+        arguments = (command, "--log-level", log_level)
         # Each job has its line, however many there are: tests wait for these lines.
         logs_json = {"CONSUMER_LOG_FORMAT": "json", "CONSUMER_LOG_JOBS": "all", **environment}
         reading, writing = os.pipe()

@@ -1,0 +1,177 @@
+"""The parser of both command lines: help that fits on a screen, and errors of one line with a hint.
+
+`consumer` and `classifier` use it. Neither imports the other, so it lies beside them. It knows no command and no
+setting: the commands pass groups, defaults and examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+#: The title of the options that many commands share. Help names them in one sentence and lists none of them.
+SHARED = "settings"
+_COLUMN = 26
+_USAGE_ERROR = 2
+#: The most characters of a word that a message quotes.
+_LONGEST = 60
+
+
+def described(action: argparse.Action) -> str:
+    """Return the help of an argument with its default. A text may state a default itself."""
+    text = action.help or ""
+    is_silent = isinstance(action, argparse._HelpAction | argparse._VersionAction)  # noqa: SLF001 - argparse's own
+    if not action.option_strings or action.required or is_silent or "default: " in text:
+        return text
+    default = "off" if action.nargs == 0 else str(action.default).replace("%", "%%")
+    return f"{text}; default: {default}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown word: a word that begins with it, or a similar one, if any."""
+    words = sorted(known)
+    guess = [one for one in words if one.startswith(word)] or difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {guess[0]}?" if guess else ""
+
+
+def _quoted(word: object) -> str:
+    """Quote what was typed; whole pages may be pasted into a terminal."""
+    text = str(word)
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Writes each option with its default."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=_COLUMN)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return described(action)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            return "".join(map(self._format_action, action._choices_actions))  # noqa: SLF001 - as above
+        return super()._format_action(action)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser with examples below its help. Its subcommands are parsers of this class, too."""
+
+    def __init__(self, *, examples: Sequence[str] = (), **more: Any) -> None:  # noqa: ANN401 - argparse's own
+        # Without abbreviations, because a script that uses one fails when a second option begins in the same way.
+        super().__init__(**more, allow_abbrev=False)
+        self._positionals.title = "arguments"
+        self.examples = examples
+
+    def format_help(self) -> str:
+        """Format usage, purpose, options by group, where the settings are, and the examples."""
+        formatter = _Formatter(f"{self.prog} [options]")
+        needed = [action for action in self._own() if action.required or not action.option_strings]
+        required = [group for group in self._mutually_exclusive_groups if group.required]
+        needed += [action for group in required for action in group._group_actions]  # noqa: SLF001 - as above
+        formatter.add_usage(None, needed, required)
+        formatter.add_text(self.description)
+        for group in self.own_groups():
+            formatter.start_section(group.title)
+            formatter.add_text(group.description)
+            formatter.add_arguments(group._group_actions)  # noqa: SLF001 - as above
+            formatter.end_section()
+        return formatter.format_help() + "".join(f"\n{part}\n" for part in self._below())
+
+    def own_groups(self) -> list[argparse._ArgumentGroup]:
+        """Return the groups without the shared one; the group of `--help` is the last."""
+        own = [group for group in self._action_groups if group.title != SHARED]
+        return sorted(own, key=lambda group: group is self._optionals)
+
+    def _own(self) -> Iterator[argparse.Action]:
+        for group in self.own_groups():
+            yield from group._group_actions  # noqa: SLF001 - as above
+
+    def _below(self) -> Iterator[str]:
+        if len(self.own_groups()) < len(self._action_groups):
+            yield f"Every setting is an option, too; `{self.prog.partition(' ')[0]} settings` lists them."
+        if self.examples:
+            yield "\n".join(("examples:", *(f"  {example}" for example in self.examples)))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - argparse's own
+        """Parse as argparse does, but refuse what is unknown here, where the options of this command are known."""
+        words = sys.argv[1:] if args is None else list(args)
+        if misspelt := self._misspelt(words):  # before argparse, which would complain of a missing argument first
+            self.error(self._unknown(misspelt))
+        known, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            self.error(self._unknown(unknown[0]))
+        return known, unknown
+
+    def _misspelt(self, words: Sequence[str]) -> str | None:
+        """Return the first word that looks like an option of this command, and is none."""
+        for word in words:
+            if word == "--" or (self._subparsers and not word.startswith("-")):
+                return None  # options of a subcommand follow, or none
+            if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
+                return word
+        return None
+
+    def _unknown(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"unexpected argument {_quoted(word)}"
+        flag = word.partition("=")[0]
+        guess = did_you_mean(flag, self._option_string_actions)
+        hint = "; options of a command come after it" if self._subparsers else ""
+        return f"no option {_quoted(flag)}{guess or hint}"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - argparse's own
+        if action.choices is None or value in action.choices:
+            return
+        names = list(map(str, action.choices))
+        guess = did_you_mean(str(value), names)
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            kind = str(action.metavar).lower()
+            raise argparse.ArgumentError(None, f"no {kind} {_quoted(value)}{guess}")
+        raise argparse.ArgumentError(action, f"{_quoted(value)} is not one of {', '.join(names)}{guess}")
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with a line about the fault, and the command that helps."""
+        self.exit(_USAGE_ERROR, f"{self.prog}: {message}\nTry `{self.prog} --help`.\n")
+
+
+def sentence(phrase: str) -> str:
+    """Make the description of a command from its line in the list of commands."""
+    return f"{phrase[:1].upper()}{phrase[1:]}."
+
+
+def add_help_command(commands: Any, top: CommandParser) -> None:  # noqa: ANN401 - argparse's type has no public name
+    """Add `help COMMAND`, which is what many people type first."""
+    phrase = "show the help of a command"
+    parser = commands.add_parser("help", help=phrase, description=sentence(phrase))
+    parser.add_argument("words", nargs="*", metavar="COMMAND", help="the command; default: all are listed")
+    parser.set_defaults(command=lambda given: top.parse_args([*given.words, "--help"]))
+
+
+def add_completion(command: argparse.ArgumentParser) -> None:
+    """Add the argument of the command `completion`."""
+    command.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
+
+
+def completion_script(top: CommandParser, shell: str) -> str:
+    """Return the script that completes the commands and options of a parser in a shell; files for each path."""
+    import shtab  # noqa: PLC0415 - only this needs it
+
+    for parser in _all_parsers(top):
+        for action in parser._actions:  # noqa: SLF001 - as above
+            if action.type is Path or action.metavar == "FILE":
+                action.complete = shtab.FILE  # type: ignore[attr-defined] # what shtab reads
+    return str(shtab.complete(top, shell=shell))
+
+
+def _all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:  # noqa: SLF001 - as above
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            for below in action.choices.values():
+                yield from _all_parsers(below)

@@ -1,0 +1,99 @@
+"""`consumer try`: what the classifier printed, the traceback once, and all of it as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.processes import forked
+
+MODULE = """
+import os, sys
+from classifier.contract import log, progress
+
+def classify(job):
+    print("a line of its own")
+    log("a line for the log")
+    progress(0.5, "half")
+    print("a warning", file=sys.stderr)
+    if job.get("fails"):
+        raise ValueError("boom")
+    if job.get("crashes"):
+        os._exit(3)
+    return {"n": len(job)}
+"""
+SCRIPT = """#!/bin/sh
+echo 'a line of its own'
+echo 'LOG: a line for the log'
+echo 'PROGRESS: 0.5 half'
+echo 'a warning' >&2
+case "$(cat "$1")" in *fails*) echo 'ERROR: no' ;; *crashes*) exit 3 ;; *) echo 'OUTPUT: {"n": 1}' ;; esac
+"""
+PRINTED = ["stdout       a line of its own", "LOG          a line for the log", "progress     50% half"]
+
+
+@pytest.fixture(params=["function", "program"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "mine.py").write_text(MODULE)
+    program = tmp_path / "classify.sh"
+    program.write_text(SCRIPT)
+    program.chmod(0o755)
+    own = {"CONSUMER_CLASSIFIER": "mine:classify"}
+    return own if request.param == "function" else {"CONSUMER_COMMAND": json.dumps([str(program)])}
+
+
+def tried(folder: Path, settings: dict[str, str], job: dict[str, Any], *flags: str) -> tuple[int, str, str]:
+    (folder / "job.json").write_text(json.dumps(job))
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
+    done = forked.run("consumer", "try", "job.json", *flags, cwd=folder, env={**ours, **settings})
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_what_the_classifier_printed_is_shown_and_nothing_is_logged(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    code, out, err = tried(tmp_path, settings, {})
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[1:4] == PRINTED
+    assert "stderr       a warning" in lines
+    assert "outcome      Succeeded" in lines
+
+
+def test_a_failed_job_shows_its_traceback_once(tmp_path: Path, settings: dict[str, str]) -> None:
+    code, out, _ = tried(tmp_path, settings, {"fails": 1})
+    assert code == 1
+    assert out.splitlines()[1:4] == PRINTED
+    assert out.count("a warning") == 1
+    assert out.count("Traceback") == (1 if "CONSUMER_CLASSIFIER" in settings else 0)
+    assert '"stderr_tail": "(shown above)"' in out
+
+
+def test_json_has_all_of_it_in_one_document(tmp_path: Path, settings: dict[str, str]) -> None:
+    code, out, err = tried(tmp_path, settings, {"crashes": 1}, "--json")
+    found = json.loads(out)
+    assert (code, err) == (1, "")
+    assert [f"{one['kind']:<13}{one['text']}" for one in found["printed"]] == PRINTED
+    assert (found["outcome"], found["code"], found["disposition"]) == ("Crashed", "crashed", "retry")
+    assert (found["stderr_tail"], found["reply"]) == ("a warning", None)
+
+
+def test_a_module_that_does_not_load_shows_its_own_line_alone(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_library\n")
+    code, _, err = tried(tmp_path, {"CONSUMER_CLASSIFIER": "broken:classify"}, {})
+    assert code == os.EX_CONFIG
+    assert err.splitlines()[1:] == [
+        "Traceback (most recent call last):",
+        f'  File "{tmp_path}/broken.py", line 1, in <module>',
+        "    import no_such_library",
+        "ModuleNotFoundError: No module named 'no_such_library'",
+    ]
+
+
+def test_a_job_that_is_missing_ends_with_66(tmp_path: Path) -> None:
+    done = forked.run("consumer", "try", "none.json", cwd=tmp_path)
+    assert done.returncode == os.EX_NOINPUT
+    assert done.stderr == "consumer: none.json cannot be read: No such file or directory\n"

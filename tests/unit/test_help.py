@@ -1,0 +1,148 @@
+"""Help and usage errors of all commands, as a terminal of 80 columns shows them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+import classifier.cli
+import consumer.cli.main
+from consumer.config.settings import Settings
+from rabbitmq_classifier_cli import CommandParser, completion_script
+
+#: The lines of a terminal that is a little larger than the smallest.
+SCREEN = 45
+
+
+def below(parser: argparse.ArgumentParser) -> Iterator[CommandParser]:
+    assert isinstance(parser, CommandParser)
+    yield parser
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            for command in action.choices.values():
+                yield from below(command)
+
+
+COMMANDS = {
+    command.prog: command
+    for top in (consumer.cli.main.parser(), classifier.cli.parser())
+    for command in below(top)
+}
+ALL = pytest.mark.parametrize("name", COMMANDS)
+
+
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def said(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command that ends with its arguments; return its exit code, and what it prints on stderr."""
+    top = classifier.cli.main if argv[0] == "classifier" else consumer.cli.main.main
+    with pytest.raises(SystemExit) as ended:
+        top(argv[1:])
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+@ALL
+def test_help_fits_on_a_screen(name: str) -> None:
+    lines = COMMANDS[name].format_help().splitlines()
+    assert len(lines) <= SCREEN
+    assert max(map(len, lines)) <= 80
+
+
+@ALL
+def test_every_option_shows_its_default_or_is_required(name: str) -> None:
+    usage, text = COMMANDS[name].format_help().split("\n\n", 1)
+    for entry in re.findall(r"^  --(?:.*\n)(?: {4,}.*\n)*", text, re.MULTILINE):
+        flag = entry.split()[0]
+        assert flag in ("--help", "--version") or flag in usage or "default: " in " ".join((*entry.split(), ""))
+    assert not re.search(r"default:\s+None|SUPPRESS", text)
+
+
+@ALL
+def test_a_command_without_subcommands_has_two_examples_and_they_parse(name: str) -> None:
+    command = COMMANDS[name]
+    if len([*below(command)]) > 1 or name.endswith(" help"):
+        return
+    examples = command.examples
+    assert len(examples) == 2
+    for example in examples:
+        top, _, below_it = name.partition(" ")
+        words = example.split(f"{top} ", 1)[1].partition(">")[0].rstrip(')" ')
+        COMMANDS[top].parse_args(words.split())
+        assert words.startswith(below_it)
+
+
+def test_settings_are_in_no_help_and_accepted_all_the_same() -> None:
+    run = COMMANDS["consumer run"]
+    assert "--max-attempts" not in run.format_help()
+    assert "consumer settings" in run.format_help()
+    given = vars(run.parse_args(["--max-attempts", "4", "--no-declare", "--log-level", "debug"]))
+    assert (given["setting_max_attempts"], given["setting_declare"]) == ("4", False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ("consumer statu", "consumer: no command 'statu'; did you mean status?"),
+        ("consumer --pool-size 4 run", "consumer: no option '--pool-size'; options of a command come after it"),
+        ("consumer 4 run", "consumer: no command '4'"),
+        ("consumer submit --timout 5m", "consumer submit: no option '--timout'; did you mean --timeout?"),
+        ("consumer run --pool-siz 4", "consumer run: no option '--pool-siz'; did you mean --pool-size?"),
+        ("consumer run --pool 4", "consumer run: no option '--pool'; did you mean --pool-size?"),
+        ("consumer run extra", "consumer run: unexpected argument 'extra'"),
+        ("consumer dead-letters lst", "consumer dead-letters: no action 'lst'; did you mean list?"),
+        ("consumer submit", "consumer submit: the following arguments are required: FILE"),
+        (f"consumer run {'x' * 5000}", f"consumer run: unexpected argument '{'x' * 60}...'"),
+        ("classifier trian", "classifier: no command 'trian'; did you mean train?"),
+        ("classifier jobs x --lables", "classifier jobs: no option '--lables'; did you mean --labels?"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_a_hint(argv: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = line.partition(":")[0]
+    assert said(argv.split(), capsys) == (2, f"{line}\nTry `{command} --help`.\n")
+
+
+@pytest.mark.parametrize("argv", ["consumer help", "consumer help dead-letters replay", "classifier help train"])
+def test_help_followed_by_a_command_is_its_help(argv: str, capsys: pytest.CaptureFixture[str]) -> None:
+    top, _, *words = argv.split()
+    with pytest.raises(SystemExit) as ended:
+        (classifier.cli.main if top == "classifier" else consumer.cli.main.main)(argv.split()[1:])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == COMMANDS[" ".join((top, *words))].format_help()
+
+
+@pytest.mark.parametrize("word", ["", "timeout", "job-timeout-s", "CONSUMER_JOB_TIMEOUT_S"])
+def test_settings_are_listed_with_their_defaults(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        consumer.cli.main.main(["settings", *([word] if word else [])])
+    listed = capsys.readouterr().out
+    assert "  job_timeout_s = 1m\n" in listed
+    shown = {name for name in Settings.model_fields if f"  {name} = " in listed}
+    assert shown == ({*Settings.model_fields} if not word else {n for n in shown if "timeout" in n})
+    assert max(map(len, listed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("top", "words", "expected"),
+    [
+        ("consumer", ["sta"], "status"),
+        ("consumer", ["run", "--pool"], "--pool-size"),
+        ("consumer", ["dead-letters", "re"], "replay"),
+        ("classifier", ["train", "--no"], "--no-trust"),
+    ],
+)
+def test_bash_completes_commands_and_options(top: str, words: list[str], expected: str) -> None:
+    line = " ".join((top, *words))
+    script = (
+        f"{completion_script(COMMANDS[top], 'bash')}\n"
+        f"COMP_WORDS=({line}) COMP_CWORD={len(words)} COMP_LINE='{line}'\n"
+        f"_shtab_{top} {top}\necho ${{COMPREPLY[@]}}"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert expected in done.stdout.split(), done.stderr
