@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 #: The title of the options that many commands share. Help names them in one sentence and lists none of them.
 SHARED = "settings"
+#: The names in help of arguments that are files, even if they may be `-` and so are no paths to the parser.
+FILES = ("FILE", "JOB.json")
 _COLUMN = 26
 _USAGE_ERROR = 2
 #: The most characters of a word that a message quotes.
@@ -164,7 +166,7 @@ def completion_script(top: CommandParser, shell: str) -> str:
 
     for parser in _all_parsers(top):
         for action in parser._actions:  # noqa: SLF001 - as above
-            if action.type is Path or action.metavar == "FILE":
+            if action.type is Path or action.metavar in FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined] # what shtab reads
     return str(shtab.complete(top, shell=shell))
 

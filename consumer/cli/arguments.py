@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from consumer.config import loader, units
 from consumer.config.settings import Settings
@@ -50,13 +50,14 @@ def add_settings(command: argparse.ArgumentParser, names: Sequence[str] = (), *,
     )
     for name in names or Settings.model_fields:
         text = "; default: ".join(meaning_and_default(name)).replace("%", "%%")
-        is_switch = Settings.model_fields[name].annotation is bool
+        kind = Settings.model_fields[name].annotation
+        metavar = "FILE" if Path in (kind, *get_args(kind)) else "VALUE"
         group.add_argument(
             "--" + name.replace("_", "-"),
             dest=_SETTING + name,
             default=argparse.SUPPRESS,
             help=text,
-            **({"action": argparse.BooleanOptionalAction} if is_switch else {"metavar": "VALUE"}),
+            **({"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": metavar}),
         )
 
 

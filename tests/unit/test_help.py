@@ -6,6 +6,7 @@ import argparse
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -138,11 +139,35 @@ def test_settings_are_listed_with_their_defaults(word: str, capsys: pytest.Captu
     ],
 )
 def test_bash_completes_commands_and_options(top: str, words: list[str], expected: str) -> None:
+    assert expected in completed(top, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("consumer", "try"),
+        ("consumer", "submit"),
+        ("consumer", "submit", "--out"),
+        ("consumer", "run", "--config"),
+        ("consumer", "run", "--amqp-ca-file"),
+        ("consumer", "run", "--models-dir"),
+        ("classifier", "train"),
+        ("classifier", "predict"),
+    ],
+)
+def test_bash_completes_the_names_of_files(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "pumps.json").touch()
+    assert "pumps.json" in completed(*words, "pu", folder=tmp_path)
+
+
+def completed(top: str, *words: str, folder: Path | None = None) -> list[str]:
+    """Return what bash offers for the last word."""
     line = " ".join((top, *words))
     script = (
         f"{completion_script(COMMANDS[top], 'bash')}\n"
         f"COMP_WORDS=({line}) COMP_CWORD={len(words)} COMP_LINE='{line}'\n"
         f"_shtab_{top} {top}\necho ${{COMPREPLY[@]}}"
     )
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert expected in done.stdout.split(), done.stderr
+    return subprocess.run(
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.split()
