@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,6 +151,20 @@ async def test_a_period_without_jobs_has_no_summary_and_one_with_a_long_job_has(
     summary = Summary.between(first, last, left_out=0)
     assert summary.is_worth_logging == (summary.busy > 0)
     assert "p50_ms" not in summary.fields()
+
+
+@pytest.mark.parametrize(
+    ("p50_ms", "p95_ms", "written"),
+    [
+        (0.4, 12.5, "p50 0.4 ms, p95 12.5 ms"),
+        (99.96, 999.6, "p50 100 ms, p95 1000 ms"),
+        (3750.0, 86_400_000.0, "p50 3750 ms, p95 86400000 ms"),
+    ],
+)
+def test_the_summary_writes_times_without_an_exponent(p50_ms: float, p95_ms: float, written: str) -> None:
+    now = Metrics().snapshot()
+    summary = replace(Summary.between(now, now, left_out=0), p50_ms=p50_ms, p95_ms=p95_ms)
+    assert f"run time {written};" in str(summary)
 
 
 @pytest.mark.parametrize(
