@@ -105,7 +105,11 @@ def _files_of(given: Path) -> list[Path]:
     if given == path or path != model.beside(path, model.SUFFIX):
         return [path]
     forms = [model.beside(path, suffix) for suffix in model.SUFFIXES]
-    return [form for form in forms if form.exists()] or [path]
+    if found := [form for form in forms if form.exists()]:
+        return found
+    if given.is_file():  # such as somebody's own pickle
+        raise model.ModelError(model.not_of_this_format(given))
+    return [path]
 
 
 def _refusal(path: Path) -> str | None:

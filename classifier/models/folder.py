@@ -66,7 +66,10 @@ def choose(folder: Path, name: object = None) -> Path:
 
 def nothing_in(folder: Path) -> str:
     """Return the message for a folder without models."""
-    return f"no models in {str(folder)!r}: make one with `classifier train`, or set CONSUMER_MODELS_DIR"
+    return (
+        f"no models in {str(folder)!r}: make one with `classifier train`, set CONSUMER_MODELS_DIR, or load a "
+        "model of your own in a function, and name it in CONSUMER_CLASSIFIER"
+    )
 
 
 def _files(folder: Path) -> set[str]:

@@ -190,9 +190,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _read_head(path: Path, file: BinaryIO) -> Manifest:
     if file.readline(len(_FORMAT)) != _FORMAT:
-        raise ModelError(
-            f"{path} is not a model of this format: make it with `classifier train DATA --out {path}`"
-        )
+        raise ModelError(not_of_this_format(path))
     try:
         return _manifest(json.loads(file.readline(_LONGEST_MANIFEST)))
     except (ValueError, TypeError, KeyError, RecursionError) as malformed:
@@ -200,6 +198,14 @@ def _read_head(path: Path, file: BinaryIO) -> Manifest:
         raise ModelError(
             f"the manifest of {path} is damaged ({reason}): copy the file again, or retrain"
         ) from None
+
+
+def not_of_this_format(path: Path) -> str:
+    """Return the message for a file that `classifier train` has not written, such as somebody's own pickle."""
+    return (
+        f"{path} is not a model of this format: make it with `classifier train`, or load a model of your own in "
+        "a function, and name it in CONSUMER_CLASSIFIER (docs/classifiers.md)"
+    )
 
 
 def _manifest(content: dict[str, object]) -> Manifest:

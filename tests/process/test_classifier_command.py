@@ -198,6 +198,8 @@ def test_a_reader_that_has_enough_is_no_error(home: Path) -> None:
         (("generate", "--out", "x.wav"), "x.wav: the name must end in .csv"),
         (("predict", "test.csv", "--model", "none"), "there is no model 'none': available: machines"),
         (("predict", "test.csv", "--models", "nowhere"), "no models in 'nowhere': make one with"),
+        (("info", "report.txt"), "report.txt is not a model of this format: make it with `classifier train`"),
+        (("trust", "report.txt"), "load a model of your own in a function"),
         (("predict", "report.txt"), "report.txt is neither JSON nor a data set by its name"),
         (("info", "models/none"), "cannot read the model models/none.model: No such file"),
         (("train", "train.csv", "--out", ""), ". is a folder, not a model; give a name"),

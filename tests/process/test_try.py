@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from support.docs_pages.pages import block
 from support.processes import forked
 
 MODULE = """
@@ -97,3 +102,15 @@ def test_a_job_that_is_missing_ends_with_66(tmp_path: Path) -> None:
     done = forked.run("consumer", "try", "none.json", cwd=tmp_path)
     assert done.returncode == os.EX_NOINPUT
     assert done.stderr == "consumer: none.json cannot be read: No such file or directory\n"
+
+
+def test_the_function_of_the_page_calls_a_pickled_model_of_scikit_learn(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    (tmp_path / "pumps.pkl").write_bytes(pickle.dumps(model.fit([[0, 0], [1, 1]], ["off", "on"])))
+    (tmp_path / "mine.py").write_text(block("docs/classifiers.md", "own-model").text)
+    settings = {"CONSUMER_CLASSIFIER": "mine:classify"}
+    code, out, _ = tried(tmp_path, settings, {"signal": [1, 1]})
+    assert (code, '"label": "on"' in out) == (0, True)
+    code, out, _ = tried(tmp_path, settings, {"signal": [1]})
+    assert code == 1
+    assert "message      the signal has 1 points; the model needs 2" in out.splitlines()

@@ -33,6 +33,7 @@ RUN = {
         "function": "acceptance/test_page_commands.py",
         "serve-function": "acceptance/test_page_commands.py",
         "function-as-program": "acceptance/test_page_commands.py",
+        "own-model": "process/test_try.py",
         "shell-script": "acceptance/test_page_commands.py",
         "serve-script": "acceptance/test_page_commands.py",
         "trust": "acceptance/test_page_commands.py",
