@@ -49,11 +49,22 @@ def find(target: str) -> Loaded:
     """Import like `load`, but do not call `preload()`: for a process that runs one job."""
     module_name, _, name = target.partition(":")
     module = user_module.imported(module_name, name)
+    if not hasattr(module, name):
+        raise contract.LoadError(_no_such_function(module, name))
     function = getattr(module, name)
     refuse_unfit(target, function)
     preload = vars(module).get("preload")
     warm_up = _hook("warm_up", module, _home(function), _home(preload))
     return Loaded(function, warm_up, _hook("on_worker_start", module, _home(function)), vars(module))
+
+
+def _no_such_function(module: ModuleType, name: str) -> str:
+    import difflib  # noqa: PLC0415 - only this message needs it
+
+    own = [known for known, value in vars(module).items() if _home(value) is module and callable(value)]
+    guess = difflib.get_close_matches(name, own, n=1)
+    hint = f"did you mean {module.__name__}:{guess[0]}?" if guess else "define it there, or correct `classifier`"
+    return f"{getattr(module, '__file__', module.__name__)} has no function {name!r}; {hint}"
 
 
 def _home(function: object) -> ModuleType | None:

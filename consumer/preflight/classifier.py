@@ -29,7 +29,6 @@ IMPORT_REMEDIES = {
     "ModuleNotFoundError": "start the service in the folder of the module, or set PYTHONPATH; "
     "or install what it imports",
     "ImportError": "install what it imports, in the version that it was written for",
-    "AttributeError": "correct `classifier`: package.module:function names a function of that module",
     "SyntaxError": "correct the module; `python -m py_compile` shows where",
 }
 OTHER_REMEDY = "correct the module; `consumer try JOB.json` shows the whole traceback"

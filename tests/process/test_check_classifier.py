@@ -135,8 +135,8 @@ MISCONFIGURED = [
         lambda _: {"classifier": "mine:classify"},
         "classifier",
         FAILURE,
-        "mine:classify does not load: AttributeError: module 'mine' has no attribute 'classify'",
-        "package.module:function",
+        "mine.py has no function 'classify'",
+        "define it there, or correct `classifier`",
     ),
     Row(
         "a module that is no Python",

@@ -143,7 +143,7 @@ def test_any_function_can_be_the_classifier(tmp_path: Path) -> None:
     ("target", "code", "reason"),
     [
         ("no_such_module:f", 1, "ModuleNotFoundError"),
-        ("json:no_such_function", 1, "AttributeError"),
+        ("json:no_such_function", 1, "has no function 'no_such_function'; define it there"),
         ("json", 2, "--call needs package.module:function"),
     ],
 )

@@ -265,7 +265,9 @@ async def test_a_job_that_closes_its_stdout_costs_its_worker_only(bench: Bench) 
     ("text", "words"),
     [
         (None, "ModuleNotFoundError: No module named 'mine'"),
-        ("", "AttributeError: module 'mine' has no attribute 'classify'"),
+        ("", "mine.py has no function 'classify'; define it there, or correct `classifier`"),
+        ("def clasify(job): ...", "mine.py has no function 'classify'; did you mean mine:clasify?"),
+        ("import math\nmath.no_such", "AttributeError: module 'math' has no attribute 'no_such'"),
         ("1 / 0", "ZeroDivisionError"),
         ("def classify(", "SyntaxError"),
         ("raise SystemExit('not today')", "exited with code 1:\nnot today"),
