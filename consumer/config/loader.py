@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from consumer.config import units
 from consumer.config.amqp_url import holds_password
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
@@ -28,6 +29,8 @@ CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 SHOWN_CHARACTERS = 200
 #: Settings that may contain a password: never quoted, and refused on a command line if they contain one.
 URLS = ("amqp_url", "management_url")
+#: pydantic's types of the error that a text is no number. Its own texts do not know the units.
+NO_NUMBER = ("float_parsing", "int_parsing")
 #: CONSUMER_HTTP_PORT is a setting, and a variable that Kubernetes sets for a Service `consumer-http`.
 KUBERNETES = (
     "Kubernetes has set it, for a Service called `{name}` in the same namespace; set enableServiceLinks: false in "
@@ -134,6 +137,8 @@ def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[
         return f"{escaped(name, SHOWN_CHARACTERS)} {source}: no such setting" + (
             f"; did you mean {guess[0]}?" if guess else ""
         )
+    if fault["type"] in NO_NUMBER:
+        reason = units.complaint(name) or "not a whole number"
     if name.endswith("_port") and str(values[name]).startswith("tcp://"):
         reason = KUBERNETES.format(name="consumer-" + name.removesuffix("_port"))
     shown = "(not shown)" if name in URLS else escaped(repr(values[name]), SHOWN_CHARACTERS)

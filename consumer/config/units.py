@@ -44,7 +44,7 @@ def seconds(text: str) -> float:
     """
     found = _FORM.fullmatch(text) or _FORM.fullmatch(f"{text}s")
     if found is None or found[2] not in SECONDS:
-        raise ValueError(f"not a time: write {TIME_FORMS}")
+        raise ValueError(complaint("_s"))
     return float(found[1]) * SECONDS[found[2]]
 
 
@@ -56,8 +56,15 @@ def size(number: str, unit: str) -> int:
     """
     known = unit.upper().removesuffix("B")
     if known not in BYTES:
-        raise ValueError(f"not a size: write {SIZE_FORMS}")
+        raise ValueError(complaint("_bytes"))
     return round(float(number) * BYTES[known])
+
+
+def complaint(name: str) -> str | None:
+    """Return what is wrong with a text that is no time or size; None if the setting is neither."""
+    if name.endswith("_s"):
+        return f"not a time: write {TIME_FORMS}"
+    return f"not a size: write {SIZE_FORMS}" if name.endswith("_bytes") else None
 
 
 def shown(name: str, value: object) -> str:

@@ -57,7 +57,9 @@ def test_every_time_and_size_takes_units_in_a_flag_a_variable_and_the_file(name:
         ("job_timeout_s", "5x", "not a time"),
         ("job_timeout_s", "5M", "not a time"),  # is it months?
         ("job_timeout_s", "2GiB", "not a time"),
-        ("max_body_bytes", "5m5", "unable to parse"),
+        ("job_timeout_s", "soon", "not a time: write seconds, or a number with ms"),
+        ("max_body_bytes", "5m5", "not a size: write bytes, or a number with K"),
+        ("pool_size", "2.5", "not a whole number; expected: number of jobs"),
         ("max_body_bytes", "5h", "not a size"),
         ("max_body_bytes", "1T", "less than or equal to"),
     ],
