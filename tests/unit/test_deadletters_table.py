@@ -13,16 +13,20 @@ from consumer.dead_letters.table import table
 NOW = 1_000_000.0
 
 
-def entry(name: str, code: str | None, message: str = "no class fits the signal that was sent") -> Entry:
-    letter = Letter(
-        id=name, digest=b"", size=2, died_at=NOW - 7300, reason="rejected" if code else "expired", model="machines"
-    )
+def entry(
+    name: str,
+    code: str | None,
+    message: str = "no class fits the signal that was sent",
+    model: str | None = "machines",
+) -> Entry:
+    reason = "rejected" if code else "expired"
+    letter = Letter(id=name, digest=b"", size=2, died_at=NOW - 7300, reason=reason, model=model)
     return Entry(letter, Why(code, message, None) if code else None)
 
 
 def lines(*entries: Entry, width: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(table(entries, NOW))
+    Console(file=out, width=width).print(table(entries, NOW, width))
     return out.getvalue().splitlines()
 
 
@@ -42,6 +46,15 @@ def test_a_column_that_is_empty_in_all_lines_is_left_out() -> None:
 def test_an_id_that_is_too_long_for_a_line_can_still_be_copied() -> None:
     shown = lines(entry("x" * 100, "crashed"), width=80)
     assert sum(line.count("x") for line in shown) == 100
+
+
+def test_a_message_with_too_little_room_is_below_its_id() -> None:
+    ids = ["1a0cb4dc-7490-4f60-810e-13634873e0c2", "db67dae3-b233-40f0-b575-2785a49262e2"]
+    shown = lines(*(entry(name, "classifier_error", model=None) for name in ids), width=80)
+    assert shown[0].split()[:4] == ["age", "job", "id,", "message"]
+    assert [line.split()[:2] for line in shown[2::2]] == [["2h", name] for name in ids]
+    assert [line.split()[:2] for line in shown[3::2]] == [["no", "class"]] * 2
+    assert all(len(line) <= 80 for line in shown)
 
 
 def test_what_a_stranger_wrote_moves_no_cursor() -> None:
