@@ -11,9 +11,9 @@ from pathlib import Path
 from consumer.cli.arguments import add_settings, read_file, settings_of, whole
 from consumer.cli.event_loop import run_async
 from consumer.cli.progress_line import progress
-from consumer.cli.submit.sources import read_sources
+from consumer.cli.submit.sources import DATA_SUFFIXES, read_sources, split_jobs
 from consumer.config.settings import Settings
-from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
+from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, InputError
 from consumer.service.dry_run import Attempt, attempt, line, report
 
 HELP = "run one job here, without RabbitMQ, and show its outcome"
@@ -54,7 +54,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         return await _time_jobs(arguments, settings)
     if arguments.repeat:
         raise ConfigurationError("--repeat needs --times FILE, the file for the run times")
-    body = _read(arguments.file)
+    body = _one_job(arguments.file)
     done = await (_as_json if arguments.json else _as_lines)(body, settings)
     return os.EX_OK if done.succeeded else EXIT_JOBS_FAILED
 
@@ -91,5 +91,20 @@ async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
     return EXIT_JOBS_FAILED if failed else os.EX_OK
 
 
-def _read(name: str) -> bytes:
-    return sys.stdin.buffer.read() if name == "-" else read_file(Path(name))
+def _one_job(name: str) -> bytes:
+    """Read the job. A file of many jobs or signals is refused: as one job it would only be bad JSON."""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    body = read_file(Path(name))
+    if Path(name).suffix.lower() in DATA_SUFFIXES:
+        first = f"classifier jobs {name} | head -1 | consumer try -"
+        raise InputError(
+            f"{name} contains signals, and `try` runs one job: `{first}` runs its first, "
+            f"`consumer submit {name}` all"
+        )
+    if (count := len([*split_jobs(name, body)])) > 1:
+        raise InputError(
+            f"{name} contains {count} jobs, and `try` runs one: `head -1 {name} | consumer try -` runs its first, "
+            f"`consumer submit {name}` all"
+        )
+    return body

@@ -45,7 +45,7 @@ class ClassifierSettings(SettingGroup):
     classifier: Annotated[str, checked(function_name.complaint)] | None = Field(
         None,
         description="function that is called with the job as a dict: package.module:function; instead of "
-        "`command`",
+        "`command`; not set: the models of `classifier train` in models_dir, unless `command` is set",
     )
     jobs_per_worker: int = Field(
         1000,

@@ -114,3 +114,25 @@ def test_the_function_of_the_page_calls_a_pickled_model_of_scikit_learn(tmp_path
     code, out, _ = tried(tmp_path, settings, {"signal": [1]})
     assert code == 1
     assert "message      the signal has 1 points; the model needs 2" in out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("jobs.jsonl", "{}\n{}\n{}\n", "jobs.jsonl contains 3 jobs, and `try` runs one: `head -1 jobs.jsonl | "),
+        ("jobs.json", '{"a": 1}\n{"a": 2}', "jobs.json contains 2 jobs"),
+        (
+            "pumps.csv",
+            "on,1,2\n",
+            "pumps.csv contains signals, and `try` runs one job: `classifier jobs pumps.csv | ",
+        ),
+    ],
+)
+def test_a_file_of_many_jobs_is_answered_with_what_runs_them(
+    tmp_path: Path, name: str, content: str, reason: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    done = forked.run("consumer", "try", name, cwd=tmp_path)
+    assert done.returncode == os.EX_NOINPUT
+    assert reason in done.stderr
+    assert f"`consumer submit {name}` all" in done.stderr
