@@ -34,8 +34,8 @@ def described(action: argparse.Action) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown word: a word that begins with it, or a similar one, if any."""
-    words = sorted(known)
+    """Return the end of a message about an unknown word: the shortest that begins with it, or a similar one."""
+    words = sorted(known, key=lambda one: (len(one), one))
     guess = [one for one in words if one.startswith(word)] or difflib.get_close_matches(word, words, n=1)
     return f"; did you mean {guess[0]}?" if guess else ""
 

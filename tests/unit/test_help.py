@@ -96,6 +96,7 @@ def test_settings_are_in_no_help_and_accepted_all_the_same() -> None:
         ("consumer submit --timout 5m", "consumer submit: no option '--timout'; did you mean --timeout?"),
         ("consumer run --pool-siz 4", "consumer run: no option '--pool-siz'; did you mean --pool-size?"),
         ("consumer run --pool 4", "consumer run: no option '--pool'; did you mean --pool-size?"),
+        ("consumer run --job-timeout 5", "consumer run: no option '--job-timeout'; did you mean --job-timeout-s?"),
         ("consumer run extra", "consumer run: unexpected argument 'extra'"),
         ("consumer dead-letters lst", "consumer dead-letters: no action 'lst'; did you mean list?"),
         ("consumer submit", "consumer submit: the following arguments are required: FILE"),
