@@ -326,6 +326,16 @@ async def test_a_job_can_be_published_without_a_wait_for_its_reply() -> None:
     assert second.message_id == made
 
 
+@pytest.mark.parametrize("reply_to", ["", 7, "q" * 256, "amq.rabbitmq.reply-to"])
+@runs_async
+async def test_a_reply_address_at_which_no_reply_can_arrive_is_refused_before(reply_to: Any) -> None:  # noqa: ANN401
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        with pytest.raises(ArgumentError, match="reply_to must be the name of a queue"):
+            await client.publish({}, reply_to=reply_to)
+    assert rabbit.published == []
+
+
 @runs_async
 async def test_a_publish_goes_on_through_an_outage_and_says_when_it_is_not_confirmed() -> None:
     rabbit = FakeRabbit()
