@@ -72,7 +72,7 @@ __all__ = [
     "WrongLoopError",
 ]
 
-# The AMQP libraries log a line for each connection attempt, and without a handler Python prints it on the stderr of
-# a program that configures no logging. The client's own log reports each outage, its exceptions the cause.
+# The AMQP libraries log a line for each connection attempt. Without a handler, Python prints it on the stderr of a
+# program that configures no logging. The client's own log reports each outage, its exceptions the cause.
 for _library in ("aio_pika", "aiormq"):
     logging.getLogger(_library).addHandler(logging.NullHandler())

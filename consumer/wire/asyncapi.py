@@ -112,7 +112,7 @@ class Wire(GenerateJsonSchema):
 
 
 def schemas() -> dict[str, Json]:
-    """Make the JSON Schemas of job, reply and error record, by file name. Each is self-contained."""
+    """Make the JSON Schemas of job, reply, progress and error record, by file name. Each is self-contained."""
     shared = "#/$defs/{model}"
     models = _models(shared)
     return {
@@ -123,6 +123,7 @@ def schemas() -> dict[str, Json]:
             "oneOf": [_to(shared, name) for name in ("SucceededReply", "FailedReply")],
             "$defs": reply_models(shared),
         },
+        "progress": {"$schema": DIALECT, **models["ProgressReport"]},
         "error-record": {
             "$schema": DIALECT,
             **models["ErrorRecord"],
