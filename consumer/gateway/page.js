@@ -172,7 +172,7 @@ const waiting = { since: 0, job: '' };
 function showWaiting() {
   const seconds = Math.floor((performance.now() - waiting.since) / 1000);
   const why = !queue ? ''
-    : queue.reason ? `Unknown why: ${queue.detail}.`
+    : queue.reason ? `The reason is unknown: ${queue.detail}.`
       : queue.consumers === 0 ? 'No consumer takes jobs now. The job waits in the queue until one is started (consumer run).'
         : queue.waiting > 0 ? `${jobs(queue.waiting)} in the queue.`
           : 'The job runs, or waits for a retry.';

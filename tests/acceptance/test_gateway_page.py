@@ -319,7 +319,7 @@ def test_a_job_that_was_taken_is_waited_for_while_the_gateway_has_no_rabbitmq(
         page.browser.execute_script(LOST_RABBITMQ)
         page.browser.find_element(By.ID, "send").click()
         page.until("#facts", "job")
-        page.until("#detail", "Unknown why: no connection now.")
+        page.until("#detail", "The reason is unknown: no connection now.")
         assert page.text("#verdict").startswith("Waiting for the reply … ")
         page.picture("lost-phone", 390)
         with consumer(vhost_url, command=command):
