@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -128,7 +127,6 @@ def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
     """Make the fork behave like a newly started process; return the pipe of jobs."""
     os.setsid()
     confinement.adopt_orphans()
-    _be_another_process()
     confinement.confine(bounds)
     return _take_pipes(pipes)
 
@@ -157,16 +155,6 @@ def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
     os.close(stdout)
     os.close(stderr)
     return os.fdopen(jobs, "rb")
-
-
-def _be_another_process() -> None:
-    """Remove the signal handlers of the import, which a new process would not have.
-
-    SIGXFSZ, which Python ignores, then ends a process that writes too large a file; its exception would not show
-    the cause.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _run(function: contract.Function, job: dict[str, Any], retirement: Retirement) -> None:

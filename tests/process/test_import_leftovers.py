@@ -418,3 +418,20 @@ async def test_stderr_of_a_job_that_succeeds_is_logged_for_debugging(
     async with folder.serving(text, size=1) as runner:
         await results(runner, 1)
     assert ("DEBUG", "stderr: WARNING:root:look here") in [(r.levelname, r.getMessage()) for r in caplog.records]
+
+
+@runs_async
+async def test_signal_handlers_of_the_import_are_gone_in_workers(folder: Folder) -> None:
+    """With SIGCHLD ignored, the kernel would also reap workers before the fork server, which then could not."""
+    text = """
+import signal
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXFSZ, signal.SIGCHLD)
+for number in NUMBERS: signal.signal(number, signal.SIG_IGN)
+def classify(job): return [signal.getsignal(number) is signal.SIG_DFL for number in NUMBERS]
+"""
+    folder.settings["jobs_per_worker"] = 1
+    async with folder.serving(text, size=1) as runner:
+        assert runner.workers
+        server = runner.workers.server
+        assert await results(runner, 3) == [[True] * 5] * 3
+        assert runner.workers.server is server
