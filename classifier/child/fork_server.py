@@ -23,7 +23,17 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from classifier import contract
-from classifier.child import confinement, descriptors, ending, forking, loading, randomness, shared_state, worker
+from classifier.child import (
+    confinement,
+    descriptors,
+    ending,
+    forking,
+    huge_pages,
+    loading,
+    randomness,
+    shared_state,
+    worker,
+)
 
 #: The flag of a server that restarts because its warm-up has started threads.
 _COLD: Final = "--cold"
@@ -64,6 +74,7 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
     if cold or not (loaded.warm_up and _is_quick(loaded.warm_up)):
         loaded = loaded._replace(warm_up=None)  # workers do not repeat it
     gc.freeze()  # a collection in a worker would write to every page with an object, and so copy the page
+    huge_pages.collapse()
 
     def become(order: forking.Order, pipes: list[int]) -> NoReturn:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
