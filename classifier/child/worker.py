@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import tempfile
 import threading
@@ -60,7 +61,8 @@ def serve(
         randomness.reseed(inherited.generators)
         hook = _Hook(loaded.on_worker_start)
         hook.try_now()
-        _warm_up(loaded.warm_up)
+        if not _has_order(jobs):
+            _warm_up(loaded.warm_up)
         retirement = Retirement(MemoryWatch(max_growth))
         function = loaded.function
         one, many = contract.form_for_one(function), contract.form_for_many(function)
@@ -121,6 +123,11 @@ def _warm_up(call: Callable[[], object] | None) -> None:
     if call:
         with suppress(Exception):  # user code may raise anything; it has succeeded in the fork server
             call()
+
+
+def _has_order(jobs: BinaryIO) -> bool:
+    """Return whether a job waits already. A warm-up would delay it by more than it saves."""
+    return bool(select.select([jobs], [], [], 0)[0])
 
 
 def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
