@@ -209,8 +209,8 @@ def test_partition_client_broker(site: Site) -> None:
 
 def test_channel_closed_by_the_broker_for_a_consumer_timeout(site: Site) -> None:
     """It comes again after each timeout, for as long as it runs; the run goes on."""
-    set_consumer_timeout(site.node, 2000)
     try:
+        set_consumer_timeout(site.node, 2000)
         with consumer(site.url, command=site.held, pool_size=1) as running:
             site.publish("m1")
             running.wait_for_event("job_log", "begun")
@@ -252,8 +252,8 @@ def test_memory_alarm(site: Site) -> None:
     with consumer(site.url, command=site.held, pool_size=1) as running:
         site.publish("m1")
         running.wait_for_event("job_log", "begun")
-        local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
         try:
+            local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
             site.go()
             running.wait_for_event("publishing_blocked")
             says(running, READY)

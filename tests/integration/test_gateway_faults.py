@@ -183,8 +183,8 @@ def test_an_alarm_is_told_to_callers_and_the_job_that_ran_into_it_is_done_after_
         consumer(own_node.amqp_url, command='["sh", "-c", "echo OUTPUT: 1"]', pool_size=1),
         gateway(own_node.amqp_url) as door,
     ):
-        local_broker.ctl(own_node, "set_vm_memory_high_watermark", "0")
         try:
+            local_broker.ctl(own_node, "set_vm_memory_high_watermark", "0")
             while (first := door.post({"n": 1})).status == 202:  # RabbitMQ looks at its memory now and then
                 pass
             assert_is_told(first)

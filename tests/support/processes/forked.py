@@ -11,6 +11,7 @@ path, so this file imports nothing of them.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -163,13 +164,16 @@ def _server(command: str, through: tuple[str, ...]) -> socket.socket:
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | chosen
     argv = [*through, sys.executable, "-P", __file__, command, str(theirs.fileno())]
     with theirs:
-        _ENDED.append(subprocess.Popen(argv, env=variables, pass_fds=[theirs.fileno()], start_new_session=True))
+        server = subprocess.Popen(argv, env=variables, pass_fds=[theirs.fileno()], start_new_session=True)
     _SERVERS[command, through] = ours
+    atexit.register(_end, ours, server)
     return ours
 
 
-#: Kept, or Python would complain of each that is not waited for.
-_ENDED: list[subprocess.Popen[bytes]] = []
+def _end(requests: socket.socket, server: subprocess.Popen[bytes]) -> None:
+    """End the process that forks when the tests are over."""
+    requests.close()
+    server.wait(PATIENCE_S)
 
 
 def _serve(command: str, requests: socket.socket) -> None:

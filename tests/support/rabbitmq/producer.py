@@ -29,7 +29,9 @@ class Producer:
     """Publishes jobs and takes replies, as any AMQP client would."""
 
     def __init__(self, url: str) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        parameters = pika.URLParameters(url)
+        parameters.blocked_connection_timeout = PATIENCE_S  # else pika waits for ever while RabbitMQ has an alarm
+        self._connection = pika.BlockingConnection(parameters)
         self.channel = self._connection.channel()
         self.channel.confirm_delivery()
         # One message at a time: several that go back to their queue may go back in another order.

@@ -71,7 +71,7 @@ class Proxy:
 
     @contextmanager
     def together(self, last: bytes) -> Iterator[None]:
-        """Keep back what the far side says in the block, wait until it ends with `last`, pass it on in one piece."""
+        """Keep back what the far side says until it has said `last`, then pass it on in one piece."""
         self._call(self._hold)
         try:
             yield
