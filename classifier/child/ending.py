@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 _Files = list["weakref.ref[Any]"]
-#: The built-in class of all files. `issubclass` of the abstract io.IOBase runs Python code that writes to 200 pages
-#: of a worker, and the kernel must copy each of them: 0.5 ms.
+#: The built-in class of all files. With the abstract io.IOBase, `issubclass` runs Python code that writes to 200
+#: pages of a worker, and each is copied: 0.5 ms.
 _FILE: Final = _io._IOBase  # noqa: SLF001 - `io` has no other name for it
 #: Files that the import has left open, found before gc.freeze: the collector no longer lists frozen objects.
 _of_import: Final[_Files] = []
