@@ -122,6 +122,11 @@ def _refusals(files: Sequence[Path]) -> Iterator[str]:
 _models: dict[Path, Model] = {}
 
 
+def loaded() -> dict[str, str]:
+    """Return the SHA-256 of each loaded model by its name, as results have it."""
+    return {model.name: model.manifest.sha256 for model in _models.values()}
+
+
 def _loaded(path: Path) -> Model:
     if path not in _models:
         _models[path] = estimators.load(path)

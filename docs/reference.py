@@ -33,7 +33,7 @@ EXIT_CODES = MappingProxyType(
         0: "success, or stopped by a signal; `submit`, `try`: all jobs succeeded; `check`: no check failed",
         1: "`submit`, `try`, `demo`: a job failed; `check`: a check failed; `health`: unhealthy or unreachable; "
         "`dead-letters`: not found, not all processed, or not confirmed; `plan`: the slots are not enough, or no "
-        "number of slots meets the target",
+        "number of slots meets the target; `status`: jobs wait and no consumer takes them",
         2: "wrong arguments",
         3: "`local-broker status`: no node runs",
         69: "RabbitMQ is unreachable, or the private node did not start",
@@ -43,7 +43,7 @@ EXIT_CODES = MappingProxyType(
         "full",
         77: "RabbitMQ refused the login, the virtual host, a permission or TLS; its certificate is not trusted; "
         "or a queue exists with other arguments",
-        78: "a setting or an input file cannot be used",
+        78: "a setting or an input file cannot be used; `status`, `dead-letters`: no queue has this prefix",
         130: "interrupted by Ctrl-C",
         141: "the reader of the output has exited, as `head` does",
     }

@@ -9,6 +9,7 @@ launcher.py     starts a slot's programs, and ends the processes that each leave
 forking.py      forks and reaps on requests over a socket
 confinement.py  sets what the kernel enforces: limits, parent death signal, subreaper
 loading.py      loads the user's function, and calls `preload`
+fingerprint.py  identifies the code and the models that were loaded, by digests
 user_module.py  imports the user's module, or explains why another module of that name was found
 descriptors.py  finds descriptors that the import left open, and reopens files in each worker
 shared_state.py finds other state that all workers share: mapped memory, running processes

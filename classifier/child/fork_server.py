@@ -2,9 +2,10 @@
 
 Run as `python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin;
 `classifier/child/forking.py` describes the protocol. With `--batch` the function must accept batches. After the
-import, the server sends `{"ready": threads, "opened": [...]}`: the number of threads that the import left, and the
-descriptors and other state that workers share (`descriptors.py`, `shared_state.py`), each as `[what,
-is_reopened]`. An order is `{"max_growth", "bounds"}`; its pipes are stdin, stdout and stderr.
+import, the server sends `{"ready": threads, "opened": [...], "loaded": [...]}`: the number of threads that the
+import left; the descriptors and other state that workers share (`descriptors.py`, `shared_state.py`), each as
+`[what, is_reopened]`; and what was loaded, each as `[name, digest]` (`fingerprint.py`). An order is
+`{"max_growth", "bounds"}`; its pipes are stdin, stdout and stderr.
 
 The server calls the module's `warm_up()` before the first fork, so that every worker starts with everything that a
 first call allocates and caches. Threads of OpenMP and BLAS do not survive a fork: if the warm-up has started one,
@@ -27,6 +28,7 @@ from classifier.child import (
     confinement,
     descriptors,
     ending,
+    fingerprint,
     forking,
     huge_pages,
     loading,
@@ -65,6 +67,7 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         _start_again(channel, environment, folder)
     os.close(folder)
     _forget_signal_handlers()
+    identity = fingerprint.of(target)
     gc.collect()
     ending.prepare()
     opened = descriptors.opened_since(before)
@@ -80,7 +83,8 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
 
     report = [*_first(shared, is_reopened=False), *_first([one.what for one in reopened], is_reopened=True)]
-    forking.serve(forking.Server(channel, become), opened=report, cold=cold, batches=takes_batches)
+    facts = {"opened": report, "loaded": identity, "cold": cold, "batches": takes_batches}
+    forking.serve(forking.Server(channel, become), **facts)
 
 
 def _starts_threads(warm_up: Callable[[], object]) -> bool:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from consumer.config.amqp_url import split_urls
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR
+from consumer.rabbitmq.console import Console
 
 log = logging.getLogger("consumer")
 
@@ -30,6 +32,18 @@ def known_url(settings: Settings) -> str:
             "CONSUMER_AMQP_URL, or start a node with `consumer run` or `consumer local-broker up` in this folder"
         )
     return node.amqp_url
+
+
+def management(settings: Settings, url: str) -> Console | None:
+    """Find the management API of the RabbitMQ at `url`: the configured one, or that of the private node.
+
+    Raises:
+        ConfigurationError: a setting or a file for it cannot be used.
+    """
+    if settings.amqp_urls or settings.management_url:
+        return Console.of(settings, split_urls(url)[0])  # nodes of one cluster have one login
+    node = local_broker.status(DEFAULT_DIR)
+    return node.console if node else None
 
 
 @contextmanager

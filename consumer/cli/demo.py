@@ -157,7 +157,8 @@ class Demo:
         """Return the results in the order of the sources."""
         queue, credentials = self.settings.topology.jobs, self.settings.credentials
         async with Client.open(self.url, queue=queue, credentials=credentials) as client:
-            results = dict([numbered async for numbered in submit(client, sources, timeout_s=JOB_TIMEOUT_S)])
+            results: dict[int, SourceResult] = {}
+            await submit(client, sources, results.__setitem__, timeout_s=JOB_TIMEOUT_S)
         return [results[index] for index in range(len(sources))]
 
     def _show_answers(self, results: list[SourceResult]) -> bool:

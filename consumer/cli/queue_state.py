@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 import aiormq.exceptions
 from aio_pika.abc import AbstractConnection
@@ -21,16 +19,16 @@ from aio_pika.abc import AbstractConnection
 from consumer.config.settings import Settings
 from consumer.dead_letters import operations
 from consumer.dead_letters.operations import LetterQueue
-from consumer.errors import BrokerRefusedError
 from consumer.escaping import escaped
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, refusal_explained, throwaway_channel
 from consumer.rabbitmq.console import Console
-from consumer.rabbitmq.management import ManagementRefusedError, api
-from consumer.wire.topology import Topology
+from consumer.service.fleet import REMEDY, Member, differences, members
+from consumer.wire.topology import Topology, no_queue
 
 #: Models that are counted by name; producers can write any number of them.
 MODELS = 20
 NAME_CHARACTERS = 100
+MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +45,19 @@ class QueueState:
     delivered_per_s: float | None = None
     acked_per_s: float | None = None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether RabbitMQ knows no queue of this name."""
+        return self.state == MISSING
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """All that was found. An unacked job keeps a slot busy, or waits for one.
 
     `slots`: the prefetch of all normal consumers together. `ahead`: that of the consumers that fetch ahead.
-    `ahead_held`: unacked jobs beyond the slots.
+    `ahead_held`: unacked jobs beyond the slots. `warnings`: why jobs are not run, or are run
+    differently by different consumers.
     """
 
     queues: list[QueueState]
@@ -63,6 +67,8 @@ class Status:
     ahead_held: int | None = None
     dead_by_model: dict[str, int] | None = None
     dead_oldest_s: float | None = None
+    consumers: list[Member] | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 async def ask(settings: Settings, url: str, console: Console | None, *, with_dead_letters: bool) -> Status:
@@ -74,15 +80,30 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     topology = settings.topology
     async with connection(url, "status", settings.credentials) as opened:
         queues = [await _queue(opened, name, is_stream=name == topology.errors) for name in own_queues(topology)]
-    slots = busy = ahead = held = None
+    slots = busy = ahead = held = consumers = None
     if console:
-        known, consumers = await asyncio.to_thread(_ask_management, console)
+        known, listed, unacked_of = await asyncio.to_thread(_ask_management, console)
         queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
-        slots, ahead = prefetches(consumers, topology.jobs)
+        slots, ahead = prefetches(listed, topology.jobs)
+        consumers = members(listed, unacked_of, topology.jobs)
         if (unacked := next(queue.unacked for queue in queues if queue.name == topology.jobs)) is not None:
             busy, held = min(unacked, slots), max(0, unacked - slots)
-    models, oldest = await _dead_letters(settings, url) if with_dead_letters else (None, None)
-    return Status(queues, slots, busy, ahead, held, models, oldest)
+    has_letters = with_dead_letters and not any(one.is_missing for one in queues if one.name == topology.dead)
+    models, oldest = await _dead_letters(settings, url) if has_letters else (None, None)
+    differing = [f"{one}; {REMEDY}" for one in differences(consumers or [], topology.jobs)]
+    warnings = [*shortcomings(queues[0]), *differing]
+    return Status(queues, slots, busy, ahead, held, models, oldest, consumers, warnings)
+
+
+def shortcomings(jobs: QueueState) -> list[str]:
+    """Return why nobody runs the jobs of the jobs queue."""
+    if jobs.is_missing:
+        return [no_queue(jobs.name)]
+    if jobs.ready and not jobs.consumers:
+        return [
+            f"jobs wait in {jobs.name} ({jobs.ready}) and no consumer takes them: start one with `consumer run`"
+        ]
+    return []
 
 
 def own_queues(topology: Topology) -> list[str]:
@@ -98,26 +119,17 @@ async def _queue(opened: AbstractConnection, name: str, *, is_stream: bool) -> Q
             try:
                 queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
             except aiormq.exceptions.ChannelNotFoundEntity as error:
-                return QueueState(name, "node is away" if is_away(error) else "missing")
+                return QueueState(name, "node is away" if is_away(error) else MISSING)
     declared = queue.declaration_result
     # RabbitMQ says 0 for a stream, whatever it contains.
     return QueueState(name, ready=None if is_stream else declared.message_count, consumers=declared.consumer_count)
 
 
-def _ask_management(console: Console) -> tuple[dict[str, Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Return what the management API says of each queue, by name, and of all consumers."""
-    where = quote(console.vhost, safe="")
-    try:
-        queues = api(console, "GET", f"queues/{where}", tls=console.tls)
-        consumers = api(console, "GET", f"consumers/{where}", tls=console.tls)
-    except ManagementRefusedError as error:
-        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise BrokerRefusedError(
-                f"the management API at {console.management_url} refused the user {console.user!r}: give it the "
-                "tag `monitoring`, and permissions in the virtual host, or put another login into management_url"
-            ) from None
-        raise
-    return {queue["name"]: queue for queue in queues}, consumers
+def _ask_management(
+    console: Console,
+) -> tuple[Mapping[str, Mapping[str, Any]], Sequence[Mapping[str, Any]], Mapping[str, int]]:
+    """Return what the management API says of each queue, by name, of all consumers, and of unacked jobs."""
+    return {queue["name"]: queue for queue in console.queues()}, console.consumers(), console.unacked()
 
 
 def prefetches(consumers: Iterable[Mapping[str, Any]], queue: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 
 from rich import box
@@ -19,23 +20,20 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.cli.arguments import add_settings, decimal, settings_of
-from consumer.cli.broker_url import known_url
+from consumer.cli.broker_url import known_url, management
 from consumer.cli.event_loop import run_async
 from consumer.cli.queue_state import NAME_CHARACTERS, QueueState, Status, ask
-from consumer.config.amqp_url import split_urls, vhost_of
-from consumer.config.settings import Settings
 from consumer.dead_letters.model import show_age
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped
-from consumer.local_broker import node as local_broker
-from consumer.local_broker.files import DEFAULT_DIR
-from consumer.rabbitmq.console import Console
 
 HELP = "show queues, consumers and rates, as RabbitMQ knows them"
 WATCH_S = 2.0
 #: Each time a connection is opened and RabbitMQ is asked for every queue: more often would be a load.
 MIN_WATCH_S = 0.1
 MAX_WATCH_S = 86_400
+#: Jobs wait, and nobody takes them.
+EXIT_NO_CONSUMER = 1
 
 Ask = Callable[[], Awaitable[Status]]
 
@@ -63,16 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Show the status once, or until Ctrl-C; return the exit code."""
     settings = settings_of(arguments)
     url = known_url(settings)
-    asking = partial(ask, settings, url, _console(settings, url), with_dead_letters=arguments.dead_letters)
+    asking = partial(ask, settings, url, management(settings, url), with_dead_letters=arguments.dead_letters)
     return run_async(_show(asking, _as_json if arguments.json else _as_table, arguments.watch))
-
-
-def _console(settings: Settings, url: str) -> Console | None:
-    """Find the management API: the configured one, or that of the private node."""
-    console = Console.of(settings, split_urls(url)[0])  # nodes of one cluster have one login
-    if console is None and not settings.amqp_urls and (node := local_broker.status(DEFAULT_DIR)):
-        return Console(node.management_url, node.user, node.password, vhost=vhost_of(url), tls=None)
-    return console
 
 
 async def _show(asking: Ask, show: Callable[[Status], None], every_s: float | None) -> int:
@@ -82,11 +72,19 @@ async def _show(asking: Ask, show: Callable[[Status], None], every_s: float | No
             while True:
                 live.update(await _view(asking), refresh=True)
                 await asyncio.sleep(every_s)
-    show(await asking())
+    show(status := await asking())
     while every_s:
         await asyncio.sleep(every_s)
         show(await asking())
-    return os.EX_OK
+    return exit_code(status)
+
+
+def exit_code(status: Status) -> int:
+    """Return the exit code for scripts: whether the jobs queue exists, and whether its jobs have a consumer."""
+    jobs = status.queues[0]
+    if jobs.is_missing:
+        return os.EX_CONFIG
+    return EXIT_NO_CONSUMER if jobs.ready and not jobs.consumers else os.EX_OK
 
 
 def _as_json(status: Status) -> None:
@@ -106,7 +104,7 @@ async def _view(asking: Ask) -> RenderableType:
 
 
 def rendered(status: Status) -> RenderableType:
-    """Make a table of the queues, and lines for the rest."""
+    """Make tables of the queues and consumers, and lines for the rest."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("queue", no_wrap=True)
     for name in ("ready", "unacked", "consumers", "oldest", "in/s", "out/s", "ack/s"):
@@ -115,7 +113,34 @@ def rendered(status: Status) -> RenderableType:
         table.add_column("state", no_wrap=True)
     for queue in status.queues:
         table.add_row(*(Text(cell) for cell in _cells(queue)[: len(table.columns)]))
-    return Group(table, *(Text(line) for line in _lines(status)))
+    warnings = [Text(f"warning: {warning}", style="bold red") for warning in status.warnings]
+    return Group(table, *_consumers(status), *(Text(line) for line in _lines(status)), *warnings)
+
+
+def _consumers(status: Status) -> list[RenderableType]:
+    """Make a table of the consumers; nothing without the management API, or if there are none."""
+    if not status.consumers:
+        return []
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("consumer", "classifier", "loaded"):
+        table.add_column(name, overflow="fold")
+    table.add_column("version", no_wrap=True)
+    for name in ("busy", "since"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in status.consumers:
+        busy = "-" if one.pool_size is None else f"{'-' if one.busy is None else one.busy} of {one.pool_size}"
+        cells = (one.name, one.classifier, one.loaded, one.version, busy, _age(one.since))
+        table.add_row(*(Text(cell or "-") for cell in cells))
+    return [Text(""), table]
+
+
+def _age(since: str | None) -> str:
+    """Format how long ago a consumer has started; `-` if it does not say, or is no consumer of this service."""
+    try:
+        started = datetime.fromisoformat(since or "")
+        return show_age((datetime.now(UTC) - started).total_seconds())
+    except (ValueError, TypeError):  # TypeError: without a time zone
+        return "-"
 
 
 def _cells(queue: QueueState) -> list[str]:

@@ -1,6 +1,7 @@
 """The client for producers: publishes jobs and returns their results. Works without the service. Import from here.
 
-client.py           the asyncio client, `Client`
+client.py           the asyncio client, `Client`: jobs in, results out
+request_client.py   publishes requests over changing connections, and passes on their replies
 blocking.py         `BlockingClient`, with the same methods, for code without asyncio
 types.py            the types of jobs, signals, results and progress
 exceptions.py       an exception for each way in which a job can fail
@@ -25,6 +26,7 @@ from consumer.client.exceptions import (
     InvalidOutputError,
     JobFailedError,
     JobTooLargeError,
+    NoReplyError,
     OverLimitError,
     TimedOutError,
     UnreadableReplyError,
@@ -53,6 +55,7 @@ __all__ = [
     "Job",
     "JobFailedError",
     "JobTooLargeError",
+    "NoReplyError",
     "OnProgress",
     "OverLimitError",
     "Result",

@@ -16,6 +16,7 @@ from pamqp import encode
 from consumer.client.exceptions import ArgumentError
 from consumer.config.amqp_url import check_url, split_urls
 from consumer.errors import ConfigurationError
+from consumer.wire.message import MAX_ID_BYTES
 
 #: The length of AMQP's short string, the type of a queue's name.
 MAX_NAME_BYTES = 255
@@ -64,6 +65,32 @@ def check_body(body: object) -> None:
     """
     if not isinstance(body, bytes):
         raise ArgumentError(f"body must be bytes, not {type(body).__name__}; for a mapping use run")
+
+
+def check_job_id(job_id: object) -> None:
+    """Check a job id as the service does: it refuses a job whose id it cannot log.
+
+    Raises:
+        ArgumentError
+    """
+    if job_id is None:
+        return
+    if not isinstance(job_id, str) or not job_id.isprintable() or not 0 < _size(job_id) <= MAX_ID_BYTES:
+        raise ArgumentError(f"job_id must be a printable text of 1 to {MAX_ID_BYTES} bytes, not {job_id!r:.60}")
+
+
+def check_reply_to(reply_to: object) -> None:
+    """Check the name of a reply queue.
+
+    Raises:
+        ArgumentError
+    """
+    if reply_to is not None and not (isinstance(reply_to, str) and 0 < _size(reply_to) <= MAX_NAME_BYTES):
+        raise ArgumentError(f"reply_to must be the name of a queue or None, not {reply_to!r:.60}")
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))
 
 
 def check_headers(headers: object) -> None:

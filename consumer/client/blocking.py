@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from consumer.client.arguments import check_urls
-from consumer.client.client import CLOSED, OUTAGE_S, QUEUE, WINDOW, Client
+from consumer.client.client import QUEUE, Client
 from consumer.client.exceptions import ClosedClientError, WrongLoopError
 from consumer.client.ownership import Owner, running_loop
+from consumer.client.request_client import CLOSED, OUTAGE_S, TIMEOUT_S, WINDOW
 from consumer.client.types import Done, Job, OnProgress, Result, Signal
 from consumer.config.credentials import Credentials
 from consumer.rabbitmq.connection import CLOSE_TIMEOUT_S, NO_FILES
@@ -25,7 +26,13 @@ T = TypeVar("T")
 
 
 class BlockingClient:
-    """Calls a `Client` in another thread and waits for the result."""
+    """Publishes jobs to one queue and returns the result of each, without asyncio.
+
+        with BlockingClient.open("amqp://localhost") as client:
+            result = client.classify([0.1, 0.5, -0.2])
+
+    Has the methods of `Client`, which it calls in another thread.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
         self._loop = loop
@@ -63,19 +70,25 @@ class BlockingClient:
                 if _can_wait(owner):
                     _wait_for(opening.__aexit__(None, None, None), loop)
 
-    def classify(
+    def classify(  # noqa: PLR0913 - as Client.classify
         self,
         signal: Signal,
         *,
         model: str | None = None,
-        timeout_s: float | None = None,
+        job_id: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
         """See `Client.classify`. `on_progress` is called in the client's thread."""
         return self._wait(
             lambda: self._client.classify(
-                signal, model=model, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
+                signal,
+                model=model,
+                job_id=job_id,
+                timeout_s=timeout_s,
+                run_timeout_s=run_timeout_s,
+                on_progress=on_progress,
             )
         )
 
@@ -83,19 +96,42 @@ class BlockingClient:
         self,
         job: Mapping[str, Any],
         *,
-        timeout_s: float | None = None,
+        job_id: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
         """See `Client.run`. `on_progress` is called in the client's thread."""
         return self._wait(
             lambda: self._client.run(
-                job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
+                job, job_id=job_id, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress
+            )
+        )
+
+    def publish(  # noqa: PLR0913 - as Client.publish
+        self,
+        job: Job,
+        *,
+        model: str | None = None,
+        job_id: str | None = None,
+        reply_to: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+        run_timeout_s: float | None = None,
+    ) -> str:
+        """See `Client.publish`."""
+        return self._wait(
+            lambda: self._client.publish(
+                job,
+                model=model,
+                job_id=job_id,
+                reply_to=reply_to,
+                timeout_s=timeout_s,
+                run_timeout_s=run_timeout_s,
             )
         )
 
     def as_completed(
-        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
+        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = TIMEOUT_S
     ) -> Iterator[Done]:
         """See `Client.as_completed`."""
         self._check_usable()

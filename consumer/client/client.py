@@ -1,81 +1,48 @@
 """The asyncio client for Python producers: publishes jobs and returns the result of each, also through outages.
 
 The client uses plain AMQP as any producer would: the job is the body, and `correlation_id` finds the reply. It
-knows the wire format, but not how the service works. rpc_channel.py holds one connection; supervisor.py
-reconnects.
-
-The client publishes a job, always with the same id, until RabbitMQ has confirmed it with an address at which the
-reply can still arrive. So an outage costs time, and with direct reply-to perhaps a second run, but never a reply.
-The client drops a second reply.
+turns jobs into requests, and replies into results and exceptions; request_client.py publishes the requests and
+receives the replies.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
-from consumer.client.arguments import check_body, check_client, check_headers, check_jobs, check_urls, seconds
+from consumer.client.arguments import check_job_id, check_jobs, check_reply_to, check_urls, seconds
 from consumer.client.bounded import windowed
 from consumer.client.exceptions import (
-    ClosedClientError,
     JobFailedError,
     JobTooLargeError,
     UnreadableReplyError,
     UnsendableJobError,
     failure,
 )
-from consumer.client.ownership import Owner, check_loop
-from consumer.client.pending_request import PendingRequest
-from consumer.client.rpc_channel import Address, Caller, OnMessage, RpcConnection
+from consumer.client.request_client import OUTAGE_S, TIMEOUT_S, WINDOW, RequestClient, open_caller
+from consumer.client.rpc_channel import Address
 from consumer.client.types import Done, Job, OnProgress, Result, Signal, as_body, as_job
-from consumer.config.amqp_url import split_urls
 from consumer.config.credentials import Credentials
-from consumer.errors import ConnectionLostError, ConsumerError
 from consumer.rabbitmq.connection import NO_FILES
-from consumer.rabbitmq.supervisor import Link
-from consumer.wire.message import PROGRESS_HEADER, TIMEOUT_HEADER, Message
-from consumer.wire.write import Reply
-
-log = logging.getLogger(__name__)
+from consumer.wire.message import TIMEOUT_HEADER
 
 QUEUE = "classifier.jobs"
-#: Keeps any pool busy during one round trip; an interruption leaves few jobs behind.
-WINDOW = 64
-#: A restart of RabbitMQ takes seconds, a restart of a cluster a minute or two.
-OUTAGE_S = 300.0
-CLOSED = "the client is closed; open another one"
-
-OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]]
 
 
-class Client:
+class Client(RequestClient):
     """Publishes jobs to one queue and returns the result of each to its caller.
 
-    Mutable state: `_pending`, the requests in flight by correlation id; `_line`, a future of the connection, done
-    while there is one; `_giving_up`, the timer that runs during an outage; `_outage`, the error message of every
-    call after that timer has expired.
+        async with Client.open("amqp://localhost") as client:
+            result = await client.classify([0.1, 0.5, -0.2])  # a signal, for the classifier that comes with it
+            result = await client.run({"any": "job"})
+            job_id = await client.publish({"any": "job"})  # does not wait for the result
+
+    `as_completed` runs many jobs. A job that fails raises a `JobFailedError`. A call that has no reply after
+    `timeout_s`, by default 300 s, raises a `NoReplyError`, which is a `TimeoutError`. The client reconnects after
+    outages. `BlockingClient` is the same without asyncio.
     """
-
-    def __init__(self, queue: str, *, window: int = WINDOW, outage_s: float = OUTAGE_S) -> None:
-        check_client(queue, window, outage_s)
-        self.queue = queue
-        self.window = window
-        self._owner = Owner()
-        self._loop = asyncio.get_running_loop()
-        self._is_closed = False
-        self._outage_s = outage_s
-        self._window = asyncio.Semaphore(window)
-        self._pending: dict[str, PendingRequest] = {}
-        self._line: asyncio.Future[RpcConnection] = self._loop.create_future()
-        self._giving_up: asyncio.TimerHandle | None = None
-        self._outage: str | None = None
-
-    def __repr__(self) -> str:
-        return f"<Client of {self.queue}: {len(self._pending)} in flight>"
 
     @classmethod
     @asynccontextmanager
@@ -107,56 +74,17 @@ class Client:
         """
         check_urls(url)
         address = Address(is_direct=direct)
-        open_line = partial(_open_caller, address, credentials)
+        open_line = partial(open_caller, address, credentials)
         async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
             yield client
 
-    @asynccontextmanager
-    async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Client]:
-        """Connect, and stay connected during the block."""
-        link = Link(split_urls(url), partial(self._session, open_line), changed=self._changed, what="replies")
-        running = asyncio.create_task(link.run(), name="link")
-        running.add_done_callback(self._link_ended)
-        try:
-            await _first({running, self._line})
-            if running.done():
-                running.result()  # raises: only a fault ends the task
-            yield self
-        finally:
-            if self._owner.is_here:  # a fork's copy would close the connection of its parent
-                self._is_closed = True
-                self._changed(True)
-                running.cancel()
-                await asyncio.wait({running})
-
-    def check_usable(self) -> None:
-        """Raise unless the client is open and belongs to this process and event loop.
-
-        Raises:
-            ForkedClientError, WrongLoopError, ClosedClientError
-        """
-        self._owner.check()
-        check_loop(self._loop)
-        if self._is_closed:
-            raise ClosedClientError(CLOSED)
-
-    @asynccontextmanager
-    async def _session(self, open_line: OpenLine, url: str) -> AsyncIterator[RpcConnection]:
-        if not self._owner.is_here:  # a fork's connection would take its parent's replies
-            raise asyncio.CancelledError
-        async with open_line(url, self._on_message) as line:
-            self._line.set_result(line)
-            try:
-                yield line
-            finally:
-                self._line = asyncio.get_running_loop().create_future()
-
-    async def classify(
+    async def classify(  # noqa: PLR0913 - as `run`
         self,
         signal: Signal,
         *,
         model: str | None = None,
-        timeout_s: float | None = None,
+        job_id: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
@@ -165,18 +93,25 @@ class Client:
         Args:
             signal: the samples of the signal.
             model: the model's name; None if there is only one.
+            job_id: as in `run`.
             timeout_s: as in `run`.
             run_timeout_s: as in `run`.
             on_progress: as in `run`.
         """
-        job = as_job(signal, model)
-        return await self.run(job, timeout_s=timeout_s, run_timeout_s=run_timeout_s, on_progress=on_progress)
+        return await self.run(
+            as_job(signal, model),
+            job_id=job_id,
+            timeout_s=timeout_s,
+            run_timeout_s=run_timeout_s,
+            on_progress=on_progress,
+        )
 
     async def run(
         self,
         job: Mapping[str, Any],
         *,
-        timeout_s: float | None = None,
+        job_id: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
         run_timeout_s: float | None = None,
         on_progress: OnProgress = None,
     ) -> Result:
@@ -184,27 +119,62 @@ class Client:
 
         Args:
             job: the JSON object for the classifier.
-            timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
+            job_id: the job's id in the reply, the log and the dead letters; by default a random one.
+            timeout_s: how long to wait for the reply, in seconds, None for ever; waiting for the window does not
+                count.
             run_timeout_s: how long the job may run (header `timeout-s`).
             on_progress: called with the job's progress, if the classifier reports it.
 
         Raises:
             JobFailedError: the reply has an error code; each code has a subclass (exceptions.py).
-            TimeoutError: no reply in time; the job may still be waiting or running.
+            NoReplyError: no reply in time; the job may still be waiting or running.
             UnsendableJobError: JSON cannot express the job; the message names the place.
             ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError, UnreadableReplyError: as
                 `request`.
         """
-        run_s = seconds("run_timeout_s", run_timeout_s, may_be_endless=False)
-        headers = {} if run_s is None else {TIMEOUT_HEADER: run_s}
+        headers = _headers(run_timeout_s)
         body = as_body(job)
-        reply = await self.request(body, headers=headers, timeout_s=timeout_s, on_progress=on_progress)
+        reply = await self.request(
+            body, headers=headers, job_id=job_id, timeout_s=timeout_s, on_progress=on_progress
+        )
         if reply.status == "failed":
             raise failure(reply)
-        return Result(reply.job_id, reply.output, reply.attempt, reply.run_ms)
+        return Result(reply.job_id, reply.output, reply.attempt, reply.run_ms, reply.consumer)
+
+    async def publish(  # noqa: PLR0913 - all by name, with defaults; each is one property of the job
+        self,
+        job: Job,
+        *,
+        model: str | None = None,
+        job_id: str | None = None,
+        reply_to: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+        run_timeout_s: float | None = None,
+    ) -> str:
+        """Publish a job or a signal without waiting for its reply; return the job's id.
+
+        Args:
+            job: the JSON object for the classifier, or a signal.
+            model: the model for a signal.
+            job_id: as in `run`.
+            reply_to: the queue for the reply; by default `<prefix>.results`.
+            timeout_s: how long to wait for RabbitMQ's confirm, in seconds; the queue may be full.
+            run_timeout_s: how long the job may run.
+
+        Raises:
+            NoReplyError: RabbitMQ has not confirmed the job in time.
+            UnsendableJobError, ArgumentError, ClientUseError, ConfigurationError, ConnectionLostError: as `run`.
+        """
+        self.check_usable()
+        check_job_id(job_id)
+        check_reply_to(reply_to)
+        body, timeout_s = as_body(as_job(job, model)), seconds("timeout_s", timeout_s)
+        return await self.post(
+            body, _headers(run_timeout_s), job_id=job_id, reply_to=reply_to, timeout_s=timeout_s
+        )
 
     async def as_completed(
-        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = None
+        self, jobs: Iterable[Job], *, model: str | None = None, timeout_s: float | None = TIMEOUT_S
     ) -> AsyncGenerator[Done, None]:
         """Run many jobs or signals; yield each as it ends, in any order.
 
@@ -230,109 +200,7 @@ class Client:
         except (JobFailedError, JobTooLargeError, TimeoutError, UnreadableReplyError, UnsendableJobError) as error:
             return Done(index, job, error)
 
-    async def request(
-        self,
-        body: bytes,
-        *,
-        headers: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
-        on_progress: OnProgress = None,
-    ) -> Reply:
-        """Publish a job unchanged, with a confirm, and return its reply, whether it succeeded or failed.
 
-        Args:
-            body: the job, a JSON object; only the service checks it.
-            headers: headers of the job, such as `timeout-s`.
-            timeout_s: how long to wait for the reply, in seconds; waiting for the window does not count.
-            on_progress: called with the job's progress, if the classifier reports it.
-
-        Raises:
-            TimeoutError: no reply in time; the job may still be waiting or running.
-            ConfigurationError: the jobs queue does not exist, or RabbitMQ accepts no message of that size.
-            ConnectionLostError: RabbitMQ was unavailable for too long; the job runs, but its reply is lost.
-            UnreadableReplyError: the reply is not from this service.
-            ArgumentError: the body is not bytes, AMQP cannot encode a header, or the timeout is not a number.
-            ClientUseError: the client is closed, or another process or event loop opened it.
-        """
-        self.check_usable()
-        check_body(body)
-        check_headers({} if headers is None else headers)
-        timeout_s = seconds("timeout_s", timeout_s)
-        wanted = {PROGRESS_HEADER: True} if on_progress else {}
-        async with self._window:
-            asked = PendingRequest(body, {**(headers or {}), **wanted}, on_progress)
-            self._pending[asked.key] = asked
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await self._until_answered(asked)
-            finally:
-                del self._pending[asked.key]
-                if asked.answered.done() and not asked.answered.cancelled():
-                    asked.answered.exception()  # marks it as retrieved: the caller was cancelled
-
-    async def _until_answered(self, asked: PendingRequest) -> Reply:
-        """Publish, wait for the reply, and publish again on a connection that the first reply cannot reach."""
-        if self._outage:
-            asked.fail(ConnectionLostError(self._outage))
-        while not asked.answered.done():
-            if not self._line.done():
-                await _first({self._line, asked.answered})
-                continue
-            line = self._line.result()
-            if asked.mailbox != line.mailbox:
-                try:
-                    await line.publish(asked.message(line.reply_to), self.queue)
-                except ConnectionLostError:
-                    await asyncio.sleep(0)  # the link removes the connection in the loop's next turn
-                    continue
-                asked.mailbox = line.mailbox
-            await _first({asked.answered, line.ended})
-            await asyncio.sleep(0)
-        return asked.answered.result()
-
-    def _on_message(self, message: Message) -> None:
-        """Pass a message to the request that waits for it."""
-        if asked := self._pending.get(message.correlation_id or ""):
-            asked.receive(message)
-        else:
-            log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
-
-    def _changed(self, there: bool) -> None:
-        """Start the timer of an outage when the connection is lost; stop it when there is a new one."""
-        self._outage = None
-        if self._giving_up:
-            self._giving_up.cancel()
-        if not there:
-            away = f"the connection to RabbitMQ was lost for more than {self._outage_s:g} s"
-            self._giving_up = asyncio.get_running_loop().call_later(
-                self._outage_s, self._give_up, f"{away}; jobs that it has will still run, their replies are lost"
-            )
-
-    def _link_ended(self, link: asyncio.Task[None]) -> None:
-        """Fail the waiting calls after a close, a fault at the start, or a bug."""
-        if not link.cancelled() and not isinstance(error := link.exception(), ConsumerError):
-            log.error("no more connections to RabbitMQ; this is a bug", exc_info=error)
-        self._give_up(CLOSED)
-
-    def _give_up(self, why: str) -> None:
-        self._outage = why
-        for asked in self._pending.values():
-            asked.fail(ConnectionLostError(why))
-
-
-@asynccontextmanager
-async def _open_caller(
-    address: Address, credentials: Credentials, url: str, on_message: OnMessage
-) -> AsyncIterator[RpcConnection]:
-    owner = Owner()
-    async with Caller.open(url, address, on_message, credentials) as caller:
-        try:
-            yield caller
-        except asyncio.CancelledError:  # the link ends: no other connection will follow
-            if owner.is_here:  # a fork must not delete its parent's reply queue
-                await caller.forget()
-            raise
-
-
-async def _first(futures: set[asyncio.Future[Any]]) -> None:
-    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+def _headers(run_timeout_s: float | None) -> dict[str, Any]:
+    run_s = seconds("run_timeout_s", run_timeout_s, may_be_endless=False)
+    return {} if run_s is None else {TIMEOUT_HEADER: run_s}

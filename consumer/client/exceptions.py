@@ -6,6 +6,8 @@ whether the same job may succeed at another time; the service has then already r
 
 from __future__ import annotations
 
+from functools import partial
+
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode
 from consumer.wire.write import Reply
@@ -24,6 +26,7 @@ class JobFailedError(Exception):
         self.retryable = reply.error.retryable
         self.stderr_tail = reply.error.stderr_tail
         self.attempt = reply.attempt
+        self.consumer = reply.consumer
         super().__init__(f"job {self.job_id}: {self.code}: {self.message}")
 
     def __reduce__(self) -> tuple[type[JobFailedError], tuple[Reply]]:
@@ -53,6 +56,40 @@ class OverLimitError(JobFailedError):
 
 class InvalidOutputError(JobFailedError):
     """The output of the classifier is not JSON."""
+
+
+class NoReplyError(TimeoutError):
+    """No reply arrived in time. The job is not cancelled: if RabbitMQ has it, it still waits or runs.
+
+    `is_published`: whether RabbitMQ has confirmed the job; `consumers`: how many consumers the jobs queue has,
+    None if that is not known.
+    """
+
+    def __init__(
+        self, job_id: str, timeout_s: float, queue: str, *, is_published: bool, consumers: int | None
+    ) -> None:
+        self.job_id = job_id
+        self.timeout_s = timeout_s
+        self.queue = queue
+        self.is_published = is_published
+        self.consumers = consumers
+        super().__init__(f"job {job_id}: {self._what()} within {timeout_s:g} s; {self._why()}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Support pickle, which process pools use for exceptions."""
+        make = partial(NoReplyError, is_published=self.is_published, consumers=self.consumers)
+        return make, (self.job_id, self.timeout_s, self.queue)
+
+    def _what(self) -> str:
+        return "no reply" if self.is_published else "RabbitMQ has not confirmed it"
+
+    def _why(self) -> str:
+        if self.consumers is None:
+            return f"RabbitMQ did not tell how many consumers {self.queue} has"
+        if self.consumers == 0:
+            return f"{self.queue} has no consumer: jobs wait there until one starts"
+        has = f"{self.queue} has {self.consumers} consumer{'s' * (self.consumers != 1)}"
+        return f"{has}: the job waits or runs" if self.is_published else f"{has}: the queue may be full"
 
 
 class UnreadableReplyError(Exception):

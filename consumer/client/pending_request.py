@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,19 +24,36 @@ from consumer.wire.write import ProgressReport, Reply
 log = logging.getLogger(__name__)
 
 
+def new_job_id() -> str:
+    """Make an id for a job."""
+    return str(uuid.uuid4())
+
+
 @dataclass(slots=True)
 class PendingRequest:
-    """A request in flight. `mailbox`: the mailbox of the connection that published it; None until the confirm."""
+    """A request in flight. `mailbox`: the mailbox of the connection that published it; None until the confirm.
+
+    `on_published` is called at each confirm. `confirming`: done when RabbitMQ has answered a publish; None while
+    no publish is in flight. `returned`: done when the caller has its reply or its exception.
+    """
 
     body: bytes
     headers: dict[str, Any]
     on_progress: OnProgress
-    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    key: str
     answered: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     mailbox: object = None
+    confirming: asyncio.Future[None] | None = None
+    returned: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    on_published: Callable[[], None] = lambda: None
 
-    def message(self, reply_to: str) -> Message:
-        """Make the message to publish; `reply_to` is the address for its reply."""
+    def published(self, mailbox: object) -> None:
+        """Record that RabbitMQ has the job, and where its reply will arrive."""
+        self.mailbox = mailbox
+        self.on_published()
+
+    def message(self, reply_to: str | None) -> Message:
+        """Make the message to publish; `reply_to` is the address for its reply, None: the results queue."""
         return Message(
             body=self.body,
             headers=self.headers,
@@ -51,14 +69,15 @@ class PendingRequest:
         if not self.answered.done():
             self.answered.set_exception(error)
 
-    def receive(self, message: Message) -> None:
-        """Process a reply or a progress message. Drop a reply that is late or the second."""
+    def receive(self, message: Message) -> bool:
+        """Process a reply or a progress message, and drop a second reply. Return True: it may be acked."""
         if self.answered.done():
             log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
         elif message.type == PROGRESS_TYPE:
             self._report_progress(message)
         else:
             self._answer(message)
+        return True
 
     def _answer(self, message: Message) -> None:
         try:

@@ -23,6 +23,7 @@ from pamqp.common import FieldValue
 from consumer.client.exceptions import JobTooLargeError
 from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.rabbitmq.admin import count_consumers
 from consumer.rabbitmq.codec import BrokerLimits, received
 from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed, underlay_of
 from consumer.rabbitmq.connection import (
@@ -42,10 +43,13 @@ from consumer.wire.message import Message
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 #: How long RabbitMQ keeps a reply queue without a reader. A longer outage costs a second run, but no reply.
 REPLIES_KEPT_S = 300
+#: How long RabbitMQ keeps a reply queue with which another process may continue.
+RESUMABLE_S = 86_400
 #: The pause between attempts to publish to a full jobs queue.
 FULL_PAUSE_S = 0.2
 
-OnMessage = Callable[[Message], None]
+#: Passes on a message; returns whether somebody has received it.
+OnMessage = Callable[[Message], bool]
 
 
 class RpcConnection(Protocol):
@@ -65,6 +69,9 @@ class RpcConnection(Protocol):
     async def publish(self, message: Message, queue: str) -> None:
         """Publish, and return when RabbitMQ has confirmed the message."""
 
+    async def count_consumers(self, queue: str) -> int | None:
+        """Return how many consumers a queue has; None if RabbitMQ does not tell."""
+
     async def lost(self) -> str:
         """Wait until the connection is lost; return the reason."""
 
@@ -73,11 +80,15 @@ class RpcConnection(Protocol):
 class Address:
     """The address for replies; all connections share it.
 
-    Mutable state: `queue`, the name of the reply queue, None until RabbitMQ has chosen it; `limits`, RabbitMQ's
-    limits; `callers`, the number of connections so far.
+    `is_resumable`: another process may continue with the queue. Then RabbitMQ keeps it for a day, with the replies
+    for which no request waits.
+    Mutable state: `queue`, the name of the reply queue, None until RabbitMQ has chosen it; `is_needed`, whether it
+    stays after the last connection; `limits`, RabbitMQ's limits; `callers`, the number of connections so far.
     """
 
     is_direct: bool
+    is_resumable: bool = False
+    is_needed: bool = False
     callers: int = 0
     queue: str | None = None
     limits: BrokerLimits = field(default_factory=BrokerLimits)
@@ -87,11 +98,17 @@ class Caller:
     """An open channel that publishes jobs and consumes replies. `lifetime` ends at the first sign of a fault."""
 
     def __init__(
-        self, channel: AbstractChannel, underlay: Channel, address: Address, on_message: OnMessage
+        self,
+        opened: AbstractConnection,
+        channel: AbstractChannel,
+        underlay: Channel,
+        address: Address,
+        on_message: OnMessage,
     ) -> None:
         self.reply_to = DIRECT_REPLY_TO if address.queue is None else address.queue
         self.mailbox: object = address.queue or object()
         self.lifetime = Lifetime()
+        self._connection = opened
         self._channel = channel  # kept, because its close callbacks end with it
         self._underlay = underlay
         self._address = address
@@ -122,8 +139,10 @@ class Caller:
                     channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
                     underlay = await underlay_of(channel)
                     if not (address.is_direct or address.queue):
-                        address.queue = await _new_queue(underlay)
-                    caller = cls(channel, underlay, address, on_message)
+                        address.queue = await _new_queue(
+                            underlay, RESUMABLE_S if address.is_resumable else REPLIES_KEPT_S
+                        )
+                    caller = cls(opened, channel, underlay, address, on_message)
                     await caller._listen()
             yield caller
 
@@ -144,8 +163,8 @@ class Caller:
 
     async def _on_delivery(self, delivered: DeliveredMessage) -> None:
         """Pass on the reply, then ack it: RabbitMQ redelivers it if the connection is lost before."""
-        self._on_message(received(delivered.header.properties, delivered.body))
-        if not self._address.is_direct:
+        is_received = self._on_message(received(delivered.header.properties, delivered.body))
+        if not self._address.is_direct and (is_received or not self._address.is_resumable):
             with suppress(ConnectionLostError), self.lifetime.ends_if_lost():
                 await self._underlay.basic_ack(delivered.delivery_tag or 0, wait=False)
 
@@ -183,13 +202,21 @@ class Caller:
             f"at most {limits.max_message_bytes}); send less, or raise its max_message_size"
         )
 
+    async def count_consumers(self, queue: str) -> int | None:
+        """Return how many consumers a queue has; None if it does not exist, or RabbitMQ refuses to answer.
+
+        Raises:
+            ConnectionLostError
+        """
+        return await count_consumers(self._connection, queue)
+
     async def lost(self) -> str:
         """Wait until the channel is closed; return the reason."""
         return await asyncio.shield(self.lifetime.ended)
 
     async def forget(self) -> None:
         """Delete the reply queue, because no caller waits for a reply any more."""
-        if self._address.queue and not self.lifetime.ended.done():
+        if self._address.queue and not (self._address.is_needed or self.lifetime.ended.done()):
             with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
                 await self._underlay.basic_cancel(self._tag, timeout=CLOSE_TIMEOUT_S)
                 await self._underlay.queue_delete(self._address.queue, timeout=CLOSE_TIMEOUT_S)
@@ -211,6 +238,6 @@ async def _is_kept(opened: AbstractConnection, queue: str) -> bool:
     return True
 
 
-async def _new_queue(channel: Channel) -> str:
-    declared = await channel.queue_declare("", durable=True, arguments={"x-expires": REPLIES_KEPT_S * 1000})
+async def _new_queue(channel: Channel, kept_s: int) -> str:
+    declared = await channel.queue_declare("", durable=True, arguments={"x-expires": kept_s * 1000})
     return str(declared.queue)

@@ -30,12 +30,16 @@ Job = Signal | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a job. `output` is the classifier's JSON, `run_ms` its run time; `attempt` counts from 1."""
+    """The result of a job. `output` is the classifier's JSON, `run_ms` its run time; `attempt` counts from 1.
+
+    `consumer` names the consumer that ran the job, as host and process: `consumer status` lists what each runs.
+    """
 
     job_id: str
     output: Any
     attempt: int
     run_ms: float
+    consumer: str | None = None
 
     @property
     def label(self) -> str:

@@ -45,8 +45,9 @@ class RabbitmqSettings(SettingGroup):
     )
     management_url: Annotated[SecretStr, checked(check_http_url)] | None = Field(
         None,
-        description="http://host:15672 (or https://) of RabbitMQ's management API, for `check` and `status` "
-        "only; the login is that of amqp_url unless user:password@ is given; not set: both commands report less",
+        description="http://host:15672 (or https://) of RabbitMQ's management API, for `check` and `status`, and "
+        "for `run` to compare consumers; the login is that of amqp_url unless user:password@ is given; not set: "
+        "they report less",
     )
     prefix: str = Field(
         "classifier",

@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelNotFoundEntity
 from pamqp.commands import Queue
 
 from consumer.dead_letters.model import Letter, read_letter
-from consumer.errors import BrokerRefusedError, ConnectionLostError
+from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.rabbitmq.codec import received
-from consumer.rabbitmq.connection import CALL_TIMEOUT_S, may_be_lost, refusal_explained
+from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away, may_be_lost, refusal_explained
 from consumer.wire.message import Message
-from consumer.wire.topology import Topology
+from consumer.wire.topology import Topology, no_queue
 
 #: AMQP's largest prefetch (16 bits); the facts of so many letters take about 50 MB. Later letters are not read.
 MOST_READ = 65_535
@@ -139,10 +140,16 @@ def refusal_with_rights(act: str, topology: Topology) -> Iterator[None]:
 
     Raises:
         BrokerRefusedError, BrokerUnreachableError
+        ConfigurationError: there is no dead-letter queue.
     """
     try:
         with refusal_explained(act):
-            yield
+            try:
+                yield
+            except ChannelNotFoundEntity as error:
+                if is_away(error):
+                    raise
+                raise ConfigurationError(no_queue(topology.dead)) from None
     except BrokerRefusedError as error:
         what = str(error).partition(". ")[0]
         raise BrokerRefusedError(

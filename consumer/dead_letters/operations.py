@@ -23,6 +23,7 @@ from consumer.dead_letters.model import Chosen, Letter
 from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
 from consumer.rabbitmq import pamqp_patch
+from consumer.rabbitmq.admin import count_consumers
 from consumer.rabbitmq.confirmed_publish import underlay_of
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
 from consumer.wire.message import Message
@@ -165,6 +166,16 @@ async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message],
             async with letters_held(opened, place.topology, chosen.take) as looking:
                 await _together([_replay_some(looking, writer, change, done) for _ in range(WINDOW)])
             is_more = looking.is_full
+
+
+async def count_job_consumers(place: LetterQueue) -> int | None:
+    """Return how many consumers the jobs queue has; None if RabbitMQ does not tell.
+
+    Raises:
+        BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
+    """
+    async with connection(place.url, "dead-letters", place.credentials) as opened:
+        return await count_consumers(opened, place.topology.jobs)
 
 
 async def _together(doing: list[Any]) -> None:

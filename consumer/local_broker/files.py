@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 from urllib.parse import quote
 
+from consumer.config.amqp_url import vhost_of
 from consumer.errors import ConsumerError
+from consumer.rabbitmq.console import Console
 
 HOST = "127.0.0.1"
 USER = "classifier"
@@ -72,6 +74,11 @@ class Node:
     def vhost_url(self, vhost: str) -> str:
         """URL of one vhost, with the login."""
         return f"{self.amqp_url}/{quote(vhost, safe='')}"
+
+    @property
+    def console(self) -> Console:
+        """The management API, for the default vhost."""
+        return Console(self.management_url, self.user, self.password, vhost=vhost_of(self.amqp_url), tls=None)
 
     @property
     def management_url(self) -> str:

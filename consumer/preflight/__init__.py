@@ -12,6 +12,7 @@ limits.py      checks whether the limits of jobs fit the machine and each other
 classifier.py  checks whether the classifier loads, and runs a sample job; has a remedy for each error code
 rabbitmq.py    checks whether RabbitMQ accepts the connection, and its version
 amqp_probe.py  queries RabbitMQ without changing anything
+consumers.py   compares the consumers of the jobs queue with each other and with these settings
 queues.py      checks whether exchanges and queues exist as expected
 permissions.py checks the user's permissions, and whether RabbitMQ accepts messages
 """

@@ -16,7 +16,7 @@ from typing import Final
 from consumer.config.loader import unknown_variables
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConsumerError
-from consumer.preflight import classifier, limits, machine, permissions, queues, rabbitmq
+from consumer.preflight import classifier, consumers, limits, machine, permissions, queues, rabbitmq
 from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped, warning
 from consumer.runners.fork_client import START_TIMEOUT_S
@@ -55,6 +55,7 @@ CHECKS: Final = (
     Check("RabbitMQ", rabbitmq.connect, within_s=60.0),
     Check("version", rabbitmq.version, ("RabbitMQ",)),
     Check("management", rabbitmq.management, ("RabbitMQ",)),
+    Check("consumers", consumers.compared, _TAKEN),
     Check("queues", queues.topology, _TAKEN, within_s=60.0),
     Check("dead letters", queues.dead_letters, _TAKEN),
     Check("permissions", permissions.permissions, _TAKEN),

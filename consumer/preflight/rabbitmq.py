@@ -42,6 +42,7 @@ async def _connect_to_private_node(site: Site) -> list[Finding]:
     if node is None:
         return [unset, skipped(f"no private node runs in {DEFAULT_DIR}; `consumer run` starts one")]
     tried = await _connect(site, node.amqp_url)
+    site.console = node.console
     return [unset, blamed(tried) if isinstance(tried, Exception) else tried]
 
 
@@ -121,7 +122,7 @@ def judged_callers(reported: str, *, is_asked: bool) -> list[Finding]:
 async def management(site: Site) -> list[Finding]:
     """Check that the management API answers; without it some facts stay unknown."""
     try:
-        asked = Console.of(site.settings, site.url)
+        asked = Console.of(site.settings, site.url) or site.console
         if asked is None:
             return [
                 skipped("management_url is not set: facts that only it exposes are unknown", "set management_url")

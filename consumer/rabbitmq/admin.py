@@ -120,6 +120,14 @@ class Admin:
                     return True
         return True
 
+    async def count_consumers(self, name: str) -> int | None:
+        """Return how many consumers a queue has; None if it does not exist, or RabbitMQ refuses to answer.
+
+        Raises:
+            ConnectionLostError
+        """
+        return await count_consumers(self.connection, name)
+
     @asynccontextmanager
     async def _channel(self, act: str) -> AsyncIterator[AbstractChannel]:
         async with throwaway_channel(self.connection) as channel:
@@ -147,6 +155,20 @@ class Admin:
             else:
                 self.limits.silent.discard(stream.name)
                 return
+
+
+async def count_consumers(opened: AbstractConnection, name: str) -> int | None:
+    """Return how many consumers a queue has; None if it does not exist, or RabbitMQ refuses to answer.
+
+    Raises:
+        ConnectionLostError
+    """
+    async with throwaway_channel(opened) as channel:
+        try:
+            queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
+        except (ChannelNotFoundEntity, ChannelLockedResource, ChannelAccessRefused):
+            return None
+    return queue.declaration_result.consumer_count
 
 
 async def _declare(channel: AbstractChannel, topology: Topology) -> None:

@@ -1,4 +1,4 @@
-"""Reads from the management API what AMQP does not expose: bindings, and arguments that policies set.
+"""Reads from the management API what AMQP does not expose: bindings, policies, consumers, rates.
 
 The setting `management_url` enables it. It sends only GET requests, with the login in that URL or in `amqp_url`.
 """
@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from consumer.config.amqp_url import vhost_of
 from consumer.config.credentials import Credentials
 from consumer.config.settings import Settings
-from consumer.errors import ConfigurationError
+from consumer.errors import BrokerRefusedError, ConfigurationError
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
 
@@ -74,6 +74,34 @@ class Console:
         """List the queues that are bound to an exchange."""
         bindings = self._found(f"exchanges/{self._here}/{quote(exchange, safe='')}/bindings/source") or []
         return [binding["destination"] for binding in bindings if binding["destination_type"] == "queue"]
+
+    def queues(self) -> list[dict[str, Any]]:
+        """List all queues with their counts and rates."""
+        return self._listed(f"queues/{self._here}")
+
+    def consumers(self) -> list[dict[str, Any]]:
+        """List all consumers with their arguments, queues and channels."""
+        return self._listed(f"consumers/{self._here}")
+
+    def unacked(self) -> dict[str, int]:
+        """Return the number of unsettled deliveries by channel, as far as it is known."""
+        channels = self._listed(f"vhosts/{self._here}/channels?columns=name,messages_unacknowledged")
+        return {
+            one["name"]: one["messages_unacknowledged"] for one in channels if "messages_unacknowledged" in one
+        }
+
+    def _listed(self, path: str) -> list[dict[str, Any]]:
+        try:
+            found: list[dict[str, Any]] = api(self, "GET", path, tls=self.tls)
+        except ManagementRefusedError as error:
+            if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise BrokerRefusedError(
+                    f"the management API at {self.management_url} refused the user {self.user!r}: give it the "
+                    "tag `monitoring`, and permissions in the virtual host, or put another login into "
+                    "management_url"
+                ) from None
+            raise
+        return found
 
     @property
     def _here(self) -> str:

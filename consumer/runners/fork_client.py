@@ -67,6 +67,7 @@ class Forker:
         self._channel = channel
         self.threads = 1
         self.opened: Sequence[Sequence[Any]] = ()
+        self.loaded: Sequence[Sequence[str]] = ()
         self.is_cold = False
         self.takes_batches = False
         self._output = bytearray()
@@ -111,6 +112,7 @@ class Forker:
         if ready.done() and ready.exception() is None:
             self.threads = int(ready.result()["ready"])
             self.opened = ready.result().get("opened", ())
+            self.loaded = ready.result().get("loaded", ())
             self.is_cold = bool(ready.result().get("cold"))
             self.takes_batches = bool(ready.result().get("batches"))
             return

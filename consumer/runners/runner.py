@@ -44,6 +44,19 @@ class Runner:
         """Whether no worker can be forked. Always False for programs, which were checked at the start."""
         return self.workers is not None and self.workers.is_broken
 
+    @property
+    def loaded(self) -> str:
+        """The code and models in service, with digests. Empty for programs, which each job starts anew."""
+        return self.workers.loaded if self.workers else ""
+
+    async def renewed(self) -> None:
+        """Wait until other code and models are in service: after a reload, or if the fork server was replaced."""
+        if self.workers is None:
+            await asyncio.get_running_loop().create_future()  # never
+        else:
+            await self.workers.renewed.wait()
+            self.workers.renewed.clear()
+
     def interrupt(self) -> None:
         """End running jobs, and begin no further ones. The outcome of all these jobs is `Interrupted`."""
         if not self.interrupted.done():

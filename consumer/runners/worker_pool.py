@@ -16,11 +16,15 @@ from typing import Any
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
+from consumer.escaping import escaped
 from consumer.runners.fork_server import ForkServer, NoWorkerError
 from consumer.runners.worker import Worker
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+#: Characters of the name of a model or of a module's file. Longer ones are cut.
+LONGEST_NAME = 40
 
 
 class Workers:
@@ -28,7 +32,7 @@ class Workers:
 
     Mutable state: `server`, the fork server in service; `_idle`, ready workers; `_held`, workers that run a job;
     `_forking`, tasks that fork one; `_waiting`, the futures of waiting jobs; `_ending`, tasks that end workers and
-    servers; `is_broken`, whether the last fork failed.
+    servers; `is_broken`, whether the last fork failed; `renewed`, set when another fork server is in service.
     """
 
     def __init__(  # noqa: PLR0913 - all by name; what the runner and its workers share
@@ -65,6 +69,7 @@ class Workers:
         self._forking: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[object]] = set()
         self.is_broken = False
+        self.renewed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._held)} held, {len(self._idle)} idle, {len(self._forking)} forking>"
@@ -73,6 +78,12 @@ class Workers:
     def takes_batches(self) -> bool:
         """Whether the function in service accepts several jobs at once."""
         return self.server is not None and self.server.takes_batches
+
+    @property
+    def loaded(self) -> str:
+        """The code and models in service, with digests; a reload changes it."""
+        parts = self.server.loaded if self.server else ()
+        return ", ".join(f"{escaped(name, LONGEST_NAME)} {digest}" for name, digest in parts)
 
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot. A second call is a reload.
@@ -256,6 +267,7 @@ class Workers:
 
     def _serve_from(self, server: ForkServer) -> None:
         outdated, self.server = self.server, server
+        self.renewed.set()
         if outdated:
             self._in_background(outdated.retire(), name="retire fork server")
 

@@ -12,6 +12,7 @@ progress.py         sends `PROGRESS:` lines to the producer, a few a second
 running.py          the deliveries that are being handled; waits for them at the end, or ends them
 signals.py          stop, stop at once, reload
 consumer_info.py    the name of this consumer, and what the console shows beside it
+fleet.py            the consumers of the queue, what each runs, and in what they differ
 resource_gauges.py  memory and free disk space of this process, every few seconds
 dry_run.py          `consumer try`: one job through the runner, without RabbitMQ
 """

@@ -1,7 +1,7 @@
-"""Describes a consumer for RabbitMQ's console: which consumer runs what, where, and with how many slots.
+"""Describes a consumer for RabbitMQ's console and for `consumer status`: what it runs, where, with how many slots.
 
 Every user of the console sees this. So it shows only the files of a command, because an option may be followed by
-a secret.
+a secret. fleet.py reads the arguments back and compares consumers by them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from consumer._version import VERSION
 from consumer.config.settings import Settings
 from consumer.runners.warm_runner import OWN_CLASSIFIER
 
@@ -24,20 +25,37 @@ def consumer_name() -> str:
 
 
 def about(settings: Settings) -> dict[str, str]:
-    """Describe what the consumer runs: client properties of its connections, and arguments of its consumer."""
+    """Describe what the consumer runs as long as it lives: client properties of its connections."""
     return {
         "runner": "a program per job" if settings.command else "warm workers",
         "classifier": _classifier(settings)[:SHOWN_CHARACTERS],
+        **({"models_dir": str(settings.models_dir)} if _is_own(settings) else {}),
         "pool_size": str(settings.pool_size),
     }
+
+
+def arguments(settings: Settings, loaded: str, since: str) -> dict[str, str]:
+    """Describe the consumer at this moment: arguments of its AMQP consumers, which can be replaced after a reload.
+
+    Args:
+        settings: the settings.
+        loaded: the code and models in service, with digests.
+        since: the start of the consumer, ISO 8601.
+    """
+    host, _, pid = consumer_name().rpartition(":")
+    who = {"host": host, "pid": pid, "version": VERSION, "since": since}
+    return {**who, **about(settings), **({"loaded": loaded} if loaded else {})}
 
 
 def _classifier(settings: Settings) -> str:
     if settings.command:
         program, *words = settings.command
         return " ".join((program, *_files(words)))
-    target = settings.classifier or OWN_CLASSIFIER
-    return f"{target}, models of {settings.models_dir}" if target == OWN_CLASSIFIER else target
+    return settings.classifier or OWN_CLASSIFIER
+
+
+def _is_own(settings: Settings) -> bool:
+    return not settings.command and _classifier(settings) == OWN_CLASSIFIER
 
 
 def _files(words: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import open_runner
+from consumer.service.consumer_info import consumer_name
 from consumer.telemetry.log_format import MAX_CHARACTERS
 from consumer.wire.message import Message
 from consumer.wire.read import read_message
@@ -63,7 +64,5 @@ def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable
         f"disposition  {decided.settlement.value}" + (" after the reply" if decided.replies else ", no reply yet")
     )
     if decided.replies:
-        tell(
-            "reply        "
-            + json.dumps(json.loads(reply(request, outcome).body), indent=2).replace("\n", "\n             ")
-        )
+        made = json.loads(reply(request, outcome, consumer=consumer_name()).body)
+        tell("reply        " + json.dumps(made, indent=2).replace("\n", "\n             "))

@@ -57,10 +57,10 @@ class Delivered(Protocol):
 class Consumers:
     """The consumers of one session. `base` begins their tags, `arguments` are shown in the management console.
 
-    RabbitMQ cannot change a prefetch: a consumer is cancelled, and another one opened.
-    Mutable state: `prefetch`, the present one of each; `normal` and `ahead`, their tags, empty without such a
-    consumer; `_opened`, how many were opened; `begun`, for each running job that came by the present normal
-    consumer, when it began.
+    RabbitMQ cannot change a prefetch or an argument: a consumer is cancelled, and another one opened.
+    Mutable state: `arguments`; `prefetch`, the present one of each; `normal` and `ahead`, their tags, empty
+    without such a consumer; `_opened`, how many were opened; `begun`, for each running job that came by the
+    present normal consumer, when it began; `_changing`, held while a consumer is replaced.
     """
 
     session: Consuming
@@ -71,17 +71,35 @@ class Consumers:
     normal: str = ""
     ahead: str = ""
     begun: dict[int, float] = field(default_factory=dict)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _opened: int = 0
 
     async def set_normal(self, prefetch: int) -> None:
         """Replace the normal consumer."""
+        async with self._changing:
+            await self._set_normal(prefetch)
+
+    async def set_ahead(self, prefetch: int) -> None:
+        """Replace the consumer that fetches ahead."""
+        async with self._changing:
+            await self._set_ahead(prefetch)
+
+    async def describe(self, arguments: Mapping[str, str]) -> None:
+        """Replace both consumers by ones with other arguments, unless these are the present ones."""
+        async with self._changing:
+            if arguments == self.arguments:
+                return
+            self.arguments = arguments
+            await self._set_ahead(self.prefetch.ahead)
+            await self._set_normal(self.prefetch.normal)
+
+    async def _set_normal(self, prefetch: int) -> None:
         before, self.normal = self.normal, self._next_tag(".", prefetch)
         self.prefetch = replace(self.prefetch, normal=prefetch)
         self.begun.clear()
         await self._replace(before, self.normal, prefetch, self.arguments)
 
-    async def set_ahead(self, prefetch: int) -> None:
-        """Replace the consumer that fetches ahead."""
+    async def _set_ahead(self, prefetch: int) -> None:
         before, self.ahead = self.ahead, self._next_tag(AHEAD, prefetch)
         self.prefetch = replace(self.prefetch, ahead=prefetch)
         await self._replace(before, self.ahead, prefetch, {**self.arguments, "x-priority": -1})
@@ -130,6 +148,16 @@ class Fetching:
         """
         self._consumers = Consumers(session, self._queue, tag, arguments)
         await self._consumers.set_normal(self._pool.size)
+
+    async def describe(self, arguments: Mapping[str, str]) -> None:
+        """Show other arguments in the management console. A next session begins with them, if this one is lost.
+
+        The new consumer does not count the jobs that the old one has fetched. Those that come too early wait here
+        for a slot, or return to the queue as any others.
+        """
+        if self._consumers:
+            with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
+                await self._consumers.describe(arguments)
 
     def begins(self, delivery: Delivered) -> None:
         """Record that the job has a slot."""

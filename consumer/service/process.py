@@ -17,6 +17,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import Runner, open_runner
 from consumer.service import resource_gauges
 from consumer.service.consumer_info import consumer_name
+from consumer.service.fleet import ConsoleOf
 from consumer.service.service import Service
 from consumer.service.signals import Signals
 from consumer.telemetry.health import Health
@@ -38,8 +39,8 @@ def too_powerful(euid: int) -> str | None:
     )
 
 
-async def serve(settings: Settings, urls: Sequence[str]) -> None:
-    """Serve until a signal stops the service.
+async def serve(settings: Settings, urls: Sequence[str], console_of: ConsoleOf) -> None:
+    """Serve until a signal stops the service. `console_of` finds the management API of a RabbitMQ.
 
     Raises:
         ConfigurationError: settings, classifier or job folder cannot be used; nothing was consumed.
@@ -70,7 +71,9 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                 await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
             opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
             if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
-                service = Service(settings, urls, runner, signals, metrics, tracer=tracer, systemd=systemd)
+                service = Service(
+                    settings, urls, runner, signals, metrics, systemd=systemd, console_of=console_of, tracer=tracer
+                )
                 health.facts = service.facts
                 await service.run()
     log.info("stopped", extra={"event": "stopped"})

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from consumer.config.amqp_url import redacted
@@ -21,8 +22,10 @@ from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Delivery, Session
 from consumer.rabbitmq.supervisor import Link
 from consumer.runners.runner import Runner
-from consumer.service.consumer_info import about, consumer_name
+from consumer.service import fleet
+from consumer.service.consumer_info import about, arguments, consumer_name
 from consumer.service.fetching import Fetching
+from consumer.service.fleet import ConsoleOf
 from consumer.service.outcome_cache import Remembered
 from consumer.service.pipeline import Pipeline
 from consumer.service.running import Running
@@ -56,6 +59,7 @@ class Service:
         metrics: Metrics,
         *,
         systemd: Systemd,
+        console_of: ConsoleOf,
         tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
@@ -64,6 +68,8 @@ class Service:
         self._topology = settings.topology
         self._metrics = metrics
         self._systemd = systemd
+        self._console_of = console_of
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._fetching = Fetching(self._topology.jobs, runner.pool, metrics, look_ahead=settings.look_ahead)
         most_running = runner.pool.size * runner.pool.most_together
         self._pipeline = Pipeline(
@@ -133,11 +139,19 @@ class Service:
             about=about(self._settings),
         )
         async with opening as broker:
+            is_first = not self._is_declared
+            await self._declare(broker)
+            has_others = is_first and bool(await broker.admin.count_consumers(self._topology.jobs))
             await self._consume(broker, url)
             self._fetch = [
                 asyncio.create_task(self._take_deliveries(broker), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
+                asyncio.create_task(self._describe_when_renewed(), name="describe"),
             ]
+            if has_others:
+                us = fleet.described(consumer_name(), self._arguments())
+                comparison = fleet.report_differences(self._console_of, url, self._topology.jobs, us)
+                self._fetch.append(asyncio.create_task(comparison, name="compare"))
             for task in self._fetch:
                 task.add_done_callback(self._running.ended)
             try:
@@ -145,8 +159,8 @@ class Service:
             finally:
                 self._stop_taking()
 
-    async def _consume(self, broker: Session, url: str) -> None:
-        """Declare or find the queues, the dead-letter exchange first; then start to consume.
+    async def _declare(self, broker: Session) -> None:
+        """Declare or find the queues, the dead-letter exchange first.
 
         Only the first session creates queues: a queue that is missing later was deleted on purpose.
         """
@@ -154,9 +168,11 @@ class Service:
             await broker.admin.declare(self._topology)
         else:
             await broker.admin.check(self._topology)
+
+    async def _consume(self, broker: Session, url: str) -> None:
         tag = f"{self._settings.prefix}.{consumer_name().replace(':', '.')}.{secrets.token_hex(3)}"
         jobs = self._topology.jobs
-        await self._fetching.start(broker, tag, about(self._settings))
+        await self._fetching.start(broker, tag, self._arguments())
         if not self._is_declared:
             log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
             log.info(
@@ -167,6 +183,14 @@ class Service:
                 extra={"event": "ready"},
             )
         self._is_declared = True
+
+    def _arguments(self) -> dict[str, str]:
+        return arguments(self._settings, self._runner.loaded, self._since)
+
+    async def _describe_when_renewed(self) -> None:
+        while True:
+            await self._runner.renewed()
+            await self._fetching.describe(self._arguments())
 
     async def _take_deliveries(self, broker: Session) -> None:
         while True:

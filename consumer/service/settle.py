@@ -121,7 +121,7 @@ class Settler:
         """Make the message, and return it with the name of its queue."""
         match publish:
             case Publish.REPLY if request.reply_to:
-                return reply(request, outcome), request.reply_to
+                return reply(request, outcome, consumer=self.consumer), request.reply_to
             case Publish.RETRY_COPY:
                 return retry_copy(came, request, outcome), self.topology.retry(request.attempt)
             case Publish.ERROR_RECORD if isinstance(reason, Unsuccessful):

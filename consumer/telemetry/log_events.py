@@ -21,6 +21,8 @@ EVENTS = MappingProxyType(
         "runner_opened": "the classifier is loaded, or its program found",
         "http_listening": "the pages of health and metrics are served",
         "ready": "the service takes jobs; the gateway accepts requests and receives replies",
+        "consumers_differ": "another consumer of the queue runs another classifier, model or version",
+        "consumers_unknown": "there are other consumers, and no management API shows what they run",
         "stopping": "a first signal: the process stops",
         "stopping_at_once": "a second signal: the process stops without a grace period",
         "draining": "running jobs have time to finish; logged again while they run",

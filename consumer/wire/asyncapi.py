@@ -91,6 +91,7 @@ _JOB_PROPERTIES: Json = {
     "priority": {"type": "integer", "minimum": 0, "maximum": 255},
 }
 #: The job in the examples.
+_CONSUMER = "host:4711"
 _REQUEST = Request(id="job-1", correlation_id="job-1")
 _SUCCEEDED = Succeeded(output=b'{"label": "running"}', run_s=0.0031)
 _FAILED = Failed(
@@ -225,7 +226,7 @@ def _server(protocol: str) -> Json:
 
 
 def _messages(shared: str) -> Json:
-    record = write.error_record(_REQUEST, _FAILED, consumer="classifier.host.4711")
+    record = write.error_record(_REQUEST, _FAILED, consumer=_CONSUMER)
     progress = write.progress_report(_REQUEST, Progress(0.4, "fitting"))
     return {
         "job": {
@@ -252,7 +253,7 @@ def _messages(shared: str) -> Json:
 
 
 def _reply(shared: str, schema: str, summary: str, outcome: Outcome) -> Json:
-    made = write.reply(_REQUEST, outcome)
+    made = write.reply(_REQUEST, outcome, consumer=_CONSUMER)
     return {**_answer(shared, schema, summary, str(made.type)), "examples": [_example(made)]}
 
 

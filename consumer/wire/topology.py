@@ -145,6 +145,14 @@ _LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVE
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
 
+def no_queue(name: str) -> str:
+    """Explain that a queue of the service does not exist: each consumer creates all of its prefix."""
+    return (
+        f"there is no queue {name!r}: no consumer has run with this `prefix` in this virtual host; check `prefix` "
+        "and amqp_url, or start a consumer"
+    )
+
+
 def _stream(max_age: str, max_bytes: int) -> Arguments:
     return {
         "x-queue-type": "stream",

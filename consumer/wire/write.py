@@ -65,6 +65,7 @@ class Reply(BaseModel):
     error: ReplyError | None = None
     attempt: int = Field(description="which attempt this was, from 1")
     run_ms: float = Field(description="how long the attempt ran, in ms")
+    consumer: str | None = Field(None, description="the consumer that ran the attempt: host and process")
 
 
 class ProgressReport(BaseModel):
@@ -86,10 +87,10 @@ class ErrorRecord(Used):
     attempt: int = Field(description="which attempt this was, from 1")
     run_ms: float = Field(description="how long the attempt ran, in ms")
     time: str = Field(description="when the record was written: ISO 8601, UTC")
-    consumer: str = Field(description="which consumer wrote it: prefix, host and process")
+    consumer: str = Field(description="the consumer that ran the attempt: host and process")
 
 
-def reply(request: Request, outcome: Outcome) -> Message:
+def reply(request: Request, outcome: Outcome, *, consumer: str) -> Message:
     """Make the reply to a job that ended. It contains the output's bytes as the classifier printed them."""
     if isinstance(outcome, Succeeded):
         kind, status, tail = SUCCEEDED_TYPE, "succeeded", b'"output":' + outcome.output
@@ -98,7 +99,7 @@ def reply(request: Request, outcome: Outcome) -> Message:
     else:
         raise TypeError(f"{type(outcome).__name__} has no reply")
     head = to_json({"job_id": request.id, "status": status})[:-1]
-    last = to_json({"attempt": request.attempt, "run_ms": _milliseconds(outcome)})[1:]
+    last = to_json({"attempt": request.attempt, "run_ms": _milliseconds(outcome), "consumer": consumer})[1:]
     return Message(body=b",".join((head, tail, last)), type=kind, **_answering(request))
 
 

@@ -68,5 +68,6 @@ def _see_usable(line: ContractLine, max_line: int) -> None:
         return
     assert half is None
     if line.content.count(b"[") + line.content.count(b"{") < DEEPEST:
-        answer = from_json(reply(REQUEST, Succeeded(output=line.content)).body, allow_inf_nan=False)
-        assert answer.keys() == {"job_id", "status", "output", "attempt", "run_ms"}
+        made = reply(REQUEST, Succeeded(output=line.content), consumer="host:1")
+        answer = from_json(made.body, allow_inf_nan=False)
+        assert answer.keys() == {"job_id", "status", "output", "attempt", "run_ms", "consumer"}

@@ -75,10 +75,10 @@ def _handle(message: Message, rules: JobRules) -> None:
     _see_one_line(f"{request.correlation_id}: {getattr(outcome, 'message', outcome)}")
     _see_sent(error_record(request, outcome if isinstance(outcome, Invalid) else LAST, consumer="ours"))
     if isinstance(outcome, Invalid):
-        _see_sent(reply(request, outcome))
+        _see_sent(reply(request, outcome, consumer="host:1"))
         return
-    _see_sent(reply(request, LAST))
-    _see_sent(reply(request, Succeeded(output=outcome.body)))
+    _see_sent(reply(request, LAST, consumer="host:1"))
+    _see_sent(reply(request, Succeeded(output=outcome.body), consumer="host:1"))
     if request.attempt < TOPOLOGY.max_attempts:
         _see_again(message, outcome, rules)
 

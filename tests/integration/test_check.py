@@ -35,6 +35,7 @@ BROKER = (
     "RabbitMQ",
     "version",
     "management",
+    "consumers",
     "queues",
     "dead letters",
     "permissions",
@@ -415,7 +416,7 @@ def test_what_is_well_is_ok_and_a_waiting_job_is_not_touched(place: Place, tmp_p
     told = json.loads(done.stdout)
     assert {(one["level"], one["remedy"]) for one in told["checks"]} == {("ok", None)}, done.stdout
     assert (done.returncode, done.stderr, told["would_run"]) == (os.EX_OK, "", True)
-    assert len(told["checks"]) == 21
+    assert len(told["checks"]) == 22
     assert place.exported() == before
     with Producer(place.node.vhost_url(place.vhost)) as producer:
         method, properties, _ = producer.channel.basic_get(TOPOLOGY.jobs)
@@ -430,5 +431,5 @@ def test_the_command_ends_with_1_where_something_failed(place: Place) -> None:
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert "\n                         queue classifier.jobs is missing, and with `declare` = false" in done.stdout
-    assert done.stdout.splitlines()[-1] == "17 ok, 1 warning, 1 failure, 2 skipped", done.stdout
+    assert done.stdout.splitlines()[-1] == "18 ok, 1 warning, 1 failure, 2 skipped", done.stdout
     assert PASSWORD not in done.stdout

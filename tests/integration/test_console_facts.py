@@ -69,7 +69,8 @@ def test_connections_and_consumer_say_who_runs_what_and_where(
         assert told["connection_name"].endswith(f" {host}:{pid}")
     (consuming,) = seen(management, "consumers/{vhost}", 1)
     assert consuming["consumer_tag"].startswith(f"classifier.{host}.{pid}.")
-    assert consuming["arguments"] == about
+    who = {"host": host, "pid": pid, "version": version("rabbitmq-classifier")}
+    assert consuming["arguments"] == {**who, **about, "since": consuming["arguments"]["since"]}
     assert (consuming["prefetch_count"], consuming["ack_required"]) == (3, True)
     assert running.stop() == os.EX_OK
 

@@ -17,6 +17,7 @@ from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
 
+from consumer.cli.status import EXIT_NO_CONSUMER
 from consumer.local_broker.files import free_ports
 
 
@@ -26,16 +27,21 @@ def status(url: str, *arguments: str, **settings: str) -> subprocess.CompletedPr
 
 def told(url: str, *arguments: str, **settings: str) -> dict[str, Any]:
     done = status(url, "--json", *arguments, **settings)
-    assert done.returncode == os.EX_OK, done.stderr
+    assert done.returncode in (os.EX_OK, EXIT_NO_CONSUMER), done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found | {"queues": {queue["name"]: queue for queue in found["queues"]}}
 
 
 def test_amqp_alone_tells_depth_and_consumers_and_what_is_missing(vhost_url: str, producer: Producer) -> None:
-    assert {queue["state"] for queue in told(vhost_url)["queues"].values()} == {"missing"}
+    nothing = status(vhost_url, "--json")
+    assert {queue["state"] for queue in json.loads(nothing.stdout)["queues"]} == {"missing"}
+    assert nothing.returncode == os.EX_CONFIG
     declare(vhost_url)
     bury(producer, ["a", "b", "c"])
+    assert status(vhost_url).returncode == os.EX_OK
     producer.publish(TOPOLOGY.jobs, b"{}")
+    waiting = status(vhost_url)
+    assert (waiting.returncode, "and no consumer takes them" in waiting.stdout) == (EXIT_NO_CONSUMER, True)
     found = told(vhost_url, "--dead-letters")
     jobs, errors = found["queues"][TOPOLOGY.jobs], found["queues"][TOPOLOGY.errors]
     assert (jobs["ready"], jobs["consumers"], jobs["unacked"]) == (1, 0, None)
@@ -59,6 +65,35 @@ def test_the_management_api_tells_the_slots_and_which_are_busy(
         assert "slots: 1 of 3 busy" in shown
         (tmp_path / "go").touch()
         running.wait_for_event("job_settled", settlement="ack")
+
+
+def test_consumers_that_run_different_classifiers_are_listed_and_reported_wherever_one_looks(
+    vhost_url: str, management: Management, tmp_path: Path
+) -> None:
+    api = {"management_url": management.node.management_url}
+    new, old = (script(tmp_path, f"echo 'OUTPUT: {name}'", name=name) for name in ("new", "old"))
+    with consumer(vhost_url, command=new, pool_size=2, **api) as first:
+        with consumer(vhost_url, command=old, **api) as second:
+            assert f"{tmp_path}/old" in second.wait_for_event("consumers_differ").text
+            assert not first.events("consumers_differ")
+            found = told(vhost_url, **api)
+            pids = {str(first.process.pid): f"{tmp_path}/new", str(second.process.pid): f"{tmp_path}/old"}
+            assert {one["name"].rpartition(":")[2]: one["classifier"] for one in found["consumers"]} == pids
+            (warning,) = found["warnings"]
+            assert "consumers of classifier.jobs run different classifiers" in warning
+            assert "run different classifiers" in status(vhost_url, **api).stdout
+            checked = forked.run("consumer", "check", env=environment(vhost_url, command=new, **api))
+            assert "warning  consumers" in checked.stdout
+        wait_until(lambda: len(told(vhost_url, **api)["consumers"]) == 1, "RabbitMQ's statistics")
+        checked = forked.run("consumer", "check", env=environment(vhost_url, command=new, **api))
+        assert "ok       consumers" in checked.stdout
+
+
+def test_without_the_management_api_a_consumer_logs_that_there_are_others(vhost_url: str, tmp_path: Path) -> None:
+    command = script(tmp_path, "echo 'OUTPUT: 1'")
+    with consumer(vhost_url, command=command) as first, consumer(vhost_url, command=command) as second:
+        assert "set management_url" in second.wait_for_event("consumers_unknown").text
+        assert not first.events("consumers_unknown")
 
 
 def test_a_management_api_that_is_not_there_or_refuses_is_told_with_the_remedy(

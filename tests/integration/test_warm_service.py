@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.processes.commands import environment
 from support.processes.consumer_process import ConsumerProcess, consumer
+from support.rabbitmq.management_api import Management
 from support.rabbitmq.producer import Producer
+from support.waiting import wait_until
 
 JOBS = "classifier.jobs"
 MODULE = """
@@ -76,6 +78,20 @@ def test_sighup_brings_new_code_and_keeps_the_old_where_the_new_does_not_load(
     running.wait_for_event("reload_failed", "ZeroDivisionError")
     assert version() == 22
     assert running.stop() == os.EX_OK
+
+
+def test_after_a_reload_the_consumer_says_what_it_runs_now(
+    running: ConsumerProcess, management: Management, module: Path
+) -> None:
+    def loaded() -> set[str]:
+        return {one["arguments"]["loaded"] for one in management.get("consumers/{vhost}")}
+
+    wait_until(loaded, "RabbitMQ's list of consumers")
+    before = loaded()
+    module.write_text(MODULE.format(version=22))
+    running.signal(signal.SIGHUP)
+    running.wait_for_event("reloaded")
+    wait_until(lambda: loaded() and loaded().isdisjoint(before), "the new description")
 
 
 def test_a_reload_while_jobs_come_loses_none(running: ConsumerProcess, producer: Producer) -> None:

@@ -438,7 +438,13 @@ async def test_after_a_reload_new_jobs_run_the_new_code_and_running_ones_end_on_
         running = asyncio.create_task(opened.run(file=str(go)))
         await opened.logged("runs")
         bench.module("mine", VERSION.format(version=22))  # another length: Python compares sizes and seconds
+        before = opened.runner.loaded
+        await opened.runner.renewed()  # of the start
         await opened.runner.reload()
+        await opened.runner.renewed()
+        assert before.startswith("mine.py ")
+        assert opened.runner.loaded.startswith("mine.py ")
+        assert opened.runner.loaded != before
         assert [output(await opened.run(slot=1)) for _ in range(3)] == [22, 22, 22]
         assert old in bench.children()
         go.touch()

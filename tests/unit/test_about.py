@@ -13,7 +13,7 @@ from consumer.service.consumer_info import about
 @pytest.mark.parametrize(
     ("settings", "runner", "classifier"),
     [
-        ({}, "warm workers", "classifier.classify:classify, models of models"),
+        ({}, "warm workers", "classifier.classify:classify"),
         ({"classifier": "mine:classify"}, "warm workers", "mine:classify"),
         ({"command": '["./classify.sh"]'}, "a program per job", "./classify.sh"),
         (
@@ -29,4 +29,5 @@ def test_it_says_what_runs_and_nothing_that_may_be_secret(
     monkeypatch.chdir(tmp_path)
     Path("classify.py").touch()
     told = about(load({"pool_size": 3, **settings}, {}))
-    assert told == {"runner": runner, "classifier": classifier, "pool_size": "3"}
+    folder = {} if settings else {"models_dir": "models"}
+    assert told == {"runner": runner, "classifier": classifier, **folder, "pool_size": "3"}

@@ -89,7 +89,7 @@ def test_what_the_document_refers_to_is_there(ref: str) -> None:
 
 @pytest.mark.parametrize("outcome", [Succeeded(output=b"null"), Succeeded(output=b'{"a": [1]}'), *FAILURES])
 def test_a_reply_keeps_its_schema(outcome: Outcome) -> None:
-    made = write.reply(REQUEST, outcome)
+    made = write.reply(REQUEST, outcome, consumer="host:1")
     assert_is_valid(json.loads(made.body), SCHEMAS["reply"])
     described = DOCUMENT["components"]["messages"]["succeeded" if isinstance(outcome, Succeeded) else "failed"]
     assert made.type == described["name"]

@@ -422,7 +422,7 @@ def test_a_check_whose_need_has_failed_is_skipped_and_says_because_of_which(plac
         "classifier": "because of job folder",
         "sample job": "because of classifier",
         **dict.fromkeys(
-            ("version", "management", "queues", "dead letters", "permissions", "publishing"),
+            ("version", "management", "consumers", "queues", "dead letters", "permissions", "publishing"),
             "because of RabbitMQ",
         ),
     }

@@ -64,6 +64,9 @@ class Echo:
         if not self._silent:
             self._on_message(Message(body=json.dumps(reply).encode(), correlation_id=message.correlation_id))
 
+    async def count_consumers(self, _queue: str) -> int | None:
+        return 1
+
     async def lost(self) -> str:
         return await asyncio.shield(self.ended)
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import pickle
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 from support.async_tests import runs_async
 
+from consumer.client.blocking import BlockingClient
 from consumer.client.client import Client
-from consumer.client.exceptions import ERRORS, JobFailedError, UnreadableReplyError, failure
+from consumer.client.exceptions import (
+    ERRORS,
+    ArgumentError,
+    JobFailedError,
+    NoReplyError,
+    UnreadableReplyError,
+    failure,
+)
 from consumer.client.rpc_channel import OnMessage
 from consumer.client.types import as_job
 from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
@@ -50,6 +60,10 @@ class FakeLine:
         if self.ended.done():
             raise ConnectionLostError(self.ended.result())
 
+    async def count_consumers(self, queue: str) -> int | None:
+        assert queue == "classifier.jobs"
+        return self.rabbit.consumers
+
     async def lost(self) -> str:
         return await asyncio.shield(self.ended)
 
@@ -67,6 +81,7 @@ class FakeRabbit:
         self.is_there = asyncio.Event()
         self.is_there.set()
         self.fault: Exception | None = None
+        self.consumers: int | None = 1
 
     @asynccontextmanager
     async def open(self, _url: str, on_message: OnMessage) -> AsyncIterator[FakeLine]:
@@ -196,7 +211,7 @@ async def test_a_first_connection_that_fails_is_the_callers_to_hear_of() -> None
     async def nobody(url: str, _on_message: OnMessage) -> AsyncIterator[FakeLine]:
         if url:
             raise BrokerUnreachableError(url)
-        yield FakeLine(FakeRabbit(), None, lambda _: None)
+        yield FakeLine(FakeRabbit(), None, lambda _: False)
 
     with pytest.raises(BrokerUnreachableError):
         async with Client("classifier.jobs").connected(URL, nobody):
@@ -245,6 +260,123 @@ async def test_as_completed_takes_no_more_than_the_window_and_yields_as_they_end
             done.result()
         await coming.aclose()
         assert repr(client).endswith(" 0 in flight>")
+
+
+@pytest.mark.parametrize(
+    ("consumers", "why"),
+    [
+        (0, "classifier.jobs has no consumer: jobs wait there until one starts"),
+        (1, "classifier.jobs has 1 consumer: the job waits or runs"),
+        (2, "classifier.jobs has 2 consumers: the job waits or runs"),
+        (None, "RabbitMQ did not tell how many consumers classifier.jobs has"),
+    ],
+)
+@runs_async
+async def test_a_time_out_says_which_job_how_long_and_how_many_consumers_there_are(
+    consumers: int | None, why: str
+) -> None:
+    rabbit = FakeRabbit()
+    rabbit.consumers = consumers
+    async with connected(rabbit) as client:
+        with pytest.raises(TimeoutError) as raised:
+            await client.run({}, job_id="mine", timeout_s=0.01)
+    assert isinstance(raised.value, NoReplyError)
+    assert str(raised.value) == f"job mine: no reply within 0.01 s; {why}"
+    again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own
+    assert (str(again), again.job_id, again.consumers) == (str(raised.value), "mine", consumers)
+
+
+@pytest.mark.parametrize("form", [Client, BlockingClient])
+@pytest.mark.parametrize("call", ["classify", "run", "as_completed", "publish"])
+def test_no_call_waits_for_ever_unless_it_is_asked_to(form: type, call: str) -> None:
+    assert inspect.signature(getattr(form, call)).parameters["timeout_s"].default == 300.0
+
+
+@runs_async
+async def test_a_job_may_have_an_id_of_its_callers_unless_one_is_in_flight() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        task = asyncio.create_task(client.run({}, job_id="mine"))
+        await rabbit.has(jobs=1)
+        assert (rabbit.published[0].message_id, rabbit.published[0].correlation_id) == ("mine", "mine")
+        with pytest.raises(ArgumentError, match="'mine' is the id of a job that is in flight"):
+            await client.run({}, job_id="mine")
+        rabbit.answer(rabbit.published[0])
+        assert (await task).job_id == "mine"
+
+
+@pytest.mark.parametrize("job_id", ["", "a\nb", "\u00e9" * 128, 7])
+@runs_async
+async def test_an_id_that_the_service_would_refuse_is_refused_before(job_id: Any) -> None:  # noqa: ANN401
+    async with connected(FakeRabbit()) as client:
+        for call in (client.run, client.publish):
+            with pytest.raises(ArgumentError, match="job_id must be a printable text"):
+                await call({}, job_id=job_id)
+
+
+@runs_async
+async def test_a_job_can_be_published_without_a_wait_for_its_reply() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        assert await client.publish({"n": 1}, job_id="mine", reply_to="later", run_timeout_s=3) == "mine"
+        made = await client.publish([0.5], model="pumps")
+    first, second = rabbit.published
+    assert (first.body, first.reply_to, first.headers) == (b'{"n": 1}', "later", {"timeout-s": 3})
+    assert (json.loads(second.body), second.reply_to) == ({"signal": [0.5], "model": "pumps"}, None)
+    assert second.message_id == made
+
+
+@runs_async
+async def test_a_publish_goes_on_through_an_outage_and_says_when_it_is_not_confirmed() -> None:
+    rabbit = FakeRabbit()
+    rabbit.confirms.clear()
+    async with connected(rabbit) as client:
+        with pytest.raises(NoReplyError, match=r"RabbitMQ has not confirmed it within 0\.01 s; .* may be full"):
+            await client.publish({}, timeout_s=0.01)
+        publishing = asyncio.create_task(client.publish({}, job_id="mine"))
+        await rabbit.has(jobs=2)
+        rabbit.cut()
+        rabbit.confirms.set()
+        assert await publishing == "mine"
+        assert [message.message_id for message in rabbit.published[1:]] == ["mine", "mine"]
+
+
+@runs_async
+async def test_a_job_of_an_earlier_process_is_published_again_only_if_its_reply_queue_is_gone() -> None:
+    rabbit = FakeRabbit()
+    client = Client("classifier.jobs", window=1)
+    client.expect(b"{}", "early", "answers")
+    client.expect(b"{}", "late", "answers")
+    client.expect(b"{}", "gone", "other answers")
+    async with client.connected(URL, rabbit.open):
+        rabbit.answer(Message(body=b"", correlation_id="early"))  # before anybody waits
+        calls = [asyncio.create_task(client.request(b"{}", job_id=key)) for key in ("early", "late", "gone")]
+        await rabbit.has(jobs=1)
+        assert [message.message_id for message in rabbit.published] == ["gone"]
+        for key in ("late", "gone"):
+            rabbit.answer(Message(body=b"", correlation_id=key))
+        assert [(await call).job_id for call in calls] == ["early", "late", "gone"]
+
+
+@runs_async
+async def test_a_client_that_finishes_hands_over_what_came_and_receives_no_more() -> None:
+    rabbit = FakeRabbit()
+    published: list[int] = []
+    async with connected(rabbit, window=3) as client:
+        calls = [
+            asyncio.create_task(client.request(b"{}", job_id=str(n), on_published=partial(published.append, n)))
+            for n in range(4)
+        ]
+        await rabbit.has(jobs=3)
+        rabbit.answer(rabbit.published[0])
+        await client.finish()
+        assert (calls[0].done(), (await calls[0]).job_id) == (True, "0")
+        assert published == [0, 1, 2]
+        assert not rabbit.lines[-1].on_message(Message(body=b"", correlation_id="1"))
+        for call in calls[1:]:
+            call.cancel()
+        await asyncio.wait(calls)
+        assert len(rabbit.published) == 3
 
 
 @runs_async

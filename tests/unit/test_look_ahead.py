@@ -199,15 +199,19 @@ class OneSession:
     """Notes the consumers that are opened: (tag, prefetch). After `refusal` is set it refuses the next one."""
 
     opened: list[tuple[str, int]] = field(default_factory=list)
+    arguments: list[Mapping[str, str | int]] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
     refusal: Exception | None = None
 
-    async def consume(self, _queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str | int]) -> None:  # noqa: ARG002 - Consuming's signature
+    async def consume(self, _queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, str | int]) -> None:
         if self.refusal:
             raise self.refusal
         self.opened.append((tag, prefetch))
+        self.arguments.append(arguments)
 
     async def cancel(self, tag: str) -> None:
         """Any."""
+        self.cancelled.append(tag)
 
 
 @dataclass
@@ -264,6 +268,23 @@ def test_the_tag_tells_who_fetches_ahead_whatever_prefix_and_host_are_called(bas
         return found
 
     assert [is_ahead(tag) for tag in virtual_time.run(tags())] == [False, True, False, True]
+
+
+def test_a_new_description_replaces_both_consumers_once_and_keeps_their_prefetch() -> None:
+    """So the console and `consumer status` show the models that a reload has loaded."""
+
+    async def described() -> None:
+        session = OneSession()
+        consumers = Consumers(session, "jobs", "mine", {"loaded": "old"})
+        await consumers.set_normal(2)
+        await consumers.set_ahead(4)
+        first = [consumers.normal, consumers.ahead]
+        await asyncio.gather(*(consumers.describe({"loaded": "new"}) for _ in range(2)))
+        assert session.cancelled == [first[1], first[0]]
+        assert session.arguments[-2:] == [{"loaded": "new", "x-priority": -1}, {"loaded": "new"}]
+        assert [prefetch for _, prefetch in session.opened] == [2, 4, 4, 2]
+
+    virtual_time.run(described())
 
 
 @pytest.mark.parametrize("error", [BrokerRefusedError, BrokerUnreachableError, ConnectionLostError])

@@ -315,7 +315,7 @@ def test_reading_never_raises_and_what_comes_of_it_can_be_answered(message: Mess
     assert request.id.isprintable()
     assert request.attempt >= 1
     outcome = job if isinstance(job, Invalid) else Succeeded(output=b"1")
-    answer = reply(request, outcome)
+    answer = reply(request, outcome, consumer="host:1")
     assert Reply.model_validate_json(answer.body).job_id == request.id
     assert len(str(answer.correlation_id).encode()) <= 255
 
@@ -367,7 +367,7 @@ def test_any_properties_on_the_wire_are_answered_and_sent_again(
 
 def test_the_reply_to_a_success_holds_the_output_as_it_was_printed() -> None:
     output = b'{"b":1.10,  "a":12345678901234567890, "\xc3\xa9":"\\u00e9", "n":null}'
-    answer = reply(REQUEST, Succeeded(output=output, run_s=0.0012345))
+    answer = reply(REQUEST, Succeeded(output=output, run_s=0.0012345), consumer="host:1")
     assert b'"output":' + output in answer.body
     assert json.loads(answer.body) == {
         "job_id": "id-1",
@@ -375,28 +375,31 @@ def test_the_reply_to_a_success_holds_the_output_as_it_was_printed() -> None:
         "output": json.loads(output),
         "attempt": 2,
         "run_ms": 1.234,
+        "consumer": "host:1",
     }
     assert answer.type == "job.succeeded"
 
 
 def test_the_reply_to_a_failure_holds_the_error() -> None:
-    answer = reply(REQUEST, TimedOut(message='"too" late', stderr_tail="é\n", run_s=60.0))
+    answer = reply(REQUEST, TimedOut(message='"too" late', stderr_tail="é\n", run_s=60.0), consumer="host:1")
     assert json.loads(answer.body) == {
         "job_id": "id-1",
         "status": "failed",
         "error": {"code": "timed_out", "message": '"too" late', "retryable": True, "stderr_tail": "é\n"},
         "attempt": 2,
         "run_ms": 60000.0,
+        "consumer": "host:1",
     }
     assert answer.type == "job.failed"
     parsed = Reply.model_validate_json(answer.body)
     assert parsed.error is not None
     assert parsed.error.code == "timed_out"
+    assert parsed.consumer == "host:1"
 
 
 @pytest.mark.parametrize("outcome", [Succeeded(output=b"1"), Failed(message="m"), Invalid(message="m")], ids=str)
 def test_a_reply_carries_what_its_receiver_needs_to_match_it(outcome: Succeeded | Unsuccessful) -> None:
-    answer = reply(REQUEST, outcome)
+    answer = reply(REQUEST, outcome, consumer="host:1")
     assert answer.correlation_id == "asked-1"
     assert answer.headers == {"job-id": "id-1", "traceparent": TRACEPARENT}
     assert answer.content_type == "application/json"
@@ -404,12 +407,14 @@ def test_a_reply_carries_what_its_receiver_needs_to_match_it(outcome: Succeeded 
 
 
 def test_without_a_traceparent_a_reply_has_none() -> None:
-    assert reply(replace(REQUEST, traceparent=None), Succeeded(output=b"1")).headers == {"job-id": "id-1"}
+    untraced = replace(REQUEST, traceparent=None)
+    assert reply(untraced, Succeeded(output=b"1"), consumer="host:1").headers == {"job-id": "id-1"}
 
 
 def test_every_message_of_ours_has_a_message_id_of_its_own() -> None:
     outcome = Failed(message="m")
-    made = [reply(REQUEST, outcome), reply(REQUEST, outcome), error_record(REQUEST, outcome, consumer="c")]
+    replies = [reply(REQUEST, outcome, consumer="c") for _ in range(2)]
+    made = [*replies, error_record(REQUEST, outcome, consumer="c")]
     ids = {message.message_id for message in made}
     assert len(ids) == 3
     assert None not in ids
@@ -418,7 +423,7 @@ def test_every_message_of_ours_has_a_message_id_of_its_own() -> None:
 
 def test_an_interrupted_job_has_no_reply() -> None:
     with pytest.raises(TypeError, match="Interrupted has no reply"):
-        reply(REQUEST, Interrupted())
+        reply(REQUEST, Interrupted(), consumer="host:1")
 
 
 def test_an_error_record_says_what_a_dead_letter_cannot() -> None:
@@ -490,13 +495,13 @@ def test_error_replies_and_records_stay_small_whatever_the_classifier_writes(byt
     line = parse(b"ERROR:" + byte * 2**20)
     tail = (byte * STDERR_TAIL_BYTES)[-STDERR_TAIL_BYTES:].decode("utf-8", "backslashreplace")
     outcome = Failed(message=line.text, stderr_tail=tail, run_s=1.0)
-    assert len(reply(REQUEST, outcome).body) < 64 * 1024
+    assert len(reply(REQUEST, outcome, consumer="host:1").body) < 64 * 1024
     assert len(error_record(REQUEST, outcome, consumer="host:1").body) < 64 * 1024
 
 
 def test_around_the_largest_output_a_reply_stays_below_what_rabbitmq_takes() -> None:
     request = replace(REQUEST, id="\u00e9" * 127, correlation_id="c" * 255)
-    head = len(reply(request, Succeeded(output=b"", run_s=86_400.0)).body)
+    head = len(reply(request, Succeeded(output=b"", run_s=86_400.0), consumer="h" * 255).body)
     assert MAX_LINE_BYTES + head < 16 * 1024 * 1024
 
 

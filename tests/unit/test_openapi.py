@@ -67,8 +67,8 @@ def test_every_problem_keeps_its_schema_and_is_told_at_its_status(reason: Reason
 
 def test_replies_and_what_is_pending_keep_their_schemas() -> None:
     request = Request(id="1", correlation_id="1")
-    succeeded = write.reply(request, Succeeded(output=b'{"a": 1}'))
-    failed = write.reply(request, Failed(message="why", usage=Usage(cpu_s=1.0)))
+    succeeded = write.reply(request, Succeeded(output=b'{"a": 1}'), consumer="host:1")
+    failed = write.reply(request, Failed(message="why", usage=Usage(cpu_s=1.0)), consumer="host:1")
     assert_is_valid(json.loads(succeeded.body), "SucceededReply")
     assert_is_valid(json.loads(failed.body), "FailedReply")
     assert_is_valid(Pending(job_id="1").model_dump(), "Pending")

@@ -106,11 +106,13 @@ NOT_RUN = {
     "docs/operate.md": {
         "check": "the output of one machine; test_check.py asks for a healthy one",
         "status": "the output of one moment; test_status.py asks for the same",
+        "consumers-differ": "the output of one moment; test_status.py runs two such consumers",
         "kubernetes-probes": "a fragment for Kubernetes; test_probes.py asks both",
         "dead-letters": "the output of a day's work; test_deadletters.py does each of these",
     },
     "docs/producers.md": {
         "submit": "has a placeholder; test_client.py resumes a submit that was killed",
+        "submit-failures": "the output of one day; test_submit_interrupted.py makes such failures",
         "progress": "a line of a classifier; one in test_client.py says it in both runners",
         "progress-message": "a message; its schema is held to the code by test_asyncapi.py",
     },

@@ -68,7 +68,9 @@ async def service(slot: Slot, **capabilities: bool) -> AsyncIterator[Jobs]:
         settings = load({"pool_size": 1}, {})
         nobody = Systemd({}, Health())
         runner = Runner(Pool([slot], Metrics()), "a test's slot", Metrics(), never())
-        served = Service(settings, [peer.url], runner, signals, Metrics(), systemd=nobody)
+        served = Service(
+            settings, [peer.url], runner, signals, Metrics(), console_of=lambda _url: None, systemd=nobody
+        )
         running = asyncio.create_task(served.run())
         try:
             yield Jobs(peer)
@@ -345,7 +347,7 @@ async def test_a_return_before_the_ack_is_pinned_on_its_own_message() -> None:
     """Two in flight, answers to one and the same request id; RabbitMQ confirms both with one ack."""
     async with ScriptedPeer.open() as peer, Session.open(peer.url, name="test") as broker:
         peer.instead[Basic.Publish] = unheard
-        messages = [reply(Request(id="m", correlation_id="m"), SUCCEEDED) for _ in range(2)]
+        messages = [reply(Request(id="m", correlation_id="m"), SUCCEEDED, consumer="host:1") for _ in range(2)]
         publishes = [
             asyncio.create_task(broker.publisher.publish(message, queue))
             for message, queue in zip(messages, ("gone", "there"), strict=True)
@@ -414,7 +416,7 @@ async def test_late_frames_of_an_old_channel_meet_no_new_one(caplog: pytest.LogC
 @runs_async
 async def test_a_direct_address_that_rabbitmq_fails_over_is_known_and_its_neighbour_is_answered() -> None:
     """Both were in flight when RabbitMQ closed the connection: only what fails alone is to blame."""
-    answer = reply(Request(id="m", correlation_id="m"), SUCCEEDED)
+    answer = reply(Request(id="m", correlation_id="m"), SUCCEEDED, consumer="host:1")
     guilty, innocent = (f"amq.rabbitmq.reply-to.{name}" for name in ("guilty", "innocent"))
     limits = BrokerLimits()
 

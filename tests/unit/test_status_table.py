@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console as Terminal
 
-from consumer.cli.queue_state import QueueState, Status, more_of, prefetches
-from consumer.cli.status import rendered
+from consumer.cli.queue_state import MISSING, QueueState, Status, more_of, prefetches, shortcomings
+from consumer.cli.status import EXIT_NO_CONSUMER, exit_code, rendered
 from consumer.config.settings import Settings
 from consumer.rabbitmq.console import Console
+from consumer.service.fleet import Member
 
 AMQP = "amqp://me:p%40ss@rabbit/jobs"
 
@@ -93,6 +95,40 @@ def test_the_login_of_amqp_may_be_in_its_file(tmp_path: Path) -> None:
     found = Console.of(settings, "amqp://me@rabbit")
     assert found is not None
     assert found.password == "filed"  # noqa: S105 - a test's
+
+
+def test_consumers_and_warnings_are_shown() -> None:
+    ours = Member("host:1", "mine:classify", "mine.py 0123", "0.1.0", 2, 1, "2026-01-31T12:00:00+00:00")
+    text = shown(Status([], consumers=[ours, Member("t at 10.0.0.7")], warnings=["they differ"]))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["host:1", "mine:classify", "mine.py", "0123", "0.1.0", "1", "of", "2"] in [row[:8] for row in rows]
+    assert ["t", "at", "10.0.0.7", "-", "-", "-", "-", "-"] in rows
+    assert "warning: they differ" in text
+
+
+@pytest.mark.parametrize(
+    ("jobs", "code", "warning"),
+    [
+        (
+            QueueState("jobs", MISSING),
+            os.EX_CONFIG,
+            "there is no queue 'jobs': no consumer has run with this `prefix`",
+        ),
+        (
+            QueueState("jobs", ready=4, consumers=0),
+            EXIT_NO_CONSUMER,
+            "jobs wait in jobs (4) and no consumer takes them",
+        ),
+        (QueueState("jobs", ready=4, consumers=1), os.EX_OK, ""),
+        (QueueState("jobs", ready=0, consumers=0), os.EX_OK, ""),
+        (QueueState("jobs", "node is away"), os.EX_OK, ""),
+    ],
+    ids=str,
+)
+def test_a_script_learns_that_nobody_runs_the_jobs(jobs: QueueState, code: int, warning: str) -> None:
+    assert exit_code(Status([jobs])) == code
+    assert "".join(shortcomings(jobs)).startswith(warning)
+    assert bool(shortcomings(jobs)) == bool(warning)
 
 
 def test_a_queue_that_is_not_there_says_so() -> None:

@@ -25,7 +25,7 @@ from consumer.cli.submit.bars import MAX_BARS, Bars
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
 from consumer.cli.submit.submission import submit
-from consumer.client import Client, JobTooLargeError
+from consumer.client import Client, JobTooLargeError, NoReplyError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
 from consumer.wire.write import Reply
@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_read_or_holds_nothing_is_told(tmp_path: Path) -> 
 
 
 def result(name: str = "f", **reply: Any) -> SourceResult:  # noqa: ANN401 - a reply's own
-    fields = {"job_id": "j", "status": "succeeded", "attempt": 1, "run_ms": 2.5, **reply}
+    fields = {"job_id": "j", "status": "succeeded", "attempt": 1, "run_ms": 2.5, "consumer": "host:1", **reply}
     return SourceResult(Source(name, b"{}"), Reply.model_validate(fields))
 
 
@@ -169,6 +169,7 @@ def test_a_result_is_one_line_with_its_source() -> None:
         "output": {"label": "é", "score": None},
         "attempt": 1,
         "run_ms": 2.5,
+        "consumer": "host:1",
     }
 
 
@@ -233,14 +234,17 @@ class FakeClient(Client):
         self.waiting = 0
         self.most = 0
 
-    async def request(
+    async def request(  # noqa: PLR0913 - Client's signature
         self,
         body: bytes,
         *,
-        headers: Mapping[str, Any] | None = None,  # noqa: ARG002 - Client's signature
+        headers: Mapping[str, Any] | None = None,  # noqa: ARG002
+        job_id: str | None = None,  # noqa: ARG002
         timeout_s: float | None = None,  # noqa: ARG002
         on_progress: Callable[[Progress], None] | None = None,  # noqa: ARG002
+        on_published: Callable[[], None] = lambda: None,
     ) -> Reply:
+        on_published()
         self.waiting += 1
         self.most = max(self.most, self.waiting)
         if self.waiting == self.window:
@@ -259,8 +263,7 @@ def sources(count: int) -> list[Source]:
 
 
 async def collect(client: Client, count: int, told: dict[int, SourceResult], window: int = 64) -> None:
-    async for index, one in submit(client, sources(count), timeout_s=2.5, window=window):
-        told[index] = one  # noqa: PERF403 - what came before an error must be there after it
+    await submit(client, sources(count), told.__setitem__, timeout_s=2.5, window=window)
 
 
 @runs_async
@@ -284,11 +287,14 @@ async def test_as_many_jobs_as_the_window_are_on_the_way_at_once() -> None:
 
 @runs_async
 async def test_a_job_that_is_not_answered_in_time_gets_a_result_that_says_so() -> None:
-    client, told = FakeClient({b"1": TimeoutError()}), dict[int, SourceResult]()
+    late = NoReplyError("id-1", 2.5, "classifier.jobs", is_published=True, consumers=0)
+    client, told = FakeClient({b"1": late}), dict[int, SourceResult]()
     client.gate.set()
-    await collect(client, 3, told)
+    queued: dict[int, str] = {}
+    await submit(client, sources(3), told.__setitem__, timeout_s=2.5, queued=queued)
     faults = {index: one.fault for index, one in told.items()}
-    assert faults == {0: "", 1: "no reply within 2.5 s; is a consumer running?", 2: ""}
+    assert faults == {0: "", 1: str(late), 2: ""}
+    assert list(queued) == [1]  # its reply may still arrive
 
 
 @runs_async

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from consumer.cli.dead_letters.show import EXIT_NOT_DONE, asked_for, dead_letters, say
+from consumer.cli.dead_letters.show import EXIT_NOT_DONE, Asked, asked_for, dead_letters, say
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
 from consumer.dead_letters.model import Chosen, Entry, Letter, show_age
@@ -30,16 +30,18 @@ async def replay(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Requeue the selected letters as new jobs; return the exit code."""
     change = _change(arguments, place.topology)
     now = time.time()
-    entries, there = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
-    whole = [entry for entry in entries if not entry.letter.damage]
-    _report_damaged(entries)
+    asked = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
+    whole = [entry for entry in asked.entries if not entry.letter.damage]
+    _report_damaged(asked.entries)
     if arguments.dry_run:
-        return _would("be replayed", whole, there, now, is_json=arguments.json)
+        return _would("be replayed", whole, asked, now, is_json=arguments.json)
     act = partial(operations.replay, place, change=change)
     code = await _act("replayed", act, whole, arguments)
     if change is _unchanged:
         _warn_of_callers(whole)
-    return code if len(whole) == len(entries) else EXIT_NOT_DONE
+    if whole and await operations.count_job_consumers(place) == 0:
+        say(f"no consumer takes jobs from {place.topology.jobs}: the replayed jobs wait until one starts")
+    return max(code, asked.code) if len(whole) == len(asked.entries) else EXIT_NOT_DONE
 
 
 def _report_damaged(entries: Iterable[Entry]) -> None:
@@ -76,13 +78,14 @@ def _change(arguments: argparse.Namespace, topology: Topology) -> Callable[[Mess
 async def purge(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Delete the selected letters after confirmation; return the exit code."""
     now = time.time()
-    entries, there = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
+    asked = await asked_for(arguments, place, now, why=arguments.dry_run or arguments.json)
+    entries = asked.entries
     if arguments.dry_run:
-        return _would("be deleted", entries, there, now, is_json=arguments.json)
-    if entries and not arguments.yes and not _is_confirmed(entries, there, now):
+        return _would("be deleted", entries, asked, now, is_json=arguments.json)
+    if entries and not arguments.yes and not _is_confirmed(entries, asked.there, now):
         say("nothing was deleted")
         return EXIT_NOT_DONE
-    return await _act("deleted", partial(operations.purge, place), entries, arguments)
+    return max(asked.code, await _act("deleted", partial(operations.purge, place), entries, arguments))
 
 
 def _is_confirmed(entries: Sequence[Entry], there: int, now: float) -> bool:
@@ -95,13 +98,13 @@ def _is_confirmed(entries: Sequence[Entry], there: int, now: float) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _would(what: str, entries: Sequence[Entry], there: int, now: float, *, is_json: bool) -> int:
+def _would(what: str, entries: Sequence[Entry], asked: Asked, now: float, *, is_json: bool) -> int:
     if is_json:
         write_json(entries, now)
     elif entries:
         print_table(entries[:ROWS], now)
-    say(f"{len(entries)} of {dead_letters(there)} would {what}")
-    return os.EX_OK
+    say(f"{len(entries)} of {dead_letters(asked.there)} would {what}")
+    return asked.code
 
 
 async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from consumer.dead_letters import operations
 from consumer.dead_letters.error_records import scan_error_records
@@ -49,10 +50,22 @@ def _selection(arguments: argparse.Namespace) -> Selection:
     return chosen
 
 
-async def asked_for(
-    arguments: argparse.Namespace, place: LetterQueue, now: float, *, why: bool
-) -> tuple[list[Entry], int]:
-    """Read letters and error records; return the selected entries, and how many letters there are.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The selected entries, how many letters there are, and the ids that none of them has."""
+
+    entries: list[Entry]
+    there: int
+    unknown: list[str]
+
+    @property
+    def code(self) -> int:
+        """The exit code of an action that has processed all entries."""
+        return EXIT_NOT_DONE if self.unknown else os.EX_OK
+
+
+async def asked_for(arguments: argparse.Namespace, place: LetterQueue, now: float, *, why: bool) -> Asked:
+    """Read letters and error records, select the entries, and report ids that no letter has.
 
     Records are read for `why`, and to select by code: finding the end of their stream takes a second.
     """
@@ -64,7 +77,18 @@ async def asked_for(
         await read_reasons(place, reasons.see)
     if len(letters) < seen.there:
         say(f"of {dead_letters(seen.there)} only the first {len(letters)} were read")
-    return list(selection.of((Entry(letter, reasons.of(letter)) for letter in letters), now)), seen.there
+    unknown = [name for name in arguments.id if not any(letter.has_id(name) for letter in letters)]
+    for name in unknown:
+        _say_unknown(name)
+    entries = list(selection.of((Entry(letter, reasons.of(letter)) for letter in letters), now))
+    return Asked(entries, seen.there, unknown)
+
+
+def _say_unknown(name: str) -> None:
+    say(
+        f"no dead letter has the id {escaped(name, CELL_CHARACTERS)}; "
+        "`consumer dead-letters list` shows those there are"
+    )
 
 
 async def read_reasons(place: LetterQueue, see: Callable[[ErrorRecord], None]) -> None:
@@ -78,15 +102,15 @@ async def read_reasons(place: LetterQueue, see: Callable[[ErrorRecord], None]) -
 async def list_letters(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Show the selected letters; return the exit code."""
     now = time.time()
-    entries, there = await asked_for(arguments, place, now, why=True)
+    asked = await asked_for(arguments, place, now, why=True)
     if arguments.json:
-        write_json(entries, now)
-        return os.EX_OK
-    shown = entries if arguments.limit else entries[:ROWS]
+        write_json(asked.entries, now)
+        return asked.code
+    shown = asked.entries if arguments.limit else asked.entries[:ROWS]
     if shown:
         print_table(shown, now)
-    sys.stdout.write(_summary(entries, len(shown), there) + "\n")
-    return os.EX_OK
+    sys.stdout.write(_summary(asked.entries, len(shown), asked.there) + "\n")
+    return asked.code
 
 
 def _summary(entries: Sequence[Entry], shown: int, there: int) -> str:
@@ -109,10 +133,7 @@ async def show_letter(arguments: argparse.Namespace, place: LetterQueue) -> int:
     """Show all facts of one letter, or its body alone; return the exit code."""
     found = await operations.find(place, lambda letter: letter.has_id(arguments.id))
     if not found:
-        say(
-            f"no dead letter has the id {escaped(arguments.id, CELL_CHARACTERS)}; "
-            "`consumer dead-letters list` shows those there are"
-        )
+        _say_unknown(arguments.id)
         return EXIT_NOT_DONE
     if arguments.body:
         return _write_body(found)

@@ -3,6 +3,8 @@
 command.py     parses the arguments, and finds the jobs without a result
 sources.py     reads jobs from files; signals by way of `classifier jobs` (classifier/signals/datasets.py)
 submission.py  publishes the jobs and collects the results
+unanswered.py  keeps the jobs without a reply for a later run
+summary.py     tells at the end how many jobs failed, why, and what is left
 results.py     reads and writes results as lines of a file
 bars.py        shows progress bars on a terminal
 """

@@ -48,8 +48,12 @@ class Bars:
     def shown(cls, total: int, console: Console) -> Iterator[Bars]:
         """Show the bars during the block."""
         overall, jobs = _overall(console), _jobs(console)
-        with Live(Group(jobs, overall), console=console), _log_above():
-            yield cls(overall, jobs, total)
+        try:
+            with Live(Group(jobs, overall), console=console), _log_above():
+                yield cls(overall, jobs, total)
+        finally:
+            if not console.is_terminal:
+                console.print()  # there, rich prints the last state without the end of the line
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
         """Show the progress of one job."""

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+
+from rich.console import Console
 
 from consumer.cli.arguments import MAX_SECONDS, add_settings, decimal, settings_of, whole
 from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
-from consumer.cli.submit import submission
-from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.submit import submission, summary, unanswered
+from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, done_before
 from consumer.cli.submit.sources import Source, read_sources
-from consumer.client.client import WINDOW, Client
+from consumer.cli.submit.unanswered import Unanswered, UnansweredJob
+from consumer.client.client import Client
+from consumer.client.request_client import TIMEOUT_S, WINDOW, open_caller
+from consumer.client.rpc_channel import Address
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 
@@ -57,7 +65,7 @@ def describe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timeout",
         type=decimal(MIN_TIMEOUT_S, MAX_SECONDS, "seconds"),
-        default=300.0,
+        default=TIMEOUT_S,
         metavar="S",
         help="seconds to wait for a reply; default: 300",
     )
@@ -74,11 +82,121 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     form = CSV if (arguments.out or "").endswith(".csv") else JSON_LINES
     if arguments.resume:
         sources = _not_done(sources, arguments.out, form)
-    with _output(arguments.out, form, resume=arguments.resume) as out:
-        results = await _submit(arguments, settings, known_url(settings), sources, out) if sources else []
-    failed = sum(not result.succeeded for result in results)
-    print(f"{len(results)} jobs: {len(results) - failed} succeeded, {failed} failed", file=sys.stderr)
+    # A supervisor's SIGTERM ends the command as Ctrl-C does, and not in the middle.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    run = _Run(arguments, settings, sources)
+    try:
+        with _output(arguments.out, form, resume=arguments.resume) as out:
+            if sources:
+                await run.submit(known_url(settings), out)
+    finally:
+        run.keep()
+        run.report()
+    failed = sum(not result.succeeded for result in run.submitted.results.values())
     return EXIT_JOBS_FAILED if failed else os.EX_OK
+
+
+class _Run:
+    """One run of the command: what it takes over from an earlier one, and what it leaves to the next.
+
+    `earlier`: the jobs that the earlier run has left without a reply; `ids`: the ids of those that are submitted
+    now, by the index of the source. Mutable state: `submitted`, what has become of the jobs so far; `address`, the
+    address for replies.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, settings: Settings, sources: Sequence[Source]) -> None:
+        self.arguments = arguments
+        self.settings = settings
+        self.sources = sources
+        self.out = Path(arguments.out) if arguments.out else None
+        self.earlier = self._earlier()
+        known = {(job.source, job.digest): job.job_id for job in self.earlier.jobs} if self.earlier else {}
+        found = {index: known.get((source.name, source.digest)) for index, source in enumerate(sources)}
+        self.ids = {index: job_id for index, job_id in found.items() if job_id}
+        self.submitted = submission.Submitted(queued=dict(self.ids))
+        self.address = Address(
+            is_direct=arguments.direct,
+            is_resumable=self.out is not None and not arguments.direct,
+            queue=self.earlier.replies if self.earlier else None,
+        )
+
+    def _earlier(self) -> Unanswered | None:
+        """Read what the earlier run has left, if this one continues it."""
+        left = unanswered.read(self.out) if self.out and not self.arguments.direct else None
+        if left is None or self.arguments.resume:
+            if left and left.queue != self.settings.topology.jobs:
+                raise ConfigurationError(
+                    f"{unanswered.path_for(self.out or Path())} has jobs in {left.queue}, not in "
+                    f"{self.settings.topology.jobs}; pass the same `prefix`, or delete the file"
+                )
+            return left
+        print(
+            f"Without a reply since the last run: {summary.jobs(len(left.jobs))}, submitted again now; --resume "
+            "would wait for the replies instead",
+            file=sys.stderr,
+        )
+        return None
+
+    async def submit(self, url: str, out: Lines) -> None:
+        """Submit the jobs, and wait for the replies to those of the earlier run."""
+        client = Client(self.settings.topology.jobs, window=self.arguments.window)
+        for index, job_id in self.ids.items():
+            client.expect(self.sources[index].body, job_id, str(self.address.queue))
+        open_line = partial(open_caller, self.address, self.settings.credentials)
+        async with client.connected(url, open_line):
+            if self.ids:
+                is_kept = self.earlier and self.address.queue == self.earlier.replies
+                gone = "submitted again, because the reply queue has expired"
+                what = "waiting for the replies" if is_kept else gone
+                print(f"Published before: {summary.jobs(len(self.ids))}, {what}", file=sys.stderr)
+            try:
+                await submission.run(
+                    client,
+                    self.sources,
+                    out,
+                    self.submitted,
+                    earlier=self.ids,
+                    timeout_s=self.arguments.timeout,
+                    window=self.arguments.window,
+                )
+            finally:
+                self.address.is_needed = self.address.is_resumable and bool(self._left())
+
+    def _left(self) -> list[UnansweredJob]:
+        """List the jobs whose replies may still arrive, with those of the earlier run that were not asked for."""
+        left = [
+            UnansweredJob(source=self.sources[index].name, digest=self.sources[index].digest, job_id=job_id)
+            for index, job_id in self.submitted.queued.items()
+        ]
+        if self.earlier and self.address.queue == self.earlier.replies:
+            asked = set(self.ids.values())
+            left += [job for job in self.earlier.jobs if job.job_id not in asked]
+        return left
+
+    def _has_begun(self) -> bool:
+        """Return whether RabbitMQ has jobs, or had nothing to do."""
+        return bool(self.submitted.results or self.submitted.queued or not self.sources)
+
+    def keep(self) -> None:
+        """Write the jobs without a reply for a later run; leave the file alone if none was submitted."""
+        if self.out and not self.arguments.direct and self._has_begun():
+            left = Unanswered(
+                queue=self.settings.topology.jobs, replies=self.address.queue or "", jobs=self._left()
+            )
+            unanswered.write(self.out, left)
+
+    def report(self) -> None:
+        """Print what has become of the jobs; nothing if an error has stopped the command before the first one."""
+        console = Console(stderr=True)
+        results = [result for _, result in sorted(self.submitted.results.items())]
+        queued = len(self.submitted.queued)
+        if not self._has_begun():
+            return
+        if results or not self.sources:
+            summary.show(results, out=self.arguments.out, dead=self.settings.topology.dead, console=console)
+        left = summary.Left(len(self.sources), sum(result.reply is not None for result in results), queued)
+        if queued or len(results) < left.total:
+            summary.show_left(left, is_kept=self.address.is_resumable, argv=sys.argv, console=console)
 
 
 def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Source]:
@@ -102,17 +220,3 @@ def _output(name: str | None, form: Format, *, resume: bool) -> Iterator[Lines]:
         raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
     with file:
         yield Lines(file, form, head=not file.tell()) if resume else InOrder(file, form)
-
-
-async def _submit(
-    arguments: argparse.Namespace, settings: Settings, url: str, sources: list[Source], out: Lines
-) -> list[SourceResult]:
-    opening = Client.open(
-        url,
-        queue=settings.topology.jobs,
-        direct=arguments.direct,
-        credentials=settings.credentials,
-        window=arguments.window,
-    )
-    async with opening as client:
-        return await submission.run(client, sources, out, timeout_s=arguments.timeout, window=arguments.window)

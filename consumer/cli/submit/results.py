@@ -38,6 +38,20 @@ class SourceResult:
         return self.reply is not None and self.reply.status == "succeeded"
 
     @property
+    def code(self) -> str:
+        """The error code; empty for a success."""
+        if self.reply is None:
+            return NO_REPLY
+        return str(self.reply.error.code) if self.reply.error else ""
+
+    @property
+    def reason(self) -> str:
+        """Why there is no output; empty for a success."""
+        if self.reply is None:
+            return self.fault
+        return self.reply.error.message if self.reply.error else ""
+
+    @property
     def fields(self) -> dict[str, Any]:
         """All facts, as JSON."""
         source = {"source": self.source.name, "digest": self.source.digest}
@@ -62,7 +76,8 @@ class Format:
     read: Callable[[str], dict[str, Any]]
 
 
-COLUMNS = ("source", "digest", "job_id", "status", "label", "output", "code", "message", "attempt", "run_ms")
+_OUTCOME = ("status", "label", "output", "code", "message", "attempt", "run_ms", "consumer")
+COLUMNS = ("source", "digest", "job_id", *_OUTCOME)
 
 
 def _csv_line(result: SourceResult) -> str:

@@ -1,7 +1,8 @@
 """Reads jobs from files: a file is one job or a job per line; `classifier jobs` converts data sets of signals.
 
-A job is submitted byte for byte, even if it is not JSON: only the service decides which jobs are valid. CSV, NPZ
-and UCR files need numpy, which is not imported here: a process of the classifier's command reads them.
+A job is submitted byte for byte, even if it is not JSON: only the service decides which jobs are valid. A file
+without any JSON object is refused, because it was named by mistake. CSV, NPZ and UCR files need numpy, which is
+not imported here: a process of the classifier's command reads them.
 """
 
 from __future__ import annotations
@@ -64,12 +65,17 @@ def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = Non
         model: the model for signals of a data set.
 
     Raises:
-        ConfigurationError: a file cannot be read or is empty; a folder or pattern has no files.
+        ConfigurationError: a file cannot be read, or contains no JSON object; a folder or pattern has no files.
     """
     for name in expand(names):
         sources = list(_of_file(name, stdin, model))
         if not sources:
             raise ConfigurationError(f"{name} contains no job")
+        if not any(_is_object(source.body) for source in sources):
+            raise ConfigurationError(
+                f"{name} contains no job: nothing in it is a JSON object; name files of jobs (JSON) or of signals "
+                f"({', '.join(DATA_SUFFIXES)}). Nothing was submitted"
+            )
         yield from sources
 
 
@@ -161,6 +167,13 @@ def _numbered(name: str, lines: Iterable[bytes]) -> Iterator[Source]:
     # A line starts with a mark where files were concatenated.
     unmarked = (line.removeprefix(codecs.BOM_UTF8) for line in lines)
     return (Source(f"{name}:{number}", line) for number, line in enumerate(unmarked, start=1) if line.strip())
+
+
+def _is_object(content: bytes) -> bool:
+    try:
+        return isinstance(from_json(content), dict)
+    except ValueError:
+        return False
 
 
 def _is_json(content: bytes) -> bool:

@@ -1,0 +1,46 @@
+"""Identifies what the fork server has loaded, to find consumers that run different code or models.
+
+Names the file of the user's module, and each model that `classifier.classify` has loaded, with the beginning of
+its SHA-256. It hashes no other file: libraries have versions. Standard library only; never imports anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Final
+
+#: As many characters as git shows of a commit's id by default in large repositories.
+_SHOWN: Final = 12
+#: One cell of the management console shows them; the entry for the others still differs if one of them does.
+_MOST: Final = 8
+_OWN: Final = "classifier"
+
+
+def of(target: str) -> list[tuple[str, str]]:
+    """Return the name and the digest of each part of `target`, a `package.module:function` that was imported."""
+    digests = [*_module(target.partition(":")[0]), *_models()]
+    if len(digests) <= _MOST:
+        return [(name, digest[:_SHOWN]) for name, digest in digests]
+    shown, others = digests[: _MOST - 1], digests[_MOST - 1 :]
+    together = hashlib.sha256(repr(others).encode()).hexdigest()
+    return [*((name, digest[:_SHOWN]) for name, digest in shown), (f"{len(others)} more", together[:_SHOWN])]
+
+
+def _module(name: str) -> list[tuple[str, str]]:
+    """The file of a module of the user's. The service's own modules have its version."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None or name.partition(".")[0] == _OWN:
+        return []
+    try:
+        content = Path(file).read_bytes()
+    except OSError:  # deleted since, or within a zip file
+        return []
+    return [(Path(file).name, hashlib.sha256(content).hexdigest())]
+
+
+def _models() -> list[tuple[str, str]]:
+    """The models of the service's own classifier, also if only the user's module has loaded them."""
+    loaded = getattr(sys.modules.get(f"{_OWN}.classify"), "loaded", None)
+    return sorted(loaded().items()) if loaded else []

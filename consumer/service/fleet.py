@@ -1,0 +1,163 @@
+"""Which consumers a jobs queue has, what each runs, and in what they differ, as the management API shows it.
+
+RabbitMQ gives each job to any consumer of the queue. So a consumer that runs another classifier, for example one
+that was forgotten, answers a part of the jobs, and neither producers nor operators notice. Each consumer describes
+itself in the arguments of its AMQP consumers (consumer_info.py); this module reads them and compares. Changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from consumer.errors import ConsumerError
+from consumer.escaping import escaped
+from consumer.rabbitmq.console import Console
+
+log = logging.getLogger(__name__)
+
+#: Finds the management API for the URL of a RabbitMQ; None if no setting names one.
+ConsoleOf = Callable[[str], Console | None]
+#: Everything here is foreign text: any program may consume from the queue, with any arguments.
+SHOWN_CHARACTERS = 500
+#: RabbitMQ collects what the management API shows every 5 s by default.
+PATIENCE_S = 30.0
+POLL_S = 1.0
+REMEDY = (
+    "each job goes to any of them: stop those that should not run (they return their jobs to the queue), or give "
+    "them another `prefix`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A consumer of the jobs queue; None for what it does not say. `name`: its host and process.
+
+    `loaded`: its models and code, with digests; `since`: its start, ISO 8601; `busy`: how many of its `pool_size`
+    slots hold a job. Without a `classifier`, it is another program.
+    """
+
+    name: str
+    classifier: str | None = None
+    loaded: str | None = None
+    version: str | None = None
+    pool_size: int | None = None
+    busy: int | None = None
+    since: str | None = None
+
+
+async def report_differences(console_of: ConsoleOf, url: str, queue: str, us: Member) -> None:
+    """Log in what the consumers of the queue at `url` differ, or that this is unknown. `us`: this one.
+
+    The management API lists a consumer seconds after its start. As soon as it lists this one, it lists all that
+    started before.
+    """
+    try:
+        found = await asyncio.to_thread(_found, console_of, url, queue)
+        give_up = asyncio.get_running_loop().time() + PATIENCE_S
+        while found is not None and us.name not in {member.name for member in found}:
+            if asyncio.get_running_loop().time() > give_up:
+                break
+            await asyncio.sleep(POLL_S)
+            found = await asyncio.to_thread(_found, console_of, url, queue)
+    except ConsumerError as error:
+        log.warning("cannot compare the consumers of %s: %s", queue, error, extra={"event": "consumers_unknown"})
+        return
+    if found is None:
+        log.info(
+            "%s has other consumers, too; set management_url to see whether they run the same classifier",
+            queue,
+            extra={"event": "consumers_unknown"},
+        )
+        return
+    for difference in differences(found, queue):
+        log.warning("%s; %s", difference, REMEDY, extra={"event": "consumers_differ"})
+
+
+def _found(console_of: ConsoleOf, url: str, queue: str) -> list[Member] | None:
+    console = console_of(url)
+    return members_of(console, queue) if console else None
+
+
+def members_of(console: Console, queue: str) -> list[Member]:
+    """Query the consumers of a queue.
+
+    Raises:
+        BrokerRefusedError, BrokerUnreachableError
+    """
+    return members(console.consumers(), console.unacked(), queue)
+
+
+def members(consumers: Iterable[Mapping[str, Any]], unacked: Mapping[str, int], queue: str) -> list[Member]:
+    """Read the management API's list of consumers. `unacked`: the unsettled deliveries by channel.
+
+    A process has one channel for all its consumers of the queue: one for its slots, one that fetches ahead.
+    """
+    by_channel: dict[str, Mapping[str, Any]] = {}
+    for consumer in consumers:
+        if consumer["queue"]["name"] == queue:
+            by_channel.setdefault(_channel(consumer).get("name") or consumer["consumer_tag"], consumer)
+    found = [_member(consumer, unacked.get(channel)) for channel, consumer in by_channel.items()]
+    return sorted(found, key=lambda member: member.name)
+
+
+def _channel(consumer: Mapping[str, Any]) -> Mapping[str, Any]:
+    return consumer.get("channel_details") or {}
+
+
+def _member(consumer: Mapping[str, Any], unacked: int | None) -> Member:
+    told = consumer.get("arguments") or {}
+    if "host" in told and "pid" in told:
+        return described(f"{told['host']}:{told['pid']}", told, unacked)
+    peer = _channel(consumer).get("peer_host", "unknown host")
+    return described(f"{consumer['consumer_tag']} at {peer}", told, unacked)
+
+
+def described(name: str, arguments: Mapping[str, Any], unacked: int | None = None) -> Member:
+    """Make a member from the arguments of its AMQP consumer."""
+    known = {key: escaped(str(value), SHOWN_CHARACTERS) for key, value in arguments.items()}
+    size = int(known["pool_size"]) if known.get("pool_size", "").isdecimal() else None
+    return Member(
+        escaped(name, SHOWN_CHARACTERS),
+        known.get("classifier"),
+        known.get("loaded"),
+        known.get("version"),
+        size,
+        unacked if unacked is None or size is None else min(unacked, size),
+        known.get("since"),
+    )
+
+
+def differences(members: Sequence[Member], queue: str) -> list[str]:
+    """Return a sentence for each difference by which two members would answer the same job differently."""
+    ours = [member for member in members if member.classifier is not None]
+    strangers = [member.name for member in members if member.classifier is None]
+    found = [f"{name} takes jobs from {queue} and is no consumer of this service" for name in strangers]
+    by_classifier = _grouped((member.classifier or "", member) for member in ours)
+    if len(by_classifier) > 1:
+        found.append(f"consumers of {queue} run different classifiers: {_listed(by_classifier)}")
+    for classifier, same in by_classifier.items():
+        by_loaded = _grouped((member.loaded or "", member) for member in same)
+        if len(by_loaded) > 1:
+            found.append(
+                f"consumers of {queue} have loaded different versions of {classifier}: {_listed(by_loaded)}"
+            )
+    by_version = _grouped((member.version or "unknown", member) for member in ours)
+    if len(by_version) > 1:
+        found.append(f"consumers of {queue} have different versions of this service: {_listed(by_version)}")
+    return found
+
+
+def _grouped(pairs: Iterable[tuple[str, Member]]) -> dict[str, list[Member]]:
+    groups: dict[str, list[Member]] = {}
+    for key, member in pairs:
+        groups.setdefault(key, []).append(member)
+    return groups
+
+
+def _listed(groups: Mapping[str, Sequence[Member]]) -> str:
+    return "; ".join(f"{key or 'nothing'} ({', '.join(one.name for one in of)})" for key, of in groups.items())

@@ -1,0 +1,202 @@
+"""`consumer submit` that is interrupted, waits in vain or has failures: what it prints, and how it is resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.processes import forked
+from support.processes.commands import BIN, environment
+from support.processes.consumer_process import consumer
+from support.processes.shell_classifiers import HELD, script
+from support.rabbitmq.producer import Producer
+from support.waiting import PATIENCE_S, wait_until
+
+from consumer.cli.submit import unanswered
+from consumer.wire.topology import Topology
+
+JOBS = "classifier.jobs"
+#: Jobs below 5 are answered at once, the others when the test says so. Each run leaves a line.
+HOLD = 'case "$(cat "$1")" in *[0-4]?) ;; *) while [ ! -e "${0%/*}/go" ]; do sleep 0.02; done ;; esac'
+
+
+def runs(folder: Path) -> list[str]:
+    return sorted((folder / "runs").read_text().splitlines())
+
+
+def interrupted(variables: Mapping[str, str], out: Path, number: signal.Signals, *arguments: str | Path) -> str:
+    """Run a submit until five results are there, interrupt it, and return what it printed."""
+    argv = [BIN / "consumer", "submit", *arguments, "--out", out, "--window", "8"]
+    running = subprocess.Popen(argv, env=variables, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: out.exists() and out.read_text().count("\n") == 5, "the first results")
+    running.send_signal(number)
+    _, said = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 130, said
+    return said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize("is_answered_meanwhile", [True, False])
+def test_a_submit_that_was_interrupted_is_resumed_and_no_job_runs_twice(
+    vhost_url: str, tmp_path: Path, number: signal.Signals, *, is_answered_meanwhile: bool, producer: Producer
+) -> None:
+    command = script(tmp_path, 'echo "$(cat "$1")" >>"${0%/*}/runs"', HOLD, "echo 'OUTPUT: 1'")
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / "results.jsonl"
+    jobs.write_text("".join(f'{{"n": {n}}}\n' for n in range(20)))
+    variables = {**environment(vhost_url), "COLUMNS": "300"}
+    with consumer(vhost_url, command=command, pool_size=2) as running:
+        said = interrupted(variables, out, number, jobs)
+        left = unanswered.read(out)
+        assert left
+        queued = len(left.jobs)
+        assert {job.source for job in left.jobs} == {f"{jobs}:{n}" for n in range(6, 6 + queued)}
+        counts = f"5 of 20 jobs answered, {queued} queued or running without a reply, {15 - queued} not submitted"
+        assert counts in said
+        assert f"consumer submit --resume {jobs} --out {out} --window 8" in said
+        if is_answered_meanwhile:
+            (tmp_path / "go").touch()
+            wait_until(lambda: producer.depth(left.replies) == queued, "the replies")
+        again = subprocess.Popen(
+            [BIN / "consumer", "submit", "--resume", jobs, "--out", out],
+            env=variables,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if not is_answered_meanwhile:
+            assert again.stderr
+            wait_until(lambda: producer.depth(JOBS) == 13, "the jobs that were not submitted")
+            (tmp_path / "go").touch()
+        _, said = again.communicate(timeout=PATIENCE_S)
+        assert again.returncode == os.EX_OK, said
+        assert "5 of 20 already answered" in said
+        assert f"Published before: {queued} jobs, waiting for the replies" in said
+        running.stop()
+    sources = [json.loads(line)["source"] for line in out.read_text().splitlines()]
+    assert sorted(sources) == sorted(f"{jobs}:{n}" for n in range(1, 21))
+    assert len(runs(tmp_path)) == len(set(runs(tmp_path))) == 20
+    assert unanswered.read(out) is None
+
+
+def test_after_the_reply_queue_has_expired_a_resumed_submit_says_that_the_jobs_run_again(
+    vhost_url: str, tmp_path: Path, producer: Producer
+) -> None:
+    command = script(tmp_path, HOLD, "echo 'OUTPUT: 1'")
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / "results.jsonl"
+    jobs.write_text("".join(f'{{"n": {n}}}\n' for n in range(6)))
+    variables = environment(vhost_url)
+    with consumer(vhost_url, command=command, pool_size=2) as running:
+        interrupted(variables, out, signal.SIGINT, jobs)
+        left = unanswered.read(out)
+        assert left
+        producer.channel.queue_delete(left.replies)
+        (tmp_path / "go").touch()
+        again = forked.run("consumer", "submit", jobs, "--out", out, "--resume", env=variables)
+        assert again.returncode == os.EX_OK
+        assert "Published before: 1 job, submitted again" in again.stderr
+        running.stop()
+
+
+def test_without_a_file_of_results_an_interrupted_submit_says_that_replies_are_lost(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    with consumer(vhost_url, command=script(tmp_path, *HELD)) as running:
+        submit = subprocess.Popen(
+            [BIN / "consumer", "submit", "-"],
+            env=environment(vhost_url),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert submit.stdin
+        submit.stdin.write("{}")
+        submit.stdin.close()
+        submit.stdin = None
+        running.wait_for_event("job_log", "begun")
+        submit.send_signal(signal.SIGINT)
+        _, said = submit.communicate(timeout=PATIENCE_S)
+        assert "Their replies are lost; with --out FILE" in said
+        (tmp_path / "go").touch()
+        running.stop()
+
+
+def declared(producer: Producer) -> None:
+    topology = Topology("classifier", 3)
+    for queue in topology.queues():
+        producer.channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+
+
+def test_without_a_consumer_a_submit_says_so_soon_and_counts_jobs_without_a_reply_apart(
+    vhost_url: str, producer: Producer
+) -> None:
+    declared(producer)
+    done = forked.run("consumer", "submit", "-", "--timeout", "6", env=environment(vhost_url), stdin="{}")
+    assert done.returncode == 1
+    first, *_, last = done.stderr.splitlines()
+    assert first.startswith("No consumer takes jobs from classifier.jobs: they wait until one starts")
+    assert "1 job: 0 succeeded, 0 failed, 1 without a reply" in done.stderr
+    assert "no_reply" in done.stderr
+    assert last.startswith("Their replies are lost")
+    assert "dead letters" not in done.stderr
+    assert "classifier.jobs has no consumer" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_failures_are_counted_by_code_with_the_first_reason_and_where_to_look(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    command = script(
+        tmp_path, 'case "$(cat "$1")" in *bad*) echo ERROR: no such thing ;; *) echo OUTPUT: 1 ;; esac'
+    )
+    out = tmp_path / "results.jsonl"
+    with consumer(vhost_url, command=command):
+        done = forked.run(
+            "consumer",
+            "submit",
+            "-",
+            "--out",
+            out,
+            env={**environment(vhost_url), "COLUMNS": "200"},
+            stdin='{"n": 1}\n{"bad": 2}\n{"bad": 3}\nnot json',
+        )
+    assert done.returncode == 1
+    lines = [line.split() for line in done.stderr.splitlines()]
+    assert ["classifier_error", "2", "-:2", "no", "such", "thing"] in lines
+    assert "4 jobs: 1 succeeded, 3 failed" in done.stderr
+    assert f"results: {out}" in done.stderr
+    assert "dead letters: `consumer dead-letters list` shows those of classifier.dead" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("README", b"# Read me\n\nThis is no job.\n"),
+        ("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
+        ("list.json", b'[{"signal": [1]}]'),
+        ("notes.jsonl", b"first\nsecond\n"),
+    ],
+)
+def test_a_file_that_holds_no_job_is_refused_before_any_job_is_published(
+    name: str, content: bytes, vhost_url: str, tmp_path: Path, producer: Producer
+) -> None:
+    declared(producer)
+    (tmp_path / "job.json").write_text("{}")
+    (tmp_path / name).write_bytes(content)
+    done = forked.run("consumer", "submit", "job.json", name, cwd=tmp_path, env=environment(vhost_url))
+    assert (done.returncode, f"{name} contains no job" in done.stderr) == (os.EX_CONFIG, True)
+    assert producer.depth(JOBS) == 0
+
+
+def test_a_submit_that_could_not_begin_leaves_the_jobs_of_the_last_run_alone(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.jsonl"
+    job = unanswered.UnansweredJob(source="-", digest="d", job_id="j")
+    left = unanswered.Unanswered(queue=JOBS, replies="amq.gen-gone", jobs=[job])
+    unanswered.write(out, left)
+    done = forked.run("consumer", "submit", "-", "--out", out, env=environment(vhost_url), stdin="{}")
+    assert (done.returncode, "there is no queue" in done.stderr) == (os.EX_CONFIG, True)
+    assert unanswered.read(out) == left
