@@ -65,17 +65,17 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         )
     if loaded.warm_up and not cold and _starts_threads(loaded.warm_up):
         _start_again(channel, environment, folder)
+    gc.collect()  # so that no collection makes a quick warm-up slow
+    if cold or not (loaded.warm_up and _is_quick(loaded.warm_up)):
+        loaded = loaded._replace(warm_up=None)  # workers do not repeat it
     os.close(folder)
     _forget_signal_handlers()
     identity = fingerprint.of(target)
-    gc.collect()
     ending.prepare()
     opened = descriptors.opened_since(before)
     reopened = [one for one in opened if one.is_reopened]
     shared = [*(one.what for one in opened if not one.is_reopened), *shared_state.found(opened)]
     inherited = worker.Inherited(reopened, randomness.generators(target.partition(":")[0]))
-    if cold or not (loaded.warm_up and _is_quick(loaded.warm_up)):
-        loaded = loaded._replace(warm_up=None)  # workers do not repeat it
     gc.freeze()  # a collection in a worker would write to every page with an object, and so copy the page
     huge_pages.collapse()
 

@@ -396,6 +396,20 @@ async def test_a_worker_ends_like_a_program(folder: Folder, jobs_per_worker: int
 
 
 @runs_async
+async def test_what_a_warm_up_left_in_buffers_is_written_once(folder: Folder) -> None:
+    folder.settings["jobs_per_worker"] = 1
+    text = (
+        f"import time\nPATH = {str(folder.path / 'of-warm-up')!r}\n"
+        "def warm_up():\n    global LOG\n    LOG = open(PATH, 'a')\n    LOG.write('warm-up\\n')\n"
+        "    time.sleep(0.01)\n"  # too slow to be repeated in workers
+        "def classify(job):\n    LOG.write('job\\n')\n    return 1"
+    )
+    async with folder.serving(text, size=1) as runner:
+        await results(runner, 2)
+    assert (folder.path / "of-warm-up").read_text().splitlines() == ["warm-up"] * 2 + ["job"] * 2
+
+
+@runs_async
 async def test_a_temporary_folder_of_the_import_stays_until_the_last_worker_has_ended(folder: Folder) -> None:
     folder.settings["jobs_per_worker"] = 1
     text = (
