@@ -26,7 +26,6 @@ EXIT_USAGE = 2
 
 
 def main() -> int:
-    """Run the command in the arguments; return the exit code."""
     match sys.argv[1:]:
         case [job] if not job.startswith("-"):
             contract.run(_own_classifier, job)

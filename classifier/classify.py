@@ -142,5 +142,5 @@ def _answers(chosen: Model, features: Features) -> list[dict[str, object]]:
             "model": chosen.name,
             "model_sha256": chosen.manifest.sha256,
         }
-        for row in chosen.probabilities(features)
+        for row in chosen.estimator.predict_proba(features)
     ]

@@ -22,7 +22,6 @@ from classifier.signals import datasets
 
 
 def train(given: argparse.Namespace) -> None:
-    """Fit a model, write it, and print its evaluation."""
     from classifier.training.train_command import Wanted, run  # noqa: PLC0415 - see cli.py
 
     out = _new_model(given.out)
@@ -54,7 +53,6 @@ def _model_path(given: Path) -> Path:
 
 
 def predict(given: argparse.Namespace) -> None:
-    """Print the result of each signal or job."""
     from classifier.classify import classify, classify_all  # noqa: PLC0415 - see cli.py
 
     folder = given.models or models_folder()
@@ -90,7 +88,6 @@ def _describe(path: Path, data: datasets.DataSet) -> None:
 
 
 def info(given: argparse.Namespace) -> None:
-    """Print the manifest of a model."""
     from classifier.training import report  # noqa: PLC0415 - see cli.py
 
     path = _files_of(given.file)[0]  # for a name without a suffix, the form that is served
@@ -120,7 +117,6 @@ def _refusal(path: Path) -> str | None:
 
 
 def trust(given: argparse.Namespace) -> None:
-    """Pin the SHA-256 of each model."""
     for path in [file for name in given.models for file in _files_of(name)]:
         pins = trust_pins.pins_of(path.parent, given.pins)
         content = model.content_of(path)
@@ -131,7 +127,6 @@ def trust(given: argparse.Namespace) -> None:
 
 
 def jobs(given: argparse.Namespace) -> None:
-    """Print each signal as a job."""
     data = datasets.read(given.data, required=given.labels)
     if given.describe:
         _describe(given.data, data)
@@ -142,7 +137,6 @@ def jobs(given: argparse.Namespace) -> None:
 
 
 def generate(given: argparse.Namespace) -> None:
-    """Write generated signals to a file."""
     from classifier.signals import machines  # noqa: PLC0415 - see cli.py
     from classifier.training import report  # noqa: PLC0415 - see cli.py
 
@@ -152,7 +146,6 @@ def generate(given: argparse.Namespace) -> None:
 
 
 def say(*lines: str) -> None:
-    """Print lines."""
     with _writing():
         sys.stdout.writelines(f"{line}\n" for line in lines)
 

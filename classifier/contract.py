@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from classifier.result_json import encoded
 
 _STDOUT = 1
-#: The attribute that holds a function's form for many jobs; after `batch`, the function itself.
+#: The attribute of a function that holds the function for its batches; after `batch`, the function itself.
 _FORM_FOR_MANY = "form_for_many"
 
 Job: TypeAlias = dict[str, Any]
@@ -89,9 +89,10 @@ def batch(function: _F) -> _F:
 
 
 def batch_of(one: Callable[..., object]) -> Callable[[_F], _F]:
-    """Declare the decorated function as the form of `one` for many jobs; it must work as `batch` describes.
+    """Make a decorator: the decorated function runs the batches of `one`, which still runs single jobs.
 
-    `one` takes a job and returns its result. The setting `classifier` names `one`, which gets single jobs.
+    The setting `classifier` names `one`, which takes a job and returns its result. The decorated function takes
+    and returns lists, as `batch` describes.
     """
 
     def declare(many: _F) -> _F:
@@ -102,13 +103,13 @@ def batch_of(one: Callable[..., object]) -> Callable[[_F], _F]:
 
 
 def form_for_many(function: Callable[..., object]) -> BatchFunction | None:
-    """Return the form of `function` that takes a batch; None if none was declared."""
+    """Return the function that runs the batches of `function`; None if none was declared."""
     found: BatchFunction | None = getattr(function, _FORM_FOR_MANY, None)
     return found
 
 
 def form_for_one(function: Callable[..., object]) -> Function:
-    """Return the form of `function` that takes one job."""
+    """Return a function that runs one job: `function`, or its call with a list of one."""
     if form_for_many(function) is not function:
         return function
 

@@ -37,7 +37,6 @@ class Pairs(NamedTuple):
     pairs: Iterable[tuple[object, object]]
 
     def items(self) -> Iterable[tuple[object, object]]:
-        """Return the pairs, as a dict does."""
         return self.pairs
 
 
@@ -65,10 +64,10 @@ def _conversion(kind: type) -> Conversion:
         package = base.__module__.partition(".")[0]
         if found := _BY_NAME.get(f"{package}.{base.__qualname__}"):
             return found
-    return _by_what_it_can
+    return _by_protocol
 
 
-def _by_what_it_can(value: Any) -> object:  # noqa: ANN401 - anything
+def _by_protocol(value: Any) -> object:  # noqa: ANN401 - anything
     for method in ("tolist", "item"):  # also those of torch, jax and array
         if callable(convert := getattr(value, method, None)):
             if type(plain := convert()) is type(value):

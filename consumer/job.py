@@ -164,7 +164,7 @@ class TimedOut(Unsuccessful):
 
 @value(frozen=True, slots=True, kw_only=True)
 class OverLimit(Unsuccessful):
-    """The classifier exceeded another limit and was killed."""
+    """The classifier exceeded a limit other than its time limit, such as memory or output, and was killed."""
 
     code = ErrorCode.OVER_LIMIT
     retryable = True

@@ -19,11 +19,10 @@ import hypothesis
 import pytest
 from support.measurements import Tell
 from support.rabbitmq.cluster import Cluster
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, create_vhost, delete_vhost
 from support.rabbitmq.producer import Producer
 
 from consumer.local_broker import node as local_broker
-from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 # The same examples in every run: what fails here fails for the change, not by chance. New ones are found by
 # `make fuzz`. Without a deadline, as the machine may be busy.

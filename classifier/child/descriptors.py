@@ -57,7 +57,7 @@ def opened_since(before: Mapping[int, str]) -> list[Opened]:
     descriptor that only names a file, and a device such as /dev/urandom.
     """
     new = {number: link for number, link in present().items() if before.get(number) != link}
-    found = list(_judged(new))
+    found = list(_shared(new))
     return _without_twins([one for one in found if one.is_reopened]) + [
         one for one in found if not one.is_reopened
     ]
@@ -73,15 +73,15 @@ def reopen(files: Sequence[Opened]) -> None:
         os.close(anew)
 
 
-def _judged(new: Mapping[int, str]) -> Iterator[Opened]:
+def _shared(new: Mapping[int, str]) -> Iterator[Opened]:
     for number, link in sorted(new.items()):
         with suppress(OSError):  # a thread has closed it meanwhile
             flags = fcntl.fcntl(number, fcntl.F_GETFL)
-            if (one := _judge(number, link, flags)) and not flags & _O_PATH:
+            if (one := _if_shared(number, link, flags)) and not flags & _O_PATH:
                 yield one
 
 
-def _judge(number: int, link: str, flags: int) -> Opened | None:
+def _if_shared(number: int, link: str, flags: int) -> Opened | None:
     mode, name = os.fstat(number).st_mode, link[:_LONGEST_NAME]
     is_read_only = flags & os.O_ACCMODE == os.O_RDONLY
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):

@@ -66,7 +66,6 @@ def _become(order: forking.Order, pipes: list[int]) -> NoReturn:
 
 
 def main() -> None:
-    """Serve requests until the socket closes."""
     forking.serve(ProgramForker(forking.take_socket()))
 
 

@@ -58,7 +58,7 @@ def generators(target_module: str) -> list[Any]:
         seen[id(value)] = value
         if _is_generator(value):
             found.append(value)
-        elif _is_opened(value, modules):
+        elif _may_hold_generators(value, modules):
             waiting.extend(gc.get_referents(value))  # unlike getattr, this runs no user code
     return found
 
@@ -97,7 +97,7 @@ def _kinds() -> Iterator[type]:
         yield from (numpy_random.Generator, numpy_random.RandomState, numpy_random.BitGenerator)
 
 
-def _is_opened(value: object, modules: Container[str]) -> bool:
+def _may_hold_generators(value: object, modules: Container[str]) -> bool:
     """Return whether to search inside a value: it is the user's own object, or a container of Python."""
     kind = type(value)
     if issubclass(kind, tuple(_CONTAINERS)):

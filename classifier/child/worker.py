@@ -117,8 +117,8 @@ class _Hook:
 def _warm_up(call: Callable[[], object] | None) -> None:
     """Make this process's own copies of the pages that a job writes to, before a job waits for them.
 
-    Saves a fresh worker's first job 1 to 4 of 5 ms (scaler and logistic regression). The fork server lets only a
-    quick warm-up be repeated: with a slow one, each worker would run one more job than it is asked to.
+    This saves the first job of a worker 1 to 4 of its 5 ms (scaler and logistic regression). The fork server
+    passes on only a quick warm-up: with a slow one, each worker would do the work of one more job.
     """
     if call:
         with suppress(Exception):  # user code may raise anything; it has succeeded in the fork server
@@ -166,38 +166,37 @@ def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
 
 def _run(function: contract.Function, job: dict[str, Any], retirement: Retirement) -> None:
     path, job_id = job["path"], job["id"]
-    retirement.begin()
-    _enter(os.path.dirname(path), job["environment"])  # noqa: PTH120 - a Path would cost more than chdir
-    contract.write(f"BEGIN: {job_id}")
-    last = contract.answer(function, path)
-    confinement.flush_c_stdio()
-    reason = retirement.reason()
-    retire = [f"RETIRE: {reason}"] if reason else []
-    contract.write(*last, *retire, f"END: {job_id}")
+    # os.path: a Path would cost more than chdir.
+    _begin(job_id, os.path.dirname(path), job["environment"], retirement)  # noqa: PTH120
+    _end(job_id, contract.answer(function, path), retirement)
 
 
 def _run_batch(function: contract.BatchFunction, order: dict[str, Any], retirement: Retirement) -> None:
     token, folder = order["batch"], order["folder"]
-    paths = [f"{folder}/{number}.json" for number in range(len(order["jobs"]))]
+    contexts = [contract.Context(*job) for job in order["jobs"]]
+    paths = [f"{folder}/{number}.json" for number in range(len(contexts))]
+    _begin(token, folder, order["environment"], retirement)
+    _end(token, [f"ANSWERS: {token}", *contract.answers(function, paths, contexts)], retirement)
+
+
+def _begin(name: str, folder: str, environment: dict[str, str | None], retirement: Retirement) -> None:
+    """Set the working directory, environment and temporary folder that a separate program would have."""
     retirement.begin()
-    _enter(folder, order["environment"])
-    contract.write(f"BEGIN: {token}")
-    last = contract.answers(function, paths, [contract.Context(*job) for job in order["jobs"]])
+    os.chdir(folder)
+    tempfile.tempdir = None  # the module caches the last job's folder
+    for variable, value in environment.items():
+        if value is None:
+            os.environ.pop(variable, None)
+        elif os.environ.get(variable) != value:  # most are unchanged, and setting one costs four times as much
+            os.environ[variable] = value
+    contract.write(f"BEGIN: {name}")
+
+
+def _end(name: str, answers: list[str], retirement: Retirement) -> None:
     confinement.flush_c_stdio()
     reason = retirement.reason()
     retire = [f"RETIRE: {reason}"] if reason else []
-    contract.write(f"ANSWERS: {token}", *last, *retire, f"END: {token}")
-
-
-def _enter(folder: str, environment: dict[str, str | None]) -> None:
-    """Set the working directory, environment and temporary folder that a separate program would have."""
-    os.chdir(folder)
-    tempfile.tempdir = None  # the module caches the last job's folder
-    for name, value in environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        elif os.environ.get(name) != value:  # most are unchanged, and setting one costs four times as much
-            os.environ[name] = value
+    contract.write(*answers, *retire, f"END: {name}")
 
 
 class Retirement:
@@ -209,7 +208,6 @@ class Retirement:
         self._has_children = confinement.has_children()
 
     def begin(self) -> None:
-        """Prepare for a job."""
         self._memory.begin()
 
     def reason(self) -> str | None:

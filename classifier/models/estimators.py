@@ -49,20 +49,15 @@ Probabilities: TypeAlias = NDArray[np.float64]
 class Estimator(Protocol):
     """The interface of a fitted scikit-learn classifier."""
 
-    def predict_proba(self, features: Features, /) -> Probabilities: ...
+    def predict_proba(self, features: Features, /) -> Probabilities:
+        """Return a row for each row of `features`, with a column for each class; each row sums to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A loaded model."""
-
     name: str
     manifest: Manifest
     estimator: Estimator
-
-    def probabilities(self, features: Features) -> Probabilities:
-        """Return a row for each row of `features`, with a column for each class; each row sums to 1."""
-        return self.estimator.predict_proba(features)
 
 
 class OnnxEstimator:
@@ -79,7 +74,6 @@ class OnnxEstimator:
         self._session = runtime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
 
     def predict_proba(self, features: Features, /) -> Probabilities:
-        """Return a row for each row of `features`, with a column for each class."""
         (probabilities,) = self._session.run([OUTPUT], {INPUT: features})
         return np.asarray(probabilities, dtype=np.float64)
 

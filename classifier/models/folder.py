@@ -20,7 +20,6 @@ DEFAULT: Final = "default"
 # A name begins with a letter or digit and has no separator, so it cannot leave the folder or name a hidden file.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-
 # Mutable state of the module: the files of each frozen folder. Only `freeze` sets it.
 _frozen: Final[dict[Path, set[str]]] = {}
 
@@ -31,7 +30,6 @@ def models_folder() -> Path:
 
 
 def is_name(text: str) -> bool:
-    """Return whether this is a valid name for a model."""
     return _NAME.fullmatch(text) is not None
 
 

@@ -9,7 +9,7 @@ text_file.py  reads text files of unknown origin as lines
 tables.py     reads delimited text as rows of cells
 layout.py     determines which columns are the label, samples or an index
 headers.py    determines whether the first line names the columns
-indexes.py    finds columns that number lines or describe signals
+indexes.py    refuses columns that number lines or describe signals
 arrays.py     reads signals in numpy archives
 machines.py   generates signals of an electric machine
 """

@@ -53,7 +53,6 @@ class DataSet:
         return min(sizes), max(sizes)
 
     def subset(self, places: Iterable[int]) -> DataSet:
-        """The signals at these positions, in this order."""
         places = list(places)
         return DataSet(tuple(self.signals[at] for at in places), tuple(self.labels[at] for at in places))
 
@@ -122,7 +121,6 @@ def write(path: Path, data: DataSet) -> None:
 
 
 def is_data(path: Path) -> bool:
-    """Return whether the suffix is that of a data set."""
     return path.suffix.lower() in _READERS
 
 

@@ -63,7 +63,6 @@ def _steady_state(wave: Waveform, out: Vector) -> None:
 
 
 def _moments(part: Part) -> tuple[float, float]:
-    """Return skewness and kurtosis."""
     squared = part.shape * part.shape
     return float(squared @ part.shape) / squared.size, float(squared @ squared) / squared.size
 

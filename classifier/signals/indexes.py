@@ -1,4 +1,4 @@
-"""Finds columns of a table that number or describe its lines, and so are not samples.
+"""Refuses tables in which a column of line numbers, times or ids would be read as samples.
 
 A model would learn such a column, and its evaluation would look perfect. Some columns are recognised by their
 names, others by their numbers: they rise, count, restart with each group, or are whole while samples are not.

@@ -51,7 +51,6 @@ class TextLine(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The name of the line, for messages."""
         return f"line {self.number}"
 
 

@@ -71,7 +71,6 @@ class Part:
 
     @property
     def median(self) -> float:
-        """The median of the values."""
         return float(self.quantiles[0, _MEDIAN])
 
 

@@ -18,7 +18,6 @@ _LABELS_SHOWN: Final = 12
 
 
 def data_line(name: str, data: DataSet) -> str:
-    """Describe a data set in one line."""
     shortest, longest = data.lengths
     return f"{name:<8} {len(data)} signals, {len(data.classes)} classes, {_range(shortest, longest)} points"
 
@@ -32,7 +31,6 @@ def read_line(path: Path, data: DataSet) -> str:
 
 
 def times_line(fitted: Fitted) -> str:
-    """Show the time of the fit."""
     return f"{'took':<8} {fitted.feature_s:.2f} s for features, {fitted.fit_s:.2f} s to fit"
 
 
@@ -49,14 +47,12 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
 
 
 def reshuffle_lines(accuracies: Sequence[float]) -> list[str]:
-    """Show the accuracy of each stratified reshuffle, and their mean."""
     each = "  ".join(f"{accuracy:.4f}" for accuracy in accuracies)
     mean = sum(accuracies) / len(accuracies)
     return [f"reshuffled          {each}", f"mean of {len(accuracies):<11} {mean:.4f}"]
 
 
 def manifest_lines(name: str, manifest: Manifest) -> list[str]:
-    """Show a model's manifest for people."""
     training = manifest.training
     facts = {
         "model": f"{name} ({manifest.kind}, {manifest.size:,} bytes, made {manifest.created})",
@@ -73,7 +69,6 @@ def manifest_lines(name: str, manifest: Manifest) -> list[str]:
 
 
 def trust_line(refusal: str | None) -> str:
-    """Show whether a model may be loaded, and if not, why."""
     return f"{'trusted':<14} {f'no: {refusal}' if refusal else 'yes'}"
 
 
@@ -113,7 +108,7 @@ def _confusion_lines(evaluation: Evaluation) -> list[str]:
     stub = max(map(len, names))
     rows = [_row(name, cells, stub, width) for name, cells in zip(names, counts, strict=True)]
     head = _row("", heads, stub, width)
-    return ["confusion matrix: a row is what signals are, a column what they were called", head, *rows]
+    return ["confusion matrix; rows: true class; columns: predicted class", head, *rows]
 
 
 def _row(name: str, cells: Iterable[str], stub: int, width: int) -> str:

@@ -26,7 +26,7 @@ from consumer.client.types import OnProgress
 from consumer.config.amqp_url import split_urls
 from consumer.config.credentials import Credentials
 from consumer.errors import ConnectionLostError, ConsumerError
-from consumer.rabbitmq.supervisor import Link
+from consumer.rabbitmq.supervisor import Supervisor
 from consumer.wire.message import PROGRESS_HEADER, Message
 from consumer.wire.write import Reply
 
@@ -77,7 +77,8 @@ class RequestClient:
     @asynccontextmanager
     async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Self]:
         """Connect, and stay connected during the block."""
-        link = Link(split_urls(url), partial(self._session, open_line), changed=self._changed, what="replies")
+        session = partial(self._session, open_line)
+        link = Supervisor(split_urls(url), session, changed=self._changed, what="replies")
         running = asyncio.create_task(link.run(), name="link")
         running.add_done_callback(self._link_ended)
         try:

@@ -6,7 +6,7 @@ of place; after get and close, a tenth of 200 (3.10.8). A read of only the first
 all letters that were read before, because RabbitMQ keeps returned messages in one queue of their own. Each return
 counts against the queue's delivery limit, which is therefore 10^9.
 
-Bodies stay in memory while they are needed, up to a budget; the next look reads the letters beyond it.
+Bodies stay in memory while they are needed, up to a budget; the next pass takes the letters beyond it.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ class Held:
     message: Message | None
 
 
-class Look:
-    """One pass over the queue, which holds its letters. `there`: their number according to RabbitMQ.
+class LetterReader:
+    """One pass over the queue, which holds its letters. `total`: their number according to RabbitMQ.
 
-    Mutable state: `_inbox`, the unread letters, and at its end None or the fault; `came`, the number of delivered
-    letters; `acked`, that of acked ones; `_kept`, the size of the bodies in memory; `is_full`, set when the budget
-    was used up and another look is necessary.
+    Mutable state: `_inbox`, the unread letters, and at its end None or the fault; `arrived`, the number of
+    delivered letters; `acked`, that of acked ones; `_kept`, the size of the bodies in memory; `is_full`, set when
+    the budget was used up and another pass is necessary.
     """
 
-    def __init__(self, channel: AbstractUnderlayChannel, queue: str, there: int, wanted: Wanted) -> None:
-        self.there = there
+    def __init__(self, channel: AbstractUnderlayChannel, queue: str, total: int, wanted: Wanted) -> None:
+        self.total = total
         self._channel = channel
         self._queue = queue
-        self._expected = min(there, MOST_READ)
-        self.came = 0
+        self._expected = min(total, MOST_READ)
+        self.arrived = 0
         self.acked = 0
         self.is_full = False
         self._wanted = wanted
@@ -91,12 +91,12 @@ class Look:
         self._inbox.put_nowait(ConnectionLostError(f"{what}; unsettled letters stay dead letters"))
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
-        """Store a letter. After acks, RabbitMQ delivers more letters than expected: the next look reads those."""
-        self.came += 1
-        if self.came <= self._expected and not self.is_full:
+        """Store a letter. After acks RabbitMQ delivers more than expected; the next pass takes those."""
+        self.arrived += 1
+        if self.arrived <= self._expected and not self.is_full:
             self.is_full = self._kept >= BUDGET_BYTES
             self._inbox.put_nowait(None if self.is_full else self._held(delivered))
-        if self.came == self._expected:
+        if self.arrived == self._expected:
             self._inbox.put_nowait(None)
 
     def _held(self, delivered: DeliveredMessage) -> Held:
@@ -181,30 +181,30 @@ async def letters_held(
     opened: AbstractConnection,
     topology: Topology,
     wanted: Wanted,
-) -> AsyncIterator[Look]:
+) -> AsyncIterator[LetterReader]:
     """Hold the letters during the block; afterwards they are back in the queue, in their order."""
     with may_be_lost(), refusal_with_rights("read the dead letters", topology):
         async with asyncio.timeout(CALL_TIMEOUT_S):
             ask = await opened.channel(publisher_confirms=False)
             await _released(ask, topology.dead)
-            there = await _ready(ask, topology.dead)
+            total = await _ready(ask, topology.dead)
             hold = await opened.channel(publisher_confirms=False)
-            look = Look(await hold.get_underlay_channel(), topology.dead, there, wanted)
-            hold.close_callbacks.add(lambda *_: look.lost("the connection to RabbitMQ was lost"))
-            await look.begin()
+            reader = LetterReader(await hold.get_underlay_channel(), topology.dead, total, wanted)
+            hold.close_callbacks.add(lambda *_: reader.lost("the connection to RabbitMQ was lost"))
+            await reader.begin()
     try:
-        yield look
+        yield reader
     finally:
         with suppress(ConnectionLostError):  # then RabbitMQ has already requeued them
-            await _let_go(look, hold, ask, topology.dead)
+            await _let_go(reader, hold, ask, topology.dead)
 
 
-async def _let_go(look: Look, hold: AbstractChannel, ask: AbstractChannel, queue: str) -> None:
+async def _let_go(reader: LetterReader, hold: AbstractChannel, ask: AbstractChannel, queue: str) -> None:
     """Close the channel, and wait until RabbitMQ has requeued all unacked letters; the caller holds the lock."""
     with may_be_lost():
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await hold.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(RETURN_PATIENCE_S):
-                while await _ready(ask, queue) < look.came - look.acked:  # noqa: ASYNC110 - RabbitMQ sends no event
+                while await _ready(ask, queue) < reader.arrived - reader.acked:  # noqa: ASYNC110 - RabbitMQ sends no event
                     await asyncio.sleep(RETURN_POLL_S)

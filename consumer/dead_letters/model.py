@@ -39,7 +39,7 @@ _WITH_MODEL = SchemaValidator(
 
 
 class Key(NamedTuple):
-    """Identifies a letter in a later look. A job that is dead-lettered again gets another key."""
+    """Identifies a letter in a later pass. A job that is dead-lettered again gets another key."""
 
     id: str
     died_at: float | None
@@ -70,7 +70,6 @@ class Letter:
 
     @property
     def key(self) -> Key:
-        """The key that identifies the letter."""
         return Key(self.id, self.died_at, self.replayed, self.digest)
 
     @property
@@ -207,11 +206,9 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether all letters are selected."""
         return self == Selection(limit=self.limit)
 
     def of(self, entries: Iterable[Entry], now: float) -> Iterator[Entry]:
-        """Return the selected letters, in their order."""
         left = self.limit
         for entry in entries:
             if left == 0:
@@ -263,7 +260,7 @@ def show_age(seconds: float | None) -> str:
 
 @dataclass
 class Chosen:
-    """The letters to process, to recognise them in a later look.
+    """The letters to process, to recognise them in a later pass.
 
     Mutable state: `left`, how many letters remain for each key.
     """

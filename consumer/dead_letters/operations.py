@@ -18,7 +18,7 @@ import aiormq.exceptions
 from aio_pika.abc import AbstractConnection
 
 from consumer.config.credentials import Credentials
-from consumer.dead_letters.browse import Look, Wanted, letters_held, refusal_with_rights
+from consumer.dead_letters.browse import LetterReader, Wanted, letters_held, refusal_with_rights
 from consumer.dead_letters.model import Chosen, Letter
 from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
@@ -53,7 +53,7 @@ class LetterQueue:
 
 
 @asynccontextmanager
-async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
+async def _locked(queue: LetterQueue) -> AsyncIterator[AbstractConnection]:
     """Connect with the lock. RabbitMQ releases the lock when the connection ends in any way.
 
     Raises:
@@ -61,12 +61,12 @@ async def _locked(place: LetterQueue) -> AsyncIterator[AbstractConnection]:
         BrokerUnreachableError, BrokerRefusedError, ConfigurationError
     """
     pamqp_patch.install()
-    async with connection(place.url, "dead-letters", place.credentials) as opened:
+    async with connection(queue.url, "dead-letters", queue.credentials) as opened:
         deadline = time.monotonic() + LOCK_PATIENCE_S
         is_announced = False
-        while not await _lock(opened, place.topology):
+        while not await _lock(opened, queue.topology):
             if not is_announced:
-                place.say("another command is using the dead letters: waiting for it to end")
+                queue.say("another command is using the dead letters: waiting for it to end")
             is_announced = True
             if time.monotonic() > deadline:
                 raise TryLaterError(
@@ -96,52 +96,52 @@ class Seen:
     there: int
 
 
-async def look(place: LetterQueue) -> Seen:
+async def look(queue: LetterQueue) -> Seen:
     """Read the letters, the oldest first, and keep no body.
 
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
     """
-    async with _locked(place) as opened, letters_held(opened, place.topology, lambda _: False) as looking:
+    async with _locked(queue) as opened, letters_held(opened, queue.topology, lambda _: False) as reader:
         letters = []
-        while held := await looking.next():
+        while held := await reader.next():
             letters.append(held.letter)
-    return Seen(letters, looking.there)
+    return Seen(letters, reader.total)
 
 
-async def find(place: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message]]:
+async def find(queue: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message]]:
     """Return the wanted letters with their bodies, as far as the budget allows.
 
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
     """
-    async with _locked(place) as opened, letters_held(opened, place.topology, wanted) as looking:
+    async with _locked(queue) as opened, letters_held(opened, queue.topology, wanted) as reader:
         found = []
-        while held := await looking.next():
+        while held := await reader.next():
             if held.message:
                 found.append((held.letter, held.message))
     return found
 
 
-async def purge(place: LetterQueue, chosen: Chosen, done: Done) -> None:
+async def purge(queue: LetterQueue, chosen: Chosen, done: Done) -> None:
     """Remove the chosen letters.
 
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
     """
-    async with _locked(place) as opened:
+    async with _locked(queue) as opened:
         is_more = True
         while is_more:
-            async with letters_held(opened, place.topology, chosen.take) as looking:
-                while held := await looking.next():
+            async with letters_held(opened, queue.topology, chosen.take) as reader:
+                while held := await reader.next():
                     if held.message:
-                        looking.forget(held)
-                        await looking.remove(held)
+                        reader.forget(held)
+                        await reader.remove(held)
                         done(held.letter)
-            is_more = looking.is_full
+            is_more = reader.is_full
 
 
-async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
+async def replay(queue: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
     """Publish the chosen letters as jobs, and remove each after RabbitMQ has confirmed its copy.
 
     After an interruption, a letter is a dead letter, a job again, or both. If it is both, the next replay makes a
@@ -153,19 +153,19 @@ async def replay(place: LetterQueue, chosen: Chosen, change: Callable[[Message],
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
     """
     async with (
-        _locked(place) as opened,
+        _locked(queue) as opened,
         # During an alarm RabbitMQ stops reading from a connection that has published: acks use the other one.
-        connection(place.url, "replay", place.credentials) as publishing,
+        connection(queue.url, "replay", queue.credentials) as publishing,
     ):
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 channel = await publishing.channel(publisher_confirms=True, on_return_raises=True)
-                writer = ReplayWriter(await underlay_of(channel), place.topology)
+                writer = ReplayWriter(await underlay_of(channel), queue.topology)
         is_more = True
         while is_more:
-            async with letters_held(opened, place.topology, chosen.take) as looking:
-                await _together([_replay_some(looking, writer, change, done) for _ in range(WINDOW)])
-            is_more = looking.is_full
+            async with letters_held(opened, queue.topology, chosen.take) as reader:
+                await _together([_replay_some(reader, writer, change, done) for _ in range(WINDOW)])
+            is_more = reader.is_full
 
 
 async def count_job_consumers(place: LetterQueue) -> int | None:
@@ -190,11 +190,11 @@ async def _together(doing: list[Any]) -> None:
 
 
 async def _replay_some(
-    looking: Look, writer: ReplayWriter, change: Callable[[Message], Message], done: Done
+    reader: LetterReader, writer: ReplayWriter, change: Callable[[Message], Message], done: Done
 ) -> None:
-    while held := await looking.next():
+    while held := await reader.next():
         if held.message:
             await writer.publish(change(replay_copy(held.message)))
-            looking.forget(held)
-            await looking.remove(held)
+            reader.forget(held)
+            await reader.remove(held)
             done(held.letter)

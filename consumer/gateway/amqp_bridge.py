@@ -27,7 +27,7 @@ from consumer.gateway.problems import Reason
 from consumer.gateway.reply_cache import Replies
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
-from consumer.rabbitmq.supervisor import Link
+from consumer.rabbitmq.supervisor import Supervisor
 from consumer.wire.message import FAILED_TYPE, SUCCEEDED_TYPE, Message, MessageTooLargeError
 from consumer.wire.topology import GATEWAY_KEPT_S
 from consumer.wire.write import Reply
@@ -65,7 +65,7 @@ class Relay:
         self._settings = settings
         self._name = name
         self._limits = BrokerLimits()
-        self._link = Link(urls, self._session, what="replies")
+        self._link = Supervisor(urls, self._session, what="replies")
         self._is_declared = False
         self._seen_at = time.time() - GATEWAY_KEPT_S
         self._fence = ""
@@ -74,15 +74,15 @@ class Relay:
     @property
     def is_there(self) -> bool:
         """Whether RabbitMQ is connected."""
-        return self._link.life is not None
+        return self._link.session is not None
 
     async def is_blocked(self) -> bool:
         """Return whether RabbitMQ is known to have an alarm."""
-        broker = self._link.life
+        broker = self._link.session
         return broker is not None and await broker.publisher.is_blocked()
 
     async def run(self) -> None:
-        """Run until cancelled; raises as `Link.run` does."""
+        """Run until cancelled; raises as `Supervisor.run` does."""
         try:
             await self._link.run()
         finally:
@@ -177,7 +177,7 @@ class Relay:
         Returns:
             None if RabbitMQ has confirmed the job; otherwise why it has not, or why this is unknown.
         """
-        broker = self._link.life
+        broker = self._link.session
         if broker is None:
             return Reason.AWAY
         if await broker.publisher.is_blocked():

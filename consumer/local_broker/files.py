@@ -1,8 +1,8 @@
 """Keeps a private node's folder: the node's settings, and every file that the server and rabbitmqctl read.
 
-The files hold settings (password, ports); only /proc shows whether a node runs (node.py). A new file is complete
-before it replaces the old one in one step, and only its owner can read it. A folder with other files is refused
-and stays unchanged.
+The files hold settings (password, ports); only /proc shows whether a node runs (processes.py). A new file is
+complete before it replaces the old one in one step, and only its owner can read it. A folder with other files is
+refused and stays unchanged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DEFAULTS = {
     "management.rates_mode": "basic",
 }
 #: The most lines of a log that a message quotes.
-COMPLAINT_LINES = 20
+EXCERPT_LINES = 20
 
 
 class LocalBrokerError(ConsumerError):
@@ -72,7 +72,6 @@ class Node:
         return f"amqp://{self.user}:{self.password}@{HOST}:{self.amqp_port}"
 
     def vhost_url(self, vhost: str) -> str:
-        """URL of one vhost, with the login."""
         return f"{self.amqp_url}/{quote(vhost, safe='')}"
 
     @property
@@ -147,7 +146,6 @@ def load(data_dir: Path) -> Node | None:
 
 
 def save(node: Node) -> None:
-    """Store a node's login, ports and process."""
     state = asdict(node)
     del state["data_dir"]  # the folder may be moved
     _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")
@@ -267,13 +265,13 @@ def _write(path: Path, text: str, mode: int = 0o600) -> None:
     draft.replace(path)
 
 
-def complaint(node: Node) -> str:
+def log_excerpt(node: Node) -> str:
     """Return the log from its first error on, because Erlang reports one failure many times."""
     try:
         text = node.log.read_text(errors="replace").splitlines()
     except OSError as error:
         return f"{node.log} is unreadable: {error}"
     errors = [number for number, line in enumerate(text) if "[error]" in line]
-    shown = text[errors[0] :][:COMPLAINT_LINES] if errors else text[-COMPLAINT_LINES:]
+    shown = text[errors[0] :][:EXCERPT_LINES] if errors else text[-EXCERPT_LINES:]
     messages = (re.sub(r"^\S+ \S+ \[error\] <[\d.]+> ?", "", line) for line in shown)
     return "\n".join((f"From {node.log}:", *messages))

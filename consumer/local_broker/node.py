@@ -1,9 +1,5 @@
 """Runs a private RabbitMQ node for development, the demo and the tests, with its own folder, ports and epmd.
 
-Only /proc shows whether a node runs, never a file. Every process of a node has the folder's path in its
-environment. So this module finds and ends a left-over process, however the node died, and never touches another
-program that now has the same process number.
-
 Never for production: the node listens on the loopback address only, and nothing supervises it.
 """
 
@@ -11,13 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -25,20 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import BrokerUnreachableError
-from consumer.local_broker import files
+from consumer.local_broker import files, processes
 from consumer.local_broker.files import HOST, LocalBrokerError, Node
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
-__all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "ctl", "down", "find_server", "status", "up"]
+__all__ = ["LocalBrokerError", "Node", "RabbitMQMissing", "api", "down", "find_server", "status", "up"]
 
-#: The variable that holds the data folder in the environment of the node's processes, and of no others.
-MARK = "CONSUMER_LOCAL_BROKER"
 DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
 #: Each step is an `exec`, so that the shell's process becomes the server.
 SPAWN = 'umask 077; cd "$0" && exec "$1"'
 CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 POLL_S = 0.1
-KILL_S = 10
 
 
 class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - the name is clear without `Error`
@@ -86,7 +77,7 @@ def up(  # noqa: PLR0913 - keywords, each with a default
             if _becomes_ready(node, deadline):
                 return node
         server = find_server(os.environ)
-        if _stop(data_dir, grace_s=10):
+        if processes.end_all(data_dir, grace_s=10):
             report(f"ended left-over processes of a previous node in {data_dir}")
         node = files.choose(data_dir, known or {})
         files.write_files(node, server, config or {}, more or {})
@@ -103,27 +94,13 @@ def down(data_dir: Path, timeout_s: float = 30) -> bool:
     if not data_dir.is_dir():
         return False
     with files.locked(data_dir, lambda _line: None):
-        return _stop(data_dir, timeout_s)
+        return processes.end_all(data_dir, timeout_s)
 
 
 def status(data_dir: Path) -> Node | None:
     """Return the folder's node if it runs and answers AMQP, else None. Does not wait for a start."""
     node = _running(data_dir.resolve())
     return node if node and _speaks_amqp(node) else None
-
-
-def ctl(node: Node, *args: str, timeout_s: float = 60) -> str:
-    """Run rabbitmqctl on the node and return its output.
-
-    Raises:
-        LocalBrokerError: rabbitmqctl failed; the message quotes it.
-        subprocess.TimeoutExpired: rabbitmqctl took longer than `timeout_s` seconds.
-    """
-    command = [str(node.data_dir / "rabbitmqctl"), *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)  # noqa: S603 - ours
-    if done.returncode:
-        raise LocalBrokerError(f"rabbitmqctl {shlex.join(args)} failed: {done.stderr or done.stdout}")
-    return done.stdout
 
 
 def find_server(environ: Mapping[str, str], debian_servers: Path = DEBIAN_SERVERS) -> Path:
@@ -148,32 +125,10 @@ def _version(home: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", home.name))
 
 
-def processes(data_dir: Path) -> dict[int, str]:
-    """Return the living processes of this folder's node: process number -> program name."""
-    mark = f"{MARK}={data_dir}".encode()
-    owned = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        # An unreadable process has just ended or belongs to another user. A zombie's environment is empty.
-        with suppress(OSError):
-            if mark in _environ(process).split(b"\0"):
-                owned[int(process.name)] = (process / "comm").read_text().strip()
-    return owned
-
-
-def _environ(process: Path) -> bytes:
-    """Read a process's environment. During an exec it is empty for some microseconds: then read it again."""
-    for _ in range(3):
-        environ = (process / "environ").read_bytes()
-        if environ or not (process / "exe").exists():  # kernel threads and zombies have no program
-            break
-        time.sleep(0.001)
-    return environ
-
-
 def _running(data_dir: Path) -> Node | None:
     """Return the node whose server runs in this folder, ready or not; None also if its state file is lost."""
     node = files.load(data_dir)
-    return node if node and node.pid in processes(data_dir) else None
+    return node if node and node.pid in processes.found(data_dir) else None
 
 
 def _start(node: Node, server: Path, deadline: float, report: Callable[[str], None]) -> Node:
@@ -184,11 +139,11 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
         files.save(node)
         ready = _becomes_ready(node, deadline)
     except BaseException:  # also after Ctrl-C: no command would own the process
-        _stop(node.data_dir, grace_s=0)
+        processes.end_all(node.data_dir, grace_s=0)
         raise
     if not ready:
-        _stop(node.data_dir, grace_s=0)  # ends its epmd
-        raise LocalBrokerError(f"RabbitMQ ended while it started. {files.complaint(node)}")
+        processes.end_all(node.data_dir, grace_s=0)  # ends its epmd
+        raise LocalBrokerError(f"RabbitMQ ended while it started. {files.log_excerpt(node)}")
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node
 
@@ -198,7 +153,7 @@ def _spawn(node: Node, server: Path) -> int:
     with suppress(FileNotFoundError):
         node.log.replace(node.log.with_suffix(".log.1"))
     # With this variable the script becomes the server, instead of waiting for it and passing on signals.
-    env = {**files.environment(node), MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
+    env = {**files.environment(node), processes.MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     # subprocess.Popen would warn about a child that outlives it.
     return os.posix_spawn(
@@ -217,13 +172,13 @@ def _spawn(node: Node, server: Path) -> int:
 
 def _becomes_ready(node: Node, deadline: float) -> bool:
     """Wait until AMQP and the console answer; return False if the server ends before."""
-    while _alive(node.pid):
+    while processes.is_alive(node.pid):
         if _speaks_amqp(node) and _serves_console(node):
             return True
         if time.monotonic() > deadline:
             raise LocalBrokerError(
                 "RabbitMQ did not become ready in time. On a slow machine allow more time; "
-                f"`{node.stop_command}` ends one that hangs. {files.complaint(node)}"
+                f"`{node.stop_command}` ends one that hangs. {files.log_excerpt(node)}"
             )
         time.sleep(POLL_S)
     return False
@@ -252,43 +207,3 @@ def _serves_console(node: Node) -> bool:
         raise LocalBrokerError(
             f"the database in {node.data_dir} has another password: remove the folder, or name another"
         ) from error
-
-
-def _alive(pid: int) -> bool:
-    """Return whether an identified process still runs; reap it if it was a child of this process."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def _stop(data_dir: Path, grace_s: float) -> bool:
-    """End every process of this folder's node; the server first, because it needs epmd until it ends."""
-    owned = processes(data_dir)
-    servers = [pid for pid, program in owned.items() if program == "beam.smp"]
-    _send(signal.SIGTERM, servers)
-    _wait_until(lambda: not any(_alive(pid) for pid in servers), grace_s)
-    deadline = time.monotonic() + KILL_S
-    while left := processes(data_dir):
-        if time.monotonic() > deadline:
-            raise LocalBrokerError(f"processes {sorted(left)} of the node in {data_dir} cannot be killed")
-        _send(signal.SIGKILL, left)
-        _wait_until(lambda: not processes(data_dir), 1)
-    for pid in owned:
-        _alive(pid)  # reaps
-    return bool(owned)
-
-
-def _wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(POLL_S / 2)
-
-
-def _send(number: signal.Signals, pids: Iterable[int]) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)

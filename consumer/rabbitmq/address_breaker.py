@@ -42,16 +42,15 @@ class Unreachable:
         strikes, last = self._strikes.get(address, (0, 0.0))
         return strikes >= STRIKES and time.monotonic() - last < self._known_s
 
-    def noted(self, address: str, lifetime: Lifetime) -> _Noted:
+    def recorded(self, address: str, lifetime: Lifetime) -> _Recorded:
         """Run the block, which uses the address, and record whether RabbitMQ fails meanwhile."""
-        return _Noted(self, address, lifetime)
+        return _Recorded(self, address, lifetime)
 
     async def begin(self, address: str) -> bool:
         """Wait until a suspect may be tried; return whether it is one."""
         return address in self._strikes and await self._alone.acquire()
 
     def end(self, address: str, lifetime: Lifetime, error: BaseException | None, *, is_suspect: bool) -> None:
-        """Record how the try has ended."""
         if is_suspect:
             self._alone.release()
         if error is None:
@@ -69,8 +68,8 @@ class Unreachable:
             del self._strikes[next(iter(self._strikes))]
 
 
-class _Noted:
-    """The block of `Unreachable.noted`: a class, because each publish enters it (connection_scope.py)."""
+class _Recorded:
+    """The block of `Unreachable.recorded`: a class, because each publish enters it (connection_scope.py)."""
 
     def __init__(self, known: Unreachable, address: str, lifetime: Lifetime) -> None:
         self._known = known

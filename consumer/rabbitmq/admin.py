@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
-from aiormq import Channel as UnderlayChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from pamqp.commands import Queue as QueueCommands
 
 from consumer.errors import BrokerUnreachableError
 from consumer.rabbitmq.codec import BrokerLimits
+from consumer.rabbitmq.confirmed_publish import underlay_of
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away, refusal_explained, throwaway_channel
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
@@ -108,10 +108,10 @@ class Admin:
             return False
         is_direct = name.startswith(DIRECT_REPLY_PREFIX)
         with self.lifetime.ends_if_lost(), Waiting(self.lifetime):
-            noted = self.limits.unreachable.noted(name, self.lifetime) if is_direct else nullcontext()
-            async with self._channel(f"find {name}") as channel, noted:
+            recorded = self.limits.unreachable.recorded(name, self.lifetime) if is_direct else nullcontext()
+            async with self._channel(f"find {name}") as channel, recorded:
                 try:
-                    await _find(channel, name)
+                    await (await underlay_of(channel)).rpc(_AnyQueue(name), timeout=CALL_TIMEOUT_S)
                 except ChannelNotFoundEntity as error:
                     return is_away(error)
                 except (ChannelLockedResource, ChannelAccessRefused):
@@ -202,10 +202,3 @@ class _AnyQueue(QueueCommands.Declare):
 
     def validate(self) -> None:
         """Check nothing: the name arrived as a short string, so AMQP can carry it. RabbitMQ checks it."""
-
-
-async def _find(channel: AbstractChannel, name: str) -> None:
-    underlay = await channel.get_underlay_channel()
-    if not isinstance(underlay, UnderlayChannel):
-        raise TypeError(f"{underlay!r} cannot declare a queue of any name")
-    await underlay.rpc(_AnyQueue(name), timeout=CALL_TIMEOUT_S)

@@ -23,14 +23,14 @@ QUIET_FIRST_S = 2.0
 QUIET_LAST_S = 600.0
 
 
-def ceiling_s(failures: int, trouble_s: float) -> float:
-    """Compute the longest pause after `failures` failures in a row, `trouble_s` seconds into an outage."""
-    cap = EARLY_CAP_S if trouble_s < EARLY_S else min(LATE_CAP_S, trouble_s / 10)
+def ceiling_s(failures: int, outage_s: float) -> float:
+    """Compute the longest pause after `failures` failures in a row, `outage_s` seconds into an outage."""
+    cap = EARLY_CAP_S if outage_s < EARLY_S else min(LATE_CAP_S, outage_s / 10)
     return float(min(cap, FIRST_S * 2 ** min(failures, 20)))
 
 
 @dataclass
-class Trouble:
+class Outage:
     """An outage, from the first lost connection to the first stable one: counts failures, chooses pauses.
 
     Mutable state: `failures`; `_quiet`, for each fault, when it may be logged again and the interval after that.

@@ -22,7 +22,6 @@ from consumer.wire.message import Message
 
 APP_ID = f"{PRODUCT} {VERSION}"
 
-
 _PROPERTIES = tuple(Basic.Properties.attributes())
 _TOO_LARGE = re.compile(r"message size (?:\d+) is larger than configured max size (\d+)")
 

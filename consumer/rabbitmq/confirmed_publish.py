@@ -25,10 +25,10 @@ class PublishFault(Enum):
 
 
 async def underlay_of(channel: AbstractChannel) -> UnderlayChannel:
-    """Return the underlying channel of aiormq, which can publish without waiting for the socket."""
+    """Return the underlying channel of aiormq, which has methods that aio-pika's lacks."""
     underlay = await channel.get_underlay_channel()
     if not isinstance(underlay, UnderlayChannel):
-        raise TypeError(f"{underlay!r} cannot publish without waiting for the socket")
+        raise TypeError(f"{underlay!r} is not a channel of aiormq")
     return underlay
 
 

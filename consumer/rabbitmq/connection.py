@@ -36,7 +36,6 @@ CONFIRM_TIMEOUT_S = 30.0
 #: A silent peer is detected after three times this; with the default of 60 it would take three minutes.
 HEARTBEAT_S = 15
 
-
 #: No files: the URL has user and password, and the system's CAs verify RabbitMQ's certificate.
 NO_FILES = Credentials()
 NOTHING_MORE: Mapping[str, str] = {}

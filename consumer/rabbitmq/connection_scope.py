@@ -33,7 +33,6 @@ class Lifetime:
             self.waiting.pop().end()
 
     def raise_if_ended(self) -> None:
-        """Raise ConnectionLostError if the lifetime has ended."""
         if self.ended.done():
             raise ConnectionLostError(self.ended.result())
 

@@ -71,7 +71,6 @@ class Console:
         return found
 
     def bound_to(self, exchange: str) -> list[str]:
-        """List the queues that are bound to an exchange."""
         bindings = self._found(f"exchanges/{self._here}/{quote(exchange, safe='')}/bindings/source") or []
         return [binding["destination"] for binding in bindings if binding["destination_type"] == "queue"]
 

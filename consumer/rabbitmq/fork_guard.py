@@ -28,10 +28,10 @@ class ForkSafeConnection(aio_pika.Connection):
 
     def __init__(self, url: URL, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as aio-pika's
         super().__init__(url, *args, **kwargs)
-        self.kwargs["transport_factory"] = _Noted(self.url)
+        self.kwargs["transport_factory"] = _RecordingFactory(self.url)
 
 
-class _Noted(TransportFactory):
+class _RecordingFactory(TransportFactory):
     def __init__(self, url: URL) -> None:
         self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
 
@@ -46,7 +46,7 @@ class _Noted(TransportFactory):
         return reader, writer
 
 
-def _cut_off() -> None:
+def _disconnect_child() -> None:
     """Replace the sockets; runs first in each child. The descriptors keep their numbers."""
     dead, other = socket.socketpair()
     other.shutdown(socket.SHUT_WR)  # a read returns the end of the stream
@@ -57,12 +57,12 @@ def _cut_off() -> None:
             if sock is not None and sock.fileno() >= 0:
                 os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
     for loop in list(_loops):
-        _watch_anew(loop)
+        _replace_selector(loop)
     _writers.clear()
     _loops.clear()
 
 
-def _watch_anew(loop: asyncio.AbstractEventLoop) -> None:
+def _replace_selector(loop: asyncio.AbstractEventLoop) -> None:
     """Give the loop its own epoll set and wake-up pipe: asyncio would change the parent's when it closes the loop.
 
     asyncio has no public way to do this. Loops of other libraries (uvloop) stay unchanged.
@@ -81,4 +81,4 @@ def _watch_anew(loop: asyncio.AbstractEventLoop) -> None:
     loop._selector = own  # type: ignore[attr-defined]  # noqa: SLF001 - see above
 
 
-os.register_at_fork(after_in_child=_cut_off)
+os.register_at_fork(after_in_child=_disconnect_child)

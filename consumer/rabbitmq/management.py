@@ -13,12 +13,11 @@ import ssl
 from contextlib import closing
 from http import HTTPStatus
 from typing import Any, Protocol
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
 
 TIMEOUT_S = 10
-EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
 class ManagementRefusedError(BrokerRefusedError):
@@ -56,18 +55,6 @@ def api(node: Managed, method: str, path: str, body: object = None, *, tls: ssl.
     if status >= HTTPStatus.BAD_REQUEST:
         raise ManagementRefusedError(f"{method} /api/{path}", status, answer.decode(errors="replace"))
     return json.loads(answer) if answer else None
-
-
-def create_vhost(node: Managed, name: str) -> None:
-    """Create a vhost with all rights for this login."""
-    vhost = quote(name, safe="")
-    api(node, "PUT", f"vhosts/{vhost}")
-    api(node, "PUT", f"permissions/{vhost}/{node.user}", EVERYTHING)
-
-
-def delete_vhost(node: Managed, name: str) -> None:
-    """Delete a vhost with its queues, messages and connections."""
-    api(node, "DELETE", f"vhosts/{quote(name, safe='')}")
 
 
 def _connection(address: SplitResult, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:

@@ -59,7 +59,7 @@ class Publisher:
         self._is_idle.set()
 
     async def publish(
-        self, message: Message, queue: str, *, is_patient: bool = True, ticket: asyncio.Timeout | None = None
+        self, message: Message, queue: str, *, is_patient: bool = True, expiry: asyncio.Timeout | None = None
     ) -> str | None:
         """Publish to a queue and wait for RabbitMQ's confirm.
 
@@ -67,7 +67,7 @@ class Publisher:
             message: the message.
             queue: the name of the queue.
             is_patient: whether to retry when the queue is already known to refuse messages.
-            ticket: the caller's timeout, which an overdue confirm ends; without it, the session ends.
+            expiry: the caller's timeout, which an overdue confirm ends; without it, the session ends.
 
         Returns:
             None, or the reason why the queue did not get the message.
@@ -85,7 +85,7 @@ class Publisher:
         # Up to 4.1 RabbitMQ returns a mandatory message to a direct reply-to address although it delivers it.
         is_direct = queue.startswith(DIRECT_REPLY_PREFIX)
         while True:
-            fault = await self._publish_once(message, queue, mandatory=not is_direct, ticket=ticket)
+            fault = await self._publish_once(message, queue, mandatory=not is_direct, expiry=expiry)
             if fault is None:
                 self._limits.refusing.discard(queue)
                 return None
@@ -114,15 +114,15 @@ class Publisher:
             ConnectionLostError, MessageTooLargeError: as `publish`.
         """
         try:
-            async with asyncio.timeout(WATCH_S if queue in self._limits.silent else None) as ticket:
-                fault = await self.publish(message, queue, ticket=ticket)
+            async with asyncio.timeout(WATCH_S if queue in self._limits.silent else None) as expiry:
+                fault = await self.publish(message, queue, expiry=expiry)
         except TimeoutError:
             self._limits.silent.add(queue)
             return f"RabbitMQ does not confirm messages to {queue!r}"
         self._limits.silent.discard(queue)
         return fault
 
-    async def tell(self, message: Message, queue: str) -> None:
+    async def publish_at_most_once(self, message: Message, queue: str) -> None:
         """Publish, once, a message that may be lost. Wait for the confirm, so that an alarm holds back only one.
 
         Raises:
@@ -133,24 +133,24 @@ class Publisher:
         await self._publish_once(message, queue, mandatory=False)
 
     async def _publish_once(
-        self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | None = None
+        self, message: Message, queue: str, *, mandatory: bool, expiry: asyncio.Timeout | None = None
     ) -> PublishFault | None:
         """Publish if the session is open; return RabbitMQ's answer, or raise when this connection ends."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
-            async with self._limits.unreachable.noted(queue, self._broker):
-                return await self._confirmed(message, queue, mandatory=mandatory, ticket=ticket or object())
+            async with self._limits.unreachable.recorded(queue, self._broker):
+                return await self._confirmed(message, queue, mandatory=mandatory, expiry=expiry or object())
 
     async def _confirmed(
-        self, message: Message, queue: str, *, mandatory: bool, ticket: asyncio.Timeout | object
+        self, message: Message, queue: str, *, mandatory: bool, expiry: asyncio.Timeout | object
     ) -> PublishFault | None:
         """Publish and return RabbitMQ's answer; `watch_confirms` bounds the wait."""
         channel = await underlay_of(self._channel)
-        self._unconfirmed[ticket] = asyncio.get_running_loop().time()
+        self._unconfirmed[expiry] = asyncio.get_running_loop().time()
         self._is_idle.clear()
         try:
             return await publish_confirmed(channel, message, queue, mandatory=mandatory)
         finally:
-            del self._unconfirmed[ticket]
+            del self._unconfirmed[expiry]
             if not self._unconfirmed:
                 self._is_idle.set()
 
@@ -184,14 +184,14 @@ class Publisher:
     def _end_overdue(self, now: float, held_since: float) -> None:
         """Give up the messages that may be given up; end the lifetime for any other."""
         overdue = [
-            ticket
-            for ticket, since in self._unconfirmed.items()
+            expiry
+            for expiry, since in self._unconfirmed.items()
             if now - max(since, held_since) > CONFIRM_TIMEOUT_S
         ]
-        for ticket in overdue:
-            if isinstance(ticket, asyncio.Timeout) and not ticket.expired():
-                ticket.reschedule(now)
-        if not all(isinstance(ticket, asyncio.Timeout) for ticket in overdue):
+        for expiry in overdue:
+            if isinstance(expiry, asyncio.Timeout) and not expiry.expired():
+                expiry.reschedule(now)
+        if not all(isinstance(expiry, asyncio.Timeout) for expiry in overdue):
             reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
             self._broker.end(reason)
             self.lifetime.end(reason)

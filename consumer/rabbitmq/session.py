@@ -16,13 +16,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Self, cast
+from functools import partial, wraps
+from typing import Any, ParamSpec, Self
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
-from aiormq.channel import Channel
 from pamqp.commands import Basic
 from pamqp.common import FieldValue
 
@@ -30,6 +29,7 @@ from consumer.config.credentials import Credentials
 from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.admin import Admin
 from consumer.rabbitmq.codec import BrokerLimits, received
+from consumer.rabbitmq.confirmed_publish import underlay_of
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     NO_FILES,
@@ -42,8 +42,20 @@ from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.rabbitmq.publisher import Publisher
 from consumer.wire.message import Message
 
-#: Cancelled consumers of which late deliveries are taken.
+#: How many cancelled consumers still accept late deliveries.
 KEPT_CANCELLED = 16
+
+P = ParamSpec("P")
+
+
+def _uncancelled(call: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, Coroutine[Any, Any, None]]:
+    """Let a call go on if its caller is cancelled: aiormq closes the channel of a cancelled call."""
+
+    @wraps(call)
+    async def shielded(*args: P.args, **kwargs: P.kwargs) -> None:
+        await asyncio.shield(asyncio.create_task(call(*args, **kwargs)))
+
+    return shielded
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +162,13 @@ class Session:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     read = await reader.channel(publisher_confirms=False)
                     write = await writer.channel(publisher_confirms=True, on_return_raises=True)
-            broker = cls(reader, writer, read, write, limits or BrokerLimits())
+            session = cls(reader, writer, read, write, limits or BrokerLimits())
             try:
-                yield broker
+                yield session
             finally:
-                await broker.publisher.finish()
+                await session.publisher.finish()
 
+    @_uncancelled
     async def consume(
         self, queue: str, *, prefetch: int, tag: str, arguments: Mapping[str, FieldValue] = NOTHING_MORE
     ) -> None:
@@ -172,9 +185,6 @@ class Session:
             BrokerRefusedError: the queue does not exist, or this user may not read it.
             ConnectionLostError
         """
-        await _uncancelled(self._consume(queue, prefetch, tag, arguments))
-
-    async def _consume(self, queue: str, prefetch: int, tag: str, arguments: Mapping[str, FieldValue]) -> None:
         with may_be_lost(), refusal_explained(f"consume {queue}"):
             async with asyncio.timeout(CALL_TIMEOUT_S), self._changing:
                 if self._is_stopping:
@@ -205,18 +215,16 @@ class Session:
         )
         self.inbox.put_nowait(delivery)
 
+    @_uncancelled
     async def cancel(self, tag: str) -> None:
         """Cancel one consumer. Deliveries received before this returns can still be settled.
 
         Raises:
             ConnectionLostError
         """
-        await _uncancelled(self._cancel(tag))
-
-    async def _cancel(self, tag: str) -> None:
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S), self._changing:
-                channel = cast("Channel", await self._read.get_underlay_channel())
+                channel = await underlay_of(self._read)
                 await channel.basic_cancel(tag)
                 self._consumers.pop(tag, None)
                 # A quorum queue's leader may have sent deliveries that RabbitMQ passes on after its answer. aiormq
@@ -266,8 +274,3 @@ class Session:
             self.lifetime.end(f"{what} has timed out (no heartbeat)")
         else:
             self.lifetime.end(f"{what} was closed: {str(error) or type(error).__name__}")
-
-
-async def _uncancelled(call: Coroutine[object, object, None]) -> None:
-    """Let the call go on if its caller is cancelled: aiormq closes the channel of a cancelled call."""
-    await asyncio.shield(asyncio.create_task(call))

@@ -23,34 +23,34 @@ from consumer.errors import (
     ConnectionLostError,
     ConsumerError,
 )
-from consumer.rabbitmq.backoff import STABLE_S, Trouble
+from consumer.rabbitmq.backoff import STABLE_S, Outage
 from consumer.rabbitmq.connection import raise_if_cancelled
 
 log = logging.getLogger(__name__)
 
 
-class Life(Protocol):
+class Supervised(Protocol):
     """An open session, while RabbitMQ is connected."""
 
     async def lost(self) -> str:
         """Wait until the session is lost; return the reason."""
 
 
-L = TypeVar("L", bound=Life)
-Open = Callable[[str], AbstractAsyncContextManager[L]]
+S = TypeVar("S", bound=Supervised)
+Open = Callable[[str], AbstractAsyncContextManager[S]]
 
 
-class Link(Generic[L]):
+class Supervisor(Generic[S]):
     """Keeps a session open, at one of several addresses.
 
-    Mutable state: `life`, the open session or None; `_trouble`, the current or the last outage; `_lost_at`, the
+    Mutable state: `session`, the open one or None; `_outage`, the current or the last outage; `_lost_at`, the
     time of the last loss; `_is_last`, set when no session may follow.
     """
 
     def __init__(
         self,
         urls: Sequence[str],
-        open_life: Open[L],
+        open_session: Open[S],
         *,
         stable_s: float = STABLE_S,
         changed: Callable[[bool], None] = lambda _consuming: None,
@@ -60,27 +60,27 @@ class Link(Generic[L]):
 
         Args:
             urls: the addresses, tried in random order, which spreads consumers over a cluster's nodes.
-            open_life: opens a session at one URL.
+            open_session: opens a session at one URL.
             stable_s: a session that lasts so many seconds ends the outage before it.
             changed: called whenever `consuming` changes.
             what: the name of what the sessions receive, for the log.
         """
-        self.life: L | None = None
+        self.session: S | None = None
         self._urls = random.sample(urls, len(urls))
-        self._open = open_life
+        self._open = open_session
         self._stable_s = stable_s
         self._changed = changed
         self._what = what
-        self._trouble = Trouble(0.0)
+        self._outage = Outage(0.0)
         self._lost_at: float | None = None
         self._is_last = False
 
     @property
     def consuming(self) -> bool:
         """Whether jobs reach this consumer now."""
-        return self.life is not None
+        return self.session is not None
 
-    def end_with_this_life(self) -> None:
+    def end_with_this_session(self) -> None:
         """Make `run` return when the open session is lost, instead of opening another."""
         self._is_last = True
 
@@ -103,28 +103,28 @@ class Link(Generic[L]):
                     raise fault
                 continue
             self._log(fault, since=self._lost_at)
-            await asyncio.sleep(self._trouble.pause_s(time.monotonic()))
+            await asyncio.sleep(self._outage.pause_s(time.monotonic()))
 
     async def _run_session(self, url: str) -> ConsumerError:
         """Run one session; return the fault that ended or prevented it."""
         try:
-            async with self._open(url) as life:
+            async with self._open(url) as session:
                 raise_if_cancelled()
                 began = time.monotonic()
-                self._began(life, began)
-                reason = await life.lost()
+                self._began(session, began)
+                reason = await session.lost()
                 self._ended(began, reason)
         except (BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConnectionLostError) as fault:
             return fault  # ConfigurationError: a certificate's file may be missing for a moment during its renewal
         finally:
-            self.life = None
+            self.session = None
         return ConnectionLostError(reason)
 
-    def _began(self, life: L, now: float) -> None:
-        self.life = life
+    def _began(self, session: S, now: float) -> None:
+        self.session = session
         self._changed(True)
         if self._lost_at is not None:
-            away_s, attempts = now - self._lost_at, self._trouble.failures
+            away_s, attempts = now - self._lost_at, self._outage.failures
             log.warning(
                 "taking %s again after %.2f s, attempts: %d",
                 self._what,
@@ -134,13 +134,13 @@ class Link(Generic[L]):
             )
 
     def _ended(self, began: float, reason: str) -> None:
-        self.life = None
+        self.session = None
         self._changed(False)
         self._lost_at = time.monotonic()
-        if self._lost_at - began >= self._stable_s or not self._trouble.failures:
-            self._trouble = Trouble(since=self._lost_at)
+        if self._lost_at - began >= self._stable_s or not self._outage.failures:
+            self._outage = Outage(since=self._lost_at)
         else:
-            self._trouble.exclude(self._lost_at - began)
+            self._outage.exclude(self._lost_at - began)
         self._log(reason, since=self._lost_at)  # before the close, which takes seconds if the peer is silent
 
     def _log(self, fault: ConsumerError | str, since: float) -> None:
@@ -149,5 +149,5 @@ class Link(Generic[L]):
         event = {"event": "connection_lost"}
         if isinstance(fault, ConsumerError):
             event = {"event": "reconnect_failed", "error": type(fault).__name__}
-        if self._trouble.is_worth_logging(str(fault), now):
+        if self._outage.is_worth_logging(str(fault), now):
             log.warning("disconnected for %.1f s: %s; reconnecting", now - since, fault, extra=event)

@@ -1,7 +1,7 @@
 """The pool for a function that accepts batches: a slot takes several waiting jobs at once.
 
-A free slot takes the jobs that wait at this moment, and never waits for more. Free slots share them: RabbitMQ
-sends as many as there are slots, and a slot that finds none would stay idle. A slot takes as many as run well
+A free slot takes the jobs that wait at this moment, and never waits for more. Free slots share them, because a
+slot that finds none would stay idle. A slot takes as many as run well
 together by the measured times (run_times.py). If a batch gives no outcome for a job, the job runs again alone,
 before jobs that have not run yet. So only the job's own run decides its outcome.
 """
@@ -18,8 +18,9 @@ from itertools import chain
 from typing import Protocol
 
 from consumer.job import Interrupted, Job, Outcome, Progress
-from consumer.runners.pool import Begins, InLine, Pool, Slot, as_it_is, begun, join
-from consumer.runners.run import OnProgress, Told
+from consumer.runners.pool import Begins, InLine, Pool, Slot, as_it_is, begun
+from consumer.runners.run import OnProgress
+from consumer.runners.worker_run import BatchOutcome
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 
@@ -27,13 +28,13 @@ from consumer.telemetry.metrics import Metrics
 class BatchSlot(Slot, Protocol):
     """A slot that can run several jobs at once."""
 
-    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
+    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[BatchOutcome]:
         """Run the jobs and return their outcomes in order; None for each job that must run alone."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class JobInLine(InLine):
-    """A waiting job. `told` receives its outcome, or the number of a slot in which it runs alone.
+    """A waiting job. `assigned` receives its outcome, or the number of a slot in which it runs alone.
 
     Mutable state: `job`, which `begin` may replace; `batch`, the batch that runs it, and `others`, the jobs in it.
     """
@@ -42,7 +43,7 @@ class JobInLine(InLine):
     on_progress: OnProgress
     begins: Begins
     context: Context = field(default_factory=copy_context)
-    batch: asyncio.Task[Sequence[Told]] | None = None
+    batch: asyncio.Task[Sequence[BatchOutcome]] | None = None
     others: Sequence[JobInLine] = ()
 
     def begin(self, number: int) -> None:
@@ -55,7 +56,7 @@ class BatchPool(Pool):
     """Gives a slot to one or several jobs.
 
     Mutable state besides that of Pool: `_together`, the jobs that may run together (`_line` has those that must
-    run alone); `_is_due`, set while `_hand_out` is scheduled.
+    run alone); `_is_scheduled`, set while `_hand_out` is scheduled.
     """
 
     def __init__(
@@ -76,11 +77,10 @@ class BatchPool(Pool):
         self._most = most
         self._longest_s = longest_s
         self._together: deque[JobInLine] = deque()
-        self._is_due = False
+        self._is_scheduled = False
 
     @property
     def most_together(self) -> int:
-        """The most jobs that a slot may run at once."""
         return self._most()
 
     def batch_size(self) -> int:
@@ -90,7 +90,7 @@ class BatchPool(Pool):
         return fit.batch(most) if fit else most
 
     def _waiting(self) -> Iterable[InLine]:
-        return (one for one in chain(super()._waiting(), self._together) if not one.told.done())
+        return (one for one in chain(super()._waiting(), self._together) if not one.assigned.done())
 
     async def run(
         self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is, *, may_return: bool = True
@@ -103,17 +103,16 @@ class BatchPool(Pool):
         waiting = JobInLine(
             since=self._clock(), may_return=may_return, job=job, on_progress=on_progress, begins=begins
         )
-        join(self._together, waiting)
-        self.waits.set()
+        self._join(self._together, waiting)
         self._hand_out_soon()
         try:
-            told = await self._told(waiting)
+            assigned = await self._assigned(waiting)
         except asyncio.CancelledError:
             await _end_if_unwanted(waiting)
             raise
-        if isinstance(told, Outcome):
-            return told
-        return await self._run_in(told, waiting.job, on_progress, waiting.begins)
+        if isinstance(assigned, Outcome):
+            return assigned
+        return await self._run_in(assigned, waiting.job, on_progress, waiting.begins)
 
     def _free_slot(self, number: int) -> None:
         super()._free_slot(number)
@@ -122,57 +121,58 @@ class BatchPool(Pool):
 
     def _hand_out_soon(self) -> None:
         """Hand out in the loop's next turn, so that jobs from one read of the socket share a batch."""
-        if not self._is_due:
-            self._is_due = True
+        if not self._is_scheduled:
+            self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._hand_out, context=Context())
 
     def _hand_out(self) -> None:
-        self._is_due = False
-        while self._free and self._line:  # who is to run alone
+        self._is_scheduled = False
+        while self._free and self._line:  # jobs that must run alone
             super()._free_slot(self._free.popleft())
-        self._together = deque(one for one in self._together if not one.told.done())  # some have left
+        self._together = deque(one for one in self._together if not one.assigned.done())  # some have left
         size = self.batch_size()
         while self._free and self._together:
             share = -(-len(self._together) // len(self._free))  # rounded up
             number = self._free.popleft()
-            seated = [self._together.popleft() for _ in range(min(share, size))]
-            if len(seated) == 1:
-                seated[0].told.set_result(number)
+            jobs = [self._together.popleft() for _ in range(min(share, size))]
+            if len(jobs) == 1:
+                jobs[0].assigned.set_result(number)
             else:
-                self._begin(seated, number)
+                self._begin(jobs, number)
 
-    def _begin(self, seated: Sequence[JobInLine], number: int) -> None:
+    def _begin(self, jobs: Sequence[JobInLine], number: int) -> None:
         # An empty context: the batch belongs to no single job.
-        batch = asyncio.create_task(self._run_batch(seated, number), name="batch", context=Context())
-        for waiting in seated:
-            waiting.batch, waiting.others = batch, seated
-        batch.add_done_callback(lambda _: self._tell(seated, number, batch))
+        batch = asyncio.create_task(self._run_batch(jobs, number), name="batch", context=Context())
+        for waiting in jobs:
+            waiting.batch, waiting.others = batch, jobs
+        batch.add_done_callback(lambda _: self._end(jobs, number, batch))
 
-    async def _run_batch(self, seated: Sequence[JobInLine], number: int) -> Sequence[Told]:
+    async def _run_batch(self, jobs: Sequence[JobInLine], number: int) -> Sequence[BatchOutcome]:
         """Run the jobs that were not cancelled meanwhile; return None for the cancelled ones."""
-        there = [waiting for waiting in seated if not waiting.told.done()]
-        if not there:
-            return [None] * len(seated)
-        self._taken(number, max(waiting.job.timeout_s for waiting in there), jobs=len(there))
-        for waiting in there:
+        wanted = [waiting for waiting in jobs if not waiting.assigned.done()]
+        if not wanted:
+            return [None] * len(jobs)
+        self._taken(number, max(waiting.job.timeout_s for waiting in wanted), jobs=len(wanted))
+        for waiting in wanted:
             waiting.begin(number)
-        log_context.begin_batch([waiting.job.request for waiting in there], number)
-        jobs = [waiting.job for waiting in there]
-        told = await self._batch_slots[number].run_together(jobs, _to_all(there))
-        self._metrics.batch(len(told), sum(outcome is None for outcome in told))
-        outcomes = dict(zip(map(id, there), told, strict=True))
-        return [outcomes.get(id(waiting)) for waiting in seated]
+        log_context.begin_batch([waiting.job.request for waiting in wanted], number)
+        slot = self._batch_slots[number]
+        outcomes = await slot.run_together([waiting.job for waiting in wanted], _to_all(wanted))
+        self._metrics.batch(len(outcomes), sum(outcome is None for outcome in outcomes))
+        found = dict(zip(map(id, wanted), outcomes, strict=True))
+        return [found.get(id(waiting)) for waiting in jobs]
 
-    def _tell(self, seated: Sequence[JobInLine], number: int, batch: asyncio.Task[Sequence[Told]]) -> None:
-        for place, waiting in enumerate(seated):
-            if waiting.told.done():  # its task was cancelled
+    def _end(self, jobs: Sequence[JobInLine], number: int, batch: asyncio.Task[Sequence[BatchOutcome]]) -> None:
+        """Pass on the outcomes of a batch, and free its slot."""
+        for place, waiting in enumerate(jobs):
+            if waiting.assigned.done():  # its task was cancelled
                 continue
             if batch.cancelled():
-                waiting.told.cancel()
+                waiting.assigned.cancel()
             elif error := batch.exception():
-                waiting.told.set_exception(error)
+                waiting.assigned.set_exception(error)
             elif outcome := batch.result()[place]:
-                waiting.told.set_result(outcome)
+                waiting.assigned.set_result(outcome)
             else:
                 waiting.may_return = False  # it has begun
                 self._line.append(waiting)
@@ -181,17 +181,17 @@ class BatchPool(Pool):
 
 async def _end_if_unwanted(waiting: JobInLine) -> None:
     """Cancel a batch if no job waits for it any more, and wait until it has ended."""
-    if waiting.batch and all(other.told.done() for other in waiting.others):
+    if waiting.batch and all(other.assigned.done() for other in waiting.others):
         waiting.batch.cancel()
         await asyncio.wait({waiting.batch})
 
 
 def _to_all(waiting: Sequence[JobInLine]) -> OnProgress:
     """Report the progress of the batch as that of each of its jobs."""
-    hearing: list[Callable[[Progress], None]] = [one.on_progress for one in waiting if one.on_progress]
+    callbacks = [one.on_progress for one in waiting if one.on_progress]
 
-    def tell(progress: Progress) -> None:
-        for hears in hearing:
-            hears(progress)
+    def report(progress: Progress) -> None:
+        for callback in callbacks:
+            callback(progress)
 
-    return tell if hearing else None
+    return report if callbacks else None

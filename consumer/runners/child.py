@@ -26,14 +26,14 @@ CHUNK_BYTES = 65536
 class Listener(Protocol):
     """Receives the output of a child, and its end."""
 
-    def hear_stdout(self, chunk: bytes) -> None:
-        """Take the next bytes of stdout."""
+    def on_stdout(self, chunk: bytes) -> None:
+        """Handle the next bytes of stdout."""
 
-    def hear_stderr(self, chunk: bytes) -> None:
-        """Take the next bytes of stderr."""
+    def on_stderr(self, chunk: bytes) -> None:
+        """Handle the next bytes of stderr."""
 
-    def hear_end(self) -> None:
-        """Take note that the process is dead. The pipes may still hold some of its output."""
+    def on_exit(self) -> None:
+        """Handle the end of the process. The pipes may still hold some of its output."""
 
 
 class Pipe(NamedTuple):
@@ -85,9 +85,9 @@ class Child:
         self._closed = False
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._on_exit)
-        for pipe, hear in ((stdout, self._hear_stdout), (stderr, self._hear_stderr)):
+        for pipe, on_chunk in ((stdout, self._on_stdout), (stderr, self._on_stderr)):
             os.set_blocking(pipe, False)
-            self._loop.add_reader(pipe, self._read, pipe, hear)
+            self._loop.add_reader(pipe, self._read, pipe, on_chunk)
 
     async def end(self) -> None:
         """End the process and its group: SIGTERM, then SIGKILL after `KILL_GRACE_S`."""
@@ -107,7 +107,6 @@ class Child:
         self._number_is_ours = False
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Send a signal to all processes in the group."""
         if not self._number_is_ours:
             return
         try:
@@ -116,9 +115,9 @@ class Child:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    def hear_what_is_there(self) -> None:
-        """Read stderr now, so that text written before a line on stdout is not read after it."""
-        self._read(self._stderr, self._hear_stderr)
+    def read_stderr_now(self) -> None:
+        """Read what is in stderr, so that text written before a line on stdout is not read after it."""
+        self._read(self._stderr, self._on_stderr)
 
     def close_stdin(self) -> None:
         """Close the child's stdin: the child reads the end of file."""
@@ -137,28 +136,27 @@ class Child:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
 
-    def _read(self, pipe: int, hear: Callable[[bytes], None]) -> None:
+    def _read(self, pipe: int, on_chunk: Callable[[bytes], None]) -> None:
         try:
             chunk = os.read(pipe, CHUNK_BYTES)
         except BlockingIOError:
             return
         if chunk:
-            hear(chunk)
+            on_chunk(chunk)
         elif not self._pipes[pipe].done():
             self._loop.remove_reader(pipe)
             self._pipes[pipe].set_result(None)
 
-    def _hear_stdout(self, chunk: bytes) -> None:
+    def _on_stdout(self, chunk: bytes) -> None:
         if self.listener:
-            self.listener.hear_stdout(chunk)
+            self.listener.on_stdout(chunk)
 
-    def _hear_stderr(self, chunk: bytes) -> None:
+    def _on_stderr(self, chunk: bytes) -> None:
         if self.listener:
-            self.listener.hear_stderr(chunk)
+            self.listener.on_stderr(chunk)
 
     def _on_exit(self) -> None:
-        """Take note that the process is dead. `drain` reads what is left in the pipes."""
         self._loop.remove_reader(self._pidfd)
         self.exited.set_result(None)
         if self.listener:
-            self.listener.hear_end()
+            self.listener.on_exit()

@@ -32,7 +32,6 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
 )
 
-
 #: From 1.29 on, ONNX Runtime sends usage data to Microsoft from a thread. The import starts the thread, and a fork
 #: does not inherit it.
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.job import Crashed, Interrupted, Job, Outcome
+from consumer.job import Job, Outcome
 from consumer.runners.environment import base_environment, job_environment
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.launcher import Launcher
 from consumer.runners.programs import executable, interpreter, own_python
 from consumer.runners.programs.startable import refuse_what_cannot_start
-from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.resource_monitor import Folder, Monitor
 from consumer.runners.run import OnProgress, Run
 from consumer.runners.sandbox import Sandbox, returncode_inside
 from consumer.telemetry.job_log import JobLog
@@ -46,7 +46,7 @@ class Program:
             ConfigurationError: the program does not exist or would fail with every job, or the sandbox does not
             work.
         """
-        argv = command_line(settings.command or ())
+        argv = found_command(settings.command or ())
         passed = base_environment(settings, environment)
         refuse_what_cannot_start(argv, passed)
         sandbox = Sandbox.of(settings, passed, argv)
@@ -55,16 +55,14 @@ class Program:
 
     @property
     def description(self) -> str:
-        """A short description of what runs, and how."""
         return f"{self.shown} JOB.json, a program per job" + (", sandboxed" if self.sandbox else "")
 
     def command_line(self, path: Path) -> tuple[str, ...]:
-        """Make one job's command line."""
         argv = (*self.argv, str(path))
         return self.sandbox.wrap(argv, path.parent) if self.sandbox else argv
 
 
-def command_line(command: Sequence[str]) -> tuple[str, ...]:
+def found_command(command: Sequence[str]) -> tuple[str, ...]:
     """Make the classifier's command line, without the path of the job, which is appended later.
 
     The program is looked up now, so that a missing program stops the start and does not fail every job. A job runs
@@ -120,8 +118,8 @@ class ExecSlot:
         program = self.program
         try:
             path = await self.folder.write_job(job, self.interrupt)
-            if path is None:
-                return Interrupted()
+            if not isinstance(path, Path):
+                return path
             return await self.launcher.execute(
                 Run(program.settings.limits(job.timeout_s), lines, on_progress),
                 program.command_line(path),
@@ -129,8 +127,6 @@ class ExecSlot:
                 environment={**program.environment, **job_environment(job, path.parent)},
                 returncode_of=returncode_inside if program.sandbox else int,
             )
-        except OSError as error:  # not the job's fault: another consumer may succeed
-            return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
         finally:
             lines.close()
             await self.folder.clear()
@@ -141,7 +137,7 @@ async def opened(
     program: Program, files: JobFiles, interrupt: asyncio.Future[None], *, size: int
 ) -> AsyncIterator[list[ExecSlot]]:
     """Make the slots; close their launchers afterwards."""
-    watch = Watch()
+    monitor = Monitor()
     async with AsyncExitStack() as stack:
-        launchers = [await stack.enter_async_context(Launcher.opened(watch, interrupt)) for _ in range(size)]
+        launchers = [await stack.enter_async_context(Launcher.opened(monitor, interrupt)) for _ in range(size)]
         yield [ExecSlot(program, files.folder_of_slot(), launcher, interrupt) for launcher in launchers]

@@ -200,16 +200,16 @@ class Forker:
         self._child.close()
         self._program.wait()
 
-    def hear_stdout(self, chunk: bytes) -> None:
+    def on_stdout(self, chunk: bytes) -> None:
         """Log the output of the forker's import, and keep the end of it. The forker sends its stdout to stderr."""
         for line in chunk.splitlines():
             log.debug("fork server: %s", line.decode("utf-8", "backslashreplace"))
         self._output += chunk
         del self._output[:-OUTPUT_TAIL_BYTES]
 
-    hear_stderr = hear_stdout
+    on_stderr = on_stdout
 
-    def hear_end(self) -> None:
+    def on_exit(self) -> None:
         """Take note that the forker is dead."""
         self._end()
 

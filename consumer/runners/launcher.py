@@ -25,7 +25,7 @@ from consumer.runners.child import LINGER_S, Child
 from consumer.runners.fork_client import Forker, NotForkedError
 from consumer.runners.procfs import Process, descendants
 from consumer.runners.programs import executable, own_python
-from consumer.runners.resource_monitor import Folder, Watch, Watched
+from consumer.runners.resource_monitor import Folder, Monitor, MonitoredRun
 from consumer.runners.run import Cause, Run
 
 log = logging.getLogger(__name__)
@@ -37,17 +37,16 @@ _ARGV = own_python.command("classifier.child.launcher", flags=("-I", "-S"))
 class Launcher:
     """Runs one program at a time. Mutable state: `_forker`, the launcher's process, if it has been started."""
 
-    def __init__(self, watch: Watch, interrupt: asyncio.Future[None]) -> None:
-        """Start nothing yet. `watch` samples the usage of programs; `interrupt` ends the running one."""
-        self._watch = watch
+    def __init__(self, monitor: Monitor, interrupt: asyncio.Future[None]) -> None:
+        """Start nothing yet. `monitor` samples the usage of programs; `interrupt` ends the running one."""
+        self._monitor = monitor
         self._interrupt = interrupt
         self._forker: Forker | None = None
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, watch: Watch, interrupt: asyncio.Future[None]) -> AsyncIterator[Self]:
-        """Make a launcher and close it after the block."""
-        launcher = cls(watch, interrupt)
+    async def opened(cls, monitor: Monitor, interrupt: asyncio.Future[None]) -> AsyncIterator[Self]:
+        launcher = cls(monitor, interrupt)
         try:
             yield launcher
         finally:
@@ -77,15 +76,15 @@ class Launcher:
         """
         order = {"argv": argv, "cwd": str(folder.path), "environment": environment, "bounds": run.limits.bounds()}
         try:
-            forker = await self._living()
-            child = await self._started_by(forker, order)
+            forker = await self._live_forker()
+            child = await self._start_program(forker, order)
         except NotForkedError as error:
             # The kernel's "No such file" may mean the interpreter and not the program.
             fault = executable.fault(Path(argv[0]), environment.get("PATH", os.defpath))
             return Crashed(message=f"the classifier could not be started: {fault or f'{argv[0]}: {error}'}")
         child.listener = run
         run.begin()
-        watched = self._watch.begin(Watched(run, child, self._descendants, folder))
+        monitored = self._monitor.begin(MonitoredRun(run, child, self._descendants, folder))
         try:
             cause = await run.wait(self._interrupt)
             if cause is Cause.ANSWERED:
@@ -94,34 +93,33 @@ class Launcher:
             child.signal_group(signal.SIGKILL)
             raise
         finally:
-            self._watch.end(watched)
+            self._monitor.end(monitored)
             reaped = await forker.end(child)
         if reaped:
             run.note(cpu_s=reaped.cpu_s, peak_bytes=reaped.peak_bytes)
         returncode = returncode_of(reaped.returncode) if reaped else None
         run.finish(returncode)
-        return run.concluded(cause, returncode)
+        return run.outcome(cause, returncode)
 
     async def close(self) -> None:
-        """End the launcher's process and its children."""
         if self._forker:
             await self._forker.close()
             self._forker = None
 
-    async def _living(self) -> Forker:
+    async def _live_forker(self) -> Forker:
         if self._forker and self._forker.ended.done():
             await self.close()
         if self._forker is None:
-            self._forker = await self._started()
+            self._forker = await self._start_forker()
         return self._forker
 
-    async def _started(self) -> Forker:
+    async def _start_forker(self) -> Forker:
         try:
             return await Forker.started(_ARGV, {}, complaint="no launcher could be started")
         except ConfigurationError as error:
             raise NotForkedError(str(error)) from None
 
-    async def _started_by(self, forker: Forker, order: Mapping[str, object]) -> Child:
+    async def _start_program(self, forker: Forker, order: Mapping[str, object]) -> Child:
         """Start a program as the leader of a new session and process group.
 
         Raises:

@@ -28,7 +28,7 @@ QUOTED_BEFORE = 40
 #: Follows ERROR: in a line of Python's logging in its default format.
 _LOGGER_NAME = re.compile(rb"[^\s:]+:")
 #: Common misspellings of an answer: not at the start of a line, in lower case, with a space before the colon.
-_ALMOST_AN_ANSWER = re.compile(rb"OUTPUT:|ERROR:|\A\W*(?i:output)\s*:")
+_MISSPELT_ANSWER = re.compile(rb"OUTPUT:|ERROR:|\A\W*(?i:output)\s*:")
 
 
 class LineKind(Enum):
@@ -80,16 +80,16 @@ class ContractLine:
     def quoted(self) -> str:
         """The line with its prefix, quoted for a message: escaped, and cut to what is needed to find it."""
         whole = b"".join((self.kind.value, b" " * (self.is_spaced and bool(self.kind.value)), self.content))
-        found = _ALMOST_AN_ANSWER.search(whole)
+        found = _MISSPELT_ANSWER.search(whole)
         start = max(found.start() - QUOTED_BEFORE, 0) if found else 0
         excerpt = whole[start : start + QUOTED_BYTES]
         before, after = "..." * (start > 0), "..." * (start + len(excerpt) < len(whole))
         return f'"{before}{printable(excerpt)}{after}"'
 
     @property
-    def is_almost_an_answer(self) -> bool:
+    def is_misspelt_answer(self) -> bool:
         """Whether the line looks like a misspelt answer, for example with a prefix that does not begin it."""
-        return self.kind is LineKind.OTHER and _ALMOST_AN_ANSWER.search(self.content) is not None
+        return self.kind is LineKind.OTHER and _MISSPELT_ANSWER.search(self.content) is not None
 
     @property
     def is_of_logging(self) -> bool:

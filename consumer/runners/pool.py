@@ -24,26 +24,19 @@ from consumer.runners.run_times import RunTimes
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 
-#: Before the run: waits for space for its file and for a worker, with a new fork server. After it: waits for its
-#: end.
+#: A run may wait for space for its file, for a new fork server and its worker, and after the answer for its end.
 GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRACE_S + DRAIN_S
 
 #: Called when a job gets this slot and begins; returns the job to run.
 Begins: TypeAlias = Callable[[Job, int], Job]
 
 
-L = TypeVar("L", bound="InLine")
-
-
 class Slot(Protocol):
-    """One slot of the pool."""
-
     async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
         """Run one job to its outcome. `on_progress` receives its progress, returns at once and never raises."""
 
 
 def as_it_is(job: Job, _slot: int) -> Job:
-    """Return the job unchanged."""
     return job
 
 
@@ -51,12 +44,17 @@ def as_it_is(job: Job, _slot: int) -> Job:
 class InLine:
     """A job that waits for a slot, since the time `since`.
 
-    `told` receives the number of its slot, or an outcome: `Interrupted` if the job leaves the line.
+    `assigned` receives the number of its slot, or an outcome: `Interrupted` if the job leaves the line.
     """
 
     since: float
     may_return: bool
-    told: asyncio.Future[Outcome | int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    assigned: asyncio.Future[Outcome | int] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+L = TypeVar("L", bound=InLine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class Use:
 
     jobs: int
     since: float
-    due: float
+    deadline: float
 
 
 class Pool:
@@ -97,7 +95,6 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """The number of slots in use."""
         return self.size - len(self._free)
 
     @property
@@ -108,7 +105,7 @@ class Pool:
     def overdue(self) -> int:
         """Count the slots whose run should have ended by now."""
         now = self._clock()
-        return sum(use.due < now for use in self._uses.values())
+        return sum(use.deadline < now for use in self._uses.values())
 
     def held_for(self, seconds: float) -> int:
         """Count the slots that have been in use for longer than that."""
@@ -128,12 +125,12 @@ class Pool:
         self._is_stopping = self._is_stopping or even_again
         returning = [one for one in self._waiting() if even_again or one.may_return]
         for one in returning:
-            one.told.set_result(Interrupted())
+            one.assigned.set_result(Interrupted())
         return len(returning)
 
     def _waiting(self) -> Iterable[InLine]:
         """Return the jobs that wait for a slot and have not begun, the first one first."""
-        return (one for one in self._line if not one.told.done())
+        return (one for one in self._line if not one.assigned.done())
 
     async def run(
         self, job: Job, on_progress: OnProgress = None, begins: Begins = as_it_is, *, may_return: bool = True
@@ -147,24 +144,26 @@ class Pool:
         elif self._is_stopping:
             return Interrupted()
         else:
-            told = await self._told(self._join(InLine(since=self._clock(), may_return=may_return)))
-            if isinstance(told, Outcome):
-                return told
-            number = told
+            waiting = InLine(since=self._clock(), may_return=may_return)
+            self._join(self._line, waiting)
+            assigned = await self._assigned(waiting)
+            if isinstance(assigned, Outcome):
+                return assigned
+            number = assigned
         return await self._run_in(number, job, on_progress, begins)
 
-    def _join(self, one: InLine) -> InLine:
-        join(self._line, one)
+    def _join(self, line: deque[L], one: L) -> None:
+        """Add a job at the end of a line, or in front if it was in one before and returned to the queue."""
+        (line.append if one.may_return else line.appendleft)(one)
         self.waits.set()
-        return one
 
-    async def _told(self, one: InLine) -> Outcome | int:
+    async def _assigned(self, one: InLine) -> Outcome | int:
         """Wait for a slot's number or an outcome. If cancelled just after a number was assigned, free the slot."""
         try:
-            return await one.told
+            return await one.assigned
         except asyncio.CancelledError:
-            if not one.told.cancelled() and isinstance(given := one.told.result(), int):
-                self._free_slot(given)
+            if not one.assigned.cancelled() and isinstance(number := one.assigned.result(), int):
+                self._free_slot(number)
             raise
 
     async def _run_in(self, number: int, job: Job, on_progress: OnProgress, begins: Begins) -> Outcome:
@@ -189,16 +188,11 @@ class Pool:
     def _free_slot(self, number: int) -> None:
         """Give the slot to the next job of the line, or mark it as free."""
         while self._line:
-            if not (one := self._line.popleft()).told.done():
-                one.told.set_result(number)
+            if not (one := self._line.popleft()).assigned.done():
+                one.assigned.set_result(number)
                 return
         self._free.append(number)
         self._metrics.slots(busy=self.busy, size=self.size)
-
-
-def join(line: deque[L], one: L) -> None:
-    """Add a job at the end of a line, or in front if it was in one before and returned to the queue."""
-    (line.append if one.may_return else line.appendleft)(one)
 
 
 def begun(job: Job, number: int, begins: Begins) -> Job:

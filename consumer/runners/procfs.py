@@ -33,7 +33,7 @@ class Process:
     resident_bytes: int
 
 
-def look(pid: int) -> Process | None:
+def usage_of(pid: int) -> Process | None:
     """Read a process's usage; None if there is no such process."""
     try:
         return _parse(pid, Path(f"/proc/{pid}/stat").read_bytes())
@@ -53,7 +53,7 @@ def descendants(pid: int) -> Iterator[Process]:
     seen = {pid}
     while waiting:
         for child in _children(waiting.popleft()):
-            if child not in seen and (process := look(child)):  # a child moves when its parent ends
+            if child not in seen and (process := usage_of(child)):  # a child moves when its parent ends
                 seen.add(child)
                 waiting.append(child)
                 yield process
@@ -141,7 +141,6 @@ class Meter:
         return os.pread(self._stat, 4096, 0)
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._stat)
 
 
@@ -202,7 +201,6 @@ class _Here:
         self.descriptor = above
 
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self.descriptor)
 
 

@@ -51,7 +51,7 @@ class Folder:
         self._counted = 0
         self._last_walk = 0
 
-    def look(self) -> int:
+    def measure(self) -> int:
         """Return the bytes that the job has written; in a large folder, those of the files counted so far."""
         found = list(islice(self._walk, FILES_AT_ONCE))
         if not found:
@@ -64,13 +64,13 @@ class Folder:
         """Subtract the size of the input, which the job may have renamed."""
         return max(0, found - self._input)
 
-    def all(self) -> int:
+    def counted(self) -> int:
         """Return the bytes written, as far as counted: counting a million files now would block the event loop."""
         return self._beyond_input(max(self._counted, self._last_walk))
 
 
 @dataclass(eq=False, slots=True)
-class Watched:
+class MonitoredRun:
     """One run that is sampled. `processes` yields all its processes.
 
     `before` returns the memory of its worker at the fork, and the CPU time of the worker when the job began: most
@@ -83,7 +83,7 @@ class Watched:
     folder: Folder
     before: Callable[[], Process] | None = None
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Measure the run, update its peak, and end it if it exceeds a limit."""
         limits = self.run.limits
         found = list(islice(self.processes(), limits.max_processes + 1))
@@ -93,7 +93,7 @@ class Watched:
             memory_bytes=resident - before.resident_bytes,
             cpu_s=sum(process.cpu_s for process in found) - before.cpu_s,
             processes=len(found),
-            folder_bytes=self.folder.look(),
+            folder_bytes=self.folder.measure(),
         )
         self.run.note(cpu_s=taken.cpu_s, peak_bytes=resident)
         if words := excess(taken, limits):
@@ -103,7 +103,7 @@ class Watched:
         """Return the bytes that the run has on disk, including deleted files that it holds open."""
         limits = self.run.limits
         open_files = sum(unlinked_bytes(process.pid) for process in islice(self.processes(), limits.max_processes))
-        return self.folder.all() + open_files
+        return self.folder.counted() + open_files
 
     def end(self, words: str) -> None:
         """Kill the run at once with SIGKILL: a grace period would let it use even more."""
@@ -121,48 +121,48 @@ def _resident(found: Sequence[Process], enough: int) -> int:
 
 
 @dataclass(eq=False)
-class Watch:
+class Monitor:
     """Samples all running jobs with one timer.
 
-    Mutable state: `_watched`, the runs; `_is_set`, whether the timer runs, which it does while there are runs;
+    Mutable state: `_monitored`, the runs; `_is_set`, whether the timer runs, which it does while there are runs;
     `_is_short`, whether free space was short at the last sample.
     """
 
-    _watched: set[Watched] = field(default_factory=set)
+    _monitored: set[MonitoredRun] = field(default_factory=set)
     _is_set: bool = False
     _is_short: bool = False
 
-    def begin(self, watched: Watched) -> Watched:
-        """Watch a run until its `end`."""
-        self._watched.add(watched)
+    def begin(self, monitored: MonitoredRun) -> MonitoredRun:
+        """Monitor a run until its `end`."""
+        self._monitored.add(monitored)
         self._set_timer()
-        return watched
+        return monitored
 
-    def end(self, watched: Watched) -> None:
-        """Stop watching a run. Does nothing if it is not watched."""
-        self._watched.discard(watched)
+    def end(self, monitored: MonitoredRun) -> None:
+        """Stop watching a run. Does nothing if it is not monitored."""
+        self._monitored.discard(monitored)
 
     def _set_timer(self) -> None:
         if not self._is_set:
             self._is_set = True
-            asyncio.get_running_loop().call_later(PERIOD_S, self._look)
+            asyncio.get_running_loop().call_later(PERIOD_S, self._sample_all)
 
-    def _look(self) -> None:
+    def _sample_all(self) -> None:
         self._is_set = False
-        for watched in self._watched:
-            watched.look()
-        if self._watched:
-            self._look_for_room()
+        for monitored in self._monitored:
+            monitored.sample()
+        if self._monitored:
+            self._check_free_space()
             self._set_timer()
 
-    def _look_for_room(self) -> None:
+    def _check_free_space(self) -> None:
         """If free space is short, end the job that has written the most: the other jobs need the rest."""
-        some = next(iter(self._watched))
+        some = next(iter(self._monitored))
         free, least = _free(some.folder.path), some.run.limits.min_free_bytes
         was_short, self._is_short = self._is_short, free is not None and free < least
         if free is None or not self._is_short:
             return
-        written, guilty = max(((one.on_disk(), one) for one in self._watched), key=itemgetter(0))
+        written, guilty = max(((one.on_disk(), one) for one in self._monitored), key=itemgetter(0))
         if written >= LEAST_GUILTY_BYTES:
             guilty.end(too_little_room(guilty.run.limits, free=free, written=written))
         elif not was_short:

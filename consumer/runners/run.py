@@ -1,9 +1,8 @@
 """One run of a classifier as the consumer sees it: its output so far, the cause that ends it, and its outcome.
 
 The reader of the pipes passes the output to a `Run`. The clock, the process, a limit or an answer gives it a
-cause. The first cause counts, and `concluded` turns it into an `Outcome`. A `Run` does no I/O and starts no
-process. It is the same for a program per job and for a warm worker, whose lines count only between `BEGIN` and
-`END`. batch_run.py has the run of several jobs.
+cause. The first cause counts, and `outcome` turns it into an `Outcome`. A `Run` does no I/O and starts no
+process. worker_run.py adds what is special about runs in a warm worker.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ import asyncio
 import logging
 import signal
 import time
-from abc import abstractmethod
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import replace
 from enum import Enum, auto
-from typing import Generic, TypeAlias, TypeVar
+from typing import TypeAlias
 
 from consumer.config.job_limits import Limits, excess_at_end
 from consumer.job import (
@@ -37,13 +35,6 @@ log = logging.getLogger(__name__)
 
 #: Receives the progress of a run; None if nobody asked for it. It returns at once and never raises.
 OnProgress: TypeAlias = Callable[[Progress], None] | None
-#: The outcome of a job in a batch; None if the batch gives none, and the job must run alone.
-Told: TypeAlias = Outcome | None
-#: Measures the usage of a run once more, while its process still lives.
-Measure: TypeAlias = Callable[[], None] | None
-
-
-T = TypeVar("T")
 
 
 class Cause(Enum):
@@ -61,23 +52,25 @@ class Run:
 
     Mutable state: the parser, `answer` and the tail of stderr, which grow with the output; the lines that a
     message may quote: `discarded`, an answer after the first, `_last`, the last line before the first, and
-    `_almost`, the last line that looks like a misspelt answer; `_cause`, set once, by the answer, a limit, the
-    exit, the clock or the interruption; the usage, the maximum of all measurements.
+    `_misspelt`, the last line that looks like a misspelt answer; `_cause`, set once, by the answer, a limit, the
+    exit, the clock or the interruption; the usage, the maximum of all measurements; `measure`, set at the end if
+    the process still lives, and called if the outcome needs the usage.
     """
 
     def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
         self.limits = limits
         self.answer: ContractLine | None = None
         self.discarded: ContractLine | None = None
+        self.measure: Callable[[], None] | None = None
         self._last: ContractLine | None = None
-        self._almost: ContractLine | None = None
+        self._misspelt: ContractLine | None = None
         self._is_cut = False
         self._loop = asyncio.get_running_loop()
         self._started = time.monotonic()  # not loop.time(), which may stand still within a turn
         self._cause: asyncio.Future[Cause] = self._loop.create_future()
         self._parser = LineParser(max_line_bytes=limits.max_line_bytes, max_total_bytes=limits.max_stdout_bytes)
         self._stderr = bytearray()
-        self._taken_too_much: str | None = None
+        self._excess: str | None = None
         self._cpu_s: float | None = None
         self._peak_bytes: int | None = None
         self._on_log = on_log
@@ -87,16 +80,14 @@ class Run:
     @property
     def excess(self) -> str | None:
         """A description of the exceeded limit; None if there is none."""
-        return self._parser.excess or self._taken_too_much
+        return self._parser.excess or self._excess
 
     @property
     def stderr_tail(self) -> str:
-        """The last bytes of stderr as text."""
         return self._stderr.decode("utf-8", "backslashreplace").strip()
 
     @property
     def age_s(self) -> float:
-        """Seconds since the run began."""
         return time.monotonic() - self._started
 
     def begin(self) -> None:
@@ -118,24 +109,24 @@ class Run:
         if not self._cause.done():
             self._cause.set_result(cause)
 
-    def hear_stdout(self, chunk: bytes) -> None:
-        """Take the next bytes of stdout. Log records carry the job's context, not that of the pipe's reader."""
-        self._context.run(self._hear_stdout, chunk)
+    def on_stdout(self, chunk: bytes) -> None:
+        """Parse the next bytes of stdout. Log records carry the job's context, not that of the pipe's reader."""
+        self._context.run(self._parse, chunk)
 
-    def _hear_stdout(self, chunk: bytes) -> None:
+    def _parse(self, chunk: bytes) -> None:
         for line in self._parser.feed(chunk):
             self.take(line)
         if self._parser.excess:
             self.end(Cause.OVER_LIMIT)
 
-    def hear_stderr(self, chunk: bytes) -> None:
-        """Take the next bytes of stderr; keep only the last `stderr_tail_bytes`."""
+    def on_stderr(self, chunk: bytes) -> None:
+        """Keep only the last `stderr_tail_bytes`."""
         self._stderr += chunk
         del self._stderr[: -self.limits.stderr_tail_bytes]
 
     def exceed(self, words: str) -> None:
         """Record that the run exceeds a limit other than those on stdout; the first such description counts."""
-        self._taken_too_much = self._taken_too_much or words
+        self._excess = self._excess or words
         self.end(Cause.OVER_LIMIT)
 
     def note(self, *, cpu_s: float, peak_bytes: int) -> None:
@@ -144,14 +135,12 @@ class Run:
         self._peak_bytes = max(self._peak_bytes or 0, peak_bytes)
 
     def usage(self, returncode: int | None) -> Usage:
-        """Return the usage, as far as it was measured."""
         number = -returncode if returncode is not None and returncode < 0 else None
         name = signal_name(number) if number else None
         cpu_s = None if self._cpu_s is None else round(self._cpu_s, 3)
         return Usage(cpu_s=cpu_s, peak_memory_bytes=self._peak_bytes, signal=name)
 
-    def hear_end(self) -> None:
-        """Take note that the process is dead. The pipes may still hold some of its output."""
+    def on_exit(self) -> None:
         self.end(Cause.EXITED)
 
     def finish(self, returncode: int | None) -> None:
@@ -164,11 +153,10 @@ class Run:
             self._last, self._is_cut = line, True
 
     def take(self, line: ContractLine) -> None:
-        """Take one line of stdout."""
         if self.answer is None and (line.kind is not LineKind.OTHER or line.content):
             self._last = line
-            if line.is_almost_an_answer:
-                self._almost = line
+            if line.is_misspelt_answer:
+                self._misspelt = line
         if line.kind is LineKind.LOG:
             self._on_log(line.text)
         elif line.kind.answers and self.answer is None:
@@ -182,22 +170,24 @@ class Run:
         elif line.content and log.isEnabledFor(logging.DEBUG):  # escaping 16 MiB takes seconds
             log.debug("outside the contract, or not asked for: %s", line.text)
 
-    def almost(self) -> str:
-        """Quote a line that was probably meant as an answer but is none; empty if there is none."""
-        if self._almost:
+    def misspelt_answer(self) -> str:
+        """Quote the line that the author probably meant as the answer; empty if no line looks like one."""
+        if self._misspelt:
             return (
-                f"; on stdout the line {self._almost.quoted} is no answer: OUTPUT: or ERROR: must begin a line; "
+                f"; on stdout the line {self._misspelt.quoted} is no answer: OUTPUT: or ERROR: must begin a line; "
                 "print a line break first"
             )
-        if self._last and self._is_cut and (self._last.kind.answers or self._last.is_almost_an_answer):
+        if self._last and self._is_cut and (self._last.kind.answers or self._last.is_misspelt_answer):
             return f"; the last line on stdout, {self._last.quoted}, has no line break at its end: print one"
         return ""
 
-    def last_words(self) -> str:
+    def best_explanation(self) -> str:
         """Quote the line that best explains why there was no answer; empty if nothing was printed."""
-        return self.almost() or (f"; the last line on stdout is {self._last.quoted}" if self._last else "")
+        return self.misspelt_answer() or (
+            f"; the last line on stdout is {self._last.quoted}" if self._last else ""
+        )
 
-    def concluded(self, cause: Cause, returncode: int | None, measure: Measure = None) -> Outcome:
+    def outcome(self, cause: Cause, returncode: int | None) -> Outcome:
         """Return the outcome of the run. The first answer decides, whatever happened after it.
 
         An answer after the consumer has stopped the program does not count: an `ERROR: terminated` from a SIGTERM
@@ -210,8 +200,8 @@ class Run:
         else:
             outcome = self._unanswered(cause, returncode)
         if isinstance(outcome, Unsuccessful):
-            if measure:
-                measure()
+            if self.measure:
+                self.measure()
             return replace(outcome, stderr_tail=self.stderr_tail, usage=self.usage(returncode))
         if self._stderr and log.isEnabledFor(logging.DEBUG):
             for line in self.stderr_tail.splitlines():  # the reply of a failed job has them
@@ -228,67 +218,12 @@ class Run:
                 return Interrupted(run_s=self.age_s)
             case Cause.TIMED_OUT:
                 message = f"killed after {self.limits.timeout_s:g} s without an answer (job_timeout_s)"
-                return TimedOut(message=message + self.almost(), run_s=self.age_s)
+                return TimedOut(message=message + self.misspelt_answer(), run_s=self.age_s)
             case Cause.OVER_LIMIT:
                 return OverLimit(message=f"killed: {excess}", run_s=self.age_s)
             case _:
                 message = f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line"
-                return Crashed(message=message + self.last_words(), run_s=self.age_s)
+                return Crashed(message=message + self.best_explanation(), run_s=self.age_s)
 
     def _on_interrupt(self, _: asyncio.Future[None]) -> None:
         self.end(Cause.INTERRUPTED)
-
-
-class EnclosedRun(Run, Generic[T]):
-    """A run in a warm worker: only the lines between `BEGIN: name` and `END: name` belong to this run.
-
-    Mutable state besides that of Run: `ended`, done once `END` was read; `retirement`, the reason with which the
-    worker requests its replacement; `_begun`, set once `BEGIN` was read.
-    """
-
-    #: For the log.
-    name: str
-
-    def __init__(
-        self, enclosing: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
-    ) -> None:
-        super().__init__(limits, on_log, on_progress)
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self.retirement: str | None = None
-        self._enclosing = enclosing.encode().strip()  # the parser strips the content, too
-        self._begun = False
-
-    def almost(self) -> str:
-        """As in Run, or a note that the worker had not begun the job, which is not the function's fault."""
-        if self._begun:
-            return super().almost()
-        return "; the worker had not begun the job: on_worker_start() may still be running"
-
-    def take(self, line: ContractLine) -> None:
-        """Take one line of stdout."""
-        if not self._begun or self.ended.done():
-            self._begun = self._begun or (line.kind is LineKind.BEGIN and line.content == self._enclosing)
-        elif line.kind is LineKind.END and line.content == self._enclosing:
-            self.ended.set_result(None)
-        elif line.kind is LineKind.RETIRE:
-            self.retirement = line.text
-        else:
-            super().take(line)
-
-    @abstractmethod
-    def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> T:
-        """Return the outcome of the job, or of each job of a batch."""
-
-
-class JobRun(EnclosedRun[Outcome]):
-    """A run of one job."""
-
-    def __init__(
-        self, job_id: str, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None
-    ) -> None:
-        super().__init__(job_id, limits, on_log, on_progress)
-        self.name = f"job {job_id}"
-
-    def told(self, cause: Cause, returncode: int | None, measure: Measure = None) -> Outcome:
-        """Return the outcome of the job."""
-        return self.concluded(cause, returncode, measure)

@@ -14,7 +14,7 @@ from typing import Final
 #: next job after a settlement, so this covers the gap several times. It is also the longest expected wait of such
 #: a job.
 HORIZON_S: Final = 0.020
-#: No batch is meant to take longer, whatever its fixed cost: jobs that wait for the next batch wait this long.
+#: The longest intended time of a batch, even with a high fixed cost: jobs for the next batch wait this long.
 LONGEST_BATCH_S: Final = 0.5
 #: Runs that are remembered.
 REMEMBERED: Final = 100
@@ -22,12 +22,12 @@ REMEMBERED: Final = 100
 SHARE: Final = 0.95
 #: With fewer runs nothing is known.
 LEAST_KNOWN: Final = 50
-#: Weight of a run after the next one, in the fit: the last 50 runs count most.
+#: In the fit, each run multiplies the weights of the runs before it by this: the last 50 count most.
 DECAY: Final = 0.98
 #: Of a batch's time, this much may be its fixed cost. A larger batch would gain little and make its jobs wait.
 FIXED_SHARE: Final = 0.1
-#: The fixed cost as a share of the time, before it is known. Of runs longer than half the horizon it must be the
-#: greater one, or no batch would ever be larger than the last one.
+#: The assumed fixed cost, as a share of the time, while all runs had the same size. For runs longer than half the
+#: horizon a smaller share would never let the next batch be larger than the last one.
 GUESSED_SHARE: Final = 0.5
 GUESSED_SHARE_OF_LONG: Final = 0.7
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,15 @@ from pydantic_core import to_json
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
-from consumer.runners.batch_run import BatchRun, name_of, together
 from consumer.runners.environment import base_environment, batch_environment, job_environment
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.fork_server import NoWorkerError
 from consumer.runners.programs import own_python
-from consumer.runners.resource_monitor import Folder, Watch
-from consumer.runners.run import EnclosedRun, JobRun, OnProgress, Told
+from consumer.runners.resource_monitor import Folder, Monitor
+from consumer.runners.run import Cause, OnProgress
 from consumer.runners.worker_pool import Workers
+from consumer.runners.worker_run import BatchOutcome, BatchRun, WorkerRun, name_of, together
 from consumer.telemetry.job_log import JobLog
 from consumer.telemetry.metrics import Metrics
 
@@ -49,30 +49,29 @@ class WarmSlot:
     workers: Workers
     folder: JobFolder
     settings: Settings
-    watch: Watch
+    monitor: Monitor
     interrupt: asyncio.Future[None]
 
     async def run(self, job: Job, on_progress: OnProgress = None) -> Outcome:
         """Run the job on its file, and remove the file and its folder afterwards."""
-        lines = JobLog(f"job {job.request.id}")
-        run = JobRun(job.request.id, self.settings.limits(job.timeout_s), lines, on_progress)
+        name = f"job {job.request.id}"
+        lines = JobLog(name)
+        run = WorkerRun(job.request.id, name, self.settings.limits(job.timeout_s), lines, on_progress)
         try:
             path = await self.folder.write_job(job, self.interrupt)
-            if path is None:
-                return Interrupted()
+            if not isinstance(path, Path):
+                return path
             folder = self.folder.path
             environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # not that of the last job
             order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
-            return await self._in_worker(run, order, folder, [job]) or Interrupted()
+            return await self._in_worker(run, run.outcome, order, folder, [job]) or Interrupted()
         except NoWorkerError as error:
             return Crashed(message=str(error))
-        except OSError as error:  # not the job's fault: another consumer may succeed
-            return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
         finally:
             lines.close()
             await self.folder.clear()
 
-    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
+    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[BatchOutcome]:
         """Run jobs at once in one worker, with their files in one folder; None for each that must run alone.
 
         If there is no space for the files, or no worker, all must run alone: only then they wait.
@@ -91,7 +90,7 @@ class WarmSlot:
                     extra={"event": "batch_ids_too_long"},
                 )
                 return [None] * len(jobs)
-            return await self._in_worker(run, order, folder, jobs) or [Interrupted()] * len(jobs)
+            return await self._in_worker(run, run.outcomes, order, folder, jobs) or [Interrupted()] * len(jobs)
         except (NoWorkerError, OSError) as error:
             log.warning(
                 "%d jobs run alone instead of in a batch: %s", len(jobs), error, extra={"event": "batch_refused"}
@@ -101,13 +100,21 @@ class WarmSlot:
             lines.close()
             await self.folder.clear()
 
-    async def _in_worker(self, run: EnclosedRun[T], order: bytes, folder: Path, jobs: Sequence[Job]) -> T | None:
+    async def _in_worker(
+        self,
+        run: WorkerRun,
+        conclude: Callable[[Cause, int | None], T],
+        order: bytes,
+        folder: Path,
+        jobs: Sequence[Job],
+    ) -> T | None:
         """Execute the run in a worker, on the files of its jobs; None if interrupted before a worker was ready."""
         worker = await self.workers.take(jobs=len(jobs))
         if worker is None:
             return None
         try:
-            return await worker.execute(run, order, Folder(folder, [len(job.body) for job in jobs]), self.watch)
+            measured = Folder(folder, [len(job.body) for job in jobs])
+            return await worker.execute(run, conclude, order, folder=measured, monitor=self.monitor)
         finally:
             self.workers.give_back(worker)
 
@@ -125,7 +132,6 @@ def _batch_order(token: str, jobs: Sequence[Job], folder: Path) -> bytes:
 
 
 def description(settings: Settings, *, takes_batches: bool) -> str:
-    """Describe shortly what runs, and how."""
     is_batched = takes_batches and settings.most_together > 1
     at_once = f", up to {settings.most_together} at once" if is_batched else ""
     target = settings.classifier or OWN_CLASSIFIER
@@ -151,14 +157,15 @@ async def opened(  # noqa: PLR0913 - what its slots and workers share
     """
     home = str(files.home())
     child_environment = {**base_environment(settings, environment), "HOME": home, "TMPDIR": home}
-    target, watch = settings.classifier or OWN_CLASSIFIER, Watch()
+    target, monitor = settings.classifier or OWN_CLASSIFIER, Monitor()
     workers = Workers(target, child_environment, settings, size=size, metrics=metrics, interrupt=interrupt)
     try:
         if settings.classifier:
             for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
                 log.warning("%s", words, extra={"event": "import_hidden"})
         await workers.start()
-        yield workers, [WarmSlot(workers, files.folder_of_slot(), settings, watch, interrupt) for _ in range(size)]
+        folders = [files.folder_of_slot() for _ in range(size)]
+        yield workers, [WarmSlot(workers, folder, settings, monitor, interrupt) for folder in folders]
     except NoWorkerError as error:
         raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
     finally:

@@ -10,18 +10,19 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from consumer.config.job_limits import excess_at_end
 from consumer.runners.child import LINGER_S, Child
 from consumer.runners.fork_client import Reaped
 from consumer.runners.fork_server import ForkServer
-from consumer.runners.procfs import Meter, Process, descendants, look, peak_bytes
-from consumer.runners.resource_monitor import Folder, Watch, Watched
-from consumer.runners.run import Cause, EnclosedRun
+from consumer.runners.procfs import Meter, Process, descendants, peak_bytes, usage_of
+from consumer.runners.resource_monitor import Folder, Monitor, MonitoredRun
+from consumer.runners.run import Cause
+from consumer.runners.worker_run import WorkerRun
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,6 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The pid of the process, which is also the number of its group."""
         return self._child.pid
 
     @property
@@ -59,34 +59,43 @@ class Worker:
         """Done when the process is dead, whatever the reason."""
         return self._child.exited
 
-    async def execute(self, run: EnclosedRun[T], order: bytes, folder: Folder, watch: Watch) -> T:
-        """Send the order for a run, wait for its end, and return its result.
+    async def execute(
+        self,
+        run: WorkerRun,
+        conclude: Callable[[Cause, int | None], T],
+        order: bytes,
+        *,
+        folder: Folder,
+        monitor: Monitor,
+    ) -> T:
+        """Send the order for a run, wait for its end, and return what `conclude` makes of it.
 
         If the caller is cancelled, the worker is killed.
         """
-        self._hand_over(order, run)
-        watched = watch.begin(Watched(run, self._child, self._processes, folder, self._meter.before))
+        self._send(order, run)
+        monitored = monitor.begin(MonitoredRun(run, self._child, self._processes, folder, self._meter.before))
         returncode = None
         try:
             cause = await run.wait(self._interrupt)
             if cause is Cause.ANSWERED and not run.ended.done():
                 await self._linger(run)
-            watch.end(watched)
+            monitor.end(monitored)
             has_died = self.died.done()
             if run.ended.done() and cause is Cause.ANSWERED:  # without an answer, the job printed the END
-                self._after(run)
+                self._retire_if_requested(run)
             else:
                 returncode = await self._end(run)
         except asyncio.CancelledError:
             self.kill()
             raise
         finally:
-            watch.end(watched)
+            monitor.end(monitored)
             self._child.listener = None
         run.finish(returncode)
         # A worker that the kernel ended by a limit of this service has not died by itself.
         self.has_died = has_died and not (run.excess or excess_at_end(returncode, run.stderr_tail, run.limits))
-        return run.told(cause, returncode, None if self.gone else partial(self._measure, run))
+        run.measure = None if self.gone else partial(self._measure, run)
+        return conclude(cause, returncode)
 
     def kill(self) -> None:
         """Kill the process and its group now. The caller must still `end`."""
@@ -113,7 +122,7 @@ class Worker:
         self._meter.close()
         return await self.server.take(self._child)
 
-    async def _end(self, run: EnclosedRun[Any]) -> int | None:
+    async def _end(self, run: WorkerRun) -> int | None:
         reaped = await self.end()
         if reaped is None:
             return None
@@ -122,24 +131,24 @@ class Worker:
 
     def _processes(self) -> Iterator[Process]:
         """Yield all processes of the job: the worker, which is their subreaper, and its descendants."""
-        if own := look(self.pid):
+        if own := usage_of(self.pid):
             yield own
         yield from descendants(self.pid)
 
-    def _measure(self, run: EnclosedRun[Any]) -> None:
+    def _measure(self, run: WorkerRun) -> None:
         with suppress(ProcessLookupError):
             run.note(cpu_s=self._meter.now().cpu_s - self._meter.cpu_s, peak_bytes=peak_bytes(self.pid))
 
-    def _hand_over(self, order: bytes, run: EnclosedRun[Any]) -> None:
+    def _send(self, order: bytes, run: WorkerRun) -> None:
         self._child.listener = run
         self._meter.begin()
         run.begin()
         with suppress(BrokenPipeError):  # it died while idle: the run ends with the exit
             os.write(self._child.stdin, order + b"\n")
-        if self.died.done():  # which was seen before anybody listened
-            run.hear_end()
+        if self.died.done():  # before the run became the listener
+            run.on_exit()
 
-    async def _linger(self, run: EnclosedRun[Any]) -> None:
+    async def _linger(self, run: WorkerRun) -> None:
         """Give a run that has answered `LINGER_S` to end, for example to flush and to clean up."""
         if run.excess is None:
             ends = {run.ended, self.died}
@@ -152,9 +161,9 @@ class Worker:
                 extra={"event": "worker_lingered"},
             )
 
-    def _after(self, run: EnclosedRun[Any]) -> None:
+    def _retire_if_requested(self, run: WorkerRun) -> None:
         """Read the rest of stderr, which belongs to this run, and retire the worker if it has requested it."""
-        self._child.hear_what_is_there()
+        self._child.read_stderr_now()
         if run.retirement:
             log.warning(
                 "%s: its worker is replaced: %s", run.name, run.retirement, extra={"event": "worker_retired"}

@@ -187,7 +187,6 @@ class Workers:
         return self._size - staying - len(self._idle) - len(self._forking)
 
     def _top_up(self) -> None:
-        """Fork missing workers."""
         for _ in range(self._missing()):
             # An empty context: the worker's later jobs must not inherit that of the current job.
             task = asyncio.create_task(self._fork(), name="fork", context=Context())
@@ -196,23 +195,23 @@ class Workers:
 
     async def _fork(self) -> None:
         try:
-            worker = await self._fork_from(await self._living_server())
+            worker = await self._fork_from(await self._live_server())
         except (NoWorkerError, ConfigurationError) as error:
-            self._arrived()
+            self._no_longer_forking()
             self.is_broken = True
             self._metrics.count("workers.refused")
             # No second attempt here, which could become a loop: the next job makes one.
             log.error("%s", error, extra={"event": "worker_unavailable"})
-            self._disappoint(NoWorkerError(str(error)))
+            self._fail_next_waiting(NoWorkerError(str(error)))
             return
-        self._arrived()
+        self._no_longer_forking()
         if worker.server is self.server and (self._waiting or self._missing() > 0):
             self._offer(worker)
         else:  # a reload meanwhile has forked a worker for every slot
             self._discard(worker)
 
-    def _arrived(self) -> None:
-        """Remove this task from `_forking` before its result is used, which may start the next fork at once."""
+    def _no_longer_forking(self) -> None:
+        """Remove this task from `_forking` before its result is used: that may start the next fork at once."""
         if this := asyncio.current_task():
             self._forking.discard(this)
 
@@ -228,7 +227,7 @@ class Workers:
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 
-    def _disappoint(self, error: NoWorkerError) -> None:
+    def _fail_next_waiting(self, error: NoWorkerError) -> None:
         while self._waiting:
             if not (waiting := self._waiting.popleft()).done():
                 waiting.set_exception(error)
@@ -252,7 +251,7 @@ class Workers:
             worker.dismiss()
             self._in_background(worker.end(), name=f"end worker {worker.pid}")
 
-    async def _living_server(self) -> ForkServer:
+    async def _live_server(self) -> ForkServer:
         async with self._changing:
             server = self.server
             if server is None or server.ended.done():

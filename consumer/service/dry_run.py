@@ -24,8 +24,8 @@ from consumer.wire.read import read_message
 from consumer.wire.write import reply
 
 
-async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) -> bool:
-    """Run one job and pass each line of the report to `tell`; return whether the job succeeded.
+async def attempt(body: bytes, settings: Settings, print_line: Callable[[str], None]) -> bool:
+    """Run one job and pass each line of the report to `print_line`; return whether the job succeeded.
 
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
@@ -33,10 +33,10 @@ async def attempt(body: bytes, settings: Settings, tell: Callable[[str], None]) 
     request, job = read(body, settings)
     with JobFiles.opened(settings.job_dir) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
-            tell(f"runs         {runner.description}")
-            on_progress = partial(_tell_progress, tell)
+            print_line(f"runs         {runner.description}")
+            on_progress = partial(_print_progress, print_line)
             outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, on_progress)
-    _tell(request, outcome, settings, tell)
+    _print_outcome(request, outcome, settings, print_line)
     return isinstance(outcome, Succeeded)
 
 
@@ -46,23 +46,25 @@ def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
     return read_message(message, settings.topology, settings.job_rules)
 
 
-def _tell_progress(tell: Callable[[str], None], progress: Progress) -> None:
-    tell(f"progress     {progress.fraction:.0%} {progress.text}".rstrip())
+def _print_progress(print_line: Callable[[str], None], progress: Progress) -> None:
+    print_line(f"progress     {progress.fraction:.0%} {progress.text}".rstrip())
 
 
-def _tell(request: Request, outcome: Outcome, settings: Settings, tell: Callable[[str], None]) -> None:
-    tell(f"outcome      {type(outcome).__name__}")
+def _print_outcome(
+    request: Request, outcome: Outcome, settings: Settings, print_line: Callable[[str], None]
+) -> None:
+    print_line(f"outcome      {type(outcome).__name__}")
     if isinstance(outcome, Unsuccessful):
-        tell(f"code         {outcome.code}")
-        tell(f"message      {outcome.message}")
+        print_line(f"code         {outcome.code}")
+        print_line(f"message      {outcome.message}")
         if outcome.stderr_tail:
             lines = escaped_lines(outcome.stderr_tail, MAX_CHARACTERS)
-            tell("stderr       " + "\n             ".join(lines))
-    tell(f"run time     {outcome.run_s * 1000:.0f} ms")
+            print_line("stderr       " + "\n             ".join(lines))
+    print_line(f"run time     {outcome.run_s * 1000:.0f} ms")
     decided = decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts)
-    tell(
+    print_line(
         f"disposition  {decided.settlement.value}" + (" after the reply" if decided.replies else ", no reply yet")
     )
     if decided.replies:
         made = json.loads(reply(request, outcome, consumer=consumer_name()).body)
-        tell("reply        " + json.dumps(made, indent=2).replace("\n", "\n             "))
+        print_line("reply        " + json.dumps(made, indent=2).replace("\n", "\n             "))

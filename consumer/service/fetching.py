@@ -12,22 +12,25 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import Final, NamedTuple, Protocol, Self
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConnectionLostError
 from consumer.runners.pool import Pool
-from consumer.service.look_ahead import LookAhead, Prefetch, Pressure
+from consumer.service.look_ahead import LookAhead, Pressure
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: While jobs wait for a slot, this often.
+#: How often to decide while jobs wait for a slot.
 LOOK_S: Final = 0.010
-#: While jobs run and none waits.
+#: How often to decide while jobs run and none waits.
 DECIDE_S: Final = 0.25
 #: A part of the tag of the consumer that fetches ahead.
 AHEAD: Final = ".ahead."
+#: The argument of that consumer: RabbitMQ serves all others first.
+BEHIND: Final = {"x-priority": -1}
 
 
 def is_ahead(tag: str) -> bool:
@@ -54,67 +57,61 @@ class Delivered(Protocol):
 
 
 @dataclass
-class Consumers:
-    """The consumers of one session. `base` begins their tags, `arguments` are shown in the management console.
+class Consumer:
+    """One consumer of a session. RabbitMQ cannot change a prefetch or an argument, so a change opens another one.
 
-    RabbitMQ cannot change a prefetch or an argument: a consumer is cancelled, and another one opened.
-    Mutable state: `arguments`; `prefetch`, the present one of each; `normal` and `ahead`, their tags, empty
-    without such a consumer; `_opened`, how many were opened; `begun`, for each running job that came by the
-    present normal consumer, when it began; `_changing`, held while a consumer is replaced.
+    Mutable state: `arguments` and `prefetch`; `tag` of the open one, empty without one; `begun`, when each running
+    job that came by it began; `_changing`, held while it is replaced.
     """
 
     session: Consuming
     queue: str
-    base: str
-    arguments: Mapping[str, str]
-    prefetch: Prefetch = field(default_factory=Prefetch)
-    normal: str = ""
-    ahead: str = ""
+    tags: Iterator[str]
+    arguments: Mapping[str, str | int]
+    prefetch: int = 0
+    tag: str = ""
     begun: dict[int, float] = field(default_factory=dict)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _opened: int = 0
 
-    async def set_normal(self, prefetch: int) -> None:
-        """Replace the normal consumer."""
+    async def resize(self, prefetch: int) -> None:
+        """Replace the open consumer by one with this prefetch, or by none."""
         async with self._changing:
-            await self._set_normal(prefetch)
+            await self._replace(prefetch, self.arguments)
 
-    async def set_ahead(self, prefetch: int) -> None:
-        """Replace the consumer that fetches ahead."""
+    async def describe(self, arguments: Mapping[str, str | int]) -> None:
+        """Replace the open consumer by one with these arguments, unless it has them."""
         async with self._changing:
-            await self._set_ahead(prefetch)
+            if arguments != self.arguments:
+                await self._replace(self.prefetch, arguments)
 
-    async def describe(self, arguments: Mapping[str, str]) -> None:
-        """Replace both consumers by ones with other arguments, unless these are the present ones."""
-        async with self._changing:
-            if arguments == self.arguments:
-                return
-            self.arguments = arguments
-            await self._set_ahead(self.prefetch.ahead)
-            await self._set_normal(self.prefetch.normal)
-
-    async def _set_normal(self, prefetch: int) -> None:
-        before, self.normal = self.normal, self._next_tag(".", prefetch)
-        self.prefetch = replace(self.prefetch, normal=prefetch)
+    async def _replace(self, prefetch: int, arguments: Mapping[str, str | int]) -> None:
+        before, self.prefetch, self.arguments = self.tag, prefetch, arguments
+        self.tag = next(self.tags) if prefetch else ""  # RabbitMQ takes 0 as unlimited
         self.begun.clear()
-        await self._replace(before, self.normal, prefetch, self.arguments)
-
-    async def _set_ahead(self, prefetch: int) -> None:
-        before, self.ahead = self.ahead, self._next_tag(AHEAD, prefetch)
-        self.prefetch = replace(self.prefetch, ahead=prefetch)
-        await self._replace(before, self.ahead, prefetch, {**self.arguments, "x-priority": -1})
-
-    def _next_tag(self, kind: str, prefetch: int) -> str:
-        if not prefetch:  # RabbitMQ takes 0 as unlimited: no consumer
-            return ""
-        self._opened += 1
-        return self.base if self._opened == 1 else f"{self.base}{kind}{self._opened}"
-
-    async def _replace(self, before: str, tag: str, prefetch: int, arguments: Mapping[str, str | int]) -> None:
         if before:
             await self.session.cancel(before)
-        if tag:
-            await self.session.consume(self.queue, prefetch=prefetch, tag=tag, arguments=arguments)
+        if self.tag:
+            await self.session.consume(self.queue, prefetch=prefetch, tag=self.tag, arguments=arguments)
+
+
+class Consumers(NamedTuple):
+    """The two consumers of one session."""
+
+    normal: Consumer
+    ahead: Consumer
+
+    @classmethod
+    def of(cls, session: Consuming, queue: str, tag: str, arguments: Mapping[str, str]) -> Self:
+        """Open none yet. `tag` begins their tags; the management console shows `arguments`."""
+        normal_tags = chain([tag], (f"{tag}.{number}" for number in count(2)))
+        ahead_tags = (f"{tag}{AHEAD}{number}" for number in count(1))
+        normal = Consumer(session, queue, normal_tags, arguments)
+        return cls(normal, Consumer(session, queue, ahead_tags, {**arguments, **BEHIND}))
+
+    async def describe(self, arguments: Mapping[str, str]) -> None:
+        """Replace both consumers by ones with these arguments, unless they have them."""
+        await self.ahead.describe({**arguments, **BEHIND})
+        await self.normal.describe(arguments)
 
 
 class Fetching:
@@ -146,8 +143,8 @@ class Fetching:
             BrokerRefusedError: the queue does not exist, or this user may not read it.
             ConnectionLostError
         """
-        self._consumers = Consumers(session, self._queue, tag, arguments)
-        await self._consumers.set_normal(self._pool.size)
+        self._consumers = Consumers.of(session, self._queue, tag, arguments)
+        await self._consumers.normal.resize(self._pool.size)
 
     async def describe(self, arguments: Mapping[str, str]) -> None:
         """Show other arguments in the management console. A next session begins with them, if this one is lost.
@@ -161,17 +158,17 @@ class Fetching:
 
     def begins(self, delivery: Delivered) -> None:
         """Record that the job has a slot."""
-        if self._decide and self._consumers and delivery.consumer == self._consumers.normal:
-            self._consumers.begun[id(delivery)] = self._clock()
+        if self._decide and self._consumers and delivery.consumer == self._consumers.normal.tag:
+            self._consumers.normal.begun[id(delivery)] = self._clock()
 
     def ended(self, delivery: Delivered) -> None:
         """Record that the job has left its slot, or the line."""
         if self._consumers:
-            self._consumers.begun.pop(id(delivery), None)
+            self._consumers.normal.begun.pop(id(delivery), None)
 
     @contextmanager
     def takes_room(self, delivery: Delivered) -> Iterator[None]:
-        """Count a delivery that waits for the run of an earlier one: it takes room, and that run takes a slot."""
+        """Count a redelivered job that waits for its earlier run: it is unsettled, and that run holds a slot."""
         self.begins(delivery)
         try:
             yield
@@ -194,7 +191,7 @@ class Fetching:
 
     async def _next_look(self, consumers: Consumers) -> None:
         """Wait: shortly while jobs or free slots wait, and without end while no job runs."""
-        if self._pool.longest_wait_s() is not None or consumers.prefetch.normal < self._pool.size:
+        if self._pool.longest_wait_s() is not None or consumers.normal.prefetch < self._pool.size:
             await asyncio.sleep(LOOK_S)
         elif not self._pool.busy:
             self._pool.used.clear()
@@ -211,17 +208,17 @@ class Fetching:
         pressure = Pressure(
             waited_s=self._pool.longest_wait_s() or 0.0,
             long=self._pool.held_for(long_s),
-            long_normal=sum(began < now - long_s for began in consumers.begun.values()),
+            long_normal=sum(began < now - long_s for began in consumers.normal.begun.values()),
         )
         is_too_long = decide.is_too_long(pressure, most)
         if is_too_long:
             decide.returned(now)
         # Change first, then return: the other way round RabbitMQ would send the jobs here again.
-        if (ahead := decide.ahead(now, most)) != consumers.prefetch.ahead:
-            await consumers.set_ahead(ahead)
+        if (ahead := decide.ahead(now, most)) != consumers.ahead.prefetch:
+            await consumers.ahead.resize(ahead)
             self._metrics.gauge("slots.ahead", ahead)
-        if (normal := decide.normal(pressure, consumers.prefetch.normal)) is not None:
-            await consumers.set_normal(normal)
+        if (normal := decide.normal(pressure, consumers.normal.prefetch)) is not None:
+            await consumers.normal.resize(normal)
         if is_too_long:
             self._return_waiting()
 

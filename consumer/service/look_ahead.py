@@ -2,7 +2,7 @@
 
 The consumer of normal priority has prefetch = pool size. RabbitMQ serves the second consumer, of lower priority,
 only while no consumer of the whole fleet has room. A slot starts a job of it at once, without waiting for confirm,
-ack and delivery. That pays for short jobs. But a job that waits here behind a long one waits in vain as soon as a
+ack and delivery. That pays for short jobs. But a job that waits here behind a long one loses time as soon as a
 slot elsewhere is free. So the work fetched ahead is bounded in seconds; and a job that has waited for too long
 because slots hold long jobs returns to the queue, once.
 """
@@ -17,7 +17,7 @@ from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
 #: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
 STEPS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 #: For so long a step is not followed by a higher one, as run times vary from one moment to the next. A lower one
-#: follows at once: jobs that take longer must not wait in vain.
+#: follows at once: jobs that take longer must not wait here.
 FIXED_S: Final = 0.25
 #: For a function that takes one job at a time: this covers the gap between two jobs of 1 ms.
 MOST_SINGLE: Final = 8
@@ -31,14 +31,6 @@ EXCESS_S: Final = 0.010
 #: After a return nothing is fetched ahead for so long; twice as long each time it happens again soon.
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Prefetch:
-    """How many unsettled jobs each consumer may have; 0: there is no such consumer."""
-
-    normal: int = 0
-    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +71,6 @@ class LookAhead:
         return pressure.long > 0 and pressure.waited_s > self.long_after_s(most_together) + EXCESS_S
 
     def returned(self, now: float) -> None:
-        """Record that jobs had to return."""
         is_again = now < self._paused_until + 10 * self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if is_again and self._pause_s else FIRST_PAUSE_S
         self._paused_until = now + self._pause_s
@@ -96,11 +87,11 @@ class LookAhead:
         return self._step * (self.slots + (most_together > 1))
 
     def normal(self, pressure: Pressure, prefetch: int) -> int | None:
-        """Return the prefetch of the next normal consumer; None: the present one, with `prefetch`, may stay.
+        """Return the prefetch for another normal consumer; None if the present one, with `prefetch`, may stay.
 
-        It must have room for one job per slot without a long job. It has more while a long job that was fetched
-        ahead holds a slot: RabbitMQ would send a job that has to wait for it. It has less once that job has ended.
-        The next one may have the same prefetch: it does not count the long jobs of the present one.
+        RabbitMQ should send it one job for each slot without a long job. If it sends more, a job has to wait for a
+        long one; if it sends less, a slot stays idle. Another consumer may need the same prefetch, because the
+        long jobs of the present one do not count against it.
         """
         room, wanted = prefetch - pressure.long_normal, self.slots - pressure.long
         return None if room == wanted else wanted

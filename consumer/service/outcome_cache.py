@@ -1,7 +1,7 @@
 """Caches recent outcomes, so that a redelivered job is answered without a second run.
 
-RabbitMQ may not have received the settlement of these jobs. It redelivers at most the unsettled messages of one
-connection, which are a prefetch, and delivers them before all others. So a small cache for a short time is enough.
+RabbitMQ may not have received the settlement of these jobs. It redelivers at most one prefetch of messages for
+each lost connection, and delivers them before all others. So a small cache for a short time is enough.
 A job that was dropped from the cache costs a second run, never a wrong reply. Pure: callers pass in the clock.
 """
 
@@ -52,7 +52,7 @@ class _Entry(NamedTuple):
     sent: set[Sent]
 
 
-class Remembered:
+class OutcomeCache:
     """Outcomes by identity; the oldest are dropped first.
 
     Mutable state: `_entries`, in the order in which they will be dropped; `_bytes`, the sum of their sizes.
@@ -96,7 +96,6 @@ class Remembered:
             entry.sent.add(sent)
 
     def has_sent(self, identity: Identity, sent: Sent) -> bool:
-        """Whether RabbitMQ has confirmed it."""
         entry = self._entries.get(identity)
         return entry is not None and sent in entry.sent
 

@@ -18,7 +18,7 @@ from consumer.errors import ConnectionLostError
 from consumer.job import Abandoned, Interrupted, Invalid, Job, Outcome, Request, Unsuccessful
 from consumer.runners.pool import Pool
 from consumer.service.fetching import Fetching, is_ahead
-from consumer.service.outcome_cache import Identity, Remembered
+from consumer.service.outcome_cache import Identity, OutcomeCache
 from consumer.service.progress import Reporter
 from consumer.service.settle import Answers, Settler
 from consumer.service.settleable import Settleable
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 class Pipeline:
     """Handles deliveries.
 
-    Mutable state: `running`, a future outcome for each job that waits or runs; `remembered`, recent outcomes.
+    Mutable state: `running`, a future outcome for each job that waits or runs; `outcomes`, the recent ones.
     """
 
     settings: Settings
@@ -47,7 +47,7 @@ class Pipeline:
     fetching: Fetching
     metrics: Metrics
     settler: Settler
-    remembered: Remembered
+    outcomes: OutcomeCache
     tracer: Tracer = UNTRACED
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
 
@@ -70,10 +70,10 @@ class Pipeline:
                     )
                 decided = decide(outcome, attempt=request.attempt, max_attempts=self.settings.max_attempts)
                 request = context.trace.answers(request, outcome, decided)
-                answers = Answers(delivery, identity, self.remembered)
+                answers = Answers(delivery, identity, self.outcomes)
                 outcome, settlement = await self.settler.settle(answers, request, outcome, decided)
             except ConnectionLostError as error:
-                self._lost(request, context, error)
+                self._report_lost(request, context, error)
                 return
             context.trace.settled(outcome, settlement)
         self.metrics.ended(outcome, settlement, total_s=time.monotonic() - started)
@@ -86,7 +86,7 @@ class Pipeline:
         their runs fill the pool.
         """
         if delivery.redelivered:
-            known = self.remembered.find(identity)
+            known = self.outcomes.find(identity)
             if known is None and (run := self.running.get(identity)):
                 log.info(
                     "job %s was redelivered while it runs: waiting for its outcome",
@@ -139,7 +139,7 @@ class Pipeline:
             if reporter:
                 await reporter.close()
         if not isinstance(outcome, Interrupted):
-            self.remembered.add(identity, outcome)
+            self.outcomes.add(identity, outcome)
         return outcome
 
     def _reporter(self, delivery: Settleable, request: Request) -> Reporter | None:
@@ -147,9 +147,11 @@ class Pipeline:
         address = request.reply_to
         if not request.wants_progress or address is None or address == self.topology.results:
             return None
-        return Reporter(lambda progress: delivery.publisher.tell(progress_report(request, progress), address))
+        return Reporter(
+            lambda progress: delivery.publisher.publish_at_most_once(progress_report(request, progress), address)
+        )
 
-    def _lost(self, request: Request, context: JobContext, error: ConnectionLostError) -> None:
+    def _report_lost(self, request: Request, context: JobContext, error: ConnectionLostError) -> None:
         """Log that the delivery cannot be settled: RabbitMQ will redeliver the job."""
         self.metrics.lost()
         context.trace.lost(error)
@@ -163,10 +165,10 @@ class Pipeline:
 
 def _report(request: Request, outcome: Outcome, settlement: Settlement) -> None:
     ending = type(outcome).__name__
-    told = {"event": "job_settled", "outcome": ending, "settlement": settlement.value}
+    extra = {"event": "job_settled", "outcome": ending, "settlement": settlement.value}
     if isinstance(outcome, Unsuccessful):
-        log.warning("job %s: %s, %s: %s", request.id, ending, settlement.value, outcome.message, extra=told)
+        log.warning("job %s: %s, %s: %s", request.id, ending, settlement.value, outcome.message, extra=extra)
     else:
         log.info(
-            "job %s: %s, %s after %.0f ms", request.id, ending, settlement.value, outcome.run_s * 1000, extra=told
+            "job %s: %s, %s after %.0f ms", request.id, ending, settlement.value, outcome.run_s * 1000, extra=extra
         )

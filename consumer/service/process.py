@@ -68,7 +68,7 @@ async def serve(settings: Settings, urls: Sequence[str], console_of: ConsoleOf) 
             # After the pages, and before them at the end: what was left to remove may take a while.
             files = await stack.enter_async_context(JobFiles.opened_aside(settings.job_dir))
             if settings.statsd_host is not None or settings.http_port is not None:
-                await stack.enter_async_context(resource_gauges.told(metrics, files.folder))
+                await stack.enter_async_context(resource_gauges.reporting(metrics, files.folder))
             opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
             if runner := await _unless_stopped(stack.enter_async_context(opening), signals):
                 service = Service(

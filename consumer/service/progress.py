@@ -1,6 +1,7 @@
-"""Publishes a job's progress to the producer: a few messages a second at most, each with the latest state.
+"""Publishes a job's progress to its producer, at most four times a second.
 
-Progress may be lost: it is published at most once, and no more after a lost connection. The job neither waits for
+Each message reports the latest progress. It may be lost: it is published at most once, and not after a lost
+connection. The job neither waits for
 it nor fails because of it. No progress arrives after the reply, because the reporter is closed before the reply is
 published on the same channel.
 """

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from consumer.runners.procfs import descendants, look, proportional_bytes
+from consumer.runners.procfs import descendants, proportional_bytes, usage_of
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -26,14 +26,14 @@ PERIOD_S = 5.0
 
 def memory_bytes(pid: int) -> int:
     """Return the memory of a process and all its descendants; shared memory counts once."""
-    own = look(pid)
+    own = usage_of(pid)
     return sum(map(proportional_bytes, [*([own] if own else []), *descendants(pid)]))
 
 
 @asynccontextmanager
-async def told(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
+async def reporting(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
     """Measure repeatedly during the block: this process's memory, and the free space on the disk of the folder."""
-    task = asyncio.create_task(_tell(metrics, folder), name="vitals")
+    task = asyncio.create_task(_report(metrics, folder), name="vitals")
     try:
         yield
     finally:
@@ -43,7 +43,7 @@ async def told(metrics: Metrics, folder: Path) -> AsyncIterator[None]:
         task.result()  # raises: it ends only by a bug
 
 
-async def _tell(metrics: Metrics, folder: Path) -> None:
+async def _report(metrics: Metrics, folder: Path) -> None:
     while True:
         try:
             free = shutil.disk_usage(folder).free

@@ -37,7 +37,6 @@ class Running:
         return len(self._tasks)
 
     def start(self, handling: Coroutine[Any, Any, None], name: str) -> None:
-        """Handle a delivery in a task of its own."""
         task = asyncio.create_task(handling, name=name)
         self._tasks[task] = time.monotonic()
         task.add_done_callback(self.ended)

@@ -19,14 +19,14 @@ from consumer.config.amqp_url import redacted
 from consumer.config.settings import Settings
 from consumer.errors import ConnectionLostError
 from consumer.rabbitmq.codec import BrokerLimits
-from consumer.rabbitmq.session import Delivery, Session
-from consumer.rabbitmq.supervisor import Link
+from consumer.rabbitmq.session import Session
+from consumer.rabbitmq.supervisor import Supervisor
 from consumer.runners.runner import Runner
 from consumer.service import fleet
 from consumer.service.consumer_info import about, arguments, consumer_name
 from consumer.service.fetching import Fetching
 from consumer.service.fleet import ConsoleOf
-from consumer.service.outcome_cache import Remembered
+from consumer.service.outcome_cache import OutcomeCache
 from consumer.service.pipeline import Pipeline
 from consumer.service.running import Running
 from consumer.service.settle import Settler
@@ -79,17 +79,16 @@ class Service:
             fetching=self._fetching,
             metrics=metrics,
             settler=Settler(topology=self._topology, metrics=metrics, consumer=consumer_name()),
-            remembered=Remembered(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
+            outcomes=OutcomeCache(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
             tracer=tracer,
         )
         self._limits = BrokerLimits()
-        self._link = Link(urls, self._life, changed=self._consuming_changed)
+        self._link = Supervisor(urls, self._open_session, changed=self._consuming_changed)
         self._is_declared = False
         self._fetch: list[asyncio.Task[None]] = []
         self._running = Running()
 
     def facts(self) -> Facts:
-        """Return the facts from which the health is derived."""
         return Facts(
             is_loaded=True,
             is_broken=self._runner.is_broken,
@@ -129,8 +128,8 @@ class Service:
             raise self._running.broken.result()
 
     @asynccontextmanager
-    async def _life(self, url: str) -> AsyncIterator[Session]:
-        """Open one session: connections, queues and deliveries."""
+    async def _open_session(self, url: str) -> AsyncIterator[Session]:
+        """Open one session: connections, queues and consumers."""
         opening = Session.open(
             url,
             name=consumer_name(),
@@ -194,7 +193,9 @@ class Service:
 
     async def _take_deliveries(self, broker: Session) -> None:
         while True:
-            self._start(await broker.inbox.get())
+            delivery = await broker.inbox.get()
+            name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
+            self._running.start(self._pipeline.handle(delivery), name)
 
     def _stop_taking(self) -> None:
         for task in self._fetch:
@@ -207,23 +208,19 @@ class Service:
             with self._systemd.reloading():
                 await self._runner.reload()
 
-    def _start(self, delivery: Delivery) -> None:
-        name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
-        self._running.start(self._pipeline.handle(delivery), name)
-
     async def _drain(self, link: asyncio.Task[None]) -> None:
         """Take no more jobs, and wait for the running ones, with or without a connection."""
         self._systemd.report()  # report the stop now, not at the next ping
         # Stop consuming first, then requeue: the other way round RabbitMQ would redeliver the jobs to this
         # consumer.
-        self._link.end_with_this_life()
+        self._link.end_with_this_session()
         self._stop_taking()
-        if broker := self._link.life:
+        if session := self._link.session:
             with suppress(ConnectionLostError):
-                await broker.stop_consuming()
+                await session.stop_consuming()
                 self._runner.pool.return_waiting(even_again=True)
-                while not broker.inbox.empty():
-                    await broker.inbox.get_nowait().requeue()
+                while not session.inbox.empty():
+                    await session.inbox.get_nowait().requeue()
         else:
             link.cancel()
             if self._running:
@@ -235,6 +232,6 @@ class Service:
 
     async def _flush(self) -> None:
         """Wait until RabbitMQ has all acks: a closing connection may drop them, and a lost ack is a second run."""
-        if broker := self._link.life:
+        if session := self._link.session:
             with suppress(ConnectionLostError):
-                await broker.flush()
+                await session.flush()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from consumer.disposition import Disposition, Fault, Publish, Settlement, decide_again, reply_fault
 from consumer.job import Outcome, OverLimit, Request, Unroutable, Unsuccessful
-from consumer.service.outcome_cache import Identity, Remembered, Sent
+from consumer.service.outcome_cache import Identity, OutcomeCache, Sent
 from consumer.service.settleable import Settleable
 from consumer.telemetry.metrics import Metrics
 from consumer.values import value
@@ -39,18 +39,18 @@ class Answers:
 
     delivery: Settleable
     identity: Identity | None
-    remembered: Remembered
+    outcomes: OutcomeCache
 
     async def publish(self, message: Message, queue: str, *, may_give_up: bool) -> str | None:
         """Publish; return None after RabbitMQ's confirm, or the reason why the queue did not get the message."""
         sent = Sent(queue, message.correlation_id, message.type)
-        if self.identity and self.delivery.redelivered and self.remembered.has_sent(self.identity, sent):
+        if self.identity and self.delivery.redelivered and self.outcomes.has_sent(self.identity, sent):
             return None
         publisher = self.delivery.publisher
         publish = publisher.publish_or_give_up if may_give_up else publisher.publish
         fault = await publish(message, queue)
         if self.identity and fault is None:
-            self.remembered.note_sent(self.identity, sent)
+            self.outcomes.note_sent(self.identity, sent)
         return fault
 
 
@@ -116,14 +116,14 @@ class Settler:
         return (reply_fault(queue) if publish is Publish.REPLY else Fault.REFUSED), why
 
     def _message(
-        self, publish: Publish, came: Message, request: Request, outcome: Outcome, reason: Outcome
+        self, publish: Publish, received: Message, request: Request, outcome: Outcome, reason: Outcome
     ) -> tuple[Message, str] | None:
         """Make the message, and return it with the name of its queue."""
         match publish:
             case Publish.REPLY if request.reply_to:
                 return reply(request, outcome, consumer=self.consumer), request.reply_to
             case Publish.RETRY_COPY:
-                return retry_copy(came, request, outcome), self.topology.retry(request.attempt)
+                return retry_copy(received, request, outcome), self.topology.retry(request.attempt)
             case Publish.ERROR_RECORD if isinstance(reason, Unsuccessful):
                 return error_record(request, reason, consumer=self.consumer), self.topology.errors
         return None

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Protocol
 
+from consumer.rabbitmq.connection_scope import Waiting
 from consumer.wire.message import Message
-
-
-class BoundedWait(Protocol):
-    """A wait that ends with the connection, unless it has ended before."""
-
-    def over(self) -> None:
-        """The awaited event has happened."""
 
 
 class Publishing(Protocol):
@@ -24,7 +17,7 @@ class Publishing(Protocol):
     async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
         """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
 
-    async def tell(self, message: Message, queue: str) -> None:
+    async def publish_at_most_once(self, message: Message, queue: str) -> None:
         """Publish a message that may be lost; the caller does not learn whether it was."""
 
 
@@ -61,7 +54,7 @@ class Settleable(Protocol):
     def admin(self) -> QueueLookup:
         """Asks for queues by that session."""
 
-    def while_alive(self) -> AbstractContextManager[BoundedWait]:
+    def while_alive(self) -> Waiting:
         """Limit the waits of the block to the time in which the message can be settled."""
 
     async def ack(self) -> None:

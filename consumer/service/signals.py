@@ -20,7 +20,6 @@ class Signals:
         self.reload = asyncio.Event()
 
     def receive(self, number: signal.Signals) -> None:
-        """Handle one signal."""
         if self.asked.is_set():
             log.warning("%s again: stopping at once", number.name, extra={"event": "stopping_at_once"})
             self.forced.set()
@@ -31,7 +30,6 @@ class Signals:
     @classmethod
     @contextmanager
     def installed(cls) -> Iterator[Signals]:
-        """Handle the signals during the block."""
         loop, signals = asyncio.get_running_loop(), cls()
         numbers = (signal.SIGTERM, signal.SIGINT)
         for number in numbers:

@@ -52,42 +52,42 @@ JOB_HEADERS: Json = {
     message.TRACEPARENT_HEADER: _TRACEPARENT,
     message.PROGRESS_HEADER: {
         "type": ["boolean", "string"],
-        "description": "true: tell the queue in reply_to how far the job is.",
+        "description": "true: report the job's progress to the queue in reply_to.",
     },
     message.REPLAYED_HEADER: {
         "type": "integer",
         "minimum": 1,
-        "description": "The service's own: how often the job was replayed as a dead letter. Leave it out.",
+        "description": "Set by the service: how often the job was replayed as a dead letter. Do not send it.",
     },
     message.JOB_ID_HEADER: {
         **_ID,
-        "description": "The service's own, on a copy that is tried again: the job's id. Leave it out.",
+        "description": "Set by the service on the copy for a retry: the job's id. Do not send it.",
     },
     message.LAST_ERROR_HEADER: {
         "type": "string",
-        "description": "The service's own, on a copy that is tried again: why it is. Leave it out.",
+        "description": "Set by the service on the copy for a retry: its reason. Do not send it.",
     },
     message.ATTEMPT_HEADER: {
         "type": "integer",
         "minimum": 1,
-        "description": "The service's own, on a copy that is tried again: which attempt comes next. Leave it out.",
+        "description": "Set by the service on the copy for a retry: the number of the attempt. Do not send it.",
     },
 }
 _ANSWER_HEADERS: Json = {
     message.JOB_ID_HEADER: {**_ID, "description": "The job's id, the same in each message about it."},
-    message.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "As the job had it, or of the run, below it."},
+    message.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "The job's, or that of its run, a child of it."},
 }
 _JOB_PROPERTIES: Json = {
-    "message_id": {**_ID, "description": "The job's id; one is made up where it is absent."},
-    "correlation_id": {**_ID, "description": "Comes back in the reply; where absent, the message_id does."},
+    "message_id": {**_ID, "description": "The job's id; without it, the service generates one."},
+    "correlation_id": {**_ID, "description": "The reply has the same; without it, the message_id."},
     "reply_to": {
         "type": "string",
-        "description": f"A queue of the producer's own, or {_DIRECT_REPLY_TO}; where absent, they go to results.",
+        "description": f"The producer's queue, or {_DIRECT_REPLY_TO}; without it, replies go to results.",
     },
     "content_encoding": {"type": "string", "description": "gzip, if the body is; otherwise it is UTF-8."},
     "expiration": {"type": "string", "pattern": "^[0-9]+$", "description": "RabbitMQ's time to live, in ms."},
     "timestamp": {"type": "integer", "description": "When it was sent, in seconds since the epoch."},
-    "delivery_mode": {"enum": [1, 2], "description": "2, persistent: it survives a restart of RabbitMQ."},
+    "delivery_mode": {"enum": [1, 2], "description": "2, persistent: the job survives a restart of RabbitMQ."},
     "priority": {"type": "integer", "minimum": 0, "maximum": 255},
 }
 #: The job in the examples.
@@ -231,18 +231,18 @@ def _messages(shared: str) -> Json:
     return {
         "job": {
             "title": "Job",
-            "summary": "What a producer publishes. All headers and properties are optional.",
+            "summary": "A producer publishes it. All headers and properties are optional.",
             "contentType": _JSON_TYPE,
             "headers": {"type": "object", "properties": JOB_HEADERS},
             "payload": _to(shared, "Job"),
-            "correlationId": _correlation("The property correlation_id; where absent, message_id."),
+            "correlationId": _correlation("The property correlation_id; without it, message_id."),
             "x-amqp-properties": {"type": "object", "properties": _JOB_PROPERTIES},
             "examples": [{"name": "signal", "payload": JOB["examples"][0]}],
         },
-        "succeeded": _reply(shared, "SucceededReply", "The answer to a job that has a result.", _SUCCEEDED),
-        "failed": _reply(shared, "FailedReply", "The answer to a job that has none, and why.", _FAILED),
+        "succeeded": _reply(shared, "SucceededReply", "The reply to a job that has succeeded.", _SUCCEEDED),
+        "failed": _reply(shared, "FailedReply", "The reply to a job that has failed.", _FAILED),
         "progress": {
-            **_answer(shared, "ProgressReport", "How far a job is, to who asked.", message.PROGRESS_TYPE, mode=1),
+            **_answer(shared, "ProgressReport", "The progress of a job.", message.PROGRESS_TYPE, mode=1),
             "examples": [_example(progress)],
         },
         "errorRecord": {
@@ -295,7 +295,7 @@ def _channels(topology: Topology) -> Json:
         topology.results: (["succeeded", "failed"], "The replies of jobs without reply_to."),
         topology.errors: (
             ["errorRecord"],
-            "A stream: read without taking, with a record of each dead-lettered job.",
+            "A stream with a record of each dead-lettered job. Reading removes nothing.",
         ),
     }
     queues = {queue.name: queue for queue in topology.queues()}
@@ -307,9 +307,9 @@ def _channels(topology: Topology) -> Json:
         "replies": {
             "address": None,
             "description": (
-                "Where a job's reply_to leads: a queue of its producer's own, or RabbitMQ's direct reply-to. For "
+                "The address in a job's reply_to: a queue of its producer, or RabbitMQ's direct reply-to. For "
                 f"the latter, the producer consumes from {_DIRECT_REPLY_TO}, without acks, before it publishes "
-                "with that name as reply_to on the same channel. A reply to one who has gone is dropped."
+                "with that name as reply_to on the same channel. A reply to a producer that has gone is dropped."
             ),
             "messages": _held("succeeded", "failed", "progress"),
         },

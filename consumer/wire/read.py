@@ -124,7 +124,6 @@ def _seconds(value: object) -> float | None:
 
 
 def _text(message: Message, max_bytes: int) -> bytes | Invalid:
-    """Decode the body, and check its size."""
     size = len(message.body)
     if size > max_bytes:
         return Invalid(message=f"the body has {size} bytes, the limit is {max_bytes} (max_body_bytes)")

@@ -1,6 +1,6 @@
 """Decides which `reply_to` addresses are allowed. A stranger chose the address, and this service may write to any.
 
-Refused are this service's own queues, except the results and the stream of the gateways. Refused are also
+This module refuses the service's own queues, except the results and the stream of the gateways. It also refuses
 RabbitMQ's own names, except those that it gives to a caller's queue or channel; address_breaker.py handles
 invented ones, which cannot be recognised here. An operator can restrict addresses further with a pattern. Pure.
 """

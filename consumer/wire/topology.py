@@ -13,7 +13,7 @@ from dataclasses import dataclass
 #: Up to RabbitMQ 4.2, every lost connection counts as a return of the messages that it held, and 4.x dead-letters
 #: a message after 20 by default. 100 exceeds any number of restarts, and still ends a job that kills its consumer.
 DELIVERY_LIMIT = 100
-#: To look at a dead letter or a result and requeue it is a return, too; 4.x would delete it after 20.
+#: Reading a dead letter or a result and requeueing it also counts as a return; 4.x would delete it after 20.
 #: RabbitMQ 3.10 refuses -1 (no limit), so this number is out of reach instead.
 NO_DELIVERY_LIMIT = 1_000_000_000
 #: Seconds before the second, third ... attempt; the last one applies to all later ones. Short first, as most
@@ -65,7 +65,6 @@ class Topology:
 
     @property
     def dead(self) -> str:
-        """The dead-letter queue."""
         return f"{self.prefix}.dead"
 
     @property

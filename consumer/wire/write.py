@@ -52,14 +52,14 @@ class ReplyError(Used):
     #: A text if a newer service sends a code that this version does not know.
     code: ErrorCode | str = Field(union_mode="left_to_right")
     message: str
-    retryable: bool = Field(description="whether the same job may well succeed at another time")
+    retryable: bool = Field(description="whether the same job may succeed at another time")
     stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
 
 
 class Reply(BaseModel):
     """The body of a reply: `output`, the classifier's JSON, or `error`, the reason why there is none. Time: ms."""
 
-    job_id: str = Field(description="the same in each reply to a job: by it duplicates are told")
+    job_id: str = Field(description="the job's id, the same in each reply to the job: it identifies duplicates")
     status: Literal["succeeded", "failed"]
     output: Any = Field(None, description="the classifier's JSON, byte for byte")
     error: ReplyError | None = None
@@ -80,7 +80,7 @@ class ErrorRecord(Used):
     """One line of the errors stream: facts that a dead-lettered message cannot carry. `time` is ISO 8601, UTC."""
 
     job_id: str = Field(description="the job's id, also that of its dead letter")
-    correlation_id: str = Field(description="what the reply had, or would have had")
+    correlation_id: str = Field(description="that of the reply, even if no reply was sent")
     code: ErrorCode
     message: str
     stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")

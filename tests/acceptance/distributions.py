@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).parents[2]
-BUILD_TIMEOUT_S = 120
+BUILD_TIMEOUT_S = 600
 #: The list of its files that an sdist carries.
 SOURCES = ROOT / "rabbitmq_classifier.egg-info" / "SOURCES.txt"
 

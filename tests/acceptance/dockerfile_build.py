@@ -29,7 +29,7 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 #: What the base image has of Debian, for python:3.11-slim-bookworm (libstdc++6 comes with its apt). Unpacked, not
 #: installed: no script of a package has anything to do for a Python.
 BASE_PACKAGES = "python3,python3-venv,dash,coreutils,findutils,libc-bin,libstdc++6,base-files"
-BUILD_TIMEOUT_S = 120
+BUILD_TIMEOUT_S = 600
 #: Files are made and removed by the ten thousand: in memory, where there is room.
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 NEEDED_BYTES = 3 * 1024**3

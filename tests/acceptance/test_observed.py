@@ -18,10 +18,10 @@ from generate import GRAPHITE, PROMETHEUS, Store, graphite_query, prometheus_que
 from panels import ALERTS, Alert
 from support.monitoring import stores
 from support.monitoring.load import OLD, Load, bad_day, load, short_jobs
+from support.rabbitmq.management_api import create_vhost, delete_vhost
 from support.waiting import wait_until
 
 from consumer.local_broker import node as local_broker
-from consumer.rabbitmq.management import create_vhost, delete_vhost
 from consumer.telemetry.metrics import GAUGES, NAMES
 
 Panel = Mapping[str, Any]

@@ -24,10 +24,10 @@ from load import Load
 from pamqp.commands import Basic
 from scale_report import MESSAGES, SLEEPING, TINY, Point
 from support.rabbitmq.cluster import Cluster
+from support.rabbitmq.management_api import create_vhost
 
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import Node
-from consumer.rabbitmq.management import create_vhost
 from consumer.rabbitmq.session import Session
 from consumer.wire.topology import Topology
 

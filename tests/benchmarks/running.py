@@ -21,10 +21,10 @@ from contender import FEW_IN_FLIGHT, Contender, Site
 from load import Load, Run
 from plan import Plan, until
 from results import Sample
+from support.rabbitmq.management_api import create_vhost, delete_vhost
 from workload import Workload
 
 from consumer.local_broker.node import Node
-from consumer.rabbitmq.management import create_vhost, delete_vhost
 
 #: Longest wait for any reply; a start under load included.
 PATIENCE_S = 60.0

@@ -29,11 +29,11 @@ def test_a_stop_in_the_middle_of_a_change_loses_no_delivery(
     @runs_async
     async def stopped_after(turns: int) -> None:
         async with Session.open(vhost_url, name="test") as session:
-            consumers = Consumers(session, queue, "mine", {})
-            await consumers.set_normal(1)
-            await consumers.set_ahead(1)
+            consumers = Consumers.of(session, queue, "mine", {})
+            await consumers.normal.resize(1)
+            await consumers.ahead.resize(1)
             delivery = await session.inbox.get()
-            change = asyncio.create_task(consumers.set_ahead(2))
+            change = asyncio.create_task(consumers.ahead.resize(2))
             for _ in range(turns):
                 await asyncio.sleep(0)
             change.cancel()
@@ -54,12 +54,12 @@ def test_a_stop_in_the_middle_of_a_change_loses_no_delivery(
 @runs_async
 async def refused(vhost_url: str, producer: Producer, queue: str) -> None:
     async with Session.open(vhost_url, name="test") as session:
-        consumers = Consumers(session, queue, "mine", {})
-        await consumers.set_normal(1)
-        await consumers.set_normal(0)
+        consumers = Consumers.of(session, queue, "mine", {})
+        await consumers.normal.resize(1)
+        await consumers.normal.resize(0)
         producer.channel.queue_delete(queue)
         with pytest.raises(BrokerRefusedError, match="no queue"):
-            await consumers.set_normal(1)
+            await consumers.normal.resize(1)
         assert "no queue" in await session.lost()
 
 

@@ -17,11 +17,10 @@ from support.processes import forked
 from support.processes.commands import BIN, environment
 from support.processes.shell_classifiers import script
 from support.rabbitmq.definitions import DEFINITIONS
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, rabbitmqctl
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
-from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import free_ports
 from consumer.preflight import permissions as rights
 from consumer.preflight.finding import Level
@@ -371,10 +370,10 @@ def test_all_that_differs_in_a_queue_is_told_with_and_without_the_management_api
 def test_an_alarm_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rights, "CONFIRM_S", 1.0)
     try:
-        local_broker.ctl(place.node, "set_vm_memory_high_watermark", "0.000001")
+        rabbitmqctl(place.node, "set_vm_memory_high_watermark", "0.000001")
         [found] = [one for one in checked({"amqp_url": place.url}, *BROKER) if one.what == "publishing"]
     finally:
-        local_broker.ctl(place.node, "set_vm_memory_high_watermark", "0.4")
+        rabbitmqctl(place.node, "set_vm_memory_high_watermark", "0.4")
     assert (found.level, "memory or disk alarm" in found.detail) == (FAILURE, True)
     assert found.remedy.startswith("`rabbitmq-diagnostics alarms`")
 

@@ -63,7 +63,7 @@ from support.processes.consumer_process import ConsumerProcess
 from support.processes.consumer_process import consumer as started
 from support.processes.health import Probe
 from support.processes.shell_classifiers import HELD, script
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, create_vhost, delete_vhost, rabbitmqctl
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
 from support.soak import often
@@ -71,7 +71,7 @@ from support.soak import often
 from consumer.client import Client
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
-from consumer.rabbitmq.management import api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 3)
@@ -228,7 +228,7 @@ def test_channel_closed_by_the_broker_for_a_consumer_timeout(site: Site) -> None
 
 def set_consumer_timeout(node: local_broker.Node, ms: int) -> None:
     """For channels that are opened from now on."""
-    local_broker.ctl(node, "eval", f"application:set_env(rabbit, consumer_timeout, {ms}).")
+    rabbitmqctl(node, "eval", f"application:set_env(rabbit, consumer_timeout, {ms}).")
 
 
 def test_queue_deleted(site: Site) -> None:
@@ -253,13 +253,13 @@ def test_memory_alarm(site: Site) -> None:
         site.publish("m1")
         running.wait_for_event("job_log", "begun")
         try:
-            local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.000001")
+            rabbitmqctl(site.node, "set_vm_memory_high_watermark", "0.000001")
             site.go()
             running.wait_for_event("publishing_blocked")
             says(running, READY)
             assert "unacknowledged=1" in unacknowledged(site.node, site.url)
         finally:
-            local_broker.ctl(site.node, "set_vm_memory_high_watermark", "0.4")
+            rabbitmqctl(site.node, "set_vm_memory_high_watermark", "0.4")
         running.wait_for_event("job_settled", settlement="ack")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
@@ -270,7 +270,7 @@ def test_memory_alarm(site: Site) -> None:
 
 def unacknowledged(node: local_broker.Node, url: str) -> str:
     vhost = url.rpartition("/")[2]
-    listed = local_broker.ctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
+    listed = rabbitmqctl(node, "-q", "list_queues", "-p", vhost, "name", "messages_unacknowledged")
     return " ".join(f"{name}:unacknowledged={count}" for name, count in map(str.split, listed.splitlines()[1:]))
 
 
@@ -459,9 +459,9 @@ def test_broker_restart(site: Site) -> None:
     with consumer(site.url, command=site.held, pool_size=2) as running:
         site.publish("m1")
         running.wait_for_event("job_log", "begun")
-        local_broker.ctl(site.node, "stop_app")
+        rabbitmqctl(site.node, "stop_app")
         running.wait_for_event("connection_lost")
-        local_broker.ctl(site.node, "start_app")
+        rabbitmqctl(site.node, "start_app")
         is_back = time.monotonic()
         site.recovers(running, "broker restart")
         site.tell(f"broker restart: {time.monotonic() - is_back:.2f} s of that after RabbitMQ was back")

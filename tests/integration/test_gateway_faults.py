@@ -21,6 +21,7 @@ import pytest
 from support.measurements import Tell
 from support.processes.consumer_process import consumer
 from support.processes.gateway_process import Answered, Caller, Gateway, gateway
+from support.rabbitmq.management_api import rabbitmqctl
 from support.soak import often
 from support.waiting import PATIENCE_S, wait_until
 
@@ -100,11 +101,11 @@ class Load:
 def restart(node: local_broker.Node, load: Load) -> None:
     """Keep RabbitMQ away until a request was refused: a gateway outwaits an outage that is short for it."""
     try:
-        local_broker.ctl(node, "stop_app")
+        rabbitmqctl(node, "stop_app")
         load.stopped.set()
         assert load.refused.wait(PATIENCE_S)
     finally:
-        local_broker.ctl(node, "start_app")
+        rabbitmqctl(node, "start_app")
 
 
 def is_ready(door: Gateway) -> bool:
@@ -184,7 +185,7 @@ def test_an_alarm_is_told_to_callers_and_the_job_that_ran_into_it_is_done_after_
         gateway(own_node.amqp_url) as door,
     ):
         try:
-            local_broker.ctl(own_node, "set_vm_memory_high_watermark", "0")
+            rabbitmqctl(own_node, "set_vm_memory_high_watermark", "0")
             while (first := door.post({"n": 1})).status == 202:  # RabbitMQ looks at its memory now and then
                 pass
             assert_is_told(first)
@@ -194,5 +195,5 @@ def test_an_alarm_is_told_to_callers_and_the_job_that_ran_into_it_is_done_after_
             assert said.json["reason"] == Reason.ALARM
             assert door.get(first.json["job_id"]).status == 202
         finally:
-            local_broker.ctl(own_node, "set_vm_memory_high_watermark", "0.4")
+            rabbitmqctl(own_node, "set_vm_memory_high_watermark", "0.4")
         assert door.get(first.json["job_id"], Prefer="wait=50").json["output"] == 1

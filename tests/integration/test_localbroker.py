@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pika
 import pytest
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, create_vhost, delete_vhost, rabbitmqctl
 
-from consumer.local_broker import files
+from consumer.local_broker import files, processes
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import LocalBrokerError, Node
-from consumer.rabbitmq.management import ManagementRefusedError, api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import ManagementRefusedError, api
 
 UP = "import sys, pathlib; from consumer.local_broker import node; node.up(pathlib.Path(sys.argv[1]))"
 
@@ -32,7 +32,7 @@ def data_dir(server: None, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001 - 
     folder = tmp_path / "a node"
     yield folder
     local_broker.down(folder, timeout_s=0)
-    assert local_broker.processes(folder) == {}
+    assert processes.found(folder) == {}
 
 
 def publish(url: str, body: bytes) -> None:
@@ -79,7 +79,7 @@ def test_a_deleted_vhost_refuses_and_the_refusal_carries_its_status(node: Node) 
 
 def epmd_of(folder: Path) -> int:
     """The process of the node's port mapper."""
-    [pid] = [pid for pid, program in local_broker.processes(folder).items() if program == "epmd"]
+    [pid] = [pid for pid, program in processes.found(folder).items() if program == "epmd"]
     return pid
 
 
@@ -89,10 +89,8 @@ def test_nothing_listens_beyond_the_loopback_address(node: Node) -> None:
     assert "0100007F" in addresses
 
 
-def test_rabbitmqctl_reaches_the_node_and_its_failure_is_told_in_its_own_words(node: Node) -> None:
-    assert "classifier" in local_broker.ctl(node, "list_users")
-    with pytest.raises(LocalBrokerError, match=r"(?s)rabbitmqctl .*no-such-vhost"):
-        local_broker.ctl(node, "delete_vhost", "no-such-vhost")
+def test_rabbitmqctl_reaches_the_node(node: Node) -> None:
+    assert "classifier" in rabbitmqctl(node, "list_users")
 
 
 def test_up_again_in_the_same_folder_returns_the_node_that_runs(node: Node) -> None:
@@ -109,7 +107,7 @@ def test_a_node_comes_back_with_its_messages_after_down_and_after_sigkill(data_d
     publish(first.amqp_url, b"before down")
 
     assert local_broker.down(data_dir) is True
-    assert local_broker.processes(data_dir) == {}
+    assert processes.found(data_dir) == {}
     assert local_broker.down(data_dir) is False
     assert local_broker.status(data_dir) is None
 
@@ -155,13 +153,13 @@ def test_a_process_number_that_belongs_to_another_program_now_is_not_touched(dat
 def test_a_server_that_ends_while_it_starts_is_told_with_what_its_log_says(data_dir: Path) -> None:
     with pytest.raises(LocalBrokerError, match=re.compile(r"ended while it started.*no_such_setting", re.DOTALL)):
         local_broker.up(data_dir, config={"no_such_setting": "1"})
-    assert local_broker.processes(data_dir) == {}
+    assert processes.found(data_dir) == {}
 
 
 def test_a_server_that_is_not_ready_in_time_is_ended(data_dir: Path) -> None:
     with pytest.raises(LocalBrokerError, match="did not become ready in time"):
         local_broker.up(data_dir, timeout_s=0)
-    assert local_broker.processes(data_dir) == {}
+    assert processes.found(data_dir) == {}
     node = files.load(data_dir)
     assert node
     with pytest.raises(ConnectionRefusedError):

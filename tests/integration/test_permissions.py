@@ -19,12 +19,13 @@ from support.processes.consumer_process import ConsumerProcess, consumer
 from support.processes.gateway_process import gateway
 from support.processes.shell_classifiers import script
 from support.rabbitmq.definitions import DEFINITIONS, USERS, VHOST
+from support.rabbitmq.management_api import create_vhost, delete_vhost
 from support.rabbitmq.producer import Producer
 from support.waiting import wait_until
 
 from consumer.dead_letters.error_records import read_error_records
 from consumer.local_broker.node import Node
-from consumer.rabbitmq.management import api, create_vhost, delete_vhost
+from consumer.rabbitmq.management import api
 from consumer.wire.topology import Topology
 
 TOPOLOGY = Topology("classifier", 2)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script
+from support.rabbitmq.management_api import rabbitmqctl
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
 
 from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
-from consumer.local_broker.node import Node, ctl
+from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
 FILES = Path(__file__).parents[2] / "deploy" / "rabbitmq"
@@ -85,7 +86,8 @@ def test_a_job_goes_round_with_the_users_and_queues_that_it_has_loaded(deployed:
 
 def test_it_runs_with_what_the_file_says(deployed: Node) -> None:
     asked = "[element(2, application:get_env(rabbit, K)) || K <- [consumer_timeout, cluster_partition_handling]]."
-    assert ctl(deployed, "eval", asked) == f"[{CONF['consumer_timeout']},{CONF['cluster_partition_handling']}]\n"
+    wanted = f"[{CONF['consumer_timeout']},{CONF['cluster_partition_handling']}]\n"
+    assert rabbitmqctl(deployed, "eval", asked) == wanted
 
 
 def test_the_user_of_keda_sees_ready_and_unacked_jobs_and_nothing_else(deployed: Node) -> None:
@@ -103,7 +105,7 @@ def test_prometheus_finds_the_nodes_metrics(deployed: Node) -> None:
 
 
 def test_a_password_that_was_changed_since_outlives_a_restart(deployed: Node) -> None:
-    ctl(deployed, "change_password", "producer", "changed")
-    ctl(deployed, "stop_app")
-    ctl(deployed, "start_app")
-    assert ctl(deployed, "authenticate_user", "producer", "changed")
+    rabbitmqctl(deployed, "change_password", "producer", "changed")
+    rabbitmqctl(deployed, "stop_app")
+    rabbitmqctl(deployed, "start_app")
+    assert rabbitmqctl(deployed, "authenticate_user", "producer", "changed")

@@ -25,6 +25,7 @@ from support.processes import forked
 from support.processes.commands import environment
 from support.processes.consumer_process import ConsumerProcess, consumer
 from support.processes.shell_classifiers import script
+from support.rabbitmq.management_api import rabbitmqctl
 from support.rabbitmq.tcp_proxy import Proxy
 
 from consumer.client import Client
@@ -121,7 +122,7 @@ def secured(server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     }
     try:
         node = local_broker.up(folder / "node", config=config, more=PLUGINS)
-        local_broker.ctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
+        rabbitmqctl(node, "await_startup")  # the port for TLS is opened after the one that `up` waits for
         for user in ("consumer", "submitter"):
             api(node, "PUT", f"users/{user}", {"password_hash": "", "tags": ""})
             api(node, "PUT", f"permissions/%2F/{user}", PERMISSIONS)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, create_vhost, delete_vhost
 
 from consumer.local_broker import node as local_broker
-from consumer.rabbitmq.management import create_vhost, delete_vhost
 from pictures import FOLDER, MAX_BYTES, consolepages, graphs, matrix, terminal
 
 COLOURS = 96

@@ -31,7 +31,7 @@ from consumer.job import (
 )
 from consumer.runners.child import KILL_GRACE_S, LINGER_S
 from consumer.runners.launcher import Launcher
-from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.resource_monitor import Folder, Monitor
 from consumer.runners.run import Run as ProgramRun
 
 LIMITS = Limits(timeout_s=PATIENCE_S / 2, max_line_bytes=1_000_000, max_stdout_bytes=10_000_000)
@@ -56,7 +56,7 @@ class Run:
         self.interrupt = never()
         if self.interrupted:
             self.interrupt.set_result(None)
-        async with Launcher.opened(Watch(), self.interrupt) as launcher:
+        async with Launcher.opened(Monitor(), self.interrupt) as launcher:
             return await launcher.execute(
                 ProgramRun(limits, self._on_log),
                 argv,
@@ -284,7 +284,7 @@ async def test_an_excess_that_is_read_after_the_end_is_still_over_limit(run: Run
             select.select([pidfd], [], [])
             os.close(pidfd)
 
-    async with Launcher.opened(Watch(), never()) as launcher:
+    async with Launcher.opened(Monitor(), never()) as launcher:
         made = ProgramRun(replace(LIMITS, max_line_bytes=200_000), await_end)
         outcome = await launcher.execute(made, (*PYTHON, line), folder=Folder(run.folder, []), environment={})
     assert isinstance(outcome, OverLimit)
@@ -468,7 +468,7 @@ from pathlib import Path
 from consumer.runners.launcher import Launcher
 from consumer.config.job_limits import Limits
 from consumer.runners.run import Run
-from consumer.runners.resource_monitor import Folder, Watch
+from consumer.runners.resource_monitor import Folder, Monitor
 
 limits = Limits(timeout_s=1000, max_line_bytes=1000, max_stdout_bytes=1000)
 argv = ["/bin/sh", "-c", "echo LOG: $$; exec sleep 1000"]
@@ -476,7 +476,7 @@ argv = ["/bin/sh", "-c", "echo LOG: $$; exec sleep 1000"]
 async def main():
     never = asyncio.get_running_loop().create_future()
     run = Run(limits, lambda text: print(text, flush=True))
-    await Launcher(Watch(), never).execute(run, argv, folder=Folder(Path("/"), []), environment={})
+    await Launcher(Monitor(), never).execute(run, argv, folder=Folder(Path("/"), []), environment={})
 
 asyncio.run(main())
 """

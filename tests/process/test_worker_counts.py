@@ -136,7 +136,7 @@ async def test_memory_is_that_of_all_processes_and_disk_that_of_the_folder(tmp_p
         alone = resource_gauges.memory_bytes(os.getpid())
         await counted.run("grows", bytes=50_000_000)
         assert resource_gauges.memory_bytes(os.getpid()) > alone + 40_000_000
-        async with resource_gauges.told(counted.metrics, tmp_path), asyncio.timeout(PATIENCE_S):
+        async with resource_gauges.reporting(counted.metrics, tmp_path), asyncio.timeout(PATIENCE_S):
             while not counted.metrics.registry.value("memory.bytes"):  # noqa: ASYNC110 - a gauge sets no event
                 await asyncio.sleep(0.005)
     free = os.statvfs(tmp_path)
@@ -146,6 +146,6 @@ async def test_memory_is_that_of_all_processes_and_disk_that_of_the_folder(tmp_p
 @runs_async
 async def test_a_disk_that_has_gone_costs_nothing_but_its_number(tmp_path: Path) -> None:
     metrics = Metrics()
-    async with resource_gauges.told(metrics, tmp_path / "gone"):
+    async with resource_gauges.reporting(metrics, tmp_path / "gone"):
         await asyncio.sleep(0)
     assert metrics.registry.value("memory.bytes") == 0

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from support.rabbitmq.management_api import rabbitmqctl
+
 from consumer.local_broker import node as local_broker
 from storm.amqp_proxy import AmqpProxy
 from storm.units import Unit
@@ -92,9 +94,9 @@ class Rabbit:
 
     def stop_and_start(self, pause_s: float = 0.0) -> None:
         """Let it end as it should, with all its files saved."""
-        local_broker.ctl(self.node, "stop_app")
+        rabbitmqctl(self.node, "stop_app")
         time.sleep(pause_s)
-        local_broker.ctl(self.node, "start_app")
+        rabbitmqctl(self.node, "start_app")
 
     def restarted(self, chance: random.Random) -> bool:
         self.stop_and_start(chance.uniform(0, 2))
@@ -114,9 +116,9 @@ class Rabbit:
         return True
 
     def out_of_memory(self, chance: random.Random) -> bool:
-        local_broker.ctl(self.node, "set_vm_memory_high_watermark", NO_MEMORY)
+        rabbitmqctl(self.node, "set_vm_memory_high_watermark", NO_MEMORY)
         time.sleep(chance.uniform(0.5, 4))
-        local_broker.ctl(self.node, "set_vm_memory_high_watermark", SOME_MEMORY)
+        rabbitmqctl(self.node, "set_vm_memory_high_watermark", SOME_MEMORY)
         return True
 
     def lane(self, seed: int) -> Lane:

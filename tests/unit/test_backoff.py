@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from consumer.rabbitmq.backoff import EARLY_CAP_S, Trouble, ceiling_s
+from consumer.rabbitmq.backoff import EARLY_CAP_S, Outage, ceiling_s
 
 
 @pytest.mark.parametrize(
-    ("failures", "trouble_s", "ceiling"),
+    ("failures", "outage_s", "ceiling"),
     [
         (0, 0, 0.1),
         (1, 0.1, 0.2),
@@ -23,21 +23,21 @@ from consumer.rabbitmq.backoff import EARLY_CAP_S, Trouble, ceiling_s
     ],
 )
 def test_pauses_double_up_to_a_second_in_the_first_minute_and_to_thirty_later(
-    failures: int, trouble_s: float, ceiling: float
+    failures: int, outage_s: float, ceiling: float
 ) -> None:
-    assert ceiling_s(failures, trouble_s) == ceiling
+    assert ceiling_s(failures, outage_s) == ceiling
 
 
 def test_a_pause_is_anything_between_nothing_and_the_ceiling() -> None:
-    trouble = Trouble(since=0)
-    assert trouble.pause_s(0, chance=lambda low, high: low + high / 2) == 0.05
-    assert trouble.pause_s(1, chance=lambda low, high: low + high) == 0.2
-    assert trouble.failures == 2
+    outage = Outage(since=0)
+    assert outage.pause_s(0, chance=lambda low, high: low + high / 2) == 0.05
+    assert outage.pause_s(1, chance=lambda low, high: low + high) == 0.2
+    assert outage.failures == 2
 
 
 def test_a_fault_is_told_at_once_and_then_at_growing_intervals() -> None:
-    trouble = Trouble(since=0)
-    told = [now for now in range(3600) if trouble.is_worth_logging("down", now)]
+    outage = Outage(since=0)
+    told = [now for now in range(3600) if outage.is_worth_logging("down", now)]
     intervals = [later - earlier for earlier, later in pairwise(told)]
     assert told[0] == 0
     assert intervals == sorted(intervals)
@@ -46,16 +46,14 @@ def test_a_fault_is_told_at_once_and_then_at_growing_intervals() -> None:
 
 
 def test_each_new_fault_is_told_though_others_are_kept_quiet() -> None:
-    trouble = Trouble(since=0)
-    told = [
-        fault for fault in ("down", "down", "refused", "down", "refused") if trouble.is_worth_logging(fault, 1)
-    ]
+    outage = Outage(since=0)
+    told = [fault for fault in ("down", "down", "refused", "down", "refused") if outage.is_worth_logging(fault, 1)]
     assert told == ["down", "refused"]
 
 
 def test_short_lives_between_outages_make_no_pause_longer() -> None:
-    trouble = Trouble(since=0.0)
+    outage = Outage(since=0.0)
     for _ in range(10):
-        trouble.pause_s(0.0)
-    trouble.exclude(500.0)
-    assert trouble.pause_s(501.0, chance=lambda _, most: most) == EARLY_CAP_S
+        outage.pause_s(0.0)
+    outage.exclude(500.0)
+    assert outage.pause_s(501.0, chance=lambda _, most: most) == EARLY_CAP_S

@@ -12,7 +12,8 @@ from support.async_tests import runs_async
 from consumer.job import Interrupted, Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.batch_pool import BatchPool
 from consumer.runners.pool import GRACE_S
-from consumer.runners.run import OnProgress, Told
+from consumer.runners.run import OnProgress
+from consumer.runners.worker_run import BatchOutcome
 from consumer.telemetry.metrics import Metrics
 
 DONE = Succeeded(output=b"1")
@@ -37,7 +38,7 @@ class Slot:
         await self._hold([job])
         return DONE
 
-    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[Told]:
+    async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[BatchOutcome]:
         if on_progress:
             on_progress(Progress(0.5))
         await self._hold(jobs)

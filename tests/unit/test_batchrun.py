@@ -7,8 +7,8 @@ from support.async_tests import never, runs_async
 
 from consumer.config.job_limits import Limits
 from consumer.job import Failed, Interrupted, InvalidOutput, Job, Request, Succeeded
-from consumer.runners.batch_run import BatchRun, together
-from consumer.runners.run import Cause, Told
+from consumer.runners.run import Cause
+from consumer.runners.worker_run import BatchOutcome, BatchRun, together
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 
@@ -20,12 +20,12 @@ def batch(number: int = 3) -> BatchRun:
     return BatchRun(jobs, LIMITS, lambda _: None)
 
 
-def hear(run: BatchRun, text: str) -> None:
+def pass_on(run: BatchRun, text: str) -> None:
     """`TOKEN` stands for the run's own."""
-    run.hear_stdout(text.replace("TOKEN", run.token).encode())
+    run.on_stdout(text.replace("TOKEN", run.token).encode())
 
 
-def kinds(told: list[Told]) -> list[str]:
+def kinds(told: list[BatchOutcome]) -> list[str]:
     return [type(outcome).__name__ for outcome in told]
 
 
@@ -50,15 +50,15 @@ async def test_only_lines_after_the_token_of_this_batch_answer_and_do_so_in_orde
     text: str, expected: list[str]
 ) -> None:
     run = batch()
-    hear(run, text)
+    pass_on(run, text)
     run.finish(0)
-    assert kinds(run.told(Cause.EXITED, None)) == expected
+    assert kinds(run.outcomes(Cause.EXITED, None)) == expected
 
 
 @runs_async
 async def test_a_batch_has_answered_with_its_end() -> None:
     run = batch(1)
-    hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\nRETIRE: grown\nEND: TOKEN\n")
+    pass_on(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\nRETIRE: grown\nEND: TOKEN\n")
     assert await run.wait(never()) is Cause.ANSWERED
     assert (run.ended.done(), run.retirement) == (True, "grown")
 
@@ -66,36 +66,36 @@ async def test_a_batch_has_answered_with_its_end() -> None:
 @runs_async
 async def test_of_an_interrupted_batch_the_answered_are_answered_and_the_others_go_back() -> None:
     run = batch(2)
-    hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
-    told = run.told(Cause.INTERRUPTED, None)
-    assert [type(outcome) for outcome in told] == [Succeeded, Interrupted]
+    pass_on(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
+    outcomes = run.outcomes(Cause.INTERRUPTED, None)
+    assert [type(outcome) for outcome in outcomes] == [Succeeded, Interrupted]
 
 
 @pytest.mark.parametrize("cause", [Cause.INTERRUPTED, Cause.TIMED_OUT, Cause.OVER_LIMIT])
 @runs_async
-async def test_what_is_said_after_a_batch_was_told_to_stop_answers_nothing(cause: Cause) -> None:
+async def test_what_is_said_after_a_batch_was_stopped_answers_nothing(cause: Cause) -> None:
     run = batch(2)
-    hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
+    pass_on(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
     run.end(cause)
-    hear(run, "ERROR: terminated\nEND: TOKEN\n")
-    assert isinstance(run.told(cause, None)[0], Succeeded)
-    assert not isinstance(run.told(cause, None)[1], Failed)
+    pass_on(run, "ERROR: terminated\nEND: TOKEN\n")
+    assert isinstance(run.outcomes(cause, None)[0], Succeeded)
+    assert not isinstance(run.outcomes(cause, None)[1], Failed)
 
 
 @runs_async
 async def test_what_a_dead_worker_had_written_answers() -> None:
     run = batch(2)
-    run.hear_end()
-    hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
-    assert kinds(run.told(Cause.EXITED, None)) == ["Succeeded", "NoneType"]
+    run.on_exit()
+    pass_on(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: 1\n")
+    assert kinds(run.outcomes(Cause.EXITED, None)) == ["Succeeded", "NoneType"]
 
 
 @runs_async
 async def test_answers_are_judged_as_those_of_single_jobs_without_anybodys_stderr() -> None:
     run = batch(3)
-    run.hear_stderr(b"of all of them")
-    hear(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: {\nERROR: \nOUTPUT: [1]\n")
-    invalid, failed, succeeded = run.told(Cause.ANSWERED, None)
+    run.on_stderr(b"of all of them")
+    pass_on(run, "BEGIN: TOKEN\nANSWERS: TOKEN\nOUTPUT: {\nERROR: \nOUTPUT: [1]\n")
+    invalid, failed, succeeded = run.outcomes(Cause.ANSWERED, None)
     assert isinstance(invalid, InvalidOutput)
     assert isinstance(failed, Failed)
     assert (failed.message, failed.stderr_tail) == ("the classifier gave no reason", "")
@@ -117,8 +117,8 @@ async def test_the_log_is_told_why_jobs_run_alone(
     text: str, cause: Cause, returncode: int | None, why: str
 ) -> None:
     run = batch()
-    hear(run, text)
-    assert run.why_not(cause, returncode).startswith(why)
+    pass_on(run, text)
+    assert run.why_unanswered(cause, returncode).startswith(why)
 
 
 @runs_async

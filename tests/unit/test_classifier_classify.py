@@ -82,15 +82,15 @@ def test_a_bad_job_among_others_gets_its_error_and_they_their_answers(
 def test_a_model_that_is_asked_by_many_jobs_is_asked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMER_MODELS_DIR", str(folder))
     asked = []
-    real = estimators.Model.probabilities
+    real = Sure.predict_proba
 
-    def counted(self: estimators.Model, features: Features) -> Probabilities:
-        asked.append((self.name, len(features)))
+    def counted(self: Sure, features: Features) -> Probabilities:
+        asked.append((self.column, len(features)))
         return real(self, features)
 
-    monkeypatch.setattr(estimators.Model, "probabilities", counted)
+    monkeypatch.setattr(Sure, "predict_proba", counted)
     classify.classify_jobs([{"signal": [n], "model": ("first", "second")[n % 2]} for n in range(1, 6)])
-    assert sorted(asked) == [("first", 2), ("second", 3)]
+    assert sorted(asked) == [(0, 2), (1, 3)]
 
 
 def test_a_model_is_loaded_once(folder: Path) -> None:

@@ -82,7 +82,7 @@ def put(path: Path, content: bytes) -> None:
 def test_a_pickle_loads_and_is_named_after_its_file(pickled: Path) -> None:
     loaded = estimators.load(pickled)
     assert (loaded.name, loaded.manifest.kind, loaded.manifest.classes) == ("forest", "pickle", ("a", "b"))
-    assert np.array_equal(loaded.probabilities(FEATURES), fitted().predict_proba(FEATURES))
+    assert np.array_equal(loaded.estimator.predict_proba(FEATURES), fitted().predict_proba(FEATURES))
 
 
 def test_the_onnx_has_the_same_name_and_says_the_same(pickled: Path, onnx: Path) -> None:
@@ -90,10 +90,10 @@ def test_the_onnx_has_the_same_name_and_says_the_same(pickled: Path, onnx: Path)
     assert (loaded.name, loaded.manifest.kind, loaded.manifest.classes) == ("forest", "onnx", ("a", "b"))
     assert loaded.manifest.converted_from == model.read_manifest(pickled).sha256
     assert loaded.manifest.training == ORIGIN
-    probabilities = loaded.probabilities(FEATURES)
+    probabilities = loaded.estimator.predict_proba(FEATURES)
     assert probabilities.dtype == np.float64
     assert probabilities == pytest.approx(fitted().predict_proba(FEATURES), abs=1e-6)
-    assert np.array_equal(loaded.probabilities(FEATURES[:1]), probabilities[:1])
+    assert np.array_equal(loaded.estimator.predict_proba(FEATURES[:1]), probabilities[:1])
 
 
 def test_the_kind_decides_and_not_the_name_of_the_file(pickled: Path, onnx: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_skops_has_the_same_name_and_says_the_very_same(pickled: Path, skops
     assert (loaded.name, loaded.manifest.kind, loaded.manifest.classes) == ("forest", "skops", ("a", "b"))
     assert loaded.manifest.converted_from == model.read_manifest(pickled).sha256
     assert set(loaded.manifest.versions) == {"python", "numpy", "scikit-learn", "skops"}
-    assert np.array_equal(loaded.probabilities(FEATURES), fitted().predict_proba(FEATURES))
+    assert np.array_equal(loaded.estimator.predict_proba(FEATURES), fitted().predict_proba(FEATURES))
 
 
 def test_every_altered_body_is_refused_whatever_its_kind(onnx: Path, skops: Path) -> None:

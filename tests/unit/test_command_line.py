@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConfigurationError
-from consumer.runners.exec_runner import command_line
+from consumer.runners.exec_runner import found_command
 
 
 def program(folder: Path, mode: int = 0o755) -> Path:
@@ -18,7 +18,7 @@ def program(folder: Path, mode: int = 0o755) -> Path:
 
 
 def test_a_program_that_is_found_on_the_path_gets_its_full_name() -> None:
-    (found,) = command_line(["sh"])
+    (found,) = found_command(["sh"])
     assert Path(found).is_absolute()
     assert Path(found).name == "sh"
 
@@ -29,7 +29,7 @@ def test_words_that_name_files_are_made_absolute(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     command = ["./classify.sh", "classify.sh", "./train", "train", "--none", "no/such.file"]
     here = str(tmp_path)
-    assert command_line(command) == (
+    assert found_command(command) == (
         f"{here}/classify.sh",
         f"{here}/classify.sh",
         f"{here}/train",
@@ -46,4 +46,4 @@ def test_a_program_that_cannot_be_executed_stops_the_start(
     program(tmp_path, mode=0o644).rename(tmp_path / "not-executable")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match=r"^command: no program '.*chmod \+x"):
-        command_line([name and f"./{name}"])
+        found_command([name and f"./{name}"])

@@ -228,7 +228,7 @@ def test_a_quoted_line_is_short_and_safe(line: bytes) -> None:
     ],
 )
 def test_an_answer_that_is_almost_one_is_known(line: bytes, *, almost: bool) -> None:
-    assert parse(line).is_almost_an_answer == almost
+    assert parse(line).is_misspelt_answer == almost
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from support.async_tests import never, runs_async
 from consumer.config.loader import load
 from consumer.job import Job, Request
 from consumer.runners.files.job_folder import JobFolder
-from consumer.runners.resource_monitor import Watch
-from consumer.runners.run import JobRun
+from consumer.runners.resource_monitor import Monitor
 from consumer.runners.warm_runner import WarmSlot
 from consumer.runners.worker_pool import Workers
+from consumer.runners.worker_run import WorkerRun
 from consumer.telemetry.job_log import BURST_LINES, LINES_PER_S, JobLog
 
 
@@ -87,8 +87,8 @@ class FloodingWorker:
         assert jobs == 1
         return self
 
-    async def execute(self, run: JobRun, *_: object) -> None:
-        run.hear_stdout(b"BEGIN: m1\n" + b"LOG: line\n" * (BURST_LINES + 100))
+    async def execute(self, run: WorkerRun, *_: object, **_named: object) -> None:
+        run.on_stdout(b"BEGIN: m1\n" + b"LOG: line\n" * (BURST_LINES + 100))
         raise asyncio.CancelledError
 
     def give_back(self, worker: object) -> None:
@@ -101,7 +101,7 @@ async def test_what_was_dropped_is_told_even_if_the_run_is_cancelled(
 ) -> None:
     caplog.set_level(logging.INFO)
     workers = cast("Workers", FloodingWorker())
-    slot = WarmSlot(workers, JobFolder(tmp_path), load({}, {}), Watch(), never())
+    slot = WarmSlot(workers, JobFolder(tmp_path), load({}, {}), Monitor(), never())
     with pytest.raises(asyncio.CancelledError):
         await slot.run(Job(request=Request(id="m1", correlation_id="c"), body=b"{}", timeout_s=1.0))
     assert "more LOG lines were dropped" in caplog.messages[-1]

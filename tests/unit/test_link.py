@@ -12,7 +12,7 @@ import pytest
 from support.async_tests import runs_async
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConsumerError
-from consumer.rabbitmq.supervisor import Link
+from consumer.rabbitmq.supervisor import Supervisor
 
 DOWN = BrokerUnreachableError("nobody answers")
 REFUSED = BrokerRefusedError("wrong password")
@@ -58,7 +58,7 @@ async def stopped(task: asyncio.Task[None]) -> None:
 @runs_async
 async def test_a_lost_life_is_closed_and_followed_by_another() -> None:
     broker, changes = FakeBroker(), list[bool]()
-    link = Link(["a"], broker.open, changed=changes.append)
+    link = Supervisor(["a"], broker.open, changed=changes.append)
     running = asyncio.create_task(link.run())
     first = await broker.lives.get()
     await asyncio.sleep(0)
@@ -66,7 +66,7 @@ async def test_a_lost_life_is_closed_and_followed_by_another() -> None:
     first.end.set_result("cut")
     second = await broker.lives.get()
     await asyncio.sleep(0)
-    assert (first.is_open, second.is_open, link.life) == (False, True, second)
+    assert (first.is_open, second.is_open, link.session) == (False, True, second)
     assert changes == [True, False, True]
     await stopped(running)
     assert not link.consuming
@@ -88,7 +88,7 @@ async def test_a_cancellation_that_the_opening_takes_for_an_answer_still_ends_it
             raise fault
         yield life
 
-    link = Link(["a", "b"], opened)
+    link = Supervisor(["a", "b"], opened)
     running = asyncio.create_task(link.run())
     await asked.wait()
     await stopped(running)
@@ -100,18 +100,18 @@ async def test_a_cancellation_that_the_opening_takes_for_an_answer_still_ends_it
 @runs_async
 async def test_a_fault_at_the_start_ends_it(fault: ConsumerError) -> None:
     with pytest.raises(type(fault)):
-        await Link(["a"], FakeBroker([fault]).open).run()
+        await Supervisor(["a"], FakeBroker([fault]).open).run()
 
 
 @runs_async
 async def test_at_the_start_each_address_is_tried_once_but_a_refusal_counts_for_all() -> None:
     down = FakeBroker([DOWN, DOWN, DOWN])
     with pytest.raises(BrokerUnreachableError):
-        await Link(["a", "b", "c"], down.open).run()
+        await Supervisor(["a", "b", "c"], down.open).run()
     assert sorted(down.tried) == ["a", "b", "c"]
     refused = FakeBroker([REFUSED])
     with pytest.raises(BrokerRefusedError):
-        await Link(["a", "b"], refused.open).run()
+        await Supervisor(["a", "b"], refused.open).run()
     assert len(refused.tried) == 1
 
 
@@ -120,7 +120,7 @@ async def test_after_it_has_served_every_fault_is_tried_again_at_the_next_addres
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     broker = FakeBroker([None, DOWN, REFUSED, UNREADABLE, DOWN])
-    running = asyncio.create_task(Link(["a", "b"], broker.open).run())
+    running = asyncio.create_task(Supervisor(["a", "b"], broker.open).run())
     with caplog.at_level(logging.WARNING):
         (await broker.lives.get()).end.set_result("cut")
         await broker.lives.get()
@@ -135,10 +135,10 @@ async def test_after_it_has_served_every_fault_is_tried_again_at_the_next_addres
 @runs_async
 async def test_when_told_so_no_life_follows_this_one() -> None:
     broker = FakeBroker()
-    link = Link(["a"], broker.open)
+    link = Supervisor(["a"], broker.open)
     running = asyncio.create_task(link.run())
     life = await broker.lives.get()
-    link.end_with_this_life()
+    link.end_with_this_session()
     life.end.set_result("cut")
     await running
     assert broker.tried == ["a"]
@@ -147,7 +147,7 @@ async def test_when_told_so_no_life_follows_this_one() -> None:
 @runs_async
 async def test_a_bug_is_not_tried_again() -> None:
     broker = FakeBroker()
-    running = asyncio.create_task(Link(["a"], broker.open).run())
+    running = asyncio.create_task(Supervisor(["a"], broker.open).run())
     (await broker.lives.get()).end.set_exception(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         await running

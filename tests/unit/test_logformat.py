@@ -116,6 +116,6 @@ async def test_what_a_classifier_says_is_its_jobs_whoever_hears_it(caplog: pytes
 
     run = await asyncio.create_task(handled())
     with jobs_told() as told:
-        run.hear_stdout(b"LOG: hello\nstray\n")
+        run.on_stdout(b"LOG: hello\nstray\n")
     assert caplog.messages == ["job m1: hello", "outside the contract, or not asked for: stray"]
     assert [found["job"] for found in told] == ["m1", "m1"]

@@ -260,11 +260,11 @@ def test_a_redelivered_job_that_waits_for_its_run_keeps_no_slot_free() -> None:
 @pytest.mark.parametrize("base", ["classifier.host.7.0ab1", "my.ahead.jobs.host.ahead.example.7.0ab1"])
 def test_the_tag_tells_who_fetches_ahead_whatever_prefix_and_host_are_called(base: str) -> None:
     async def tags() -> list[str]:
-        consumers, found = Consumers(OneSession(), "jobs", base, {}), []
+        consumers, found = Consumers.of(OneSession(), "jobs", base, {}), []
         for prefetch in (1, 2):
-            await consumers.set_normal(prefetch)
-            await consumers.set_ahead(prefetch)
-            found += [consumers.normal, consumers.ahead]
+            for consumer in consumers:
+                await consumer.resize(prefetch)
+                found.append(consumer.tag)
         return found
 
     assert [is_ahead(tag) for tag in virtual_time.run(tags())] == [False, True, False, True]
@@ -275,10 +275,10 @@ def test_a_new_description_replaces_both_consumers_once_and_keeps_their_prefetch
 
     async def described() -> None:
         session = OneSession()
-        consumers = Consumers(session, "jobs", "mine", {"loaded": "old"})
-        await consumers.set_normal(2)
-        await consumers.set_ahead(4)
-        first = [consumers.normal, consumers.ahead]
+        consumers = Consumers.of(session, "jobs", "mine", {"loaded": "old"})
+        await consumers.normal.resize(2)
+        await consumers.ahead.resize(4)
+        first = [consumers.normal.tag, consumers.ahead.tag]
         await asyncio.gather(*(consumers.describe({"loaded": "new"}) for _ in range(2)))
         assert session.cancelled == [first[1], first[0]]
         assert session.arguments[-2:] == [{"loaded": "new", "x-priority": -1}, {"loaded": "new"}]

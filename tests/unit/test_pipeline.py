@@ -29,7 +29,7 @@ from consumer.job import (
 )
 from consumer.runners.pool import GRACE_S, Pool, Slot
 from consumer.service.fetching import Fetching
-from consumer.service.outcome_cache import Remembered
+from consumer.service.outcome_cache import OutcomeCache
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
 from consumer.telemetry import log_context
@@ -76,7 +76,7 @@ class Bench:
             fetching=Fetching("ours.jobs", self.pool, Metrics(), look_ahead=False),
             metrics=Metrics(),
             settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
-            remembered=Remembered(capacity=10),
+            outcomes=OutcomeCache(capacity=10),
         )
 
     def delivery(self, body: bytes = b"{}", *, redelivered: bool = False, **properties: Any) -> FakeDelivery:  # noqa: ANN401 - a message's own

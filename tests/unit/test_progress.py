@@ -18,7 +18,7 @@ from consumer.runners.output_parser import LineKind, parse, read_progress
 from consumer.runners.pool import Pool, Slot
 from consumer.runners.run import OnProgress, Run
 from consumer.service.fetching import Fetching
-from consumer.service.outcome_cache import Remembered
+from consumer.service.outcome_cache import OutcomeCache
 from consumer.service.pipeline import Pipeline
 from consumer.service.progress import Reporter
 from consumer.service.settle import Settler
@@ -67,7 +67,7 @@ def test_a_line_of_progress_is_one_of_the_contracts() -> None:
 async def test_a_run_tells_its_progress_up_to_its_answer() -> None:
     told: list[Progress] = []
     run = Run(LIMITS, lambda _: None, told.append)
-    run.hear_stdout(b"PROGRESS: 0.1 a\nPROGRESS: nonsense\nPROGRESS: 0.2\nOUTPUT: 1\nPROGRESS: 0.3\n")
+    run.on_stdout(b"PROGRESS: 0.1 a\nPROGRESS: nonsense\nPROGRESS: 0.2\nOUTPUT: 1\nPROGRESS: 0.3\n")
     assert told == [Progress(0.1, "a"), Progress(0.2)]
     assert run.answer
 
@@ -75,7 +75,7 @@ async def test_a_run_tells_its_progress_up_to_its_answer() -> None:
 @runs_async
 async def test_progress_that_nobody_asked_for_is_no_answer_and_no_fault() -> None:
     run = Run(LIMITS, lambda _: None)
-    run.hear_stdout(b"PROGRESS: 0.1 a\nOUTPUT: 1\n")
+    run.on_stdout(b"PROGRESS: 0.1 a\nOUTPUT: 1\n")
     assert run.answer
 
 
@@ -188,7 +188,7 @@ class Telling:
 @pytest.mark.parametrize(
     ("headers", "reply_to", "events"),
     [
-        ({"progress": True}, "answers", [("tell", "answers"), ("publish", "answers"), ("settle", "ack")]),
+        ({"progress": True}, "answers", [("report", "answers"), ("publish", "answers"), ("settle", "ack")]),
         ({}, "answers", [("publish", "answers"), ("settle", "ack")]),
         ({"progress": True}, None, [("publish", "classifier.results"), ("settle", "ack")]),
     ],
@@ -214,7 +214,7 @@ def pipeline(publisher: FakePublisher) -> Pipeline:
         fetching=Fetching("classifier.jobs", pool, Metrics(), look_ahead=False),
         metrics=Metrics(),
         settler=Settler(topology=Topology("classifier", 3), metrics=Metrics(), consumer="host:1"),
-        remembered=Remembered(capacity=10),
+        outcomes=OutcomeCache(capacity=10),
     )
 
 

@@ -99,7 +99,7 @@ async def published_late() -> tuple[LateChannel, Publisher, asyncio.Task[str | N
 @runs_async
 async def test_a_confirm_that_is_on_its_way_is_taken_though_the_other_connection_is_lost() -> None:
     channel, opened, task = await published_late()
-    for publish in (opened.publish, opened.tell):
+    for publish in (opened.publish, opened.publish_at_most_once):
         with pytest.raises(ConnectionLostError):  # nothing new meanwhile
             await publish(Message(body=b"2"), "results")
     finishing = asyncio.create_task(opened.finish())

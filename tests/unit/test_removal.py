@@ -59,7 +59,7 @@ def test_a_look_at_a_folder_is_bounded_and_the_walk_before_counts_until_the_next
         (tmp_path / f"{number}").write_bytes(b"x")
     block = (tmp_path / "0").stat().st_blocks * 512
     folder = resource_monitor.Folder(tmp_path, ())
-    assert [(folder.look(), folder.all()) for _ in range(4)] == [
+    assert [(folder.measure(), folder.counted()) for _ in range(4)] == [
         (2 * block, 2 * block),
         (4 * block, 4 * block),
         (2 * block, 4 * block),

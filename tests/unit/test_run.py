@@ -19,15 +19,16 @@ from consumer.job import (
     Unsuccessful,
 )
 from consumer.runners.answer import describe_exit
-from consumer.runners.run import Cause, JobRun, Run
+from consumer.runners.run import Cause, Run
+from consumer.runners.worker_run import WorkerRun
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 
 
-def enclosed(*chunks: bytes, job_id: str = "id-1") -> JobRun:
-    run = JobRun(job_id, LIMITS, lambda _: None)
+def enclosed(*chunks: bytes, job_id: str = "id-1") -> WorkerRun:
+    run = WorkerRun(job_id, f"job {job_id}", LIMITS, lambda _: None)
     for chunk in chunks:
-        run.hear_stdout(chunk)
+        run.on_stdout(chunk)
     return run
 
 
@@ -75,16 +76,16 @@ async def test_a_worker_may_ask_to_be_replaced_but_only_in_its_run() -> None:
 @runs_async
 async def test_a_program_of_its_own_need_not_enclose_anything() -> None:
     run = Run(LIMITS, lambda _: None)
-    run.hear_stdout(b"BEGIN: id-1\nEND: id-1\nRETIRE: x\nOUTPUT: 1\n")
+    run.on_stdout(b"BEGIN: id-1\nEND: id-1\nRETIRE: x\nOUTPUT: 1\n")
     assert answer(run) == b"1"
 
 
 @runs_async
 async def test_the_first_cause_counts() -> None:
     run = Run(LIMITS, lambda _: None)
-    run.hear_stdout(b"OUTPUT: 1\n")
+    run.on_stdout(b"OUTPUT: 1\n")
     run.end(Cause.TIMED_OUT)
-    run.hear_end()
+    run.on_exit()
     assert await run.wait(never()) is Cause.ANSWERED
 
 
@@ -115,8 +116,8 @@ async def test_an_interrupt_that_came_before_is_a_cause() -> None:
 @runs_async
 async def test_what_is_said_after_we_gave_up_is_no_answer(cause: Cause, line: bytes, kind: type[Outcome]) -> None:
     run = Run(LIMITS, lambda _: None)
-    run.hear_stdout(line)
-    assert type(run.concluded(cause, 0)) is kind
+    run.on_stdout(line)
+    assert type(run.outcome(cause, 0)) is kind
 
 
 @pytest.mark.parametrize(
@@ -134,9 +135,9 @@ def test_a_return_code_is_put_into_words(returncode: int | None, words: str) -> 
 
 def concluded(run: Run, *chunks: bytes, cause: Cause = Cause.EXITED, returncode: int | None = 0) -> Unsuccessful:
     for chunk in chunks:
-        run.hear_stdout(chunk)
+        run.on_stdout(chunk)
     run.finish(returncode)
-    outcome = run.concluded(cause, returncode)
+    outcome = run.outcome(cause, returncode)
     assert isinstance(outcome, Unsuccessful)
     return outcome
 

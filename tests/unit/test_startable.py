@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConfigurationError
-from consumer.runners.exec_runner import command_line
+from consumer.runners.exec_runner import found_command
 from consumer.runners.programs.startable import refuse_what_cannot_start
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def start(*command: str) -> Sequence[str]:
-    argv = command_line(command)
+    argv = found_command(command)
     refuse_what_cannot_start(argv, ENVIRONMENT)
     return argv
 
@@ -122,7 +122,7 @@ def test_a_script_that_would_import_the_users_classifier_for_ours_is_refused(
         (folder / name).write_text("#!/usr/bin/env python3\nfrom classifier.contract import log\n")
         (folder / name).chmod(0o755)
     environment = {**ENVIRONMENT, **({"PYTHONPATH": str(folder)} if path else {})}
-    argv = command_line(how.format(f"./{script}").split())
+    argv = found_command(how.format(f"./{script}").split())
     with pytest.raises(
         ConfigurationError, match=f"imports `classifier.contract`, .* {folder}/{beside or script} .*; rename"
     ):

@@ -34,7 +34,7 @@ from consumer.local_broker.files import free_ports
 from consumer.runners.environment import job_environment
 from consumer.runners.pool import Pool
 from consumer.service.fetching import Fetching
-from consumer.service.outcome_cache import Remembered
+from consumer.service.outcome_cache import OutcomeCache
 from consumer.service.pipeline import Pipeline
 from consumer.service.settle import Settler
 from consumer.telemetry.metrics import Metrics
@@ -81,7 +81,7 @@ class Bench:
             fetching=Fetching("ours.jobs", pool, Metrics(), look_ahead=False),
             metrics=Metrics(),
             settler=Settler(topology=Topology("ours", 3), metrics=Metrics(), consumer="host:1"),
-            remembered=Remembered(capacity=10),
+            outcomes=OutcomeCache(capacity=10),
             tracer=OpenTelemetry(SimpleSpanProcessor(self.memory), "ours.jobs", "host:1"),
         )
 

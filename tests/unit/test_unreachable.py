@@ -18,7 +18,7 @@ FAULT = ConnectionInternalError(541, "INTERNAL_ERROR")
 
 async def fails(known: Unreachable, address: str, fault: Exception = FAULT) -> None:
     with pytest.raises(type(fault)):
-        async with known.noted(address, Lifetime()):
+        async with known.recorded(address, Lifetime()):
             raise fault
 
 
@@ -35,7 +35,7 @@ async def test_once_is_a_suspicion_and_twice_is_known() -> None:
 async def test_who_is_reached_is_no_suspect_any_more() -> None:
     known = Unreachable()
     await fails(known, A)
-    async with known.noted(A, Lifetime()):
+    async with known.recorded(A, Lifetime()):
         pass
     await fails(known, A)
     assert A not in known
@@ -55,7 +55,7 @@ async def test_who_is_only_told_of_the_end_is_suspect_as_well() -> None:
     lifetime.end("the connection that publishes was closed: INTERNAL_ERROR")
     for _ in range(2):
         with pytest.raises(asyncio.CancelledError):
-            async with known.noted(A, lifetime):
+            async with known.recorded(A, lifetime):
                 raise asyncio.CancelledError
     assert A in known
 
@@ -65,9 +65,9 @@ async def test_suspects_go_one_by_one_and_others_do_not_wait() -> None:
     known = Unreachable()
     await fails(known, A)
     await fails(known, B)
-    async with known.noted(A, Lifetime()):
+    async with known.recorded(A, Lifetime()):
         other = asyncio.create_task(fails(known, B))
-        async with known.noted(C, Lifetime()):
+        async with known.recorded(C, Lifetime()):
             await asyncio.sleep(0)
             assert not other.done()
     await other
@@ -93,9 +93,9 @@ async def test_a_stream_without_its_nodes_is_known_and_the_queue_that_was_in_fli
     await fails(known, "errors", STREAM_FAULT)
     lifetime.end(str(STREAM_FAULT))
     with pytest.raises(asyncio.CancelledError):
-        async with known.noted("results", lifetime):
+        async with known.recorded("results", lifetime):
             raise asyncio.CancelledError
-    async with known.noted("results", Lifetime()):
+    async with known.recorded("results", Lifetime()):
         pass
     await fails(known, "errors", STREAM_FAULT)
     assert "errors" in known

@@ -44,7 +44,8 @@ class JobFiles:
             job_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(job_dir):
                 _sweep(job_dir)
-                files = cls._made_in(job_dir)
+                folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=job_dir)).absolute()
+                files = cls(folder, _lock(folder))
         except OSError as error:
             raise ConfigurationError(_complaint(job_dir, error)) from None
         try:
@@ -55,11 +56,6 @@ class JobFiles:
             files.close()
             raise ConfigurationError(_complaint(job_dir, error)) from None
         return files
-
-    @classmethod
-    def _made_in(cls, job_dir: Path) -> Self:
-        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=job_dir)).absolute()
-        return cls(folder, _lock(folder))
 
     @classmethod
     @contextmanager
@@ -142,15 +138,15 @@ def _is_ours(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
-def _lock(folder: Path) -> int:
+def _lock(folder: Path, flags: int = fcntl.LOCK_NB) -> int:
     """Lock a folder until the returned descriptor is closed. No child inherits the descriptor.
 
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process holds it; only with LOCK_NB.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
     except BlockingIOError:
         os.close(descriptor)
         raise
@@ -159,9 +155,8 @@ def _lock(folder: Path) -> int:
 
 @contextmanager
 def _locked(job_dir: Path) -> Iterator[None]:
-    descriptor = os.open(job_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _lock(job_dir, flags=0)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

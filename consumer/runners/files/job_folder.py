@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from consumer.job import Job
+from consumer.job import Crashed, Interrupted, Job
 from consumer.runners.files.removal import in_thread, removal
 
 log = logging.getLogger(__name__)
@@ -58,34 +58,32 @@ class JobFolder:
         *,
         patience_s: float = PATIENCE_S,
         again_s: float = AGAIN_S,
-    ) -> Path | None:
-        """Write a job's file and return its path; None if interrupted before there was space.
+    ) -> Path | Interrupted | Crashed:
+        """Write a job's file and return its path; without space, try again every `again_s` seconds.
 
-        Without room it tries again every `again_s` seconds.
-
-        Raises:
-            OSError: the file cannot be written, or there was no space for `patience_s` seconds.
+        Return the job's outcome if it was interrupted, if there was no space for `patience_s` seconds, or if the
+        file cannot be written: that is not the job's fault, so another consumer may run it.
         """
         give_up = time.monotonic() + patience_s
-        is_told = False
+        is_logged = False
         while not interrupt.done():
             try:
                 self.write({JOB_FILE: job.body})
             except OSError as error:
                 if error.errno not in FULL or time.monotonic() >= give_up:
-                    raise
-                if not is_told:
+                    return Crashed(message=f"the job's file could not be written (job_dir): {error.strerror}")
+                if not is_logged:
                     log.warning(
                         "job %s waits for free space in job_dir: %s",
                         job.request.id,
                         error.strerror,
                         extra={"event": "job_waiting_for_room"},
                     )
-                is_told = True
+                is_logged = True
             else:
                 return self._job_file
             await asyncio.wait([interrupt], timeout=again_s)
-        return None
+        return Interrupted()
 
     def write_batch(self, jobs: Sequence[Job]) -> Path:
         """Write the files of several jobs, `0.json` and on, and return their folder.

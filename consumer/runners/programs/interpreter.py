@@ -30,13 +30,14 @@ class Grammar:
     is_strict: bool = True
 
 
+SHELLS: Final = ("sh", "bash", "dash", "ash", "ksh", "zsh")
 _SHELL: Final = Grammar(values="oO", inline="cs", long_values=("--rcfile", "--init-file"))
 _PYTHON: Final = Grammar(values="WX", inline="c", module="m", long_values=("--check-hash-based-pycs",))
 #: Programs that run a script. Of those that are not strict, only the common options are known.
 INTERPRETERS: Final[Mapping[str, Grammar]] = {
     "python": _PYTHON,
     "pypy": _PYTHON,
-    **dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "zsh"), _SHELL),
+    **dict.fromkeys(SHELLS, _SHELL),
     "perl": Grammar(values="I", inline="eE", is_strict=False),
     "ruby": Grammar(values="rIC", inline="e", is_strict=False),
     **dict.fromkeys(
@@ -64,7 +65,6 @@ WRAPPERS: Final[Mapping[str, Grammar]] = {
     "stdbuf": Grammar(values="ioe"),
     "timeout": Grammar(values="ks", operands=1),
 }
-SHELLS: Final = ("sh", "bash", "dash", "ash", "ksh", "zsh")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,6 @@ def unbuffered(argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[s
 
 
 def without_path(environment: Mapping[str, str]) -> dict[str, str]:
-    """Copy an environment without PYTHONPATH."""
     return {name: value for name, value in environment.items() if name != PATH_VARIABLE}
 
 

@@ -40,11 +40,11 @@ class FakePublisher:
                 self.taken.setdefault(queue, []).append(message)
                 return None
 
-    async def tell(self, message: Message, queue: str) -> None:
+    async def publish_at_most_once(self, message: Message, queue: str) -> None:
         await asyncio.sleep(0)
         if isinstance(fault := self.faults.get(queue), Exception):
             raise fault
-        self.events.append(("tell", queue))
+        self.events.append(("report", queue))
         self.taken.setdefault(queue, []).append(message)
 
     async def has_queue(self, name: str) -> bool:
@@ -70,9 +70,9 @@ class FakeSession:
         self.rabbitmq.expendable.add(queue)
         return await self.publish(message, queue)
 
-    async def tell(self, message: Message, queue: str) -> None:
+    async def publish_at_most_once(self, message: Message, queue: str) -> None:
         self.lifetime.raise_if_ended()
-        await self.rabbitmq.tell(message, queue)
+        await self.rabbitmq.publish_at_most_once(message, queue)
 
     async def has_queue(self, name: str) -> bool:
         self.lifetime.raise_if_ended()

@@ -35,7 +35,7 @@ PRELOADED = {
     "consumer": ("consumer.cli.main", "consumer.gateway.server"),
 }
 #: No run takes so long unless it hangs.
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 #: Of a request, the environment in it, and of an answer.
 MOST_BYTES = 200_000
 STREAMS = 3

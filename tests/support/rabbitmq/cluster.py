@@ -27,7 +27,8 @@ from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import HOST
 from consumer.local_broker.node import Node
-from consumer.rabbitmq.management import api, create_vhost
+from consumer.rabbitmq.management import api
+from support.rabbitmq.management_api import create_vhost, rabbitmqctl
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
 
@@ -94,7 +95,7 @@ class Cluster:
         """Make one for a test. It stays: RabbitMQ 3.10 does not bear that one is deleted just after a start."""
         # rabbitmqctl waits until all nodes have it. The management API's client gives up after 10 s, and a cluster
         # that has just been formed may take longer.
-        local_broker.ctl(self.living_node, "add_vhost", name)
+        rabbitmqctl(self.living_node, "add_vhost", name)
         create_vhost(self.living_node, name)
         wait_until(lambda: all(map(_takes_queues, self.urls(name, *self.living))), f"queues to be made in {name}")
 

@@ -1,13 +1,37 @@
-"""What RabbitMQ's management API says about one test's vhost."""
+"""A private node under administration: rabbitmqctl, virtual hosts, and the management API for one of them."""
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api
+from support.waiting import PATIENCE_S
+
+EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
+
+
+def rabbitmqctl(node: Node, *args: str) -> str:
+    """Run the node's own rabbitmqctl and return its output."""
+    command = [str(node.data_dir / "rabbitmqctl"), *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr or done.stdout
+    return done.stdout
+
+
+def create_vhost(node: Node, name: str) -> None:
+    """Create a vhost with all rights for the node's login."""
+    vhost = quote(name, safe="")
+    api(node, "PUT", f"vhosts/{vhost}")
+    api(node, "PUT", f"permissions/{vhost}/{node.user}", EVERYTHING)
+
+
+def delete_vhost(node: Node, name: str) -> None:
+    """Delete a vhost with its queues, messages and connections."""
+    api(node, "DELETE", f"vhosts/{quote(name, safe='')}")
 
 
 @dataclass(frozen=True)
