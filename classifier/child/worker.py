@@ -127,7 +127,9 @@ def _warm_up(call: Callable[[], object] | None) -> None:
 
 def _has_order(jobs: BinaryIO) -> bool:
     """Return whether a job waits already. A warm-up would delay it by more than it saves."""
-    return bool(select.select([jobs], [], [], 0)[0])
+    waiting = select.poll()  # select.select refuses a descriptor above 1023
+    waiting.register(jobs, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
