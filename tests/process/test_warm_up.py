@@ -117,14 +117,14 @@ class Heard:
         self.stdout = b""
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def hear_stdout(self, chunk: bytes) -> None:
+    def on_stdout(self, chunk: bytes) -> None:
         self.stdout += chunk
         if b"END: i\n" in self.stdout and not self.answered.done():
             self.answered.set_result(None)
 
-    def hear_stderr(self, chunk: bytes) -> None: ...
+    def on_stderr(self, chunk: bytes) -> None: ...
 
-    def hear_end(self) -> None: ...
+    def on_exit(self) -> None: ...
 
 
 @runs_async
