@@ -35,7 +35,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Inherited(NamedTuple):
-    """Open files and random generators of the import, of which each worker makes its own."""
+    """What the import has opened or seeded, and each worker makes anew: files and random generators."""
 
     files: Sequence[Opened]
     generators: Sequence[Any]
