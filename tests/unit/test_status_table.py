@@ -31,6 +31,14 @@ def test_what_only_the_management_api_knows_is_a_dash_without_it() -> None:
     assert "set management_url for more" in text
 
 
+def test_slots_of_a_consumer_that_has_just_started_are_not_said_to_be_none() -> None:
+    started = QueueState("classifier.jobs", ready=0, consumers=1)
+    assert "slots: not known yet" in shown(Status([started], slots=0, slots_busy=0))
+    nobody = QueueState("classifier.jobs", ready=0, consumers=0)
+    results = QueueState("classifier.results", ready=0, consumers=1)
+    assert "slots: 0 of 0 busy" in shown(Status([nobody, results], slots=0, slots_busy=0))
+
+
 def test_the_management_api_adds_what_it_knows() -> None:
     told = {
         "state": "running",
