@@ -204,7 +204,7 @@ def not_of_this_format(path: Path) -> str:
     """Return the message for a file that `classifier train` has not written, such as somebody's own pickle."""
     return (
         f"{path} is not a model of this format: make it with `classifier train`, or load a model of your own in "
-        "a function, and name it in CONSUMER_CLASSIFIER (docs/classifiers.md)"
+        "a function `classify(job)` of a file mine.py, and set CONSUMER_CLASSIFIER=mine:classify"
     )
 
 

@@ -125,7 +125,9 @@ def test_the_signal_is_checked_before_the_model(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_says_how_to_make_a_model(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="make one with `classifier train`, or set CONSUMER_MODELS_DIR"):
+    with pytest.raises(
+        JobError, match="make one with `classifier train`, set CONSUMER_MODELS_DIR, or load a model of your own"
+    ):
         classify.classify({"signal": [1]}, tmp_path)
 
 
