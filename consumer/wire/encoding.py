@@ -53,7 +53,9 @@ def decoded(body: bytes, max_bytes: int, encoding: str | None, content_type: str
 
 
 def foreign(body: bytes) -> str | None:
-    """Name the encoding of a body that is not JSON, if its first bytes identify it."""
+    """Say what a body that is not JSON is instead: empty, or in an encoding that its first bytes identify."""
+    if not body.strip():
+        return "the body is empty; send {...}"
     for first, name in (*MARKS, *BEGINNINGS):
         if body.startswith(first):
             return f"the body is {name}; {REMEDY}"

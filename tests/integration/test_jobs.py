@@ -129,7 +129,7 @@ def test_a_crash_is_tried_again_and_dead_lettered_with_its_last_words(
     ("body", "complaint"),
     [
         (b"{not json", "not JSON"),
-        (b"", "not JSON"),
+        (b"", "the body is empty"),
         (b"[1]", "not an object"),
         (b'{"a": NaN}', "not JSON"),
         (b'{"a": "\xff"}', "not JSON"),

@@ -263,9 +263,7 @@ def test_the_model_is_what_the_job_names_if_that_is_a_name(body: bytes, model: s
     assert job.model == model
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"signal", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": "\xff"}', b"{}{}"]
-)
+@pytest.mark.parametrize("body", [b"{", b"signal", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": "\xff"}', b"{}{}"])
 def test_a_body_that_is_no_json_is_invalid(body: bytes) -> None:
     job = job_of(body)
     assert isinstance(job, Invalid)
@@ -297,6 +295,11 @@ def test_a_body_is_judged_as_a_strict_parser_does(value: object, piece: bytes, p
 @pytest.mark.parametrize("body", [b'{"Name": 1}', b'{"a": "NaN", "b": "Infinity"}'])
 def test_a_word_that_begins_like_no_number_is_no_fault(body: bytes) -> None:
     assert isinstance(job_of(body), Job)
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+def test_an_empty_body_is_called_so(body: bytes) -> None:
+    assert job_of(body) == Invalid(message="the body is empty; send {...}")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null"])
