@@ -152,7 +152,7 @@ class Service:
                 asyncio.create_task(self._describe_when_renewed(), name="describe"),
             ]
             if self._settings.reports_metrics:
-                depths = measured(broker.admin, self._topology, self._metrics)
+                depths = measured(broker.admin, broker.publisher, self._topology, self._metrics)
                 self._fetch.append(asyncio.create_task(depths, name="queue depths"))
             if has_others:
                 us = fleet.described(consumer_name(), self._arguments())

@@ -37,6 +37,7 @@ EVENTS = MappingProxyType(
         "reconnect_failed": "a connection attempt failed; `error` has its kind",
         "reconnected": "the process has reconnected and consumes again",
         "publishing_blocked": "RabbitMQ accepts no messages: a memory or disk alarm",
+        "publishing_unblocked": "RabbitMQ accepts messages again",
         "error_stream_away": "the node of the error stream is down; the service continues without it",
         # A job.
         "job_log": "a `LOG:` line of the classifier",

@@ -51,6 +51,7 @@ NAMES = {
     "slots.size": "gauge: slots in all",
     "slots.ahead": "gauge: how many jobs this consumer may fetch ahead of its slots; 0 for long jobs",
     "consuming": "gauge: 1 while this consumer receives jobs, 0 while it is disconnected",
+    "blocked": "gauge: 1 while RabbitMQ accepts no replies of this consumer (memory or disk alarm)",
     "queue.waiting": "gauge: jobs in the jobs queue that no consumer has received",
     "queue.dead": "gauge: dead letters in the dead-letter queue",
     "memory.bytes": "gauge: memory of this consumer and all its processes, shared memory counted once",

@@ -315,6 +315,17 @@ ALERTS = (
         do="Check that the service runs, and read the end of its log: it names the fault of the connection.",
     ),
     Alert(
+        name="RepliesBlocked",
+        query=Level("blocked", "max"),
+        above=0,
+        over_min=2,
+        for_min=2,
+        severity="page",
+        what="RabbitMQ has a memory or disk alarm: it accepts no replies, so no job ends.",
+        do="`rabbitmq-diagnostics alarms` names the node. Free memory or disk space there; the service goes on by "
+        "itself, and nothing is lost.",
+    ),
+    Alert(
         name="JobsWait",
         query=Time("jobs.queue_wait", 95, ""),
         above=60,

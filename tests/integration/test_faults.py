@@ -261,6 +261,7 @@ def test_memory_alarm(site: Site) -> None:
         finally:
             rabbitmqctl(site.node, "set_vm_memory_high_watermark", "0.4")
         running.wait_for_event("job_settled", settlement="ack")
+        running.wait_for_event("publishing_unblocked", "accepts messages again after")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
         assert not running.events("connection_lost")

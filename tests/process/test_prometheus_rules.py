@@ -19,6 +19,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 #: Alert -> series that make it fire after ten minutes, and that do not. Minute by minute, as promtool writes them.
 CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "NoConsumer": ({"consuming": "0x20"}, {"consuming": "1x20"}),
+    "RepliesBlocked": ({"blocked": "1x20"}, {"blocked": "0x20"}),
     "JobsWait": (
         {
             'jobs_queue_wait_seconds_bucket{le="60"}': "0+9x20",

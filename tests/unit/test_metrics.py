@@ -229,6 +229,7 @@ def test_with_what_is_measured_every_gauge_is_told_again(statsd: Statsd, metrics
         "slots.size:2|g",
         "slots.ahead:0|g",
         "consuming:1|g",
+        "blocked:0|g",
         "queue.waiting:0|g",
         "queue.dead:0|g",
         "memory.bytes:5000000000|g",

@@ -1,4 +1,4 @@
-"""The depths of the queues as gauges: measured again and again, and 0 without a connection."""
+"""The depths of the queues and an alarm as gauges: measured again and again, and 0 without a connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ TOPOLOGY = Topology("ours", 3)
 
 
 class Rabbit:
-    """RabbitMQ. Mutable state: `depths`, by queue; `rounds`, released by each round of questions; `is_lost`."""
+    """RabbitMQ.
+
+    Mutable state: `depths`, by queue; `rounds`, released by each round of questions; `is_lost`; `has_alarm`.
+    """
 
     def __init__(self) -> None:
         self.depths: dict[str, Depth | None] = {
@@ -25,6 +28,10 @@ class Rabbit:
         }
         self.rounds = asyncio.Semaphore(0)
         self.is_lost = False
+        self.has_alarm = False
+
+    async def is_blocked(self) -> bool:
+        return self.has_alarm
 
     async def depth(self, name: str) -> Depth | None:
         if self.is_lost:
@@ -41,7 +48,7 @@ def values(metrics: Metrics) -> tuple[float, float]:
 @runs_async
 async def test_the_depths_follow_the_queues_and_are_nothing_without_a_connection() -> None:
     rabbitmq, metrics = Rabbit(), Metrics()
-    measuring = asyncio.create_task(measured(rabbitmq, TOPOLOGY, metrics, period_s=0))
+    measuring = asyncio.create_task(measured(rabbitmq, rabbitmq, TOPOLOGY, metrics, period_s=0))
     await rabbitmq.rounds.acquire()
     await rabbitmq.rounds.acquire()
     assert values(metrics) == (7, 2)
@@ -69,9 +76,26 @@ async def test_the_depths_follow_the_queues_and_are_nothing_without_a_connection
 @runs_async
 async def test_a_session_that_ends_leaves_no_depth_behind() -> None:
     rabbitmq, metrics = Rabbit(), Metrics()
-    measuring = asyncio.create_task(measured(rabbitmq, TOPOLOGY, metrics))
+    measuring = asyncio.create_task(measured(rabbitmq, rabbitmq, TOPOLOGY, metrics))
     await rabbitmq.rounds.acquire()
     await asyncio.sleep(0)
     measuring.cancel()
     await asyncio.wait({measuring})
     assert values(metrics) == (0, 0)
+
+
+@runs_async
+async def test_an_alarm_that_holds_the_replies_is_a_gauge_until_it_or_the_connection_ends() -> None:
+    rabbitmq, metrics = Rabbit(), Metrics()
+
+    async def blocked(has_alarm: bool) -> float:  # noqa: FBT001 - the whole question
+        rabbitmq.has_alarm = has_alarm
+        for _ in range(2):  # the round in progress, and one that began after it
+            await rabbitmq.rounds.acquire()
+        return metrics.registry.value("blocked")
+
+    measuring = asyncio.create_task(measured(rabbitmq, rabbitmq, TOPOLOGY, metrics, period_s=0))
+    assert [await blocked(yes) for yes in (False, True, False, True)] == [0, 1, 0, 1]
+    measuring.cancel()
+    await asyncio.wait({measuring})
+    assert metrics.registry.value("blocked") == 0
