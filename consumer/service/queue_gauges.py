@@ -41,7 +41,7 @@ async def measured(
     gauges = {"queue.waiting": topology.jobs, "queue.dead": topology.dead}
     try:
         while True:
-            metrics.gauge("blocked", await publisher.is_blocked())
+            metrics.gauge("blocked", int(await publisher.is_blocked()))
             for gauge, queue in gauges.items():
                 with suppress(ConnectionLostError):  # or no answer in time: the next one may be
                     depth = await admin.depth(queue)

@@ -89,8 +89,8 @@ class Panel:
 
 
 SETTLED = ("jobs.acked", "jobs.dead_lettered")
-#: Twice what the service keeps free (`min_free_bytes`). `job_dir` may be a small tmpfs: a bound near its size would
-#: page for ever.
+#: Twice what the service keeps free (`min_free_bytes`). `job_dir` may be a small tmpfs: with a bound near its size
+#: the alert would never end.
 LITTLE_ROOM = 128 * 2**20
 
 #: Row -> its panels.
