@@ -153,6 +153,20 @@ async def test_a_period_without_jobs_has_no_summary_and_one_with_a_long_job_has(
 
 
 @pytest.mark.parametrize(
+    ("p50_ms", "p95_ms", "text"),
+    [
+        (0.412, 9.84, "p50 0.412 ms, p95 9.84 ms"),
+        (99.95, 4975.0, "p50 100 ms, p95 4975 ms"),
+        (7500.0, 599_999.6, "p50 7500 ms, p95 600000 ms"),
+    ],
+)
+def test_a_person_reads_run_times_without_an_exponent(p50_ms: float, p95_ms: float, text: str) -> None:
+    counts: dict[str, Any] = {"done": 1, "retried": 0, "dead_lettered": 0, "failed": {}, "left_out": 0}
+    summary = Summary(seconds=60, p50_ms=p50_ms, p95_ms=p95_ms, busy=1, slots=2, **counts)
+    assert f"run time {text}; 1.0 of 2 slots busy" in str(summary)
+
+
+@pytest.mark.parametrize(
     ("counts", "share", "found"),
     [
         ([0, 0, 0], 0.5, None),
