@@ -101,6 +101,7 @@ class Service:
             overdue=self._runner.pool.overdue(),
             running=len(self._running),
             slots=self._runner.pool.size,
+            fault=self._link.fault,
         )
 
     def _consuming_changed(self, consuming: bool) -> None:
