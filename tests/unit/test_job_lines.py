@@ -64,6 +64,20 @@ async def test_a_line_of_a_job_has_all_that_a_query_asks_for_as_fields() -> None
     assert ended.items() >= {**about, **how, "event": "job_settled", "level": "WARNING"}.items()
 
 
+@pytest.mark.parametrize(
+    ("attempt", "outcome", "message"),
+    [
+        (1, CRASHED, "job m1: Crashed, retry: killed by SIGSEGV"),
+        (3, CRASHED, "job m1: Crashed at attempt 3, retry: killed by SIGSEGV"),
+        (2, SUCCEEDED, "job m1: Succeeded at attempt 2, ack after 12 ms"),
+    ],
+)
+def test_a_person_sees_at_which_attempt_a_job_ended(attempt: int, outcome: Outcome, message: str) -> None:
+    with log_of(logging.INFO) as told:
+        settled(JobLines("all", "h"), outcome, request=Request(id="m1", correlation_id="c", attempt=attempt))
+    assert [line["message"] for line in told] == [message]
+
+
 def test_without_a_timestamp_nothing_is_said_about_the_wait_and_without_a_fault_nothing_about_a_code() -> None:
     with log_of(logging.INFO) as told:
         settled(JobLines("all", "host:7"), SUCCEEDED)
