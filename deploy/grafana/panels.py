@@ -312,7 +312,7 @@ ALERTS = (
         severity="page",
         absent=True,
         what="No consumer receives jobs.",
-        do="Check that the service runs, and read the end of its log: it names the fault of the connection.",
+        do="Check that the service runs. `/ready` and the end of its log name the fault of the connection.",
     ),
     Alert(
         name="RepliesBlocked",
