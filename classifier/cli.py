@@ -98,7 +98,7 @@ def _add_train(commands: _Commands) -> None:
         "--no-trust",
         dest="trust",
         action="store_false",
-        help="do not pin the model; `classifier trust` does so later",
+        help="do not pin the model; pin it later with `classifier trust`",
     )
     parser.add_argument(
         "--plot", type=Path, metavar="PNG", help="draw the confusion matrix and example signals; default: none"
@@ -107,7 +107,7 @@ def _add_train(commands: _Commands) -> None:
         "--reshuffles",
         type=_count,
         metavar="N",
-        help="also show the mean accuracy over N reshuffles; default: none",
+        help="also divide all signals anew N times, and show the mean accuracy; default: none",
     )
 
 
@@ -126,7 +126,10 @@ def _add_predict(commands: _Commands) -> None:
         help="data set, job, or a job per line (.jsonl, .ndjson); `-`: standard input",
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="name of the model; default: the job's, the only one, or 'default'"
+        "--model",
+        metavar="NAME",
+        help="name of the model; default: the model that the job names, or the only one in the folder, or "
+        "`default`",
     )
     parser.add_argument(
         "--models",
@@ -160,7 +163,10 @@ def _add_trust(commands: _Commands) -> None:
         "models", type=Path, nargs="+", metavar="MODEL", help="name or file of the model, e.g. models/pumps"
     )
     parser.add_argument(
-        "--pins", type=Path, metavar="FILE", help=f"file of pins; default: {VARIABLE}, or beside the folder"
+        "--pins",
+        type=Path,
+        metavar="FILE",
+        help=f"file of pins; default: {VARIABLE}, or FOLDER.trusted next to the folder of the models",
     )
 
 

@@ -1,7 +1,8 @@
 """The service: takes classification jobs from RabbitMQ and runs each in a classifier subprocess.
 
-The root holds the nouns and the decision, and imports no package of ours. A package imports only from packages on
-lower floors; packages on one floor do not import each other. `lint-imports` (in `make check`) enforces both.
+The modules in this folder define what a job and its outcome are, and decide what happens to each outcome. They
+import no package of the project. A package imports only from packages on lower floors; packages on one floor do
+not import each other. `lint-imports` (in `make check`) enforces both.
 
 floor 7   cli            arguments in, exit code out: one file per command
 floor 6   gateway        HTTP front end; optional
@@ -20,7 +21,7 @@ floor 0   job.py         what is asked (`Job`) and how it ended (`Outcome`)
           disposition.py which reply and which settlement an outcome gets: one table
           errors.py      errors of the service itself, by who has to act
           escaping.py    makes foreign text safe to show
-          values.py      the decorator of values made for each job
+          values.py      a decorator for classes of which each job makes objects
           _version.py    the version of this service
           __main__.py    the command `consumer` (above all floors)
 """

@@ -14,5 +14,6 @@ user_module.py  imports the user's module, or explains why another module of tha
 descriptors.py  finds descriptors that the import left open, and reopens files in each worker
 shared_state.py finds other state that all workers share: mapped memory, running processes
 randomness.py   gives each worker its own random numbers
+huge_pages.py   moves the fork server's memory into huge pages, so that a fork copies less
 ending.py       ends a worker as Python ends a program: `atexit` handlers, buffered files
 """

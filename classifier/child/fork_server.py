@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import sys
 import time
@@ -29,6 +30,7 @@ from classifier.child import (
     ending,
     fingerprint,
     forking,
+    huge_pages,
     loading,
     randomness,
     shared_state,
@@ -63,18 +65,19 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
         )
     if loaded.warm_up and not cold and _starts_threads(loaded.warm_up):
         _start_again(channel, environment, folder)
+    gc.collect()  # so that no collection makes a quick warm-up slow
+    if cold or not (loaded.warm_up and _is_quick(loaded.warm_up)):
+        loaded = loaded._replace(warm_up=None)  # workers do not repeat it
     os.close(folder)
+    _forget_signal_handlers()
     identity = fingerprint.of(target)
-    gc.collect()
     ending.prepare()
     opened = descriptors.opened_since(before)
     reopened = [one for one in opened if one.is_reopened]
     shared = [*(one.what for one in opened if not one.is_reopened), *shared_state.found(opened)]
     inherited = worker.Inherited(reopened, randomness.generators(target.partition(":")[0]))
     gc.freeze()  # a collection in a worker would write to every page with an object, and so copy the page
-
-    if cold or not (loaded.warm_up and _is_quick(loaded.warm_up)):
-        loaded = loaded._replace(warm_up=None)  # workers do not repeat it
+    huge_pages.collapse()
 
     def become(order: forking.Order, pipes: list[int]) -> NoReturn:
         worker.serve(loaded, inherited, pipes, max_growth=order["max_growth"], bounds=order["bounds"])
@@ -94,6 +97,16 @@ def _is_quick(warm_up: Callable[[], object]) -> bool:
     began = time.perf_counter()
     warm_up()
     return time.perf_counter() - began < QUICK_S
+
+
+def _forget_signal_handlers() -> None:
+    """Remove the signal handlers of the import, which a new process would not have.
+
+    Workers inherit this: each call would write to ten more pages of a worker. SIGXFSZ, which Python ignores, then
+    ends a process that writes too large a file; its exception would not show the cause.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _start_again(channel: socket.socket, environment: dict[str, str], folder: int) -> NoReturn:

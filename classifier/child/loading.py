@@ -20,7 +20,7 @@ class Loaded(NamedTuple):
     """The user's function and hooks. `namespace`: the variables of its module.
 
     The fork server calls `warm_up` twice, before the first worker; each worker calls it once more, after
-    `on_worker_start`, if it is quick.
+    `on_worker_start`, if it is quick and no job waits.
     """
 
     function: Callable[..., object]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import select
 import sys
 import tempfile
 import threading
@@ -35,7 +35,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Inherited(NamedTuple):
-    """Open files and random generators of the import, of which each worker makes its own."""
+    """What the import has opened or seeded, and each worker makes anew: files and random generators."""
 
     files: Sequence[Opened]
     generators: Sequence[Any]
@@ -61,7 +61,8 @@ def serve(
         randomness.reseed(inherited.generators)
         hook = _Hook(loaded.on_worker_start)
         hook.try_now()
-        _warm_up(loaded.warm_up)
+        if not _has_order(jobs):
+            _warm_up(loaded.warm_up)
         retirement = Retirement(MemoryWatch(max_growth))
         function = loaded.function
         one, many = contract.form_for_one(function), contract.form_for_many(function)
@@ -124,11 +125,17 @@ def _warm_up(call: Callable[[], object] | None) -> None:
             call()
 
 
+def _has_order(jobs: BinaryIO) -> bool:
+    """Return whether a job waits already. A warm-up would delay it by more than it saves."""
+    waiting = select.poll()  # select.select refuses a descriptor above 1023
+    waiting.register(jobs, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
 def _become(pipes: Sequence[int], bounds: Mapping[str, int | None]) -> BinaryIO:
     """Make the fork behave like a newly started process; return the pipe of jobs."""
     os.setsid()
     confinement.adopt_orphans()
-    _be_another_process()
     confinement.confine(bounds)
     return _take_pipes(pipes)
 
@@ -157,16 +164,6 @@ def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
     os.close(stdout)
     os.close(stderr)
     return os.fdopen(jobs, "rb")
-
-
-def _be_another_process() -> None:
-    """Remove the signal handlers of the import, which a new process would not have.
-
-    SIGXFSZ, which Python ignores, then ends a process that writes too large a file; its exception would not show
-    the cause.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _run(function: contract.Function, job: dict[str, Any], retirement: Retirement) -> None:

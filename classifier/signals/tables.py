@@ -97,7 +97,7 @@ def looks_like_thousands(cell: str) -> bool:
 
 
 def paired_integers(records: Iterable[Record]) -> bool:
-    """Return whether integers look like halves of numbers with decimal commas, as `0,25,0,5` for 0.25 and 0.5.
+    """Return whether the cells look like numbers cut at their decimal comma: `0,25,0,5` for 0.25 and 0.5.
 
     Each line must have an even number of cells, all integers, and the second halves must look like decimals:
     leading zeros, never a minus sign, many more digits.

@@ -104,7 +104,7 @@ def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
 
 
 def reshuffles(train: DataSet, test: DataSet, times: int) -> list[float]:
-    """Return the accuracies of `times` stratified divisions of all signals, as large as `train` and `test`.
+    """Divide all signals `times` times anew, into parts as large as `train` and `test`; return each accuracy.
 
     Raises:
         DataError: a class is too small for that.

@@ -78,7 +78,7 @@ def describe(command: argparse.ArgumentParser) -> None:
         type=_target,
         default=DEFAULT_TARGET,
         metavar="WHAT=TIME",
-        help="limit of the p50, p95 or p99 of the wait or the total, e.g. p95-total=2s",
+        help="the goal: p50, p95 or p99 of the wait for a slot, or of the total (wait and run), e.g. p95-total=2s",
     )
     wanted.add_argument(
         "--slots",

@@ -55,14 +55,14 @@ class ClassifierSettings(SettingGroup):
     )
     batch_size: BatchSize = Field(
         "auto",
-        description=f"the most waiting jobs that a warm worker receives at once, 1 to {MOST_TOGETHER}; more than "
-        "1 needs a function that accepts batches; auto: many if the function accepts them, as measured run times "
-        "suggest, otherwise 1",
+        description=f"largest number of jobs that a warm worker receives at once, 1 to {MOST_TOGETHER}; above 1 "
+        "the function must accept batches; auto: the service chooses from the measured run times if the "
+        "function accepts batches, and otherwise 1",
     )
     look_ahead: bool = Field(
         True,
-        description="whether to fetch jobs ahead of free slots while jobs are short (below 20 ms) and no consumer "
-        "of the queue has a free slot: a slot then starts its next job without waiting for RabbitMQ",
+        description="true: while all slots of all consumers are busy and jobs are short (below 20 ms), fetch "
+        "more jobs than there are slots, so that a slot starts its next job without waiting for RabbitMQ",
     )
     max_worker_growth_bytes: int = Field(
         256 * 1024 * 1024,

@@ -31,8 +31,8 @@ class JobSettings(SettingGroup):
         None,
         gt=0,
         le=86_400,
-        description="longest run time that a job's header `timeout-s` may ask for; default: 10m, or "
-        "job_timeout_s if that is longer or batch_size is set",
+        description="longest run time that a job's header `timeout-s` may ask for; default: 10m or job_timeout_s, "
+        "whichever is longer; job_timeout_s if batch_size is a number above 1",
     )
     consumer_timeout_s: float = Field(
         1800.0,
@@ -50,7 +50,8 @@ class JobSettings(SettingGroup):
         3,
         ge=1,
         le=50,
-        description="number of attempts for a job that crashes, times out or exceeds a limit, 1 to 50",
+        description="number of attempts for a job that crashes, times out, exceeds a limit or gives no valid "
+        "answer, 1 to 50",
     )
     # Off: it costs RabbitMQ a channel per job, and a job may have effects besides its reply.
     drop_if_caller_gone: bool = Field(
@@ -62,7 +63,7 @@ class JobSettings(SettingGroup):
         4 * 1024 * 1024,
         ge=2,
         le=128 * 1024 * 1024,
-        description="size limit of a job, up to 128MiB; 4 MiB is about twice 100,000 samples of 20 digits",
+        description="size limit of a job, up to 128MiB; 4MiB hold about 200,000 samples of 20 digits",
     )
 
     @model_validator(mode="after")

@@ -71,8 +71,8 @@ class LimitSettings(SettingGroup):
     max_folder_bytes: int = Field(
         MAX_FOLDER_BYTES,
         ge=1024 * 1024,
-        description="limit of what a job writes to its folder, besides its input, and of each file that it "
-        "writes anywhere; at least 1MiB",
+        description="most that a job may write to its folder, its input not counted, and largest file that it may "
+        "write anywhere; at least 1MiB",
     )
     min_free_bytes: int = Field(
         MIN_FREE_BYTES,
@@ -92,9 +92,9 @@ class LimitSettings(SettingGroup):
     )
     job_dir: Path = Field(
         default_factory=_temporary_folder,
-        description="folder of the job files; a tmpfs keeps them off the disk and needs at least min_free_bytes "
-        "plus pool_size times max_body_bytes, more than the 64 MiB of /dev/shm in Docker; default: "
-        "TMPDIR, otherwise /tmp",
+        description="folder of the job files; a tmpfs keeps them off the disk; it must hold min_free_bytes and, "
+        "for each slot, max_body_bytes: the 64 MiB of /dev/shm in Docker are too few; default: TMPDIR, "
+        "otherwise /tmp",
     )
 
     def limits(self, timeout_s: float) -> Limits:

@@ -22,8 +22,8 @@ class RabbitmqSettings(SettingGroup):
 
     amqp_url: Annotated[SecretStr, checked(_check_urls)] | None = Field(
         None,
-        description="amqp://user:password@host:5672/vhost (or amqps://) of the RabbitMQ to connect to, with "
-        "spaces between the nodes of one cluster; not set: a private RabbitMQ node",
+        description="URL of RabbitMQ, amqp://user:password@host:5672/vhost or amqps://; for a cluster: the URLs "
+        "of its nodes, with spaces between them; not set: a private RabbitMQ node",
     )
     amqp_password_file: Path | None = Field(
         None,

@@ -56,7 +56,7 @@ class Relaying(Protocol):
         """Whether RabbitMQ is connected."""
 
     async def submit(self, job: Message) -> Reason | None:
-        """Publish a job; None if RabbitMQ has confirmed it."""
+        """Publish a job. Return None once RabbitMQ has confirmed it, and otherwise the reason why not."""
 
     async def depth(self) -> Depth | Reason:
         """Return the state of the jobs queue, or why it is not known."""
@@ -122,7 +122,7 @@ class Jobs:
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
     async def submit(self, message: Message) -> Answer | None:
-        """Publish a job; None if RabbitMQ has confirmed it, otherwise the answer."""
+        """Publish a job. Return None once RabbitMQ has confirmed it, and otherwise the answer to the request."""
         reason = await self._relay.submit(message)
         if reason is None:
             self._metrics.count("gateway.submitted")

@@ -81,7 +81,7 @@ def _inherited(server: ForkServer) -> list[Finding]:
 
 
 def complaints(text: str, settings: Settings) -> list[Finding]:
-    """Split the message of a classifier that did not load into findings."""
+    """Turn the message of a classifier that could not be loaded into findings."""
     first, *lines = (line for line in text.splitlines() if line.strip())
     if settings.command or not lines:
         return [blamed(ConfigurationError(text))]

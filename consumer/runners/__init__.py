@@ -8,7 +8,8 @@ The processes:
     * The consumer starts launchers and fork servers (fork_client.py). It reads the output of every program and
       worker through pipes that it passes to them.
     * Only the process that forked a child may reap it, so the consumer requests `fork` and `reap` over a socket.
-      It reaps after the child's group was signalled: until then the child's number cannot be used again.
+      The consumer asks for the reap only after it has signalled the child's process group. Until the reap, the
+      kernel gives the child's pid to no other process.
     * The consumer kills: it signals the process group of a job that exceeds a limit (run.py, resource_monitor.py).
     * A launcher or worker is a subreaper: processes that a job leaves behind become its children, and are killed
       when the job ends.

@@ -1,9 +1,9 @@
 """The pool for a function that accepts batches: a slot takes several waiting jobs at once.
 
-A free slot takes the jobs that wait at this moment, and never waits for more. Free slots share them, because a
-slot that finds none would stay idle. A slot takes as many as run well
-together by the measured times (run_times.py). If a batch gives no outcome for a job, the job runs again alone,
-before jobs that have not run yet. So only the job's own run decides its outcome.
+A free slot takes the jobs that wait at this moment, and never waits for more. If several slots are free, they
+share the waiting jobs, so that none stays idle. A slot takes at most as many as run well together, by the measured
+times (run_times.py). If a batch gives no outcome for a job, the job runs again alone, before jobs that have not
+run yet. So only the job's own run decides its outcome.
 """
 
 from __future__ import annotations

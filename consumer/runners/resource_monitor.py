@@ -61,7 +61,7 @@ class Folder:
         return self._beyond_input(self._counted)
 
     def _beyond_input(self, found: int) -> int:
-        """Subtract the size of the input, which the job may have renamed."""
+        """Return `found` without the bytes of the input. Its size counts, as the job may have renamed the file."""
         return max(0, found - self._input)
 
     def counted(self) -> int:

@@ -118,7 +118,8 @@ class Pipeline:
     ) -> Outcome:
         """Run the job, and keep the run and its outcome where a redelivery finds them.
 
-        Jobs fetched ahead wait for a slot here, and so do jobs while runs of a lost connection still hold some.
+        Jobs fetched ahead wait here for a slot. So do new jobs after a reconnect, while runs from the lost
+        connection still hold slots.
         """
         run = self.running[identity] = asyncio.get_running_loop().create_future()
         reporter = self._reporter(delivery, job.request)

@@ -1,4 +1,4 @@
-"""The interface of a delivery for this path. `rabbitmq/session.py` implements it, tests have fakes."""
+"""What this package needs of a delivery: interfaces that `rabbitmq/session.py` implements, and fakes in tests."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Settleable(Protocol):
 
     @property
     def publisher(self) -> Publishing:
-        """Publishes by the session that delivered the message."""
+        """The publisher of the session that delivered the message."""
 
     @property
     def admin(self) -> QueueLookup:
-        """Asks for queues by that session."""
+        """The administration of the same session, which looks queues up."""
 
     def while_alive(self) -> Waiting:
         """Limit the waits of the block to the time in which the message can be settled."""

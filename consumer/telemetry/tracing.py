@@ -35,7 +35,7 @@ class Trace:
         return job
 
     def answers(self, request: Request, outcome: Outcome, decided: Disposition) -> Request:  # noqa: ARG002 - as above
-        """End the step of the run, begin that of settling; return the request with the traceparent of the run."""
+        """End the run's step and begin the settling's; return `request` with the traceparent of the run in it."""
         return request
 
     def settled(self, outcome: Outcome, settlement: Settlement) -> None:
@@ -46,7 +46,7 @@ class Trace:
 
 
 class Tracer:
-    """Begins a trace for each delivery. This class begins none; its subclass in otel.py does."""
+    """Begins a trace for each delivery. This class does nothing; the subclass in otel.py begins traces."""
 
     def receiving(self, request: Request, size: int) -> AbstractContextManager[Trace]:  # noqa: ARG002 - as above
         """Trace the block, for a body of `size` bytes; all spans end with it, even after an exception."""

@@ -12,7 +12,7 @@ _BEGUN = time.monotonic()
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. Defaults make the whole benchmark take about twelve minutes on two processors.
+    """How much is measured. Defaults make the whole benchmark take about fourteen minutes on two processors.
 
     Attributes:
         turns: how often each contender is measured.

@@ -30,8 +30,9 @@ from consumer.local_broker.node import Node
 PATIENCE_S = 60.0
 #: Enough for every worker to have had its share.
 WARM_UP_JOBS, WARM_UP_S = 200, 1.0
-#: With one in flight: whichever is reached first.
-ALONE_JOBS, ALONE_S = 200, 1.5
+#: With one in flight: whichever is reached first. Of 200 jobs, the p99 is the third slowest: for one and the same
+#: service, the ratio of two such figures (medians of three turns) was between 0.7 and 1.4 in eight of ten cases.
+ALONE_JOBS, ALONE_S = 1000, 2.0
 #: More jobs than any burst has.
 MANY_JOBS = 1_000_000
 

@@ -396,6 +396,20 @@ async def test_a_worker_ends_like_a_program(folder: Folder, jobs_per_worker: int
 
 
 @runs_async
+async def test_what_a_warm_up_left_in_buffers_is_written_once(folder: Folder) -> None:
+    folder.settings["jobs_per_worker"] = 1
+    text = (
+        f"import time\nPATH = {str(folder.path / 'of-warm-up')!r}\n"
+        "def warm_up():\n    global LOG\n    LOG = open(PATH, 'a')\n    LOG.write('warm-up\\n')\n"
+        "    time.sleep(0.01)\n"  # too slow to be repeated in workers
+        "def classify(job):\n    LOG.write('job\\n')\n    return 1"
+    )
+    async with folder.serving(text, size=1) as runner:
+        await results(runner, 2)
+    assert (folder.path / "of-warm-up").read_text().splitlines() == ["warm-up"] * 2 + ["job"] * 2
+
+
+@runs_async
 async def test_a_temporary_folder_of_the_import_stays_until_the_last_worker_has_ended(folder: Folder) -> None:
     folder.settings["jobs_per_worker"] = 1
     text = (
@@ -418,3 +432,20 @@ async def test_stderr_of_a_job_that_succeeds_is_logged_for_debugging(
     async with folder.serving(text, size=1) as runner:
         await results(runner, 1)
     assert ("DEBUG", "stderr: WARNING:root:look here") in [(r.levelname, r.getMessage()) for r in caplog.records]
+
+
+@runs_async
+async def test_signal_handlers_of_the_import_are_gone_in_workers(folder: Folder) -> None:
+    """With SIGCHLD ignored, the kernel would also reap workers before the fork server, which then could not."""
+    text = """
+import signal
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXFSZ, signal.SIGCHLD)
+for number in NUMBERS: signal.signal(number, signal.SIG_IGN)
+def classify(job): return [signal.getsignal(number) is signal.SIG_DFL for number in NUMBERS]
+"""
+    folder.settings["jobs_per_worker"] = 1
+    async with folder.serving(text, size=1) as runner:
+        assert runner.workers
+        server = runner.workers.server
+        assert await results(runner, 3) == [[True] * 5] * 3
+        assert runner.workers.server is server

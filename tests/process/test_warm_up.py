@@ -23,13 +23,16 @@ from consumer.config.loader import load
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Request, Succeeded
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.fork_server import ForkServer
 from consumer.runners.runner import Runner, open_runner
 
 COUNTS = """
 import os, threading
 calls = []
+told = os.environ.get("TOLD")
 def warm_up():
     calls.append(os.getpid())
+    if told: open(told, "ab", buffering=0).write(b".")
     {more}
 def classify(job): return [calls, os.getppid(), threading.active_count()]
 """
@@ -37,10 +40,12 @@ STARTS_A_THREAD = "threading.Thread(target=threading.Event().wait, daemon=True).
 
 
 @asynccontextmanager
-async def serving(folder: Path, text: str, classifier: str = "mine:classify") -> AsyncIterator[Runner]:
+async def serving(
+    folder: Path, text: str, classifier: str = "mine:classify", **environment: str
+) -> AsyncIterator[Runner]:
     (folder / "mine.py").write_text(text)
-    settings = load({"classifier": classifier, "jobs_per_worker": 1}, {})
-    surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder)}
+    settings = load({"classifier": classifier, "jobs_per_worker": 1, "pass_environment": list(environment)}, {})
+    surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), **environment}
     with JobFiles.opened(folder / "jobs") as files:
         async with open_runner(settings, files, surroundings, size=1) as runner:
             yield runner
@@ -62,13 +67,64 @@ def is_cold(runner: Runner) -> bool:
 
 
 @runs_async
-async def test_a_module_is_warmed_up_before_all_its_workers_and_once_in_each(tmp_path: Path) -> None:
-    async with serving(tmp_path, COUNTS.format(more="")) as runner:
-        for calls, server, threads in await answers(runner):
+async def test_a_module_is_warmed_up_before_all_its_workers_and_once_in_each_that_waits(tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "told")
+    told = os.open(fifo, os.O_RDWR)  # so that neither side waits for the other
+    async with serving(tmp_path, COUNTS.format(more=""), TOLD=str(fifo)) as runner:
+        await read_exactly(told, 2)
+        for _ in range(2):
+            await read_exactly(told, 1)  # of the worker that the next job gets
+            [[calls, server, threads]] = await answers(runner, 1)
             assert isinstance(calls, list)
             assert [call == server for call in calls] == [True, True, False]
             assert threads == 1
         assert not is_cold(runner)
+    os.close(told)
+
+
+async def read_exactly(descriptor: int, count: int) -> None:
+    for _ in range(count):
+        await asyncio.to_thread(os.read, descriptor, 1)
+
+
+@runs_async
+async def test_a_worker_for_which_a_job_waits_does_not_let_it_wait_for_a_warm_up(tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "start")
+    (tmp_path / "mine.py").write_text(
+        COUNTS.format(more="") + f"def on_worker_start(): open({str(fifo)!r}).read()"
+    )
+    (tmp_path / "job").write_text("{}")
+    server = await ForkServer.start("mine:classify", {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)})
+    try:
+        bounds = dict.fromkeys(("memory", "file", "cpu"))
+        worker = await server.fork_worker(max_growth=2**30, bounds=bounds)
+        worker.listener = heard = Heard()
+        order = {"id": "i", "path": str(tmp_path / "job"), "environment": {}}
+        os.write(worker.stdin, json.dumps(order).encode() + b"\n")
+        await asyncio.to_thread(fifo.write_text, "")  # only now the worker reaches its warm-up
+        await heard.answered
+        calls, parent, _ = json.loads(heard.stdout.partition(b"OUTPUT: ")[2].splitlines()[0])
+        assert calls == [parent, parent]
+        await server.end(worker)
+    finally:
+        await server.close()
+
+
+class Heard:
+    """What a worker printed. `answered` is done at its END line."""
+
+    def __init__(self) -> None:
+        self.stdout = b""
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_stdout(self, chunk: bytes) -> None:
+        self.stdout += chunk
+        if b"END: i\n" in self.stdout and not self.answered.done():
+            self.answered.set_result(None)
+
+    def on_stderr(self, chunk: bytes) -> None: ...
+
+    def on_exit(self) -> None: ...
 
 
 @runs_async
@@ -118,7 +174,8 @@ async def test_the_module_of_an_imported_preload_brings_its_warm_up(tmp_path: Pa
     )
     text = "import inner\npreload = inner.preload\ndef classify(job): return inner.calls"
     async with serving(tmp_path, text) as runner:
-        assert await answers(runner, 1) == [["preload", "warm_up", "warm_up", "warm_up"]]
+        [calls] = await answers(runner, 1)
+        assert calls[:3] == ["preload", "warm_up", "warm_up"]
 
 
 @runs_async

@@ -99,7 +99,7 @@ def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
     if is_named:
         which.add_argument("--all", action="store_true", help="all dead letters")
         action.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")
-    action.add_argument("--json", action="store_true", help="print a line of JSON for each")
+    action.add_argument("--json", action="store_true", help="print one line of JSON for each dead letter")
 
 
 def _age(text: str) -> float:
