@@ -76,7 +76,7 @@ class Summary:
         failed = f"{sum(self.failed.values())} failed" + (f" ({by_code})" if by_code else "")
         counts = f"{self.done} done, {failed}, {self.retried} retried, {self.dead_lettered} dead-lettered"
         parts = [f"{self.seconds:.0f} s: {counts}"]
-        if self.p50_ms is not None:
+        if self.p50_ms is not None and self.p95_ms is not None:
             parts.append(f"run time p50 {_three_digits(self.p50_ms)} ms, p95 {_three_digits(self.p95_ms)} ms")
         parts.append(f"{self.busy:.1f} of {self.slots} slots busy")
         if self.left_out:
