@@ -2,7 +2,7 @@
 
 It asks over AMQP. So neither RabbitMQ's plugins nor a login for them are needed, and statsd and Prometheus have
 the same numbers. All consumers of a queue report the same values: take the largest. A consumer that has lost its
-connection reports 0.
+connection reports no depths: 0 would say that no job waits and no dead letter is left.
 """
 
 from __future__ import annotations
@@ -48,5 +48,6 @@ async def measured(
                     metrics.gauge(gauge, (depth.ready if depth else None) or 0)
             await asyncio.sleep(period_s)
     finally:
-        for gauge in ("blocked", *gauges):
-            metrics.gauge(gauge, 0)
+        metrics.gauge("blocked", 0)
+        for gauge in gauges:
+            metrics.unknown(gauge)
