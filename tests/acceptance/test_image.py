@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import image_build
@@ -120,10 +121,15 @@ class Container:
         """Read its log, which is JSON, up to a record of this event."""
         assert self._running.stderr is not None
         log = []
-        for line in self._running.stderr:
-            log.append(line)
-            if records_of(event, line):
-                return
+        patience = Timer(PATIENCE_S, self._running.kill)  # which ends the log
+        patience.start()
+        try:
+            for line in self._running.stderr:
+                log.append(line)
+                if records_of(event, line):
+                    return
+        finally:
+            patience.cancel()
         raise AssertionError(f"it ended without the event {event}:\n{''.join(log)}")
 
     def execute(self, *argv: str) -> tuple[int, str]:
