@@ -21,7 +21,7 @@ def describe(command: argparse.ArgumentParser) -> None:
         "--schemas",
         type=Path,
         metavar="DIR",
-        help="also write JSON Schemas of job, reply and error record to DIR; default: none",
+        help="also write JSON Schemas of job, reply, progress and error record to DIR; default: none",
     )
     add_settings(command)
 

@@ -13,6 +13,8 @@ bounded.py          runs many requests with a bounded number in flight
 ownership.py        restricts a client to the process and event loop that opened it
 """
 
+import logging
+
 from consumer.client.blocking import BlockingClient
 from consumer.client.client import Client
 from consumer.client.exceptions import (
@@ -35,11 +37,14 @@ from consumer.client.exceptions import (
 )
 from consumer.client.types import Done, Job, OnProgress, Result, Signal
 from consumer.config.credentials import Credentials
-from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError, ConnectionLostError
+from consumer.job import Progress
 
 __all__ = [
     "ArgumentError",
     "BlockingClient",
+    "BrokerRefusedError",
+    "BrokerUnreachableError",
     "ClassifierError",
     "Client",
     "ClientUseError",
@@ -58,6 +63,7 @@ __all__ = [
     "NoReplyError",
     "OnProgress",
     "OverLimitError",
+    "Progress",
     "Result",
     "Signal",
     "TimedOutError",
@@ -65,3 +71,8 @@ __all__ = [
     "UnsendableJobError",
     "WrongLoopError",
 ]
+
+# The AMQP libraries log a line for each connection attempt. Without a handler, Python prints it on the stderr of a
+# program that configures no logging. The client's own log reports each outage, its exceptions the cause.
+for _library in ("aio_pika", "aiormq"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())

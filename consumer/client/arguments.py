@@ -17,6 +17,7 @@ from consumer.client.exceptions import ArgumentError
 from consumer.config.amqp_url import check_url, split_urls
 from consumer.errors import ConfigurationError
 from consumer.wire.message import MAX_ID_BYTES
+from consumer.wire.reply_address import DIRECT_REPLY_TO
 
 #: The length of AMQP's short string, the type of a queue's name.
 MAX_NAME_BYTES = 255
@@ -82,9 +83,17 @@ def check_job_id(job_id: object) -> None:
 def check_reply_to(reply_to: object) -> None:
     """Check the name of a reply queue.
 
+    RabbitMQ closes the channel of a job that names direct reply-to but whose channel reads no such replies. The
+    client would reconnect and publish the job again until the call times out, and every other call would wait.
+
     Raises:
         ArgumentError
     """
+    if reply_to == DIRECT_REPLY_TO:
+        raise ArgumentError(
+            f"reply_to must be the name of a queue, not {DIRECT_REPLY_TO}: nothing would read that reply; "
+            "use run, which waits for it"
+        )
     if reply_to is not None and not (isinstance(reply_to, str) and 0 < _size(reply_to) <= MAX_NAME_BYTES):
         raise ArgumentError(f"reply_to must be the name of a queue or None, not {reply_to!r:.60}")
 

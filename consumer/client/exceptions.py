@@ -61,29 +61,44 @@ class InvalidOutputError(JobFailedError):
 class NoReplyError(TimeoutError):
     """No reply arrived in time. The job is not cancelled: if RabbitMQ has it, it still waits or runs.
 
-    `is_published`: whether RabbitMQ has confirmed the job; `consumers`: how many consumers the jobs queue has,
-    None if that is not known.
+    `is_published`: whether RabbitMQ has confirmed the job; `is_connected`: whether the client was connected at the
+    end; `consumers`: how many consumers the jobs queue has, None if that is not known.
     """
 
-    def __init__(
-        self, job_id: str, timeout_s: float, queue: str, *, is_published: bool, consumers: int | None
+    def __init__(  # noqa: PLR0913 - all facts of the message, most by name
+        self,
+        job_id: str,
+        timeout_s: float,
+        queue: str,
+        *,
+        is_published: bool,
+        consumers: int | None,
+        is_connected: bool = True,
     ) -> None:
         self.job_id = job_id
         self.timeout_s = timeout_s
         self.queue = queue
         self.is_published = is_published
         self.consumers = consumers
+        self.is_connected = is_connected
         super().__init__(f"job {job_id}: {self._what()} within {timeout_s:g} s; {self._why()}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Support pickle, which process pools use for exceptions."""
-        make = partial(NoReplyError, is_published=self.is_published, consumers=self.consumers)
+        make = partial(
+            NoReplyError,
+            is_published=self.is_published,
+            consumers=self.consumers,
+            is_connected=self.is_connected,
+        )
         return make, (self.job_id, self.timeout_s, self.queue)
 
     def _what(self) -> str:
         return "no reply" if self.is_published else "RabbitMQ has not confirmed it"
 
     def _why(self) -> str:
+        if not self.is_connected:
+            return "the client has no connection to RabbitMQ now, and tries to reconnect"
         if self.consumers is None:
             return f"RabbitMQ did not tell how many consumers {self.queue} has"
         if self.consumers == 0:

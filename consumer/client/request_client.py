@@ -233,6 +233,7 @@ class RequestClient:
                 timeout_s,
                 self.queue,
                 is_published=asked.mailbox is not None,
+                is_connected=self._line.done(),
                 consumers=await self.count_consumers(),
             ) from None
         finally:

@@ -38,9 +38,8 @@ from consumer.rabbitmq.connection import (
 )
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message
+from consumer.wire.reply_address import DIRECT_REPLY_TO
 
-#: A pseudo-queue: RabbitMQ replaces this name by the address of the channel that consumes from it.
-DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 #: How long RabbitMQ keeps a reply queue without a reader. A longer outage costs a second run, but no reply.
 REPLIES_KEPT_S = 300
 #: How long RabbitMQ keeps a reply queue with which another process may continue.

@@ -156,10 +156,11 @@ async function classify() {
   const job = { signal: signal.values, ...(model ? { model } : {}) };
   const headers = { 'Content-Type': 'application/json' };
   let { response, body } = await ask('jobs', { method: 'POST', headers, body: JSON.stringify(job) });
-  while (response.status === 202) {
-    waiting.job = body.job_id;
+  // Once RabbitMQ has the job, a 503 is about the gateway alone: the reply comes later, and a second job would run too.
+  while (response.status === 202 || (waiting.job && response.status === 503)) {
+    waiting.job ||= body.job_id;
     await pause(Number(response.headers.get('Retry-After')) || 1);
-    ({ response, body } = await ask(`jobs/${body.job_id}`));
+    ({ response, body } = await ask(`jobs/${waiting.job}`));
   }
   if (response.status === 401) byId('token-field').hidden = false;
   return response.ok ? replied(body) : refused(response, body);
@@ -171,9 +172,10 @@ const waiting = { since: 0, job: '' };
 function showWaiting() {
   const seconds = Math.floor((performance.now() - waiting.since) / 1000);
   const why = !queue ? ''
-    : queue.consumers === 0 ? 'No consumer takes jobs now. The job waits in the queue until one is started (consumer run).'
-      : queue.waiting > 0 ? `${jobs(queue.waiting)} in the queue.`
-        : 'The job runs, or waits for a retry.';
+    : queue.reason ? `The reason is unknown: ${queue.detail}.`
+      : queue.consumers === 0 ? 'No consumer takes jobs now. The job waits in the queue until one is started (consumer run).'
+        : queue.waiting > 0 ? `${jobs(queue.waiting)} in the queue.`
+          : 'The job runs, or waits for a retry.';
   show({
     verdict: `Waiting for the reply … ${seconds}\u00a0s`,
     isBusy: true,
@@ -188,7 +190,7 @@ function refused(response, problem) {
   const later = response.headers.get('Retry-After');
   return {
     verdict: `Not taken: ${problem.title}`,
-    detail: problem.detail + (later ? ` Try again in ${later} s.` : ''),
+    detail: problem.detail + (later ? `; try again in ${later} s` : ''),
     bad: true,
     facts: { reason: problem.reason, ...(problem.job_id ? { job: problem.job_id } : {}) },
   };

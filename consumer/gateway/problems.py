@@ -52,7 +52,7 @@ class ProblemKind:
 
 _MAYBE = "it may have the job: GET the job, or send it again, which may run it twice"
 KINDS = {
-    Reason.NOT_A_JOB: ProblemKind(HTTPStatus.BAD_REQUEST, "the body is not a job"),
+    Reason.NOT_A_JOB: ProblemKind(HTTPStatus.BAD_REQUEST, "the body is not a job, or Timeout-S cannot be used"),
     Reason.NO_TOKEN: ProblemKind(
         HTTPStatus.UNAUTHORIZED, "send a token that this gateway knows: Authorization: Bearer ..."
     ),

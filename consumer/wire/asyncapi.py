@@ -18,7 +18,7 @@ from pydantic_core import core_schema
 
 from consumer.job import ErrorCode, Failed, Outcome, Progress, Request, Succeeded, Usage
 from consumer.wire import message, read, write
-from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
+from consumer.wire.reply_address import DIRECT_REPLY_TO
 from consumer.wire.topology import Queue, Topology
 from consumer.wire.write import ErrorRecord, ProgressReport, Reply
 
@@ -29,7 +29,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: The version of AsyncAPI's AMQP bindings.
 _BINDING = {"bindingVersion": "0.3.0"}
 _JSON_TYPE = "application/json"
-_DIRECT_REPLY_TO = DIRECT_REPLY_PREFIX.removesuffix(".")
 
 JOB: Json = {
     "title": "Job",
@@ -82,7 +81,7 @@ _JOB_PROPERTIES: Json = {
     "correlation_id": {**_ID, "description": "The reply has the same; without it, the message_id."},
     "reply_to": {
         "type": "string",
-        "description": f"The producer's queue, or {_DIRECT_REPLY_TO}; without it, replies go to results.",
+        "description": f"The producer's queue, or {DIRECT_REPLY_TO}; without it, replies go to results.",
     },
     "content_encoding": {"type": "string", "description": "gzip, if the body is; otherwise it is UTF-8."},
     "expiration": {"type": "string", "pattern": "^[0-9]+$", "description": "RabbitMQ's time to live, in ms."},
@@ -113,7 +112,7 @@ class Wire(GenerateJsonSchema):
 
 
 def schemas() -> dict[str, Json]:
-    """Make the JSON Schemas of job, reply and error record, by file name. Each is self-contained."""
+    """Make the JSON Schemas of job, reply, progress and error record, by file name. Each is self-contained."""
     shared = "#/$defs/{model}"
     models = _models(shared)
     return {
@@ -124,6 +123,7 @@ def schemas() -> dict[str, Json]:
             "oneOf": [_to(shared, name) for name in ("SucceededReply", "FailedReply")],
             "$defs": reply_models(shared),
         },
+        "progress": {"$schema": DIALECT, **models["ProgressReport"]},
         "error-record": {
             "$schema": DIALECT,
             **models["ErrorRecord"],
@@ -308,7 +308,7 @@ def _channels(topology: Topology) -> Json:
             "address": None,
             "description": (
                 "The address in a job's reply_to: a queue of its producer, or RabbitMQ's direct reply-to. For "
-                f"the latter, the producer consumes from {_DIRECT_REPLY_TO}, without acks, before it publishes "
+                f"the latter, the producer consumes from {DIRECT_REPLY_TO}, without acks, before it publishes "
                 "with that name as reply_to on the same channel. A reply to a producer that has gone is dropped."
             ),
             "messages": _held("succeeded", "failed", "progress"),

@@ -70,10 +70,11 @@ def read_message(message: Message, topology: Topology, rules: JobRules) -> tuple
     found = _object(body)
     if isinstance(found, Invalid):
         return request, found
-    asked = _seconds(message.headers.get(TIMEOUT_HEADER, rules.timeout_s))
+    wanted = message.headers.get(TIMEOUT_HEADER, rules.timeout_s)
+    asked = _seconds(wanted)
     if asked is None or not 0 < asked <= rules.longest_timeout_s:
-        at_most = f"{rules.longest_timeout_s:g}"
-        return request, Invalid(message=f"header {TIMEOUT_HEADER} must be a number of seconds, at most {at_most}")
+        allowed = f"a number of seconds above 0, at most {rules.longest_timeout_s:g} (job_timeout_cap_s)"
+        return request, Invalid(message=f"header {TIMEOUT_HEADER} must be {allowed}, not {wanted!r:.60}")
     return request, Job(request=request, body=body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))
 
 

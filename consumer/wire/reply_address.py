@@ -11,8 +11,10 @@ import re
 
 from consumer.wire.topology import Topology
 
+#: A pseudo-queue: RabbitMQ replaces this name by the address of the channel that consumes from it.
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 #: A direct reply-to address: not a queue but a name that RabbitMQ routes to one channel.
-DIRECT_REPLY_PREFIX = "amq.rabbitmq.reply-to."
+DIRECT_REPLY_PREFIX = f"{DIRECT_REPLY_TO}."
 #: How RabbitMQ names a queue whose name it chooses itself.
 SERVER_NAMED_PREFIX = "amq.gen-"
 #: Addresses that belong to one caller and disappear with it.

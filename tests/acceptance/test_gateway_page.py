@@ -293,6 +293,40 @@ def test_a_person_sees_that_nobody_takes_jobs_and_how_long_the_request_waits(
             page.until("#health", "ready")
 
 
+#: Makes the gateway of the page one that takes jobs at once, and then, until `isAway` is false, has no RabbitMQ.
+LOST_RABBITMQ = """
+const problem = {title: 'Service Unavailable', status: 503, reason: 'rabbitmq_away', detail: 'no connection now'};
+const real = window.fetch;
+window.isAway = true;
+window.fetch = (address, options = {}) => {
+  if (window.isAway && /^(queue|jobs[/])/.test(address)) {
+    return Promise.resolve(Response.json(problem, {status: 503, headers: {'Retry-After': '1'}}));
+  }
+  return real(address, {...options, headers: {...options.headers, Prefer: 'wait=0'}});
+};
+"""
+
+
+def test_a_job_that_was_taken_is_waited_for_while_the_gateway_has_no_rabbitmq(
+    page: Page, vhost_url: str, tmp_path: Path
+) -> None:
+    command = script(tmp_path, f"echo 'OUTPUT: {json.dumps(OUTPUT)}'")
+    with consumer(vhost_url, command=command):
+        pass  # it has made the queues
+    with gateway(vhost_url) as running:
+        page.open(running.url, is_taken=False)
+        page.choose(csv(tmp_path))
+        page.browser.execute_script(LOST_RABBITMQ)
+        page.browser.find_element(By.ID, "send").click()
+        page.until("#facts", "job")
+        page.until("#detail", "The reason is unknown: no connection now.")
+        assert page.text("#verdict").startswith("Waiting for the reply … ")
+        page.picture("lost-phone", 390)
+        with consumer(vhost_url, command=command):
+            page.browser.execute_script("window.isAway = false")
+            page.until("#verdict", "compressor")
+
+
 @pytest.fixture(scope="module")
 def idle(node: local_broker.Node) -> Iterator[Gateway]:
     """A gateway without a consumer, for what needs no answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
 PAGE = "docs/producers.md"
+JOBS = "classifier.jobs"
 #: The JavaScript example's client. It needs no other package.
 AMQPLIB = "amqplib@2.3.1"
 #: Answers with the whole job, so that its way there is seen, too.
@@ -41,6 +43,13 @@ def shown(*argv: str | Path, cwd: Path) -> dict[str, Any]:
     return reply
 
 
+def assert_returned(*argv: str | Path, cwd: Path) -> None:
+    """Look that an example ends with the error that RabbitMQ has returned its job, and does not wait."""
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1
+    assert re.search("returned|NO_ROUTE|there is no queue", done.stderr)
+
+
 def assert_answered(reply: dict[str, Any], vhost_url: str) -> None:
     """Look at the reply, and that the example was given it by its own way, not by the queue for all."""
     assert (reply["status"], reply["output"], reply["attempt"]) == ("succeeded", ANSWER, 1)
@@ -59,6 +68,23 @@ def test_the_example_in_javascript_shows_the_reply(vhost_url: str, tmp_path: Pat
     for example in (block(PAGE, "javascript"), block("README.md", "node-producer")):
         (tmp_path / "ask.js").write_text(example.at(vhost_url))
         assert_answered(shown(BIN / "node", "ask.js", cwd=tmp_path), vhost_url)
+
+
+@pytest.mark.parametrize("block_id", ["pika", "aio-pika"])
+def test_the_example_in_python_fails_at_once_if_there_is_no_queue(
+    block_id: str, vhost_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ask.py").write_text(block(PAGE, block_id).at(vhost_url).replace(JOBS, "nothing.jobs"))
+    assert_returned(sys.executable, "ask.py", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(("page", "block_id"), [(PAGE, "javascript"), ("README.md", "node-producer")])
+def test_the_example_in_javascript_fails_at_once_if_there_is_no_queue(
+    page: str, block_id: str, vhost_url: str, tmp_path: Path
+) -> None:
+    install_amqplib(tmp_path)
+    (tmp_path / "ask.js").write_text(block(page, block_id).at(vhost_url).replace(JOBS, "nothing.jobs"))
+    assert_returned(BIN / "node", "ask.js", cwd=tmp_path)
 
 
 def install_amqplib(folder: Path) -> None:

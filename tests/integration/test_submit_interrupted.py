@@ -186,7 +186,7 @@ def test_a_file_that_holds_no_job_is_refused_before_any_job_is_published(
     (tmp_path / "job.json").write_text("{}")
     (tmp_path / name).write_bytes(content)
     done = forked.run("consumer", "submit", "job.json", name, cwd=tmp_path, env=environment(vhost_url))
-    assert (done.returncode, f"{name} contains no job" in done.stderr) == (os.EX_CONFIG, True)
+    assert (done.returncode, f"{name} contains no job" in done.stderr) == (os.EX_NOINPUT, True)
     assert producer.depth(JOBS) == 0
 
 

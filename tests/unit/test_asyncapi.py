@@ -129,6 +129,16 @@ def test_the_examples_of_a_message_keep_its_schemas(name: str) -> None:
         assert_is_valid(example.get("headers", {}), message["headers"])
 
 
+@pytest.mark.parametrize("name", DOCUMENT["components"]["messages"])
+def test_each_message_of_the_document_has_its_schema_in_one_file(name: str) -> None:
+    files = {"job"} if name == "job" else SCHEMAS.keys() - {"job"}
+    for example in DOCUMENT["components"]["messages"][name]["examples"]:
+        valid = [
+            file for file in files if jsonschema.Draft202012Validator(SCHEMAS[file]).is_valid(example["payload"])
+        ]
+        assert len(valid) == 1, valid
+
+
 def test_a_job_is_any_object_and_nothing_else() -> None:
     assert_is_valid({"whatever": [1, None]}, SCHEMAS["job"])
     with pytest.raises(jsonschema.ValidationError):

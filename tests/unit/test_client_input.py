@@ -7,6 +7,8 @@ import asyncio
 import json
 import math
 import os
+import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -451,3 +453,16 @@ async def test_a_body_of_text_and_jobs_that_are_none_are_refused() -> None:
             jobs: Any = one
             with pytest.raises(ArgumentError, match="jobs must be an iterable"):
                 await anext(client.as_completed(jobs))
+
+
+def test_a_program_without_a_log_configuration_gets_an_exception_and_no_log_of_the_amqp_library() -> None:
+    program = (
+        "from consumer.client import BlockingClient, BrokerUnreachableError\n"
+        "try:\n"
+        "    with BlockingClient.open('amqp://127.0.0.1:1'): pass\n"
+        "except BrokerUnreachableError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("no RabbitMQ answered at amqp://127.0.0.1:1: ")
+    assert done.stderr == ""

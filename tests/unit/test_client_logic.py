@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import collections.abc
 import inspect
 import json
 import pickle
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from support.async_tests import runs_async
 
+import consumer.client
 from consumer.client.blocking import BlockingClient
 from consumer.client.client import Client
 from consumer.client.exceptions import (
@@ -326,6 +329,16 @@ async def test_a_job_can_be_published_without_a_wait_for_its_reply() -> None:
     assert second.message_id == made
 
 
+@pytest.mark.parametrize("reply_to", ["", 7, "q" * 256, "amq.rabbitmq.reply-to"])
+@runs_async
+async def test_a_reply_address_at_which_no_reply_can_arrive_is_refused_before(reply_to: Any) -> None:  # noqa: ANN401
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        with pytest.raises(ArgumentError, match="reply_to must be the name of a queue"):
+            await client.publish({}, reply_to=reply_to)
+    assert rabbit.published == []
+
+
 @runs_async
 async def test_a_publish_goes_on_through_an_outage_and_says_when_it_is_not_confirmed() -> None:
     rabbit = FakeRabbit()
@@ -339,6 +352,22 @@ async def test_a_publish_goes_on_through_an_outage_and_says_when_it_is_not_confi
         rabbit.confirms.set()
         assert await publishing == "mine"
         assert [message.message_id for message in rabbit.published[1:]] == ["mine", "mine"]
+
+
+@runs_async
+async def test_a_time_out_during_an_outage_names_the_missing_connection() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        rabbit.is_there.clear()
+        rabbit.cut()
+        with pytest.raises(NoReplyError) as raised:
+            await client.publish({}, job_id="mine", timeout_s=0.01)
+    told = (
+        "RabbitMQ has not confirmed it within 0.01 s; the client has no connection to RabbitMQ now, and tries to"
+    )
+    assert str(raised.value) == f"job mine: {told} reconnect"
+    again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own
+    assert (str(again), again.is_connected, again.consumers) == (str(raised.value), False, None)
 
 
 @runs_async
@@ -478,3 +507,26 @@ class Array:
 )
 def test_a_signal_becomes_a_job_and_a_job_stays_one(job: Any, model: str | None, body: dict[str, Any]) -> None:  # noqa: ANN401
     assert as_job(job, model) == body
+
+
+@pytest.mark.parametrize("call", ["open", "classify", "run", "publish", "as_completed"])
+def test_whatever_a_call_takes_or_raises_can_be_imported_from_the_package(call: str) -> None:
+    method = getattr(Client, call)
+    raised = (inspect.getdoc(method) or "").partition("Raises:")[2]
+    types = " ".join(map(str, inspect.get_annotations(method).values()))
+    named = {*re.findall(r"\b[A-Z]\w+Error\b", raised), *re.findall(r"\b[A-Z]\w+", types)}
+    assert named - {"Any", "None", *collections.abc.__all__} <= set(consumer.client.__all__)
+
+
+@runs_async
+async def test_the_package_has_the_type_that_on_progress_receives() -> None:
+    received: list[Progress] = []
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        task = asyncio.create_task(client.run({}, on_progress=received.append))
+        await rabbit.has(jobs=1)
+        key = str(rabbit.published[0].correlation_id)
+        rabbit.say(key, "job.progress", job_id=key, progress=0.5, text="half")
+        rabbit.answer(rabbit.published[0])
+        await task
+    assert received == [consumer.client.Progress(fraction=0.5, text="half")]

@@ -228,7 +228,15 @@ def test_without_a_header_the_run_time_is_the_services() -> None:
     [0, -1, 600.001, math.nan, math.inf, True, None, "", "soon", "nan", "inf", "601", [5], {"s": 5}, b"5"],
 )
 def test_a_run_time_that_we_cannot_give_is_refused(header: object) -> None:
-    assert job_of(timeout_s=header) == Invalid(message="header timeout-s must be a number of seconds, at most 600")
+    allowed = "a number of seconds above 0, at most 600 (job_timeout_cap_s)"
+    assert job_of(timeout_s=header) == Invalid(message=f"header timeout-s must be {allowed}, not {header!r}")
+
+
+def test_a_run_time_that_is_refused_is_quoted_on_one_short_line() -> None:
+    refused = job_of(timeout_s="soon\n" * 100)
+    assert isinstance(refused, Invalid)
+    assert "\n" not in refused.message
+    assert len(refused.message) < 200
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"a": [1, null]}', b'\n {"\xc3\xa9": "\\u00e9"}\r\n'])

@@ -377,7 +377,7 @@ def test_what_has_its_reply_is_known_after_a_kill_and_the_rest_is_dropped(tmp_pa
     whole = written(form, *kept)
     assert whole.count("\n") == 2 + bool(form.head)
     path.write_text(written(form, kept[0], LOST, kept[1]) + whole[:-5].rpartition("\n")[2])
-    expected = {(one.source.name, one.source.digest) for one in kept}
+    expected = {(one.source.name, one.source.digest): one.succeeded for one in kept}
     assert done_before(path, form) == expected
     assert path.read_text() == whole
     assert done_before(path, form) == expected
@@ -396,7 +396,26 @@ def test_a_file_that_holds_no_results_is_left_alone(tmp_path: Path, form: Format
 
 
 def test_without_a_file_nothing_was_done_before(tmp_path: Path) -> None:
-    assert done_before(tmp_path / "none", CSV) == set()
+    assert done_before(tmp_path / "none", CSV) == {}
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
+def test_a_resumed_submit_without_jobs_left_exits_as_the_run_that_it_continues(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / name
+    jobs.write_text('{"n": 1}\n{"n": 2}\n')
+    first, second = read_sources([str(jobs)], io.StringIO())
+    good, bad = (result(**fields).reply for fields in ({"output": 1}, {"status": "failed", "error": FAILED}))
+    form = CSV if name.endswith("csv") else JSON_LINES
+    arguments = main.parser().parse_args(["submit", str(jobs), "--out", str(out), "--resume"])
+    for last, code in ((bad, 1), (good, 0)):
+        out.write_text(written(form, SourceResult(first, good), SourceResult(second, last)))
+        assert arguments.command(arguments) == code
+        told = f"Failed before: 1 job, not submitted again; delete their lines in {out} to submit them again"
+        said = capsys.readouterr().err.splitlines()
+        assert said[0] == "Resuming: 2 of 2 already answered"
+        assert (told in said) == (code == 1)
 
 
 def test_a_row_of_csv_is_one_line_with_what_a_spreadsheet_wants() -> None:

@@ -92,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     sources = list(read_sources(arguments.files, sys.stdin, model=arguments.model))
     form = CSV if (arguments.out or "").endswith(".csv") else JSON_LINES
+    failed_before = 0
     if arguments.resume:
-        sources = _not_done(sources, arguments.out, form)
+        sources, failed_before = _not_done(sources, arguments.out, form)
     # A supervisor's SIGTERM ends the command as Ctrl-C does, and not in the middle.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     run = _Run(arguments, settings, sources)
@@ -105,7 +106,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         run.keep()
         run.report()
     failed = sum(not result.succeeded for result in run.submitted.results.values())
-    return EXIT_JOBS_FAILED if failed else os.EX_OK
+    return EXIT_JOBS_FAILED if failed + failed_before else os.EX_OK
 
 
 class _Run:
@@ -212,13 +213,22 @@ class _Run:
             summary.show_left(left, is_kept=self.address.is_resumable, argv=sys.argv, console=self.console)
 
 
-def _not_done(sources: list[Source], out: str | None, form: Format) -> list[Source]:
+def _not_done(sources: list[Source], out: str | None, form: Format) -> tuple[list[Source], int]:
+    """Return the sources without a reply in the file, and how many of the others have failed."""
     if out is None:
         raise ConfigurationError("--resume needs the file of results that it continues; add --out FILE")
     before = done_before(Path(out), form)
-    left = [source for source in sources if (source.name, source.digest) not in before]
+    known = [before.get((source.name, source.digest)) for source in sources]
+    left = [source for source, succeeded in zip(sources, known, strict=True) if succeeded is None]
+    failed = known.count(False)
     print(f"Resuming: {len(sources) - len(left)} of {len(sources)} already answered", file=sys.stderr)
-    return left
+    if failed:
+        print(
+            f"Failed before: {summary.jobs(failed)}, not submitted again; delete their lines in {out} to submit "
+            "them again",
+            file=sys.stderr,
+        )
+    return left, failed
 
 
 @contextmanager

@@ -108,34 +108,35 @@ JSON_LINES = Format("", SourceResult.line, json.loads)
 CSV = Format(_csv_row(list(COLUMNS)), _csv_line, _read_csv)
 
 
-def done_before(path: Path, form: Format) -> set[tuple[str, str]]:
-    """Read the results of an earlier run: name and digest of each job that has a reply. Drop the others.
+def done_before(path: Path, form: Format) -> dict[tuple[str, str], bool]:
+    """Read the results of an earlier run: name and digest of each job that has a reply, and whether it succeeded.
+
+    Drop the lines of all other jobs.
 
     Raises:
         InputError: it cannot be read, or is not a file of results.
     """
     if not path.exists():
-        return set()
+        return {}
     try:
         text = path.read_text(encoding="utf-8")
         *lines, torn = text.split("\n")
-        found = {line: _key(line, form) for line in lines if line != form.head}
+        found = {line: _read(line, form) for line in lines if line != form.head}
     except (ValueError, KeyError, TypeError, StopIteration):
         raise InputError(
             f"{path} contains no results in this format, so it cannot be resumed; pass another --out"
         ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if torn or not all(found.values()):
-        kept = [form.head] * bool(form.head) + [line for line, key in found.items() if key]
-        _replace(path, "".join(f"{line}\n" for line in kept))
-    return {key for key in found.values() if key}
+    kept = {line: (key, status) for line, (key, status) in found.items() if status != NO_REPLY}
+    if torn or len(kept) < len(found):
+        _replace(path, "".join(f"{line}\n" for line in [form.head] * bool(form.head) + list(kept)))
+    return {key: status == "succeeded" for key, status in kept.values()}
 
 
-def _key(line: str, form: Format) -> tuple[str, str] | None:
+def _read(line: str, form: Format) -> tuple[tuple[str, str], str]:
     fields = form.read(line)
-    key = (fields["source"], fields["digest"])
-    return None if fields["status"] == NO_REPLY else key
+    return (fields["source"], fields["digest"]), fields["status"]
 
 
 def _replace(path: Path, text: str) -> None:
