@@ -27,7 +27,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
-#: As the pages call it.
+#: Of the image on the pages, and of the distribution in it.
 NAME = "rabbitmq-classifier"
 PROGRAMS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap"}
 #: What python:3.11-slim-bookworm has of Debian (libstdc++6 comes with its apt). Unpacked, not installed: no script
