@@ -46,6 +46,11 @@ class QueueState:
     acked_per_s: float | None = None
 
     @property
+    def is_running(self) -> bool:
+        """Whether nothing is known to be wrong with it."""
+        return self.state in (None, "running")
+
+    @property
     def is_missing(self) -> bool:
         """Whether RabbitMQ knows no queue of this name."""
         return self.state == MISSING
@@ -83,6 +88,8 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     slots = busy = ahead = held = consumers = None
     if console:
         known, listed, unacked_of = await asyncio.to_thread(_ask_management, console)
+        if queues[0].is_missing:
+            listed = []  # RabbitMQ goes on listing the consumers of a deleted queue
         queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
         slots, ahead = prefetches(listed, topology.jobs)
         consumers = members(listed, unacked_of, topology.jobs)
@@ -91,12 +98,24 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     has_letters = with_dead_letters and not any(one.is_missing for one in queues if one.name == topology.dead)
     models, oldest = await _dead_letters(settings, url) if has_letters else (None, None)
     differing = [f"{one}; {REMEDY}" for one in differences(consumers or [], topology.jobs)]
-    warnings = [*shortcomings(queues[0]), *differing]
+    alarms = [_alarmed(node) for node in await asyncio.to_thread(console.alarmed)] if console else []
+    warnings = [*shortcomings(queues), *alarms, *differing]
     return Status(queues, slots, busy, ahead, held, models, oldest, consumers, warnings)
 
 
-def shortcomings(jobs: QueueState) -> list[str]:
-    """Return why nobody runs the jobs of the jobs queue."""
+def _alarmed(node: str) -> str:
+    return (
+        f"RabbitMQ's node {escaped(node, NAME_CHARACTERS)} has a memory or disk alarm: it accepts no reply, and "
+        "no job ends; `rabbitmq-diagnostics alarms` shows which; free memory or disk space there"
+    )
+
+
+def shortcomings(queues: Sequence[QueueState]) -> list[str]:
+    """Return why nobody runs the jobs of the jobs queue, which is the first."""
+    jobs, *others = queues
+    if jobs.is_missing and not all(queue.is_missing for queue in others):
+        deleted = f"there is no queue {jobs.name!r}, but others of this `prefix`: it was deleted"
+        return [f"{deleted}; start a consumer, which creates it; those that run then continue"]
     if jobs.is_missing:
         return [no_queue(jobs.name)]
     if jobs.ready and not jobs.consumers:

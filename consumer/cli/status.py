@@ -110,13 +110,15 @@ def rendered(status: Status) -> RenderableType:
     table.add_column("queue", no_wrap=True)
     for name in ("ready", "unacked", "consumers", "oldest", "in/s", "out/s", "ack/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    if any(queue.state not in (None, "running") for queue in status.queues):
-        table.add_column("state", no_wrap=True)
+    idle: dict[str, list[str]] = {}
     for queue in status.queues:
-        style = "red" if queue.state not in (None, "running") else ""
-        table.add_row(*(Text(cell) for cell in _cells(queue)[: len(table.columns)]), style=style)
+        if not queue.is_running:
+            idle.setdefault(escaped(queue.state or "", NAME_CHARACTERS), []).append(queue.name)
+        table.add_row(*(Text(cell) for cell in _cells(queue)), style="" if queue.is_running else "red")
+    # Not a column: the table would be wider than 80 characters, and lose what matters.
+    states = [Text(f"{state}: {', '.join(names)}", style="red") for state, names in idle.items()]
     warnings = [Text(f"warning: {warning}", style="bold red") for warning in status.warnings]
-    return Group(table, *_consumers(status), *(Text(line) for line in _lines(status)), *warnings)
+    return Group(table, *states, *_consumers(status), *(Text(line) for line in _lines(status)), *warnings)
 
 
 def _consumers(status: Status) -> list[RenderableType]:
@@ -153,7 +155,6 @@ def _cells(queue: QueueState) -> list[str]:
         *("-" if count is None else str(count) for count in counts),
         show_age(queue.oldest_s),
         *("-" if rate is None else f"{rate:.1f}" for rate in rates),
-        escaped(queue.state or "-", NAME_CHARACTERS),
     ]
 
 
@@ -166,9 +167,7 @@ def _slots(status: Status) -> str:
 
 def _lines(status: Status) -> list[str]:
     lines = ["", f"slots: {_slots(status)}"]
-    if status.dead_by_model is None:
-        lines.append("dead letters by model: - (shown with --dead-letters)")
-    else:
+    if status.dead_by_model is not None:
         models = ", ".join(f"{model} {count}" for model, count in status.dead_by_model.items()) or "none"
         lines.append(f"dead letters by model: {models}; the oldest is {show_age(status.dead_oldest_s)} old")
     if status.slots is None:

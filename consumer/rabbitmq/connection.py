@@ -224,8 +224,8 @@ def refusal_explained(act: str) -> Iterator[None]:
         if is_away(error):
             raise BrokerUnreachableError(f"cannot {act}: {_reason(error)}. Is RabbitMQ still starting?") from None
         raise BrokerRefusedError(
-            f"cannot {act}: {_reason(error)}. Create it, or set `declare` to true. Without a dead-letter "
-            "exchange and queue RabbitMQ deletes the jobs that fail"
+            f"cannot {act}: {_reason(error)}. Start a consumer with `declare` = true: only at its start does it "
+            "create what is missing. Without a dead-letter exchange and queue RabbitMQ deletes the jobs that fail"
         ) from None
     except (aiormq.exceptions.ChannelAccessRefused, aiormq.exceptions.ChannelLockedResource) as error:
         raise BrokerRefusedError(

@@ -79,8 +79,20 @@ class Console:
         return self._listed(f"queues/{self._here}")
 
     def consumers(self) -> list[dict[str, Any]]:
-        """List all consumers with their arguments, queues and channels."""
-        return self._listed(f"consumers/{self._here}")
+        """List all consumers with their arguments, queues and channels.
+
+        RabbitMQ goes on listing a consumer whose queue was deleted, without its channel.
+        """
+        found = self._listed(f"consumers/{self._here}")
+        return [one for one in found if one.get("channel_details")] or found
+
+    def alarmed(self) -> list[str]:
+        """List the nodes with a memory or disk alarm; none if this user lacks the tag `monitoring`."""
+        try:
+            nodes = api(self, "GET", "nodes?columns=name,mem_alarm,disk_free_alarm", tls=self.tls)
+        except ManagementRefusedError:
+            return []
+        return [node["name"] for node in nodes if node.get("mem_alarm") or node.get("disk_free_alarm")]
 
     def unacked(self) -> dict[str, int]:
         """Return the number of unsettled deliveries by channel, as far as it is known."""

@@ -30,6 +30,13 @@ class ForkSafeConnection(aio_pika.Connection):
         super().__init__(url, *args, **kwargs)
         self.kwargs["transport_factory"] = _RecordingFactory(self.url)
 
+    def __del__(self) -> None:
+        """Do nothing: connection.py closes what was opened.
+
+        aio-pika's own starts a coroutine, in whichever thread collects the garbage. After failed connection
+        attempts the log would have a RuntimeWarning.
+        """
+
 
 class _RecordingFactory(TransportFactory):
     def __init__(self, url: URL) -> None:

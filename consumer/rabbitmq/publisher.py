@@ -164,22 +164,31 @@ class Publisher:
 
     async def watch_confirms(self) -> None:
         """End the lifetime if a confirm is overdue, except during an alarm, when RabbitMQ does not confirm."""
-        held_since: float | None = None
+        blocked_at: float | None = None
+        held_until = 0.0
         while True:
             await asyncio.sleep(WATCH_S)
             now = asyncio.get_running_loop().time()
             oldest = next(iter(self._unconfirmed.values()), now)
-            if now - oldest < WATCH_S:
-                held_since = None
-            elif await self.is_blocked():
-                if held_since is None:
+            if await self.is_blocked():
+                held_until = now
+                if blocked_at is None and now - oldest >= WATCH_S:
+                    blocked_at = now
                     log.warning(
-                        "RabbitMQ accepts no messages (memory or disk alarm): replies wait, unacked",
+                        "RabbitMQ accepts no messages (memory or disk alarm): replies wait, unacked; "
+                        "`rabbitmq-diagnostics alarms` shows which",
                         extra={"event": "publishing_blocked"},
                     )
-                held_since = now
-            elif now - max(oldest, held_since or oldest) > CONFIRM_TIMEOUT_S:
-                self._end_overdue(now, held_since or 0.0)
+                continue
+            if blocked_at is not None:
+                log.info(
+                    "RabbitMQ accepts messages again after %.0f s",
+                    now - blocked_at,
+                    extra={"event": "publishing_unblocked"},
+                )
+                blocked_at = None
+            if now - max(oldest, held_until) > CONFIRM_TIMEOUT_S:
+                self._end_overdue(now, held_until)
 
     def _end_overdue(self, now: float, held_since: float) -> None:
         """Give up the messages that may be given up; end the lifetime for any other."""

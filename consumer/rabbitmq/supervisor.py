@@ -43,8 +43,8 @@ Open = Callable[[str], AbstractAsyncContextManager[S]]
 class Supervisor(Generic[S]):
     """Keeps a session open, at one of several addresses.
 
-    Mutable state: `session`, the open one or None; `_outage`, the current or the last outage; `_lost_at`, the
-    time of the last loss; `_is_last`, set when no session may follow.
+    Mutable state: `session`, the open one or None; `fault`, the last reason why there was none; `_outage`, the
+    current or the last outage; `_lost_at`, the time of the last loss; `_is_last`, set when no session may follow.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Supervisor(Generic[S]):
             what: the name of what the sessions receive, for the log.
         """
         self.session: S | None = None
+        self.fault = ""
         self._urls = random.sample(urls, len(urls))
         self._open = open_session
         self._stable_s = stable_s
@@ -146,6 +147,7 @@ class Supervisor(Generic[S]):
     def _log(self, fault: ConsumerError | str, since: float) -> None:
         """Log the reason that ended the session, or the error that prevents the next one."""
         now = time.monotonic()
+        self.fault = str(fault)
         event = {"event": "connection_lost"}
         if isinstance(fault, ConsumerError):
             event = {"event": "reconnect_failed", "error": type(fault).__name__}

@@ -72,10 +72,13 @@ class Runner:
             await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
             self.metrics.count("reloads.failed")
-            for line in str(error).splitlines():  # a traceback; a record is one line
-                log.error(
-                    "not reloaded, the old classifier stays in service: %s", line, extra={"event": "reload_failed"}
-                )
+            what, *traceback = str(error).splitlines()
+            cause = " ".join((what, *traceback[-1:]))
+            log.error(
+                "not reloaded, the old classifier stays in service: %s", cause, extra={"event": "reload_failed"}
+            )
+            for line in traceback[:-1]:  # a record is one line
+                log.error("not reloaded: %s", line, extra={"event": "reload_traceback"})
         else:
             self.metrics.count("reloads.succeeded")
             log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})

@@ -1,8 +1,8 @@
-"""Measures how many jobs wait in the jobs queue, and how many dead letters there are.
+"""Measures how many jobs wait, how many dead letters there are, and whether an alarm blocks the replies.
 
 It asks over AMQP. So neither RabbitMQ's plugins nor a login for them are needed, and statsd and Prometheus have
 the same numbers. All consumers of a queue report the same values: take the largest. A consumer that has lost its
-connection reports 0.
+connection reports no depths: 0 would say that no job waits and no dead letter is left.
 """
 
 from __future__ import annotations
@@ -27,16 +27,27 @@ class Measurable(Protocol):
         """Return the depth of a queue; None if it does not exist."""
 
 
-async def measured(admin: Measurable, topology: Topology, metrics: Metrics, period_s: float = PERIOD_S) -> None:
+class Blockable(Protocol):
+    """The part of `Publisher` that knows of an alarm."""
+
+    async def is_blocked(self) -> bool:
+        """Return whether RabbitMQ accepts no messages."""
+
+
+async def measured(
+    admin: Measurable, publisher: Blockable, topology: Topology, metrics: Metrics, period_s: float = PERIOD_S
+) -> None:
     """Measure until cancelled; the session does that when it ends."""
     gauges = {"queue.waiting": topology.jobs, "queue.dead": topology.dead}
     try:
         while True:
+            metrics.gauge("blocked", int(await publisher.is_blocked()))
             for gauge, queue in gauges.items():
                 with suppress(ConnectionLostError):  # or no answer in time: the next one may be
                     depth = await admin.depth(queue)
                     metrics.gauge(gauge, (depth.ready if depth else None) or 0)
             await asyncio.sleep(period_s)
     finally:
+        metrics.gauge("blocked", 0)
         for gauge in gauges:
-            metrics.gauge(gauge, 0)
+            metrics.unknown(gauge)

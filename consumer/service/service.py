@@ -101,6 +101,7 @@ class Service:
             overdue=self._runner.pool.overdue(),
             running=len(self._running),
             slots=self._runner.pool.size,
+            fault=self._link.fault,
         )
 
     def _consuming_changed(self, consuming: bool) -> None:
@@ -152,7 +153,7 @@ class Service:
                 asyncio.create_task(self._describe_when_renewed(), name="describe"),
             ]
             if self._settings.reports_metrics:
-                depths = measured(broker.admin, self._topology, self._metrics)
+                depths = measured(broker.admin, broker.publisher, self._topology, self._metrics)
                 self._fetch.append(asyncio.create_task(depths, name="queue depths"))
             if has_others:
                 us = fleet.described(consumer_name(), self._arguments())

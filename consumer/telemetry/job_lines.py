@@ -57,6 +57,8 @@ class JobLines:
             self.left_out += 1
             return
         name, how = type(outcome).__name__, settlement.value
+        if request.attempt > 1:
+            name = f"{name} at attempt {request.attempt}"
         ending = (
             f": {outcome.message}" if isinstance(outcome, Unsuccessful) else f" after {_ms(outcome.run_s):.0f} ms"
         )

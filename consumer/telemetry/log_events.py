@@ -37,6 +37,7 @@ EVENTS = MappingProxyType(
         "reconnect_failed": "a connection attempt failed; `error` has its kind",
         "reconnected": "the process has reconnected and consumes again",
         "publishing_blocked": "RabbitMQ accepts no messages: a memory or disk alarm",
+        "publishing_unblocked": "RabbitMQ accepts messages again",
         "error_stream_away": "the node of the error stream is down; the service continues without it",
         # A job.
         "job_log": "a `LOG:` line of the classifier",
@@ -56,7 +57,8 @@ EVENTS = MappingProxyType(
         # Running the classifier.
         "reloading": "SIGHUP: the classifier is being reloaded",
         "reloaded": "new jobs go to the new classifier",
-        "reload_failed": "the old classifier stays in service",
+        "reload_failed": "the old classifier stays in service; the message ends with the cause",
+        "reload_traceback": "a line of the traceback of a failed reload",
         "reload_needless": "each job starts the program anew, so there is nothing to reload",
         "import_hidden": "a module of this service's Python hides one of the classifier's",
         "import_started_threads": "importing the classifier started threads, which workers do not inherit",

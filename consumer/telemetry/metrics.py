@@ -5,6 +5,7 @@ The code where an event happens calls `count(name)` for a single count, or a met
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ NAMES = {
     "slots.size": "gauge: slots in all",
     "slots.ahead": "gauge: how many jobs this consumer may fetch ahead of its slots; 0 for long jobs",
     "consuming": "gauge: 1 while this consumer receives jobs, 0 while it is disconnected",
+    "blocked": "gauge: 1 while RabbitMQ accepts no replies of this consumer (memory or disk alarm)",
     "queue.waiting": "gauge: jobs in the jobs queue that no consumer has received",
     "queue.dead": "gauge: dead letters in the dead-letter queue",
     "memory.bytes": "gauge: memory of this consumer and all its processes, shared memory counted once",
@@ -151,6 +153,10 @@ class Metrics:
         """Set a gauge."""
         self._record({}, gauges={name: value})
 
+    def unknown(self, name: str) -> None:
+        """Mark a gauge as not known: NaN for Prometheus; statsd receives no value and forgets the gauge."""
+        self.registry.set(name, math.nan)
+
     def received(self, request: Request, *, is_ahead: bool = False) -> None:
         """Record a received delivery. Its wait is never negative, even if the producer's clock is ahead."""
         self._running += 1
@@ -193,8 +199,9 @@ class Metrics:
         self._record({"connection.opened" if yes else "connection.lost": 1}, gauges={"consuming": int(yes)})
 
     def vitals(self, *, memory_bytes: int, free_bytes: int) -> None:
-        """Set the measured gauges, and repeat all others: statsd may forget a gauge that is not repeated."""
-        known = {name: self.registry.value(name) for name in GAUGES}
+        """Set the measured gauges, and repeat all known ones: statsd may forget a gauge that is not repeated."""
+        values = {name: self.registry.value(name) for name in GAUGES}
+        known = {name: value for name, value in values.items() if not math.isnan(value)}
         known["slots.used"] = self._mean_use(time.monotonic())
         self._record({}, gauges={**known, "memory.bytes": memory_bytes, "disk.free_bytes": free_bytes})
 

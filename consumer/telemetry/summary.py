@@ -76,8 +76,8 @@ class Summary:
         failed = f"{sum(self.failed.values())} failed" + (f" ({by_code})" if by_code else "")
         counts = f"{self.done} done, {failed}, {self.retried} retried, {self.dead_lettered} dead-lettered"
         parts = [f"{self.seconds:.0f} s: {counts}"]
-        if self.p50_ms is not None:
-            parts.append(f"run time p50 {self.p50_ms:.3g} ms, p95 {self.p95_ms:.3g} ms")
+        if self.p50_ms is not None and self.p95_ms is not None:
+            parts.append(f"run time p50 {_three_digits(self.p50_ms)} ms, p95 {_three_digits(self.p95_ms)} ms")
         parts.append(f"{self.busy:.1f} of {self.slots} slots busy")
         if self.left_out:
             parts.append(f"{self.left_out} lines of jobs that succeeded left out")
@@ -87,6 +87,11 @@ class Summary:
         """Return the fields for a record in JSON; what is not known is left out."""
         known = {name: getattr(self, name) for name in SUMMARY}
         return {name: value for name, value in known.items() if value is not None}
+
+
+def _three_digits(value: float) -> str:
+    """Format without an exponent: `9.2`, `48.6`, `9750`."""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"  # noqa: PLR2004 - three digits
 
 
 def _quantile_ms(runs: list[int], share: float) -> float | None:

@@ -89,6 +89,9 @@ class Panel:
 
 
 SETTLED = ("jobs.acked", "jobs.dead_lettered")
+#: Twice what the service keeps free (`min_free_bytes`). `job_dir` may be a small tmpfs: with a bound near its size
+#: the alert would never end.
+LITTLE_ROOM = 128 * 2**20
 
 #: Row -> its panels.
 ROWS: dict[str, tuple[Panel, ...]] = {
@@ -143,7 +146,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (Level("disk.free_bytes", "min", "free"),),
             "number",
             4,
-            bad_below=2**30,
+            bad_below=LITTLE_ROOM,
         ),
     ),
     "Jobs": (
@@ -309,7 +312,18 @@ ALERTS = (
         severity="page",
         absent=True,
         what="No consumer receives jobs.",
-        do="Check that the service runs, and read the end of its log: it names the fault of the connection.",
+        do="Check that the service runs. `/ready` and the end of its log name the fault of the connection.",
+    ),
+    Alert(
+        name="RepliesBlocked",
+        query=Level("blocked", "max"),
+        above=0,
+        over_min=2,
+        for_min=2,
+        severity="page",
+        what="RabbitMQ has a memory or disk alarm: it accepts no replies, so no job ends.",
+        do="`rabbitmq-diagnostics alarms` names the node. Free memory or disk space there; the service goes on by "
+        "itself, and nothing is lost.",
     ),
     Alert(
         name="JobsWait",
@@ -401,11 +415,11 @@ ALERTS = (
     Alert(
         name="DiskFull",
         query=Level("disk.free_bytes", "min"),
-        below=2**30,
+        below=LITTLE_ROOM,
         over_min=2,
         for_min=2,
         severity="page",
-        what="Less than 1 GiB is free on the disk of `job_dir`.",
+        what="Less than 128 MiB is free on the disk of `job_dir`.",
         do="Free some space, or give `job_dir` its own disk. On a full disk jobs wait, and fail after a minute.",
     ),
 )

@@ -34,7 +34,7 @@ def panels(store: Store) -> list[Panel]:
 
 
 #: What that load does not do: leave no consumer, fill the disk or the queue.
-QUIET = {"NoConsumer", "DiskFull", "QueueDeep"}
+QUIET = {"NoConsumer", "RepliesBlocked", "DiskFull", "QueueDeep"}
 
 #: A gauge that was told once, at the beginning.
 GONE = "other.gone.consuming"

@@ -144,9 +144,12 @@ class Site:
 
 
 def says(running: ConsumerProcess, ready: str) -> None:
-    """It lives, whatever happens, and says whether it is ready."""
+    """It lives, whatever happens, and says whether it is ready; without a connection, with the reason."""
     probe = Probe.of(running)
-    assert (probe.ask("live")[1], probe.ask("ready")[1]) == (READY, ready)
+    page = probe.ask("ready")[1]
+    complaints = "".join(f"{line.partition(': ')[0]}\n" for line in page.splitlines())
+    assert (probe.ask("live")[1], complaints) == (READY, ready)
+    assert (f"{AWAY.strip()}: " in page) == (AWAY in ready)
 
 
 @pytest.fixture
@@ -261,6 +264,7 @@ def test_memory_alarm(site: Site) -> None:
         finally:
             rabbitmqctl(site.node, "set_vm_memory_high_watermark", "0.4")
         running.wait_for_event("job_settled", settlement="ack")
+        running.wait_for_event("publishing_unblocked", "accepts messages again after")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
         assert not running.events("connection_lost")

@@ -13,7 +13,7 @@ from support.processes import forked
 from support.processes.commands import environment
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import HELD, script
-from support.rabbitmq.management_api import Management
+from support.rabbitmq.management_api import Management, rabbitmqctl
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S, wait_until
 
@@ -65,6 +65,46 @@ def test_the_management_api_tells_the_slots_and_which_are_busy(
         assert "slots: 1 of 3 busy" in shown
         (tmp_path / "go").touch()
         running.wait_for_event("job_settled", settlement="ack")
+
+
+def test_an_alarm_is_a_warning_while_it_lasts(vhost_url: str, management: Management) -> None:
+    declare(vhost_url)
+    settings = {"management_url": management.node.management_url}
+
+    def has_alarm() -> bool:
+        return any("memory or disk alarm" in warning for warning in told(vhost_url, **settings)["warnings"])
+
+    assert not has_alarm()
+    try:
+        rabbitmqctl(management.node, "set_vm_memory_high_watermark", "0.000001")
+        wait_until(has_alarm, "RabbitMQ's statistics to have the alarm")
+    finally:
+        rabbitmqctl(management.node, "set_vm_memory_high_watermark", "0.4")
+    wait_until(lambda: not has_alarm(), "the alarm to end")
+
+
+def test_consumers_of_a_deleted_queue_are_neither_listed_nor_counted(
+    vhost_url: str, producer: Producer, management: Management
+) -> None:
+    """RabbitMQ keeps them in its list; and somebody who makes the queue again gets them back."""
+    settings = {"management_url": management.node.management_url}
+
+    def listed() -> tuple[int, list[str]]:
+        found = status(vhost_url, "--json", **settings)
+        known = json.loads(found.stdout)
+        return known["slots"], [one["name"] for one in known["consumers"]]
+
+    with consumer(vhost_url, command='["true"]', pool_size=2) as running:
+        wait_until(lambda: listed()[0] == 2, "RabbitMQ's list of consumers")
+        [name] = listed()[1]
+        producer.channel.queue_delete(TOPOLOGY.jobs)
+        running.wait_for_event("connection_lost")
+        gone = status(vhost_url, **settings)
+        assert (gone.returncode, "it was deleted" in gone.stdout.replace("\n", " ")) == (os.EX_CONFIG, True)
+        assert listed() == (0, [])
+        declare(vhost_url)
+        running.wait_for_event("reconnected")
+        wait_until(lambda: listed() == (2, [name]), "the one consumer of the new queue")
 
 
 def test_consumers_that_run_different_classifiers_are_listed_and_reported_wherever_one_looks(

@@ -19,6 +19,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 #: Alert -> series that make it fire after ten minutes, and that do not. Minute by minute, as promtool writes them.
 CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "NoConsumer": ({"consuming": "0x20"}, {"consuming": "1x20"}),
+    "RepliesBlocked": ({"blocked": "1x20"}, {"blocked": "0x20"}),
     "JobsWait": (
         {
             'jobs_queue_wait_seconds_bucket{le="60"}': "0+9x20",
@@ -47,7 +48,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "ReloadFailed": ({"reloads_failed_total": "0x4 1x15"}, {"reloads_failed_total": "7x20"}),
     "ConnectionUnsteady": ({"connection_lost_total": "0x4 5x15"}, {"connection_lost_total": "0x4 2x15"}),
     "RepliesUnroutable": ({"replies_unroutable_total": "0+3x20"}, {"replies_unroutable_total": "0x4 5x15"}),
-    "DiskFull": ({"disk_free_bytes": "1000000000x20"}, {"disk_free_bytes": "2000000000x20"}),
+    "DiskFull": ({"disk_free_bytes": "134000000x20"}, {"disk_free_bytes": "135000000x20"}),
 }
 
 

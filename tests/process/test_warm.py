@@ -463,8 +463,12 @@ async def test_a_reload_that_fails_leaves_the_old_classifier_serving_and_says_wh
         await opened.runner.reload()
         assert output(await opened.run()) == 1
         assert children() == before
-    assert "not reloaded, the old classifier stays in service: " in bench.caplog.text
-    assert "ZeroDivisionError" in bench.caplog.text
+    failed, *traceback = [record for record in bench.caplog.records if record.levelname == "ERROR"]
+    assert failed.__dict__["event"] == "reload_failed"
+    assert failed.getMessage().startswith("not reloaded, the old classifier stays in service: ")
+    assert failed.getMessage().endswith("ZeroDivisionError: division by zero")
+    assert {record.__dict__["event"] for record in traceback} == {"reload_traceback"}
+    assert any("a change that nobody has tried" in record.getMessage() for record in traceback)
 
 
 @runs_async

@@ -150,5 +150,5 @@ def test_a_queue_whose_node_is_away_is_no_refusal() -> None:
     away = ChannelNotFoundEntity("NOT_FOUND - home node 'a@b' of durable queue 'q' is down or inaccessible")
     with pytest.raises(BrokerUnreachableError, match="still starting"), refusal_explained("consume q"):
         raise away
-    with pytest.raises(BrokerRefusedError, match="Create it"), refusal_explained("consume q"):
+    with pytest.raises(BrokerRefusedError, match="only at its start"), refusal_explained("consume q"):
         raise ChannelNotFoundEntity("NOT_FOUND - no queue 'q'")

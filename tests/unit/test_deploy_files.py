@@ -22,6 +22,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
+from panels import ALERTS
 from support.processes.commands import BIN
 from support.rabbitmq.definitions import USERS
 
@@ -360,6 +361,18 @@ def settings_in(variables: dict[str, str]) -> Settings:
         if name.startswith(ENV_PREFIX) and not name.startswith("CONSUMER_GATEWAY"):
             assert name.removeprefix(ENV_PREFIX).lower() in Settings.model_fields
     return load({}, variables)
+
+
+def test_no_disk_of_job_files_that_we_give_is_full_for_the_alert_when_it_is_half_empty() -> None:
+    """And the service still keeps jobs running when the alert fires."""
+    [mount] = SERVICES["consumer"]["tmpfs"]
+    [jobs] = (volume for volume in POD["volumes"] if volume["name"] == "jobs")
+    gib = [re.findall(r"size=(\d+)g,", mount), re.findall(r"(\d+)Gi", jobs["emptyDir"]["sizeLimit"])]
+    [bound] = (alert.below for alert in ALERTS if alert.name == "DiskFull")
+    assert bound is not None
+    assert bound > Settings().min_free_bytes
+    for [size] in gib:
+        assert bound < int(size) * 2**30 / 2
 
 
 def test_each_grace_period_is_longer_than_the_drain_that_it_is_for() -> None:

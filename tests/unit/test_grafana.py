@@ -71,7 +71,7 @@ def test_every_panel_says_what_it_answers_and_asks_something(store: Store) -> No
 
 
 def test_every_metric_is_asked_for_somewhere() -> None:
-    asked = repr(ROWS)
+    asked = repr((ROWS, ALERTS))
     for name in NAMES:
         # What succeeds is acked, too; and how many slots are busy at one moment says little.
         assert f"'{name}'" in asked or name in ("jobs.succeeded", "slots.busy")

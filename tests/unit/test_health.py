@@ -19,12 +19,28 @@ SERVING: dict[str, Any] = {"is_loaded": True, "is_consuming": True}
         ({}, True, ["the classifier is being loaded"]),
         (SERVING, True, []),
         (SERVING | {"is_consuming": False}, True, ["no jobs reach this consumer"]),
+        (
+            SERVING | {"is_consuming": False, "fault": "refused\nthe login"},
+            True,
+            ["no jobs reach this consumer: refused\\nthe login"],
+        ),
+        (SERVING | {"fault": "of an outage that is over"}, True, []),
         (SERVING | {"is_broken": True}, True, ["no worker can be forked; the log has the reason"]),
         (SERVING | {"is_stopping": True}, True, ["stopping"]),
         ({"is_stopping": True}, True, ["the classifier is being loaded", "stopping"]),
         (SERVING | {"overdue": 1}, False, []),
     ],
-    ids=["loading", "serving", "outage", "no fork", "draining", "stopped while loading", "stuck"],
+    ids=[
+        "loading",
+        "serving",
+        "outage",
+        "outage with a reason",
+        "after it",
+        "no fork",
+        "draining",
+        "stopped while loading",
+        "stuck",
+    ],
 )
 def test_each_state_has_its_answer(facts: dict[str, Any], is_live: bool, complaints: list[str]) -> None:
     live, ready = judged(NOT_LIVE, Facts(**facts)), judged(NOT_READY, Facts(**facts))

@@ -64,6 +64,20 @@ async def test_a_line_of_a_job_has_all_that_a_query_asks_for_as_fields() -> None
     assert ended.items() >= {**about, **how, "event": "job_settled", "level": "WARNING"}.items()
 
 
+@pytest.mark.parametrize(
+    ("attempt", "outcome", "message"),
+    [
+        (1, CRASHED, "job m1: Crashed, retry: killed by SIGSEGV"),
+        (3, CRASHED, "job m1: Crashed at attempt 3, retry: killed by SIGSEGV"),
+        (2, SUCCEEDED, "job m1: Succeeded at attempt 2, ack after 12 ms"),
+    ],
+)
+def test_a_person_sees_at_which_attempt_a_job_ended(attempt: int, outcome: Outcome, message: str) -> None:
+    with log_of(logging.INFO) as told:
+        settled(JobLines("all", "h"), outcome, request=Request(id="m1", correlation_id="c", attempt=attempt))
+    assert [line["message"] for line in told] == [message]
+
+
 def test_without_a_timestamp_nothing_is_said_about_the_wait_and_without_a_fault_nothing_about_a_code() -> None:
     with log_of(logging.INFO) as told:
         settled(JobLines("all", "host:7"), SUCCEEDED)
@@ -150,6 +164,20 @@ async def test_a_period_without_jobs_has_no_summary_and_one_with_a_long_job_has(
     summary = Summary.between(first, last, left_out=0)
     assert summary.is_worth_logging == (summary.busy > 0)
     assert "p50_ms" not in summary.fields()
+
+
+@pytest.mark.parametrize(
+    ("p50_ms", "p95_ms", "text"),
+    [
+        (0.412, 9.84, "p50 0.412 ms, p95 9.84 ms"),
+        (99.95, 4975.0, "p50 100 ms, p95 4975 ms"),
+        (7500.0, 599_999.6, "p50 7500 ms, p95 600000 ms"),
+    ],
+)
+def test_a_person_reads_run_times_without_an_exponent(p50_ms: float, p95_ms: float, text: str) -> None:
+    counts: dict[str, Any] = {"done": 1, "retried": 0, "dead_lettered": 0, "failed": {}, "left_out": 0}
+    summary = Summary(seconds=60, p50_ms=p50_ms, p95_ms=p95_ms, busy=1, slots=2, **counts)
+    assert f"run time {text}; 1.0 of 2 slots busy" in str(summary)
 
 
 @pytest.mark.parametrize(

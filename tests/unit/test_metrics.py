@@ -229,11 +229,23 @@ def test_with_what_is_measured_every_gauge_is_told_again(statsd: Statsd, metrics
         "slots.size:2|g",
         "slots.ahead:0|g",
         "consuming:1|g",
+        "blocked:0|g",
         "queue.waiting:0|g",
         "queue.dead:0|g",
         "memory.bytes:5000000000|g",
         "disk.free_bytes:7|g",
     ]
+
+
+def test_a_gauge_that_is_not_known_is_not_told_and_is_no_number_for_prometheus(
+    statsd: Statsd, metrics: Metrics
+) -> None:
+    metrics.unknown("queue.dead")
+    metrics.vitals(memory_bytes=1, free_bytes=2)
+    lines = statsd.lines()
+    assert [line for line in lines if "queue.waiting" in line] == ["queue.waiting:0|g"]
+    assert [line for line in lines if "queue.dead" in line] == []
+    assert "\nclassifier_queue_dead nan\n" in metrics.registry.text()
 
 
 def test_how_many_slots_were_used_is_weighed_by_time() -> None:

@@ -1,8 +1,9 @@
-"""The depths of the queues as gauges: measured again and again, and 0 without a connection."""
+"""The depths of the queues and an alarm as gauges: measured again and again, and unknown without a connection."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 
 from support.async_tests import runs_async
 
@@ -16,7 +17,10 @@ TOPOLOGY = Topology("ours", 3)
 
 
 class Rabbit:
-    """RabbitMQ. Mutable state: `depths`, by queue; `rounds`, released by each round of questions; `is_lost`."""
+    """RabbitMQ.
+
+    Mutable state: `depths`, by queue; `rounds`, released by each round of questions; `is_lost`; `has_alarm`.
+    """
 
     def __init__(self) -> None:
         self.depths: dict[str, Depth | None] = {
@@ -25,6 +29,10 @@ class Rabbit:
         }
         self.rounds = asyncio.Semaphore(0)
         self.is_lost = False
+        self.has_alarm = False
+
+    async def is_blocked(self) -> bool:
+        return self.has_alarm
 
     async def depth(self, name: str) -> Depth | None:
         if self.is_lost:
@@ -38,10 +46,14 @@ def values(metrics: Metrics) -> tuple[float, float]:
     return metrics.registry.value("queue.waiting"), metrics.registry.value("queue.dead")
 
 
+def are_unknown(metrics: Metrics) -> bool:
+    return all(math.isnan(value) for value in values(metrics))
+
+
 @runs_async
-async def test_the_depths_follow_the_queues_and_are_nothing_without_a_connection() -> None:
+async def test_the_depths_follow_the_queues_and_are_unknown_without_a_connection() -> None:
     rabbitmq, metrics = Rabbit(), Metrics()
-    measuring = asyncio.create_task(measured(rabbitmq, TOPOLOGY, metrics, period_s=0))
+    measuring = asyncio.create_task(measured(rabbitmq, rabbitmq, TOPOLOGY, metrics, period_s=0))
     await rabbitmq.rounds.acquire()
     await rabbitmq.rounds.acquire()
     assert values(metrics) == (7, 2)
@@ -63,15 +75,36 @@ async def test_the_depths_follow_the_queues_and_are_nothing_without_a_connection
     assert values(metrics) == (8, 0)
     measuring.cancel()
     await asyncio.wait({measuring})
-    assert values(metrics) == (0, 0)
+    assert are_unknown(metrics)
 
 
 @runs_async
 async def test_a_session_that_ends_leaves_no_depth_behind() -> None:
     rabbitmq, metrics = Rabbit(), Metrics()
-    measuring = asyncio.create_task(measured(rabbitmq, TOPOLOGY, metrics))
+    measuring = asyncio.create_task(measured(rabbitmq, rabbitmq, TOPOLOGY, metrics))
     await rabbitmq.rounds.acquire()
     await asyncio.sleep(0)
     measuring.cancel()
     await asyncio.wait({measuring})
-    assert values(metrics) == (0, 0)
+    assert are_unknown(metrics)
+
+
+@runs_async
+async def test_an_alarm_that_holds_the_replies_is_a_gauge_until_it_or_the_connection_ends() -> None:
+    rabbitmq, metrics = Rabbit(), Metrics()
+
+    def gauge() -> str:  # as Prometheus reads it
+        [line] = (line for line in metrics.registry.text().splitlines() if line.startswith("classifier_blocked "))
+        return line.rpartition(" ")[2]
+
+    async def blocked(has_alarm: bool) -> str:
+        rabbitmq.has_alarm = has_alarm
+        for _ in range(2):  # the round in progress, and one that began after it
+            await rabbitmq.rounds.acquire()
+        return gauge()
+
+    measuring = asyncio.create_task(measured(rabbitmq, rabbitmq, TOPOLOGY, metrics, period_s=0))
+    assert [await blocked(yes) for yes in (False, True, False, True)] == ["0", "1", "0", "1"]
+    measuring.cancel()
+    await asyncio.wait({measuring})
+    assert gauge() == "0"

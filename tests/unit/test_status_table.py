@@ -18,9 +18,9 @@ from consumer.service.fleet import Member
 AMQP = "amqp://me:p%40ss@rabbit/jobs"
 
 
-def shown(status: Status) -> str:
+def shown(status: Status, width: int = 120) -> str:
     out = io.StringIO()
-    Terminal(file=out, width=120).print(rendered(status))
+    Terminal(file=out, width=width).print(rendered(status))
     return out.getvalue()
 
 
@@ -127,13 +127,26 @@ def test_consumers_and_warnings_are_shown() -> None:
 )
 def test_a_script_learns_that_nobody_runs_the_jobs(jobs: QueueState, code: int, warning: str) -> None:
     assert exit_code(Status([jobs])) == code
-    assert "".join(shortcomings(jobs)).startswith(warning)
-    assert bool(shortcomings(jobs)) == bool(warning)
+    assert "".join(shortcomings([jobs])).startswith(warning)
+    assert bool(shortcomings([jobs])) == bool(warning)
 
 
-def test_a_queue_that_is_not_there_says_so() -> None:
-    text = shown(Status([QueueState("classifier.jobs", "missing"), QueueState("classifier.dead", ready=1)]))
-    assert text.splitlines()[2].split() == ["classifier.jobs", *"-------", "missing"]
+def test_a_deleted_queue_is_no_wrong_prefix() -> None:
+    [warning] = shortcomings(
+        [QueueState("jobs", MISSING), QueueState("dead", ready=1), QueueState("old", MISSING)]
+    )
+    assert "it was deleted" in warning
+    assert "prefix` in this virtual host" not in warning
+
+
+def test_a_queue_that_is_not_there_says_so_and_a_terminal_shows_all_of_it() -> None:
+    away = QueueState("classifier.retry.1s", "node is away")
+    text = shown(
+        Status([QueueState("classifier.jobs", "missing"), away, QueueState("classifier.dead", ready=1)]), width=80
+    )
+    assert text.splitlines()[0].split()[-3:] == ["in/s", "out/s", "ack/s"]
+    assert text.splitlines()[2].split() == ["classifier.jobs", *"-------"]
+    assert {"missing: classifier.jobs", "node is away: classifier.retry.1s"} <= set(text.splitlines())
 
 
 def test_a_queue_that_does_not_run_is_red_on_a_terminal() -> None:
@@ -143,5 +156,5 @@ def test_a_queue_that_does_not_run_is_red_on_a_terminal() -> None:
         rendered(found)
     )
     red = [line for line in out.getvalue().splitlines() if "\x1b[31m" in line]
-    assert len(red) == 1
+    assert len(red) == 2  # its row, and its state
     assert "classifier.jobs" in red[0]
