@@ -76,7 +76,7 @@ broker:
 	@test -n "$$CONSUMER_AMQP_URL" || sh deploy/debian-packages.sh rabbitmq-server
 
 test-packages:
-	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap chromium chromium-driver \
+	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap buildah chromium chromium-driver \
 	  graphite-carbon graphite-web mmdebstrap prometheus systemd
 
 $(VENV)/bin/python:

@@ -1,7 +1,7 @@
-"""The image: each step of the Dockerfile done in a fresh root, and what comes of it run as a container would be.
+"""The image: buildah builds deploy/Dockerfile, and what comes of it runs as a container would.
 
-Not tested, for there is neither an engine nor a registry here: the real base image, layers, and how an engine
-reads HEALTHCHECK and STOPSIGNAL. The base is Debian's Python of the same version (dockerfile_build.py).
+Not tested: the real base image, whose Python is in /usr/local, because tests reach no registry; limits by control
+groups, published ports and how an engine repeats the health check, because no daemon runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
-import dockerfile_build
+import image_build
 import pytest
-from dockerfile_build import Image
+from image_build import Buildah, Image
+from support.docs_pages.pages import block
 from support.measurements import Tell
 from support.processes.commands import BIN
 from support.processes.log_lines import records_of
@@ -30,69 +32,143 @@ from consumer.local_broker.files import free_ports
 JOB = b'{"signal": [0, 1, 0, -1]}'
 #: Bytes that the image adds to its base; with this bound we learn of what somebody brings in.
 MAX_BYTES = 400 * 1024**2
+#: A classifier of a user's own, whose job runs until a file appears in the container.
+MINE = """
+import time
+from pathlib import Path
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is made by root alone")
+from classifier.contract import log
+
+
+def classify(job):
+    log("begun")
+    while not Path("/tmp/go").exists():
+        time.sleep(0.01)
+    return "finished"
+"""
+#: Lists the folders that may be written to. /proc, /sys and /dev are not the image's.
+WRITABLE = """
+import os
+print(os.getuid(), os.getgid(), os.getcwd())
+for folder, inner, _ in os.walk("/"):
+    inner[:] = [name for name in inner if os.path.join(folder, name) not in ("/proc", "/sys", "/dev")]
+    if os.access(folder, os.W_OK):
+        print(folder)
+"""
+#: What may be in the build context.
+CONTEXT = {
+    "pyproject.toml",
+    "constraints.txt",
+    "LICENSE",
+    "rabbitmq_classifier.py",
+    "rabbitmq_classifier_cli.py",
+    "consumer",
+    "classifier",
+}
+TOOK = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with dockerfile_build.workshop() as made:
+    if reason := image_build.obstacle():
+        is_wanted = os.environ.get("CI") and os.geteuid() == 0
+        (pytest.fail if is_wanted else pytest.skip)(reason)
+    with image_build.workshop() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def image(folder: Path, request: pytest.FixtureRequest) -> Image:
+def engine(folder: Path) -> Buildah:
+    return Buildah(folder)
+
+
+@pytest.fixture(scope="module")
+def image(engine: Buildah, request: pytest.FixtureRequest) -> Image:
     began = time.monotonic()
-    base, wheels = folder / "base", folder / "wheels"
-    dockerfile_build.unpack_base(base)
+    engine.make_base()
     based = time.monotonic()
-    variables = dockerfile_build.fetch_wheels(wheels)
-    fetched = time.monotonic()
-    built = dockerfile_build.build(base, folder, wheels, variables)
-    took = {"base": based - began, "wheels": fetched - based, "build": time.monotonic() - fetched}
-    request.config.stash[TOOK] = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in took.items())
-    return built
+    engine.build_ours()
+    request.config.stash[TOOK] = f"base {based - began:.0f} s, build {time.monotonic() - based:.0f} s"
+    return engine.image(image_build.NAME)
 
 
-TOOK = pytest.StashKey[str]()
+@pytest.fixture(scope="module")
+def own_image(image: Image, engine: Buildah, folder: Path) -> Image:  # noqa: ARG001 - built on top of `image`
+    """The image of the page, with a classifier of a user's own in it."""
+    context = folder / "own"
+    context.mkdir()
+    (context / "Dockerfile").write_text(block("docs/deploy.md", "own-image").text)
+    (context / "mine.py").write_text(MINE)
+    engine.build("own", context)
+    return engine.image("own")
+
+
+class Container:
+    """A running container of an image."""
+
+    def __init__(self, image: Image, running: subprocess.Popen[str], variables: Mapping[str, str]) -> None:
+        self._image = image
+        self._running = running
+        self._variables = variables
+
+    @property
+    def first_process(self) -> int:
+        """Find its first process, to which an engine sends signals: the only child of bubblewrap."""
+        pid = self._running.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+
+    def wait_for_event(self, event: str) -> None:
+        """Read its log, which is JSON, up to a record of this event."""
+        assert self._running.stderr is not None
+        log = []
+        patience = Timer(PATIENCE_S, self._running.kill)  # which ends the log
+        patience.start()
+        try:
+            for line in self._running.stderr:
+                log.append(line)
+                if records_of(event, line):
+                    return
+        finally:
+            patience.cancel()
+        raise AssertionError(f"it ended without the event {event}:\n{''.join(log)}")
+
+    def execute(self, *argv: str) -> tuple[int, str]:
+        """Run a program in it, as `docker exec` does; return its exit code and what it prints."""
+        command, environment = self._image.inside(self.first_process, argv, self._variables)
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
+        )
+        return done.returncode, done.stdout
+
+    def ask_to_stop(self) -> None:
+        """Send the signal that the image names."""
+        os.kill(self.first_process, getattr(signal, self._image.config["StopSignal"]))
+
+    def exit_code(self) -> int:
+        """Wait for its end."""
+        return self._running.wait(PATIENCE_S)
 
 
 @contextmanager
-def container(
-    image: Image, argv: Sequence[str], variables: Mapping[str, str], models: Path
-) -> Iterator[subprocess.Popen[str]]:
-    """Start a container with the models in place; it is gone after the block."""
-    shared = ["--ro-bind", str(models), "/srv"]
-    command, environment = image.container(argv, shared=shared, variables=variables)
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as started:
+def started(image: Image, url: str, *, shared: Sequence[str] = (), **settings: str) -> Iterator[Container]:
+    """Start a container as the image says; it is gone after the block."""
+    [port] = free_ports(1)  # it has the network of the host
+    variables = {
+        "CONSUMER_AMQP_URL": url,
+        "CONSUMER_HTTP_PORT": str(port),
+        "CONSUMER_HTTP_HOST": "127.0.0.1",
+        "CONSUMER_LOG_FORMAT": "json",
+        "CONSUMER_POOL_SIZE": "1",
+        **settings,
+    }
+    command, environment = image.container(image.start, shared=shared, variables=variables)
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
         try:
-            yield started
+            container = Container(image, running, variables)
+            container.wait_for_event("ready")
+            yield container
         finally:
-            started.kill()  # and its processes with it
-
-
-def said(image: Image, argv: Sequence[str], variables: Mapping[str, str], models: Path) -> tuple[int | None, str]:
-    """Run a command to its end; give its exit code and what it printed."""
-    with container(image, argv, variables, models) as running:
-        out, _ = running.communicate(timeout=PATIENCE_S)
-    return running.returncode, out
-
-
-def wait_for_event(running: subprocess.Popen[str], event: str) -> None:
-    """Read its log, which is JSON, up to a record of this event."""
-    assert running.stderr is not None
-    log = []
-    for line in running.stderr:
-        log.append(line)
-        if records_of(event, line):
-            return
-    raise AssertionError(f"it ended without the event {event}:\n{''.join(log)}")
-
-
-def first_process(running: subprocess.Popen[str]) -> int:
-    """Find the container's first process, to which an engine sends signals: the only child of bubblewrap."""
-    return int(Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text())
+            running.kill()  # and its processes with it
 
 
 def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
@@ -100,58 +176,71 @@ def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
 ) -> None:
     models = folder / "srv"
     train(image, models)
-    [port] = free_ports(1)
-    variables = {
-        "CONSUMER_AMQP_URL": vhost_url,
-        "CONSUMER_HTTP_PORT": str(port),
-        "CONSUMER_HTTP_HOST": "127.0.0.1",
-        "CONSUMER_LOG_FORMAT": "json",
-    }
-    variables["CONSUMER_POOL_SIZE"] = "1"
-    with container(image, [*image.entry_point, *image.command], variables, models) as running:
-        wait_for_event(running, "ready")
+    with started(image, vhost_url, shared=["--ro-bind", str(models), "/srv"]) as container:
         reply_to = producer.reply_queue()
         producer.publish("classifier.jobs", JOB, reply_to=reply_to)
         assert producer.take(reply_to).json["status"] == "succeeded"
-        assert said(image, image.health_check, variables, models) == (0, "ok\n")
-        code, findings = said(image, [*image.entry_point, "check"], variables, models)
+        assert container.execute(*image.health_check) == (0, "ok\n")
+        code, findings = container.execute(*image.config["Entrypoint"], "check")
         assert code == 0, findings
-        os.kill(first_process(running), getattr(signal, image.stop_signal))
-        wait_for_event(running, "stopped")
-        assert running.wait(PATIENCE_S) == 0
-    code, out = said(image, image.health_check, variables, models)
-    assert (code, "no answer" in out) == (1, True)
+        container.ask_to_stop()
+        container.wait_for_event("stopped")
+        assert container.exit_code() == 0
 
 
 def train(image: Image, models: Path) -> None:
     """Make a model with what the image holds."""
-    models.mkdir(mode=0o777)
+    models.mkdir()
     models.chmod(0o777)
-    shared = ["--bind", str(models), "/srv"]
-    for argv in (
-        ["classifier", "generate", "--per-class", "10", "--out", "machines.csv"],
-        ["classifier", "train", "machines.csv", "--out", "models/machines"],
-    ):
-        command, environment = image.container(argv, shared=shared)
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    volumes = [f"{models}:/srv"]
+    image.run("classifier", "generate", "--per-class", "10", "--out", "machines.csv", volumes=volumes)
+    image.run("classifier", "train", "machines.csv", "--out", "models/machines", volumes=volumes)
+
+
+def test_the_health_check_finds_a_container_unhealthy_that_does_not_serve(image: Image) -> None:
+    [port] = free_ports(1)
+    command, environment = image.container(image.health_check, variables={"CONSUMER_HTTP_PORT": str(port)})
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, "no answer" in done.stdout) == (1, True), done.stderr
+
+
+def test_a_running_job_finishes_after_sigterm(own_image: Image, vhost_url: str, producer: Producer) -> None:
+    with started(own_image, vhost_url) as container:
+        reply_to = producer.reply_queue()
+        producer.publish("classifier.jobs", JOB, reply_to=reply_to)
+        container.wait_for_event("job_log")
+        container.ask_to_stop()
+        container.wait_for_event("draining")
+        assert container.execute("touch", "/tmp/go") == (0, "")  # noqa: S108 - the container's
+        assert producer.take(reply_to).json["output"] == "finished"
+        container.wait_for_event("stopped")
+        assert container.exit_code() == 0
+
+
+def test_a_job_that_runs_beyond_the_grace_period_is_requeued(
+    own_image: Image, vhost_url: str, producer: Producer
+) -> None:
+    with started(own_image, vhost_url, CONSUMER_DRAIN_GRACE_S="0") as container:
+        producer.publish("classifier.jobs", JOB)
+        container.wait_for_event("job_log")
+        container.ask_to_stop()
+        container.wait_for_event("stopped")
+        assert container.exit_code() == 0
+    assert producer.take("classifier.jobs").body == JOB
 
 
 def test_it_is_nobody_in_particular_and_can_write_nowhere_but_to_its_tmpfs(image: Image) -> None:
-    code = """
-import os
-paths = ["/", "/opt/consumer", "/srv", "/tmp"]
-print(os.getuid(), os.getgid(), [path for path in paths if os.access(path, os.W_OK)])
-"""
-    command, environment = image.container(["python3", "-c", code])
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
-    assert done.stdout == "10001 10001 ['/tmp']\n"
+    argv = ["python3", "-c", WRITABLE]
+    assert image_build.output_of(*image.container(argv)) == "10001 10001 /srv\n/tmp\n"
+    user, *writable = image.run(*argv).splitlines()  # on a root that is not read-only
+    assert (user, set(writable)) == ("10001 10001 /srv", {"/tmp", "/var/tmp", "/var/lock"})  # noqa: S108
 
 
 def test_it_starts_with_the_consumer_itself_so_that_sigterm_reaches_it(image: Image) -> None:
-    assert (image.entry_point, image.command, image.stop_signal) == (["consumer"], ["run"], "SIGTERM")
+    config = image.config
+    assert (config["Entrypoint"], config["Cmd"], config["StopSignal"]) == (["consumer"], ["run"], "SIGTERM")
 
 
 def test_every_source_has_its_bytecode_and_neither_pip_nor_a_compiler_is_left(image: Image) -> None:
@@ -166,25 +255,23 @@ def test_every_source_has_its_bytecode_and_neither_pip_nor_a_compiler_is_left(im
 
 
 def test_it_is_small(image: Image, request: pytest.FixtureRequest, tell: Tell) -> None:
-    added = sum(path.lstat().st_size for path in (image.root / "opt/consumer").rglob("*"))
-    tell(f"the image adds {added / 1e6:.0f} MB to its base; {request.config.stash[TOOK]}")
-    assert added < MAX_BYTES
+    _, *ours = image.layers
+    tell(f"the image adds {sum(ours) / 1e6:.0f} MB to its base; {request.config.stash[TOOK]}")
+    assert sum(ours) < MAX_BYTES
 
 
-def test_the_build_context_holds_no_more_than_what_is_copied() -> None:
-    files = {
-        "pyproject.toml",
-        "constraints.txt",
-        "LICENSE",
-        "rabbitmq_classifier.py",
-        "rabbitmq_classifier_cli.py",
-    }
-    assert dockerfile_build.context() == files | {"consumer", "classifier"}
+def test_the_build_context_holds_no_more_than_what_is_copied(engine: Buildah, folder: Path) -> None:
+    everything = folder / "Dockerfile.everything"
+    everything.write_text("FROM scratch\nCOPY . /\n")
+    engine.build("everything", image_build.ROOT, f"--file={everything}")
+    root = engine.image("everything").root
+    assert {path.name for path in root.iterdir()} == CONTEXT
+    assert [*root.rglob("__pycache__")] == []
 
 
 def test_the_linter_finds_nothing_and_would_find_something() -> None:
-    assert lint(dockerfile_build.DOCKERFILE.read_text()) == []
-    spoilt = dockerfile_build.DOCKERFILE.read_text().replace("python:3.11-slim-bookworm", "python:latest")
+    assert lint(image_build.DOCKERFILE.read_text()) == []
+    spoilt = image_build.DOCKERFILE.read_text().replace("python:3.11-slim-bookworm", "python:latest")
     assert "DL3007" in lint(spoilt)
 
 
