@@ -29,7 +29,7 @@ def of(target: str) -> list[tuple[str, str]]:
 
 
 def _module(name: str) -> list[tuple[str, str]]:
-    """The file of a module of the user's. The service's own modules have its version."""
+    """Return name and digest of a user's module; nothing for the service's own, which its version identifies."""
     file = getattr(sys.modules.get(name), "__file__", None)
     if file is None or name.partition(".")[0] == _OWN:
         return []

@@ -93,7 +93,7 @@ def is_writable(pins: Path) -> bool:
     """Return whether this process can probably write to the pin file.
 
     Raises:
-        ModelError: they cannot be read.
+        ModelError: the pin file cannot be read.
     """
     _lines(pins)
     folder = Path(os.path.realpath(pins)).parent

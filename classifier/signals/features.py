@@ -76,10 +76,10 @@ def _autocorrelation(part: Part, out: Vector) -> None:
 
 
 def _spectrum(part: Part, out: Vector) -> None:
-    """Compute log10 of the share of power in 24 equal bands up to half the sampling rate, and the strongest line.
+    """Compute the features of the spectrum: log10 of the share of power in each band, and the strongest line.
 
-    The six bins on each side of that line are features, too: they show modulation (a broken rotor bar, a beating
-    load), which a band hides.
+    There are 24 equal bands up to half the sampling rate. The six bins on each side of that line are features,
+    too: they show modulation (a broken rotor bar, a beating load), which a band hides.
     """
     plan = part.plan
     lines = fft.rfft(part.shape * plan.window, plan.transform)

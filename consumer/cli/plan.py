@@ -59,7 +59,7 @@ def describe(command: argparse.ArgumentParser) -> None:
         "--times",
         type=Path,
         metavar="FILE",
-        help="file that `consumer try --times` has written; needed, or --service; default: none",
+        help="file that `consumer try --times` has written; required without --service; default: none",
     )
     runs.add_argument(
         "--service",
@@ -84,7 +84,8 @@ def describe(command: argparse.ArgumentParser) -> None:
         "--slots",
         type=whole(1, MAX_SLOTS),
         metavar="N",
-        help="also judge N slots; exit code 1 if they are not enough; default: only find the fewest",
+        help="also check whether N slots meet the target; exit code 1 if they are not enough; default: only "
+        "compute the smallest number",
     )
     command.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     add_settings(command)

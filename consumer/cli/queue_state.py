@@ -1,7 +1,7 @@
 """What RabbitMQ knows of the service's queues, over AMQP and from its management API. Touches no message.
 
 AMQP knows how many messages are ready and how many consumers there are. Only the management API knows the rest.
-What was not asked for, or is not known there either, is None: never a guess.
+A value is None if nobody asked for it, or if RabbitMQ does not know it.
 """
 
 from __future__ import annotations

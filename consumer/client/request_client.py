@@ -3,9 +3,9 @@
 Knows the wire format of messages, but neither jobs nor results: bytes in, a `Reply` out. rpc_channel.py holds one
 connection; supervisor.py reconnects.
 
-A request is published, always with the same id, until RabbitMQ has confirmed it with an address at which the reply
-can still arrive. So an outage costs time, and with direct reply-to perhaps a second run, but never a reply. A
-second reply is dropped.
+The client publishes a request again, always with the same id, until RabbitMQ has confirmed one whose reply can
+still arrive. So an outage costs time, and with direct reply-to perhaps a second run, but never a reply. A second
+reply is dropped.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class JobSettings(SettingGroup):
         None,
         gt=0,
         le=86_400,
-        description="longest run time that a job's header `timeout-s` may ask for; default: 10m or job_timeout_s, "
-        "whichever is longer; job_timeout_s if batch_size is a number above 1",
+        description="longest run time that a job's header `timeout-s` may ask for; default: the longer of "
+        "10m and job_timeout_s; with batch_size above 1: job_timeout_s",
     )
     consumer_timeout_s: float = Field(
         1800.0,

@@ -55,12 +55,13 @@ class LimitSettings(SettingGroup):
         MAX_MEMORY_BYTES,
         ge=32 * 1024 * 1024,
         description="memory limit of all processes of a job together, at least 32MiB; memory that a warm "
-        "worker has after its fork does not count",
+        "worker already has when it is forked does not count",
     )
     max_cpu_s: float | None = Field(
         None,
         gt=0,
-        description="limit of the CPU time of all processes of a job together; default: twice its run time limit",
+        description="limit of the CPU time of all processes of a job together; default: twice the job's time "
+        "limit",
     )
     max_processes: int = Field(
         MAX_PROCESSES,
@@ -92,8 +93,8 @@ class LimitSettings(SettingGroup):
     )
     job_dir: Path = Field(
         default_factory=_temporary_folder,
-        description="folder of the job files; a tmpfs keeps them off the disk; it must hold min_free_bytes and, "
-        "for each slot, max_body_bytes: the 64 MiB of /dev/shm in Docker are too few; default: TMPDIR, "
+        description="folder of the job files; a tmpfs keeps them off the disk; it needs space for min_free_bytes "
+        "and for max_body_bytes for each slot, so Docker's /dev/shm of 64 MiB is too small; default: TMPDIR, "
         "otherwise /tmp",
     )
 

@@ -37,7 +37,7 @@ class OperationSettings(SettingGroup):
         ge=0,
         le=65535,
         description="TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which is logged; "
-        "not set: they are not served",
+        "not set: there is no HTTP server",
     )
     # Loopback: the pages are no secret, but only the operator decides to serve them to other machines.
     http_host: str = Field(

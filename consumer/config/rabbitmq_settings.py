@@ -32,7 +32,8 @@ class RabbitmqSettings(SettingGroup):
     )
     amqp_ca_file: Path | None = Field(
         None,
-        description="CA certificates (PEM) to verify RabbitMQ's certificate with; not set: those of the system",
+        description="CA certificates (PEM) to verify RabbitMQ's certificate with; not set: the system's CA "
+        "certificates",
     )
     amqp_cert_file: Path | None = Field(
         None,
@@ -47,7 +48,7 @@ class RabbitmqSettings(SettingGroup):
         None,
         description="http://host:15672 (or https://) of RabbitMQ's management API, for `check` and `status`, and "
         "for `run` to compare consumers; the login is that of amqp_url unless user:password@ is given; not set: "
-        "they report less",
+        "`check`, `status` and `run` report less",
     )
     prefix: str = Field(
         "classifier",

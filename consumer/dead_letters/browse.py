@@ -91,7 +91,7 @@ class LetterReader:
         self._inbox.put_nowait(ConnectionLostError(f"{what}; unsettled letters stay dead letters"))
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
-        """Store a letter. After acks RabbitMQ delivers more than expected; the next pass takes those."""
+        """Store a letter. After acks RabbitMQ delivers more than expected; the next pass reads the rest."""
         self.arrived += 1
         if self.arrived <= self._expected and not self.is_full:
             self.is_full = self._kept >= BUDGET_BYTES

@@ -78,7 +78,7 @@ router = APIRouter()
 async def post_job(
     request: Request, prefer: Prefer = None, timeout_s: TimeoutS = None, traceparent: Traceparent = None
 ) -> Response:
-    """Keep the `job_id` of the answer; GET /jobs/{job_id} returns the reply."""
+    """The answer contains a `job_id`. Keep it: GET /jobs/{job_id} returns the reply."""
     served: Served = request.app.state.served
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))

@@ -33,7 +33,7 @@ STREAM_POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A queue as AMQP shows it: messages that wait, without those at consumers, and consumers; None: not known."""
+    """A queue as AMQP shows it: the numbers of ready messages and of consumers. None means not known."""
 
     ready: int | None = None
     consumers: int | None = None

@@ -46,7 +46,7 @@ class Lifetime:
 
 
 class _EndsIfLost:
-    """The block of `Lifetime.ends_if_lost`."""
+    """The context manager that `Lifetime.ends_if_lost` returns."""
 
     def __init__(self, lifetime: Lifetime) -> None:
         self._lifetime = lifetime

@@ -176,7 +176,7 @@ class _Here:
         self.descriptor = descriptor
 
     def enter(self, name: str) -> bool:
-        """Enter a subfolder; return False and stay if it does not exist, or has no way back."""
+        """Enter a subfolder; return False and stay if it does not exist or does not lead back."""
         try:
             below = os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor)
         except OSError:

@@ -90,7 +90,7 @@ class RunTimes:
         return sorted(self._each_s)[int(SHARE * (len(self._each_s) - 1))]
 
     def share_above(self, seconds: float) -> float:
-        """Return the share of the latest runs that took longer than that for each job."""
+        """Return the share of the latest runs whose time per job exceeded `seconds`."""
         return sum(each_s > seconds for each_s in self._each_s) / max(1, len(self._each_s))
 
     def fit(self) -> Fit | None:

@@ -34,7 +34,7 @@ BEHIND: Final = {"x-priority": -1}
 
 
 def is_ahead(tag: str) -> bool:
-    """Whether the consumer with this tag fetches ahead. A prefix or a host may have any name."""
+    """Whether the consumer with this tag fetches ahead. Its end says so: a prefix may contain `.ahead.`, too."""
     return tag.rpartition(".")[0].endswith(AHEAD.rstrip("."))
 
 

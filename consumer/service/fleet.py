@@ -35,10 +35,10 @@ REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A consumer of the jobs queue; None for what it does not say. `name`: its host and process.
+    """A consumer of the jobs queue. A field is None if it does not report it. `name`: its host and process.
 
     `loaded`: its models and code, with digests; `since`: its start, ISO 8601; `busy`: how many of its `pool_size`
-    slots hold a job. Without a `classifier`, it is another program.
+    slots hold a job. If `classifier` is None, the consumer is another program.
     """
 
     name: str

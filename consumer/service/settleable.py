@@ -15,7 +15,7 @@ class Publishing(Protocol):
         """Return None once RabbitMQ has the message, or the reason why the queue did not get it."""
 
     async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
-        """Publish the same way; but if RabbitMQ does not confirm, give the message up and keep the connection."""
+        """Publish like `publish`. If RabbitMQ does not confirm, give the message up and keep the connection."""
 
     async def publish_at_most_once(self, message: Message, queue: str) -> None:
         """Publish a message that may be lost; the caller does not learn whether it was."""

@@ -175,7 +175,7 @@ def text(made: Json) -> str:
 
 
 def _models(ref_template: str) -> dict[str, Json]:
-    """Make the schemas of every message that the service sends, by name; a reply is one of two."""
+    """Make the schemas of every message that the service sends, by name. A reply has two: succeeded and failed."""
     # mode="validation": in the serialization schema, pydantic sees only that `Used` makes a dict.
     wanted: Sequence[tuple[type[BaseModel], Literal["validation"]]] = [
         (Reply, "validation"),

@@ -341,7 +341,7 @@ ALERTS = (
         over_min=5,
         for_min=10,
         what="More than 1,000 jobs wait in the queue.",
-        do="If all slots are busy, add consumers. If your consumers do as many in a minute, raise the bound.",
+        do="If all slots are busy, add consumers. If they run 1,000 jobs in a minute, raise this limit.",
     ),
     Alert(
         name="DeadLetters",
@@ -382,7 +382,7 @@ ALERTS = (
         above=0,
         severity="page",
         what="A worker could not be forked.",
-        do="The log has the cause. Most often this user has too few processes, descriptors or memory.",
+        do="The log has the cause. Usually a limit on processes or descriptors is too low, or memory is short.",
     ),
     Alert(
         name="ForkServerDied",
@@ -403,7 +403,7 @@ ALERTS = (
         query=Count("connection.lost"),
         above=3,
         what="Connections to RabbitMQ were lost more than three times within ten minutes.",
-        do="The log has the cause of each. If it is silence, check the network and the heartbeat.",
+        do="The log has the cause of each. If RabbitMQ was silent, check the network and the heartbeat.",
     ),
     Alert(
         name="RepliesUnroutable",

@@ -66,7 +66,9 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 
 def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
-    which = action.add_argument_group("selection", "repeat an option to allow several values")
+    which = action.add_argument_group(
+        "selection", "repeat --id, --reason, --code or --model to allow several values"
+    )
     which.add_argument(
         "--id", action="append", default=[], metavar="ID", help="id of the job, as `list` shows it; default: any"
     )

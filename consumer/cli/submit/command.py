@@ -64,7 +64,8 @@ def describe(command: argparse.ArgumentParser) -> None:
     jobs.add_argument(
         "--model",
         metavar="NAME",
-        help="model for the signals, if the service has several; default: the only one, or `default`",
+        help="model for the signals, if the service has several; default: the only model, or the one named "
+        "`default`",
     )
     jobs.add_argument("--direct", action="store_true", help="use direct reply-to instead of a reply queue")
     jobs.add_argument(
