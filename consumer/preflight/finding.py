@@ -91,7 +91,7 @@ def mib(size: int) -> str:
 
 
 def blamed(error: ConsumerError) -> Finding:
-    """Make a failure from an error. What follows its first semicolon is the remedy, except for a lost connection."""
+    """Make a failure from an error. Behind its first semicolon is the remedy, except for a lost connection."""
     detail, _, remedy = str(error).partition("; ")
     if isinstance(error, ConnectionLostError):
         return failure(str(error), _THEIRS)
