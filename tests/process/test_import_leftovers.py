@@ -140,6 +140,15 @@ def listener() -> Iterator[socket.socket]:
         yield listening
 
 
+#: Popen returns before the kernel has given the process its new name.
+STARTED = """
+def started(argv):
+    process = subprocess.Popen(argv)
+    while open(f"/proc/{process.pid}/comm").read().strip() != argv[0]:
+        pass
+    return process
+"""
+
 SHARED = {
     "socket.create_connection(('127.0.0.1', PORT))": "socket connected to 127.0.0.1:{port}",
     "socket.create_server(('127.0.0.1', 0))": "socket at 127.0.0.1:",
@@ -152,7 +161,7 @@ SHARED = {
     "select.epoll()": "anon_inode:[eventpoll]",
     "os.eventfd(0)": "anon_inode:[eventfd]",
     "mmap.mmap(-1, 8192)": "memory of 8,192 bytes that is mapped for writing",
-    "subprocess.Popen(['sleep', '100'])": " (sleep)",
+    "started(['sleep', '100'])": " (sleep)",
     "[open(FILE) for _ in range(50)], os.eventfd(0)": "anon_inode:[eventfd]",
     "[os.eventfd(0) for _ in range(25)]": "5 more",
 }
@@ -167,7 +176,7 @@ async def test_what_workers_share_is_named_with_its_path_or_peer_and_the_remedy(
     file.touch()
     text = (
         "import mmap, os, select, socket, sqlite3, subprocess, tempfile\n"
-        f"PORT, FILE = {port}, {str(file)!r}\nX = {opened}\n"
+        f"{STARTED}\nPORT, FILE = {port}, {str(file)!r}\nX = {opened}\n"
         "def classify(job): return 1"
     )
     async with folder.serving(text, size=1) as runner:
