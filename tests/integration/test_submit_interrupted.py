@@ -40,7 +40,7 @@ def interrupted(variables: Mapping[str, str], out: Path, number: signal.Signals,
     return said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
 @pytest.mark.parametrize("is_answered_meanwhile", [True, False])
 def test_a_submit_that_was_interrupted_is_resumed_and_no_job_runs_twice(
     vhost_url: str, tmp_path: Path, number: signal.Signals, *, is_answered_meanwhile: bool, producer: Producer

@@ -96,8 +96,10 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     failed_before = 0
     if arguments.resume:
         sources, failed_before = _not_done(sources, arguments.out, form)
-    # A supervisor's SIGTERM ends the command as Ctrl-C does, and not in the middle.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    # A supervisor's SIGTERM and a closed terminal end the command as Ctrl-C does, and not in the middle.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            asyncio.get_running_loop().add_signal_handler(number, signal.raise_signal, signal.SIGINT)
     run = _Run(arguments, settings, sources)
     try:
         with _output(arguments.out, form, run.console, resume=arguments.resume) as out:
