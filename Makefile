@@ -39,14 +39,15 @@ check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 
 # Never with --quiet: it drops warnings before --strict can count them.
 docs: $(VENV)/.installed-test ## build the documentation site in site/, strictly
-	@echo "Building the documentation site (some seconds)"
+	@echo "Building the documentation site (about 5 s)"
 	@$(BIN)/python docs/collect_site.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file build/docs/mkdocs.yml
 
 # To the local branch gh-pages, as 0.1 for 0.1.0, beside the versions that are there. Whoever publishes pushes it.
 DOCS_VERSION ?= $(shell $(BIN)/consumer --version | sed 's/.* \([0-9]*\.[0-9]*\).*/\1/')
 MIKE = PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 mike
-docs-version: docs
+docs-version: $(VENV)/.installed-test
+	@$(BIN)/python docs/collect_site.py
 	@$(MIKE) deploy --config-file build/docs/mkdocs.yml --branch gh-pages --update-aliases $(DOCS_VERSION) latest
 	@$(MIKE) set-default --config-file build/docs/mkdocs.yml --branch gh-pages latest
 

@@ -25,10 +25,15 @@ _KINDS = {
 
 def make(target: str, tree: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Make a target of the documentation in a tree, with the packages that this Python has."""
-    installed = f"{sys.prefix}/.installed-test"
+    command = ["make", "--no-print-directory", "--file", str(ROOT / "Makefile"), target]
+    given = {"VENV": sys.prefix, **variables}
     return subprocess.run(
-        ["make", "--no-print-directory", "--file", ROOT / "Makefile", "--old-file", installed, target]
-        + [f"{name}={value}" for name, value in {"VENV": sys.prefix, **variables}.items()],
+        [
+            *command,
+            "--old-file",
+            f"{sys.prefix}/.installed-test",
+            *(f"{name}={value}" for name, value in given.items()),
+        ],
         cwd=tree,
         env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "SITE_URL")},
         capture_output=True,
