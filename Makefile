@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run unit test check reference bench measure scale soak fuzz pictures clean broker test-packages
+.PHONY: help demo run unit test check docs docs-version reference bench measure scale soak fuzz pictures clean broker test-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,21 @@ check: $(VENV)/.installed-test ## lint, format, types, imports between packages
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+	@$(MAKE) --no-print-directory docs
+
+# Never with --quiet: it drops warnings before --strict can count them.
+docs: $(VENV)/.installed-test ## build the documentation site in site/, strictly
+	@echo "Building the documentation site (about 5 s)"
+	@$(BIN)/python docs/collect_site.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file build/docs/mkdocs.yml
+
+# To the local branch gh-pages, as 0.1 for 0.1.0, beside the versions that are there. Whoever publishes pushes it.
+DOCS_VERSION ?= $(shell $(BIN)/consumer --version | sed 's/.* \([0-9]*\.[0-9]*\).*/\1/')
+MIKE = PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 mike
+docs-version: $(VENV)/.installed-test
+	@$(BIN)/python docs/collect_site.py
+	@$(MIKE) deploy --config-file build/docs/mkdocs.yml --branch gh-pages --update-aliases $(DOCS_VERSION) latest
+	@$(MIKE) set-default --config-file build/docs/mkdocs.yml --branch gh-pages latest
 
 reference: $(VENV)/.installed-test ## write docs/reference.md anew from the code
 	$(BIN)/python docs/reference.py
@@ -69,7 +84,7 @@ pictures: $(VENV)/.installed-test test-packages ## take the pictures in docs ane
 # Not the models: somebody may have trained them for days.
 clean: ## stop the private node, remove what targets made, keep models
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
-	rm -rf $(VENV) .local-broker bench-results fuzz-results build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local-broker bench-results fuzz-results build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # With CONSUMER_AMQP_URL set, that RabbitMQ is used and none is installed.
 broker:

@@ -56,6 +56,7 @@ LONGEST = (
     "test_image",
     "test_observed",
     "test_commands",
+    "test_site",
 )
 
 # Where the environment forbids Python to write bytecode, each of the hundreds of processes that tests start would

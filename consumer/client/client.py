@@ -60,15 +60,17 @@ class Client(RequestClient):
 
         Args:
             url: an AMQP URL, or several of one cluster separated by spaces.
-            queue: the jobs queue, `<prefix>.jobs`.
+            queue: the jobs queue, `<prefix>.jobs`; by default `classifier.jobs`.
             direct: whether to use RabbitMQ's direct reply-to instead of a reply queue. After an outage, every job
                 without a reply then runs once more.
             credentials: files for TLS and the login; by default none.
-            window: how many jobs may be in flight; further calls wait.
-            outage_s: how long RabbitMQ may be unavailable before waiting calls raise.
+            window: how many jobs may be in flight, by default 64; further calls wait.
+            outage_s: how long RabbitMQ may be unavailable before waiting calls raise, in seconds, by default 300.
 
         Raises:
-            BrokerUnreachableError, BrokerRefusedError, ConnectionLostError
+            BrokerUnreachableError: no RabbitMQ answers.
+            BrokerRefusedError: RabbitMQ refuses the login, the virtual host or a permission.
+            ConnectionLostError: the connection was lost while it was opened.
             ConfigurationError: also for an invalid URL; the message names the fault.
             ArgumentError: another argument cannot be used.
         """
