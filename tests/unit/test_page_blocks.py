@@ -38,7 +38,12 @@ RUN = {
         "serve-script": "acceptance/test_page_commands.py",
         "trust": "acceptance/test_page_commands.py",
     },
-    "docs/deploy.md": {"own-image": "acceptance/test_image.py"},
+    "docs/deploy.md": {
+        "own-image": "acceptance/test_image.py",
+        "helm-values": "unit/test_chart.py",
+        "helm-template": "unit/test_chart.py",
+        "kustomize": "unit/test_chart.py",
+    },
     "docs/gateway.md": {
         "send-job": "acceptance/test_gateway_shown.py",
         "python-caller": "acceptance/test_gateway_shown.py",
@@ -94,7 +99,7 @@ NOT_RUN = {
         "push-image": "needs a registry; test_image.py builds the image with buildah",
         "secrets": "needs a cluster; test_deploy_docs.py compares the secrets with the manifests",
         "setup": "needs a cluster; test_deploy_files.py validates the manifests",
-        "apply-manifests": "needs a cluster; test_deploy_files.py validates the manifests",
+        "helm-install": "needs a cluster; test_chart.py validates what Helm renders with the same values",
         "scaler-secret": "needs a cluster; test_deploy_docs.py compares the secret with the manifest",
     },
     "docs/gateway.md": {
