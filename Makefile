@@ -52,8 +52,9 @@ docs-version: $(VENV)/.installed-test
 	@$(MIKE) deploy --config-file build/docs/mkdocs.yml --branch gh-pages --update-aliases $(DOCS_VERSION) latest
 	@$(MIKE) set-default --config-file build/docs/mkdocs.yml --branch gh-pages latest
 
-reference: $(VENV)/.installed-test ## write docs/reference.md anew from the code
+reference: $(VENV)/.installed-test ## write docs/reference.md, the chart's schema anew
 	$(BIN)/python docs/reference.py
+	$(BIN)/python deploy/kubernetes/chart_schema.py
 
 # BENCH_QUICK=1: a look, for this target and `scale`.
 bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream; fails if a target is missed

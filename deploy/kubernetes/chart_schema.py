@@ -1,4 +1,4 @@
-"""Writes the service's settings into the schema of the chart's values; a test sees that it was done.
+"""Writes the service's settings into the schema of the chart's values, for `make reference`.
 
     python deploy/kubernetes/chart_schema.py
 

@@ -167,7 +167,7 @@ def test_a_wrong_value_is_refused_by_its_place_before_anything_is_rendered(value
 
 
 def test_the_settings_in_the_schema_are_those_of_the_service() -> None:
-    """If not: python deploy/kubernetes/chart_schema.py."""
+    """If not: make reference."""
     assert chart_schema.FILE.read_text() == chart_schema.text()
     assert SCHEMA["$defs"]["settings"]["properties"].keys() | chart_schema.OURS == Settings.model_fields.keys()
 
