@@ -22,19 +22,20 @@ run: $(VENV)/.installed broker ## RabbitMQ, a demo model and a consumer, until C
 	$(BIN)/consumer run
 
 # For another Python beside it: make PYTHON=python3.13 VENV=.venv-3.13 unit
-unit: $(VENV)/.installed-test ## the tests that need only Python, in under a minute
+unit: $(VENV)/.installed-test $(VENV)/bin/helm ## the tests that need only Python, in under a minute
 	$(BIN)/pytest tests/unit --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Five files at a time, for two processors: much of what tests do is wait. Each process has a RabbitMQ node of its own.
 # The longest files come first (tests/conftest.py), so that no process works on alone at the end.
-test: $(VENV)/.installed-test test-packages ## all tests, on private RabbitMQ nodes
+test: $(VENV)/.installed-test $(VENV)/bin/helm test-packages ## all tests, on private RabbitMQ nodes
 	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.installed-test ## lint, format, types, imports between packages
+check: $(VENV)/.installed-test $(VENV)/bin/helm ## lint, format, types, imports between packages, the chart
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/pytest --quiet tests/unit/test_chart.py
 	@$(MAKE) --no-print-directory docs
 
 # Never with --quiet: it drops warnings before --strict can count them.
@@ -51,8 +52,9 @@ docs-version: $(VENV)/.installed-test
 	@$(MIKE) deploy --config-file build/docs/mkdocs.yml --branch gh-pages --update-aliases $(DOCS_VERSION) latest
 	@$(MIKE) set-default --config-file build/docs/mkdocs.yml --branch gh-pages latest
 
-reference: $(VENV)/.installed-test ## write docs/reference.md anew from the code
+reference: $(VENV)/.installed-test ## write docs/reference.md, the chart's schema anew
 	$(BIN)/python docs/reference.py
+	$(BIN)/python deploy/kubernetes/chart_schema.py
 
 # BENCH_QUICK=1: a look, for this target and `scale`.
 bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream; fails if a target is missed
@@ -104,6 +106,10 @@ $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-bench $(VENV)/.ins
 	@echo "Installing $(EXTRA) and what it needs into $(VENV), with the versions of constraints.txt"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(EXTRA)'
 	@touch $@
+
+# helm and kubectl, for the tests of the chart.
+$(VENV)/bin/helm: $(VENV)/.installed-test tests/unit/kubernetes_tools.py
+	@$(BIN)/python tests/unit/kubernetes_tools.py $(BIN)
 
 $(VENV)/.installed: EXTRA = .
 $(VENV)/.installed-test: EXTRA = .[test]

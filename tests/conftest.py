@@ -57,6 +57,7 @@ LONGEST = (
     "test_observed",
     "test_commands",
     "test_site",
+    "test_migrate_page",
 )
 
 # Where the environment forbids Python to write bytecode, each of the hundreds of processes that tests start would

@@ -285,12 +285,6 @@ def prometheus_rules() -> dict[str, Any]:
     return {"groups": [{"name": "classifier", "rules": rules}]}
 
 
-def prometheus_rule_object() -> dict[str, Any]:
-    """Make the same rules for the Prometheus operator."""
-    kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
-    return {**kind, "metadata": {"name": "rabbitmq-classifier"}, "spec": prometheus_rules()}
-
-
 def panels_table() -> Iterator[str]:
     """Write the documentation's table of panels."""
     yield from ("| panel | shows |", "|---|---|")
@@ -330,7 +324,8 @@ def files() -> dict[Path, str]:
         **{here / "dashboards" / store.file: _json(made_dashboard(store)) for store in (GRAPHITE, PROMETHEUS)},
         here / "provisioning/alerting/classifier.yaml": _yaml(grafana_alerts()),
         ROOT / "deploy/prometheus/classifier.rules.yml": _yaml(prometheus_rules()),
-        ROOT / "deploy/kubernetes/example/prometheusrule.yaml": _yaml(prometheus_rule_object()),
+        # The same for the Prometheus operator: a chart holds copies of what it needs.
+        ROOT / "deploy/kubernetes/chart/files/classifier.rules.yaml": _yaml(prometheus_rules()),
         observe: documented(observe, "panels", panels_table()),
         operate: documented(operate, "alerts", alerts_table()),
     }

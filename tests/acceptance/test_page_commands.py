@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from page_serving import answer, save, serving
 from support.docs_pages.pages import Block, block
 from support.processes import forked
 from support.processes.commands import BIN, environment
-from support.processes.consumer_process import ConsumerProcess
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
@@ -35,39 +32,12 @@ def sh(lines: str, folder: Path, env: dict[str, str]) -> str:
     return done.stdout
 
 
-@contextmanager
-def serving(command: str, url: str, folder: Path) -> Iterator[ConsumerProcess]:
-    """Run a `NAME=value ... consumer run` in that folder, on this RabbitMQ."""
-    *assignments, program, action = shlex.split(command)
-    assert (program, action) == ("consumer", "run")
-    settings = dict(assignment.split("=", 1) for assignment in assignments)
-    running = ConsumerProcess({**environment(url), **settings, "CONSUMER_AMQP_URL": url}, folder)
-    try:
-        running.wait_for_event("ready")
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.kill()
-        running.end()
-
-
-def answer(producer: Producer, job: bytes) -> object:
-    replies = producer.reply_queue()
-    producer.publish("classifier.jobs", job, reply_to=replies)
-    return producer.take(replies).json
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands read. What one leaves there, the next overwrites."""
     folder = tmp_path_factory.mktemp("data")
     sh("\n".join(DATA), folder, environment(""))
     return folder
-
-
-def save(taken: Block, path: Path) -> None:
-    path.write_text(taken.text)
-    path.chmod(0o755)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Job of deploy/kubernetes/example/setup does its work on a real RabbitMQ, also a second time."""
+"""The Job of deploy/kubernetes/setup does its work on a real RabbitMQ, also a second time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.rabbitmq.management_api import delete_vhost
 from consumer.local_broker.node import Node
 from consumer.rabbitmq.management import api
 
-MANIFEST = Path(__file__).parents[2] / "deploy/kubernetes/example/setup/definitions.yaml"
+MANIFEST = Path(__file__).parents[2] / "deploy/kubernetes/setup/definitions.yaml"
 
 
 @pytest.fixture

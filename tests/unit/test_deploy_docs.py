@@ -17,14 +17,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helm_chart import EVERYTHING, rendered
 from support.docs_pages.pages import block, rows
 
+from consumer._version import VERSION
 from consumer.config.loader import load
 from consumer.local_broker.files import PORTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
-MANIFESTS = {path: path.read_text() for path in (ROOT / "deploy" / "kubernetes").rglob("*.yaml")}
+SETUP = [path.read_text() for path in (ROOT / "deploy" / "kubernetes" / "setup").glob("*.yaml")]
 RABBITMQ = ROOT / "deploy" / "rabbitmq"
 
 
@@ -45,10 +47,13 @@ def test_the_secrets_to_be_made_are_those_that_the_manifests_ask_for() -> None:
         name: set(re.findall(r"--from-(?:literal|file)=([\w.-]+)=", rest))
         for name, rest in re.findall(r"create secret generic (\S+) (.*)", PAGE)
     }
-    kubernetes = "".join(MANIFESTS.values())
-    wanted = {name: {key} for name, key in re.findall(r"name: (\S+)\n\s+key: (\S+)\n", kubernetes)}
-    for name, key in re.findall(r"name: (\S+)\n\s+key: (\S+)\n", kubernetes):
-        wanted[name].add(key)
+    without_a_login = {each: value for each, value in EVERYTHING.items() if each != "image"}
+    kubernetes = "".join([*SETUP, yaml.safe_dump_all(rendered(without_a_login), sort_keys=False)])
+    wanted: dict[str, set[str]] = {}
+    for pattern in (r"name: (\S+)\n\s+key: (\S+)\n", r"key: (\S+)\n\s+name: (\S+)\n"):
+        for name, key in re.findall(pattern, kubernetes):
+            if (key, name) != ("cpu", "Exists"):
+                wanted.setdefault(name, set()).add(key)
     for name in re.findall(r"secretRef:\n\s+name: (\S+)", kubernetes):
         wanted.setdefault(name, set()).add("AMQP_PASSWORD")
     wanted["rabbitmq-users"] = {"producer"}  # whoever it names
@@ -59,12 +64,9 @@ def test_the_secrets_to_be_made_are_those_that_the_manifests_ask_for() -> None:
     assert made == wanted
 
 
-def test_the_overlay_is_of_the_image_that_is_built_and_pushed() -> None:
-    (kustomization,) = (
-        text for path, text in MANIFESTS.items() if path.parts[-2:] == ("example", "kustomization.yaml")
-    )
-    [image] = yaml.safe_load(kustomization)["images"]
-    built = f"{image['newName']}:{image['newTag']}"
+def test_the_values_are_of_the_image_that_is_built_and_pushed() -> None:
+    image = yaml.safe_load(block("docs/deploy.md", "helm-values").text)["image"]
+    built = f"{image['repository']}:{VERSION}"
     commands = block("docs/deploy.md", "push-image").text
     assert f"--tag {built} ." in commands
     assert f"docker push {built}\n" in commands
@@ -72,15 +74,15 @@ def test_the_overlay_is_of_the_image_that_is_built_and_pushed() -> None:
 
 
 def test_what_the_steps_wait_for_and_copy_into_is_in_the_manifests() -> None:
-    steps = "".join(block("docs/deploy.md", name).text for name in ("setup", "apply-manifests"))
+    steps = block("docs/deploy.md", "setup").text
     there = {
         f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
-        for text in MANIFESTS.values()
+        for text in SETUP
         for manifest in yaml.safe_load_all(text)
         if "metadata" in manifest
     }
     named = set(re.findall(r"\b((?:job|pod|deployment)/\S+)", steps))
-    assert named == {"job/rabbitmq-definitions", "pod/models"} | {name for name in there if "deployment/" in name}
+    assert named == {"job/rabbitmq-definitions", "pod/models"}
     assert named <= there
     (namespace,) = re.findall(r"--namespace=(\S+)", block("docs/deploy.md", "secrets").text)
     assert f"namespace/{namespace}" in there
