@@ -20,8 +20,9 @@ Conversion: TypeAlias = Callable[[Any], object]
 class NotJsonError(Exception):
     """JSON cannot express a part of a result.
 
-    `cause`: the reason, a text that follows the part's place; `steps`: the way to it, innermost first; `kind`: the
-    exception to raise for the author, ValueError for a value, TypeError for a type.
+    `cause`: the reason, as a text that follows the place of the part; `steps`: the keys and indexes that lead to
+    the part, innermost first; `kind`: the exception to raise for the author of the classifier, ValueError for a
+    value or TypeError for a type.
     """
 
     def __init__(self, cause: str, kind: type[ValueError | TypeError] = TypeError) -> None:
@@ -190,7 +191,10 @@ _AS_PARTS = _refused("return [value.real, value.imag] or abs(value)")
 
 
 def _nothing(_: object) -> None:
-    """Convert the value of a type that means "missing". NaN does not: it may come from a faulty computation."""
+    """Convert a value that means "missing" to None.
+
+    NaN stays a fault: a wrong computation may have produced it.
+    """
 
 
 #: `package.Type`, without the modules in between, because numpy and pandas move their types between modules.

@@ -5,8 +5,8 @@ comes with the child's pipes; the reply is `{"forked": pid}` or `{"refused": rea
 pid}` after that child has died; the reply is `{"reaped": exit code, "cpu_s", "peak_bytes"}`. When the socket
 closes, the server and all its descendants end.
 
-The server reaps a child only on request, so that the number of a dead child cannot be reused before its group has
-been signalled.
+The server reaps a child only on request. Until then, the kernel does not give the dead child's process id to
+another process, so the consumer can still signal its process group.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PIPES: Final = 3
 
 
 class Server:
-    """Handles one request after another. Mutable state: `_forked`, the children that were not reaped yet."""
+    """Handles one request after another. Mutable state: `_forked`, the children that are not reaped yet."""
 
     def __init__(self, channel: socket.socket, become: Become) -> None:
         """Use `channel` for requests; a forked child calls `become` with its order and its pipes."""
@@ -96,10 +96,10 @@ class Server:
         return {**json.loads(content), **({"pipes": list(pipes)} if pipes else {})}
 
     def _end_strangers(self) -> float:
-        """End orphans of dead children, which left the child's group and have this subreaper as new parent.
+        """Kill orphans: processes that left their child's group and outlived it; return their CPU seconds.
 
-        It kills all of them before it waits for any, and repeats this until none is left, so that a process that
-        keeps forking does not escape. Returns their CPU seconds.
+        This process is a subreaper, so it is their parent now. It kills all of them before it waits for any, and
+        repeats this until none is left, so that a process that keeps forking does not escape.
         """
         cpu_s = 0.0
         while strangers := confinement.children() - self._forked:
@@ -125,7 +125,7 @@ def take_socket() -> socket.socket:
 def serve(server: Server, **facts: object) -> None:
     """Serve, as the subreaper of all descendants, until the socket closes; then end the remaining descendants.
 
-    The message that the server is ready also contains `facts`.
+    The first message, `{"ready": threads}`, also contains `facts`.
     """
     confinement.outlive_parent()  # from now on the closed socket ends this process and all descendants
     confinement.adopt_orphans()

@@ -19,7 +19,7 @@ from typing import Final
 _MADV_COLLAPSE: Final = 25
 #: On x86-64, and on arm64 with pages of 4 KiB. With another size the kernel rounds or refuses.
 _HUGE: Final = 2 * 1024 * 1024
-#: Private writable memory without a file: the C library's heap, and what was mapped for large blocks.
+#: Private writable memory without a file: the C library's heap, and its mappings for large blocks.
 _MAPPING: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0 +(?:\[heap\])?$", re.MULTILINE)
 
 _libc: Final = ctypes.CDLL(None)
@@ -27,7 +27,10 @@ _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def collapse() -> None:
-    """Move all memory that fills huge pages. The kernel skips what it cannot move, such as memory never used."""
+    """Move all memory that fills huge pages.
+
+    The kernel skips memory that it cannot move, such as unused memory.
+    """
     for first, end in _aligned(Path("/proc/self/maps").read_text(encoding="utf-8", errors="backslashreplace")):
         _libc.madvise(first, end - first, _MADV_COLLAPSE)
 

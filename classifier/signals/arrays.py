@@ -24,7 +24,11 @@ _ZIP: Final = b"PK"
 
 
 def read_npz(path: Path, *, required: bool) -> Reading:
-    """Read an `.npz` file, with labels if `required`."""
+    """Read an `.npz` file. With `required`, a file without labels is refused.
+
+    Raises:
+        FormatError: the archive is damaged, or lacks the arrays of the module's docstring.
+    """
     arrays = _arrays(content_of(path))
     if "signals" in arrays:
         signals = [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]

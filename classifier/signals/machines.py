@@ -67,7 +67,7 @@ class _Machine:
         return wave
 
     def current(self, load: float, third: float = 0.01) -> Wave:
-        """Return the current under `load` times the rated load, with a third harmonic of `third` times its size.
+        """Return the current under `load` times the rated load; `third`: the share of the third harmonic.
 
         Even without load, a motor draws its magnetising current, some 35 % of the rated one, at right angles to
         the load's current. The 5th and 7th harmonics stay within the limits of EN 50160 for mains (6 % and 5 %).
@@ -101,7 +101,7 @@ def bpfo_hz(shaft_hz: float) -> float:
 
 
 def _off(machine: _Machine) -> Wave:
-    """Return almost no current: the cable next to it induces a little."""
+    """Return almost no current: a neighbouring cable induces a little."""
     return machine.tone(1, machine.random.uniform(0.0, 0.01))
 
 
@@ -191,7 +191,10 @@ def signal(state: str, random: np.random.Generator) -> Wave:
 
 
 def generate(per_class: int, seed: int = 0) -> DataSet:
-    """Generate `per_class` recordings of every state, shuffled. A larger number changes no recording."""
+    """Generate `per_class` recordings of every state, shuffled.
+
+    A larger `per_class` adds recordings, and changes none of the others.
+    """
     made = [
         (signal(state, np.random.default_rng([seed, number, at])), state)
         for at, state in enumerate(STATES)

@@ -50,7 +50,7 @@ class Table:
 
 
 def parse(text: str, usual: str) -> Table:
-    """Split text into records. `usual` is the usual separator of the file's suffix, which wins a tie.
+    """Split text into records. `usual`: the usual separator of files with this suffix; it wins a tie.
 
     Raises:
         FormatError: a quote is not closed, or numbers are ambiguous.
@@ -72,7 +72,7 @@ def parse(text: str, usual: str) -> Table:
 
 
 def number(cell: str, *, decimal_comma: bool) -> float | None:
-    """Return the number in a cell; None if it holds none."""
+    """Return the number in a cell; None if the cell holds something else."""
     if decimal_comma and _DECIMAL_COMMA.fullmatch(cell):
         cell = cell.replace(",", ".")
     try:

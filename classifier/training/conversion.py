@@ -36,7 +36,7 @@ def convert(estimator: Estimator, test: Features) -> Converted:
     """Convert `estimator`, and compare both on all rows of `test`, which are features of real signals.
 
     Raises:
-        ConversionError: it cannot be converted, or a single label differs.
+        ConversionError: the estimator cannot be converted, or at least one label differs.
     """
     body = _body(estimator, test.shape[1])
     wanted, got = estimator.predict_proba(test), _probabilities(body, test)
