@@ -20,7 +20,7 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.runners.programs import own_python
 
-#: What programs need of the system; of /etc only files for the loader, time zones, fonts and certificates.
+#: The system's files that programs need; in /etc only those for the loader, time zones, fonts and certificates.
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
     *("/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/nix", "/gnu"),

@@ -30,7 +30,7 @@ _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 def fault(program: Path, path: str, depth: int = 0) -> str | None:
-    """Return why a file cannot be started, a semicolon and the remedy; None if no fault is found.
+    """Return why a file cannot be started, followed by a semicolon and the remedy; None if no fault is found.
 
     `path` is the PATH in which `env` searches; `depth` counts the `#!` lines followed so far.
     """

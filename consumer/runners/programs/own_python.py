@@ -1,8 +1,8 @@
 """Makes the command lines of the service's own Python processes, and lists files of the user that they ignore.
 
 These processes import from the standard library and installed packages first, the service's own included, and from
-the user's folders last (rabbitmq_classifier.py). So a user's file with one of these names is never imported, and a
-warning lists it.
+the user's folders last (rabbitmq_classifier.py). So they never import a user's file that has the name of one of
+these modules. A warning lists such files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def started_as_ours(
 
 
 def unbuffered(argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Add `-u` if PYTHONUNBUFFERED is set and Python has an option to ignore it (`-I`, `-E`)."""
+    """Add `-u` if PYTHONUNBUFFERED is set, but the command line makes Python ignore it (`-I`, `-E`)."""
     runs = interpreter.read(argv)
     ignores = any(re.match(r"-[a-zA-Z]*[IE]", option) for option in runs.options)
     if not ignores or interpreter.kind(argv[runs.program]) != "python" or not environment.get("PYTHONUNBUFFERED"):

@@ -17,9 +17,9 @@ from consumer.errors import ConfigurationError
 from consumer.runners.programs import executable, interpreter
 from consumer.runners.programs.interpreter import Runs
 
-#: Of a shell script: the first lines show its line ends.
+#: The beginning of a script that is read: the first lines show its line ends.
 _SCRIPT_BYTES: Final = 4096
-#: Of a Python program: the imports are at the top.
+#: The beginning of a Python program that is read: the imports are at the top.
 _PROGRAM_BYTES: Final = 65_536
 _IMPORTS_OURS: Final = re.compile(
     rb"^\s*((from|import)\s+classifier\.contract\b|from\s+classifier\s+import\b.*\bcontract\b)", re.MULTILINE
