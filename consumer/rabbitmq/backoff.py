@@ -49,7 +49,7 @@ class Outage:
         return pause
 
     def exclude(self, session_s: float) -> None:
-        """Exclude the time of a short session: only the time without one determines the pauses."""
+        """Exclude the duration of a short session. Only the time without a connection determines the pauses."""
         self.since += session_s
 
     def is_worth_logging(self, fault: str, now: float) -> bool:

@@ -1,8 +1,8 @@
 """Keeps a fork of this process from disturbing the connections to RabbitMQ that it inherits.
 
 A fork has the same sockets and, in a coroutine, the same epoll set. When a child leaves `asyncio.run`, it cancels
-aiormq's tasks; they would write a close to the socket and shut it down for the parent as well. So each child first
-replaces its sockets by unconnected ones, and gives its copies of the loops their own epoll sets.
+aiormq's tasks. They would write a close to the socket, and shut it down for the parent as well. So each child
+first replaces its sockets by unconnected ones, and gives its copies of the event loops their own epoll sets.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 class ForkSafeConnection(aio_pika.Connection):
-    """A connection that every fork of its process disconnects from its own copy of the socket."""
+    """A connection whose socket is replaced in every forked child of this process."""
 
     def __init__(self, url: URL, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as aio-pika's
         super().__init__(url, *args, **kwargs)
         self.kwargs["transport_factory"] = _RecordingFactory(self.url)
 
     def __del__(self) -> None:
-        """Do nothing: connection.py closes what was opened.
+        """Do nothing, because connection.py closes every connection.
 
-        aio-pika's own starts a coroutine, in whichever thread collects the garbage. After failed connection
-        attempts the log would have a RuntimeWarning.
+        aio-pika's method would start a coroutine in the thread that collects the garbage. After failed connection
+        attempts, the log would have a RuntimeWarning.
         """
 
 

@@ -62,8 +62,8 @@ class Supervisor(Generic[S]):
             urls: the addresses, tried in random order, which spreads consumers over a cluster's nodes.
             open_session: opens a session at one URL.
             stable_s: a session that lasts so many seconds ends the outage before it.
-            changed: called whenever `consuming` changes.
-            what: the name of what the sessions receive, for the log.
+            changed: called with the new value whenever `consuming` changes.
+            what: the noun in the log for the messages that the sessions receive.
         """
         self.session: S | None = None
         self.fault = ""
@@ -90,7 +90,9 @@ class Supervisor(Generic[S]):
 
         Raises:
             BrokerUnreachableError: at the start, no address answered.
-            BrokerRefusedError, ConfigurationError, ConnectionLostError: at the start.
+            BrokerRefusedError: at the start, RabbitMQ refused.
+            ConfigurationError: at the start, a file of the credentials could not be used.
+            ConnectionLostError: the connection was lost during the start.
         """
         untried = len(self._urls)
         for url in cycle(self._urls):
