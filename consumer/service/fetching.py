@@ -1,4 +1,4 @@
-"""Keeps the two consumers of a session as large as they should be, and returns jobs that wait here for too long.
+"""Adjusts the prefetch of a session's two consumers, and returns jobs that wait here for too long.
 
 One consumer has normal priority and a prefetch of the pool's size; the other one, of lower priority, fetches
 ahead. look_ahead.py decides; this module measures, opens and cancels consumers, and takes waiting jobs out of the
@@ -23,9 +23,9 @@ from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: How often to decide while jobs wait for a slot.
+#: Seconds between decisions while jobs wait for a slot.
 LOOK_S: Final = 0.010
-#: How often to decide while jobs run and none waits.
+#: Seconds between decisions while jobs run and none waits.
 DECIDE_S: Final = 0.25
 #: A part of the tag of the consumer that fetches ahead.
 AHEAD: Final = ".ahead."
@@ -34,7 +34,10 @@ BEHIND: Final = {"x-priority": -1}
 
 
 def is_ahead(tag: str) -> bool:
-    """Whether the consumer with this tag fetches ahead. Its end says so: a prefix may contain `.ahead.`, too."""
+    """Whether the consumer with this tag fetches ahead.
+
+    Only the tag's end counts: a prefix may contain `.ahead.`.
+    """
     return tag.rpartition(".")[0].endswith(AHEAD.rstrip("."))
 
 
@@ -49,7 +52,7 @@ class Consuming(Protocol):
 
 
 class Delivered(Protocol):
-    """The part of a delivery that fetching looks at."""
+    """The part of a delivery that fetching needs."""
 
     @property
     def consumer(self) -> str:
@@ -58,10 +61,10 @@ class Delivered(Protocol):
 
 @dataclass
 class Consumer:
-    """One consumer of a session. RabbitMQ cannot change a prefetch or an argument, so a change opens another one.
+    """One consumer of a session. RabbitMQ cannot change its prefetch or arguments, so a change opens another one.
 
-    Mutable state: `arguments` and `prefetch`; `tag` of the open one, empty without one; `begun`, when each running
-    job that came by it began; `_changing`, held while it is replaced.
+    Mutable state: `arguments` and `prefetch`; `tag`, empty while no consumer is open; `begun`, the start of each
+    running job that the open consumer received; `_changing`, held during a change.
     """
 
     session: Consuming
@@ -74,12 +77,12 @@ class Consumer:
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def resize(self, prefetch: int) -> None:
-        """Replace the open consumer by one with this prefetch, or by none."""
+        """Replace the open consumer by one with this prefetch; with 0, only cancel it."""
         async with self._changing:
             await self._replace(prefetch, self.arguments)
 
     async def describe(self, arguments: Mapping[str, str | int]) -> None:
-        """Replace the open consumer by one with these arguments, unless it has them."""
+        """Replace the open consumer by one with these arguments, if they differ."""
         async with self._changing:
             if arguments != self.arguments:
                 await self._replace(self.prefetch, arguments)
@@ -102,14 +105,14 @@ class Consumers(NamedTuple):
 
     @classmethod
     def of(cls, session: Consuming, queue: str, tag: str, arguments: Mapping[str, str]) -> Self:
-        """Open none yet. `tag` begins their tags; the management console shows `arguments`."""
+        """Open no consumer yet. Their tags begin with `tag`; the management console shows `arguments`."""
         normal_tags = chain([tag], (f"{tag}.{number}" for number in count(2)))
         ahead_tags = (f"{tag}{AHEAD}{number}" for number in count(1))
         normal = Consumer(session, queue, normal_tags, arguments)
         return cls(normal, Consumer(session, queue, ahead_tags, {**arguments, **BEHIND}))
 
     async def describe(self, arguments: Mapping[str, str]) -> None:
-        """Replace both consumers by ones with these arguments, unless they have them."""
+        """Replace both consumers by consumers with these arguments, if they differ."""
         await self.ahead.describe({**arguments, **BEHIND})
         await self.normal.describe(arguments)
 
@@ -117,7 +120,7 @@ class Consumers(NamedTuple):
 class Fetching:
     """Fetches jobs for the slots of a pool.
 
-    Mutable state: `_consumers`, those of the present session.
+    Mutable state: `_consumers`, the consumers of the present session.
     """
 
     def __init__(
@@ -147,10 +150,10 @@ class Fetching:
         await self._consumers.normal.resize(self._pool.size)
 
     async def describe(self, arguments: Mapping[str, str]) -> None:
-        """Show other arguments in the management console. A next session begins with them, if this one is lost.
+        """Replace the arguments that the management console shows. If the session is lost, the next one has them.
 
-        The new consumer does not count the jobs that the old one has fetched. Those that come too early wait here
-        for a slot, or return to the queue as any others.
+        RabbitMQ does not count the jobs of the old consumer against the prefetch of the new one. Surplus jobs wait
+        here for a slot, or return to the queue like any others.
         """
         if self._consumers:
             with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
@@ -162,7 +165,7 @@ class Fetching:
             self._consumers.normal.begun[id(delivery)] = self._clock()
 
     def ended(self, delivery: Delivered) -> None:
-        """Record that the job has left its slot, or the line."""
+        """Record that the job has left its slot, or the line of waiting jobs."""
         if self._consumers:
             self._consumers.normal.begun.pop(id(delivery), None)
 
@@ -176,7 +179,7 @@ class Fetching:
             self.ended(delivery)
 
     async def adjust(self) -> None:
-        """Keep the consumers of the session as large as they should be, until its connection is lost."""
+        """Adjust the prefetch of both consumers repeatedly, until the connection is lost."""
         if self._decide is None or self._consumers is None:
             return
         try:
@@ -190,7 +193,7 @@ class Fetching:
             self._metrics.gauge("slots.ahead", 0)
 
     async def _next_look(self, consumers: Consumers) -> None:
-        """Wait: shortly while jobs or free slots wait, and without end while no job runs."""
+        """Wait until the next decision: briefly while jobs wait or slots are idle; while no job runs, for a job."""
         if self._pool.longest_wait_s() is not None or consumers.normal.prefetch < self._pool.size:
             await asyncio.sleep(LOOK_S)
         elif not self._pool.busy:

@@ -108,7 +108,7 @@ class Pipeline:
         return None
 
     async def _is_abandoned(self, delivery: Settleable, reply_to: str | None) -> bool:
-        """Whether the caller's queue no longer exists. Asked only before a run, without holding a slot."""
+        """Whether the caller's queue no longer exists. The check takes place before the run, and holds no slot."""
         if not (self.settings.drop_if_caller_gone and reply_to and reply_to.startswith(CALLERS_OWN_PREFIXES)):
             return False
         return not await delivery.admin.has_queue(reply_to)

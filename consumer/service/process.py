@@ -66,7 +66,8 @@ async def serve(settings: Settings, urls: Sequence[str], console_of: ConsoleOf) 
                     port,
                     extra={"event": "http_listening"},
                 )
-            # After the pages, and before them at the end: what was left to remove may take a while.
+            # Opened after the pages and closed before them: the removal of left-over files may take a while, and a
+            # probe must get an answer meanwhile.
             files = await stack.enter_async_context(JobFiles.opened_aside(settings.job_dir))
             if settings.reports_metrics:
                 await stack.enter_async_context(resource_gauges.reporting(metrics, files.folder))
@@ -82,7 +83,7 @@ async def serve(settings: Settings, urls: Sequence[str], console_of: ConsoleOf) 
 
 
 async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
-    """Load the classifier, which may take a minute: a stop meanwhile is not kept waiting, and gives None."""
+    """Load the classifier, which may take a minute. A signal to stop cancels the load; the result is then None."""
     load = asyncio.create_task(opening, name="load")
     stop = asyncio.create_task(signals.asked.wait(), name="stop")
     await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
