@@ -56,7 +56,7 @@ class JobRules:
 
 
 def read_message(message: Message, topology: Topology, rules: JobRules) -> tuple[Request, Job | Invalid]:
-    """Read the properties of a message, which every message has, and its job.
+    """Read the request in a message's properties, which every message has, and the job in its body.
 
     The job is `Invalid` if a property cannot be used, the body is too large or not a JSON object, or the requested
     time limit is too long.
@@ -133,7 +133,7 @@ def _text(message: Message, max_bytes: int) -> bytes | Invalid:
 
 
 def _object(body: bytes) -> dict[str, Any] | Invalid:
-    """Read the JSON object. The result may contain no other key than MODEL_KEY."""
+    """Read the JSON object. The result may lack all keys except MODEL_KEY."""
     if (found := _sure_object(body)) is not None:
         return found
     try:
@@ -144,7 +144,7 @@ def _object(body: bytes) -> dict[str, Any] | Invalid:
 
 
 def _sure_object(body: bytes) -> dict[str, Any] | None:
-    """Read a JSON object quickly; None if it has an N or I, which may belong to NaN or Infinity."""
+    """Read a JSON object quickly. None: it is not one, or it has an N or I, perhaps of NaN or Infinity."""
     if b"N" in body or b"I" in body:
         return None
     try:
