@@ -47,7 +47,7 @@ RESUMABLE_S = 86_400
 #: The pause between attempts to publish to a full jobs queue.
 FULL_PAUSE_S = 0.2
 
-#: Passes on a message; returns whether somebody has received it.
+#: Passes on a message; returns whether a request has received it.
 OnMessage = Callable[[Message], bool]
 
 
@@ -69,7 +69,7 @@ class RpcConnection(Protocol):
         """Publish, and return when RabbitMQ has confirmed the message."""
 
     async def count_consumers(self, queue: str) -> int | None:
-        """Return how many consumers a queue has; None if RabbitMQ does not tell."""
+        """Return how many consumers a queue has; None if RabbitMQ refuses to answer."""
 
     async def lost(self) -> str:
         """Wait until the connection is lost; return the reason."""
