@@ -18,7 +18,7 @@ from consumer.errors import ConfigurationError, InputError
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NORMAL = NormalDist()
-#: Random numbers closer to 0 or 1 are moved to this, because a lognormal has no quantile at 0 and 1.
+#: The least distance of a random number from 0 and 1, where a lognormal distribution has no quantile.
 _LEAST_CHANCE = 1e-12
 
 
