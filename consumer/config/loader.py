@@ -22,14 +22,15 @@ from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 
 ENV_PREFIX = "CONSUMER_"
-#: The file must be named, here or by --config: a file that changes a service just because it is in the working
-#: directory would be a surprise.
+#: The settings file must be named, here or by --config. The service does not search the working directory for one,
+#: because a file there could change the service by surprise.
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-#: Of a value, or of the reason: enough to recognise it, and short enough that the remedy behind it is seen.
+#: The most characters of a quoted value: enough to recognise it, and few enough to keep the remedy after it
+#: visible.
 SHOWN_CHARACTERS = 200
 #: Settings that may contain a password: never quoted, and refused on a command line if they contain one.
 URLS = ("amqp_url", "management_url")
-#: pydantic's types of the error that a text is no number. Its own texts do not know the units.
+#: pydantic's error types for a text that is not a number. Its messages do not mention the units.
 NO_NUMBER = ("float_parsing", "int_parsing")
 #: CONSUMER_HTTP_PORT is a setting, and a variable that Kubernetes sets for a Service `consumer-http`.
 KUBERNETES = (
@@ -64,7 +65,7 @@ def load(
 
 
 def asks_for_json(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> bool:
-    """Return whether the log is to be JSON, even if another setting is invalid: its complaint is a record, too."""
+    """Return whether the log format is JSON, even if another setting is invalid: that error is logged, too."""
     config = config or _config_in(environment)
     try:
         in_file = _from_file(config) if config else {}
@@ -120,7 +121,10 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Read the variables. An empty one counts as not set: Compose and Kubernetes files often contain such."""
+    """Read the variables.
+
+    An empty one counts as not set, because Compose and Kubernetes files often contain it.
+    """
     names = ((name, ENV_PREFIX + name.upper()) for name in Settings.model_fields)
     return {name: environment[variable] for name, variable in names if environment.get(variable)}
 

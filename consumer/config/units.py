@@ -21,7 +21,7 @@ BYTES: Mapping[str, float] = MappingProxyType(
 )
 TIME_FORMS = "seconds, or a number with ms, s, m, h or d: 90, 5m, 1.5h"
 SIZE_FORMS = "bytes, or a number with K, M, G or T (1000s) or KiB, MiB, GiB or TiB (1024s): 2G, 500MiB"
-#: A number with a unit. The number is short: nobody means more digits.
+#: A number with a unit. More digits are certainly a mistake.
 _FORM = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})\s*([A-Za-z]+)\s*")
 
 
