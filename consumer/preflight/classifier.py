@@ -21,7 +21,7 @@ from consumer.service.dry_run import read
 #: The classifier's `preload` prints this before each model, which shows the model that hangs.
 LOADING = "loading "
 TRACEBACK = "Traceback (most recent call last):"
-#: A sample that takes more than this part of a job's time limit may time out on a busy machine.
+#: A share of a job's time limit. A sample that takes longer may time out on a busy machine.
 LONG = 0.5
 
 #: The exception of a classifier that does not load -> the remedy.

@@ -42,7 +42,7 @@ def _would_be(site: Site) -> Member | None:
 
 
 def judged(others: list[Member], us: Member | None, queue: str) -> list[Finding]:
-    """Judge in what the consumers differ."""
+    """Make a finding for each difference between the consumers."""
     if not others:
         return [ok(f"{queue} has no other consumer")]
     found = differences([*others, us] if us else others, queue)

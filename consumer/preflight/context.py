@@ -53,7 +53,7 @@ class Site:
 
 
 async def aside(ask: Callable[[], T]) -> T:
-    """Run a call that may block in a thread, and return its result. The thread outlives a cancelled caller."""
+    """Run a blocking call in a thread, and return its result. If the caller is cancelled, the thread continues."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 

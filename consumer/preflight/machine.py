@@ -196,7 +196,7 @@ async def tracing(site: Site) -> list[Finding]:
 
 
 def no_models(settings: Settings) -> Finding | None:
-    """Return the failure of a service that runs its own classifier and has no model for it; None otherwise."""
+    """Return a failure if the service's own classifier is selected and has no model; otherwise None."""
     if not _loads_models(settings) or any(settings.models_dir.glob(f"*{MODEL_SUFFIX}")):
         return None
     folder = settings.models_dir.absolute()

@@ -54,7 +54,7 @@ async def _ignore(_message: object) -> None:
 
 
 def _unbinding(queue: str, exchange: str) -> Ask:
-    """Remove a binding that cannot exist: its key is random."""
+    """Return a request to remove a binding that cannot exist, because its key is random."""
 
     async def ask(channel: AbstractChannel) -> None:
         underlay = await channel.get_underlay_channel()
@@ -64,7 +64,7 @@ def _unbinding(queue: str, exchange: str) -> Ask:
 
 
 async def publishing(site: Site) -> list[Finding]:
-    """Publish twice to a queue that cannot exist, and expect the return: an alarm still accepts one message."""
+    """Publish two messages that RabbitMQ must return. During an alarm, it accepts only the first."""
     # It has its own connection: during an alarm, RabbitMQ stops reading from one that has published.
     opening = connection(site.url, "check publishing", site.settings.credentials)
     with may_be_lost():

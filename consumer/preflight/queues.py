@@ -1,10 +1,10 @@
-"""Checks whether exchanges and queues exist or can be created, and finds all their differences from the expected.
+"""Checks whether exchanges and queues exist or can be created, and finds all unexpected properties.
 
 AMQP does not expose a queue's arguments. When a client declares an existing queue, RabbitMQ accepts equal
 arguments without any effect; otherwise it refuses and names only the first difference. So the check declares the
 queue again and again, each time with the value that RabbitMQ has just named, until RabbitMQ accepts. It does so
 only for a queue that it has just found. For a missing queue, it sends only requests that RabbitMQ must refuse
-(`NO_TTL`). So it creates nothing, unless somebody deletes a queue at that very moment.
+(`NO_TTL`). So it creates nothing, unless a queue is deleted between two of its requests.
 
 With `declare` false, a policy may have set the expected values. Only the management API shows this, some seconds
 after the policy was set.
@@ -28,10 +28,10 @@ from consumer.wire.topology import Exchange, Queue
 
 Value: TypeAlias = str | int | bool | None
 
-#: Invalid values: RabbitMQ checks the right to create the queue or exchange, and then refuses.
+#: Invalid values. RabbitMQ first checks the permission to create the queue or exchange, then refuses the value.
 NO_TTL: Final = "none: only asks for the permission"
 NO_ALTERNATE: Final = 0
-#: More arguments than any queue has: RabbitMQ would refuse further declarations for ever.
+#: The most declarations of one queue. No queue has so many arguments, so RabbitMQ would refuse for ever.
 MOST_DIFFERENCES = 20
 DURABLE = "durable"
 TYPE = "type"
@@ -126,7 +126,7 @@ async def _queue(site: Site, queue: Queue) -> list[Finding] | str:
 
 
 def _witness(site: Site) -> Console | None:
-    """Return the management API, which shows policies, if they may replace arguments."""
+    """Return the management API if policies may replace arguments, because only this API shows policies."""
     return None if site.settings.declare else site.console
 
 
@@ -207,7 +207,7 @@ def difference_in(refused: str) -> Difference | None:
 
 
 def _value(text: str, other: Value) -> Value:
-    """Parse a value. RabbitMQ names no type if both values have the same: then `other` determines it."""
+    """Parse a value. If both values have one type, RabbitMQ does not name it, and `other` determines the type."""
     if text == "none":
         return None
     typed = _TYPED.fullmatch(text)
