@@ -44,7 +44,7 @@ Prefer = Annotated[
     list[str] | None,
     Header(
         description=(
-            f"`wait=10`: answer with the reply if it comes within 10 seconds, at most {MAX_WAIT_S} (RFC 7240). "
+            f"`wait=10`: wait up to 10 seconds for the reply; the limit is {MAX_WAIT_S} seconds (RFC 7240). "
             "Malformed preferences are ignored."
         )
     ),
@@ -120,7 +120,7 @@ async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Respo
     responses=openapi.QUEUE_ANSWERS,
 )
 async def get_queue(request: Request) -> Response:
-    """The page asks this, to explain a wait; it needs no token."""
+    """The web page requests this to explain a wait. No token is needed."""
     served: Served = request.app.state.served
     return _sent(await served.jobs.queue())
 
@@ -175,7 +175,7 @@ def _sent(said: Answer) -> Response:
 
 
 def _unread(reason: Reason | None, max_body_bytes: int) -> Answer:
-    """Explain why a body was not read. If the caller has disconnected, any answer will do."""
+    """Explain why a body was not read. If the caller has disconnected, nothing receives the answer."""
     if reason is Reason.TOO_LARGE:
         return answer(reason, f"a job has at most {max_body_bytes} bytes (max_body_bytes)")
     return answer(reason or Reason.SLOW_BODY)
@@ -197,7 +197,7 @@ async def _bug(_request: Request, _error: Exception) -> Response:
 
 @asynccontextmanager
 async def _disconnect_of(request: Request) -> AsyncIterator[asyncio.Future[None]]:
-    """Return a future that is done when the caller has disconnected: after the body, ASGI reports nothing else."""
+    """Yield a future that is done when the caller has disconnected: after the body, ASGI reports nothing else."""
 
     async def listen() -> None:
         while (await request.receive())["type"] != "http.disconnect":

@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 BODY_S = 60.0
 #: How long to read a refused body: a caller that is cut off while it sends never sees the answer.
 DISCARD_S = 5.0
-#: Holds 16 bodies of the default maximum size, or thousands of small ones.
+#: The most bytes of all bodies: 16 bodies of the default maximum size, or thousands of small ones.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 JSON_TYPE = "application/json"
 
@@ -98,7 +98,7 @@ async def _read(
 
 
 def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
-    """Check the headers; return why they refuse the body. The required type also excludes other sites' forms."""
+    """Return why the body is refused by its headers. The required type also excludes HTML forms of other sites."""
     kind, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if kind.strip() != JSON_TYPE or charset not in ("", "utf-8", "utf8"):
