@@ -49,9 +49,8 @@ def read(path: Path) -> list[JobEntry]:
 def _content(path: Path) -> bytes:
     try:
         content = sys.stdin.buffer.read() if path == STDIN else _file(path)
-        if content.startswith(
-            (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-        ):  # UTF-16's and -32's line feeds are wide
+        # UTF-16 or UTF-32, whose line feeds have several bytes.
+        if content.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
             return text_of(content)[0].encode()
     except OSError as unreadable:
         raise RefusedError(f"cannot read {path}: {unreadable.strerror or unreadable}") from None

@@ -1,9 +1,9 @@
 """Converts a value one step towards its natural form in JSON, by its type. Standard library only.
 
 A program may need neither numpy nor pandas, so this module does not import them, but recognises their types by
-name: a table maps `package.Type` to a conversion. The first class in the method resolution order of a value's type
-that is in the table determines the conversion. Other values are converted by their `tolist()` or `item()`, or by
-their abstract type, or refused with a remedy.
+name: a table maps `package.Type` to a conversion. The classes of a value, in their method resolution order, are
+searched for in this table. A value without a match is converted by its `tolist()` or `item()`, or by its abstract
+type, or refused with a remedy.
 """
 
 from __future__ import annotations
@@ -212,9 +212,9 @@ _BY_NAME: Final[Mapping[str, Conversion]] = {
     "builtins.frozenset": _in_order,
     "enum.Enum": lambda value: value.value,
     "decimal.Decimal": _of_decimal,
-    "datetime.date": lambda value: value.isoformat(),  # and a datetime, and pandas' Timestamp
+    "datetime.date": lambda value: value.isoformat(),  # also a datetime, and pandas' Timestamp
     "datetime.time": lambda value: value.isoformat(),
-    "datetime.timedelta": lambda value: value.total_seconds(),  # and pandas' Timedelta
+    "datetime.timedelta": lambda value: value.total_seconds(),  # also pandas' Timedelta
     "uuid.UUID": str,
     "pathlib.PurePath": str,
     "numpy.ndarray": _of_array,

@@ -41,7 +41,7 @@ from classifier.child import (
 _COLD: Final = "--cold"
 #: Seconds. A worker repeats a warm-up that takes less: this saves the first job 1 to 4 ms, if a job ever comes.
 QUICK_S: Final = 0.003
-#: The most descriptors of each kind in the report: they fit into a message, and an operator reads no more.
+#: The most descriptors of each kind in the report. More might not fit into a message, and no operator reads more.
 _MOST_OPENED: Final = 20
 
 

@@ -98,8 +98,8 @@ class Server:
     def _end_strangers(self) -> float:
         """Kill orphans: processes that left their child's group and outlived it; return their CPU seconds.
 
-        This process is a subreaper, so it is their parent now. It kills all of them before it waits for any, and
-        repeats this until none is left, so that a process that keeps forking does not escape.
+        This process is a subreaper, so it is their parent now. This method kills all orphans before it waits for
+        any, and repeats this until none is left, so that a process that keeps forking does not escape.
         """
         cpu_s = 0.0
         while strangers := confinement.children() - self._forked:

@@ -1,10 +1,11 @@
 """Moves the memory of this process into huge pages, so that a fork copies less.
 
 A fork copies an entry for each page of 4 KiB, and the end of the child removes it again. A huge page is one entry
-for 2 MiB. When the child writes to it, the kernel splits the entry and copies 4 KiB. With scikit-learn (106 MB)
-this takes 60 ms once, and saves 1.5 of the 6 ms of a fork and its end. With 400 MB of a model it takes 0.6 s, and
-saves 21 of 22 ms. It changes no content, and does nothing before Linux 6.1 or where huge pages are off. Standard
-library only.
+for 2 MiB. When the child writes to it, the kernel splits the entry and copies 4 KiB.
+
+The move takes 60 ms once with scikit-learn (106 MB), and saves 1.5 of the 6 ms of a fork and its end. With a model
+of 400 MB, it takes 0.6 s and saves 21 of 22 ms. It changes no content, and does nothing before Linux 6.1 or where
+huge pages are off. Standard library only.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from classifier.child import user_module
 class Loaded(NamedTuple):
     """The user's function and hooks. `namespace`: the variables of its module.
 
-    The fork server calls `warm_up` twice, before the first worker; each worker calls it once more, after
-    `on_worker_start`, if it is quick and no job waits.
+    The fork server calls `warm_up` twice, before the first worker. If `warm_up` is quick, each worker calls it
+    once more, after `on_worker_start`, unless a job waits.
     """
 
     function: Callable[..., object]

@@ -82,7 +82,7 @@ def reseed(found: Iterable[Any]) -> None:
 
 
 def _exchange_state(bits: Any) -> None:  # noqa: ANN401 - a BitGenerator, which must not be imported here
-    """Copy the state of a new generator into `bits`: it has no `seed`, and other objects hold it."""
+    """Copy the state of a new BitGenerator into `bits`. It has no `seed`, and other objects may hold `bits`."""
     with suppress(TypeError):  # another library's generator, whose class requires arguments
         bits.state = type(bits)().state
 

@@ -1,8 +1,8 @@
 """Finds other state of an import that all workers share: memory that they all write to, and running processes.
 
 Parent and children share a mapping with MAP_SHARED, even after its file is closed, so a job may read data of
-another job. All workers use the same child process, and the fork server kills it when it reaps the first worker.
-Both are only reported. Standard library only.
+another job. A process that the import has started serves all workers, and the fork server kills it when it reaps
+the first worker. Both are only reported. Standard library only.
 """
 
 from __future__ import annotations

@@ -111,9 +111,9 @@ def load(path: Path) -> Model:
     """Load the model at `path`, by its kind, if its file is pinned.
 
     Raises:
-        ModelError: before any code of the file has run, as `model.content_of`, `trust.check` and `model.parse`.
-            Also for a model of an unknown kind, of another version of scikit-learn, not made from the pickle
-            beside it, or refused by its library.
+        ModelError: as `model.content_of`, `trust.check` and `model.parse`, before any code of the file runs. Also
+            if the model is of an unknown kind, was made with another version of scikit-learn or not from the
+            pickle beside it, or is refused by its library.
     """
     manifest, body = _verified(path)
     loaders = {PICKLE: _from_pickle, ONNX: _from_onnx, SKOPS: _from_skops}

@@ -82,7 +82,7 @@ def number(cell: str, *, decimal_comma: bool) -> float | None:
 
 
 def is_missing(cell: str) -> bool:
-    """Return whether a cell means a missing value."""
+    """Return whether a cell stands for a missing value."""
     return cell.lower() in MISSING
 
 

@@ -16,7 +16,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from classifier.models.estimators import INPUT, Estimator, OnnxEstimator, Probabilities
 from classifier.signals.features import Features
 
-# From 2021: every ONNX Runtime that supports numpy 2 supports it.
+# ONNX operator set 15, of 2021. Every ONNX Runtime that works with numpy 2 supports it.
 _OPERATOR_SET: Final = 15
 
 

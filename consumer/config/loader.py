@@ -116,7 +116,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # tomllib raises some of Python's own
+    ) as error:  # tomllib also raises other exceptions
         raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
 
 

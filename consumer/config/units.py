@@ -29,7 +29,7 @@ def in_units(name: str, value: object) -> object:
     """Convert the text of a setting, by its name; return a text without a unit, and anything else, unchanged.
 
     Raises:
-        ValueError: the unit is none of this kind.
+        ValueError: the unit is not one of this kind.
     """
     if isinstance(value, str) and name.endswith(("_s", "_bytes")) and (found := _FORM.fullmatch(value)):
         return seconds(value) if name.endswith("_s") else size(found[1], found[2])

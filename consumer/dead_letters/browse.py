@@ -41,7 +41,7 @@ SILENCE_S = 10.0
 #: closed.
 RETURN_PATIENCE_S = 10.0
 RETURN_POLL_S = 0.01
-#: How long a killed command may keep its letters. A consumer that stays longer is not ours.
+#: How long a killed command may keep its letters. A consumer that stays longer is not one of these commands.
 RELEASE_PATIENCE_S = 2.0
 
 #: Returns whether a letter's body is needed; called once per letter.

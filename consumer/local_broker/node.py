@@ -88,7 +88,7 @@ def down(data_dir: Path, timeout_s: float = 30) -> bool:
     """Stop the folder's node and its epmd; return whether one was running.
 
     The server has `timeout_s` seconds to stop by itself, which takes about six, and is then killed. Confirmed
-    messages are on disk either way. Pass 0, which kills it almost at once, if nobody will read the data again.
+    messages are on disk either way. Pass 0, which kills it almost at once, if the data are not needed again.
     """
     data_dir = data_dir.resolve()
     if not data_dir.is_dir():

@@ -111,7 +111,10 @@ async def processes(site: Site) -> list[Finding]:
 
 
 def usable_processes(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> int | None:
-    """Return the allowed number of processes and threads; None: no limit. The limit per user excludes root."""
+    """Return the allowed number of processes and threads; None: no limit.
+
+    The limit per user does not apply to root.
+    """
     own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     of_user = [own] if own != resource.RLIM_INFINITY and os.geteuid() else []
     return min([*of_user, *_numbers(proc, root, "pids", ("pids.max",))], default=None)

@@ -54,7 +54,7 @@ class Admin:
         Continues if the error stream is unavailable.
 
         Raises:
-            BrokerRefusedError: one exists with other arguments, or this user may not declare it.
+            BrokerRefusedError: an exchange or queue exists with other arguments, or this user may not declare it.
             BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """
@@ -68,7 +68,7 @@ class Admin:
         Continues if the error stream is unavailable.
 
         Raises:
-            BrokerRefusedError: one is missing; the message names it.
+            BrokerRefusedError: an exchange or queue is missing; the message names it.
             BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """

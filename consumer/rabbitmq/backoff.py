@@ -16,7 +16,7 @@ EARLY_CAP_S = 1.0
 EARLY_S = 60.0
 #: Later pauses are up to a tenth of the outage so far, and at most this.
 LATE_CAP_S = 30.0
-#: A session that lasts so long ends the outage. A shorter one may have failed by the same fault.
+#: Seconds after which a session ends the outage. A shorter session may have failed by the same fault.
 STABLE_S = 60.0
 #: The first and the longest interval in which the log does not repeat a fault.
 QUIET_FIRST_S = 2.0

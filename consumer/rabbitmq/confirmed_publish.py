@@ -39,7 +39,7 @@ async def publish_confirmed(
     *,
     mandatory: bool = True,
 ) -> PublishFault | None:
-    """Publish; return None when RabbitMQ has confirmed, or the fault.
+    """Publish a message; return None after RabbitMQ's confirm, otherwise the fault.
 
     It does not also wait for the write to the socket, because a confirm implies the write. Without a confirm it
     waits until the channel is closed, so the caller must limit the wait.

@@ -126,7 +126,7 @@ def _explained(url: str, credentials: Credentials) -> Iterator[None]:
     except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError) as error:
         raise BrokerRefusedError(f"RabbitMQ at {shown} {_login_fault(url, error)}") from None
     except (aiormq.exceptions.ConnectionClosed, aiormq.exceptions.InvalidFrameError):
-        # RabbitMQ closed instead of open-ok; aiormq does not pass on its reason.
+        # RabbitMQ has closed the connection instead of sending open-ok. aiormq does not pass on the reason.
         raise BrokerRefusedError(
             f"RabbitMQ at {shown} closed the connection while it was opened; check that the virtual host at the "
             "end of amqp_url exists, and that this user has permissions there"
@@ -195,7 +195,7 @@ def may_be_lost() -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        # When heartbeats stop, aiormq cancels the calls that wait for it; nobody cancelled this task.
+        # When heartbeats stop, aiormq cancels all waiting calls, although no code has cancelled this task.
         raise_if_cancelled()
         raise ConnectionLostError("the connection to RabbitMQ went silent") from None
     except TimeoutError:

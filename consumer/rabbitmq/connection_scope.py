@@ -73,7 +73,7 @@ class _EndsIfLost:
 class Waiting:
     """A block that ends with a lifetime, as `asyncio.timeout` ends with a deadline.
 
-    Mutable state: `_has_ended`, set when the lifetime had ended before the block.
+    Mutable state: `_has_ended`, set when the lifetime has ended during the block.
     """
 
     def __init__(self, lifetime: Lifetime) -> None:
@@ -105,7 +105,7 @@ class Waiting:
         """Turn the cancellation by this class into ConnectionLostError; pass on any other cancellation.
 
         Raises:
-            ConnectionLostError: the lifetime ended before the block.
+            ConnectionLostError: the lifetime has ended during the block.
         """
         self._lifetime.waiting.discard(self)
         if not (self._has_ended and self._task):

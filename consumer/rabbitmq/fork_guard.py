@@ -75,7 +75,7 @@ def _replace_selector(loop: asyncio.AbstractEventLoop) -> None:
     asyncio has no public way to do this. Loops of other libraries (uvloop) stay unchanged.
     """
     selector, ours, theirs = (getattr(loop, name, None) for name in ("_selector", "_ssock", "_csock"))
-    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # the last: it is closed
+    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # no map: it is closed
         return
     for fresh, inherited in zip(socket.socketpair(), (ours, theirs), strict=True):
         with fresh:

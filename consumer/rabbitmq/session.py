@@ -276,7 +276,7 @@ class Session:
         self.publisher.lifetime.end(self.lifetime.ended.result())
 
     def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
-        """End the lifetime because a channel was closed. The reason quotes RabbitMQ's, if there is one."""
+        """End the lifetime because a channel was closed. The reason contains RabbitMQ's reason, if any."""
         if isinstance(error, asyncio.CancelledError):
             self.lifetime.end(f"{what} has timed out (no heartbeat)")
         else:

@@ -29,7 +29,7 @@ class BatchSlot(Slot, Protocol):
     """A slot that can run several jobs at once."""
 
     async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[BatchOutcome]:
-        """Run the jobs and return their outcomes in order; None for each job that must run alone."""
+        """Run the jobs and return their outcomes in order. The outcome None means that the job must run alone."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ class BatchPool(Pool):
         self._is_scheduled = False
         while self._free and self._line:  # jobs that must run alone
             super()._free_slot(self._free.popleft())
-        self._together = deque(one for one in self._together if not one.assigned.done())  # some have left
+        self._together = deque(one for one in self._together if not one.assigned.done())  # some left the line
         size = self.batch_size()
         while self._free and self._together:
             share = -(-len(self._together) // len(self._free))  # rounded up

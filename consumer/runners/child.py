@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 #: The time that a classifier has to end after its answer, for example to flush and to run `atexit` handlers.
 LINGER_S = 2.0
-#: Between SIGTERM and SIGKILL.
+#: The time between SIGTERM and SIGKILL.
 KILL_GRACE_S = 2.0
 #: The time to read the rest of the pipes after all processes have ended. Only a process that escaped from a killed
 #: launcher can hold a pipe open for longer.
@@ -47,7 +47,7 @@ class Pipe(NamedTuple):
 def pipes(*, to_child: int = 0, from_child: int = 2) -> Iterator[list[Pipe]]:
     """Make pipes, those to the child first.
 
-    The block's end closes the child's ends, and after an error all ends.
+    At its end the block closes the child's ends; after an error it closes all ends.
     """
     made: list[Pipe] = []
     try:

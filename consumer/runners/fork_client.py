@@ -26,7 +26,7 @@ from consumer.runners.child import Child, pipes
 
 log = logging.getLogger(__name__)
 
-#: Most imports take seconds, large models some tens of seconds. A longer one has probably hung.
+#: Most imports take seconds, those of large models some tens of seconds. A longer import has probably hung.
 START_TIMEOUT_S = 120.0
 #: A fork takes milliseconds. The forker handles one request at a time, and runs no jobs itself.
 ANSWER_TIMEOUT_S = 30.0

@@ -30,7 +30,7 @@ from consumer.runners.run import Cause, Run
 
 log = logging.getLogger(__name__)
 
-#: Python imports neither from the user's folders nor from those that `site` would add.
+#: The command line of the launcher. Python then searches neither the user's folders nor those of `site`.
 _ARGV = own_python.command("classifier.child.launcher", flags=("-I", "-S"))
 
 

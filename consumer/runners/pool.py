@@ -68,7 +68,7 @@ class Use:
 
 
 class Pool:
-    """Gives each job its own slot, first the one that has been free for longest.
+    """Gives each job its own slot. Of several free slots, it chooses the one that has been free for longest.
 
     Mutable state: `_free`, the numbers of the free slots; `_line`, the jobs that wait for a slot; `_is_stopping`,
     set once no job may join the line; `_uses`, each slot in use; `times`, how long slots were held. Two events are

@@ -119,7 +119,7 @@ def _resident(found: Sequence[Process], enough: int) -> int:
     total = sum(process.resident_bytes for process in found)
     if total <= enough:
         return total
-    # Twice: if a process ends between two readings, its share of the shared pages is counted twice.
+    # The lower of two sums: if a process ends during one, its share of the shared pages is counted twice.
     return min(sum(map(proportional_bytes, found)) for _ in range(2))
 
 

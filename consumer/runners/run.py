@@ -149,7 +149,7 @@ class Run:
     def finish(self, returncode: int | None) -> None:
         """Parse a last line without a newline, once the pipes are empty.
 
-        The line counts if the process has exited. A signal may have cut it off.
+        The line counts only if the process exited by itself, because a signal may have cut the line off.
         """
         if (line := self._parser.finish()) is None:
             return

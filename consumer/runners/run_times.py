@@ -51,8 +51,8 @@ class Fit:
     def batch(self, most: int) -> int:
         """Return the number of jobs to run together, from 1 to `most`.
 
-        It is the smallest batch whose fixed cost is at most FIXED_SHARE of its time, but no larger than the jobs
-        that fit into `span_s`.
+        It is the smallest batch whose fixed cost is at most FIXED_SHARE of its time. It has no more jobs than fit
+        into `span_s`.
         """
         each_s = max(self.each_s, 1e-6)
         cheap = self.fixed_s * (1 / FIXED_SHARE - 1) / each_s

@@ -72,10 +72,10 @@ class WarmSlot:
             await self.folder.clear()
 
     async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[BatchOutcome]:
-        """Run jobs at once in one worker, with their files in one folder. None: the job must run alone.
+        """Run jobs at once in one worker, with their files in one folder, and return their outcomes.
 
-        If the files cannot be written or no worker can be forked, all jobs must run alone. A batch does not wait
-        for disk space; a single job does.
+        The outcome None means that the job must run alone. If the files cannot be written or no worker can be
+        forked, all jobs must run alone. A batch does not wait for disk space; a single job does.
         """
         if self.interrupt.done():
             return [Interrupted()] * len(jobs)

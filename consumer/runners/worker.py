@@ -103,7 +103,7 @@ class Worker:
         self._child.signal_group(signal.SIGKILL)
 
     def dismiss(self) -> None:
-        """Close the stdin of an idle worker: it ends like a program, with its `atexit` handlers.
+        """Close the stdin of an idle worker, so that it ends like a program, with its `atexit` handlers.
 
         The caller must still `end`.
         """
@@ -111,7 +111,10 @@ class Worker:
         self._child.close_stdin()
 
     async def end(self) -> Reaped | None:
-        """End the worker (SIGTERM, then SIGKILL), and let the fork server reap it. None: its end is unknown."""
+        """End the worker (SIGTERM, then SIGKILL), and let the fork server reap it.
+
+        Returns None if it was reaped before, or if the fork server is dead.
+        """
         self.jobs_left = 0
         if self._child.stdin < 0:  # dismissed: it is about to end by itself
             await asyncio.wait([self.died], timeout=LINGER_S)

@@ -31,8 +31,9 @@ class Workers:
     """Hands out workers, the most recently used one first, because its memory is still in the CPU's caches.
 
     Mutable state: `server`, the fork server in service; `_idle`, ready workers; `_held`, workers that run a job;
-    `_forking`, tasks that fork one; `_waiting`, the futures of waiting jobs; `_ending`, tasks that end workers and
-    servers; `is_broken`, whether the last fork failed; `renewed`, set when another fork server is in service.
+    `_forking`, tasks that fork a worker; `_waiting`, the futures of waiting jobs; `_ending`, tasks that end
+    workers and servers; `is_broken`, whether the last fork failed; `renewed`, set when another fork server is in
+    service.
     """
 
     def __init__(  # noqa: PLR0913 - all by name; what the runner and its workers share
@@ -236,7 +237,7 @@ class Workers:
     def _on_death(self, worker: Worker) -> None:
         """Replace a worker that died while idle.
 
-        If it never ran a job, its replacement might die, too: no loop.
+        A worker that never ran a job is not replaced, because its replacement could die as well, without end.
         """
         if worker in self._idle:
             self._idle.remove(worker)

@@ -125,7 +125,7 @@ class BatchRun(WorkerRun):
 
 
 def together(limits: Limits, jobs: int) -> Limits:
-    """Return the limits of a batch: those of one job, except that each job may print its own amount.
+    """Return the limits of a batch: those of one job, but with the output limit of all jobs together.
 
     `limits` are those of the job with the shortest time limit, so no job runs for longer than it may alone. If a
     batch exceeds them, no job fails; each then runs alone.

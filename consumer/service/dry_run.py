@@ -113,7 +113,7 @@ def _printed(notify: Notify) -> Iterator[None]:
 
 
 class _Printed(logging.Handler):
-    """Passes on the lines that records quote; a record of another event goes to the log as ever."""
+    """Passes on the lines that records quote. Records of other events are logged as usual."""
 
     def __init__(self, notify: Notify) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Decides how many jobs to fetch: for the slots, and ahead of them. Pure but for the memory of its own decisions.
+"""Decides how many jobs to fetch, for the slots and ahead of them. Its only state is its own earlier decisions.
 
 The consumer of normal priority has prefetch = pool size. RabbitMQ serves the second consumer, of lower priority,
 only while every normal consumer of the fleet has reached its prefetch. A slot starts a job that was fetched ahead

@@ -54,7 +54,7 @@ class Pipeline:
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
 
     async def handle(self, delivery: Settleable) -> None:
-        """Handle one delivery and settle it exactly once; not at all if its connection is lost."""
+        """Handle one delivery and settle it exactly once. If its connection is lost, do not settle it."""
         received_at = time.monotonic()
         request, job = read_message(delivery.message, self.topology, self.settings.job_rules)
         context = log_context.begin(request)

@@ -42,13 +42,13 @@ class Running:
         task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        """Forget an ended task. If it raised, set `broken`: only the end of the process returns its message."""
+        """Forget an ended task. If it raised, set `broken`: RabbitMQ returns its message when the process ends."""
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) and not self.broken.done():
             self.broken.set_result(error)
 
     async def wait(self, grace_s: float, forced: asyncio.Event) -> None:
-        """Forget an ended task. If it raised, set `broken`: the end of the process returns its message."""
+        """Wait until all tasks have ended, `grace_s` seconds have passed, `forced` is set or a task has raised."""
         force = asyncio.create_task(forced.wait(), name="forced")
         give_up = time.monotonic() + grace_s
         while self._tasks and not (force.done() or self.broken.done()):

@@ -92,7 +92,7 @@ _JOB_PROPERTIES: Json = {
     "delivery_mode": {"enum": [1, 2], "description": "2, persistent: the job survives a restart of RabbitMQ."},
     "priority": {"type": "integer", "minimum": 0, "maximum": 255},
 }
-#: The job in the examples.
+#: The consumer, the job and the outcomes in the examples.
 _CONSUMER = "host:4711"
 _REQUEST = Request(id="job-1", correlation_id="job-1")
 _SUCCEEDED = Succeeded(output=b'{"label": "running"}', run_s=0.0031)

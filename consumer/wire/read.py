@@ -144,7 +144,10 @@ def _object(body: bytes) -> dict[str, Any] | Invalid:
 
 
 def _sure_object(body: bytes) -> dict[str, Any] | None:
-    """Read a JSON object quickly. None: it is not one, or it has an N or I, perhaps of NaN or Infinity."""
+    """Read a JSON object quickly.
+
+    None if the text is not an object or has an N or I, perhaps of NaN or Infinity.
+    """
     if b"N" in body or b"I" in body:
         return None
     try:

@@ -31,7 +31,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 AGAIN_S = 0.5
 #: After this wait the attempt fails, and the job is retried, perhaps by a consumer with space.
 PATIENCE_S = 60.0
-#: Most jobs leave a few files, which are removed in 1 ms. A thread would take as long again.
+#: Most jobs leave a few files, which are removed in 1 ms. The start of a thread would take as long again.
 STEPS_AT_ONCE = 100
 
 

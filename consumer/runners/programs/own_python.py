@@ -1,8 +1,8 @@
 """Makes the command lines of the service's own Python processes, and lists files of the user that they ignore.
 
-These processes import from the standard library and installed packages first, the service's own included, and from
-the user's folders last (rabbitmq_classifier.py). So they never import a user's file that has the name of one of
-these modules. A warning lists such files.
+These processes search the user's folders last, after the standard library and all installed packages
+(rabbitmq_classifier.py). So a user's file never replaces a module of the same name there. A warning lists the
+files that are ignored.
 """
 
 from __future__ import annotations

@@ -203,7 +203,10 @@ class Fleet:
             await asyncio.sleep(0.003)
 
     async def work_off(self, jobs: Iterable[tuple[float, float]]) -> list[Sent]:
-        """Publish each job, which takes `run_s`, at its time; return them when all have ended."""
+        """Publish each job at its time, and return the jobs when all have ended.
+
+        `jobs`: pairs of the time of the publish and the run time, in seconds.
+        """
         sent = [Sent(run_s, came) for came, run_s in jobs]
         for number, member in enumerate(self.members):
             await member.start(f"member{number}")

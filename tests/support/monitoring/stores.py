@@ -1,6 +1,6 @@
 """Runs the real statsd, Graphite and Prometheus as child processes, with the configurations from deploy/.
 
-Each has its own folder and loopback ports, and neither is a system service nor reads the system's configuration.
+Each has its own folder and loopback ports. None is a system service or reads the system's configuration.
 Only intervals (seconds instead of tens of seconds) and addresses differ from production.
 """
 
