@@ -56,7 +56,7 @@ class Server:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         self._forked.clear()
-        self._end_strangers()
+        self._end_orphans()
 
     def send(self, answer: dict[str, object]) -> None:
         """Send one message; ignore a closed socket."""
@@ -83,7 +83,7 @@ class Server:
         """Reap a dead child, end the processes that it left behind, and return the resources that all used."""
         _, status, used = os.wait4(pid, 0)
         self._forked.discard(pid)
-        cpu_s = used.ru_utime + used.ru_stime + self._end_strangers()
+        cpu_s = used.ru_utime + used.ru_stime + self._end_orphans()
         code = os.waitstatus_to_exitcode(status)
         return {"reaped": code, "cpu_s": cpu_s, "peak_bytes": used.ru_maxrss * 1024}
 
@@ -95,7 +95,7 @@ class Server:
             return None
         return {**json.loads(content), **({"pipes": list(pipes)} if pipes else {})}
 
-    def _end_strangers(self) -> float:
+    def _end_orphans(self) -> float:
         """Kill orphans: processes that left their child's group and outlived it; return their CPU seconds.
 
         This process is a subreaper, so it is their parent now. This method kills all orphans before it waits for

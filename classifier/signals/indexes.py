@@ -30,7 +30,7 @@ _COUNTED: Final = 5
 _DIFFERENT: Final = 8
 #: The columns to check at the beginning, besides the last: an index is before or after the samples, and a check of
 #: all columns is slow.
-_LOOKED_AT: Final = 3
+_CHECKED_COLUMNS: Final = 3
 
 DROP: Final = "remove that column (pandas: to_csv(..., index=False))"
 
@@ -63,7 +63,7 @@ def refuse(records: Sequence[Record], label_at: int | None, *, decimal_comma: bo
     label_at = width - 1 if label_at == -1 else label_at
     columns = [at for at in range(width) if at != label_at]
     rising = 1 if label_at == 0 else 0
-    for at in dict.fromkeys([*columns[:_LOOKED_AT], *columns[-1:]]):
+    for at in dict.fromkeys([*columns[:_CHECKED_COLUMNS], *columns[-1:]]):
         cells = [record.cells[at] if len(record.cells) > at else "" for record in records]
         values = [number(cell, decimal_comma=decimal_comma) for cell in cells]
         if at == rising and _rises(values, _RISING_LATER if at else _RISING_FIRST):

@@ -88,7 +88,7 @@ def excess(taken: Taken, limits: Limits) -> str | None:
     return None
 
 
-def too_little_room(limits: Limits, *, free: int, written: int) -> str:
+def disk_shortage(limits: Limits, *, free: int, written: int) -> str:
     """Report that the disk is short, and why this run is ended; `free` and `written` are in bytes."""
     return (
         f"less than {limits.min_free_bytes} bytes left free in job_dir (min_free_bytes): {free}, and of the "

@@ -43,7 +43,7 @@ SECURITY = (
 )
 
 
-class Door:
+class Admission:
     """Admits requests. Mutable state: `_inside`, the number of running requests; `empty`, set while it is 0."""
 
     def __init__(

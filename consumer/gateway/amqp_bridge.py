@@ -79,7 +79,7 @@ class Relay:
         self._asked_at = 0.0
 
     @property
-    def is_there(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether RabbitMQ is connected."""
         return self._link.session is not None
 

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from consumer.gateway import openapi
 from consumer.gateway.jobs import MAX_WAIT_S, JobOptions, Jobs
 from consumer.gateway.problems import Answer, Reason, answer
-from consumer.gateway.request_body import Room, reading
+from consumer.gateway.request_body import BodyBudget, reading
 from consumer.gateway.tokens import Tokens
 from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.telemetry.http_server import Pages
@@ -61,7 +61,7 @@ class Served:
     tokens: Tokens
     pages: Pages
     max_body_bytes: int
-    room: Room = field(default_factory=Room)
+    budget: BodyBudget = field(default_factory=BodyBudget)
 
 
 router = APIRouter()
@@ -83,7 +83,7 @@ async def post_job(
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
     asked = JobOptions.of(prefer, {TIMEOUT_HEADER: timeout_s, TRACEPARENT_HEADER: traceparent})
-    async with reading(request.receive, request.headers, served.max_body_bytes, served.room) as body:
+    async with reading(request.receive, request.headers, served.max_body_bytes, served.budget) as body:
         if not isinstance(body, bytes):
             return _sent(_unread(body, served.max_body_bytes))
         message = served.jobs.read(body, asked)

@@ -52,7 +52,7 @@ class Relaying(Protocol):
     caught_up: asyncio.Event
 
     @property
-    def is_there(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether RabbitMQ is connected."""
 
     async def submit(self, job: Message) -> Reason | None:
@@ -150,7 +150,7 @@ class Jobs:
         if (body := await replies.wait(job_id, wait_s or 0, disconnected, self.hurry)) is not None:
             return _reply(body, wait_s)
         if not self._relay.caught_up.is_set():
-            return answer(Reason.READING if self._relay.is_there else Reason.AWAY)
+            return answer(Reason.READING if self._relay.is_connected else Reason.AWAY)
         return _pending(job_id, wait_s, age_s)
 
     async def queue(self) -> Answer:

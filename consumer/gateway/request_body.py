@@ -25,7 +25,7 @@ MAX_HELD_BYTES = 64 * 1024 * 1024
 JSON_TYPE = "application/json"
 
 
-class Room:
+class BodyBudget:
     """Limits the total size of all bodies in memory. Mutable state: `held`, their size in bytes."""
 
     def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
@@ -45,7 +45,7 @@ class Room:
 
 @asynccontextmanager
 async def reading(
-    receive: Receive, headers: Mapping[str, str], max_bytes: int, room: Room, *, within_s: float = BODY_S
+    receive: Receive, headers: Mapping[str, str], max_bytes: int, budget: BodyBudget, *, within_s: float = BODY_S
 ) -> AsyncIterator[bytes | Reason | None]:
     """Read a body, and hold it during the block.
 
@@ -53,7 +53,7 @@ async def reading(
         receive: ASGI's function.
         headers: the headers of the request.
         max_bytes: the size limit of a body.
-        room: the memory that all bodies share.
+        budget: the memory that all bodies share.
         within_s: the time limit for the whole body, in seconds.
 
     Yields:
@@ -65,13 +65,13 @@ async def reading(
             await _discard(receive)
             yield refusal
         else:
-            yield await _read(receive, body, max_bytes, room, within_s)
+            yield await _read(receive, body, max_bytes, budget, within_s)
     finally:
-        room.held -= len(body)
+        budget.held -= len(body)
 
 
 async def _read(
-    receive: Receive, body: bytearray, max_bytes: int, room: Room, within_s: float
+    receive: Receive, body: bytearray, max_bytes: int, budget: BodyBudget, within_s: float
 ) -> bytes | Reason | None:
     """Read a body into `body`, and reserve its size as it grows."""
     refusal = None
@@ -84,7 +84,7 @@ async def _read(
                 more = part.get("body", b"")
                 if len(body) + len(more) > max_bytes:
                     refusal = Reason.TOO_LARGE
-                elif not room.take(len(more), has=len(body)):
+                elif not budget.take(len(more), has=len(body)):
                     refusal = Reason.BUSY
                 else:
                     body += more

@@ -9,7 +9,7 @@ from __future__ import annotations
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import SHARED_REMEDY, ForkServer
@@ -101,7 +101,7 @@ async def sample(site: Site) -> list[Finding]:
     if path is None or runner is None:
         return [skipped("no sample job given", "name a file with one: --job JOB.json")]
     try:
-        body = await aside(path.read_bytes)
+        body = await in_daemon_thread(path.read_bytes)
     except OSError as error:
         return [failure(f"{path} cannot be read: {error.strerror}", "name a file with one job as --job")]
     _, job = read(body, site.settings)

@@ -7,7 +7,7 @@ exposes only their number; the management API shows what each runs.
 from __future__ import annotations
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, ok, skipped, warning
 from consumer.rabbitmq.admin import count_consumers
 from consumer.service.consumer_info import arguments
@@ -22,7 +22,7 @@ async def compared(site: Site) -> list[Finding]:
     console, queue = site.console, site.topology.jobs
     if console is not None:
         try:
-            return judged(await aside(lambda: members_of(console, queue)), _would_be(site), queue)
+            return judged(await in_daemon_thread(lambda: members_of(console, queue)), _would_be(site), queue)
         except (BrokerRefusedError, BrokerUnreachableError) as error:
             return [warning(f"cannot compare the consumers of {queue}: {error}", "correct management_url")]
     count = await count_consumers(site.connected(), queue)

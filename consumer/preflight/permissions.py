@@ -77,7 +77,7 @@ async def _tried(site: Site, opening: AbstractAsyncContextManager[AbstractConnec
         try:
             async with asyncio.timeout(CONFIRM_S):
                 for _ in range(2):
-                    await _publish_to_nobody(channel)
+                    await _publish_unroutable(channel)
         except ChannelAccessRefused as closed:
             return failure(f"this user may not publish to queues: {reason(closed)}", granted(site))
         except TimeoutError:
@@ -88,6 +88,6 @@ async def _tried(site: Site, opening: AbstractAsyncContextManager[AbstractConnec
     return ok("replies can be published")
 
 
-async def _publish_to_nobody(channel: AbstractChannel) -> None:
+async def _publish_unroutable(channel: AbstractChannel) -> None:
     with suppress(PublishError):
         await channel.default_exchange.publish(Message(b""), f"check.{secrets.token_hex(16)}", mandatory=True)

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from consumer.preflight.amqp_probe import CREATED, Ask, granted, rabbitmqctl, reason, refusal
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away
 from consumer.rabbitmq.console import Console
@@ -91,7 +91,7 @@ async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | str:
     if closed := await refusal(site.connected(), _making(exchange, passive=True)):
         return await _missing(site, what, closed, _making(exchange, NO_ALTERNATE))
     if (console := _witness(site)) is not None:
-        described: Mapping[str, Any] = await aside(lambda: console.exchange(exchange.name) or {})
+        described: Mapping[str, Any] = await in_daemon_thread(lambda: console.exchange(exchange.name) or {})
         have = {**described.get("arguments", {}), TYPE: described.get(TYPE), DURABLE: described.get(DURABLE)}
         wanted: dict[str, Value] = {TYPE: exchange.type, DURABLE: True}
         return _judged(site, what, _differences(wanted, have))
@@ -121,7 +121,9 @@ async def _queue(site: Site, queue: Queue) -> list[Finding] | str:
         impossible = {**queue.arguments, "x-message-ttl": NO_TTL}
         return await _missing(site, what, closed, _declaring(queue.name, impossible, durable=True, exclusive=True))
     if (console := _witness(site)) is not None:
-        return _judged(site, what, compared(queue, await aside(lambda: console.queue(queue.name) or {})))
+        return _judged(
+            site, what, compared(queue, await in_daemon_thread(lambda: console.queue(queue.name) or {}))
+        )
     return await _declared_again(site, queue)
 
 
@@ -260,7 +262,7 @@ async def dead_letters(site: Site) -> list[Finding]:
     if site.console is None:
         return [_unknown_binding(site)]
     console = site.console
-    queues = await aside(lambda: console.bound_to(exchange))
+    queues = await in_daemon_thread(lambda: console.bound_to(exchange))
     if dead in queues:
         return [ok(f"{exchange} is bound to {', '.join(sorted(queues))}")]
     if site.settings.declare:

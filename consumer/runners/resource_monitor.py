@@ -17,7 +17,7 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
-from consumer.config.job_limits import Taken, excess, too_little_room
+from consumer.config.job_limits import Taken, disk_shortage, excess
 from consumer.runners.child import Child
 from consumer.runners.procfs import Process, proportional_bytes, sizes, unlinked_bytes
 from consumer.runners.run import Run
@@ -167,7 +167,7 @@ class Monitor:
             return
         written, guilty = max(((one.on_disk(), one) for one in self._monitored), key=itemgetter(0))
         if written >= LEAST_GUILTY_BYTES:
-            guilty.end(too_little_room(guilty.run.limits, free=free, written=written))
+            guilty.end(disk_shortage(guilty.run.limits, free=free, written=written))
         elif not was_short:
             log.warning(
                 "job_dir has %d bytes free, less than %d (min_free_bytes), and no running job has filled it; free "

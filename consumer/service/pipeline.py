@@ -96,7 +96,7 @@ class Pipeline:
                     job.request.id,
                     extra={"event": "job_redelivered"},
                 )
-                with delivery.while_alive(), self.fetching.takes_room(delivery):
+                with delivery.while_alive(), self.fetching.counts_as_running(delivery):
                     await asyncio.wait({run})
                 known = None if run.cancelled() else run.result()  # cancelled: lost before it had a slot
             if known is not None:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 #: The time for interrupted jobs to end: their grace period, and seconds to settle them.
 INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
 #: While the service drains, it logs the running jobs again after this time.
-TELL_AGAIN_S = 10.0
+LOG_AGAIN_S = 10.0
 
 
 class Running:
@@ -58,7 +58,7 @@ class Running:
             self._log(left)
             everything = asyncio.ensure_future(asyncio.wait(self._tasks))
             ends: set[asyncio.Future[Any]] = {everything, force, self.broken}
-            await asyncio.wait(ends, timeout=min(left, TELL_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=min(left, LOG_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
             everything.cancel()
         force.cancel()
 

@@ -96,8 +96,8 @@ class Topology:
     def queues(self) -> list[Queue]:
         """List all queues. The dead-letter queue precedes the jobs queue, which needs it."""
         return [
-            Queue(self.dead, _LOOKED_AT),
-            Queue(self.results, _LOOKED_AT),
+            Queue(self.dead, _WITHOUT_DELIVERY_LIMIT),
+            Queue(self.results, _WITHOUT_DELIVERY_LIMIT),
             self.error_stream(),
             Queue(self.jobs, self._jobs_arguments()),
             *self._retry_queues(),
@@ -141,7 +141,7 @@ class Topology:
         }
 
 
-_LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+_WITHOUT_DELIVERY_LIMIT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
 #: All three are needed together: with overflow drop-head RabbitMQ silently falls back to at-most-once.
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 

@@ -73,7 +73,7 @@ class JobFiles:
 
     @classmethod
     @asynccontextmanager
-    async def opened_aside(cls, job_dir: Path) -> AsyncIterator[Self]:
+    async def opened_in_thread(cls, job_dir: Path) -> AsyncIterator[Self]:
         """Do the same as `opened`, but in a thread, because a predecessor may have left many files to remove.
 
         Raises:
