@@ -23,7 +23,7 @@ Job = dict[str, object]
 
 
 class JobEntry(NamedTuple):
-    """A job and its place in the file. A line that is no job has `job` None, and its `fault`."""
+    """A job and its place in the file. For a line that is not a job, `job` is None and `fault` says why."""
 
     place: str
     job: Job | None

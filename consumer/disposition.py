@@ -124,7 +124,7 @@ def decide_again(decided: Disposition, publish: Publish, fault: Fault) -> Dispos
 
 
 def reply_fault(reply_to: str) -> Fault:
-    """Classify the fault of a reply that no queue `reply_to` accepted.
+    """Classify why a reply found no queue that is named `reply_to`.
 
     RabbitMQ chose a name that begins with `amq.` for one caller, whose queue or channel has disappeared. A
     producer or operator chose any other name, and expects the reply there.

@@ -1,4 +1,4 @@
-"""Finds the descriptors that an import left open and workers would share, and reopens those that can be reopened.
+"""Finds descriptors that an import left open, which all workers would share, and reopens them where possible.
 
 After a fork, all workers share the offset of an open file and the stream of a socket, so one worker would read
 data that another expects. Each worker reopens files and folders that are open for reading only, under the same
@@ -53,8 +53,8 @@ def present() -> Mapping[int, str]:
 def opened_since(before: Mapping[int, str]) -> list[Opened]:
     """List the descriptors opened since `before`, a result of `present`, that workers must not share.
 
-    Workers may share a descriptor without a file offset or data: a file open for appending only, such as a log, a
-    descriptor that only names a file, and a device such as /dev/urandom.
+    Workers may share a descriptor if no job depends on its offset or its data: a file open for appending only (a
+    log), a descriptor that only names a file (O_PATH), or a device such as /dev/urandom.
     """
     new = {number: link for number, link in present().items() if before.get(number) != link}
     found = list(_shared(new))

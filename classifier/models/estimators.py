@@ -112,8 +112,8 @@ def load(path: Path) -> Model:
 
     Raises:
         ModelError: as `model.content_of`, `trust.check` and `model.parse`, before any code of the file runs. Also
-            if the model is of an unknown kind, was made with another version of scikit-learn or not from the
-            pickle beside it, or is refused by its library.
+            if the kind is unknown, the version of scikit-learn is another one, the body was not made from the
+            pickle beside it, or its library refuses it.
     """
     manifest, body = _verified(path)
     loaders = {PICKLE: _from_pickle, ONNX: _from_onnx, SKOPS: _from_skops}

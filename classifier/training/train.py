@@ -105,7 +105,9 @@ def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
 
 
 def reshuffles(train: DataSet, test: DataSet, times: int) -> list[float]:
-    """Divide all signals `times` times anew, into parts as large as `train` and `test`; return each accuracy.
+    """Fit and test `times` times, each time on another random division of all signals; return the accuracies.
+
+    The parts are as large as `train` and `test`.
 
     Raises:
         DataError: a class is too small for that.

@@ -43,7 +43,7 @@ ROWS_BELOW, ROWS_ABOVE = 3, 2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The limit in seconds that the wait or the total of a share of the jobs must not exceed."""
+    """A latency target: the wait or the total time that a given share of the jobs must not exceed, in seconds."""
 
     name: str
     kind: Kind

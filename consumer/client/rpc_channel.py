@@ -1,7 +1,7 @@
 """One connection of a client: publishes jobs and receives replies on one channel, as direct reply-to requires.
 
 A reply queue outlives the connection: RabbitMQ keeps it for some minutes after the client has disconnected, so
-that the next connection receives the replies of the meantime. A direct reply-to address disappears with its
+that the next connection receives the replies that arrived meanwhile. A direct reply-to address disappears with its
 channel. Nothing is repaired: a fault of the channel ends the `Caller`, and supervisor.py opens another.
 """
 

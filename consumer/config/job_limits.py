@@ -52,7 +52,7 @@ class Limits:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds of all its processes together."""
+        """The CPU seconds that all processes of the job may use together."""
         return self.max_cpu_s or CPU_PER_RUN_TIME * self.timeout_s
 
     def bounds(self, *, jobs: int = 1) -> dict[str, int | None]:

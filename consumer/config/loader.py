@@ -65,7 +65,7 @@ def load(
 
 
 def asks_for_json(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> bool:
-    """Return whether the log format is JSON, even if another setting is invalid: that error is logged, too."""
+    """Return whether the log format is JSON. Works even if a setting is invalid, to log the error about it."""
     config = config or _config_in(environment)
     try:
         in_file = _from_file(config) if config else {}

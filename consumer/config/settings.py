@@ -82,9 +82,9 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
     def longest_hold_s(self) -> float:
         """Seconds that RabbitMQ must wait for a job to be settled.
 
-        For batches it is the time of four runs, if one job of each batch hangs: the previous batch, its hanging
-        job alone, the job's own batch, and the job alone. If more jobs hang, RabbitMQ may redeliver jobs, which
-        are then answered with the cached outcome.
+        With batches, these are four time limits. If one job of each batch hangs, a job waits for the batch before
+        it and for a second run of that batch's hanging job. Then its own batch runs, and then the job alone. If
+        more jobs hang, RabbitMQ may redeliver jobs; they are answered with the cached outcome.
         """
         runs = RUNS_OF_A_BATCH if self.needs_batches else 1
         return runs * self.longest_timeout_s + SETTLING_S

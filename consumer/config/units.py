@@ -37,7 +37,7 @@ def in_units(name: str, value: object) -> object:
 
 
 def seconds(text: str) -> float:
-    """Convert a time to seconds; a plain number is one of seconds.
+    """Convert a time to seconds; a plain number means seconds.
 
     Raises:
         ValueError: the text is no time.

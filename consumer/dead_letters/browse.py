@@ -50,7 +50,10 @@ Wanted = Callable[[Letter], bool]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A letter that the command holds until its ack or the end of the channel. `message`: None if not wanted."""
+    """A letter that the command holds until its ack or the end of the channel.
+
+    `message` is None if the command does not need the body.
+    """
 
     letter: Letter
     tag: int

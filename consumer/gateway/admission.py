@@ -115,7 +115,7 @@ class _Sending:
         await self._send(event)
 
     async def answer(self, said: Answer) -> None:
-        """Answer the request here."""
+        """Send an answer without calling the application."""
         headers = [(name.lower().encode(), value.encode()) for name, value in said.headers.items()]
         headers.append((b"content-length", str(len(said.body)).encode()))
         await self({"type": "http.response.start", "status": said.status, "headers": headers})

@@ -55,7 +55,10 @@ Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRAC
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The state that the routes share. `pages`: probes' pages by path; `max_body_bytes`: a job's size limit."""
+    """The state that the routes share.
+
+    `pages`: the pages for probes, by path; `max_body_bytes`: a job's size limit.
+    """
 
     jobs: Jobs
     tokens: Tokens

@@ -1,7 +1,7 @@
 """Handles requests about jobs: POST publishes a job, GET returns its reply. Each handler returns an `Answer`.
 
-The HTTP status describes the request, and the `status` in the body describes the job: the reply to a failed job is
-a 200, too, by POST with `Prefer: wait` and by GET. Knows no framework and no connection.
+The HTTP status describes the request, and the `status` in the body describes the job. So a GET, or a POST with
+`Prefer: wait`, answers 200 even if the job has failed. Knows no framework and no connection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Runs the gateway: listens, answers, drains, stops. One process with one event loop, which also runs uvicorn.
 
 After a signal, the gateway refuses new requests. Running requests may end within `drain_grace_s`. Then the gateway
-answers those that still wait that their jobs are pending. A second signal ends the grace period. The socket
-listens until the end, so that a load balancer gets a 503 and not a refused connection.
+answers each request that still waits for a reply: the job is pending. A second signal ends the grace period. The
+socket listens until the end, so that a load balancer gets a 503 and not a refused connection.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ _TYPED: Final = re.compile(r"the value '(?P<text>.*)' of type '(?P<type>\w+)'", 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference between a queue or an exchange and what is expected; None for a missing argument."""
+    """One property of a queue or an exchange that differs from the expected one. None: a missing argument."""
 
     name: str
     wanted: Value

@@ -88,7 +88,7 @@ class ContractLine:
 
     @property
     def is_misspelt_answer(self) -> bool:
-        """Whether the line looks like a misspelt answer, for example with a prefix that does not begin it."""
+        """Whether the line looks like a misspelt answer: for example, other text precedes the prefix."""
         return self.kind is LineKind.OTHER and _MISSPELT_ANSWER.search(self.content) is not None
 
     @property

@@ -122,8 +122,8 @@ class Pool:
     def return_waiting(self, *, even_again: bool) -> int:
         """Take waiting jobs out of the line, so that they return to RabbitMQ's queue; return their number.
 
-        Their outcome is `Interrupted`. Jobs that have returned before stay. With `even_again`, at a stop, these
-        return as well, and so does every later job that finds no free slot.
+        Their outcome is `Interrupted`. A job that has already returned once stays in the line. With `even_again`,
+        at a stop, such jobs return as well, and so does every later job that finds no free slot.
         """
         self._is_stopping = self._is_stopping or even_again
         returning = [one for one in self._waiting() if even_again or one.may_return]

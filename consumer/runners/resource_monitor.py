@@ -68,7 +68,7 @@ class Folder:
         return max(0, found - self._input)
 
     def counted(self) -> int:
-        """Return the bytes of the last walks, without a new one, which could block the event loop."""
+        """Return the result of the last walks. A new walk could block the event loop."""
         return self._beyond_input(max(self._counted, self._last_walk))
 
 
@@ -127,8 +127,8 @@ def _resident(found: Sequence[Process], enough: int) -> int:
 class Monitor:
     """Samples all running jobs with one timer.
 
-    Mutable state: `_monitored`, the runs; `_is_set`, whether the timer is set, as it is while there are runs;
-    `_is_short`, whether disk space was short at the last sample.
+    Mutable state: `_monitored`, the runs; `_is_set`, whether the timer is set; `_is_short`, whether disk space was
+    short at the last sample. The timer is set while there are runs.
     """
 
     _monitored: set[MonitoredRun] = field(default_factory=set)

@@ -52,7 +52,7 @@ class Attempt:
     def facts(self) -> dict[str, Any]:
         """All facts, for `--json`.
 
-        `reply` is the reply that the service would publish; None if it would not yet.
+        `reply` is the reply that the service would publish; None if the disposition has no reply, as for a retry.
         """
         error = self.outcome if isinstance(self.outcome, Unsuccessful) else None
         made = (

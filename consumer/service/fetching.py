@@ -171,7 +171,7 @@ class Fetching:
 
     @contextmanager
     def counts_as_running(self, delivery: Delivered) -> Iterator[None]:
-        """Count a redelivered job that waits for its earlier run: it is unsettled, and that run holds a slot."""
+        """Count a redelivered job as running while it waits for its earlier run, which holds a slot."""
         self.begins(delivery)
         try:
             yield
@@ -193,7 +193,7 @@ class Fetching:
             self._metrics.gauge("slots.ahead", 0)
 
     async def _next_look(self, consumers: Consumers) -> None:
-        """Wait until the next decision: briefly while jobs wait or slots are idle; without running jobs, for a job."""
+        """Wait until the next decision: for a job if none runs, otherwise for a moment."""
         if self._pool.longest_wait_s() is not None or consumers.normal.prefetch < self._pool.size:
             await asyncio.sleep(LOOK_S)
         elif not self._pool.busy:

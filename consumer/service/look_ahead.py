@@ -2,9 +2,9 @@
 
 The consumer of normal priority has prefetch = pool size. RabbitMQ serves the second consumer, of lower priority,
 only while every normal consumer of the fleet has reached its prefetch. A slot starts a job that was fetched ahead
-at once, without waiting for confirm, ack and delivery. This pays for short jobs. But a job that waits here behind
-a long one loses time as soon as a slot elsewhere is free. So the work fetched ahead is limited in seconds. A job
-that has waited for too long, because slots hold long jobs, returns to the queue once.
+at once, without waiting for confirm, ack and delivery. This saves time for short jobs. But a job that waits here
+behind a long one loses time as soon as a slot elsewhere is free. So the work fetched ahead is limited in seconds.
+A job that has waited for too long, because slots hold long jobs, returns to the queue once.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Publishing(Protocol):
         """Publish like `publish`. If RabbitMQ does not confirm, give the message up and keep the connection."""
 
     async def publish_at_most_once(self, message: Message, queue: str) -> None:
-        """Publish a message that may be lost; the caller does not learn whether it was."""
+        """Publish a message that may be lost; the caller does not learn whether it arrived."""
 
 
 class QueueLookup(Protocol):

@@ -56,7 +56,7 @@ class JobRules:
 
 
 def read_message(message: Message, topology: Topology, rules: JobRules) -> tuple[Request, Job | Invalid]:
-    """Read the request in a message's properties, which every message has, and the job in its body.
+    """Read a message: the request from its properties, and the job from its body.
 
     The job is `Invalid` if a property cannot be used, the body is too large or not a JSON object, or the requested
     time limit is too long.

@@ -53,7 +53,10 @@ def checked(given: Mapping[str, object], *names: str, sample: Path | None = None
 
 
 def assert_told(row: Row, findings: list[Finding]) -> None:
-    """Assert that the row's check has the expected finding, and none of another level with these words."""
+    """Assert that the check of the row has findings with the expected words, level and remedy.
+
+    A finding with these words but another level or remedy fails, too.
+    """
     told = [one for one in findings if one.what == row.check and row.told in _as_before_4(one.detail)]
     assert {one.level for one in told} == {row.level}, findings
     assert all(row.remedy in one.remedy for one in told), told

@@ -2,10 +2,10 @@
 
 The folder (0700) is empty between jobs. During a job it holds `job.json` (0600) and is the working directory.
 
-A full disk is not the job's fault. A consumer with a full disk that failed each job at once would be the fastest
-consumer of the queue, and would use up all attempts of many jobs within seconds. So its slots wait, and take no
-other job. If a job leaves a million files, a thread removes them, because the event loop must send heartbeats. The
-slot waits for the removal, so that jobs do not fill the disk faster than it is emptied.
+A full disk is not the job's fault. If a consumer failed each job at once while its disk is full, it would be the
+fastest consumer of the queue, and would use up all attempts of many jobs within seconds. So its slots wait, and
+take no other job. If a job leaves a million files, a thread removes them, because the event loop must send
+heartbeats. The slot waits for the removal, so that jobs do not fill the disk faster than it is emptied.
 """
 
 from __future__ import annotations

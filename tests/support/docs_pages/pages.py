@@ -35,7 +35,7 @@ class Block:
     text: str
 
     def at(self, url: str) -> str:
-        """Return the text with the address `url` of RabbitMQ."""
+        """Return the text, with RabbitMQ's address replaced by `url`."""
         assert ANY_URL in self.text
         return self.text.replace(ANY_URL, url)
 

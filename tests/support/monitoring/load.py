@@ -156,7 +156,10 @@ class Load:
 
 @contextmanager
 def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterator[Load]:
-    """Run a consumer during the block. Before it, one was stopped during a job, and another one ran a batch."""
+    """Run a consumer during the block.
+
+    Two other consumers end before it: one is stopped during a job, and one runs a batch that fails.
+    """
     module = folder / "mine.py"
     module.write_text("from cases import dispatch\n")
     chosen = {
@@ -195,10 +198,10 @@ def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterat
 
 
 def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], None]) -> None:
-    """Make a consumer fetch jobs ahead, and return those that wait behind a long one.
+    """Make a consumer fetch jobs ahead, and make it requeue the jobs that wait behind a long one.
 
-    It has its own prefix, because so many successful jobs would stop the alerts. `flushed` waits until all metrics
-    are stored.
+    The consumer has its own prefix, because so many successful jobs would stop the alerts. `flushed` waits until
+    all metrics are stored.
     """
     jobs, go = "brief.jobs", folder / "go"
     chosen = {"prefix": "brief", "classifier": "cases:dispatch", "pool_size": 1, "http_port": 0}
@@ -235,7 +238,10 @@ def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], N
 
 
 def in_batches(folder: Path) -> dict[str, object]:
-    """Return settings for batches whose jobs get outcomes only alone, with another prefix, as in `short_jobs`."""
+    """Return settings for a function that fails with every batch of several jobs.
+
+    The prefix is that of `short_jobs`.
+    """
     text = (
         "from classifier.contract import batch\n\n@batch\ndef alone(jobs):\n    [job] = jobs\n    return [job]\n"
     )
