@@ -42,7 +42,7 @@ CONFIRM_S = 10.0
 #: The least interval between queries for the depth of the queue, however many web pages request it.
 DEPTH_S = 2.0
 #: The interval of checks for an alarm during the wait for a confirm.
-LOOK_S = 0.5
+POLL_S = 0.5
 #: When to publish another fence if the last was not read: RabbitMQ may lose one while it starts.
 FENCE_S = 3.0
 #: A stream's consumer must set a prefetch: the number of unacked replies in flight.
@@ -195,8 +195,8 @@ class Relay:
         publishing = asyncio.create_task(self._publish(broker, job), name=f"publish {job.message_id}")
         self._publishing.add(publishing)
         publishing.add_done_callback(self._publishing.discard)
-        for _ in range(round(CONFIRM_S / LOOK_S)):
-            await asyncio.wait({publishing}, timeout=LOOK_S)
+        for _ in range(round(CONFIRM_S / POLL_S)):
+            await asyncio.wait({publishing}, timeout=POLL_S)
             if publishing.done():
                 return publishing.result()
             # RabbitMQ reports an alarm only after a publish, and accepts the job after the alarm.

@@ -24,7 +24,7 @@ from consumer.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 #: Seconds between decisions while jobs wait for a slot.
-LOOK_S: Final = 0.010
+DECIDE_SOON_S: Final = 0.010
 #: Seconds between decisions while jobs run and none waits.
 DECIDE_S: Final = 0.25
 #: A part of the tag of the consumer that fetches ahead.
@@ -187,15 +187,15 @@ class Fetching:
             # consumer by closing the channel.
             with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
                 while True:
-                    await self._next_look(self._consumers)
-                    await self._look(self._decide, self._consumers)
+                    await self._next_decision(self._consumers)
+                    await self._adjust_once(self._decide, self._consumers)
         finally:
             self._metrics.gauge("slots.ahead", 0)
 
-    async def _next_look(self, consumers: Consumers) -> None:
+    async def _next_decision(self, consumers: Consumers) -> None:
         """Wait until the next decision: for a job if none runs, otherwise for a moment."""
         if self._pool.longest_wait_s() is not None or consumers.normal.prefetch < self._pool.size:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(DECIDE_SOON_S)
         elif not self._pool.busy:
             self._pool.used.clear()
             await self._pool.used.wait()
@@ -205,7 +205,7 @@ class Fetching:
                 async with asyncio.timeout(DECIDE_S):
                     await self._pool.waits.wait()
 
-    async def _look(self, decide: LookAhead, consumers: Consumers) -> None:
+    async def _adjust_once(self, decide: LookAhead, consumers: Consumers) -> None:
         now, most = self._clock(), self._pool.most_together
         long_s = decide.long_after_s(most)
         pressure = Pressure(
