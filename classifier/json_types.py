@@ -69,7 +69,7 @@ def _conversion(kind: type) -> Conversion:
 
 
 def _by_protocol(value: Any) -> object:  # noqa: ANN401 - anything
-    for method in ("tolist", "item"):  # also those of torch, jax and array
+    for method in ("tolist", "item"):  # such as an array of torch or jax
         if callable(convert := getattr(value, method, None)):
             if type(plain := convert()) is type(value):
                 raise NotJsonError(f"is of type {_name(value)}, and its {method}() returns the same type again")

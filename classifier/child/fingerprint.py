@@ -37,7 +37,7 @@ def _module(name: str) -> list[tuple[str, str]]:
         return []
     try:
         content = Path(file).read_bytes()
-    except OSError:  # deleted since, or within a zip file
+    except OSError:  # the file was deleted, or is within a zip file
         return []
     return [(Path(file).name, hashlib.sha256(content).hexdigest())]
 

@@ -39,7 +39,7 @@ from classifier.child import (
 
 #: The flag of a server that restarts because its warm-up has started threads.
 _COLD: Final = "--cold"
-#: Seconds. A worker repeats a warm-up that takes less: this saves the first job 1 to 4 ms, if a job ever comes.
+#: The longest warm-up, in seconds, that each worker repeats. The repetition saves its first job 1 to 4 ms.
 QUICK_S: Final = 0.003
 #: The most descriptors of each kind in the report. More might not fit into a message, and no operator reads more.
 _MOST_OPENED: Final = 20

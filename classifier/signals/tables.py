@@ -56,7 +56,7 @@ def parse(text: str, usual: str) -> Table:
         FormatError: a quote is not closed, or numbers are ambiguous.
     """
     lines = lines_of(text)
-    named = re.fullmatch(r"sep=(.)", lines[0].text.strip(" \r\n\"'")) if lines else None  # Excel's own
+    named = re.fullmatch(r"sep=(.)", lines[0].text.strip(" \r\n\"'")) if lines else None  # Excel's separator line
     if named:
         lines = lines[1:]
     data = [line for line in lines if not line.text.lstrip().startswith(_COMMENTS)]

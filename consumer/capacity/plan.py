@@ -58,7 +58,7 @@ class Target:
         """
         found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(.{1,20})", text)
         limit_s = 0.0
-        with suppress(ValueError):  # the message below shows a time, too
+        with suppress(ValueError):  # the message below explains times, too
             limit_s = units.seconds(found[3]) if found else 0.0
         if found is None or not limit_s:
             raise ValueError("write p50, p95 or p99, then -wait= or -total=, then a time above 0: p95-wait=500ms")

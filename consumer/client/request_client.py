@@ -39,7 +39,8 @@ WINDOW = 64
 OUTAGE_S = 300.0
 #: How long a call waits for a reply by default; None waits for ever. The same as in `consumer submit`.
 TIMEOUT_S = 300.0
-#: How long a call that has timed out waits for the number of consumers, and the end of a client for confirms.
+#: How long a call that has timed out waits for the number of consumers, in seconds. A client that ends waits as
+#: long for confirms.
 CALL_PATIENCE_S = 2.0
 CLOSED = "the client is closed; open another one"
 

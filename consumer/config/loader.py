@@ -113,10 +113,7 @@ def _from_file(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # tomllib also raises other exceptions
+    except (ValueError, RecursionError) as error:  # RecursionError: too many levels
         raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
 
 

@@ -147,7 +147,7 @@ def load(data_dir: Path) -> Node | None:
 
 def save(node: Node) -> None:
     state = asdict(node)
-    del state["data_dir"]  # the folder may be moved
+    del state["data_dir"]  # not stored: the folder may be moved
     _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")
 
 

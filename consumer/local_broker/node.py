@@ -142,7 +142,7 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
         processes.end_all(node.data_dir, grace_s=0)
         raise
     if not ready:
-        processes.end_all(node.data_dir, grace_s=0)  # ends its epmd
+        processes.end_all(node.data_dir, grace_s=0)  # its epmd still runs
         raise LocalBrokerError(f"RabbitMQ ended while it started. {files.log_excerpt(node)}")
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node

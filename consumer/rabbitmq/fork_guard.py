@@ -42,7 +42,7 @@ class _RecordingFactory(TransportFactory):
     def __init__(self, url: URL) -> None:
         self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
 
-    async def create(  # as aiormq's
+    async def create(  # the parameters are aiormq's
         self,
         url: URL,
         **kwargs: Any,  # noqa: ANN401
@@ -57,7 +57,7 @@ def _disconnect_child() -> None:
     """Replace the sockets; runs first in each child. The descriptors keep their numbers."""
     dead, other = socket.socketpair()
     other.shutdown(socket.SHUT_WR)  # a read returns the end of the stream
-    other.detach()  # stays open: aiormq's last write would be a broken pipe otherwise, and asyncio would log it
+    other.detach()  # stays open: otherwise aiormq's last write would fail, and asyncio would log this
     with dead:
         for writer in list(_writers):
             sock = writer.get_extra_info("socket")
@@ -75,7 +75,7 @@ def _replace_selector(loop: asyncio.AbstractEventLoop) -> None:
     asyncio has no public way to do this. Loops of other libraries (uvloop) stay unchanged.
     """
     selector, ours, theirs = (getattr(loop, name, None) for name in ("_selector", "_ssock", "_csock"))
-    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # no map: it is closed
+    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # a closed one has no map
         return
     for fresh, inherited in zip(socket.socketpair(), (ours, theirs), strict=True):
         with fresh:

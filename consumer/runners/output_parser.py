@@ -166,7 +166,7 @@ def read_progress(content: bytes) -> Progress | None:
         fraction = float(number)
     except ValueError:
         return None
-    if not 0 <= fraction <= 1:  # nor NaN
+    if not 0 <= fraction <= 1:  # also true for NaN
         return None
     return Progress(fraction, printable(text.strip(), MAX_PROGRESS_CHARACTERS))
 

@@ -24,7 +24,8 @@ from consumer.runners.run_times import RunTimes
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 
-#: Seconds. A run may wait for disk space, for a new fork server and worker, and after the answer for its end.
+#: The sum of all waits of a run besides its time limit, in seconds: for disk space, for a new fork server and
+#: worker, and for the end after the answer.
 GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRACE_S + DRAIN_S
 
 #: Called with a job and the number of its slot when the job begins; returns the job to run.

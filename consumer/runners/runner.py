@@ -59,7 +59,7 @@ class Runner:
         Never returns for the exec runner.
         """
         if self.workers is None:
-            await asyncio.get_running_loop().create_future()  # never
+            await asyncio.get_running_loop().create_future()  # never ends
         else:
             await self.workers.renewed.wait()
             self.workers.renewed.clear()

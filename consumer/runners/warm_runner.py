@@ -62,7 +62,7 @@ class WarmSlot:
             if not isinstance(path, Path):
                 return path
             folder = self.folder.path
-            environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # not that of the last job
+            environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # None: not that of the last job
             order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
             return await self._in_worker(run, run.outcome, order, folder, [job]) or Interrupted()
         except NoWorkerError as error:

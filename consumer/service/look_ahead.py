@@ -16,8 +16,8 @@ from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
 
 #: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
 STEPS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)
-#: Seconds before a step may be followed by a higher one, because run times vary from one moment to the next. A
-#: lower step follows at once, because longer jobs must not wait here.
+#: The step does not grow for this many seconds after a change, because run times vary from one moment to the
+#: next. It shrinks at once, because longer jobs must not wait here.
 FIXED_S: Final = 0.25
 #: The highest step for a function that takes one job at a time. It covers the gap between two jobs of 1 ms.
 MOST_SINGLE: Final = 8

@@ -52,7 +52,7 @@ class ReplyError(Used):
     The service has used all attempts before it replies, so a producer must not send the job again at once.
     """
 
-    #: A text if a newer service sends a code that this version does not know.
+    #: A code that this version does not know, from a newer service, is a plain text.
     code: ErrorCode | str = Field(union_mode="left_to_right")
     message: str
     retryable: bool = Field(

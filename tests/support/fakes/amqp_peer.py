@@ -140,7 +140,7 @@ class ScriptedPeer:
         kind = type(heard.method)
         if kind in self.instead:
             self.instead[kind](heard)
-        elif (usual := _usual(heard.method, heard.number)) is not None:  # one without arguments is false
+        elif (usual := _usual(heard.method, heard.number)) is not None:  # a method without arguments is false
             heard.answer(usual)
         if isinstance(heard.method, Basic.Publish):
             self.exchanges.add(heard.method.exchange)

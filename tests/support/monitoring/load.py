@@ -109,7 +109,7 @@ class Load:
 
     def kill_idle_workers(self) -> None:
         """Kill idle workers while no descriptor is free, so that those that have run a job cannot be replaced."""
-        self.settled("echo")  # so that one of them has run a job: the last jobs may all have ended their workers
+        self.settled("echo")  # one worker must have run a job, but the last jobs may have ended theirs
         with no_descriptor_left(self.running.process.pid):
             for worker in _children(self._fork_server()):
                 os.kill(worker, signal.SIGKILL)

@@ -101,7 +101,7 @@ class ConsumerProcess:
                 self.lines.append(LogLine.read(line))
                 if is_it(self.lines[-1]):
                     return self.lines[-1]
-            self._lines.put(None)  # for `end`
+            self._lines.put(None)  # `end` reads it again
         except queue.Empty:
             how = f"has not logged anything for {PATIENCE_S:g} s, nor"
         raise AssertionError(f"the consumer {how} {what}:\n{''.join(self.log)}")
