@@ -27,8 +27,8 @@ HOLD_OUT: Final = 0.25
 SEED: Final = 0
 
 _TREES: Final = 100
-# Each split considers a fifth of the features; the usual square root of their number would be a twentieth. Few of
-# the many features distinguish a given class, and with fewer choices most splits would consider none of these.
+# Each split considers a fifth of the features. The usual number, the square root, would be only a twentieth. Few
+# of the many features distinguish a given class, and with fewer choices most splits would consider none of these.
 _FEATURES_PER_SPLIT: Final = 0.2
 
 Labels: TypeAlias = NDArray[np.str_]

@@ -93,7 +93,7 @@ def given(text: str) -> ServiceTime:
     raise ConfigurationError(f"--service {text}: {_REMEDY}")
 
 
-#: In seconds 30 years; with larger figures, sums in the plan might not be finite.
+#: 30 years, in seconds. With larger figures, sums in the plan might not be finite.
 MAX_FIGURE = 1e9
 _REMEDY = "write mean=S, or mean=S,cv=V, or p50=S,p95=S, or p50=S,p99=S, with S above 0, in seconds or as 20ms"
 

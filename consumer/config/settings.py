@@ -91,7 +91,7 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
 
     @property
     def longest_batch_s(self) -> float:
-        """The longest time limit of a job that may run in a batch: RabbitMQ must wait for four such runs."""
+        """The longest time limit with which a job may run in a batch; a job with a longer one runs alone."""
         if self.needs_batches or not self.consumer_timeout_s:
             return self.longest_timeout_s
         return min(self.longest_timeout_s, (self.consumer_timeout_s - SETTLING_S) / RUNS_OF_A_BATCH)

@@ -26,7 +26,7 @@ _FORM = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})\s*([A-Za-z
 
 
 def in_units(name: str, value: object) -> object:
-    """Convert the text of a setting, by its name; return a text without a unit, and anything else, unchanged.
+    """Convert a text with a unit, for the setting `name`. Return every other value unchanged.
 
     Raises:
         ValueError: the unit is not one of this kind.

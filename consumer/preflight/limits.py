@@ -17,7 +17,7 @@ from consumer.config.settings import Settings
 from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, mib, ok, warning
 
-#: bubblewrap runs two processes around the program, which count as its own.
+#: The processes of bubblewrap itself. They count as processes of the job.
 SANDBOX_PROCESSES = 2
 #: The processes and threads of the service and of the fork server; and per slot, the old and the new worker.
 PROCESSES_OF_OURS = 32

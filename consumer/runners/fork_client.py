@@ -222,7 +222,7 @@ class Forker:
         answer = self._expect()
         try:
             socket.send_fds(self._channel, [content], descriptors)
-        except OSError:  # the forker has ended or does not read: requests are small and few
+        except OSError:  # the forker has ended, or has read nothing for long
             self._end()
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):

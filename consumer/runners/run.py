@@ -215,7 +215,7 @@ class Run:
         return outcome
 
     def _unanswered(self, cause: Cause, returncode: int | None) -> Outcome:
-        # The last output, read after the end of the program, or its exit may show an exceeded limit only now.
+        # A limit may be found only now: by the output that was read after the end, or by the exit.
         excess = self.excess or excess_at_end(returncode, self.stderr_tail, self.limits)
         if cause is Cause.EXITED and excess:
             cause = Cause.OVER_LIMIT

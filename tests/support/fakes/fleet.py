@@ -17,7 +17,7 @@ from consumer.runners.run import OnProgress
 from consumer.service.fetching import Fetching, is_ahead
 from consumer.telemetry.metrics import Metrics
 
-#: Seconds from the end of a run until RabbitMQ has the ack (reply, confirm, ack), and of a delivery.
+#: Two durations in seconds: from the end of a run until RabbitMQ has the ack, and of a delivery.
 SETTLING_S, DELIVERY_S = 0.002, 0.001
 
 
