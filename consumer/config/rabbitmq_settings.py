@@ -47,8 +47,8 @@ class RabbitmqSettings(SettingGroup):
     management_url: Annotated[SecretStr, checked(check_http_url)] | None = Field(
         None,
         description="URL of RabbitMQ's management API, http://user:password@host:15672 or https://; default "
-        "login: that of amqp_url; `check` and `status` query the API, and `run` compares consumers; not set: they "
-        "report less",
+        "login: that of amqp_url; `check` and `status` query the API, and `run` compares consumers; not set: "
+        "`check`, `status` and `run` report fewer facts",
     )
     prefix: str = Field(
         "classifier",
