@@ -81,7 +81,7 @@ class Waveform:
 
     whole: Part
     steady: Part
-    rises: Vector  # from each value to the next; the last is 0, so that even a single point has one
+    rises: Vector  # the change from each point to the next; 0 at the last point
     steps: Vector  # the absolute values of the rises
     segments: Vector  # mean, standard deviation, least and greatest value of 8 equal stretches, shape (4, 8)
     level: float  # the size of the steady part, never 0; shape features are relative to it

@@ -58,8 +58,8 @@ class Relay:
     """Publishes jobs and reads replies.
 
     Mutable state: `_seen_at`, the time up to which the stream was read; `_fence`, the id of this session's fence;
-    `caught_up`, set when the fence was read; `_publishing`, the unconfirmed jobs; `broken`, set to the exception
-    by a bug; `_depth`, the last query for the queue's depth, and `_asked_at`, its time.
+    `caught_up`, set when the fence was read; `_publishing`, the unconfirmed jobs; `broken`, done with
+    the exception of a bug; `_depth`, the last query for the queue's depth, and `_asked_at`, its time.
     """
 
     def __init__(self, settings: Settings, urls: Sequence[str], replies: Replies, *, name: str) -> None:

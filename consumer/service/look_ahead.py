@@ -25,8 +25,8 @@ MOST_SINGLE: Final = 8
 #: return. A run of 20 to 50 ms may be a short job on a loaded machine.
 LONG_S: Final = 0.050
 LONG_SHARE: Final = 0.02
-#: A job returns to the queue when it has waited for this much longer than expected. The sum of the horizon, this
-#: and the time of the return is below the 50 ms that docs/operate.md names.
+#: A job returns to the queue when it has waited for this much longer than expected. Together, the horizon, this
+#: time and the return take less than the 50 ms that docs/operate.md names.
 EXCESS_S: Final = 0.010
 #: Seconds after a return in which nothing is fetched ahead. If jobs return again soon, the pause doubles.
 FIRST_PAUSE_S: Final = 0.5

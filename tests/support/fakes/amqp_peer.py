@@ -172,7 +172,7 @@ class PeerLink:
         self._transport.abort()
 
     def stop_reading(self) -> None:
-        """Stop reading, as RabbitMQ does during an alarm from a connection that has published."""
+        """Stop reading from the client. RabbitMQ does so during an alarm if the connection has published."""
         self._transport.pause_reading()
 
     def read_again(self) -> None:

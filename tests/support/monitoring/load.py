@@ -145,7 +145,7 @@ class Load:
         self.running.wait_for_event("job_settled", job_id=self.publish(case, age=age))
 
     def numbers(self) -> dict[str, float]:
-        """Read `/metrics`: series -> value, the names without `classifier_`."""
+        """Read `/metrics`: return the value of each series. Its name has no `classifier_` here."""
         lines = self.probe.ask("metrics")[1].splitlines()
         split = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name.removeprefix("classifier_"): float(value) for name, _, value in split}
