@@ -37,6 +37,7 @@ from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.systemd import Systemd
 from consumer.telemetry.tracing import UNTRACED, Tracer
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -183,8 +184,8 @@ class Service:
         if not self._is_declared:
             log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
             log.info(
-                "ready: %d slots, jobs from %s at %s",
-                self._settings.pool_size,
+                "ready: %s, jobs from %s at %s",
+                counted(self._settings.pool_size, "slot"),
                 jobs,
                 redacted(url),
                 extra={"event": "ready"},

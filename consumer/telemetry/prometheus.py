@@ -91,10 +91,6 @@ class Registry:
         """Add a time to a histogram."""
         self._times[name].add(seconds)
 
-    def buckets(self, name: str) -> tuple[int, ...]:
-        """Return how many values each bucket of a histogram has; the last one is above all bounds."""
-        return tuple(self._times[name].counts)
-
     def text(self) -> str:
         """Format all metrics in Prometheus's text format, version 0.0.4."""
         return "".join(f"{line}\n" for name in self._names for line in self._family(name))

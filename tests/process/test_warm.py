@@ -327,7 +327,7 @@ async def test_threads_that_the_import_starts_are_told_of(bench: Bench) -> None:
     text = "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"
     async with bench.open(bench.module("mine", text + "def classify(job): ...")) as opened:
         assert isinstance(await opened.run(), Succeeded)
-    assert "has started 1 threads, which workers do not inherit" in bench.caplog.text
+    assert "has started 1 thread, which workers do not inherit" in bench.caplog.text
 
 
 @runs_async
