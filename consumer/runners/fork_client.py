@@ -68,6 +68,7 @@ class Forker:
         self.threads = 1
         self.opened: Sequence[Sequence[Any]] = ()
         self.loaded: Sequence[Sequence[str]] = ()
+        self.default_model: str | None = None
         self.is_cold = False
         self.takes_batches = False
         self._output = bytearray()
@@ -113,6 +114,7 @@ class Forker:
             self.threads = int(ready.result()["ready"])
             self.opened = ready.result().get("opened", ())
             self.loaded = ready.result().get("loaded", ())
+            self.default_model = ready.result().get("default_model")
             self.is_cold = bool(ready.result().get("cold"))
             self.takes_batches = bool(ready.result().get("batches"))
             return

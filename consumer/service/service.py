@@ -86,6 +86,7 @@ class Service:
             settler=Settler(topology=self._topology, metrics=metrics, consumer=self.lines.consumer),
             outcomes=OutcomeCache(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
             tracer=tracer,
+            default_model=lambda: runner.default_model,
         )
         self._limits = BrokerLimits()
         self._link = Supervisor(urls, self._open_session, changed=self._consuming_changed)
