@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from panels import ByCode, Count, Filled, Level, Query, Rate, Share, Time
+from queries import ByCode, Count, Filled, Level, Query, Rate, Share, Time
 
 from consumer.telemetry.metrics import NAMES
 from consumer.telemetry.prometheus import prometheus_name
