@@ -200,6 +200,7 @@ def test_the_files_of_each_kind_are_thinned_out_in_their_own_way(seen: Seen) -> 
         "median": "average",
         "consuming": "min",
         "bytes": "max",
+        "blocked": "max",
     }
     files = [next(seen.folder.glob(f"whisper/stats/*/classifier/**/{name}.wsp")) for name in kinds]
     argv = [stores.SYSTEM_PYTHON, "-c", WHISPER, *map(str, files)]
