@@ -116,10 +116,8 @@ def _alarmed(node: str) -> str:
 def notes(jobs: QueueState, listed: int | None) -> list[str]:
     """Return what is unknown about the jobs queue. `listed`: its consumers in the management API, None without."""
     if listed is None:
-        unknown = ['"-": not available over AMQP']
-        if jobs.consumers:
-            unknown.append(f"the consumers of {jobs.name} cannot be compared: {UNKNOWN}")
-        return [f"{'; '.join(unknown)}; {SET_URL}"]
+        compared = [f"the consumers of {jobs.name} cannot be compared: {UNKNOWN}"] if jobs.consumers else []
+        return ['"-": not available over AMQP', *compared, f"for more, {SET_URL}"]
     stale = ["oldest, unacked, rates and busy slots are up to 5 s old (collect_statistics_interval of RabbitMQ)"]
     if jobs.consumers is not None and listed < jobs.consumers:
         stale.append(f"{jobs.consumers - listed} of {jobs.consumers} AMQP consumers are not listed: {UNLISTED}")

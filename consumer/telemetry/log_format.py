@@ -37,12 +37,12 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 def without_traceback(text: str) -> tuple[str, dict[str, str]]:
     """Split a message that quotes what a process of user code has printed, so that it is one record.
 
-    Returns the message, with the last line of the traceback, which has the cause; and the traceback, for `extra`.
-    A message without a traceback is returned unchanged.
+    Returns the message on one line, with the last line of the traceback, which has the cause; and the traceback,
+    for `extra`. A message without a traceback keeps all its words.
     """
     first, *printed = text.split("\n")
     if _TRACEBACK_HEAD not in printed:
-        return text, {}
+        return " ".join(text.split("\n")), {}
     return f"{first} {printed[-1]}", {_USER_TRACEBACK: "\n".join(printed)}
 
 

@@ -79,9 +79,10 @@ GAUGES = tuple(name for name, text in NAMES.items() if text.startswith("gauge: "
 _RUN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 #: Timestamps are whole seconds, and a queue may stand for hours.
 _WAIT_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
-#: For the summary in the log: each bound is 5 % above the one before, from 0.1 ms to more than a day. So a
-#: quantile is at most 5 % off, whatever the run times are. In Prometheus's buckets it may be off by half.
-FINE_RUN_S = tuple(0.0001 * 1.05**step for step in range(425))
+#: For the summary in the log: geometric buckets, from 0.1 ms to more than a day. The middle of a bucket is at most
+#: 2.5 % off, whatever the run times are. A quantile of Prometheus's buckets may be off by half.
+FINE_STEP = 1.05
+FINE_RUN_S = tuple(0.0001 * FINE_STEP**step for step in range(425))
 BOUNDS = {"jobs.queue_wait": _WAIT_S, "jobs.run": _RUN_S, "jobs.total": _RUN_S, "gateway.request": _RUN_S}
 
 SETTLEMENTS = {

@@ -90,8 +90,8 @@ def test_a_traceback_of_user_code_is_a_part_of_its_record() -> None:
     assert lines[1:] == [f"    {line}" for line in found["exception"].splitlines()]
 
 
-def test_a_message_of_several_lines_without_a_traceback_stays_whole() -> None:
-    assert without_traceback("choose one:\n  a\n  b") == ("choose one:\n  a\n  b", {})
+def test_a_message_of_several_lines_without_a_traceback_keeps_all_its_words() -> None:
+    assert without_traceback("no models:\na is damaged\nb, too") == ("no models: a is damaged b, too", {})
 
 
 def test_no_field_comes_from_elsewhere() -> None:
