@@ -19,12 +19,12 @@ RUNBOOKS = "https://example.com/rabbitmq-classifier/docs/operate.md"
 
 
 def _compared(alert: Alert) -> tuple[str, float]:
-    """Say how the value is compared, in PromQL, and with what."""
+    """Return PromQL's comparison operator and the bound."""
     return (">", alert.above) if alert.above is not None else ("<", alert.below or 0.0)
 
 
 def runbook(alert: Alert) -> str:
-    """Give the row of the alert in the table of docs/operate.md."""
+    """Return the anchor of the alert in the table of docs/operate.md."""
     return alert.name.lower()
 
 
@@ -33,12 +33,12 @@ def _annotations(alert: Alert) -> dict[str, str]:
 
 
 def graphite_query(alert: Alert, prefix: str = PREFIX) -> str:
-    """Ask Graphite what the alert looks at: its last point counts."""
+    """Write the query for Graphite, of whose result the last point counts."""
     return Graphite(f"{prefix}.*", f"{alert.over_min}min").ask(alert.query).text
 
 
 def prometheus_query(alert: Alert) -> str:
-    """Ask Prometheus for the alert's breach: a value for each job where it fires, and nothing where it does not.
+    """Write the expression for Prometheus: its result has a value for each job for which the alert fires.
 
     Where a number may be absent, one that a job has had within the last hour counts as 0. Where the last known
     value counts, NaN and an absent number are not known.
@@ -57,7 +57,7 @@ def prometheus_query(alert: Alert) -> str:
 
 
 def grafana_alerts(prefix: str = PREFIX) -> dict[str, Any]:
-    """Make the file for provisioning/alerting, on the Graphite data source; one for each prefix can be there."""
+    """Make the file for provisioning/alerting, on the Graphite data source. Each prefix may have one."""
     rules = [_grafana_rule(alert, prefix) for alert in ALERTS]
     group = {"orgId": 1, "name": prefix, "folder": FOLDER, "interval": "1m", "rules": rules}
     return {"apiVersion": 1, "groups": [group]}

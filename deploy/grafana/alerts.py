@@ -1,4 +1,4 @@
-"""What is worth a page or a ticket: one table, of which generate.py makes rules for Grafana and for Prometheus."""
+"""Defines the alerts. alert_rules.py makes the rules for Grafana and for Prometheus from this table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AN_OUTAGE_MIN = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """Fires when the query is beyond the bound for a time. `do`: what to do, in a sentence or two.
+    """Fires while the result of the query is beyond the bound. `do`: what to do, in a sentence or two.
 
     Attributes:
-        over_min: minutes that are looked at.
-        for_min: minutes that it must hold for; 0 for what has happened and is no state.
-        absent: fires as well when there is no such number at all, or no longer.
+        over_min: the window of the query, in minutes.
+        for_min: how long the result must be beyond the bound, in minutes; 0 for events.
+        absent: whether it also fires if there is no such gauge, or no longer.
         keeps_min: while no consumer knows a gauge, its last known value counts for so many minutes. Without it an
             alert would end with the connection that shows its value, in the middle of an outage.
     """

@@ -40,14 +40,14 @@ class GraphiteQuery(Dataquery):
     datasource: DataSourceRef | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Give the JSON that the data source reads."""
+        """Return the JSON that the data source reads."""
         made: dict[str, object] = {"refId": self.ref_id, "target": self.target, "textEditor": True}
         return made | ({"datasource": self.datasource} if self.datasource else {})
 
 
 @dataclass
 class Made(Builder[Dataquery]):
-    """What is made already, for the SDK, which wants to build."""
+    """A finished query, in the form of a builder, which the SDK requires."""
 
     query: Dataquery
 
@@ -57,7 +57,7 @@ class Made(Builder[Dataquery]):
 
 @dataclass(frozen=True)
 class Store:
-    """A kind of data source: how it is asked, and what can be chosen in its dashboard."""
+    """A kind of data source: how to write its queries, and the variables of its dashboard."""
 
     title: str
     kind: str

@@ -1,9 +1,10 @@
-"""Makes all that is generated here from the tables in panels.py and alerts.py; a test sees that it was done.
+"""Generates dashboards, alert rules and their documentation from the tables in panels.py and alerts.py.
 
     python deploy/grafana/generate.py
 
 writes the dashboards for both stores, Grafana's alert rules for Graphite, Prometheus's own alert rules, and the
-tables in docs. With `--prefix pumps` it only prints Grafana's alert rules for the service of that prefix.
+tables in docs. A test fails if one is out of date. With `--prefix pumps` it only prints Grafana's alert rules for
+the service of that prefix.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def alerts_table() -> Iterator[str]:
 
 
 def documented(page: Path, name: str, table: Iterator[str]) -> str:
-    """Put a table into the page, behind its mark."""
+    """Replace the table behind its mark in the page."""
     mark = f"<!-- {name}: made by deploy/grafana/generate.py -->"
     before, _, rest = page.read_text().partition(f"{mark}\n")
     after = re.sub(r"\A\n*(\|.*\n)*\n*", "\n", rest)
@@ -60,7 +61,7 @@ def _yaml(made: Mapping[str, Any]) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Make all that is generated: path -> text."""
+    """Make the text of each generated file, by path."""
     here, observe, operate = ROOT / "deploy/grafana", ROOT / "docs/observe.md", ROOT / "docs/operate.md"
     return {
         **{here / "dashboards" / store.file: _json(made_dashboard(store)) for store in (GRAPHITE, PROMETHEUS)},

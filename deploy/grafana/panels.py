@@ -1,4 +1,4 @@
-"""What the dashboards show: one table, of which generate.py makes them for both stores."""
+"""Defines the panels of the dashboards. dashboards.py makes the dashboards of both stores from this table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from queries import ByCode, Filled, Level, Query, Rate, Share, Time
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A graph, or one number. `answers`: the question, and where to look if the answer is bad. 24 columns wide."""
+    """A graph, or one number. `answers`: what it shows, and what to look at next. A row has a `width` of 24."""
 
     title: str
     answers: str
@@ -74,7 +74,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             bad_above=60,
         ),
         Panel(
-            "Room on disk",
+            "Free disk space",
             "Free space of the fullest disk. Without free space, jobs wait, and fail after a minute.",
             "bytes",
             (Level("disk.free_bytes", "min", "free"),),
@@ -92,10 +92,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 Rate("jobs.received", "received", 1),
                 Rate("jobs.ahead", "of them fetched ahead", 1),
                 Rate("jobs.acked", "done", 1),
-                Rate("jobs.retried", "to be tried again", 1),
+                Rate("jobs.retried", "retried", 1),
                 Rate("jobs.dead_lettered", "dead-lettered", 1),
-                Rate("jobs.requeued", "back to the queue", 1),
-                Rate("jobs.returned", "of them behind long jobs", 1),
+                Rate("jobs.requeued", "requeued", 1),
+                Rate("jobs.returned", "of them returned behind long jobs", 1),
             ),
         ),
         Panel(
@@ -108,14 +108,14 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Wait in the queue",
             "If the wait grows while all slots are busy, add consumers. If slots are idle, look at the retries.",
             "s",
-            (Time("jobs.queue_wait", 50, "half of them"), Time("jobs.queue_wait", 95, "95 %")),
+            (Time("jobs.queue_wait", 50, "median"), Time("jobs.queue_wait", 95, "95 %")),
         ),
         Panel(
             "Run time",
             "Run time of classifiers, and time from delivery to settlement. The difference is the service's own.",
             "s",
             (
-                Time("jobs.run", 50, "half of them"),
+                Time("jobs.run", 50, "median"),
                 Time("jobs.run", 95, "95 %"),
                 Time("jobs.total", 95, "95 %, delivery to settlement"),
             ),
@@ -185,10 +185,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (Level("blocked", "each"),),
         ),
         Panel(
-            "Consumers that get jobs",
+            "Consumers that receive jobs",
             "If this is less than the number of running consumers, some have no connection.",
             "short",
-            (Level("consuming", "sum", "get jobs"), Level("consuming", "each")),
+            (Level("consuming", "sum", "receive jobs"), Level("consuming", "each")),
         ),
         Panel(
             "Connection and replies, per minute",
@@ -210,7 +210,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (Level("memory.bytes", "each"),),
         ),
         Panel(
-            "Room on disk",
+            "Free disk space",
             "Free space on the disk of the job files.",
             "bytes",
             (Level("disk.free_bytes", "each"),),

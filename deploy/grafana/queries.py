@@ -1,6 +1,6 @@
-"""What can be asked about the metrics: each kind of query, by the metrics' own names.
+"""Defines the kinds of queries about the metrics, by the metrics' own names.
 
-How a query is put to Graphite and to Prometheus is in dialects.py. The names are in consumer/telemetry/metrics.py.
+dialects.py translates them for Graphite and Prometheus. consumer/telemetry/metrics.py has the names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Fold = Literal["sum", "min", "max", "each"]
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How often a counter counts, all hosts together: per second, or per minute where it is rare."""
+    """The rate of a counter, summed over all hosts: per second, or per minute for rare events."""
 
     name: str
     legend: str
@@ -22,14 +22,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class ByCode:
-    """The rate per minute of a counter that has a part `<code>` in its name, a line for each code."""
+    """The rate per minute of a counter with the part `<code>` in its name: a line for each code."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many in a hundred of the whole are the part: counters."""
+    """The percentage of some counters in others."""
 
     part: tuple[str, ...]
     whole: tuple[str, ...]
@@ -38,7 +38,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """How many in a hundred of the whole are the part: gauges."""
+    """The percentage of one gauge in another."""
 
     part: str
     whole: str
@@ -47,7 +47,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """A timer, in seconds: the half that is faster, all but one in twenty; of hosts, the slowest."""
+    """The median or the 95th percentile of a timer, in seconds. Graphite shows that of the slowest host."""
 
     name: str
     percentile: Literal[50, 95]
@@ -56,7 +56,7 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A gauge, of all hosts together, or a line for each host."""
+    """A gauge: all hosts folded into one line, or a line for each host."""
 
     name: str
     fold: Fold
@@ -65,7 +65,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How often a counter has counted in the time that is looked at."""
+    """The growth of a counter within the window of an alert."""
 
     name: str
 
