@@ -107,7 +107,7 @@ def _files_of(given: Path) -> list[Path]:
     forms = [model.beside(path, suffix) for suffix in model.SUFFIXES]
     if found := [form for form in forms if form.exists()]:
         return found
-    if given.is_file():  # such as somebody's own pickle
+    if given.is_file():  # such as a pickle that another program wrote
         raise model.ModelError(model.not_of_this_format(given))
     return [path]
 

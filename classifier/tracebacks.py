@@ -1,8 +1,7 @@
-"""Formats tracebacks of a user's code, without the frames of this service and of the import before it.
+"""Formats tracebacks of user code, without the frames of this service and of Python's import before it.
 
-Whoever reads one looks for a line of their own, and the import of a module has twelve frames before the first of
-them.
-Standard library only: user code is running, or is about to.
+The author of a classifier searches for a line of their own code, and an import puts twelve frames before it.
+Standard library only, because it runs in processes of user code.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import Final
 
 _HERE: Final = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib takes 5 ms to import
-#: What calls user code: of this package only the child's side of the contract, because a user may call the rest.
+#: The files that call user code; their frames are omitted. The rest of this package is code that users may call.
 _CALLERS: Final = (
     os.path.join(_HERE, "child", ""),  # noqa: PTH118 - as above
     *(os.path.join(_HERE, name) for name in ("contract.py", "__main__.py")),  # noqa: PTH118 - as above
@@ -24,10 +23,10 @@ _HEAD: Final = "Traceback (most recent call last):\n"
 
 
 def of_user(raised: BaseException) -> str:
-    """Format the traceback from the first frame that is not ours.
+    """Format the traceback from the first frame of user code.
 
-    If all frames are ours, the module has a wrong syntax or is missing, and the message says which; any other
-    exception is a bug of ours, and keeps all its frames.
+    An ImportError or SyntaxError without such a frame has no frames in the text: its message names the fault. Any
+    other exception without such a frame is a bug in this service, and keeps all frames.
     """
     import traceback  # noqa: PLC0415 - only failures need this import
 

@@ -21,6 +21,7 @@ floor 0   job.py         what is asked (`Job`) and how it ended (`Outcome`)
           disposition.py which reply and which settlement an outcome gets: one table
           errors.py      errors of the service itself, by who has to act
           escaping.py    makes foreign text safe to show
+          wording.py     words that messages of several packages need
           values.py      a decorator for classes of which each job makes objects
           _version.py    the version of this service
           __main__.py    the command `consumer` (above all floors)

@@ -82,7 +82,8 @@ class Progress:
 class Job:
     """A validated request. `body` is the decoded JSON object, otherwise unchanged; `timeout_s` is its time limit.
 
-    `model` is the object's value of that key, for the log; None if it is missing or not a name.
+    `model`, for the log, is the object's value of that key, or the default model if the job names none; None if
+    neither is known, or the value is not a name.
     """
 
     request: Request

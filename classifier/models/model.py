@@ -201,7 +201,7 @@ def _read_head(path: Path, file: BinaryIO) -> Manifest:
 
 
 def not_of_this_format(path: Path) -> str:
-    """Return the message for a file that `classifier train` has not written, such as somebody's own pickle."""
+    """Return the message for a file that `classifier train` has not written, such as a user's own pickle."""
     return (
         f"{path} is not a model of this format: make it with `classifier train`, or load a model of your own in "
         "a function `classify(job)` of a file mine.py, and set CONSUMER_CLASSIFIER=mine:classify"

@@ -8,5 +8,6 @@ management_api.py   rabbitmqctl, virtual hosts, and the management API for one o
 definitions.py      what deploy/rabbitmq/definitions.json defines
 tcp_proxy.py        stands between a client and RabbitMQ, and does what networks do
 cluster.py          three nodes that are one cluster, to be killed and started
+orphans.py          ends the nodes of a test run that was killed
 rabbitmq-of.sh      installs the RabbitMQ of another Debian release
 """
