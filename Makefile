@@ -83,7 +83,7 @@ fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for parser, decode
 pictures: $(VENV)/.installed-test test-packages ## take the pictures in docs anew; look at them before a commit
 	@PYTHONPATH=tests:deploy/grafana $(BIN)/python -m pictures
 
-# Not the models: somebody may have trained them for days.
+# `clean` keeps the folder `models`: training a model may have taken days.
 clean: ## stop the private node, remove what targets made, keep models
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
 	rm -rf $(VENV) .local-broker bench-results fuzz-results build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

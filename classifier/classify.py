@@ -16,7 +16,7 @@ import numpy as np
 from classifier.contract import JobError, batch_of
 from classifier.models import estimators
 from classifier.models.estimators import Model
-from classifier.models.folder import choose, every, freeze, models_folder, nothing_in
+from classifier.models.folder import choose, default, every, freeze, models_folder, nothing_in
 from classifier.models.model import ModelError
 from classifier.signals import signals
 from classifier.signals.features import Features, extract, extract_all
@@ -126,6 +126,11 @@ _models: dict[Path, Model] = {}
 def loaded() -> dict[str, str]:
     """Return the `model_sha256` of each loaded model, by the model's name."""
     return {model.name: model.manifest.sha256 for model in _models.values()}
+
+
+def default_model() -> str | None:
+    """Return the model of jobs that name none; None if jobs must name one."""
+    return default(models_folder())
 
 
 def _loaded(path: Path) -> Model:

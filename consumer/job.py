@@ -82,7 +82,8 @@ class Progress:
 class Job:
     """A validated request. `body` is the decoded JSON object, otherwise unchanged; `timeout_s` is its time limit.
 
-    `model` is the value of the key `model` in the object, for the log; None if it is missing or not a name.
+    `model` is for the log: the value of the key `model` in the object, or the default model if the job names none.
+    It is None if neither is known, or the value is not a name.
     """
 
     request: Request

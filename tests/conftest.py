@@ -20,6 +20,7 @@ import pytest
 from support.measurements import Tell
 from support.rabbitmq.cluster import Cluster
 from support.rabbitmq.management_api import Management, create_vhost, delete_vhost
+from support.rabbitmq.orphans import nodes_end_with_us
 from support.rabbitmq.producer import Producer
 
 from consumer.local_broker import node as local_broker
@@ -108,14 +109,16 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 @pytest.fixture(scope="session")
-def server() -> None:
-    """Skip, or fail in CI, where no RabbitMQ server can be started."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Skip, or fail in CI, where no RabbitMQ server can be started. A killed run leaves no node."""
     try:
         local_broker.find_server(os.environ)
     except local_broker.RabbitMQMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+    with nodes_end_with_us(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Identifies what the fork server has loaded, to find consumers that run different code or models.
 
 It names the file of the user's module and each model that `classifier.classify` has loaded, each with the
-beginning of its SHA-256. It hashes no other file, because libraries have versions. Standard library only; imports
-no module.
+beginning of its SHA-256. It hashes no other file, because libraries have versions. It also names the default
+model, for the log. Standard library only; imports no module.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ def of(target: str) -> list[tuple[str, str]]:
     shown, others = digests[: _MOST - 1], digests[_MOST - 1 :]
     together = hashlib.sha256(repr(others).encode()).hexdigest()
     return [*((name, digest[:_SHOWN]) for name, digest in shown), (f"{len(others)} more", together[:_SHOWN])]
+
+
+def default_model(target: str) -> str | None:
+    """Return the model of jobs that name none, if `target` is the service's own classifier, and if there is one.
+
+    Only the user knows which models their own function uses.
+    """
+    ask = getattr(sys.modules.get(target.partition(":")[0]), "default_model", None)
+    return ask() if ask and target.partition(".")[0] == _OWN else None
 
 
 def _module(name: str) -> list[tuple[str, str]]:

@@ -2,10 +2,11 @@
 
 Run as `python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin;
 `classifier/child/forking.py` describes the protocol. With `--batch` the function must accept batches. After the
-import, the server sends `{"ready": threads, "opened": [...], "loaded": [...]}`: the number of threads of the
-server; the descriptors and other state that workers share (`descriptors.py`, `shared_state.py`), each as `[what,
-is_reopened]`; and the code and models that were loaded, each as `[name, digest]` (`fingerprint.py`). An order is
-`{"max_growth", "bounds"}`; its pipes are for jobs, stdout and stderr.
+import, the server sends `{"ready": threads, "opened": [...], "loaded": [...], "default_model": name}`: the number
+of threads of the server; the descriptors and other state that workers share (`descriptors.py`, `shared_state.py`),
+each as `[what, is_reopened]`; the code and models that were loaded, each as `[name, digest]`; and the model of
+jobs that name none (`fingerprint.py`). An order is `{"max_growth", "bounds"}`; its pipes are for jobs, stdout and
+stderr.
 
 The server calls the module's `warm_up()` before the first fork, so that every worker starts with everything that a
 first call allocates and caches. Threads of OpenMP and BLAS do not survive a fork: if the warm-up has started one,
@@ -84,6 +85,7 @@ def main(target: str, *, batch: bool, cold: bool) -> None:
 
     report = [*_first(shared, is_reopened=False), *_first([one.what for one in reopened], is_reopened=True)]
     facts = {"opened": report, "loaded": identity, "cold": cold, "batches": takes_batches}
+    facts["default_model"] = fingerprint.default_model(target)
     forking.serve(forking.Server(channel, become), **facts)
 
 

@@ -56,12 +56,19 @@ def choose(folder: Path, name: object = None) -> Path:
     files = _files(folder)
     available = _names(files)
     if name is None:
-        return _served(folder, files, _without_name(folder, available))
+        if unnamed := _default_of(available):
+            return _served(folder, files, unnamed)
+        raise JobError(f"name the model: {_list(available)}" if available else nothing_in(folder))
     if not isinstance(name, str) or not is_name(name):
         raise JobError("model must be a model's name: up to 64 letters, digits, '.', '_' or '-', and never a path")
     if name not in available:
         raise JobError(f"there is no model {name!r}: {_list(available) or nothing_in(folder)}")
     return _served(folder, files, name)
+
+
+def default(folder: Path) -> str | None:
+    """Return the model of jobs that name none: `default`, or the only one; None if jobs must name one."""
+    return _default_of(_names(_files(folder)))
 
 
 def nothing_in(folder: Path) -> str:
@@ -91,12 +98,10 @@ def _served(folder: Path, files: set[str], name: str) -> Path:
     return folder / next(name + suffix for suffix in model.SUFFIXES if name + suffix in files)
 
 
-def _without_name(folder: Path, available: list[str]) -> str:
+def _default_of(available: list[str]) -> str | None:
     if DEFAULT in available:
         return DEFAULT
-    if len(available) == 1:
-        return available[0]
-    raise JobError(f"name the model: {_list(available)}" if available else nothing_in(folder))
+    return available[0] if len(available) == 1 else None
 
 
 def _list(available: list[str]) -> str:

@@ -18,6 +18,7 @@ from rich.text import Text
 from consumer.capacity.plan import Load, Plan, PlanRow
 from consumer.capacity.service_times import SHARES
 from consumer.escaping import escaped
+from consumer.wording import counted
 
 #: The width if the output is not a terminal.
 PIPE_WIDTH = 110
@@ -105,8 +106,8 @@ def _verdict(load: Load, plan: Plan, row: PlanRow | None, pool_size: int) -> Ite
         yield f"           the fewest that are enough: {plan.enough}"
     if row.is_stable:
         consumers = math.ceil(row.slots / pool_size)
-        one = f"{row.slots} slot" + "s" * (row.slots > 1)
-        each = f"{pool_size} slots each" if consumers > 1 else one
+        one = counted(row.slots, "slot")
+        each = f"{counted(pool_size, 'slot')} each" if consumers > 1 else one
         yield f"consumers  {consumers}, with {each} (pool_size)"
 
 

@@ -45,6 +45,10 @@ def management(settings: Settings, url: str) -> Console | None:
     return node.console if node else None
 
 
+def _log_step(line: str) -> None:
+    log.info("%s", line, extra={"event": "private_node_step"})
+
+
 @contextmanager
 def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
     """Give the configured URLs, or that of a private node; stop the node afterwards if it was started here.
@@ -63,7 +67,7 @@ def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
         extra={"event": "private_node_used"},
     )
     was_up = local_broker.status(DEFAULT_DIR) is not None
-    node = local_broker.up(DEFAULT_DIR, report=log.info)
+    node = local_broker.up(DEFAULT_DIR, report=_log_step)
     # Without the password: `consumer local-broker` prints it to those who may read the folder.
     log.info(
         "the private node is %s; `consumer local-broker url` prints this URL with its password, and `status` the "

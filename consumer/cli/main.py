@@ -111,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _complain(fault: str) -> None:
     """Report a fault: as a log record where only records are expected, otherwise as a sentence for people."""
     if log_format.is_for_machines():
-        log.critical("%s", fault, extra={"event": "failed"})
+        what, traceback = log_format.without_traceback(fault)
+        log.critical("%s", what, extra={"event": "failed", **traceback})
     else:
         print("consumer: " + "\n".join(escaped_lines(fault, log_format.MAX_CHARACTERS)), file=sys.stderr)
 

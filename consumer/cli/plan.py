@@ -24,6 +24,7 @@ from consumer.cli.arguments import (
     whole,
 )
 from consumer.cli.progress_line import progress
+from consumer.wording import counted
 
 if TYPE_CHECKING:
     from consumer.capacity.plan import Target
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
             load,
             arguments.target,
             given=arguments.slots,
-            on_slots=lambda slots: show(f"simulates {slots} slots ..."),
+            on_slots=lambda slots: show(f"simulates {counted(slots, 'slot')} ..."),
         )
     row = report.chosen(found, arguments.slots)
     if arguments.json:

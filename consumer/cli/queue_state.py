@@ -22,7 +22,7 @@ from consumer.dead_letters.operations import LetterQueue
 from consumer.escaping import escaped
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, refusal_explained, throwaway_channel
 from consumer.rabbitmq.console import Console
-from consumer.service.fleet import REMEDY, Member, differences, members
+from consumer.service.fleet import REMEDY, SET_URL, UNKNOWN, UNLISTED, Member, differences, members
 from consumer.wire.topology import Topology, no_queue
 
 #: Models that are counted by name; producers can write any number of them.
@@ -62,7 +62,7 @@ class Status:
 
     `slots`: the prefetch of all normal consumers together. `ahead`: that of the consumers that fetch ahead.
     `ahead_held`: unacked jobs beyond the slots. `warnings`: why jobs are not run, or are run
-    differently by different consumers.
+    differently by different consumers. `notes`: what is unknown, or may be out of date, and why.
     """
 
     queues: list[QueueState]
@@ -74,6 +74,7 @@ class Status:
     dead_oldest_s: float | None = None
     consumers: list[Member] | None = None
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 async def ask(settings: Settings, url: str, console: Console | None, *, with_dead_letters: bool) -> Status:
@@ -85,7 +86,7 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     topology = settings.topology
     async with connection(url, "status", settings.credentials) as opened:
         queues = [await _queue(opened, name, is_stream=name == topology.errors) for name in own_queues(topology)]
-    slots = busy = ahead = held = consumers = None
+    slots = busy = ahead = held = consumers = listed_here = None
     if console:
         known, listed, unacked_of = await asyncio.to_thread(_ask_management, console)
         if queues[0].is_missing:
@@ -93,6 +94,7 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
         queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
         slots, ahead = prefetches(listed, topology.jobs)
         consumers = members(listed, unacked_of, topology.jobs)
+        listed_here = sum(consumer["queue"]["name"] == topology.jobs for consumer in listed)
         if (unacked := next(queue.unacked for queue in queues if queue.name == topology.jobs)) is not None:
             busy, held = min(unacked, slots), max(0, unacked - slots)
     has_letters = with_dead_letters and not any(one.is_missing for one in queues if one.name == topology.dead)
@@ -100,7 +102,8 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     differing = [f"{one}; {REMEDY}" for one in differences(consumers or [], topology.jobs)]
     alarms = [_alarmed(node) for node in await asyncio.to_thread(console.alarmed)] if console else []
     warnings = [*shortcomings(queues), *alarms, *differing]
-    return Status(queues, slots, busy, ahead, held, models, oldest, consumers, warnings)
+    told = notes(queues[0], listed_here)
+    return Status(queues, slots, busy, ahead, held, models, oldest, consumers, warnings, told)
 
 
 def _alarmed(node: str) -> str:
@@ -110,8 +113,19 @@ def _alarmed(node: str) -> str:
     )
 
 
+def notes(jobs: QueueState, listed: int | None) -> list[str]:
+    """Return what is unknown about the jobs queue. `listed`: its consumers in the management API, None without."""
+    if listed is None:
+        compared = [f"the consumers of {jobs.name} cannot be compared: {UNKNOWN}"] if jobs.consumers else []
+        return ['"-": not available over AMQP', *compared, f"for more, {SET_URL}"]
+    stale = ["oldest, unacked, rates and busy slots are up to 5 s old (collect_statistics_interval of RabbitMQ)"]
+    if jobs.consumers is not None and listed < jobs.consumers:
+        stale.append(f"{jobs.consumers - listed} of {jobs.consumers} AMQP consumers are not listed: {UNLISTED}")
+    return stale
+
+
 def shortcomings(queues: Sequence[QueueState]) -> list[str]:
-    """Return why nobody runs the jobs of the jobs queue, which is the first."""
+    """Return the reasons why no consumer runs jobs. The first queue is the jobs queue."""
     jobs, *others = queues
     if jobs.is_missing and not all(queue.is_missing for queue in others):
         deleted = f"there is no queue {jobs.name!r}, but others of this `prefix`: it was deleted"

@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from consumer.cli.queue_state import NAME_CHARACTERS, QueueState, Status, ask
 from consumer.dead_letters.model import show_age
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped
+from consumer.service.fleet import Member
 
 HELP = "show queues, consumers and rates, as RabbitMQ knows them"
 EXAMPLES = ("consumer status --watch", "consumer status --json --dead-letters")
@@ -121,21 +122,34 @@ def rendered(status: Status) -> RenderableType:
     return Group(table, *states, *_consumers(status), *(Text(line) for line in _lines(status)), *warnings)
 
 
-def _consumers(status: Status) -> list[RenderableType]:
-    """Make a table of the consumers; nothing without the management API, or if there are none."""
-    if not status.consumers:
-        return []
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for name in ("consumer", "classifier", "loaded"):
-        table.add_column(name, overflow="fold")
-    table.add_column("version", no_wrap=True)
-    for name in ("busy", "since"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in status.consumers:
-        busy = "-" if one.pool_size is None else f"{'-' if one.busy is None else one.busy} of {one.pool_size}"
-        cells = (one.name, one.classifier, one.loaded, one.version, busy, _age(one.since))
-        table.add_row(*(Text(cell or "-") for cell in cells))
-    return [Text(""), table]
+def _consumers(status: Status) -> Iterator[RenderableType]:
+    """Make a table of the consumers for each classifier; nothing without the management API.
+
+    The classifier and what it has loaded are a line of their own: in a column of a narrow terminal they would be
+    broken within words.
+    """
+    for (classifier, loaded), members in _by_classifier(status.consumers or []).items():
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("consumer", overflow="fold")
+        table.add_column("version", no_wrap=True)
+        for name in ("busy", "since"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for one in members:
+            busy = "-" if one.pool_size is None else f"{'-' if one.busy is None else one.busy} of {one.pool_size}"
+            table.add_row(*(Text(cell or "-") for cell in (one.name, one.version, busy, _age(one.since))))
+        yield Text("")
+        yield Text(f"classifier: {classifier or '-, another program'}")
+        if loaded:
+            yield Text(f"loaded:     {loaded}")
+        yield table
+
+
+def _by_classifier(members: Sequence[Member]) -> dict[tuple[str, str], list[Member]]:
+    """Group consumers by what they run, in the order of their names."""
+    groups: dict[tuple[str, str], list[Member]] = {}
+    for member in members:
+        groups.setdefault((member.classifier or "", member.loaded or ""), []).append(member)
+    return groups
 
 
 def _age(since: str | None) -> str:
@@ -172,6 +186,4 @@ def _lines(status: Status) -> list[str]:
     if status.dead_by_model is not None:
         models = ", ".join(f"{model} {count}" for model, count in status.dead_by_model.items()) or "none"
         lines.append(f"dead letters by model: {models}; the oldest is {show_age(status.dead_oldest_s)} old")
-    if status.slots is None:
-        lines.append('"-": not available over AMQP; set management_url for more')
-    return lines
+    return lines + status.notes

@@ -70,7 +70,7 @@ class Relay:
         self._settings = settings
         self._name = name
         self._limits = BrokerLimits()
-        self._link = Supervisor(urls, self._session, what="replies")
+        self._supervisor = Supervisor(urls, self._session, what="replies")
         self._is_declared = False
         self._seen_at = time.time() - GATEWAY_KEPT_S
         self._fence = ""
@@ -81,17 +81,17 @@ class Relay:
     @property
     def is_connected(self) -> bool:
         """Whether RabbitMQ is connected."""
-        return self._link.session is not None
+        return self._supervisor.session is not None
 
     async def is_blocked(self) -> bool:
         """Return whether RabbitMQ is known to have an alarm."""
-        broker = self._link.session
+        broker = self._supervisor.session
         return broker is not None and await broker.publisher.is_blocked()
 
     async def run(self) -> None:
         """Run until cancelled; raises as `Supervisor.run` does."""
         try:
-            await self._link.run()
+            await self._supervisor.run()
         finally:
             for task in (*self._publishing, *([self._depth] if self._depth else [])):
                 task.cancel()
@@ -187,7 +187,7 @@ class Relay:
         Returns:
             None if RabbitMQ has confirmed the job; otherwise why it has not, or why this is unknown.
         """
-        broker = self._link.session
+        broker = self._supervisor.session
         if broker is None:
             return Reason.AWAY
         if await broker.publisher.is_blocked():
@@ -206,7 +206,7 @@ class Relay:
 
     async def depth(self) -> Depth | Reason:
         """Return the numbers of waiting jobs and of consumers; they are at most `DEPTH_S` seconds old."""
-        broker = self._link.session
+        broker = self._supervisor.session
         if broker is None:
             return Reason.AWAY
         if self._depth is None or time.monotonic() - self._asked_at >= DEPTH_S:

@@ -79,14 +79,14 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         jobs = Jobs(settings, relay, metrics)
         served = Served(jobs, tokens, _pages(relay, signals, metrics), settings.max_body_bytes)
         admission = Admission(application(served), metrics, signals.asked.is_set)
-        async with _linked(relay) as link, answering(admission, listener) as server:
+        async with _supervised(relay) as supervision, answering(admission, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")
-            ends: set[asyncio.Future[Any]] = {stop, link, server, relay.broken}
+            ends: set[asyncio.Future[Any]] = {stop, supervision, server, relay.broken}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             if signals.asked.is_set():
                 await _drain(admission, jobs, signals, settings.drain_grace_s)
-            for ended in (link, server, relay.broken):
+            for ended in (supervision, server, relay.broken):
                 if ended.done():
                     _raise(ended)
     log.info("stopped", extra={"event": "stopped"})
@@ -128,13 +128,13 @@ async def _drain(admission: Admission, jobs: Jobs, signals: Signals, grace_s: fl
 
 
 @asynccontextmanager
-async def _linked(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
-    link = asyncio.create_task(relay.run(), name="link")
+async def _supervised(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
+    supervision = asyncio.create_task(relay.run(), name="supervision")
     try:
-        yield link
+        yield supervision
     finally:
-        link.cancel()
-        await asyncio.wait({link})
+        supervision.cancel()
+        await asyncio.wait({supervision})
 
 
 @contextmanager

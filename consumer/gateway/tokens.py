@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from consumer.errors import ConfigurationError
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ class Tokens:
             self._seen = state
             self._tokens = _read(path)
             log.info(
-                "gateway_token_file has changed: %d tokens", len(self._tokens), extra={"event": "tokens_reloaded"}
+                "gateway_token_file has changed: %s",
+                counted(len(self._tokens), "token"),
+                extra={"event": "tokens_reloaded"},
             )
         except ConfigurationError as error:
             log.error("%s; the old tokens stay valid", error, extra={"event": "tokens_not_reloaded"})

@@ -11,7 +11,7 @@ from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, ok, skipped, warning
 from consumer.rabbitmq.admin import count_consumers
 from consumer.service.consumer_info import arguments
-from consumer.service.fleet import REMEDY, Member, described, differences, members_of
+from consumer.service.fleet import REMEDY, SET_URL, UNKNOWN, UNLISTED, Member, described, differences, members_of
 
 #: The name of the consumer that `consumer run` would start.
 THESE = "these settings"
@@ -20,18 +20,19 @@ THESE = "these settings"
 async def compared(site: Site) -> list[Finding]:
     """Query the consumers of the jobs queue, and compare them."""
     console, queue = site.console, site.topology.jobs
+    count = await count_consumers(site.connected(), queue) or 0
     if console is not None:
         try:
-            return judged(await in_daemon_thread(lambda: members_of(console, queue)), _would_be(site), queue)
+            found = await in_daemon_thread(lambda: members_of(console, queue))
+            return judged(found, _would_be(site), queue, count)
         except (BrokerRefusedError, BrokerUnreachableError) as error:
             return [warning(f"cannot compare the consumers of {queue}: {error}", "correct management_url")]
-    count = await count_consumers(site.connected(), queue)
     if not count:
         return [ok(f"{queue} has no other consumer")]
     return [
         skipped(
-            f"{queue} has other consumers ({count}): only the management API shows what they run",
-            "set management_url",
+            f"the consumers of {queue} ({count}) cannot be compared: {UNKNOWN}",
+            SET_URL,
         )
     ]
 
@@ -41,8 +42,13 @@ def _would_be(site: Site) -> Member | None:
     return described(THESE, arguments(site.settings, site.runner.loaded, "")) if site.runner else None
 
 
-def judged(others: list[Member], us: Member | None, queue: str) -> list[Finding]:
-    """Make a finding for each difference between the consumers."""
+def judged(others: list[Member], us: Member | None, queue: str, count: int) -> list[Finding]:
+    """Make a finding for each difference between the consumers.
+
+    `count`: their number according to AMQP, which is never out of date.
+    """
+    if not others and count:
+        return [skipped(f"{queue} has a consumer that is not listed yet: {UNLISTED}", "check again")]
     if not others:
         return [ok(f"{queue} has no other consumer")]
     found = differences([*others, us] if us else others, queue)

@@ -9,7 +9,8 @@ connection.py        opens and closes one connection, and explains its faults
 supervisor.py        opens one connection session after another, until the service stops
 backoff.py           how long to wait before the next connection attempt, and which faults are logged
 connection_scope.py  ends everything that depends on a session, with the reason why the session ended
-session.py           one session: receives deliveries and settles messages, until a connection is lost
+session.py           one session: receives deliveries, until a connection is lost
+delivery.py          a delivered message, and how it is settled
 publisher.py         publishes for a session: waits for confirms, retries, gives up
 confirmed_publish.py publishes one message and returns RabbitMQ's answer
 codec.py             converts AMQP properties to a `Message` and back; keeps limits that RabbitMQ has reported

@@ -1,4 +1,4 @@
-"""One connection session with RabbitMQ: receives deliveries and settles them until a connection is lost.
+"""One connection session with RabbitMQ: receives deliveries (delivery.py) until a connection is lost.
 
 A session uses two connections: one reads and acks, the other publishes (publisher.py). During an alarm RabbitMQ
 stops reading from every connection that has published, and so would not read acks there. A session repairs
@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, ParamSpec, Self
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.abc import AbstractChannel as AbstractUnderlayChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 from pamqp.common import FieldValue
@@ -38,9 +36,9 @@ from consumer.rabbitmq.connection import (
     may_be_lost,
     refusal_explained,
 )
-from consumer.rabbitmq.connection_scope import Lifetime, Waiting
+from consumer.rabbitmq.connection_scope import Lifetime
+from consumer.rabbitmq.delivery import Delivery
 from consumer.rabbitmq.publisher import Publisher
-from consumer.wire.message import Message
 
 #: How many cancelled consumers still accept late deliveries.
 KEPT_CANCELLED = 16
@@ -59,48 +57,6 @@ def _uncancelled(call: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, Co
         await asyncio.shield(asyncio.create_task(call(*args, **kwargs)))
 
     return shielded
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A delivered message. Only the session that received it can answer and settle it.
-
-    After the session's `lifetime` has ended, every method raises ConnectionLostError, and RabbitMQ redelivers the
-    message. `publisher` publishes the answers; `admin` checks whether the reply queue exists. `tag` is valid only
-    on `channel`. `redelivered`: whether a consumer, perhaps this one, has received the message before. `consumer`:
-    the tag of the consumer that has received it now.
-    """
-
-    message: Message
-    publisher: Publisher
-    admin: Admin
-    lifetime: Lifetime
-    channel: AbstractUnderlayChannel
-    tag: int
-    redelivered: bool
-    consumer: str
-
-    def while_alive(self) -> Waiting:
-        """Return a context manager that ends the waits in its block when the message can no longer be settled."""
-        return Waiting(self.lifetime)
-
-    async def ack(self) -> None:
-        """Acknowledge: RabbitMQ deletes the message."""
-        await self._settle(self.channel.basic_ack)
-
-    async def dead_letter(self) -> None:
-        """Reject: RabbitMQ moves the message to the dead-letter exchange, with the reason `rejected`."""
-        await self._settle(self.channel.basic_nack, requeue=False)
-
-    async def requeue(self) -> None:
-        """Requeue: RabbitMQ puts the message back into the queue."""
-        await self._settle(self.channel.basic_nack, requeue=True)
-
-    async def _settle(self, method: Callable[..., Awaitable[None]], **how: bool) -> None:
-        """Send a settlement without waiting for the socket: even a written settlement may be lost."""
-        with self.lifetime.ends_if_lost():
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                await method(self.tag, **how, wait=False)
 
 
 class Session:

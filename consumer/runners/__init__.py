@@ -26,6 +26,7 @@ exec_runner.py       the exec runner: a job's file and limits; a new program per
 launcher.py          one slot's launcher: executes a run of one program
 run.py               one run: its output, the first cause that ends it, and its outcome
 worker_run.py        a run in a warm worker, of one job or of several
+spawn.py             starts a program that forks for the consumer, and dies with it
 child.py             a child process at the head of its own group: reads its output, notices its end, kills it
 output_parser.py     bytes of stdout in, contract lines out
 answer.py            turns an OUTPUT: or ERROR: line into an outcome; describes exits

@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from typing import Any, Self
 from consumer.errors import ConfigurationError
 from consumer.runners.answer import describe_exit
 from consumer.runners.child import Child, pipes
+from consumer.runners.spawn import spawn
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class Forker:
         self.threads = 1
         self.opened: Sequence[Sequence[Any]] = ()
         self.loaded: Sequence[Sequence[str]] = ()
+        self.default_model: str | None = None
         self.is_cold = False
         self.takes_batches = False
         self._output = bytearray()
@@ -113,6 +114,7 @@ class Forker:
             self.threads = int(ready.result()["ready"])
             self.opened = ready.result().get("opened", ())
             self.loaded = ready.result().get("loaded", ())
+            self.default_model = ready.result().get("default_model")
             self.is_cold = bool(ready.result().get("cold"))
             self.takes_batches = bool(ready.result().get("batches"))
             return
@@ -259,41 +261,3 @@ class Forker:
             if not (answer := self._answers.popleft()).done():
                 answer.set_exception(NotForkedError("the process that forks has ended"))
                 answer.exception()  # retrieved: if the caller was cancelled, asyncio would log it
-
-
-def spawn(
-    argv: Sequence[str], *, environment: Mapping[str, str], stdin: int
-) -> tuple[subprocess.Popen[bytes], Child]:
-    """Start a program as the leader of a new session and process group.
-
-    Raises:
-        OSError: it cannot be started, or no descriptor is left to watch it.
-    """
-    with pipes() as (stdout, stderr):
-        program = subprocess.Popen(  # noqa: S603 - Python, and a module of ours
-            [*_DIE_WITH_US, *argv],
-            stdin=stdin,
-            stdout=stdout.theirs,
-            stderr=stderr.theirs,
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            return program, Child(program.pid, stdout.ours, stderr.ours)
-        except OSError:
-            os.killpg(program.pid, signal.SIGKILL)
-            program.wait()
-            raise
-
-
-def _die_with_us() -> tuple[str, ...]:
-    """Return a command line prefix that makes the kernel kill the program when the consumer dies.
-
-    The prefix runs setpriv of util-linux; without setpriv it is empty. A preexec_fn could do the same, but would
-    run Python between fork and exec, which is not safe with threads.
-    """
-    setpriv = shutil.which("setpriv", path="/usr/bin:/bin")
-    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
-
-
-_DIE_WITH_US = _die_with_us()

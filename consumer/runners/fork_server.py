@@ -15,6 +15,7 @@ from consumer.escaping import escaped
 from consumer.runners.child import Child
 from consumer.runners.fork_client import Forker, NotForkedError
 from consumer.runners.programs import own_python
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,10 @@ class ForkServer(Forker):
         server = await cls.started(argv, passed, complaint=f"the classifier {target} cannot be loaded")
         if server.threads_lost:
             log.warning(
-                "importing %s has started %d threads, which workers do not inherit: compute in the function, "
+                "importing %s has started %s, which workers do not inherit: compute in the function, "
                 "not in the import",
                 target,
-                server.threads_lost,
+                counted(server.threads_lost, "thread"),
                 extra={"event": "import_started_threads"},
             )
         if server.is_cold:

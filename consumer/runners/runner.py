@@ -21,6 +21,7 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import NoWorkerError
 from consumer.runners.pool import Pool
 from consumer.runners.worker_pool import Workers
+from consumer.telemetry.log_format import without_traceback
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,11 @@ class Runner:
         """
         return self.workers.loaded if self.workers else ""
 
+    @property
+    def default_model(self) -> str | None:
+        """The model of jobs that name none. None if it is unknown, as for programs and users' functions."""
+        return self.workers.default_model if self.workers else None
+
     async def renewed(self) -> None:
         """Wait until other code or models are loaded, by a reload or a restart of the fork server.
 
@@ -79,13 +85,12 @@ class Runner:
             await self.workers.start()
         except (ConfigurationError, NoWorkerError) as error:
             self.metrics.count("reloads.failed")
-            what, *traceback = str(error).splitlines()
-            cause = " ".join((what, *traceback[-1:]))
+            cause, traceback = without_traceback(str(error))
             log.error(
-                "not reloaded, the old classifier stays in service: %s", cause, extra={"event": "reload_failed"}
+                "not reloaded, the old classifier stays in service: %s",
+                cause,
+                extra={"event": "reload_failed", **traceback},
             )
-            for line in traceback[:-1]:  # a record is one line
-                log.error("not reloaded: %s", line, extra={"event": "reload_traceback"})
         else:
             self.metrics.count("reloads.succeeded")
             log.info("reloaded: new jobs go to new workers", extra={"event": "reloaded"})

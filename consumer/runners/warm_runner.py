@@ -31,6 +31,7 @@ from consumer.runners.worker_pool import Workers
 from consumer.runners.worker_run import BatchOutcome, BatchRun, WorkerRun, name_of, together
 from consumer.telemetry.job_log import JobLog
 from consumer.telemetry.metrics import Metrics
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def description(settings: Settings, *, takes_batches: bool) -> str:
     is_batched = takes_batches and settings.most_together > 1
     at_once = f", up to {settings.most_together} at once" if is_batched else ""
     target = settings.classifier or OWN_CLASSIFIER
-    return f"{target} in warm workers, {settings.jobs_per_worker} jobs each{at_once}"
+    return f"{target} in warm workers, {counted(settings.jobs_per_worker, 'job')} each{at_once}"
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 from consumer.runners.fork_server import ForkServer, NoWorkerError
 from consumer.runners.worker import Worker
+from consumer.telemetry.log_format import without_traceback
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,11 @@ class Workers:
         """The loaded code and models, with digests. A reload may change them."""
         parts = self.server.loaded if self.server else ()
         return ", ".join(f"{escaped(name, LONGEST_NAME)} {digest}" for name, digest in parts)
+
+    @property
+    def default_model(self) -> str | None:
+        """The model of jobs that name none; None if the loaded function does not report one."""
+        return self.server.default_model if self.server else None
 
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot. A second call is a reload.
@@ -202,7 +208,8 @@ class Workers:
             self.is_broken = True
             self._metrics.count("workers.refused")
             # No second attempt here, which could become a loop: the next job makes one.
-            log.error("%s", error, extra={"event": "worker_unavailable"})
+            what, traceback = without_traceback(str(error))
+            log.error("%s", what, extra={"event": "worker_unavailable", **traceback})
             self._fail_next_waiting(NoWorkerError(str(error)))
             return
         self._no_longer_forking()

@@ -20,6 +20,7 @@ from consumer.errors import BrokerRefusedError, BrokerUnreachableError, Connecti
 from consumer.runners.pool import Pool
 from consumer.service.look_ahead import LookAhead, Pressure
 from consumer.telemetry.metrics import Metrics
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +230,7 @@ class Fetching:
         number = self._pool.return_waiting(even_again=False)
         self._metrics.count("jobs.returned", number)
         log.info(
-            "%d jobs return to the queue: they wait for slots that hold long jobs",
-            number,
+            "%s returned to the queue from slots that hold long jobs",
+            counted(number, "job"),
             extra={"event": "jobs_returned"},
         )

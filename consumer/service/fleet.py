@@ -27,6 +27,11 @@ SHOWN_CHARACTERS = 500
 #: RabbitMQ collects what the management API shows every 5 s by default.
 PATIENCE_S = 30.0
 POLL_S = 1.0
+#: Without the management API: why consumers cannot be compared, and what to do.
+UNKNOWN = "AMQP does not expose which classifier, models and version each runs"
+SET_URL = "set management_url to the URL of RabbitMQ's management API, such as http://HOST:15672"
+#: For consumers that AMQP counts and the management API does not list.
+UNLISTED = "the management API lists a consumer up to 5 s after its start"
 REMEDY = (
     "each job goes to any of them: stop those that should not run (they return their jobs to the queue), or give "
     "them another `prefix`"
@@ -35,10 +40,18 @@ REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A consumer of the jobs queue. A field is None if it does not report it. `name`: its host and process.
+    """A process that consumes from the jobs queue.
 
-    `loaded`: its models and code, with digests; `since`: its start, ISO 8601; `busy`: how many of its `pool_size`
-    slots hold a job. If `classifier` is None, the consumer is another program.
+    A field is None if its value is unknown. Another program than this service has only a `name`.
+
+    Attributes:
+        name: host and process number, such as `gpu-2:4711`.
+        classifier: the function, or the command.
+        loaded: the file of the function and each model, with the beginning of their SHA-256.
+        version: that of this service.
+        pool_size: the number of its slots.
+        busy: how many of its slots hold a job.
+        since: the time of its start, ISO 8601.
     """
 
     name: str
@@ -69,8 +82,10 @@ async def report_differences(console_of: ConsoleOf, url: str, queue: str, us: Me
         return
     if found is None:
         log.info(
-            "%s has other consumers, too; set management_url to see whether they run the same classifier",
+            "the consumers of %s cannot be compared: %s; %s",
             queue,
+            UNKNOWN,
+            SET_URL,
             extra={"event": "consumers_unknown"},
         )
         return

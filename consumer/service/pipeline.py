@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consumer.config.settings import Settings
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """Handles deliveries.
+    """Handles deliveries. `default_model` returns the model of jobs that name none; a reload may change it.
 
     Mutable state: `running`, a future outcome for each job that waits or runs; `outcomes`, the recent ones.
     """
@@ -51,12 +52,15 @@ class Pipeline:
     settler: Settler
     outcomes: OutcomeCache
     tracer: Tracer = UNTRACED
+    default_model: Callable[[], str | None] = lambda: None
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
 
     async def handle(self, delivery: Settleable) -> None:
         """Handle one delivery and settle it exactly once. If its connection is lost, do not settle it."""
         received_at = time.monotonic()
-        request, job = read_message(delivery.message, self.topology, self.settings.job_rules)
+        request, job = read_message(
+            delivery.message, self.topology, self.settings.job_rules, default_model=self.default_model()
+        )
         context = log_context.begin(request)
         self.metrics.received(request, is_ahead=is_ahead(delivery.consumer))
         identity: Identity | None = None

@@ -37,6 +37,7 @@ from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.systemd import Systemd
 from consumer.telemetry.tracing import UNTRACED, Tracer
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +86,10 @@ class Service:
             settler=Settler(topology=self._topology, metrics=metrics, consumer=self.lines.consumer),
             outcomes=OutcomeCache(capacity=max(100, REMEMBERED_PER_JOB * most_running)),
             tracer=tracer,
+            default_model=lambda: runner.default_model,
         )
         self._limits = BrokerLimits()
-        self._link = Supervisor(urls, self._open_session, changed=self._consuming_changed)
+        self._supervisor = Supervisor(urls, self._open_session, changed=self._consuming_changed)
         self._is_declared = False
         self._fetch: list[asyncio.Task[None]] = []
         self._running = Running()
@@ -96,12 +98,12 @@ class Service:
         return Facts(
             is_loaded=True,
             is_broken=self._runner.is_broken,
-            is_consuming=self._link.consuming,
+            is_consuming=self._supervisor.consuming,
             is_stopping=self._signals.asked.is_set(),
             overdue=self._runner.pool.overdue(),
             running=len(self._running),
             slots=self._runner.pool.size,
-            fault=self._link.fault,
+            fault=self._supervisor.fault,
         )
 
     def _consuming_changed(self, consuming: bool) -> None:
@@ -112,21 +114,21 @@ class Service:
         """Handle deliveries until asked to stop, then drain."""
         stop = asyncio.create_task(self._signals.asked.wait(), name="stop")
         reload = asyncio.create_task(self._reload_when_asked(), name="reload")
-        link = asyncio.create_task(self._link.run(), name="link")
-        ends: set[asyncio.Future[Any]] = {stop, reload, link, self._running.broken}
+        supervision = asyncio.create_task(self._supervisor.run(), name="supervision")
+        ends: set[asyncio.Future[Any]] = {stop, reload, supervision, self._running.broken}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in (stop, reload):
                 task.cancel()
-            if stop.done() and not (link.done() or self._running.broken.done()):
-                await self._drain(link)
+            if stop.done() and not (supervision.done() or self._running.broken.done()):
+                await self._drain(supervision)
         finally:
             self._stop_taking()
             await self._running.end(self._runner.interrupt)
             await self._flush()
-            link.cancel()
-            await asyncio.wait({stop, reload, link})
-        for task in (reload, link):
+            supervision.cancel()
+            await asyncio.wait({stop, reload, supervision})
+        for task in (reload, supervision):
             if not task.cancelled():
                 task.result()
         if self._running.broken.done():
@@ -183,8 +185,8 @@ class Service:
         if not self._is_declared:
             log.info("runs %s", self._runner.description, extra={"event": "runner_opened"})
             log.info(
-                "ready: %d slots, jobs from %s at %s",
-                self._settings.pool_size,
+                "ready: %s, jobs from %s at %s",
+                counted(self._settings.pool_size, "slot"),
                 jobs,
                 redacted(url),
                 extra={"event": "ready"},
@@ -216,21 +218,21 @@ class Service:
             with self._systemd.reloading():
                 await self._runner.reload()
 
-    async def _drain(self, link: asyncio.Task[None]) -> None:
+    async def _drain(self, supervision: asyncio.Task[None]) -> None:
         """Take no more jobs, and wait for the running ones, with or without a connection."""
         self._systemd.report()  # report the stop now, not at the next ping
         # Stop consuming first, then requeue: the other way round RabbitMQ would redeliver the jobs to this
         # consumer.
-        self._link.end_with_this_session()
+        self._supervisor.end_with_this_session()
         self._stop_taking()
-        if session := self._link.session:
+        if session := self._supervisor.session:
             with suppress(ConnectionLostError):
                 await session.stop_consuming()
                 self._runner.pool.return_waiting(even_again=True)
                 while not session.inbox.empty():
                     await session.inbox.get_nowait().requeue()
         else:
-            link.cancel()
+            supervision.cancel()
             if self._running:
                 log.warning(
                     "no connection to RabbitMQ: running jobs may finish, but RabbitMQ will redeliver them",
@@ -243,6 +245,6 @@ class Service:
 
         A closing connection may drop them, and a lost ack causes a second run.
         """
-        if session := self._link.session:
+        if session := self._supervisor.session:
             with suppress(ConnectionLostError):
                 await session.flush()

@@ -17,6 +17,7 @@ EVENTS = MappingProxyType(
         "runs_as_root": "the service runs as root, and so do the classifiers",
         "memory_not_hidden": "other processes of this user can read this process's memory",
         "private_node_used": "no amqp_url is set: `demo` or `run` starts a private RabbitMQ node",
+        "private_node_step": "what happens while that node is found or started; a start takes seconds",
         "private_node_ready": "the private node accepts connections; the message has its URL without the password",
         "private_node_stopping": "that private node is being stopped",
         "runner_opened": "the classifier is loaded, or its program found",
@@ -57,8 +58,7 @@ EVENTS = MappingProxyType(
         # Running the classifier.
         "reloading": "SIGHUP: the classifier is being reloaded",
         "reloaded": "new jobs go to the new classifier",
-        "reload_failed": "the old classifier stays in service; the message ends with the cause",
-        "reload_traceback": "a line of the traceback of a failed reload",
+        "reload_failed": "the old classifier stays in service; `exception` has the traceback of its code, if any",
         "reload_needless": "each job starts the program anew, so there is nothing to reload",
         "import_hidden": "a module of this service's Python hides one of the classifier's",
         "import_started_threads": "importing the classifier started threads, which workers do not inherit",

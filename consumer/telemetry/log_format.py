@@ -1,7 +1,8 @@
 """Formats log records: one line each, as text for people or JSON for programs.
 
 The formatter escapes all foreign text, so that no log call has to. In text, a record is one line; only a
-traceback, the sign of a bug, adds lines, and they are indented. In JSON, a record has only the fields named here.
+traceback adds lines, and they are indented: that of a bug, or of user code that cannot be loaded. In JSON, a
+record has only the fields named here.
 """
 
 from __future__ import annotations
@@ -26,11 +27,31 @@ _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "37;41"}
 #: Our messages are far shorter. A LOG: line may have 8192 characters, and escaping may turn one into ten.
 MAX_CHARACTERS = 10_000
 
+#: The name under which a log call passes a traceback of user code.
+_USER_TRACEBACK = "user_traceback"
+_TRACEBACK_HEAD = "Traceback (most recent call last):"
+
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def without_traceback(text: str) -> tuple[str, dict[str, str]]:
+    """Split a message that quotes what a process of user code has printed, so that it is one record.
+
+    Returns the message on one line, with the last line of the traceback, which has the cause; and the traceback,
+    for `extra`. A message without a traceback keeps all its words.
+    """
+    first, *printed = text.split("\n")
+    if _TRACEBACK_HEAD not in printed:
+        return " ".join(text.split("\n")), {}
+    return f"{first} {printed[-1]}", {_USER_TRACEBACK: "\n".join(printed)}
 
 
 class SafeFormatter(logging.Formatter):
     """Escapes the finished message, so that a record is one line, and its beginning cannot be forged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the line, and below it the traceback of user code."""
+        return "\n".join((super().format(record), *_indented(record.__dict__.get(_USER_TRACEBACK))))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Escape the message and format the line."""
@@ -43,8 +64,12 @@ class SafeFormatter(logging.Formatter):
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
         """Indent the traceback, and escape the exception's message."""
-        lines = escaped_lines(super().formatException(ei), MAX_CHARACTERS)
-        return "\n".join(f"    {line}" for line in lines)
+        return "\n".join(_indented(super().formatException(ei)))
+
+
+def _indented(traceback: str | None) -> list[str]:
+    lines = escaped_lines(traceback, MAX_CHARACTERS) if traceback else []
+    return [f"    {line}" for line in lines]
 
 
 class _ColouredFormatter(SafeFormatter):
@@ -75,7 +100,7 @@ class SafeJsonFormatter(JsonFormatter):
         if record.name.partition(".")[0] == "consumer":
             log_data |= {name: record.__dict__[name] for name in FIELDS if name in record.__dict__}
         log_data |= log_context.fields()
-        if traceback := message_dict.get("exc_info"):
+        if traceback := message_dict.get("exc_info") or record.__dict__.get(_USER_TRACEBACK):
             log_data["exception"] = "\n".join(escaped_lines(traceback, MAX_CHARACTERS))
 
 

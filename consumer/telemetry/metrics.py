@@ -14,7 +14,7 @@ from types import MappingProxyType
 from consumer.config.settings import Settings
 from consumer.disposition import Settlement
 from consumer.job import Abandoned, ErrorCode, Outcome, Request, Succeeded, Unsuccessful
-from consumer.telemetry.prometheus import STATUSES, Registry
+from consumer.telemetry.prometheus import STATUSES, Histogram, Registry
 from consumer.telemetry.statsd import StatsdSender
 
 #: Name -> kind and meaning, for a consumer. docs/reference.md is made from this table and the gateway's.
@@ -79,6 +79,10 @@ GAUGES = tuple(name for name, text in NAMES.items() if text.startswith("gauge: "
 _RUN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 #: Timestamps are whole seconds, and a queue may stand for hours.
 _WAIT_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+#: For the summary in the log: geometric buckets, from 0.1 ms to more than a day. The middle of a bucket is at most
+#: 2.5 % off, whatever the run times are. A quantile of Prometheus's buckets may be off by half.
+FINE_STEP = 1.05
+FINE_RUN_S = tuple(0.0001 * FINE_STEP**step for step in range(425))
 BOUNDS = {"jobs.queue_wait": _WAIT_S, "jobs.run": _RUN_S, "jobs.total": _RUN_S, "gateway.request": _RUN_S}
 
 SETTLEMENTS = {
@@ -112,7 +116,7 @@ class _Use:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The metrics of the jobs at the time `at`: all counters, the histogram of run times, slot seconds, slots."""
+    """The metrics of the jobs at the time `at`: all counters, run times by `FINE_RUN_S`, slot seconds, slots."""
 
     at: float
     counts: Mapping[str, float]
@@ -128,14 +132,15 @@ class Metrics:
     """Records events as values. Without `statsd`, it keeps them and sends nothing.
 
     Mutable state: `registry`, all values; `_running`, the number of jobs between `received` and `ended` (while
-    jobs run, lines for statsd are collected); `_use`, how long slots were held; `_used`, that sum and its time at
-    the last report.
+    jobs run, lines for statsd are collected); `_runs`, the run times for the summary; `_use`, how long slots were
+    held; `_used`, that sum and its time at the last report.
     """
 
     def __init__(self, statsd: StatsdSender | None = None, names: Mapping[str, str] = NAMES) -> None:
         self.registry = Registry(names, BOUNDS)
         self._statsd = statsd
         self._running = 0
+        self._runs = Histogram(FINE_RUN_S)
         now = time.monotonic()
         self._use = _Use(now)
         self._used = (0.0, now)
@@ -181,7 +186,10 @@ class Metrics:
                 counts[f"jobs.failed.{outcome.code}"] = 1
             case Abandoned():
                 counts["jobs.abandoned"] = 1
-        ran = {"jobs.run": outcome.run_s} if outcome.run_s else {}
+        ran = {}
+        if outcome.run_s:
+            ran["jobs.run"] = outcome.run_s
+            self._runs.add(outcome.run_s)
         self._record(counts, seconds={**ran, "jobs.total": total_s})
 
     def lost(self) -> None:
@@ -214,8 +222,8 @@ class Metrics:
         """Return what a summary of the jobs needs."""
         now = time.monotonic()
         counts = {name: self.registry.value(name) for name in COUNTED}
-        runs = self.registry.buckets("jobs.run")
-        return Snapshot(now, counts, runs, self._use.slot_s(now), int(self.registry.value("slots.size")))
+        runs, slots = tuple(self._runs.counts), int(self.registry.value("slots.size"))
+        return Snapshot(now, counts, runs, self._use.slot_s(now), slots)
 
     def answered(self, status: int, seconds: float) -> None:
         """Record a request that the gateway answered; status 0: the caller had disconnected before."""

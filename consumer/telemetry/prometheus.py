@@ -53,17 +53,6 @@ class Histogram:
         yield f"{family}_count {below}"
 
 
-def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
-    """Estimate a quantile as Prometheus's histogram_quantile does: linear within a bucket; None without values."""
-    rank = share * sum(counts)
-    below, low = 0, 0.0
-    for bound, count in zip(bounds, counts, strict=False):
-        if count and below + count >= rank:
-            return low + (bound - low) * (rank - below) / count
-        below, low = below + count, bound
-    return bounds[-1] if any(counts) else None  # above all bounds, nothing is known but that
-
-
 class Registry:
     """Keeps all values. Mutable state: `_values` and `_times`, by their names in metrics.py."""
 
@@ -90,10 +79,6 @@ class Registry:
     def time(self, name: str, seconds: float) -> None:
         """Add a time to a histogram."""
         self._times[name].add(seconds)
-
-    def buckets(self, name: str) -> tuple[int, ...]:
-        """Return how many values each bucket of a histogram has; the last one is above all bounds."""
-        return tuple(self._times[name].counts)
 
     def text(self) -> str:
         """Format all metrics in Prometheus's text format, version 0.0.4."""

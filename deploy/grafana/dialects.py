@@ -1,14 +1,14 @@
-"""How each kind of question is put to Graphite and to Prometheus. Pure.
+"""Translates each kind of query into the languages of Graphite and Prometheus. Pure.
 
-Graphite has what statsd made of it with deploy/statsd/config.js, Prometheus what `/metrics` serves; the names
-there are derived by consumer/telemetry/prometheus.py.
+Graphite has the names that statsd makes with deploy/statsd/config.js. Prometheus has those of `/metrics`, which
+consumer/telemetry/prometheus.py derives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from panels import ByCode, Count, Filled, Level, Query, Rate, Share, Time
+from queries import ByCode, Count, Filled, Level, Query, Rate, Share, Time
 
 from consumer.telemetry.metrics import NAMES
 from consumer.telemetry.prometheus import prometheus_name
@@ -19,14 +19,14 @@ SELECTED = 'job=~"$job",instance=~"$instance"'
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A query in a store's own language, and for Prometheus the name of its line."""
+    """A query in the language of a store; for Prometheus also the name of its line."""
 
     text: str
     legend: str = ""
 
 
 def family(name: str) -> str:
-    """Give a metric's name in Prometheus."""
+    """Return a metric's name in Prometheus."""
     return prometheus_name(name, NAMES[name].partition(": ")[0])
 
 
@@ -36,16 +36,16 @@ def _wild(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Graphite:
-    """Asks Graphite. `where` is the path of hosts, `<prefix>.<host>`, with variables or patterns in it.
+    """Writes queries for Graphite. `where` is the path of hosts, `<prefix>.<host>`, with variables or patterns.
 
-    With a `window` counts are those of that time until each point, as an alert wants them; else of each point.
+    With a `window`, each point has the count of the window before it, as alerts need it; otherwise its own count.
     """
 
     where: str = "$prefix.$host"
     window: str = ""
 
     def ask(self, query: Query) -> Asked:
-        """Put a question."""
+        """Translate a query."""
         return Asked(self._text(query))
 
     def _text(self, query: Query) -> str:  # noqa: PLR0911 - one for each kind of query
@@ -73,7 +73,7 @@ class Graphite:
                 return f"alias({self._counted(name)}, '{name}')"
 
     def _counted(self, *names: str) -> str:
-        """Sum up counts. Idle counters are not sent: nothing there is nothing counted."""
+        """Sum counts. statsd does not send idle counters, so no points mean 0."""
         counts = f"transformNull(sumSeries({', '.join(map(self._count, names))}), 0)"
         return f"movingSum({counts}, '{self.window}')" if self.window else counts
 
@@ -86,7 +86,7 @@ class Graphite:
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """Asks Prometheus. `labels` select series; `window` is what a rate is taken over.
+    """Writes queries for Prometheus. `labels` select series; `window` is the range of a rate.
 
     `by` is a label by whose values series are kept apart: services of several prefixes have a `job` each.
     """
@@ -96,7 +96,7 @@ class Prometheus:
     by: str = ""
 
     def ask(self, query: Query) -> Asked:  # noqa: PLR0911 - one for each kind of query
-        """Put a question."""
+        """Translate a query."""
         match query:
             case Rate(name, legend, per_s):
                 return Asked(self._sum_of_rates(name) + (f" * {per_s}" if per_s > 1 else ""), legend)

@@ -14,8 +14,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from generate import GRAPHITE, PROMETHEUS, Store, graphite_query, prometheus_query
-from panels import ALERTS, Alert
+from alert_rules import graphite_query, prometheus_query
+from alerts import ALERTS, Alert
+from dashboards import GRAPHITE, PROMETHEUS, Store
 from support.monitoring import stores
 from support.monitoring.load import OLD, Load, bad_day, load, short_jobs
 from support.rabbitmq.management_api import create_vhost, delete_vhost
@@ -38,6 +39,8 @@ QUIET = {"NoConsumer", "RepliesBlocked", "DiskFull", "QueueDeep"}
 
 #: A gauge that was told once, at the beginning.
 GONE = "other.gone.consuming"
+#: The gauge that is 0 as long as nothing is wrong, of another service at which something is.
+BLOCKED = "other.full.blocked"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def seen(vhost: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]
         loaded = stack.enter_context(load(vhost, folder, graphite.statsd_port))
         prometheus = stack.enter_context(stores.prometheus(folder, [f"127.0.0.1:{loaded.probe.port}"]))
         graphite.tell(f"{GONE}:1|g")
+        graphite.tell(f"{BLOCKED}:1|g")
         graphite.flushed()
         others = counted(graphite, "jobs.acked")  # by the consumers that were stopped before
         wait_until(lambda: prometheus.up() == ["up"], "the first scrape")
@@ -196,6 +200,7 @@ def test_the_files_of_each_kind_are_thinned_out_in_their_own_way(seen: Seen) -> 
         "median": "average",
         "consuming": "min",
         "bytes": "max",
+        "blocked": "max",
     }
     files = [next(seen.folder.glob(f"whisper/stats/*/classifier/**/{name}.wsp")) for name in kinds]
     argv = [stores.SYSTEM_PYTHON, "-c", WHISPER, *map(str, files)]

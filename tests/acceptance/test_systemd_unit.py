@@ -97,7 +97,7 @@ def machine(request: pytest.FixtureRequest, management: Management, tmp_path: Pa
 @under(PROGRAM)
 def test_it_starts_is_watched_and_stops_when_its_job_has_ended(machine: Booted, producer: Producer) -> None:
     machine.systemctl("start")
-    assert machine.show("StatusText") == "taking jobs; 0 running in 1 slots"
+    assert machine.show("StatusText") == "taking jobs; 0 running in 1 slot"
     os.kill(machine.main_process(), signal.SIGSTOP)
     wait_until(lambda: machine.show("NRestarts") == "1", "the watchdog")
     wait_until(lambda: machine.show("ActiveState") == "active", "the next start")

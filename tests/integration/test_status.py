@@ -129,10 +129,17 @@ def test_consumers_that_run_different_classifiers_are_listed_and_reported_wherev
         assert "ok       consumers" in checked.stdout
 
 
-def test_without_the_management_api_a_consumer_logs_that_there_are_others(vhost_url: str, tmp_path: Path) -> None:
+def test_without_the_management_api_run_status_and_check_say_that_they_cannot_compare(
+    vhost_url: str, tmp_path: Path
+) -> None:
     command = script(tmp_path, "echo 'OUTPUT: 1'")
     with consumer(vhost_url, command=command) as first, consumer(vhost_url, command=command) as second:
-        assert "set management_url" in second.wait_for_event("consumers_unknown").text
+        shown = status(vhost_url).stdout
+        checked = forked.run("consumer", "check", env=environment(vhost_url, command=command)).stdout
+        for told_by in (second.wait_for_event("consumers_unknown").text, shown, checked):
+            words = " ".join(told_by.split())  # they may be on several lines
+            assert "cannot be compared: AMQP does not expose which classifier" in words
+            assert "set management_url to" in words
         assert not first.events("consumers_unknown")
 
 

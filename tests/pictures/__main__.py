@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 from support.rabbitmq.management_api import Management, create_vhost, delete_vhost
+from support.rabbitmq.orphans import nodes_end_with_us
 
 from consumer.local_broker import node as local_broker
 from pictures import FOLDER, MAX_BYTES, consolepages, graphs, matrix, terminal
@@ -30,7 +31,7 @@ def _url(management: Management) -> str:
 def main(places: list[str]) -> None:
     """Take the pictures of these places."""
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="pictures-") as made:
+    with tempfile.TemporaryDirectory(prefix="pictures-") as made, nodes_end_with_us(Path(made)):
         root = Path(made)
         try:
             node = local_broker.up(root / "rabbitmq", report=print)

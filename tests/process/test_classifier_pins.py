@@ -287,6 +287,7 @@ async def test_a_reload_of_an_altered_model_leaves_the_trusted_one_serving(
     async with opened(home) as runner:
         alter(served)
         await runner.reload()
+        assert runner.default_model == "machines"  # the only one
         assert isinstance(await run(runner, b'{"signal": [1, 2, 3]}'), Succeeded)
     assert "not reloaded, the old classifier stays in service" in caplog.text
     assert f"{served} was altered or exchanged" in caplog.text

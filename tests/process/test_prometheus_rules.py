@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from generate import RUNBOOKS
-from panels import ALERTS, Alert
+from alert_rules import RUNBOOKS
+from alerts import ALERTS, Alert
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -82,6 +82,15 @@ def test_prometheus_alerts_fire_on_what_they_are_for_and_not_below_it(tmp_path: 
     for pumps in ("0x20", "1x5 stale"):
         series = {'consuming{job="pumps"}': pumps, 'consuming{job="motors"}': "1x20"}
         tests.append(rule_test(nobody, series, fires=True, job="pumps"))
+    # In an outage consumers do not know the depths, or none is left: the last known one counts. That of a consumer
+    # that is gone does not count beside one that knows.
+    for name, gauge, deep in (("DeadLetters", "queue_dead", 1), ("QueueDeep", "queue_waiting", 1001)):
+        alert = next(alert for alert in ALERTS if alert.name == name)
+        for unknown in ("NaN", "_"):
+            outage = {gauge: " ".join((str(deep), *[unknown] * 20))}
+            tests.append(rule_test(alert, outage, fires=True))
+        both = {f'{gauge}{{instance="gone"}}': f"{deep} stale", f'{gauge}{{instance="here"}}': "0x20"}
+        tests.append(rule_test(alert, both, fires=False))
     file = tmp_path / "tests.yml"
     file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "tests": tests}))
     assert_promtool("test", "rules", str(file))

@@ -31,6 +31,7 @@ from consumer.runners.child import Child
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import ForkServer, NoWorkerError
 from consumer.runners.runner import Runner, open_runner
+from consumer.telemetry.log_format import formatter
 
 HERE = Path(__file__).parent
 #: In two slots, one in twenty of which kills its worker.
@@ -327,7 +328,7 @@ async def test_threads_that_the_import_starts_are_told_of(bench: Bench) -> None:
     text = "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"
     async with bench.open(bench.module("mine", text + "def classify(job): ...")) as opened:
         assert isinstance(await opened.run(), Succeeded)
-    assert "has started 1 threads, which workers do not inherit" in bench.caplog.text
+    assert "has started 1 thread, which workers do not inherit" in bench.caplog.text
 
 
 @runs_async
@@ -465,12 +466,13 @@ async def test_a_reload_that_fails_leaves_the_old_classifier_serving_and_says_wh
         await opened.runner.reload()
         assert output(await opened.run()) == 1
         assert children() == before
-    failed, *traceback = [record for record in bench.caplog.records if record.levelname == "ERROR"]
+    (failed,) = [record for record in bench.caplog.records if record.levelname == "ERROR"]
     assert failed.__dict__["event"] == "reload_failed"
     assert failed.getMessage().startswith("not reloaded, the old classifier stays in service: ")
     assert failed.getMessage().endswith("ZeroDivisionError: division by zero")
-    assert {record.__dict__["event"] for record in traceback} == {"reload_traceback"}
-    assert any("a change that nobody has tried" in record.getMessage() for record in traceback)
+    found = json.loads(formatter("json").format(failed))
+    assert found["exception"].splitlines()[0] == "Traceback (most recent call last):"
+    assert "a change that nobody has tried" in found["exception"]
 
 
 @runs_async

@@ -20,8 +20,8 @@ from consumer.rabbitmq.admin import Admin
 from consumer.rabbitmq.codec import APP_ID, properties, received
 from consumer.rabbitmq.connection import refusal_explained
 from consumer.rabbitmq.connection_scope import Lifetime
+from consumer.rabbitmq.delivery import Delivery
 from consumer.rabbitmq.publisher import Publisher
-from consumer.rabbitmq.session import Delivery
 from consumer.wire.message import Message
 
 FULL = Message(

@@ -119,6 +119,15 @@ def test_files_whose_name_no_job_could_give_are_not_models(folder: Path) -> None
         classify.classify({"signal": [1]}, folder)
 
 
+def test_the_default_model_is_the_one_of_that_name_or_the_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUMER_MODELS_DIR", str(tmp_path))
+    for name, expected in (("first", "first"), ("second", None), ("default", "default")):
+        (tmp_path / f"{name}.model").touch()
+        assert classify.default_model() == expected
+
+
 def test_the_signal_is_checked_before_the_model(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="signal is empty"):
         classify.classify({"signal": []}, tmp_path / "nowhere")

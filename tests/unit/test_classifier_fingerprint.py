@@ -69,3 +69,10 @@ def test_of_many_models_the_others_have_one_digest_together(models: Callable[[di
     models({**many, "m19": "f" * 64})
     second = fingerprint.of("classifier.classify:classify")
     assert (first[:7], first[7] != second[7]) == (second[:7], True)
+
+
+def test_only_the_own_classifier_reports_its_default_model(module: Callable[[str, str], ModuleType]) -> None:
+    for name in ("classifier.classify", "mine"):
+        module(name, "").default_model = lambda: "machines"  # type: ignore[attr-defined]
+    assert fingerprint.default_model("classifier.classify:classify") == "machines"
+    assert fingerprint.default_model("mine:classify") is None

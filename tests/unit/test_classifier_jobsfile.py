@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from classifier.errors import RefusedError
-from classifier.jobs_file import read
+from classifier.jobs_file import LINE_SUFFIXES, read
+from consumer.cli.submit import sources
 
 MARK = b"\xef\xbb\xbf"
 
@@ -41,3 +42,15 @@ def test_a_file_that_is_packed_is_refused_with_the_remedy(tmp_path: Path) -> Non
     path.write_bytes(gzip.compress(b"{}\n"))
     with pytest.raises(RefusedError, match=r"x.jsonl.gz: it is gzip data: unpack it with gunzip"):
         read(path)
+
+
+@pytest.mark.parametrize("suffix", [*LINE_SUFFIXES, ".json", ".txt"])
+@pytest.mark.parametrize(
+    "content", [b'{"signal": [1]}', b'{"signal":\n [1]}', b'{"a": 1}\n{"a": 2}\n', b'{"a": 1}\n{"a":\n{"a": 3}']
+)
+def test_submit_finds_the_same_jobs_in_a_file(tmp_path: Path, suffix: str, content: bytes) -> None:
+    """The rules are written twice: neither package may import the other."""
+    file = tmp_path / f"jobs{suffix}"
+    file.write_bytes(content)
+    assert len(list(sources.split_jobs(str(file), content))) == len(read(file))
+    assert sources.LINE_SUFFIXES == LINE_SUFFIXES

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
+from alerts import ALERTS
 from deploy_judges import REFUSED, broken_rules, image_environment, judge, settings_in
 from helm_chart import KUBERNETES, RELEASE, built, of, pod_of, rendered
-from panels import ALERTS
 from support.processes.commands import BIN
 from support.rabbitmq.definitions import USERS
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from consumer.config.loader import load
+from consumer.preflight.consumers import judged
+from consumer.preflight.finding import Level
 from consumer.service.consumer_info import arguments, consumer_name
 from consumer.service.fleet import Member, described, differences, members
 
@@ -53,6 +55,13 @@ def test_another_program_is_named_by_its_tag_and_address(told: dict[str, Any] | 
 
 def test_what_a_consumer_says_is_escaped() -> None:
     assert described("a:1", {"classifier": "\x1b[31mred"}).classifier == "\\x1b[31mred"
+
+
+def test_a_consumer_that_is_not_listed_yet_is_no_absent_one_for_check() -> None:
+    assert [one.level for one in judged([], None, JOBS, 1)] == [Level.SKIPPED]
+    assert [one.level for one in judged([], None, JOBS, 0)] == [Level.OK]
+    (found,) = judged([member("a:1")], None, JOBS, 1)
+    assert found.level is Level.OK
 
 
 def member(name: str, classifier: str = "mine:classify", loaded: str = "mine.py 01", version: str = "1") -> Member:

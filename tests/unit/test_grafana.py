@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import alert_rules
 import generate
 import pytest
 import yaml
-from generate import GRAPHITE, PROMETHEUS, ROOT, Store
+from alerts import ALERTS, Alert
+from dashboards import GRAPHITE, PROMETHEUS, Store
+from generate import ROOT
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from panels import ALERTS, ROWS, Alert
+from panels import ROWS
 
 from consumer.telemetry.metrics import NAMES
 
@@ -70,11 +73,11 @@ def test_every_panel_says_what_it_answers_and_asks_something(store: Store) -> No
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
 
 
-def test_every_metric_is_asked_for_somewhere() -> None:
-    asked = repr((ROWS, ALERTS))
+def test_every_metric_has_a_panel() -> None:
+    shown = repr(ROWS)
     for name in NAMES:
         # What succeeds is acked, too; and how many slots are busy at one moment says little.
-        assert f"'{name}'" in asked or name in ("jobs.succeeded", "slots.busy")
+        assert f"'{name}'" in shown or name in ("jobs.succeeded", "slots.busy")
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
@@ -86,7 +89,7 @@ def test_an_alert_has_one_bound_and_says_what_to_do(alert: Alert) -> None:
 def test_the_runbook_of_each_alert_is_its_row_in_the_table_of_alerts() -> None:
     page = (ROOT / "docs/operate.md").read_text()
     rules = yaml.safe_load((DEPLOY / "prometheus/classifier.rules.yml").read_text())["groups"][0]["rules"]
-    (group,) = generate.grafana_alerts()["groups"]
+    (group,) = alert_rules.grafana_alerts()["groups"]
     for alert, *made in zip(ALERTS, rules, group["rules"], strict=True):
         for rule in made:
             url, _, row = rule["annotations"]["runbook_url"].partition("#")
@@ -106,8 +109,16 @@ def test_the_rules_of_two_prefixes_are_beside_each_other_and_ask_for_their_own()
 
 
 def _rules(prefix: str) -> list[dict[str, Any]]:
-    (group,) = generate.grafana_alerts(prefix)["groups"]
+    (group,) = alert_rules.grafana_alerts(prefix)["groups"]
     return list(group["rules"])
+
+
+def test_an_alert_that_keeps_the_last_known_value_looks_back_as_far_in_graphite() -> None:
+    (group,) = alert_rules.grafana_alerts()["groups"]
+    for alert, rule in zip(ALERTS, group["rules"], strict=True):
+        looked_at_min = rule["data"][0]["relativeTimeRange"]["from"] / 60
+        assert looked_at_min == max(alert.over_min, alert.keeps_min)
+    assert {alert.name for alert in ALERTS if alert.keeps_min} == {"QueueDeep", "DeadLetters"}
 
 
 def test_the_rules_for_grafana_have_what_its_provisioning_asks_for() -> None:

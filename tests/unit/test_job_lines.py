@@ -18,9 +18,9 @@ from consumer.job import Crashed, Job, Outcome, Request, Succeeded
 from consumer.telemetry import log_context
 from consumer.telemetry.job_lines import BURST_LINES, LINES_PER_S, JobLines
 from consumer.telemetry.log_format import formatter
-from consumer.telemetry.metrics import BOUNDS, Metrics
-from consumer.telemetry.prometheus import quantile
+from consumer.telemetry.metrics import Metrics, Snapshot
 from consumer.telemetry.summary import Summary, summarised
+from consumer.wording import counted
 
 REQUEST = Request(id="m1", correlation_id="c", attempt=2)
 JOB = Job(request=REQUEST, body=b"{}", timeout_s=1, model="pumps")
@@ -144,7 +144,7 @@ async def test_a_summary_has_the_jobs_of_its_own_period() -> None:
     expected = {"event": "summary", "level": "INFO", "consumer": "host:7", "slots": 4, "left_out": 1}
     counted = {"done": 19, "retried": 1, "dead_lettered": 0, "failed": {"crashed": 1}}
     assert line.items() >= {**expected, **counted}.items()
-    assert 10 <= line["p50_ms"] <= 25  # the bucket of 12.5 ms
+    assert line["p50_ms"] == pytest.approx(12.5, rel=0.025)
     assert line["message"].startswith(
         "last 0 s: 19 done, 1 failed (crashed 1), 1 retried, 0 dead-lettered; run time"
     )
@@ -180,19 +180,27 @@ def test_a_person_reads_run_times_without_an_exponent(p50_ms: float, p95_ms: flo
     assert f"run time {text}; 1.0 of 2 slots busy" in str(summary)
 
 
-@pytest.mark.parametrize(
-    ("counts", "share", "found"),
-    [
-        ([0, 0, 0], 0.5, None),
-        ([10, 0, 0], 0.5, 0.5),
-        ([0, 10, 0], 0.95, 1.95),
-        ([5, 5, 0], 0.5, 1.0),
-        ([0, 0, 3], 0.5, 2.0),
-    ],
-)
-def test_a_quantile_is_estimated_within_its_bucket(counts: list[int], share: float, found: float | None) -> None:
-    assert quantile([1.0, 2.0], counts, share) == (pytest.approx(found) if found is not None else None)
+def test_one_is_no_plural() -> None:
+    counts: dict[str, Any] = {"done": 1, "retried": 0, "dead_lettered": 0, "failed": {}, "left_out": 1}
+    summary = Summary(seconds=60, p50_ms=None, p95_ms=None, busy=1, slots=1, **counts)
+    assert str(summary).endswith("; 1.0 of 1 slot busy; 1 line of jobs that succeeded left out")
+    assert [counted(number, "slot") for number in (0, 1, 2)] == ["0 slots", "1 slot", "2 slots"]
 
 
-def test_the_buckets_of_run_times_are_those_that_a_summary_reads() -> None:
-    assert len(Metrics().snapshot().runs) == len(BOUNDS["jobs.run"]) + 1
+def _with_one_run(run_ms: float) -> tuple[Snapshot, Snapshot]:
+    metrics = Metrics()
+    before = metrics.snapshot()
+    metrics.ended(Succeeded(output=b"{}", run_s=run_ms / 1000), Settlement.ACK, total_s=1)
+    return before, metrics.snapshot()
+
+
+@pytest.mark.parametrize("shortest_ms", [0.3, 2.0, 12.5, 301.0, 7_200_000.0])
+def test_the_run_times_of_a_summary_are_at_most_2_5_percent_off(shortest_ms: float) -> None:
+    metrics, runs_ms = Metrics(), [shortest_ms * (1 + number / 5000) for number in range(101)]
+    before = metrics.snapshot()
+    for run_ms in runs_ms:
+        metrics.ended(Succeeded(output=b"{}", run_s=run_ms / 1000), Settlement.ACK, total_s=1)
+    summary = Summary.between(before, metrics.snapshot(), left_out=0)
+    assert (summary.p50_ms, summary.p95_ms) == pytest.approx((runs_ms[50], runs_ms[95]), rel=0.025)
+    one = Summary.between(*_with_one_run(shortest_ms), left_out=0)
+    assert one.p50_ms == one.p95_ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from consumer.dead_letters.model import (
     show_age,
 )
 from consumer.job import Crashed, ErrorCode
+from consumer.rabbitmq.codec import properties
 from consumer.wire.message import Message
 from consumer.wire.read import read_message
 from consumer.wire.topology import Topology
@@ -200,6 +202,21 @@ def test_a_replayed_copy_starts_over_and_keeps_its_mark_through_retries() -> Non
     request, _ = read_message(copy, TOPOLOGY, load({}, {}).job_rules)
     assert (request.id, request.attempt, request.replayed) == ("a", 1, 2)
     assert retry_copy(copy, request, Crashed(message="m")).headers["replayed"] == 2
+
+
+def test_the_wait_of_a_replayed_job_begins_with_its_replay_and_that_of_a_retry_with_the_producer() -> None:
+    """Or a letter of last week would be a job that has waited for a week, and `JobsWait` would fire."""
+    last_week = time.time() - 7 * 86_400
+    dead = Message(body=b"{}", message_id="m", timestamp=last_week)
+
+    def published_at(copy: Message) -> float:
+        sent = properties(copy).timestamp
+        assert sent is not None
+        return sent.timestamp()
+
+    assert published_at(replay_copy(dead)) == pytest.approx(time.time(), abs=60)
+    request, _ = read_message(dead, TOPOLOGY, load({}, {}).job_rules)
+    assert published_at(retry_copy(dead, request, Crashed(message="m"))) == pytest.approx(last_week)
 
 
 def test_a_letter_in_gzip_is_read_and_shown_as_its_job() -> None:

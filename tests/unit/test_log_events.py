@@ -53,6 +53,15 @@ def test_every_record_has_an_event() -> None:
     assert not [where for _, where, events in log_calls(TOLD) if not events]
 
 
+def test_no_function_is_given_a_log_call_which_would_log_without_an_event() -> None:
+    """Such as `up(report=log.info)`."""
+    for path in MODULES:
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        given = [node for node in nodes if isinstance(node, ast.Attribute) and id(node) not in called]
+        assert not TOLD & set(map(ast.unparse, given)), path
+
+
 def test_the_list_of_events_is_the_events_that_are_logged() -> None:
     assert {event for *_, events in log_calls() for event in events} == set(EVENTS)
 

@@ -24,7 +24,7 @@ from consumer.job import Request
 from consumer.runners.run import Run
 from consumer.telemetry import log_context
 from consumer.telemetry.job_log import JobLog
-from consumer.telemetry.log_format import MAX_CHARACTERS, formatter
+from consumer.telemetry.log_format import MAX_CHARACTERS, formatter, without_traceback
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 REQUEST = Request(id="m1", correlation_id="c", attempt=2, traceparent=TRACEPARENT)
@@ -75,6 +75,23 @@ def test_any_text_is_one_line_of_ascii(text: str) -> None:
     assert out.getvalue().isascii()
     assert out.getvalue().count("\n") == 1
     assert json.loads(out.getvalue()).keys() == ALWAYS
+
+
+def test_a_traceback_of_user_code_is_a_part_of_its_record() -> None:
+    printed = 'Traceback (most recent call last):\n  File "mine.py", line 1\n\x1b[31mNo: 1'
+    what, more = without_traceback(f"mine cannot be loaded, exit code 1:\n{printed}")
+    assert what == "mine cannot be loaded, exit code 1: \x1b[31mNo: 1"
+    found = logged("%s", what, extra={"event": "reload_failed", **more})
+    assert found["message"] == "mine cannot be loaded, exit code 1: \\x1b[31mNo: 1"
+    assert found["exception"] == printed.replace("\x1b", "\\x1b")
+    record = logging.makeLogRecord({"msg": what, "levelname": "ERROR", **more})
+    lines = formatter("text").format(record).splitlines()
+    assert lines[0].endswith("No: 1")
+    assert lines[1:] == [f"    {line}" for line in found["exception"].splitlines()]
+
+
+def test_a_message_of_several_lines_without_a_traceback_keeps_all_its_words() -> None:
+    assert without_traceback("no models:\na is damaged\nb, too") == ("no models: a is damaged b, too", {})
 
 
 def test_no_field_comes_from_elsewhere() -> None:

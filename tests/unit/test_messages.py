@@ -280,6 +280,21 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        (b"{}", "machines"),
+        (b'{"model": null}', "machines"),
+        (b'{"model": "pumps"}', "pumps"),
+        (b'{"model": 7}', None),
+    ],
+)
+def test_a_job_that_names_no_model_has_the_default_one(body: bytes, model: str | None) -> None:
+    _, job = read_message(Message(body=body), TOPOLOGY, RULES, default_model="machines")
+    assert isinstance(job, Job)
+    assert job.model == model
+
+
 @given(JSON_VALUES, PIECES, st.integers(0, 100))
 def test_a_body_is_judged_as_a_strict_parser_does(value: object, piece: bytes, place: int) -> None:
     text = json.dumps(value).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -564,6 +565,18 @@ async def test_every_record_of_a_job_knows_its_job_and_of_a_run_its_slot(caplog:
         {"job_id": "m1", "attempt": 2, "model": "pumps", "slot": 0},
     ]
     assert log_context.fields() == {}
+
+
+@runs_async
+async def test_the_records_of_a_job_that_names_no_model_have_the_default_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench(SUCCEEDED)
+    bench.pipeline = replace(bench.pipeline, default_model=lambda: "machines")
+    with jobs_told() as told:
+        await asyncio.create_task(bench.handle())
+    assert [fields["model"] for fields in told] == ["machines"]
 
 
 @runs_async

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console as Terminal
 
-from consumer.cli.queue_state import MISSING, QueueState, Status, more_of, prefetches, shortcomings
+from consumer.cli.queue_state import MISSING, QueueState, Status, more_of, notes, prefetches, shortcomings
 from consumer.cli.status import EXIT_NO_CONSUMER, exit_code, rendered
 from consumer.config.settings import Settings
 from consumer.rabbitmq.console import Console
@@ -25,10 +26,26 @@ def shown(status: Status, width: int = 120) -> str:
 
 
 def test_what_only_the_management_api_knows_is_a_dash_without_it() -> None:
-    text = shown(Status([QueueState("classifier.jobs", ready=3, consumers=1)]))
+    jobs = QueueState("classifier.jobs", ready=3, consumers=1)
+    text = shown(Status([jobs], notes=notes(jobs, None)))
     assert text.splitlines()[2].split() == ["classifier.jobs", "3", "-", "1", "-", "-", "-", "-"]
     assert "slots: -" in text
-    assert "set management_url for more" in text
+    assert "classifier.jobs cannot be compared" in text
+    assert "set management_url" in text
+
+
+def test_without_consumers_none_are_said_to_be_incomparable() -> None:
+    told = " ".join(notes(QueueState("classifier.jobs", ready=3, consumers=0), None))
+    assert "compared" not in told
+    assert "set management_url" in told
+
+
+def test_a_consumer_that_the_management_api_does_not_list_yet_is_reported() -> None:
+    jobs = QueueState("classifier.jobs", ready=3, consumers=2)
+    age, unlisted = notes(jobs, 1)
+    assert notes(jobs, 2) == [age]
+    assert "up to 5 s old" in age
+    assert unlisted.startswith("1 of 2 AMQP consumers are not listed")
 
 
 def test_slots_of_a_consumer_that_has_just_started_are_not_said_to_be_none() -> None:
@@ -109,9 +126,20 @@ def test_consumers_and_warnings_are_shown() -> None:
     ours = Member("host:1", "mine:classify", "mine.py 0123", "0.1.0", 2, 1, "2026-01-31T12:00:00+00:00")
     text = shown(Status([], consumers=[ours, Member("t at 10.0.0.7")], warnings=["they differ"]))
     rows = [line.split() for line in text.splitlines()]
-    assert ["host:1", "mine:classify", "mine.py", "0123", "0.1.0", "1", "of", "2"] in [row[:8] for row in rows]
-    assert ["t", "at", "10.0.0.7", "-", "-", "-", "-", "-"] in rows
+    assert ["host:1", "0.1.0", "1", "of", "2"] in [row[:5] for row in rows]
+    assert ["t", "at", "10.0.0.7", "-", "-", "-"] in rows
+    assert {"classifier: mine:classify", "loaded:     mine.py 0123"} <= set(text.splitlines())
     assert "warning: they differ" in text
+
+
+def test_on_80_columns_no_word_of_a_consumer_is_broken() -> None:
+    words = ("worker-host-04.example:4711", "site.classifiers.quality:classify_all_lines", "1.10.0")
+    loaded = "classify.py 0123456789ab, machines.of.hall.4 3f2a91c04b1d, pumps 0123456789ab"
+    one = Member(words[0], words[1], loaded, words[2], 16, 16, "2026-01-31T12:00:00+00:00")
+    other = replace(one, name="worker-host-05.example:4711")
+    shown_words = shown(Status([], consumers=[one, other]), width=80).split()
+    assert {*words, *loaded.split(), other.name} <= set(shown_words)
+    assert shown_words.count(words[1]) == 1  # once for both
 
 
 @pytest.mark.parametrize(

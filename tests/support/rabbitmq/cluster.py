@@ -27,6 +27,7 @@ from consumer.local_broker import files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import HOST
 from consumer.local_broker.node import Node
+from consumer.local_broker.processes import MARK
 from consumer.rabbitmq.management import api
 from support.rabbitmq.management_api import create_vhost, rabbitmqctl
 from support.rabbitmq.producer import Producer
@@ -58,7 +59,7 @@ class Cluster:
     def open(cls, folder: Path) -> Iterator[Cluster]:
         """Run all three nodes during the block."""
         [epmd_port] = files.free_ports(1)
-        with _epmd(epmd_port):
+        with _epmd(epmd_port, folder):
             cluster = cls(folder, epmd_port)
             try:
                 cluster.start(*NAMES)
@@ -152,9 +153,9 @@ def _name(nodename: str) -> str:
 
 
 @contextmanager
-def _epmd(port: int) -> Iterator[None]:
+def _epmd(port: int, folder: Path) -> Iterator[None]:
     """Run epmd on the loopback address during the block."""
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "ERL_EPMD_ADDRESS": HOST}
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "ERL_EPMD_ADDRESS": HOST, MARK: str(folder)}
     with subprocess.Popen(["epmd", "-port", str(port)], env=environment) as epmd:
         try:
             # A node that finds no epmd would start its own.

@@ -58,18 +58,18 @@ async def stopped(task: asyncio.Task[None]) -> None:
 @runs_async
 async def test_a_lost_life_is_closed_and_followed_by_another() -> None:
     broker, changes = FakeBroker(), list[bool]()
-    link = Supervisor(["a"], broker.open, changed=changes.append)
-    running = asyncio.create_task(link.run())
+    supervisor = Supervisor(["a"], broker.open, changed=changes.append)
+    running = asyncio.create_task(supervisor.run())
     first = await broker.lives.get()
     await asyncio.sleep(0)
-    assert link.consuming
+    assert supervisor.consuming
     first.end.set_result("cut")
     second = await broker.lives.get()
     await asyncio.sleep(0)
-    assert (first.is_open, second.is_open, link.session) == (False, True, second)
+    assert (first.is_open, second.is_open, supervisor.session) == (False, True, second)
     assert changes == [True, False, True]
     await stopped(running)
-    assert not link.consuming
+    assert not supervisor.consuming
 
 
 @pytest.mark.parametrize("fault", [None, DOWN])
@@ -88,12 +88,12 @@ async def test_a_cancellation_that_the_opening_takes_for_an_answer_still_ends_it
             raise fault
         yield life
 
-    link = Supervisor(["a", "b"], opened)
-    running = asyncio.create_task(link.run())
+    supervisor = Supervisor(["a", "b"], opened)
+    running = asyncio.create_task(supervisor.run())
     await asked.wait()
     await stopped(running)
     assert running.cancelled()
-    assert not link.consuming
+    assert not supervisor.consuming
 
 
 @pytest.mark.parametrize("fault", [DOWN, REFUSED, UNREADABLE])
@@ -135,10 +135,10 @@ async def test_after_it_has_served_every_fault_is_tried_again_at_the_next_addres
 @runs_async
 async def test_when_told_so_no_life_follows_this_one() -> None:
     broker = FakeBroker()
-    link = Supervisor(["a"], broker.open)
-    running = asyncio.create_task(link.run())
+    supervisor = Supervisor(["a"], broker.open)
+    running = asyncio.create_task(supervisor.run())
     life = await broker.lives.get()
-    link.end_with_this_session()
+    supervisor.end_with_this_session()
     life.end.set_result("cut")
     await running
     assert broker.tried == ["a"]
