@@ -214,7 +214,7 @@ async def test_a_first_connection_that_fails_is_the_callers_to_hear_of() -> None
     async def nobody(url: str, _on_message: OnMessage) -> AsyncIterator[FakeLine]:
         if url:
             raise BrokerUnreachableError(url)
-        yield FakeLine(FakeRabbit(), None, lambda _: False)
+        yield FakeLine(FakeRabbit(), None, lambda _: None)
 
     with pytest.raises(BrokerUnreachableError):
         async with Client("classifier.jobs").connected(URL, nobody):

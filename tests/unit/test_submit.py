@@ -26,7 +26,7 @@ from consumer.cli.arguments import read_file
 from consumer.cli.submit.bars import MAX_BARS, Above, Bars
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, done_before
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
-from consumer.cli.submit.submission import submit
+from consumer.cli.submit.submission import Submitted, submit
 from consumer.client import Client, JobTooLargeError, NoReplyError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
@@ -244,8 +244,10 @@ class FakeClient(Client):
         job_id: str | None = None,  # noqa: ARG002
         timeout_s: float | None = None,  # noqa: ARG002
         on_progress: Callable[[Progress], None] | None = None,  # noqa: ARG002
+        on_publishing: Callable[[], None] = lambda: None,
         on_published: Callable[[], None] = lambda: None,
     ) -> Reply:
+        on_publishing()
         on_published()
         self.waiting += 1
         self.most = max(self.most, self.waiting)
@@ -292,11 +294,11 @@ async def test_a_job_that_is_not_answered_in_time_gets_a_result_that_says_so() -
     late = NoReplyError("id-1", 2.5, "classifier.jobs", is_published=True, consumers=0)
     client, told = FakeClient({b"1": late}), dict[int, SourceResult]()
     client.gate.set()
-    queued: dict[int, str] = {}
-    await submit(client, sources(3), told.__setitem__, timeout_s=2.5, queued=queued)
+    submitted = Submitted()
+    await submit(client, sources(3), told.__setitem__, timeout_s=2.5, submitted=submitted)
     faults = {index: one.fault for index, one in told.items()}
     assert faults == {0: "", 1: str(late), 2: ""}
-    assert list(queued) == [1]  # its reply may still arrive
+    assert list(submitted.queued) == [1]  # its reply may still arrive
 
 
 @runs_async
