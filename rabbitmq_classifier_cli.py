@@ -103,6 +103,10 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - argparse's own
         """Parse as argparse does, but refuse what is unknown here, where the options of this command are known."""
         words = sys.argv[1:] if args is None else list(args)
+        if self._subparsers and not words:
+            self.exit(_USAGE_ERROR, self.format_help())  # who types the name alone wants to see what there is
+        if flag := self._given_a_value(words):
+            self.error(flag)
         if misspelt := self._misspelt(words):  # before argparse, which would complain of a missing argument first
             self.error(self._unknown(misspelt))
         known, unknown = super().parse_known_args(words, namespace)
@@ -117,6 +121,19 @@ class CommandParser(argparse.ArgumentParser):
                 return None  # options of a subcommand follow, or none
             if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
                 return word
+        return None
+
+    def _given_a_value(self, words: Sequence[str]) -> str | None:
+        """Return what is wrong with the first switch that has a value, such as `--declare=false`."""
+        for word in words:
+            flag, equals, _ = word.partition("=")
+            action = self._option_string_actions.get(flag)
+            if word == "--" or (self._subparsers and not word.startswith("-")):
+                return None
+            if equals and action and action.nargs == 0:
+                ways = [one for one in action.option_strings if one.startswith("--")]
+                off = "" if len(ways) > 1 else ", or leave it out"
+                return f"{flag} is a switch and takes no value: write {' or '.join(ways)}{off}"
         return None
 
     def _unknown(self, word: str) -> str:

@@ -67,7 +67,7 @@ SETTINGS = """\
 
 A flag overrides the variable, the variable overrides the TOML file, and the file overrides the default. `--config`
 or `CONSUMER_CONFIG` names the file, which holds lines such as `pool_size = 4`. An invalid value stops the start.
-`consumer settings` prints this list, `consumer settings WORD` a part of it.
+An empty variable counts as not set. `consumer settings` prints this list, `consumer settings WORD` a part of it.
 
 """
 UNITS = (
