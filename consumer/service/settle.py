@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 
 from consumer.disposition import Disposition, Fault, Publish, Settlement, decide_again, reply_fault
-from consumer.job import Outcome, OverLimit, Request, Unroutable, Unsuccessful
+from consumer.job import Outcome, OverOutput, Request, Unroutable, Unsuccessful
 from consumer.service.outcome_cache import Identity, OutcomeCache, Sent
 from consumer.service.settleable import Settleable
 from consumer.telemetry.metrics import Metrics
@@ -85,7 +85,7 @@ class Settler:
             if publish is not Publish.REPLY:
                 log.error(_LOST[publish], request.id, why, extra={"event": "copy_undeliverable"})
             elif fault is Fault.TOO_LARGE:
-                outcome = reason = OverLimit(message=why, run_s=outcome.run_s)
+                outcome = reason = OverOutput(message=why, run_s=outcome.run_s)
                 is_shortened = True
             else:
                 self.metrics.count("replies.unroutable")

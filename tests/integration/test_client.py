@@ -120,6 +120,8 @@ async def test_a_job_goes_round_and_a_job_that_fails_raises_by_its_code(
             assert failed.value.job_id
             if kind is CrashedError:
                 assert (failed.value.stderr_tail, failed.value.retryable) == ("last words", True)
+            if kind is OverLimitError:  # its result would be too large again
+                assert (failed.value.attempt, failed.value.retryable) == (1, False)
     as_told.stop()
 
 

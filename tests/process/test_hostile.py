@@ -20,7 +20,7 @@ from left_behind import Watched, children, descriptors
 from runner_bench import Bench, job, with_body
 from support.async_tests import runs_async
 
-from consumer.job import Crashed, Failed, Outcome, OverLimit, Succeeded, TimedOut, Unsuccessful
+from consumer.job import Crashed, Failed, Outcome, OverLimit, OverOutput, Succeeded, TimedOut, Unsuccessful
 from consumer.runners import child, launcher, worker
 
 MIB = 1024**2
@@ -80,8 +80,8 @@ CASES: list[tuple[str, dict[str, Any], type[Outcome] | UnionType, str]] = [
     ("closes_stdout_and_runs_on", {"hangs": True}, TimedOut, "(job_timeout_s)"),
     ("opens_all_it_can", {}, Succeeded, ""),
     ("writes_to_what_it_finds", {}, Crashed, "exited with code 3"),
-    ("prints_without_end", {}, OverLimit, "more than 2097152 bytes on stdout (max_stdout_bytes)"),
-    ("prints_one_endless_line", {}, OverLimit, "a line of more than 1048576 bytes on stdout (max_line_bytes)"),
+    ("prints_without_end", {}, OverOutput, "more than 2097152 bytes on stdout (max_stdout_bytes)"),
+    ("prints_one_endless_line", {}, OverOutput, "a line of more than 1048576 bytes on stdout (max_line_bytes)"),
     ("prints_errors_without_end", {"hangs": True}, TimedOut, "(job_timeout_s)"),
     ("prints_bytes", {}, Crashed, "exited with code 0"),
     ("prints_the_end_of_its_own_run", {"hangs": True}, TimedOut, "(job_timeout_s)"),
