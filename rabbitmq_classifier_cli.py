@@ -9,14 +9,18 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 #: The title of the options that many commands share. Help names them in one sentence and lists none of them.
 SHARED = "settings"
 #: The names in help of arguments that are files, even if they may be `-` and so are no paths to the parser.
 FILES = ("FILE", "JOB.json")
+#: The same of arguments that are folders.
+FOLDER = "DIR"
+NO_VALUES: Mapping[str, Sequence[str]] = MappingProxyType({})
 _COLUMN = 26
 _USAGE_ERROR = 2
 #: The most characters of a word that a message quotes.
@@ -177,14 +181,24 @@ def add_completion(command: argparse.ArgumentParser) -> None:
     command.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
 
 
-def completion_script(top: CommandParser, shell: str) -> str:
-    """Return the script that completes the commands and options of a parser in a shell; files for each path."""
+def completion_script(top: CommandParser, shell: str, values: Mapping[str, Sequence[str]] = NO_VALUES) -> str:
+    """Return the script that completes the commands and options of a parser in a shell; files for each path.
+
+    Args:
+        top: the parser.
+        shell: bash, zsh or fish.
+        values: the values of options whose choices the parser does not check.
+    """
     import shtab  # noqa: PLC0415 - only this needs it
 
     for parser in _all_parsers(top):
         for action in parser._actions:  # noqa: SLF001 - as above
-            if action.type is Path or action.metavar in FILES:
-                action.complete = shtab.FILE  # type: ignore[attr-defined] # what shtab reads
+            if action.metavar == FOLDER:
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined] # what shtab reads
+            elif action.type is Path or action.metavar in FILES:
+                action.complete = shtab.FILE  # type: ignore[attr-defined] # as above
+            elif action.choices is None and (found := values.get("".join(action.option_strings[:1]))):
+                action.choices = found
     return str(shtab.complete(top, shell=shell))
 
 

@@ -202,11 +202,18 @@ def _meaning(action: argparse.Action) -> str:
 
 def _error_codes() -> Iterator[str]:
     yield ERROR_CODES
-    again = {outcome.code for outcome in _endings(Unsuccessful) if outcome.retryable}
     yield from table(
-        ("code", "meaning", "retried"),
-        [(code(name), name.meaning, "yes" if name in again else "no") for name in ErrorCode],
+        ("code", "meaning", "retried"), [(code(name), name.meaning, _retried(name)) for name in ErrorCode]
     )
+
+
+def _retried(name: ErrorCode) -> str:
+    """Say whether jobs with this code are retried; those that are not are an exception to be named."""
+    endings = [ending for ending in _endings(Unsuccessful) if ending.code is name]
+    if not any(ending.retryable for ending in endings):
+        return "no"
+    others = [(inspect.getdoc(ending) or "").partition("\n")[0] for ending in endings if not ending.retryable]
+    return ", but not if ".join(("yes", *(f"{other[:1].lower()}{other[1:].rstrip('.')}" for other in others)))
 
 
 def _endings(outcome: type[Unsuccessful]) -> Iterator[type[Unsuccessful]]:

@@ -21,7 +21,7 @@ from consumer.config import loader, units
 from consumer.config.settings import Settings
 from consumer.errors import InputError
 from consumer.telemetry import log_format
-from rabbitmq_classifier_cli import SHARED
+from rabbitmq_classifier_cli import FOLDER, SHARED
 
 log = logging.getLogger("consumer")
 
@@ -51,13 +51,20 @@ def add_settings(command: argparse.ArgumentParser, names: Sequence[str] = (), *,
         text = "; default: ".join(meaning_and_default(name)).replace("%", "%%")
         kind = Settings.model_fields[name].annotation
         metavar = "FILE" if Path in (kind, *get_args(kind)) else "VALUE"
+        if name.endswith("_dir"):
+            metavar = FOLDER
         group.add_argument(
-            "--" + name.replace("_", "-"),
+            option(name),
             dest=_SETTING + name,
             default=argparse.SUPPRESS,
             help=text,
             **({"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": metavar}),
         )
+
+
+def option(name: str) -> str:
+    """Return the flag of a setting."""
+    return "--" + name.replace("_", "-")
 
 
 def meaning_and_default(name: str) -> tuple[str, str]:

@@ -72,16 +72,20 @@ def skipped_because_of(cause: str) -> Finding:
 
 def gathered(findings: Sequence[Finding]) -> list[Finding]:
     """Combine the checks that were skipped because of the same one: they are one fact, not twenty."""
-    names: dict[str, list[str]] = {}
-    for one in findings:
-        if one.cause:
-            names.setdefault(one.cause, []).append(one.what)
     return [
         Finding(Level.SKIPPED, f"because of {cause}: {', '.join(whats)}", what=f"{len(whats)} checks")
         if len(whats) > 1
         else replace(skipped_because_of(cause), what=whats[0])
-        for cause, whats in names.items()
+        for cause, whats in _by_cause(findings).items()
     ]
+
+
+def _by_cause(findings: Sequence[Finding]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for one in findings:
+        if one.cause:
+            names.setdefault(one.cause, []).append(one.what)
+    return names
 
 
 def mib(size: int) -> str:
@@ -143,9 +147,11 @@ def merged(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Format all findings as a JSON document, for deployment scripts."""
+    """Format all findings as a JSON document, for deployment scripts; of skipped checks only the names."""
     checks = [
         {"check": one.what, "level": one.level.value, "detail": one.detail, "remedy": one.remedy or None}
         for one in findings
+        if not one.cause
     ]
-    return json.dumps({"would_run": would_run(findings), "checks": checks}, indent=2)
+    skipped = [{"because_of": cause, "checks": names} for cause, names in _by_cause(findings).items()]
+    return json.dumps({"would_run": would_run(findings), "checks": checks, "skipped": skipped}, indent=2)

@@ -33,6 +33,9 @@ _PRINTED = {"job_log": "LOG", "output_ignored": "stdout", "stderr_line": "stderr
 #: They log these events.
 _LOGGERS = ("consumer.runners.run", "consumer.telemetry.job_log")
 _WIDTH = 13
+#: The result of a function without a `return`.
+NULL = b"null"
+NULL_REMEDY = "return the result from the function, if a `return` is missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,13 @@ class Attempt:
         return isinstance(self.outcome, Succeeded)
 
     @property
+    def warning(self) -> str | None:
+        """What is probably wrong with a result; None if nothing is known to be."""
+        if isinstance(self.outcome, Succeeded) and self.outcome.output == NULL:
+            return f"the result is null; {NULL_REMEDY}"
+        return None
+
+    @property
     def facts(self) -> dict[str, Any]:
         """All facts for programs; the reply as it would be published, None if there is none yet."""
         error = self.outcome if isinstance(self.outcome, Unsuccessful) else None
@@ -61,6 +71,7 @@ class Attempt:
             "message": error and error.message,
             "stderr_tail": error and error.stderr_tail,
             "run_ms": round(self.outcome.run_s * 1000, 3),
+            "warning": self.warning,
             "disposition": self.disposition.settlement.value,
             "reply": json.loads(made) if made else None,
         }
@@ -139,6 +150,8 @@ def report(done: Attempt) -> Iterator[str]:
     if isinstance(outcome, Unsuccessful):
         yield line("code", outcome.code)
         yield line("message", outcome.message)
+    if done.warning:
+        yield line("warning", done.warning)
     yield line("run time", f"{facts['run_ms']:.0f} ms")
     yield line("disposition", facts["disposition"] + (" after the reply" if facts["reply"] else ", no reply yet"))
     if facts["reply"]:
