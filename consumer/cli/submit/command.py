@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -21,8 +21,8 @@ from consumer.cli.submit import earlier, summary
 from consumer.cli.submit.bars import Above
 from consumer.cli.submit.earlier import Earlier
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, arrange
-from consumer.cli.submit.run import Run
 from consumer.cli.submit.sources import read_sources
+from consumer.cli.submit.submit_run import SubmitRun
 from consumer.client.request_client import TIMEOUT_S, WINDOW
 from consumer.config import units
 from consumer.config.settings import Settings
@@ -105,9 +105,9 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.resume:
         _say_done(len(every) - len(sources), len(every), failed, arguments.out)
     _end_by_signals()
-    run = Run(arguments, settings, sources, before, out)
+    run = SubmitRun(arguments, settings, sources, before, out)
     try:
-        with _output(arguments.out, form, run.console, resume=arguments.resume) as lines:
+        with output(arguments.out, form, run.console, resume=arguments.resume) as lines:
             if sources:
                 await run.submit(known_url(settings), lines)
     finally:
@@ -121,7 +121,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _file(name: str | None) -> Path | None:
     """Return the file of results if a later run can continue it: not a pipe or a device."""
-    path = Path(name).resolve() if name else None
+    path = Path(name) if name else None
     return path if path and (path.is_file() or not path.exists()) else None
 
 
@@ -142,7 +142,7 @@ def _end_by_signals() -> None:
 
 
 @contextmanager
-def _output(name: str | None, form: Format, console: Console, *, resume: bool) -> Iterator[Lines]:
+def output(name: str | None, form: Format, console: Console, *, resume: bool) -> Iterator[Lines]:
     """Open the output.
 
     A file gets each result at once, so that a kill loses none; at the end it is put in order. Standard output, a
@@ -155,8 +155,8 @@ def _output(name: str | None, form: Format, console: Console, *, resume: bool) -
         file = Path(name).open("a" if resume else "w", encoding="utf-8")  # noqa: SIM115 - closed below; only opening can fail
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
-    with file:
-        if _file(name):
-            yield Lines(file, form, head=not file.tell())
-        else:
-            yield InOrder(file, form)
+    try:
+        yield Lines(file, form, head=not file.tell()) if _file(name) else InOrder(file, form)
+    finally:
+        with suppress(OSError):  # a full disk; each line was flushed, so that is known already
+            file.close()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from consumer.cli.submit.sources import Key, Source
-from consumer.errors import InputError
+from consumer.errors import ConfigurationError, InputError
 from consumer.escaping import escaped
 from consumer.wire.write import Reply
 
@@ -161,6 +161,7 @@ def _read(line: str, form: Format) -> tuple[Key, str]:
 
 def _replace(path: Path, text: str) -> None:
     """Replace the file: a process that is killed here leaves the old file or the new one."""
+    path = path.resolve()  # a link stays one
     fresh = path.with_name(f"{path.name}.resumed")
     fresh.write_text(text, encoding="utf-8")
     shutil.copymode(path, fresh)
@@ -196,8 +197,13 @@ class Lines:
         """Write what was held back: nothing."""
 
     def _write(self, line: str) -> None:
-        self._out.write(line + "\n")
-        self._out.flush()
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except BrokenPipeError:  # main.py ends the command: nobody reads
+            raise
+        except OSError as error:
+            raise ConfigurationError(f"the results cannot be written: {error.strerror}") from None
 
 
 class InOrder(Lines):

@@ -35,7 +35,7 @@ def is_pipe(stream: TextIO) -> bool:
         return False
 
 
-class Run:
+class SubmitRun:
     """One run of the command.
 
     `queued`: the ids of the jobs that RabbitMQ has since an earlier run, by the index of the source; `doubtful`:
