@@ -79,7 +79,8 @@ WIDTH = 120
 COMMANDS = """\
 ## Commands
 
-Every command has `--help`. A command that takes the [settings](#settings) accepts each of them as a flag.
+Every command has `--help`. A command that takes the [settings](#settings) accepts each of them as a flag. With
+`--json`, an error that ends a command is a document too: `{"error": {"message": "...", "exit_code": 66}}`.
 """
 ERROR_CODES = """\
 ## Error codes

@@ -5,14 +5,15 @@ stdout is for results and for programs. In a file or a pipe each line is written
 
 from __future__ import annotations
 
-import shutil
 import sys
+
+from rich.console import Console
 
 from consumer.line_breaks import wrapped
 
 
 def say(text: str) -> None:
     """Write one line or several."""
-    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    width = Console(stderr=True).width if sys.stderr.isatty() else None
     lines = [part for line in text.split("\n") for part in wrapped(line, width)]
     print("\n".join(lines), file=sys.stderr)

@@ -18,6 +18,7 @@ from consumer.config.settings import Settings
 from consumer.disposition import Disposition, decide
 from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
+from consumer.line_breaks import wrapped
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import open_runner
 from consumer.service.consumer_info import consumer_name
@@ -141,22 +142,29 @@ def line(kind: str, text: str) -> str:
     return f"{kind:<{_WIDTH}}" + f"\n{' ' * _WIDTH}".join(escaped_lines(text, MAX_CHARACTERS))
 
 
-def report(done: Attempt) -> Iterator[str]:
-    """Format the end of an attempt as lines. What stderr had is shown once, and not again in the reply."""
+def report(done: Attempt, width: int | None = None) -> Iterator[str]:
+    """Format the end of an attempt as lines. What stderr had is shown once, and not again in the reply.
+
+    With a width, that of a terminal, messages are broken between words.
+    """
     outcome, facts = done.outcome, done.facts
     if isinstance(outcome, Unsuccessful) and outcome.stderr_tail:
         yield line("stderr", outcome.stderr_tail)
     yield line("outcome", facts["outcome"])
     if isinstance(outcome, Unsuccessful):
         yield line("code", outcome.code)
-        yield line("message", outcome.message)
+        yield line("message", _broken(outcome.message, width))
     if done.warning:
-        yield line("warning", done.warning)
+        yield line("warning", _broken(done.warning, width))
     yield line("run time", f"{facts['run_ms']:.0f} ms")
     yield line("disposition", facts["disposition"] + (" after the reply" if facts["reply"] else ", no reply yet"))
     if facts["reply"]:
         shown = json.dumps(_without_stderr(facts["reply"]), indent=2)  # not cut, and safe: it is ASCII
         yield f"{'reply':<{_WIDTH}}" + shown.replace("\n", f"\n{' ' * _WIDTH}")
+
+
+def _broken(text: str, width: int | None) -> str:
+    return "\n".join(part for one in text.split("\n") for part in wrapped(one, width and width - _WIDTH))
 
 
 def _without_stderr(made: dict[str, Any]) -> dict[str, Any]:

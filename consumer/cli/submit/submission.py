@@ -59,10 +59,10 @@ class Submitted:
 
     def published(self, index: int, job_id: str) -> None:
         """Note that RabbitMQ has a job."""
-        if self.journal:
-            self.journal.confirmed(job_id)
         self.doubtful.pop(index, None)
         self.queued[index] = job_id
+        if self.journal:
+            self.journal.confirmed(job_id)
 
     def ended(self, index: int) -> None:
         """Note that no reply to a job is missing."""
@@ -126,8 +126,8 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
             return
         except (JobTooLargeError, UnreadableReplyError) as error:  # the fault of this job alone
             result = SourceResult(source, None, str(error))
-        except ConfigurationError:  # RabbitMQ does not have it
-            so_far.ended(index)
+        except ConfigurationError:  # RabbitMQ has refused it, or the journal is full after its confirm
+            so_far.doubtful.pop(index, None)
             raise
         so_far.ended(index)
         record(index, result)
