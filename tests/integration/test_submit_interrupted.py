@@ -138,7 +138,7 @@ def test_a_job_that_rabbitmq_had_not_confirmed_is_submitted_again_and_that_is_sa
     submit: tuple[str | Path, ...] = ("submit", jobs, "--out", out)
     with consumer(vhost_url, command=command, pool_size=2) as running:
         killed = subprocess.Popen(
-            [BIN / submit[0], *submit[1:]], env=environment(vhost_url), stderr=subprocess.DEVNULL
+            [BIN / "consumer", *submit], env=environment(vhost_url), stderr=subprocess.DEVNULL
         )
         wait_until(lambda: is_confirmed(out, 2), "the confirms")
         killed.kill()
