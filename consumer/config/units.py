@@ -88,8 +88,14 @@ def shown(name: str, value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def limit(size_bytes: int) -> str:
+    """Write a size for a sentence: `2GiB`, and with the word `bytes` if no unit fits."""
+    text = _shown_size(size_bytes)
+    return f"{text} bytes" if text.isdecimal() else text
+
+
 def _shown_size(value: int) -> str:
-    for unit in ("TI", "GI", "MI", "M", "KI"):
-        if value % BYTES[unit] == 0:
+    for unit in ("TI", "GI", "MI", "T", "G", "M", "KI"):
+        if value and value % BYTES[unit] == 0:
             return f"{value // int(BYTES[unit])}{unit.replace('I', 'i')}B"
     return str(value)

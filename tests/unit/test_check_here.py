@@ -246,7 +246,7 @@ MISCONFIGURED = [
         lambda _: {"max_stdout_bytes": 1024},
         "limits",
         WARNING,
-        "a result may have 1048576 bytes (max_line_bytes), but all that a job prints only 1024",
+        "a result may have 1MiB (max_line_bytes), but all that a job prints only 1KiB",
         "raise max_stdout_bytes",
     ),
     Row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -122,6 +123,19 @@ def test_a_usage_error_is_one_line_and_a_hint(argv: str, line: str, capsys: pyte
 @pytest.mark.parametrize("argv", ["consumer", "consumer dead-letters", "classifier"])
 def test_the_name_alone_shows_what_there_is(argv: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(argv.split(), capsys) == (2, COMMANDS[argv].format_help())
+
+
+@pytest.mark.parametrize(
+    "argv", ["try none.json --json", "check --job none --json", "plan --rate 1 --times none --json"]
+)
+def test_with_json_a_command_prints_a_document_even_if_it_cannot_begin(
+    argv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        consumer.cli.main.main([*argv.split(), "--pool-size", "x"])
+    found = json.loads(capsys.readouterr().out)
+    assert ended.value.code == (1 if argv.startswith("check") else found["error"]["exit_code"])
+    assert "pool_size = 'x' from --pool-size" in json.dumps(found)
 
 
 @pytest.mark.parametrize("argv", ["consumer help", "consumer help dead-letters replay", "classifier help train"])

@@ -92,6 +92,7 @@ def test_what_is_shown_is_read_as_the_same_value(name: str, value: int) -> None:
         ("x_s", 0, "0"),
         ("x_bytes", 2**31, "2GiB"),
         ("x_bytes", 16_000_000, "16MB"),
+        ("x_bytes", 2 * 10**9, "2GB"),
         ("x_bytes", 1001, "1001"),
         ("x", True, "true"),
         ("x", 1000, "1000"),
@@ -105,3 +106,8 @@ def test_a_value_is_shown_in_the_largest_unit_that_loses_no_digit(name: str, val
 def test_the_classifier_reads_its_one_size_as_the_service_does(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(model.SIZE_VARIABLE, text)
     assert model.largest() == load({"max_model_bytes": text}, {}).max_model_bytes
+
+
+@pytest.mark.parametrize(("size", "text"), [(2**31, "2GiB"), (1001, "1001 bytes"), (0, "0 bytes"), (1024, "1KiB")])
+def test_a_limit_in_a_sentence_has_a_unit(size: int, text: str) -> None:
+    assert units.limit(size) == text
