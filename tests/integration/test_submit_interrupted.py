@@ -264,6 +264,24 @@ def test_a_file_that_holds_no_job_is_refused_before_any_job_is_published(
     assert producer.depth(JOBS) == 0
 
 
+def test_overwriting_says_that_queued_jobs_run_twice(vhost_url: str, tmp_path: Path, producer: Producer) -> None:
+    declared(producer)
+    out = tmp_path / "results.jsonl"
+    job = unanswered.UnansweredJob(source="-", digest="d", job_id="j")
+    unanswered.write(out, unanswered.Unanswered(queue=JOBS, replies="amq.gen-gone", jobs=(job,)))
+    submit = ("consumer", "submit", "-", "--out", out, "--overwrite", "--timeout", "1ms")
+    done = forked.run(*submit, env=environment(vhost_url), stdin="{}")
+    assert "Without a reply since the last run: 1 job, submitted again now" in done.stderr
+    assert out.read_text().count("\n") == 1
+
+
+def test_a_file_that_cannot_be_replaced_is_left_alone(vhost_url: str, tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").mkdir()
+    submit = ("consumer", "submit", "-", "--out", tmp_path / "results.jsonl", "--overwrite")
+    done = forked.run(*submit, env=environment(vhost_url), stdin="{}")
+    assert (done.returncode, "results.jsonl cannot be written: Is a directory" in done.stderr) == (78, True)
+
+
 @pytest.mark.parametrize("flag", ["--resume", ""])
 def test_a_submit_that_could_not_begin_leaves_the_jobs_of_the_last_run_alone(
     vhost_url: str, tmp_path: Path, flag: str

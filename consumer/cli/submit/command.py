@@ -101,6 +101,8 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     before = Earlier()
     if out and arguments.resume:
         before = earlier.read(out, form, settings.topology.jobs, is_direct=arguments.direct)
+    elif out:
+        _say_replaced(out, form, settings)
     sources, failed = before.not_done(every), before.failed(every)
     if arguments.resume:
         _say_done(len(every) - len(sources), len(every), failed, arguments.out)
@@ -112,7 +114,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
                 await run.submit(known_url(settings), lines)
     finally:
         run.keep()
-        if out:
+        if out and (arguments.resume or run.submitted.results):
             arrange(out, form, every)
         run.report()
     failed += sum(not result.succeeded for result in run.submitted.results.values())
@@ -123,6 +125,16 @@ def _file(name: str | None) -> Path | None:
     """Return the file of results if a later run can continue it: not a pipe or a device."""
     path = Path(name) if name else None
     return path if path and (path.is_file() or not path.exists()) else None
+
+
+def _say_replaced(out: Path, form: Format, settings: Settings) -> None:
+    """Say that the jobs of the last run are still queued: --overwrite runs them twice."""
+    with suppress(ConfigurationError):  # files that cannot be read are replaced, too
+        if left := earlier.read(out, form, settings.topology.jobs, is_direct=False).jobs:
+            say(
+                f"Without a reply since the last run: {summary.jobs(len(left))}, submitted again now; --resume "
+                "would wait for the replies instead"
+            )
 
 
 def _say_done(done: int, total: int, failed: int, out: str) -> None:
