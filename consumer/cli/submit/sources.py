@@ -25,6 +25,7 @@ from consumer.cli.say import say
 from consumer.errors import InputError
 from consumer.escaping import escaped
 from consumer.runners.programs import own_python
+from consumer.wording import counted
 
 #: What `classifier jobs` reads.
 DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")
@@ -104,8 +105,8 @@ def expand(names: Iterable[str]) -> Iterator[str]:
 
 def _say_ignored(folder: str, ignored: Sequence[str], *, is_all: bool) -> None:
     if ignored and not is_all:  # otherwise the folder is refused
-        count = f"{len(ignored)} other file" + ("s" if len(ignored) > 1 else "")
-        say(f"{folder}: {count} ignored, such as {escaped(ignored[0], _LONGEST_NOTE)}")
+        first = escaped(ignored[0], _LONGEST_NOTE)
+        say(f"{folder}: {counted(len(ignored), 'other file')} ignored, such as {first}")
 
 
 def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
