@@ -22,6 +22,7 @@ floor 0   job.py         what is asked (`Job`) and how it ended (`Outcome`)
           errors.py      errors of the service itself, by who has to act
           escaping.py    makes foreign text safe to show
           wording.py     words that messages of several packages need
+          line_breaks.py breaks lines for a terminal
           values.py      a decorator for classes of which each job makes objects
           _version.py    the version of this service
           __main__.py    the command `consumer` (above all floors)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from consumer.config.amqp_url import check_host
-from consumer.config.setting_group import SettingGroup, checked
+from consumer.config.setting_group import SettingGroup, checked, lower
 
 LogFormat = Literal["text", "json"]
 LogJobs = Literal["auto", "all", "failed"]
@@ -61,8 +61,10 @@ class OperationSettings(SettingGroup):
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         "INFO", description="least severe level to log: DEBUG, INFO, WARNING or ERROR"
     )
-    log_format: LogFormat = Field("text", description="text for people, or json with one object per line")
-    log_jobs: LogJobs = Field(
+    log_format: Annotated[LogFormat, BeforeValidator(lower)] = Field(
+        "text", description="text for people, or json with one object per line"
+    )
+    log_jobs: Annotated[LogJobs, BeforeValidator(lower)] = Field(
         "auto",
         description="which jobs have a line when they end: all, failed (only jobs without a result), or auto "
         "(also jobs that succeeded, at most 10 a second on average); a summary is logged each minute",
