@@ -9,14 +9,18 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 #: The title of the options that many commands share. Help names them in one sentence and lists none of them.
 SHARED = "settings"
 #: The names in help of arguments that are files, even if they may be `-` and so are no paths to the parser.
 FILES = ("FILE", "JOB.json")
+#: The same of arguments that are folders.
+FOLDER = "DIR"
+NO_VALUES: Mapping[str, Sequence[str]] = MappingProxyType({})
 _COLUMN = 26
 _USAGE_ERROR = 2
 #: The most characters of a word that a message quotes.
@@ -103,6 +107,10 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - argparse's own
         """Parse as argparse does, but refuse what is unknown here, where the options of this command are known."""
         words = sys.argv[1:] if args is None else list(args)
+        if self._subparsers and not words:
+            self.exit(_USAGE_ERROR, self.format_help())  # who types the name alone wants to see what there is
+        if flag := self._given_a_value(words):
+            self.error(flag)
         if misspelt := self._misspelt(words):  # before argparse, which would complain of a missing argument first
             self.error(self._unknown(misspelt))
         known, unknown = super().parse_known_args(words, namespace)
@@ -117,6 +125,19 @@ class CommandParser(argparse.ArgumentParser):
                 return None  # options of a subcommand follow, or none
             if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
                 return word
+        return None
+
+    def _given_a_value(self, words: Sequence[str]) -> str | None:
+        """Return what is wrong with the first switch that has a value, such as `--declare=false`."""
+        for word in words:
+            flag, equals, _ = word.partition("=")
+            action = self._option_string_actions.get(flag)
+            if word == "--" or (self._subparsers and not word.startswith("-")):
+                return None
+            if equals and action and action.nargs == 0:
+                ways = [one for one in action.option_strings if one.startswith("--")]
+                off = "" if len(ways) > 1 else ", or leave it out"
+                return f"{flag} is a switch and takes no value: write {' or '.join(ways)}{off}"
         return None
 
     def _unknown(self, word: str) -> str:
@@ -160,14 +181,24 @@ def add_completion(command: argparse.ArgumentParser) -> None:
     command.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
 
 
-def completion_script(top: CommandParser, shell: str) -> str:
-    """Return the script that completes the commands and options of a parser in a shell; files for each path."""
+def completion_script(top: CommandParser, shell: str, values: Mapping[str, Sequence[str]] = NO_VALUES) -> str:
+    """Return the script that completes the commands and options of a parser in a shell; files for each path.
+
+    Args:
+        top: the parser.
+        shell: bash, zsh or fish.
+        values: the values of options whose choices the parser does not check.
+    """
     import shtab  # noqa: PLC0415 - only this needs it
 
     for parser in _all_parsers(top):
         for action in parser._actions:  # noqa: SLF001 - as above
-            if action.type is Path or action.metavar in FILES:
-                action.complete = shtab.FILE  # type: ignore[attr-defined] # what shtab reads
+            if action.metavar == FOLDER:
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined] # what shtab reads
+            elif action.type is Path or action.metavar in FILES:
+                action.complete = shtab.FILE  # type: ignore[attr-defined] # as above
+            elif action.choices is None and (found := values.get("".join(action.option_strings[:1]))):
+                action.choices = found
     return str(shtab.complete(top, shell=shell))
 
 

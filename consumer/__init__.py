@@ -22,6 +22,7 @@ floor 0   job.py         a request to classify (`Job`), and how its run ended (`
           errors.py      errors of the service itself, one class for each person or system at fault
           escaping.py    makes foreign text safe to show
           wording.py     words that messages of several packages need
+          line_breaks.py breaks lines for a terminal
           values.py      a faster dataclass decorator, for objects that are made for each job
           _version.py    the version of this service
           __main__.py    the command `consumer` (above all floors)

@@ -19,6 +19,7 @@ from consumer.job import (
     InvalidOutput,
     Outcome,
     OverLimit,
+    OverOutput,
     Succeeded,
     TimedOut,
 )
@@ -93,6 +94,7 @@ TABLE: dict[type[Outcome], tuple[Disposition, Disposition]] = {
     InvalidOutput: (RETRY, BURY),
     TimedOut: (RETRY, BURY),
     OverLimit: (RETRY, BURY),
+    OverOutput: (BURY, BURY),
     Interrupted: (HAND_BACK, HAND_BACK),
     Abandoned: (FORGET, FORGET),
 }

@@ -165,10 +165,20 @@ class TimedOut(Unsuccessful):
 
 @value(frozen=True, slots=True, kw_only=True)
 class OverLimit(Unsuccessful):
-    """The classifier exceeded a limit other than its time limit, such as memory or output, and was killed."""
+    """The classifier exceeded a limit other than its time limit, such as memory, and was killed."""
 
     code = ErrorCode.OVER_LIMIT
     retryable = True
+
+
+@value(frozen=True, slots=True, kw_only=True)
+class OverOutput(OverLimit):
+    """The result, or all that the classifier printed, is too large.
+
+    The same job would print as much again, so it has one attempt.
+    """
+
+    retryable = False
 
 
 @value(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ SETTINGS = """\
 
 A flag overrides the variable, the variable overrides the TOML file, and the file overrides the default. `--config`
 or `CONSUMER_CONFIG` names the file, which holds lines such as `pool_size = 4`. An invalid value stops the start.
-`consumer settings` prints this list, `consumer settings WORD` a part of it.
+An empty variable counts as not set. `consumer settings` prints this list, `consumer settings WORD` a part of it.
 
 """
 UNITS = (
@@ -79,7 +79,8 @@ WIDTH = 120
 COMMANDS = """\
 ## Commands
 
-Every command has `--help`. A command that takes the [settings](#settings) accepts each of them as a flag.
+Every command has `--help`. A command that takes the [settings](#settings) accepts each of them as a flag. With
+`--json`, an error that ends a command is a document too: `{"error": {"message": "...", "exit_code": 66}}`.
 """
 ERROR_CODES = """\
 ## Error codes
@@ -202,11 +203,18 @@ def _meaning(action: argparse.Action) -> str:
 
 def _error_codes() -> Iterator[str]:
     yield ERROR_CODES
-    again = {outcome.code for outcome in _endings(Unsuccessful) if outcome.retryable}
     yield from table(
-        ("code", "meaning", "retried"),
-        [(code(name), name.meaning, "yes" if name in again else "no") for name in ErrorCode],
+        ("code", "meaning", "retried"), [(code(name), name.meaning, _retried(name)) for name in ErrorCode]
     )
+
+
+def _retried(name: ErrorCode) -> str:
+    """Say whether jobs with this code are retried; those that are not are an exception to be named."""
+    endings = [ending for ending in _endings(Unsuccessful) if ending.code is name]
+    if not any(ending.retryable for ending in endings):
+        return "no"
+    others = [(inspect.getdoc(ending) or "").partition("\n")[0] for ending in endings if not ending.retryable]
+    return ", but not if ".join(("yes", *(f"{other[:1].lower()}{other[1:].rstrip('.')}" for other in others)))
 
 
 def _endings(outcome: type[Unsuccessful]) -> Iterator[type[Unsuccessful]]:

@@ -78,6 +78,8 @@ def read_table(path: Path, *, usual: str, required: bool) -> Reading:
     text, encoding = text_of(content_of(path))
     table = parse(text, usual)
     found = layout(table, usual, required=required)
+    if found.names and not found.records:
+        raise FormatError("", "a header line, and no signal below it: give one signal in each line")
     rows = [_table_row(record.place, record.cells, found, table) for record in found.records]
     return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
 

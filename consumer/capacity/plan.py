@@ -60,7 +60,7 @@ class Target:
         limit_s = 0.0
         with suppress(ValueError):  # the message below explains times, too
             limit_s = units.seconds(found[3]) if found else 0.0
-        if found is None or not limit_s:
+        if found is None or limit_s <= 0:
             raise ValueError("write p50, p95 or p99, then -wait= or -total=, then a time above 0: p95-wait=500ms")
         kind: Kind = "wait" if found[2] == "wait" else "total"
         return cls(found[1], kind, limit_s)

@@ -3,6 +3,7 @@
 main.py                 the command `consumer`: the table of commands; errors become exit codes
 arguments.py            adds the settings as flags, and parses numbers and files
 broker_url.py           chooses the RabbitMQ of a command: the configured one, or a private node
+say.py                  writes lines for people to stderr
 progress_line.py        shows on a terminal that a command works
 event_loop.py           the event loop of all commands
 process_hardening.py    keeps this process's memory from the classifiers that it starts

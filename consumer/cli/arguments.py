@@ -21,7 +21,7 @@ from consumer.config import loader, units
 from consumer.config.settings import Settings
 from consumer.errors import InputError
 from consumer.telemetry import log_format
-from rabbitmq_classifier_cli import SHARED
+from rabbitmq_classifier_cli import FOLDER, SHARED
 
 log = logging.getLogger("consumer")
 
@@ -30,7 +30,6 @@ MAX_SECONDS = 31_536_000
 #: As many digits as a number that anybody types; Python itself refuses to read some thousands.
 _MAX_CHARACTERS = 40
 _SHOWN_CHARACTERS = 60
-_WHOLE = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SETTING = "setting_"
 _STATED = "; default: |; not set: "
@@ -52,13 +51,20 @@ def add_settings(command: argparse.ArgumentParser, names: Sequence[str] = (), *,
         text = "; default: ".join(meaning_and_default(name)).replace("%", "%%")
         kind = Settings.model_fields[name].annotation
         metavar = "FILE" if Path in (kind, *get_args(kind)) else "VALUE"
+        if name.endswith("_dir"):
+            metavar = FOLDER
         group.add_argument(
-            "--" + name.replace("_", "-"),
+            option(name),
             dest=_SETTING + name,
             default=argparse.SUPPRESS,
             help=text,
             **({"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": metavar}),
         )
+
+
+def option(name: str) -> str:
+    """Return the flag of a setting."""
+    return "--" + name.replace("_", "-")
 
 
 def meaning_and_default(name: str) -> tuple[str, str]:
@@ -139,8 +145,9 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     """Make a type for whole numbers in a range, both ends included."""
 
     def read(text: str) -> int:
-        if is_written_as(_WHOLE, text) and least <= (value := int(text)) <= most:
-            return value
+        with suppress(ValueError):
+            if least <= (value := units.whole(text)) <= most:
+                return value
         raise refusal(text, f"a whole number from {least} to {most}")
 
     return read
@@ -162,7 +169,7 @@ def duration(least: float, most: float) -> Callable[[str], float]:
 
     def read(text: str) -> float:
         with suppress(ValueError):
-            if len(text) <= _MAX_CHARACTERS and least <= (value := units.seconds(text)) <= most:
+            if least <= (value := units.seconds(text)) <= most:
                 return value
         shown = " to ".join(units.shown("_s", end) for end in (least, most))
         raise refusal(text, f"a time from {shown}: {units.TIME_FORMS}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
+from consumer.cli.say import say
 from consumer.local_broker import node
 from consumer.local_broker.files import DEFAULT_DIR
 
@@ -31,18 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Start or stop the node, or show its addresses; return the exit code."""
     match arguments.action:
         case "up":
-            print(node.up(arguments.data, report=_say).describe())
+            print(node.up(arguments.data, report=say).describe())
         case "down":
             print("stopped" if node.down(arguments.data) else "no node was running")
         case asked:
             running = node.status(arguments.data)
             if running is None:
-                _say(f"no node runs in {arguments.data}; `consumer local-broker up` starts one")
+                say(f"no node runs in {arguments.data}; `consumer local-broker up` starts one")
                 return EXIT_NOT_RUNNING
             print(running.amqp_url if asked == "url" else running.describe())
     return os.EX_OK
-
-
-def _say(line: str) -> None:
-    """Write a line for people to stderr, because stdout is for addresses."""
-    print(line, file=sys.stderr)

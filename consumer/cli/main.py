@@ -7,6 +7,7 @@ one sentence on stderr and the exit code of its class (errors.py). A traceback m
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -32,6 +33,7 @@ from consumer.cli import (
 )
 from consumer.cli.arguments import choose_log_format
 from consumer.cli.dead_letters import command as dead_letters
+from consumer.cli.say import say
 from consumer.cli.submit import command as submit
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped_lines
@@ -97,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(arguments.command(arguments))
     except ConsumerError as error:
         _complain(str(error))
+        if getattr(arguments, "json", False):  # a program reads stdout, and expects JSON there
+            print(json.dumps({"error": {"message": str(error), "exit_code": error.exit_code}}))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
@@ -114,7 +118,7 @@ def _complain(fault: str) -> None:
         what, traceback = log_format.without_traceback(fault)
         log.critical("%s", what, extra={"event": "failed", **traceback})
     else:
-        print("consumer: " + "\n".join(escaped_lines(fault, log_format.MAX_CHARACTERS)), file=sys.stderr)
+        say("consumer: " + "\n".join(escaped_lines(fault, log_format.MAX_CHARACTERS)))
 
 
 def parser() -> CommandParser:

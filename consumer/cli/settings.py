@@ -17,7 +17,7 @@ EXAMPLES = ("consumer settings", "consumer settings timeout")
 _WIDTH = 79
 SOURCES = (
     "Set each as an option (--pool-size 4, --no-declare), as a variable (CONSUMER_POOL_SIZE=4), or as a line of "
-    "the TOML file that --config or CONSUMER_CONFIG names (pool_size = 4)."
+    "the TOML file that --config or CONSUMER_CONFIG names (pool_size = 4). An empty variable counts as not set."
 )
 UNITS = f"Times are {units.TIME_FORMS}. Sizes are {units.SIZE_FORMS}."
 

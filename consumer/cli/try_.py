@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _as_lines(body: bytes, settings: Settings) -> Attempt:
     done = await attempt(body, settings, lambda kind, text: print(line(kind, text), flush=True))
-    print("\n".join(report(done)))
+    print("\n".join(report(done, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)))
     return done
 
 

@@ -33,8 +33,9 @@ def new_job_id() -> str:
 class PendingRequest:
     """A request in flight. `mailbox`: the mailbox of the connection that published it; None until the confirm.
 
-    `on_published` is called at each confirm. `confirming`: done when RabbitMQ has answered a publish; None while
-    no publish is in flight. `returned`: done when the caller has its reply or its exception.
+    `on_publishing` is called before each publish, `on_published` at each confirm. `confirming`: done when RabbitMQ
+    has answered a publish; None while no publish is in flight. `returned`: done when the caller has its reply or
+    its exception.
     """
 
     body: bytes
@@ -45,6 +46,7 @@ class PendingRequest:
     mailbox: object = None
     confirming: asyncio.Future[None] | None = None
     returned: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    on_publishing: Callable[[], None] = lambda: None
     on_published: Callable[[], None] = lambda: None
 
     def published(self, mailbox: object) -> None:
@@ -69,15 +71,16 @@ class PendingRequest:
         if not self.answered.done():
             self.answered.set_exception(error)
 
-    def receive(self, message: Message) -> bool:
-        """Process a reply or a progress message, and drop a second reply. Return True: it may be acked."""
+    def receive(self, message: Message) -> asyncio.Future[None]:
+        """Process a reply or a progress message, and drop a second reply. Return when it may be acked."""
         if self.answered.done():
             log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
         elif message.type == PROGRESS_TYPE:
             self._report_progress(message)
+            return _done()
         else:
             self._answer(message)
-        return True
+        return self.returned
 
     def _answer(self, message: Message) -> None:
         try:
@@ -97,3 +100,9 @@ class PendingRequest:
             self.on_progress(Progress(report.progress, report.text))
         except Exception:
             log.exception("on_progress failed for job %s", self.key)
+
+
+def _done() -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

@@ -125,6 +125,7 @@ class RequestClient:
         job_id: str | None = None,
         timeout_s: float | None = TIMEOUT_S,
         on_progress: OnProgress = None,
+        on_publishing: Callable[[], None] = lambda: None,
         on_published: Callable[[], None] = lambda: None,
     ) -> Reply:
         """Publish a job unchanged, with a confirm, and return its reply, whether it succeeded or failed.
@@ -135,6 +136,7 @@ class RequestClient:
             job_id: as in `run`.
             timeout_s: as in `run`.
             on_progress: called with the job's progress, if the classifier reports it.
+            on_publishing: called right before each publish of the job.
             on_published: called when RabbitMQ has confirmed the job; again after each further publish of it.
 
         Raises:
@@ -154,7 +156,7 @@ class RequestClient:
         key = job_id or new_job_id()
         earlier = self._expected.get(key)
         asked = earlier or PendingRequest(body, {**(headers or {}), **wanted}, None, key)
-        asked.on_progress, asked.on_published = on_progress, on_published
+        asked.on_progress, asked.on_publishing, asked.on_published = on_progress, on_publishing, on_published
         # A job that an earlier process has published does not count against the window.
         async with nullcontext() if earlier else self._window, self._asking(asked, timeout_s):
             return await self._until_answered(asked)
@@ -183,10 +185,11 @@ class RequestClient:
             asked.answered.result()  # raises: a reply goes elsewhere
         raise AssertionError("a reply to a job whose replies go elsewhere")
 
-    def expect(self, body: bytes, job_id: str, mailbox: str) -> None:
+    def expect(self, body: bytes, job_id: str, mailbox: str | None) -> None:
         """Expect the reply to a job of an earlier process at the reply queue `mailbox`; call before connecting.
 
-        `request` with this id then publishes the job only if the queue does not exist any more.
+        `request` with this id then publishes the job only if the queue does not exist any more. With None, where
+        RabbitMQ may or may not have the job, it publishes unless the reply is already there.
         """
         self._expected[job_id] = PendingRequest(body, {}, None, job_id, mailbox=mailbox)
 
@@ -265,6 +268,7 @@ class RequestClient:
         """Publish the job; return whether RabbitMQ has confirmed it."""
         if self._is_ending:
             await self._loop.create_future()  # until the caller is cancelled
+        asked.on_publishing()
         asked.confirming = self._loop.create_future()
         try:
             await line.publish(asked.message(reply_to), self.queue)
@@ -277,13 +281,17 @@ class RequestClient:
             asked.confirming = None
         return True
 
-    def _on_message(self, message: Message) -> bool:
-        """Pass a message to the request that waits for it; return whether there is one."""
+    def _on_message(self, message: Message) -> asyncio.Future[None] | None:
+        """Pass a message to the request that waits for it, if there is one.
+
+        The caller goes on in the turn of the loop that ends `returned`. So it can store the reply before the ack,
+        and a process that is killed has not lost it.
+        """
         key = message.correlation_id or ""
         if asked := self._pending.get(key) or self._expected.get(key):
             return asked.receive(message)
         log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
-        return False
+        return None
 
     def _changed(self, there: bool) -> None:
         """Start the timer of an outage when the connection is lost; stop it when there is a new one."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from consumer.config import function_name, passed_variables
 from consumer.config.cpu_count import usable_cpus
-from consumer.config.setting_group import FromJson, SettingGroup, checked
+from consumer.config.setting_group import AUTO, FromJson, SettingGroup, checked, lower
 
 #: The most jobs of a batch. Their order fits into a pipe, except with very long ids (LONGEST_ORDER in
 #: warm_runner.py).
@@ -17,13 +17,14 @@ MOST_TOGETHER = 128
 
 
 def _kind(value: object) -> str:
-    return "auto" if value == "auto" else "number"
+    return AUTO if value == AUTO else "number"
 
 
 #: `auto` or a number. With the discriminator, a wrong value has one error message and not one for each form.
 BatchSize: TypeAlias = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[int, Field(ge=1, le=MOST_TOGETHER), Tag("number")],
     Discriminator(_kind),
+    BeforeValidator(lower),
 ]
 
 

@@ -11,6 +11,7 @@ import re
 import signal
 from dataclasses import dataclass
 
+from consumer.config.units import limit
 from consumer.values import value
 
 #: A process that loads scikit-learn and a model of 100 trees has 0.2 GB; two slots fit into a machine of 6 GiB.
@@ -80,9 +81,9 @@ def excess(taken: Taken, limits: Limits) -> str | None:
     if taken.processes > limits.max_processes:
         return f"more than {limits.max_processes} processes at once (max_processes)"
     if taken.memory_bytes > limits.max_memory_bytes:
-        return f"more than {limits.max_memory_bytes} bytes of memory (max_memory_bytes)"
+        return f"more than {limit(limits.max_memory_bytes)} of memory (max_memory_bytes)"
     if taken.folder_bytes > limits.max_folder_bytes:
-        return f"more than {limits.max_folder_bytes} bytes in its folder (max_folder_bytes)"
+        return f"more than {limit(limits.max_folder_bytes)} in its folder (max_folder_bytes)"
     if taken.cpu_s > limits.cpu_s:
         return f"more than {limits.cpu_s:g} s of CPU time (max_cpu_s)"
     return None
@@ -91,8 +92,8 @@ def excess(taken: Taken, limits: Limits) -> str | None:
 def disk_shortage(limits: Limits, *, free: int, written: int) -> str:
     """Report that the disk is short, and why this run is ended; `free` and `written` are in bytes."""
     return (
-        f"less than {limits.min_free_bytes} bytes left free in job_dir (min_free_bytes): {free}, and of the "
-        f"running jobs this one has written the most there, {written} bytes"
+        f"less than {limit(limits.min_free_bytes)} left free in job_dir (min_free_bytes): {limit(free)}, and of "
+        f"the running jobs this one has written the most there, {limit(written)}"
     )
 
 
@@ -111,8 +112,8 @@ def excess_at_end(returncode: int | None, last_words: str, limits: Limits) -> st
     The signal or the end of stderr shows the limit. If the kernel refuses memory or a larger file, the program
     ends by itself, usually with the system's error message.
     """
-    memory = f"no more memory within {limits.max_memory_bytes} bytes (max_memory_bytes)"
-    file = f"a file of more than {limits.max_folder_bytes} bytes (max_folder_bytes)"
+    memory = f"no more memory within {limit(limits.max_memory_bytes)} (max_memory_bytes)"
+    file = f"a file of more than {limit(limits.max_folder_bytes)} (max_folder_bytes)"
     if returncode == -signal.SIGXFSZ:
         return file
     if returncode == -signal.SIGXCPU:

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from consumer.config.setting_group import SettingGroup, checked
+from consumer.config.units import shown
 
 
 def _no_pattern(text: str) -> str | None:
@@ -70,7 +71,7 @@ class JobSettings(SettingGroup):
     def _cap_is_above_default(self) -> Self:
         if self.job_timeout_cap_s is not None and self.job_timeout_cap_s < self.job_timeout_s:
             raise ValueError(
-                f"job_timeout_cap_s ({self.job_timeout_cap_s:g}) is less than job_timeout_s "
-                f"({self.job_timeout_s:g}); raise the cap or lower the time limit"
+                f"job_timeout_cap_s ({shown('_s', self.job_timeout_cap_s)}) is less than job_timeout_s "
+                f"({shown('_s', self.job_timeout_s)}); raise the cap or lower the time limit"
             )
         return self

@@ -30,8 +30,20 @@ CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 SHOWN_CHARACTERS = 200
 #: Settings that may contain a password: never quoted, and refused on a command line if they contain one.
 URLS = ("amqp_url", "management_url")
-#: pydantic's error types for a text that is not a number. Its messages do not mention the units.
-NO_NUMBER = ("float_parsing", "int_parsing")
+#: Reasons in place of pydantic's own, by its types of errors. Its messages do not mention the units.
+BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+REASONS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "int_from_float": "not a whole number",
+    "int_type": "must be a whole number",
+    "string_too_short": "must not be empty",
+    "string_type": "must be a text",
+    "path_type": "must be a path",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
 #: CONSUMER_HTTP_PORT is a setting, and a variable that Kubernetes sets for a Service `consumer-http`.
 KUBERNETES = (
     "Kubernetes has set it, for a Service called `{name}` in the same namespace; set enableServiceLinks: false in "
@@ -72,7 +84,7 @@ def asks_for_json(flags: Mapping[str, Any], environment: Mapping[str, str], conf
     except ConfigurationError:  # `load` will report it
         in_file = {}
     chosen = {**in_file, **_from_environment(environment), **flags}
-    return bool(chosen.get("log_format") == "json")
+    return str(chosen.get("log_format")).lower() == "json"
 
 
 def _config_in(environment: Mapping[str, str]) -> Path | None:
@@ -127,7 +139,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> str:
-    reason = escaped(fault["msg"].removeprefix("Value error, "), SHOWN_CHARACTERS * 2)
+    reason = escaped(_reason(fault), SHOWN_CHARACTERS * 2)
     if not fault["loc"]:
         return reason
     name = str(fault["loc"][0])
@@ -138,9 +150,19 @@ def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[
         return f"{escaped(name, SHOWN_CHARACTERS)} {source}: no such setting" + (
             f"; did you mean {guess[0]}?" if guess else ""
         )
-    if fault["type"] in NO_NUMBER:
-        reason = units.complaint(name) or "not a whole number"
     if name.endswith("_port") and str(values[name]).startswith("tcp://"):
         reason = KUBERNETES.format(name="consumer-" + name.removesuffix("_port"))
     shown = "(not shown)" if name in URLS else escaped(repr(values[name]), SHOWN_CHARACTERS)
-    return f"{name} = {shown} {source}: {reason}; expected: {Settings.model_fields[name].description}"
+    return f"{name} = {shown} {source}: {reason}; `consumer settings {name}` explains it"
+
+
+def _reason(fault: ErrorDetails) -> str:
+    """Return what is wrong, with limits in the units that the setting accepts."""
+    known = fault.get("ctx", {})
+    name = str(fault["loc"][0]) if fault["loc"] else ""
+    for bound, words in BOUNDS.items():
+        if bound in known:
+            return "must be " + words.format(units.shown(name, known[bound]))
+    if fault["type"] == "literal_error":
+        return f"must be {known['expected'].replace(chr(39), '')}"
+    return REASONS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")

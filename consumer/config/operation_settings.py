@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from consumer.config.amqp_url import check_host
-from consumer.config.setting_group import SettingGroup, checked
+from consumer.config.setting_group import SettingGroup, checked, lower
 
 LogFormat = Literal["text", "json"]
 LogJobs = Literal["auto", "all", "failed"]
@@ -61,8 +61,10 @@ class OperationSettings(SettingGroup):
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         "INFO", description="least severe level to log: DEBUG, INFO, WARNING or ERROR"
     )
-    log_format: LogFormat = Field("text", description="text for people, or json with one object per line")
-    log_jobs: LogJobs = Field(
+    log_format: Annotated[LogFormat, BeforeValidator(lower)] = Field(
+        "text", description="text for people, or json with one object per line"
+    )
+    log_jobs: Annotated[LogJobs, BeforeValidator(lower)] = Field(
         "auto",
         description="which jobs are logged at their end: all; failed: jobs without a result; auto: these, and at "
         "most 10 successful jobs a second on average; a summary is logged each minute",

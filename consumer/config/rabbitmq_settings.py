@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -11,10 +12,19 @@ from consumer.config.amqp_url import check_http_url, check_url, split_urls
 from consumer.config.credentials import Credentials
 from consumer.config.setting_group import SettingGroup, checked
 
+#: `amq.` is RabbitMQ's own.
+_PREFIX = re.compile(r"(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
 
 def _check_urls(urls: str) -> None:
     for url in split_urls(urls):
         check_url(url)
+
+
+def _no_prefix(text: str) -> str | None:
+    if _PREFIX.fullmatch(text):
+        return None
+    return "must be 1 to 100 letters, digits, `.`, `_` or `-`, begin with a letter or digit, and not with `amq.`"
 
 
 class RabbitmqSettings(SettingGroup):
@@ -50,9 +60,8 @@ class RabbitmqSettings(SettingGroup):
         "login: that of amqp_url; `check` and `status` query the API, and `run` compares consumers; not set: "
         "`check`, `status` and `run` report fewer facts",
     )
-    prefix: str = Field(
+    prefix: Annotated[str, checked(_no_prefix)] = Field(
         "classifier",
-        pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z",
         description="first part of the names of queues and metrics: 1 to 100 letters, digits, `.`, `_` or `-`",
     )
     declare: bool = Field(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +23,8 @@ from consumer.config import units
 
 #: An exbibyte: the sum of several still fits into the kernel's 64 bits.
 MAX_NUMBER = 2**60
+#: A text that is a choice, in a setting that may also be a number.
+AUTO = "auto"
 
 T = TypeVar("T")
 
@@ -50,6 +53,18 @@ def checked(check: Callable[[str], str | None]) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def lower(value: object) -> object:
+    """Lower the case of a text, before it is compared with choices."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def _is_number(kind: Any) -> bool:  # noqa: ANN401 - an annotation may be any object
+    """Return whether an annotation allows a number."""
+    if get_origin(kind) is Annotated:
+        return _is_number(get_args(kind)[0])
+    return kind in (int, float) or any(map(_is_number, get_args(kind)))
+
+
 def _check_encodable(text: str) -> None:
     """Check that a text can be a file name, an argument or a host name."""
     try:
@@ -72,22 +87,28 @@ class SettingGroup(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse true and false where a number is expected: pydantic would read them as 1 and 0."""
+        """Refuse what is no number where one is expected: pydantic would read true and false as 1 and 0."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are not allowed here")
+        if isinstance(value, float) and math.isnan(value):  # a file may have one, and it is above no limit
+            raise ValueError("not a number")
         return value
 
     @field_validator("*", mode="before")
     @classmethod
-    def _text_may_have_a_unit(cls, value: object, info: ValidationInfo) -> object:
-        return units.in_units(str(info.field_name), value)
+    def _text_may_be_a_number_in_units(cls, value: object, info: ValidationInfo) -> object:
+        """Read the text of a number: pydantic would also take `1_000`, `1e3` and `nan`."""
+        name = str(info.field_name)
+        if isinstance(value, str) and value.lower() != AUTO and _is_number(cls.model_fields[name].annotation):
+            return units.in_units(name, value)
+        return value
 
     @field_validator("*")
     @classmethod
     def _number_is_one_of_a_machine(cls, value: object) -> object:
         """Refuse a number that the kernel does not accept as a limit: every job would fail."""
-        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
-            raise ValueError(f"exceeds {MAX_NUMBER}, more than any machine has")
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+            raise ValueError("more than any machine has")
         return value
 
     @field_validator("*")

@@ -1,7 +1,7 @@
-"""Reads and writes times and sizes as people write them: `90s`, `5m`, `1.5h`; `500MiB`, `2G`.
+"""Reads and writes numbers, times and sizes as people write them: `90s`, `5m`, `1.5h`; `500MiB`, `2G`.
 
-The end of a setting's name gives its unit: `_s` is seconds, `_bytes` is bytes. A text without a unit is left to
-the type of the setting, so a plain number keeps its meaning. Pure.
+The one reader of numbers, for settings and options. The end of a setting's name gives its unit: `_s` is seconds,
+`_bytes` is bytes. A number has decimal digits only: no exponent, no underscore, no `nan`. Pure.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ BYTES: Mapping[str, float] = MappingProxyType(
 )
 TIME_FORMS = "seconds, or a number with ms, s, m, h or d: 90, 5m, 1.5h"
 SIZE_FORMS = "bytes, or a number with K, M, G or T (1000s) or KiB, MiB, GiB or TiB (1024s): 2G, 500MiB"
-#: A number with a unit. More digits are certainly a mistake.
-_FORM = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})\s*([A-Za-z]+)\s*")
+WHOLE_FORMS = "a whole number"
+#: A number, perhaps with a unit. More digits are certainly a mistake, and Python refuses to read some thousands.
+_FORM = re.compile(r"\s*([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40}))\s*([A-Za-z]*)\s*")
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,40}\s*")
 
 
-def in_units(name: str, value: object) -> object:
-    """Convert a text with a unit, for the setting `name`. Return every other value unchanged.
+def in_units(name: str, text: str) -> float | int:
+    """Convert a text to a number, for the setting `name`, which determines the units.
 
     Raises:
-        ValueError: the unit is not one of this kind.
+        ValueError: the text is no such number; the message says what to write.
     """
-    if isinstance(value, str) and name.endswith(("_s", "_bytes")) and (found := _FORM.fullmatch(value)):
-        return seconds(value) if name.endswith("_s") else size(found[1], found[2])
-    return value
+    if name.endswith("_s"):
+        return seconds(text)
+    return size(text) if name.endswith("_bytes") else whole(text)
 
 
 def seconds(text: str) -> float:
@@ -42,29 +44,36 @@ def seconds(text: str) -> float:
     Raises:
         ValueError: the text is no time.
     """
-    found = _FORM.fullmatch(text) or _FORM.fullmatch(f"{text}s")
-    if found is None or found[2] not in SECONDS:
-        raise ValueError(complaint("_s"))
-    return float(found[1]) * SECONDS[found[2]]
+    found = _FORM.fullmatch(text)
+    unit = found[2] or "s" if found else ""
+    if found is None or unit not in SECONDS:
+        raise ValueError(f"not a time: write {TIME_FORMS}")
+    return float(found[1]) * SECONDS[unit]
 
 
-def size(number: str, unit: str) -> int:
-    """Convert a size to bytes.
+def size(text: str) -> int:
+    """Convert a size to bytes; a plain number is one of bytes.
 
     Raises:
-        ValueError: there is no such unit.
+        ValueError: the text is no size, or of a part of a byte.
     """
-    known = unit.upper().removesuffix("B")
-    if known not in BYTES:
-        raise ValueError(complaint("_bytes"))
-    return round(float(number) * BYTES[known])
+    found = _FORM.fullmatch(text)
+    unit = found[2].upper().removesuffix("B") if found else ""
+    if found is None or unit not in BYTES or ("." in found[1] and not unit):
+        raise ValueError(f"not a size: write {SIZE_FORMS}")
+    number = float(found[1]) if "." in found[1] else int(found[1])
+    return round(number * BYTES[unit])
 
 
-def complaint(name: str) -> str | None:
-    """Return what is wrong with a text that is no time or size; None if the setting is neither."""
-    if name.endswith("_s"):
-        return f"not a time: write {TIME_FORMS}"
-    return f"not a size: write {SIZE_FORMS}" if name.endswith("_bytes") else None
+def whole(text: str) -> int:
+    """Convert a whole number.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"not {WHOLE_FORMS}")
+    return int(text)
 
 
 def shown(name: str, value: object) -> str:
@@ -79,8 +88,14 @@ def shown(name: str, value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def limit(size_bytes: int) -> str:
+    """Write a size for a sentence: `2GiB`, and with the word `bytes` if no unit fits."""
+    text = _shown_size(size_bytes)
+    return f"{text} bytes" if text.isdecimal() else text
+
+
 def _shown_size(value: int) -> str:
-    for unit in ("TI", "GI", "MI", "M", "KI"):
-        if value % BYTES[unit] == 0:
+    for unit in ("TI", "GI", "MI", "T", "G", "M", "KI"):
+        if value and value % BYTES[unit] == 0:
             return f"{value // int(BYTES[unit])}{unit.replace('I', 'i')}B"
     return str(value)

@@ -16,7 +16,7 @@ from consumer.runners.fork_server import SHARED_REMEDY, ForkServer
 from consumer.runners.programs import own_python
 from consumer.runners.runner import open_runner
 from consumer.runners.warm_runner import OWN_CLASSIFIER
-from consumer.service.dry_run import read
+from consumer.service.dry_run import NULL, NULL_REMEDY, read
 
 #: The classifier's `preload` prints this before each model, which shows the model that hangs.
 LOADING = "loading "
@@ -118,6 +118,8 @@ def judged(outcome: Outcome, settings: Settings) -> Finding:
     if not isinstance(outcome, Succeeded):
         return skipped("it was interrupted")
     took = f"succeeded in {outcome.run_s * 1000:,.0f} ms"
+    if outcome.output == NULL:
+        return warning(f"{took}, and its result is null", NULL_REMEDY)
     if outcome.run_s > LONG * settings.job_timeout_s:
         return warning(
             f"{took}, and a job may take {settings.job_timeout_s:g} s: on a busy machine it takes longer",

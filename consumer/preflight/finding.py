@@ -7,8 +7,6 @@ fact that may be intended, or that the check cannot determine. Pure.
 from __future__ import annotations
 
 import json
-import re
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +14,7 @@ from enum import StrEnum
 
 from consumer.errors import ConfigurationError, ConnectionLostError, ConsumerError
 from consumer.escaping import escaped, escaped_lines
+from consumer.line_breaks import wrapped
 from consumer.telemetry.log_format import MAX_CHARACTERS
 
 #: The width of the level, and of level and check name together.
@@ -73,16 +72,20 @@ def skipped_because_of(cause: str) -> Finding:
 
 def gathered(findings: Sequence[Finding]) -> list[Finding]:
     """Combine the checks that were skipped because of the same failed check into one finding."""
-    names: dict[str, list[str]] = {}
-    for one in findings:
-        if one.cause:
-            names.setdefault(one.cause, []).append(one.what)
     return [
         Finding(Level.SKIPPED, f"because of {cause}: {', '.join(whats)}", what=f"{len(whats)} checks")
         if len(whats) > 1
         else replace(skipped_because_of(cause), what=whats[0])
-        for cause, whats in names.items()
+        for cause, whats in _by_cause(findings).items()
     ]
+
+
+def _by_cause(findings: Sequence[Finding]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for one in findings:
+        if one.cause:
+            names.setdefault(one.cause, []).append(one.what)
+    return names
 
 
 def mib(size: int) -> str:
@@ -122,17 +125,9 @@ def shown(finding: Finding, width: int | None = None) -> str:
     """
     details = escaped_lines(finding.detail, MAX_CHARACTERS)
     remedy = [f"remedy: {escaped(finding.remedy, MAX_CHARACTERS)}"] if finding.remedy else []
-    lines = [part for line in (*details, *remedy) for part in _wrapped(line, width)]
+    lines = [part for line in (*details, *remedy) for part in wrapped(line, width and width - len(_INDENT))]
     head = f"{finding.level:{_LEVEL_WIDTH}}{finding.what}".ljust(len(_INDENT) - 1)
     return "\n".join((f"{head} {lines[0]}", *(_INDENT + line for line in lines[1:])))
-
-
-def _wrapped(line: str, width: int | None) -> list[str]:
-    if width is None or width < 2 * len(_INDENT):
-        return [line]
-    whole = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), line)
-    parts = textwrap.wrap(whole, width - len(_INDENT), break_on_hyphens=False, break_long_words=False)
-    return [part.replace("\0", " ") for part in parts] or [line]
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -155,9 +150,11 @@ def merged(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Format all findings as a JSON document, for deployment scripts."""
+    """Format all findings as a JSON document, for deployment scripts; of skipped checks only the names."""
     checks = [
         {"check": one.what, "level": one.level.value, "detail": one.detail, "remedy": one.remedy or None}
         for one in findings
+        if not one.cause
     ]
-    return json.dumps({"would_run": would_run(findings), "checks": checks}, indent=2)
+    skipped = [{"because_of": cause, "checks": names} for cause, names in _by_cause(findings).items()]
+    return json.dumps({"would_run": would_run(findings), "checks": checks, "skipped": skipped}, indent=2)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from consumer.config.cpu_count import cgroup_folders, usable_cpus
 from consumer.config.settings import Settings
+from consumer.config.units import limit
 from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, mib, ok, warning
 
@@ -39,8 +40,8 @@ def judged_limits(settings: Settings, cpus: int) -> list[Finding]:
     if settings.max_line_bytes > settings.max_stdout_bytes:
         found.append(
             warning(
-                f"a result may have {settings.max_line_bytes} bytes (max_line_bytes), but all that a job prints "
-                f"only {settings.max_stdout_bytes} (max_stdout_bytes)",
+                f"a result may have {limit(settings.max_line_bytes)} (max_line_bytes), but all that a job prints "
+                f"only {limit(settings.max_stdout_bytes)} (max_stdout_bytes)",
                 "raise max_stdout_bytes, or lower max_line_bytes",
             )
         )

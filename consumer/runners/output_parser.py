@@ -13,6 +13,7 @@ from enum import Enum
 
 from pydantic_core import from_json
 
+from consumer.config.units import limit
 from consumer.escaping import escaped
 from consumer.job import Progress
 from consumer.values import value
@@ -118,7 +119,7 @@ class LineParser:
         self._left -= len(within)
         lines = self._split(within)
         if len(within) < len(chunk) and not self.excess:
-            self.excess = f"more than {self._max_total} bytes on stdout (max_stdout_bytes)"
+            self.excess = f"more than {limit(self._max_total)} on stdout (max_stdout_bytes)"
         return lines
 
     def finish(self) -> ContractLine | None:
@@ -142,7 +143,7 @@ class LineParser:
     def _append(self, piece: bytes) -> bool:
         if len(self._unfinished) + len(piece) > self._max_line:
             self._unfinished.clear()
-            self.excess = f"a line of more than {self._max_line} bytes on stdout (max_line_bytes)"
+            self.excess = f"a line of more than {limit(self._max_line)} on stdout (max_line_bytes)"
             return False
         self._unfinished += piece
         return True

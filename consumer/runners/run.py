@@ -23,6 +23,7 @@ from consumer.job import (
     Interrupted,
     Outcome,
     OverLimit,
+    OverOutput,
     Progress,
     TimedOut,
     Unsuccessful,
@@ -226,7 +227,8 @@ class Run:
                 message = f"killed after {self.limits.timeout_s:g} s without an answer (job_timeout_s)"
                 return TimedOut(message=message + self.misspelt_answer(), run_s=self.age_s)
             case Cause.OVER_LIMIT:
-                return OverLimit(message=f"killed: {excess}", run_s=self.age_s)
+                kind = OverOutput if self._parser.excess else OverLimit
+                return kind(message=f"killed: {excess}", run_s=self.age_s)
             case _:
                 message = f"{describe_exit(returncode)} without an OUTPUT: or ERROR: line"
                 return Crashed(message=message + self.best_explanation(), run_s=self.age_s)

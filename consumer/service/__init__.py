@@ -6,6 +6,7 @@ pipeline.py         one message: read, look up, run in a slot, decide, publish, 
 settle.py           publishes what was decided, settles last
 fetching.py         the consumers of a session, and jobs that return to the queue
 look_ahead.py       decides how many jobs to fetch ahead of the slots
+undeliverable.py    logs replies that no queue accepted, but not each of them
 settleable.py       the interface of a delivery
 outcome_cache.py    recent outcomes, so that a redelivered job is answered without a second run
 progress.py         sends `PROGRESS:` lines to the producer, a few a second

@@ -18,6 +18,7 @@ from consumer.config.settings import Settings
 from consumer.disposition import Disposition, decide
 from consumer.escaping import escaped_lines
 from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
+from consumer.line_breaks import wrapped
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.runner import open_runner
 from consumer.service.consumer_info import consumer_name
@@ -33,6 +34,9 @@ _PRINTED = {"job_log": "LOG", "output_ignored": "stdout", "stderr_line": "stderr
 #: The loggers of these events.
 _LOGGERS = ("consumer.runners.run", "consumer.telemetry.job_log")
 _WIDTH = 13
+#: The result of a function without a `return`.
+NULL = b"null"
+NULL_REMEDY = "return the result from the function, if a `return` is missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,13 @@ class Attempt:
     def succeeded(self) -> bool:
         """Whether the job has a result."""
         return isinstance(self.outcome, Succeeded)
+
+    @property
+    def warning(self) -> str | None:
+        """What is probably wrong with a result; None if nothing is known to be."""
+        if isinstance(self.outcome, Succeeded) and self.outcome.output == NULL:
+            return f"the result is null; {NULL_REMEDY}"
+        return None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -64,6 +75,7 @@ class Attempt:
             "message": error and error.message,
             "stderr_tail": error and error.stderr_tail,
             "run_ms": round(self.outcome.run_s * 1000, 3),
+            "warning": self.warning,
             "disposition": self.disposition.settlement.value,
             "reply": json.loads(made) if made else None,
         }
@@ -133,20 +145,29 @@ def line(kind: str, text: str) -> str:
     return f"{kind:<{_WIDTH}}" + f"\n{' ' * _WIDTH}".join(escaped_lines(text, MAX_CHARACTERS))
 
 
-def report(done: Attempt) -> Iterator[str]:
-    """Format the end of an attempt as lines. The tail of stderr is shown once, and not again in the reply."""
+def report(done: Attempt, width: int | None = None) -> Iterator[str]:
+    """Format the end of an attempt as lines. The tail of stderr is shown once, and not again in the reply.
+
+    With a width, that of a terminal, messages are broken between words.
+    """
     outcome, facts = done.outcome, done.facts
     if isinstance(outcome, Unsuccessful) and outcome.stderr_tail:
         yield line("stderr", outcome.stderr_tail)
     yield line("outcome", facts["outcome"])
     if isinstance(outcome, Unsuccessful):
         yield line("code", outcome.code)
-        yield line("message", outcome.message)
+        yield line("message", _broken(outcome.message, width))
+    if done.warning:
+        yield line("warning", _broken(done.warning, width))
     yield line("run time", f"{facts['run_ms']:.0f} ms")
     yield line("disposition", facts["disposition"] + (" after the reply" if facts["reply"] else ", no reply yet"))
     if facts["reply"]:
         shown = json.dumps(_without_stderr(facts["reply"]), indent=2)  # not cut, and safe: it is ASCII
         yield f"{'reply':<{_WIDTH}}" + shown.replace("\n", f"\n{' ' * _WIDTH}")
+
+
+def _broken(text: str, width: int | None) -> str:
+    return "\n".join(part for one in text.split("\n") for part in wrapped(one, width and width - _WIDTH))
 
 
 def _without_stderr(made: dict[str, Any]) -> dict[str, Any]:

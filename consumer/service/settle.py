@@ -9,12 +9,13 @@ published again.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumer.disposition import Disposition, Fault, Publish, Settlement, decide_again, reply_fault
-from consumer.job import Outcome, OverLimit, Request, Unroutable, Unsuccessful
+from consumer.job import Outcome, OverOutput, Request, Unroutable, Unsuccessful
 from consumer.service.outcome_cache import Identity, OutcomeCache, Sent
 from consumer.service.settleable import Settleable
+from consumer.service.undeliverable import UndeliverableReplies
 from consumer.telemetry.metrics import Metrics
 from consumer.values import value
 from consumer.wire.message import Message, MessageTooLargeError
@@ -56,11 +57,12 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """Settles deliveries. `consumer` names this process in error records."""
+    """Settles deliveries. `consumer` names this process in error records; `undeliverable` logs lost replies."""
 
     topology: Topology
     metrics: Metrics
     consumer: str
+    undeliverable: UndeliverableReplies = field(default_factory=UndeliverableReplies)
 
     async def settle(
         self, answers: Answers, request: Request, outcome: Outcome, decided: Disposition
@@ -85,16 +87,11 @@ class Settler:
             if publish is not Publish.REPLY:
                 log.error(_LOST[publish], request.id, why, extra={"event": "copy_undeliverable"})
             elif fault is Fault.TOO_LARGE:
-                outcome = reason = OverLimit(message=why, run_s=outcome.run_s)
+                outcome = reason = OverOutput(message=why, run_s=outcome.run_s)
                 is_shortened = True
             else:
                 self.metrics.count("replies.unroutable")
-                log.warning(
-                    "job %s: the reply was not delivered: %s",
-                    request.id,
-                    why,
-                    extra={"event": "reply_undeliverable"},
-                )
+                self.undeliverable.note(request.id, why)
                 reason = _with_fault(outcome, why)
         await _settle(answers.delivery, decided.settlement)
         return outcome, decided.settlement

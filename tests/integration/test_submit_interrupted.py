@@ -82,6 +82,80 @@ def test_a_submit_that_was_interrupted_is_resumed_and_no_job_runs_twice(
     assert unanswered.read(out) is None
 
 
+@pytest.mark.parametrize("is_answered_meanwhile", [True, False])
+def test_a_submit_that_was_killed_is_resumed_and_no_queued_job_runs_twice(
+    vhost_url: str, tmp_path: Path, *, is_answered_meanwhile: bool, producer: Producer
+) -> None:
+    """The first job is held, so the results of the others are there before it."""
+    hold = 'case "$(cat "$1")" in *[1-4]?) ;; *) while [ ! -e "${0%/*}/go" ]; do sleep 0.02; done ;; esac'
+    command = script(tmp_path, 'echo "$(cat "$1")" >>"${0%/*}/runs"', hold, "echo 'OUTPUT: 1'")
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / "results.jsonl"
+    jobs.write_text("".join(f'{{"n": {n}}}\n' for n in range(20)))
+    submit: list[str | Path] = [BIN / "consumer", "submit", jobs, "--out", out, "--window", "8"]
+    with consumer(vhost_url, command=command, pool_size=3) as running:
+        killed = subprocess.Popen(submit, env=environment(vhost_url), stderr=subprocess.DEVNULL)
+        wait_until(lambda: out.exists() and out.read_text().count("\n") == 4, "the first results")
+        wait_until(lambda: is_confirmed(out, 12), "the confirms of four answered and eight queued jobs")
+        killed.kill()
+        killed.wait()
+        with unanswered.path_for(out).open("a") as journal:
+            journal.write('{"source": "torn')
+        if is_answered_meanwhile:
+            (tmp_path / "go").touch()
+            left = unanswered.read(out)
+            assert left
+            wait_until(lambda: producer.depth(left.replies) == 8, "the replies")
+        again = subprocess.Popen(
+            [*submit, "--resume"],
+            env={**environment(vhost_url), "COLUMNS": "300"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        (tmp_path / "go").touch()
+        _, said = again.communicate(timeout=PATIENCE_S)
+        assert again.returncode == os.EX_OK, said
+        assert "4 of 20 already answered" in said
+        assert "Published before: 8 jobs, waiting for the replies" in said
+        assert "Perhaps" not in said
+        running.stop()
+    sources = [json.loads(line)["source"] for line in out.read_text().splitlines()]
+    assert sources == [f"{jobs}:{n}" for n in range(1, 21)]  # in order, although the first came late
+    assert len(runs(tmp_path)) == len(set(runs(tmp_path))) == 20
+    assert unanswered.read(out) is None
+
+
+def is_confirmed(out: Path, jobs: int) -> bool:
+    left = unanswered.read(out)
+    return left is not None and sum(job.is_confirmed for job in left.jobs) == jobs
+
+
+def test_a_job_that_rabbitmq_had_not_confirmed_is_submitted_again_and_that_is_said(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    command = script(tmp_path, 'echo "$(cat "$1")" >>"${0%/*}/runs"', HOLD, "echo 'OUTPUT: 1'")
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / "results.jsonl"
+    jobs.write_text('{"n": 5}\n{"n": 6}\n')
+    submit: tuple[str | Path, ...] = ("submit", jobs, "--out", out)
+    with consumer(vhost_url, command=command, pool_size=2) as running:
+        killed = subprocess.Popen(
+            [BIN / "consumer", *submit], env=environment(vhost_url), stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: is_confirmed(out, 2), "the confirms")
+        killed.kill()
+        killed.wait()
+        journal = unanswered.path_for(out)
+        lines = journal.read_text().splitlines(keepends=True)
+        last = json.loads(lines[-1])["confirmed"]
+        journal.write_text("".join(lines[:-1]))
+        (tmp_path / "go").touch()
+        again = forked.run("consumer", *submit, "--resume", env=environment(vhost_url))
+        assert again.returncode == os.EX_OK, again.stderr
+        assert "Perhaps published before: 1 job, submitted again" in again.stderr
+        running.stop()
+    assert last in {json.loads(line)["job_id"] for line in out.read_text().splitlines()}  # under the same id
+    assert set(runs(tmp_path)) == {'{"n": 5}', '{"n": 6}'}
+
+
 def test_after_the_reply_queue_has_expired_a_resumed_submit_says_that_the_jobs_run_again(
     vhost_url: str, tmp_path: Path, producer: Producer
 ) -> None:
@@ -190,13 +264,48 @@ def test_a_file_that_holds_no_job_is_refused_before_any_job_is_published(
     assert producer.depth(JOBS) == 0
 
 
+def test_overwriting_says_that_queued_jobs_run_twice(vhost_url: str, tmp_path: Path, producer: Producer) -> None:
+    declared(producer)
+    out = tmp_path / "results.jsonl"
+    job = unanswered.UnansweredJob(source="-", digest="d", job_id="j")
+    unanswered.write(out, unanswered.Unanswered(queue=JOBS, replies="amq.gen-gone", jobs=(job,)))
+    submit = ("consumer", "submit", "-", "--out", out, "--overwrite", "--timeout", "1ms")
+    done = forked.run(*submit, env=environment(vhost_url), stdin="{}")
+    assert "Without a reply since the last run: 1 job, submitted again now" in done.stderr
+    assert out.read_text().count("\n") == 1
+
+
+def test_a_file_that_cannot_be_replaced_is_left_alone(vhost_url: str, tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").mkdir()
+    submit = ("consumer", "submit", "-", "--out", tmp_path / "results.jsonl", "--overwrite")
+    done = forked.run(*submit, env=environment(vhost_url), stdin="{}")
+    assert (done.returncode, "results.jsonl cannot be written: Is a directory" in done.stderr) == (78, True)
+
+
+@pytest.mark.parametrize("flag", ["--resume", ""])
 def test_a_submit_that_could_not_begin_leaves_the_jobs_of_the_last_run_alone(
-    vhost_url: str, tmp_path: Path
+    vhost_url: str, tmp_path: Path, flag: str
 ) -> None:
     out = tmp_path / "results.jsonl"
     job = unanswered.UnansweredJob(source="-", digest="d", job_id="j")
-    left = unanswered.Unanswered(queue=JOBS, replies="amq.gen-gone", jobs=[job])
+    left = unanswered.Unanswered(queue=JOBS, replies="amq.gen-gone", jobs=(job,))
     unanswered.write(out, left)
-    done = forked.run("consumer", "submit", "-", "--out", out, env=environment(vhost_url), stdin="{}")
-    assert (done.returncode, "there is no queue" in done.stderr) == (os.EX_CONFIG, True)
-    assert unanswered.read(out) == left
+    arguments: tuple[str | Path, ...] = ("-", "--out", out, *filter(None, [flag]))
+    done = forked.run("consumer", "submit", *arguments, env=environment(vhost_url), stdin="{}")
+    why = "there is no queue" if flag else f"{out}.unanswered exists; pass --resume to continue"
+    assert (done.returncode, why in done.stderr) == (os.EX_CONFIG, True)
+    found = unanswered.read(out)
+    assert found
+    assert [one.job_id for one in found.jobs] == ["j"]
+
+
+def test_a_submit_that_could_not_begin_can_be_repeated(vhost_url: str, tmp_path: Path, producer: Producer) -> None:
+    submit = ("consumer", "submit", "-", "--out", tmp_path / "out.csv")
+    for _ in range(2):
+        done = forked.run(*submit, env=environment(vhost_url), stdin="{}")
+        assert (done.returncode, "there is no queue" in done.stderr) == (os.EX_CONFIG, True)
+    declared(producer)
+    done = forked.run(*submit, "--timeout", "1ms", env=environment(vhost_url), stdin="{}")
+    assert (done.returncode, f"results: {tmp_path / 'out.csv'}" in done.stderr) == (1, True)
+    done = forked.run(*submit, env=environment(vhost_url), stdin="{}")
+    assert (done.returncode, "out.csv exists; pass --resume" in done.stderr) == (os.EX_CONFIG, True)

@@ -20,7 +20,7 @@ from left_behind import Watched, children, descriptors
 from runner_bench import Bench, job, with_body
 from support.async_tests import runs_async
 
-from consumer.job import Crashed, Failed, Outcome, OverLimit, Succeeded, TimedOut, Unsuccessful
+from consumer.job import Crashed, Failed, Outcome, OverLimit, OverOutput, Succeeded, TimedOut, Unsuccessful
 from consumer.runners import child, launcher, worker
 
 MIB = 1024**2
@@ -45,8 +45,8 @@ CASES: list[tuple[str, dict[str, Any], type[Outcome] | UnionType, str]] = [
     ("asks_for_64_gib", {}, OverLimit, "(max_memory_bytes)"),
     ("asks_for_64_gib_natively", {}, OverLimit, "(max_memory_bytes)"),
     ("grows_bit_by_bit", {}, OverLimit, "(max_memory_bytes)"),
-    ("grows_in_shared_memory", {}, OverLimit, "more than 209715200 bytes of memory (max_memory_bytes)"),
-    ("grows_in_children", {}, OverLimit, "more than 209715200 bytes of memory (max_memory_bytes)"),
+    ("grows_in_shared_memory", {}, OverLimit, "more than 200MiB of memory (max_memory_bytes)"),
+    ("grows_in_children", {}, OverLimit, "more than 200MiB of memory (max_memory_bytes)"),
     ("survives_a_refusal", {}, Succeeded, ""),
     ("computes_without_end", {}, OverLimit, "more than 0.6 s of CPU time (max_cpu_s)"),
     ("computes_in_children_of_other_sessions", {}, OverLimit, "more than 0.6 s of CPU time (max_cpu_s)"),
@@ -80,16 +80,16 @@ CASES: list[tuple[str, dict[str, Any], type[Outcome] | UnionType, str]] = [
     ("closes_stdout_and_runs_on", {"hangs": True}, TimedOut, "(job_timeout_s)"),
     ("opens_all_it_can", {}, Succeeded, ""),
     ("writes_to_what_it_finds", {}, Crashed, "exited with code 3"),
-    ("prints_without_end", {}, OverLimit, "more than 2097152 bytes on stdout (max_stdout_bytes)"),
-    ("prints_one_endless_line", {}, OverLimit, "a line of more than 1048576 bytes on stdout (max_line_bytes)"),
+    ("prints_without_end", {}, OverOutput, "more than 2MiB on stdout (max_stdout_bytes)"),
+    ("prints_one_endless_line", {}, OverOutput, "a line of more than 1MiB on stdout (max_line_bytes)"),
     ("prints_errors_without_end", {"hangs": True}, TimedOut, "(job_timeout_s)"),
     ("prints_bytes", {}, Crashed, "exited with code 0"),
     ("prints_the_end_of_its_own_run", {"hangs": True}, TimedOut, "(job_timeout_s)"),
     ("prints_an_answer_for_another", {}, Succeeded, ""),
     ("prints_half_an_answer", {}, Crashed, "killed by SIGKILL"),
-    ("writes_a_large_file", {}, OverLimit, "a file of more than 10485760 bytes (max_folder_bytes)"),
-    ("makes_a_sparse_file", {}, OverLimit, "a file of more than 10485760 bytes (max_folder_bytes)"),
-    ("writes_many_files", {}, OverLimit, "more than 10485760 bytes in its folder (max_folder_bytes)"),
+    ("writes_a_large_file", {}, OverLimit, "a file of more than 10MiB (max_folder_bytes)"),
+    ("makes_a_sparse_file", {}, OverLimit, "a file of more than 10MiB (max_folder_bytes)"),
+    ("writes_many_files", {}, OverLimit, "more than 10MiB in its folder (max_folder_bytes)"),
     ("makes_thousands_of_files", {}, Succeeded, ""),
     ("makes_a_deep_tree", {}, Succeeded, ""),
     ("closes_its_folder", {}, Succeeded, ""),
@@ -180,7 +180,7 @@ async def test_who_fills_the_disk_with_files_that_have_no_name_is_killed(bench: 
     bench.settings.update(max_folder_bytes=100 * MIB, min_free_bytes=16 * MIB)
     outcome = await bench.run("writes_a_file_without_a_name", mebibytes=40)
     assert isinstance(outcome, OverLimit)
-    assert "killed: less than 16777216 bytes left free in job_dir (min_free_bytes): " in outcome.message
+    assert "killed: less than 16MiB left free in job_dir (min_free_bytes): " in outcome.message
     assert outcome.message.endswith("this one has written the most there, 41943040 bytes")
 
 
@@ -199,7 +199,7 @@ async def test_what_a_job_writes_beside_its_input_is_counted(bench: Bench, small
     bench.settings.update(max_folder_bytes=MIB, min_free_bytes=0)
     outcome = await bench.run("writes_beside_its_input", padding="x" * 2 * MIB, kibibytes=1300)
     assert isinstance(outcome, OverLimit)
-    assert outcome.message == "killed: more than 1048576 bytes in its folder (max_folder_bytes)"
+    assert outcome.message == "killed: more than 1MiB in its folder (max_folder_bytes)"
 
 
 @runs_async

@@ -255,7 +255,7 @@ async def test_stderr_may_hold_any_bytes(run: Run) -> None:
 async def test_a_five_megabyte_line_is_over_limit_and_the_child_is_gone(run: Run) -> None:
     outcome = await run.python("print('LOG: pid', os.getpid()); print('x' * 5_000_000); signal.pause()")
     assert isinstance(outcome, OverLimit)
-    assert outcome.message == "killed: a line of more than 1000000 bytes on stdout (max_line_bytes)"
+    assert outcome.message == "killed: a line of more than 1MB on stdout (max_line_bytes)"
     assert run.watched.ended() == [True]
 
 
@@ -263,7 +263,7 @@ async def test_a_five_megabyte_line_is_over_limit_and_the_child_is_gone(run: Run
 async def test_a_program_that_prints_without_end_is_over_limit_and_gone(run: Run) -> None:
     outcome = await run.python("print('LOG: pid', os.getpid())\nwhile True: print('x' * 1000)")
     assert isinstance(outcome, OverLimit)
-    assert outcome.message == "killed: more than 10000000 bytes on stdout (max_stdout_bytes)"
+    assert outcome.message == "killed: more than 10MB on stdout (max_stdout_bytes)"
     assert run.watched.ended() == [True]
 
 

@@ -25,7 +25,7 @@ from consumer.job import (
     Failed,
     Interrupted,
     InvalidOutput,
-    OverLimit,
+    OverOutput,
     TimedOut,
 )
 from consumer.runners.child import KILL_GRACE_S, LINGER_S
@@ -237,7 +237,7 @@ async def test_what_hangs_after_its_answer_has_answered_and_is_gone(bench: Bench
 async def test_what_prints_too_much_is_over_limit_and_gone(bench: Bench, case: str, limit: str) -> None:
     bench.settings["max_stdout_bytes"] = 10_000_000
     outcome = told(await bench.run(case))
-    assert type(outcome) is OverLimit
+    assert type(outcome) is OverOutput
     assert outcome.message.startswith("killed: ")
     assert outcome.message.endswith(f"({limit})")
     assert bench.watched.ended() == [True]

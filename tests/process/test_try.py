@@ -86,6 +86,24 @@ def test_json_has_all_of_it_in_one_document(tmp_path: Path, settings: dict[str, 
     assert (found["stderr_tail"], found["reply"]) == ("a warning", None)
 
 
+def test_a_function_without_a_return_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def classify(job):\n    label = 'on'\n")
+    settings = {"CONSUMER_CLASSIFIER": "mine:classify"}
+    code, out, _ = tried(tmp_path, settings, {})
+    assert code == 0
+    assert "warning      the result is null; return the result from the function" in out
+    _, out, _ = tried(tmp_path, settings, {}, "--json")
+    assert json.loads(out)["warning"].startswith("the result is null; ")
+
+
+def test_an_error_before_the_run_is_json_too(tmp_path: Path) -> None:
+    for flags, code in (([], os.EX_NOINPUT), (["--pool-size", "x"], os.EX_CONFIG)):
+        done = forked.run("consumer", "try", "none.json", "--json", *flags, cwd=tmp_path)
+        error = json.loads(done.stdout)["error"]
+        assert (done.returncode, error["exit_code"]) == (code, code)
+        assert f"consumer: {error['message']}\n" == done.stderr
+
+
 def test_a_module_that_does_not_load_shows_its_own_line_alone(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import no_such_library\n")
     code, _, err = tried(tmp_path, {"CONSUMER_CLASSIFIER": "broken:classify"}, {})

@@ -21,6 +21,7 @@ from consumer.job import (
     InvalidOutput,
     Outcome,
     OverLimit,
+    OverOutput,
     Request,
     Succeeded,
     TimedOut,
@@ -42,7 +43,7 @@ SCHEMAS = asyncapi.schemas()
 REQUEST = Request(id="job-1", correlation_id="c-1", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
 FAILURES = [
     kind(message="why", usage=usage)
-    for kind in (Failed, Invalid, Crashed, InvalidOutput, TimedOut, OverLimit)
+    for kind in (Failed, Invalid, Crashed, InvalidOutput, TimedOut, OverLimit, OverOutput)
     for usage in (Usage(), Usage(cpu_s=1.5, peak_memory_bytes=2**20, signal="SIGKILL"))
 ]
 

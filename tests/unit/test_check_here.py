@@ -135,7 +135,7 @@ MISCONFIGURED = [
         "settings",
         FAILURE,
         "pool_size = '0' from CONSUMER_POOL_SIZE: ",
-        "expected: number of jobs that run at once, 1 to 1024",
+        "`consumer settings pool_size` explains it",
     ),
     Row(
         "a setting that does not exist",
@@ -246,7 +246,7 @@ MISCONFIGURED = [
         lambda _: {"max_stdout_bytes": 1024},
         "limits",
         WARNING,
-        "a result may have 1048576 bytes (max_line_bytes), but all that a job prints only 1024",
+        "a result may have 1MiB (max_line_bytes), but all that a job prints only 1KiB",
         "raise max_stdout_bytes",
     ),
     Row(
@@ -733,10 +733,21 @@ def test_json_says_whether_it_would_run_and_all_that_was_found() -> None:
             {"check": "a", "level": "ok", "detail": "fine", "remedy": None},
             {"check": "b", "level": "warning", "detail": "hm", "remedy": "do"},
         ],
+        "skipped": [],
     }
     assert summary(findings) == "1 ok, 1 warning"
     assert summary(findings[1:] * 2) == "2 warnings"
     assert not would_run([*findings, Finding(Level.FAILURE, "no", "do", "c")])
+
+
+def test_json_names_the_checks_that_were_skipped_because_of_another_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["check", "--json", "--pool-size", "x"])
+    found = json.loads(capsys.readouterr().out)
+    assert [one["check"] for one in found["checks"]] == ["settings"]
+    assert found["skipped"] == [{"because_of": "settings", "checks": [check.name for check in CHECKS]}]
 
 
 def test_the_longest_check_has_the_time_that_loading_has() -> None:
@@ -790,7 +801,7 @@ def test_one_wrong_setting_is_two_lines_and_a_summary(capsys: pytest.CaptureFixt
         main.main(["check", "--pool-size", "x"])
     failed, remedy, others, counted = capsys.readouterr().out.splitlines()
     assert failed.startswith("failure  settings        pool_size = 'x' from --pool-size")
-    assert remedy.strip().startswith("remedy: expected: number of jobs")
+    assert remedy.strip().startswith("remedy: `consumer settings pool_size`")
     assert others.startswith(f"skipped  {len(CHECKS)} checks       because of settings: threads, ")
     assert (counted, ended.value.code) == (f"1 failure, {len(CHECKS)} skipped", 1)
 

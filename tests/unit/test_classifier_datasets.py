@@ -127,7 +127,7 @@ def test_the_digest_tells_labels_samples_and_their_division_apart() -> None:
         ("x.csv", "a,1,inf\n", r"line 1: signal\[1\] is Infinity"),
         ("x.csv", "a,1\n\nb,1,,2\n", "line 3: sample 1 is '', which is not a number"),
         ("x.csv", "t0,t1,label\n1,2,a\n1,2\n", "line 3: 2 columns, and the label belongs into column 3"),
-        ("x.csv", "t0,t1,class\n", "holds no signal"),
+        ("x.csv", "t0,t1,class\n", "x.csv: a header line, and no signal below it: give one signal in each line"),
         ("x.csv", "\n", "holds no signal"),
         ("x.csv", b"a,\xff\n", "not UTF-8 text"),
         ("x.npz", "PK", "not a readable .npz"),

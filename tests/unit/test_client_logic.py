@@ -209,12 +209,34 @@ async def test_an_outage_that_lasts_too_long_is_told_to_who_waits_and_to_who_com
 
 
 @runs_async
+async def test_a_reply_is_acked_only_after_its_caller_could_store_it() -> None:
+    rabbit = FakeRabbit()
+    done: list[str] = []
+
+    async def store() -> None:
+        await client.run({})
+        done.append("stored")
+
+    async with connected(rabbit) as client:
+        task = asyncio.create_task(store())
+        await rabbit.has(jobs=1)
+        key = str(rabbit.published[0].correlation_id)
+        body = {"job_id": key, "status": "succeeded", "attempt": 1, "run_ms": 1.0, "output": 7}
+        taken = rabbit.lines[-1].on_message(Message(body=json.dumps(body).encode(), correlation_id=key))
+        assert taken
+        taken.add_done_callback(lambda _: done.append("acked"))
+        await task
+        await taken
+    assert done == ["stored", "acked"]
+
+
+@runs_async
 async def test_a_first_connection_that_fails_is_the_callers_to_hear_of() -> None:
     @asynccontextmanager
     async def nobody(url: str, _on_message: OnMessage) -> AsyncIterator[FakeLine]:
         if url:
             raise BrokerUnreachableError(url)
-        yield FakeLine(FakeRabbit(), None, lambda _: False)
+        yield FakeLine(FakeRabbit(), None, lambda _: None)
 
     with pytest.raises(BrokerUnreachableError):
         async with Client("classifier.jobs").connected(URL, nobody):

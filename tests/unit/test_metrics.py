@@ -26,6 +26,7 @@ from consumer.job import (
     Invalid,
     InvalidOutput,
     OverLimit,
+    OverOutput,
     Request,
     Succeeded,
     TimedOut,
@@ -281,7 +282,7 @@ def test_what_is_counted_anywhere_is_in_the_table_of_names() -> None:
     assert {names[name] for name in recorded("gauge")} == {"gauge"}
 
 
-ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, TimedOut, Unroutable)
+ENDINGS = (Crashed, Failed, Invalid, InvalidOutput, OverLimit, OverOutput, TimedOut, Unroutable)
 
 
 @runs_async

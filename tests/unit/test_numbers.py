@@ -124,5 +124,7 @@ def test_no_option_has_a_type_that_argparse_would_name_in_a_refusal(of: object) 
 )  # fmt: skip
 @pytest.mark.parametrize("value", ["1" + "0" * 27, "inf", "nan", "-1"])
 def test_a_setting_that_no_machine_can_have_is_refused_at_the_start(setting: str, value: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{setting} = '{value}' from --.*; expected: "):
+    with pytest.raises(
+        ConfigurationError, match=f"{setting} = '{value}' from --.*; `consumer settings {setting}` "
+    ):
         load({setting: value}, {})

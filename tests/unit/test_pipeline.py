@@ -509,7 +509,8 @@ async def test_a_result_too_large_for_rabbitmq_is_told_as_a_failure() -> None:
     bench.publisher = SmallPublisher(bench.events)
     await bench.handle()
     assert bench.events == [("publish", "answers"), ("publish", "ours.errors"), ("settle", "dead-letter")]
-    assert bench.published("answers")["error"]["code"] == "over_limit"
+    error = bench.published("answers")["error"]
+    assert (error["code"], error["retryable"]) == ("over_limit", False)
 
 
 @runs_async

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from consumer.config.amqp_url import redacted
 from consumer.config.credentials import Credentials
-from consumer.config.loader import load, unknown_variables
+from consumer.config.loader import asks_for_json, load, unknown_variables
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 
@@ -74,6 +74,7 @@ def test_the_file_is_named_in_the_environment_unless_a_flag_names_another(tmp_pa
 
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert load({}, {"CONSUMER_STATSD_HOST": "", "CONSUMER_POOL_SIZE": ""}).statsd_host is None
+    assert load({}, {"CONSUMER_DECLARE": "", "CONSUMER_PREFIX": ""}).declare
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_every_setting_says_what_it_takes(name: str) -> None:
     ],
 )
 def test_a_wrong_value_is_told_with_name_value_source_and_remedy(name: str, value: str, tmp_path: Path) -> None:
-    remedy = f"expected: {Settings.model_fields[name].description}"
+    remedy = f"; `consumer settings {name}` explains it"
     variable = f"CONSUMER_{name.upper()}"
     config = toml(tmp_path, f"{name} = {json.dumps(value)}")
     sources = {
@@ -161,6 +162,45 @@ def test_a_wrong_value_is_told_with_name_value_source_and_remedy(name: str, valu
         assert not message or message.startswith(f"{name} = {value!r} {source}: ")
         assert not message or message.endswith(remedy)
         assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("drain_grace_s", "2d", "must be at most 1d"),
+        ("job_timeout_s", "0", "must be more than 0"),
+        ("max_line_bytes", "1000", "must be at least 1KiB"),
+        ("max_body_bytes", "1G", "must be at most 128MiB"),
+        ("pool_size", "0", "must be at least 1"),
+        ("declare", "perhaps", "must be true or false"),
+        ("log_level", "loud", "must be DEBUG, INFO, WARNING or ERROR"),
+        (
+            "prefix",
+            "amq.x",
+            "must be 1 to 100 letters, digits, `.`, `_` or `-`, begin with a letter or digit, and ",
+        ),
+        ("command", "[]", "must not be empty"),
+    ],
+)
+def test_a_reason_is_in_words_and_its_limit_in_a_unit_that_may_be_typed(
+    name: str, value: str, reason: str
+) -> None:
+    assert f"{name} = {value!r} from --{name.replace('_', '-')}: {reason}" in complaint({name: value}, {})
+
+
+@pytest.mark.parametrize("name", ["job_timeout_s", "max_cpu_s", "consumer_timeout_s"])
+def test_nan_in_a_file_is_no_number(name: str, tmp_path: Path) -> None:
+    assert ": not a number; " in complaint({}, {}, toml(tmp_path, f"{name} = nan"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("log_format", "JSON", "json"), ("log_jobs", "All", "all"), ("log_level", "debug", "DEBUG")],
+)
+def test_a_choice_may_be_in_capitals_or_not(name: str, text: str, value: str) -> None:
+    assert getattr(load({name: text}, {}), name) == value
+    assert load({"batch_size": "AUTO"}, {}).batch_size == "auto"
+    assert asks_for_json({"log_format": "JSON"}, {})
 
 
 @pytest.mark.parametrize("name", ["pool_size", "max_attempts", "job_timeout_s", "statsd_port"])
@@ -203,7 +243,7 @@ def test_command_and_classifier_exclude_each_other() -> None:
 def test_a_cap_below_the_run_time_is_refused() -> None:
     message = complaint({"job_timeout_s": 20, "job_timeout_cap_s": 10}, {})
     assert message == (
-        "job_timeout_cap_s (10) is less than job_timeout_s (20); raise the cap or lower the time limit"
+        "job_timeout_cap_s (10s) is less than job_timeout_s (20s); raise the cap or lower the time limit"
     )
 
 
@@ -301,7 +341,7 @@ def test_a_complaint_about_a_monstrous_value_is_one_short_line(name: str, value:
     message = complaint({}, {f"CONSUMER_{name.upper()}": value})
     assert message.isprintable()
     assert len(message) < 1000
-    assert message.endswith(f"expected: {Settings.model_fields[name].description}")
+    assert message.endswith(f"; `consumer settings {name}` explains it")
 
 
 @pytest.mark.parametrize("name", ["command", "pass_environment", "models_dir", "statsd_host", "amqp_url"])

@@ -24,9 +24,10 @@ from support.async_tests import runs_async
 from consumer.cli import main
 from consumer.cli.arguments import read_file
 from consumer.cli.submit.bars import MAX_BARS, Above, Bars
-from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, done_before
+from consumer.cli.submit.command import output
+from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, SourceResult, arrange, done_before
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
-from consumer.cli.submit.submission import submit
+from consumer.cli.submit.submission import Submitted, submit
 from consumer.client import Client, JobTooLargeError, NoReplyError
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
@@ -244,8 +245,10 @@ class FakeClient(Client):
         job_id: str | None = None,  # noqa: ARG002
         timeout_s: float | None = None,  # noqa: ARG002
         on_progress: Callable[[Progress], None] | None = None,  # noqa: ARG002
+        on_publishing: Callable[[], None] = lambda: None,
         on_published: Callable[[], None] = lambda: None,
     ) -> Reply:
+        on_publishing()
         on_published()
         self.waiting += 1
         self.most = max(self.most, self.waiting)
@@ -292,11 +295,11 @@ async def test_a_job_that_is_not_answered_in_time_gets_a_result_that_says_so() -
     late = NoReplyError("id-1", 2.5, "classifier.jobs", is_published=True, consumers=0)
     client, told = FakeClient({b"1": late}), dict[int, SourceResult]()
     client.gate.set()
-    queued: dict[int, str] = {}
-    await submit(client, sources(3), told.__setitem__, timeout_s=2.5, queued=queued)
+    submitted = Submitted()
+    await submit(client, sources(3), told.__setitem__, timeout_s=2.5, submitted=submitted)
     faults = {index: one.fault for index, one in told.items()}
     assert faults == {0: "", 1: str(late), 2: ""}
-    assert list(queued) == [1]  # its reply may still arrive
+    assert list(submitted.queued) == [1]  # its reply may still arrive
 
 
 @runs_async
@@ -416,6 +419,42 @@ def test_a_resumed_submit_without_jobs_left_exits_as_the_run_that_it_continues(
         said = capsys.readouterr().err.splitlines()
         assert said[0] == "Resuming: 2 of 2 already answered"
         assert (told in said) == (code == 1)
+        assert said[-1] == f"Nothing to submit; results: {out}"
+
+
+@pytest.mark.parametrize("form", [JSON_LINES, CSV], ids=["jsonl", "csv"])
+def test_results_are_put_into_the_order_of_the_jobs_after_those_of_other_jobs(
+    tmp_path: Path, form: Format
+) -> None:
+    path, names = tmp_path / "results", ["f:1", "f:2", "f:3"]
+    path.write_text(written(form, *map(result, ["f:3", "f:1", "other", "f:2"])))
+    path.chmod(0o600)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    arrange(link, form, [Source(name, b"{}") for name in names])
+    assert path.read_text() == written(form, *map(result, ["other", *names]))
+    assert (link.is_symlink(), path.stat().st_mode & 0o777) == (True, 0o600)
+    before = path.stat().st_ino
+    arrange(path, form, [Source(name, b"{}") for name in names])
+    assert path.stat().st_ino == before  # nothing to do
+    arrange(tmp_path / "none", form, [])
+
+
+def test_a_full_disk_is_no_bug() -> None:
+    with (
+        pytest.raises(ConfigurationError, match="cannot be written: No space left"),
+        output("/dev/full", JSON_LINES, Console(), resume=False) as lines,
+    ):
+        lines.add(0, result())
+
+
+def test_the_files_of_a_folder_that_are_ignored_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("job.json", "README", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    assert list(expand([str(tmp_path)])) == [str(tmp_path / "job.json")]
+    assert capsys.readouterr().err == f"{tmp_path}: 2 other files ignored, such as {tmp_path / 'README'}\n"
 
 
 def test_a_row_of_csv_is_one_line_with_what_a_spreadsheet_wants() -> None:

@@ -1,18 +1,17 @@
-"""What `consumer submit` prints at its end, and what it leaves to a later run."""
+"""What `consumer submit` prints at its end, and which files hold jobs."""
 
 from __future__ import annotations
 
 import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from consumer.cli.submit import unanswered
 from consumer.cli.submit.results import SourceResult
 from consumer.cli.submit.sources import Source, read_sources
 from consumer.cli.submit.summary import Left, again, show, show_left
-from consumer.cli.submit.unanswered import Unanswered, UnansweredJob
 from consumer.errors import ConfigurationError
 from consumer.wire.write import Reply
 
@@ -34,14 +33,17 @@ def result(name: str, code: str = "", message: str = "", consumer: str = "a:1") 
 
 
 def shown(*results: SourceResult, out: str | None = "r.jsonl") -> list[str]:
-    text = io.StringIO()
-    show(results, out=out, dead="classifier.dead", console=Console(file=text, width=100))
+    with redirect_stderr(io.StringIO()) as text:
+        show(results, out=out, dead="classifier.dead", console=Console(file=text, width=100))
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
-def test_without_failures_there_is_one_line() -> None:
-    assert shown() == ["0 jobs: 0 succeeded, 0 failed"]
-    assert shown(result("f:1")) == ["1 job: 1 succeeded, 0 failed"]
+def test_without_failures_and_a_file_there_is_one_line() -> None:
+    assert shown(result("f:1"), out=None) == ["1 job: 1 succeeded, 0 failed"]
+
+
+def test_the_file_of_results_is_named_also_after_success() -> None:
+    assert shown(result("f:1")) == ["1 job: 1 succeeded, 0 failed", "results: r.jsonl"]
 
 
 def test_failures_are_counted_by_code_the_most_frequent_first() -> None:
@@ -88,15 +90,16 @@ def test_if_several_consumers_have_answered_the_failures_of_each_are_shown() -> 
         (Left(9, 4, 0), True, ["0 queued", "\nContinue with\n  consumer submit --resume f --out o"]),
         (Left(9, 4, 3), False, ["Their replies are lost; with --out FILE"]),
         (Left(9, 4, 0), False, ["5 not submitted"]),
+        (Left(9, 4, 2, 1), True, ["2 queued or running without a reply, 1 not confirmed by RabbitMQ, 2 not sub"]),
     ],
     ids=str,
 )
 def test_what_is_left_is_counted_and_the_command_that_continues_is_shown(
     left: Left, expected: list[str], *, is_kept: bool
 ) -> None:
-    text = io.StringIO()
     argv = ["/usr/bin/consumer", "submit", "f", "--out", "o"]
-    show_left(left, is_kept=is_kept, argv=argv, console=Console(file=text, width=200))
+    with redirect_stderr(io.StringIO()) as text:
+        show_left(left, is_kept=is_kept, argv=argv)
     for one in expected:
         assert one in text.getvalue()
     assert ("Continue with" in text.getvalue()) == is_kept
@@ -107,6 +110,7 @@ def test_what_is_left_is_counted_and_the_command_that_continues_is_shown(
     [
         (["submit", "a b", "--out", "o"], "consumer submit --resume 'a b' --out o"),
         (["submit", "--resume", "f", "--out", "o"], "consumer submit --resume f --out o"),
+        (["submit", "--overwrite", "f", "--out", "o"], "consumer submit --resume f --out o"),
         (["--log-level", "DEBUG", "submit", "f"], "consumer --log-level DEBUG submit --resume f"),
         (["submit", "--amqp-url=amqp://me:hunter2@host/v", "f"], "'--amqp-url=amqp://me:***@host/v' f"),
     ],
@@ -117,25 +121,6 @@ def test_the_command_that_continues_can_be_copied_and_shows_no_password(
     made = again(["consumer", *arguments])
     assert made.endswith(command)
     assert "hunter2" not in made
-
-
-def test_jobs_without_a_reply_are_kept_beside_the_results_until_none_is_left(tmp_path: Path) -> None:
-    out = tmp_path / "r.csv"
-    left = Unanswered(queue="q", replies="amq.gen-1", jobs=[UnansweredJob(source="f", digest="d", job_id="j")])
-    assert unanswered.read(out) is None
-    unanswered.write(out, left)
-    assert unanswered.read(out) == left
-    unanswered.write(out, left.model_copy(update={"jobs": []}))
-    unanswered.write(out, None)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_file_of_jobs_without_a_reply_is_refused(tmp_path: Path) -> None:
-    unanswered.path_for(tmp_path / "r").write_text("{}")
-    with pytest.raises(
-        ConfigurationError, match=r"r\.unanswered cannot be read; delete it to submit its jobs again"
-    ):
-        unanswered.read(tmp_path / "r")
 
 
 @pytest.mark.parametrize(

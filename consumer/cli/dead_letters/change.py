@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from consumer.cli.dead_letters.show import EXIT_NOT_DONE, Asked, asked_for, dead_letters, say
+from consumer.cli.dead_letters.show import EXIT_NOT_DONE, Asked, asked_for, dead_letters
+from consumer.cli.say import say
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
 from consumer.dead_letters.model import Chosen, Entry, Letter, show_age

@@ -7,8 +7,9 @@ import argparse
 from consumer.cli.arguments import add_settings, refusal, settings_of, whole
 from consumer.cli.broker_url import known_url
 from consumer.cli.dead_letters.change import purge, replay
-from consumer.cli.dead_letters.show import list_letters, say, show_letter
+from consumer.cli.dead_letters.show import list_letters, show_letter
 from consumer.cli.event_loop import run_async
+from consumer.cli.say import say
 from consumer.dead_letters.model import read_age
 from consumer.dead_letters.operations import LetterQueue
 from consumer.job import ErrorCode

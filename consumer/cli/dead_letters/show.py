@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from consumer.cli.say import say
 from consumer.dead_letters import operations
 from consumer.dead_letters.error_records import scan_error_records
 from consumer.dead_letters.format import SHOWN_CHARACTERS, portrait, unpacked, write_json
@@ -26,11 +27,6 @@ from consumer.wire.write import ErrorRecord
 
 #: No such letter, some letters were left, or no confirmation.
 EXIT_NOT_DONE = 1
-
-
-def say(line: str) -> None:
-    """Write a line for people to stderr, because stdout is for programs."""
-    print(line, file=sys.stderr)
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:

@@ -1,6 +1,8 @@
 """`consumer submit`: submits jobs from files, and writes the results to a file, through the client.
 
-command.py     parses the arguments, and finds the jobs without a result
+command.py     parses the arguments, and does the steps in their order
+submit_run.py  one run: the jobs that it takes over, and what it leaves
+earlier.py     finds the results and jobs of earlier runs
 sources.py     reads jobs from files; signals by way of `classifier jobs` (classifier/signals/datasets.py)
 submission.py  publishes the jobs and collects the results
 unanswered.py  keeps the jobs without a reply for a later run

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -31,6 +32,8 @@ from consumer.escaping import escaped
 MAX_BARS = 8
 NAME_CHARACTERS = 30
 TEXT_CHARACTERS = 60
+#: `^C`, and the cursor.
+ECHO_CHARACTERS = 3
 
 
 class Bars:
@@ -45,15 +48,15 @@ class Bars:
 
     @classmethod
     @contextmanager
-    def shown(cls, total: int, console: Console) -> Iterator[Bars]:
-        """Show the bars during the block, if the console is a terminal."""
+    def shown(cls, total: int, console: Console, *, is_shown: bool = True) -> Iterator[Bars]:
+        """Show the bars during the block, if they are wanted and the console is a terminal."""
         overall, jobs = _overall(console), _jobs(console)
         bars = cls(overall, jobs, total)
-        if not console.is_terminal:
+        if not (is_shown and console.is_terminal):
             yield bars
             return
         # Results that go to stdout are not redirected: a file gets them from here, a terminal by `above`.
-        with Live(Group(jobs, overall), console=console, redirect_stdout=False), log_above():
+        with Live(_Narrow(Group(jobs, overall)), console=console, redirect_stdout=False), log_above():
             yield bars
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
@@ -72,6 +75,19 @@ class Bars:
         bar = self._of.pop(index, None)
         if bar is not None:  # the first one's number is 0
             self._jobs.remove_task(bar)
+
+
+class _Narrow:
+    """Leaves columns free at the right edge: the `^C` that a terminal shows there would begin another line.
+
+    The next refresh would then begin a line too low, and leave a second copy of the bars.
+    """
+
+    def __init__(self, shown: Group) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Constrain(self._shown, options.max_width - ECHO_CHARACTERS)
 
 
 class Above:

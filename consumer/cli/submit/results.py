@@ -1,5 +1,7 @@
 """Results as lines of a file. A process that is killed leaves whole lines, and a later run resumes from them.
 
+A file gets each result at once; at the end its lines are put into the order of the jobs.
+
 Each line contains the job's place and digest, so that a later run knows which jobs are answered. That run drops an
 incomplete line, and lines of jobs without a reply. A file without results is never changed.
 """
@@ -9,13 +11,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from consumer.cli.submit.sources import Source
-from consumer.errors import InputError
+from consumer.cli.submit.sources import Key, Source
+from consumer.errors import ConfigurationError, InputError
 from consumer.escaping import escaped
 from consumer.wire.write import Reply
 
@@ -108,7 +111,7 @@ JSON_LINES = Format("", SourceResult.line, json.loads)
 CSV = Format(_csv_row(list(COLUMNS)), _csv_line, _read_csv)
 
 
-def done_before(path: Path, form: Format) -> dict[tuple[str, str], bool]:
+def done_before(path: Path, form: Format) -> dict[Key, bool]:
     """Read the results of an earlier run: name and digest of each job that has a reply, and whether it succeeded.
 
     Drop the lines of all other jobs.
@@ -134,15 +137,34 @@ def done_before(path: Path, form: Format) -> dict[tuple[str, str], bool]:
     return {key: status == "succeeded" for key, status in kept.values()}
 
 
-def _read(line: str, form: Format) -> tuple[tuple[str, str], str]:
+def arrange(path: Path, form: Format, sources: Sequence[Source]) -> None:
+    """Put the lines of the file into the order of the jobs, after those of other jobs.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    at = {source.key: index for index, source in enumerate(sources)}
+    try:
+        *lines, _ = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+        found = [line for line in lines if line != form.head]
+        ordered = sorted(found, key=lambda line: at.get(_read(line, form)[0], -1))
+        if ordered != found:
+            _replace(path, "".join(f"{line}\n" for line in [form.head] * bool(form.head) + ordered))
+    except OSError as error:
+        raise InputError(f"{path} cannot be put into the order of the jobs: {error.strerror}") from None
+
+
+def _read(line: str, form: Format) -> tuple[Key, str]:
     fields = form.read(line)
     return (fields["source"], fields["digest"]), fields["status"]
 
 
 def _replace(path: Path, text: str) -> None:
     """Replace the file: a process that is killed here leaves the old file or the new one."""
+    path = path.resolve()  # a link stays one
     fresh = path.with_name(f"{path.name}.resumed")
     fresh.write_text(text, encoding="utf-8")
+    shutil.copymode(path, fresh)
     fresh.replace(path)
 
 
@@ -162,19 +184,26 @@ class Lines:
     def __init__(self, out: Sink, form: Format = JSON_LINES, *, head: bool = True) -> None:
         self._out = out
         self._form = form
-        if head and form.head:
-            self._write(form.head)
+        self._head = form.head if head else ""
 
     def add(self, _index: int, result: SourceResult) -> None:
-        """Write the result of the source with this index."""
+        """Write the result of the source with this index, below the head of the file."""
+        if self._head:
+            self._write(self._head)
+            self._head = ""
         self._write(self._form.line(result))
 
     def flush(self) -> None:
         """Write what was held back: nothing."""
 
     def _write(self, line: str) -> None:
-        self._out.write(line + "\n")
-        self._out.flush()
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except BrokenPipeError:  # main.py ends the command: nobody reads
+            raise
+        except OSError as error:
+            raise ConfigurationError(f"the results cannot be written: {error.strerror}") from None
 
 
 class InOrder(Lines):

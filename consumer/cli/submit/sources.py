@@ -13,18 +13,19 @@ import hashlib
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 from pydantic_core import from_json
 
 from consumer.cli.arguments import read_file
+from consumer.cli.say import say
 from consumer.errors import InputError
 from consumer.escaping import escaped
 from consumer.runners.programs import own_python
+from consumer.wording import counted
 
 #: What `classifier jobs` reads.
 DATA_SUFFIXES = (".csv", ".npz", ".ts", ".tsv")
@@ -40,6 +41,8 @@ _WIDE = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: A job's place and digest.
+Key: TypeAlias = tuple[str, str]
 _GZIP = b"\x1f\x8b"
 
 
@@ -49,11 +52,17 @@ class Source:
 
     name: str
     body: bytes
+    #: Distinguishes a job from a later one at the same place.
+    digest: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Compute the digest."""
+        object.__setattr__(self, "digest", hashlib.sha256(self.body).hexdigest()[:16])
 
     @property
-    def digest(self) -> str:
-        """Return a digest of a job, which distinguishes it from a later job at the same place."""
-        return hashlib.sha256(self.body).hexdigest()[:16]
+    def key(self) -> Key:
+        """The place and the digest: they find the job again in a file of results."""
+        return self.name, self.digest
 
 
 def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = None) -> Iterator[Source]:
@@ -84,13 +93,20 @@ def expand(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         found = [name]
         if Path(name).is_dir():
-            suffixes = (*DATA_SUFFIXES, *JOB_SUFFIXES)
-            found = sorted(str(path) for path in Path(name).rglob("*") if path.suffix.lower() in suffixes)
+            files = sorted(str(path) for path in Path(name).rglob("*") if path.is_file())
+            found = [file for file in files if Path(file).suffix.lower() in (*DATA_SUFFIXES, *JOB_SUFFIXES)]
+            _say_ignored(name, [file for file in files if file not in {*found}], is_all=not found)
         elif glob.has_magic(name) and not Path(name).exists():  # a file may have such a name
             found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute ones, too
         if not found:
             raise InputError(f"{name}: no file there ends in {', '.join((*DATA_SUFFIXES, *JOB_SUFFIXES))}")
         yield from found
+
+
+def _say_ignored(folder: str, ignored: Sequence[str], *, is_all: bool) -> None:
+    if ignored and not is_all:  # otherwise the folder is refused
+        first = escaped(ignored[0], _LONGEST_NOTE)
+        say(f"{folder}: {counted(len(ignored), 'other file')} ignored, such as {first}")
 
 
 def _of_file(name: str, stdin: TextIO, model: str | None) -> Iterator[Source]:
@@ -120,7 +136,7 @@ def _converted(name: str, model: str | None) -> bytes:
     if done.returncode:
         raise InputError(said[-1].removeprefix("classifier: ") if said else f"{name} cannot be read")
     if said:
-        sys.stderr.write(escaped(said[-1], _LONGEST_NOTE) + "\n")  # how it has read the table
+        say(escaped(said[-1], _LONGEST_NOTE))  # how it has read the table
     return done.stdout
 
 

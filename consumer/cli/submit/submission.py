@@ -14,14 +14,17 @@ from functools import partial
 
 from rich.console import Console
 
+from consumer.cli.say import say
 from consumer.cli.submit.bars import Bars
 from consumer.cli.submit.results import Lines, SourceResult
 from consumer.cli.submit.sources import Source
+from consumer.cli.submit.unanswered import Journal, UnansweredJob
 from consumer.client.bounded import windowed
 from consumer.client.client import Client
 from consumer.client.exceptions import JobTooLargeError, NoReplyError, UnreadableReplyError
 from consumer.client.pending_request import new_job_id
 from consumer.client.request_client import WINDOW
+from consumer.errors import ConfigurationError
 from consumer.job import Progress
 
 #: After so long without a result, the command looks whether the queue has a consumer.
@@ -36,14 +39,42 @@ Record = Callable[[int, SourceResult], None]
 
 @dataclass
 class Submitted:
-    """What has become of the jobs so far.
+    """What has become of the jobs so far; `journal`, if there is one, records it for a later run.
 
     Mutable state, by the index of the source: `results`; `queued`, the ids of the jobs that RabbitMQ has and whose
-    reply has not arrived.
+    reply has not arrived; `doubtful`, of those that are published and not yet confirmed.
     """
 
     results: dict[int, SourceResult] = field(default_factory=dict)
     queued: dict[int, str] = field(default_factory=dict)
+    doubtful: dict[int, str] = field(default_factory=dict)
+    journal: Journal | None = None
+
+    def publishing(self, index: int, source: Source, job_id: str) -> None:
+        """Note that a job is about to be published."""
+        if self.journal:
+            self.journal.publishing(UnansweredJob(source.name, source.digest, job_id))
+        if index not in self.queued:  # otherwise RabbitMQ has it, and only its reply was lost
+            self.doubtful[index] = job_id
+
+    def published(self, index: int, job_id: str) -> None:
+        """Note that RabbitMQ has a job."""
+        self.doubtful.pop(index, None)
+        self.queued[index] = job_id
+        if self.journal:
+            self.journal.confirmed(job_id)
+
+    def ended(self, index: int) -> None:
+        """Note that no reply to a job is missing."""
+        self.doubtful.pop(index, None)
+        self.queued.pop(index, None)
+
+    def left(self, sources: Sequence[Source]) -> list[UnansweredJob]:
+        """List the jobs that RabbitMQ has or may have."""
+        return [
+            UnansweredJob(sources[index].name, sources[index].digest, job_id, is_confirmed=index in self.queued)
+            for index, job_id in {**self.doubtful, **self.queued}.items()
+        ]
 
 
 async def submit(  # noqa: PLR0913 - all by name, with defaults
@@ -53,7 +84,7 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
     *,
     timeout_s: float,
     window: int = WINDOW,
-    queued: dict[int, str] | None = None,
+    submitted: Submitted | None = None,
     earlier: Mapping[int, str] = NOTHING_EARLIER,
     on_progress: OnProgress | None = None,
 ) -> None:
@@ -67,14 +98,14 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
         record: receives each result.
         timeout_s: how long to wait for a reply, in seconds.
         window: how many jobs may wait for a reply at once.
-        queued: receives the id of each job that RabbitMQ has, until its reply arrives.
+        submitted: receives what becomes of the jobs, except their results.
         earlier: the ids of the jobs that an earlier run has published, by index. They take no room of the window.
         on_progress: receives progress.
 
     Raises:
         ConfigurationError, ConnectionLostError: as `Client.request`.
     """
-    ids = {} if queued is None else queued
+    so_far = submitted or Submitted()
 
     async def ask(numbered: tuple[int, Source]) -> None:
         """Ask for one result and record it, without a pause in between in which a Ctrl-C could lose the result."""
@@ -86,7 +117,8 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
                 job_id=job_id,
                 timeout_s=timeout_s,
                 on_progress=partial(on_progress, index, source.name) if on_progress else None,
-                on_published=lambda: ids.update({index: job_id}),
+                on_publishing=lambda: so_far.publishing(index, source, job_id),
+                on_published=lambda: so_far.published(index, job_id),
             )
             result = SourceResult(source, reply)
         except NoReplyError as error:  # its reply may still arrive
@@ -94,7 +126,10 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
             return
         except (JobTooLargeError, UnreadableReplyError) as error:  # the fault of this job alone
             result = SourceResult(source, None, str(error))
-        ids.pop(index, None)
+        except ConfigurationError:  # RabbitMQ has refused it, or the journal is full after its confirm
+            so_far.doubtful.pop(index, None)
+            raise
+        so_far.ended(index)
         record(index, result)
 
     earlier_first = sorted(enumerate(sources), key=lambda numbered: numbered[0] not in earlier)
@@ -111,11 +146,12 @@ async def run(  # noqa: PLR0913 - all by name
     console: Console,
     *,
     earlier: Mapping[int, str],
+    has_bars: bool,
     timeout_s: float,
     window: int,
 ) -> None:
-    """Submit all jobs with bars, and write their results. Whatever ends it, `submitted` is complete."""
-    with Bars.shown(len(sources), console) as bars:
+    """Submit all jobs, perhaps with bars, and write their results. Whatever ends it, `submitted` is complete."""
+    with Bars.shown(len(sources), console, is_shown=has_bars) as bars:
 
         def record(index: int, result: SourceResult) -> None:
             submitted.results[index] = result
@@ -128,13 +164,13 @@ async def run(  # noqa: PLR0913 - all by name
             record,
             timeout_s=timeout_s,
             window=window,
-            queued=submitted.queued,
+            submitted=submitted,
             earlier=earlier,
             # Each progress report is a message: requested only if it is shown.
-            on_progress=bars.progress if console.is_terminal else None,
+            on_progress=bars.progress if has_bars else None,
         )
         work = asyncio.create_task(submitting, name="submit")
-        watch = asyncio.create_task(_watch(client, submitted, console), name="watch consumers")
+        watch = asyncio.create_task(_watch(client, submitted), name="watch consumers")
         try:
             await asyncio.wait({work})
         finally:
@@ -146,7 +182,7 @@ async def run(  # noqa: PLR0913 - all by name
     work.result()
 
 
-async def _watch(client: Client, submitted: Submitted, console: Console) -> None:
+async def _watch(client: Client, submitted: Submitted) -> None:
     """Say once that no consumer takes the jobs, whenever nothing was answered for a while."""
     is_said = False
     while True:
@@ -155,9 +191,5 @@ async def _watch(client: Client, submitted: Submitted, console: Console) -> None
         if len(submitted.results) == before:
             is_alone = await client.count_consumers() == 0
             if is_alone and not is_said:
-                console.print(
-                    f"No consumer takes jobs from {client.queue}: they wait until one starts (`consumer run`)",
-                    markup=False,
-                    highlight=False,
-                )
+                say(f"No consumer takes jobs from {client.queue}: they wait until one starts (`consumer run`)")
             is_said = is_alone

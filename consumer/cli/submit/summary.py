@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from consumer.cli.say import say
 from consumer.cli.submit.results import NO_REPLY, SourceResult
 from consumer.escaping import escaped
 
@@ -23,19 +24,19 @@ _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 
 
 def show(results: Sequence[SourceResult], *, out: str | None, dead: str, console: Console) -> None:
-    """Print how many jobs succeeded and failed; and for failures, a row for each code and where to look."""
+    """Print how many jobs succeeded and failed, and where to look; and for failures, a row for each code."""
     failed = [result for result in results if not result.succeeded]
     silent = sum(result.code == NO_REPLY for result in failed)
     counts = f"{jobs(len(results))}: {len(results) - len(failed)} succeeded, {len(failed) - silent} failed"
-    _say(console, counts + (f", {silent} without a reply" if silent else ""))
-    if not failed:
-        return
-    console.print(_table(failed))
-    _say(console, f"results: {out or 'standard output'}")
+    say(counts + (f", {silent} without a reply" if silent else ""))
+    if failed:
+        console.print(_table(failed))
+    if failed or out:
+        say(f"results: {out or 'standard output'}")
     if len(failed) > silent:
-        _say(console, f"dead letters: `consumer dead-letters list` shows those of {dead}")
+        say(f"dead letters: `consumer dead-letters list` shows those of {dead}")
     if len(rows := _by_consumer(results)) > 1:
-        _say(console, f"failed by consumer: {', '.join(rows)}; `consumer status` shows what each runs")
+        say(f"failed by consumer: {', '.join(rows)}; `consumer status` shows what each runs")
 
 
 def jobs(count: int) -> str:
@@ -71,41 +72,40 @@ def _by_consumer(results: Iterable[SourceResult]) -> list[str]:
 
 
 class Left(NamedTuple):
-    """How many jobs there were, have a reply, and wait or run in RabbitMQ without one."""
+    """How many jobs there were, have a reply, and wait or run without one.
+
+    `doubtful`: how many RabbitMQ may have, because it has not confirmed them.
+    """
 
     total: int
     answered: int
     queued: int
+    doubtful: int = 0
 
 
-def show_left(left: Left, *, is_kept: bool, argv: Sequence[str], console: Console) -> None:
+def show_left(left: Left, *, is_kept: bool, argv: Sequence[str]) -> None:
     """Print what has no reply yet, and the command that continues.
 
     Args:
         left: the numbers.
         is_kept: whether RabbitMQ keeps the replies for a later run.
         argv: the arguments of this process.
-        console: where to print.
     """
-    _say(
-        console,
+    doubtful = f"{left.doubtful} not confirmed by RabbitMQ, " if left.doubtful else ""
+    say(
         f"{left.answered} of {jobs(left.total)} answered, {left.queued} queued or running without a reply, "
-        f"{left.total - left.answered - left.queued} not submitted",
+        f"{doubtful}{left.total - left.answered - left.queued - left.doubtful} not submitted"
     )
     if is_kept:
         kept = "RabbitMQ keeps the replies for a day, and no queued job runs twice. " if left.queued else ""
-        _say(console, f"{kept}Continue with\n  {again(argv)}")
+        say(f"{kept}Continue with\n  {again(argv)}")
     elif left.queued:
-        _say(console, "Their replies are lost; with --out FILE and without --direct, a later run receives them")
+        say("Their replies are lost; with --out FILE and without --direct, a later run receives them")
 
 
 def again(argv: Sequence[str]) -> str:
     """Format the command that resumes, without passwords."""
-    words = [_PASSWORD.sub(r"\1:***@", word) for word in argv[1:]]
+    words = [_PASSWORD.sub(r"\1:***@", word) for word in argv[1:] if word != "--overwrite"]
     if "--resume" not in words:
         words.insert(words.index("submit") + 1 if "submit" in words else 0, "--resume")
     return shlex.join(["consumer", *words])
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

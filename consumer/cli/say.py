@@ -1,0 +1,19 @@
+"""Writes lines for people to stderr: on a terminal with line breaks between words, and never within a command.
+
+stdout is for results and for programs. In a file or a pipe each line is written as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from consumer.line_breaks import wrapped
+
+
+def say(text: str) -> None:
+    """Write one line or several."""
+    width = Console(stderr=True).width if sys.stderr.isatty() else None
+    lines = [part for line in text.split("\n") for part in wrapped(line, width)]
+    print("\n".join(lines), file=sys.stderr)

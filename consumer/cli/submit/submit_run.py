@@ -1,0 +1,149 @@
+"""One run of `consumer submit`: what it takes over from earlier runs, what it does, and what it leaves."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+from consumer.cli.say import say
+from consumer.cli.submit import submission, summary
+from consumer.cli.submit.earlier import Earlier
+from consumer.cli.submit.results import Lines
+from consumer.cli.submit.sources import Source
+from consumer.cli.submit.submission import Submitted
+from consumer.cli.submit.unanswered import Journal, UnansweredJob
+from consumer.client.client import Client
+from consumer.client.request_client import open_caller
+from consumer.client.rpc_channel import Address
+from consumer.config.settings import Settings
+
+
+def is_pipe(stream: TextIO) -> bool:
+    """Return whether another program reads what is written."""
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # closed, or no file
+        return False
+
+
+class SubmitRun:
+    """One run of the command.
+
+    `queued`: the ids of the jobs that RabbitMQ has since an earlier run, by the index of the source; `doubtful`:
+    of those that it may have. Mutable state: `submitted`, what has become of the jobs so far; `address`, the
+    address for replies.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        settings: Settings,
+        sources: Sequence[Source],
+        earlier: Earlier,
+        out: Path | None,
+    ) -> None:
+        self.arguments = arguments
+        self.settings = settings
+        self.sources = sources
+        self.earlier = earlier
+        self.console = Console(stderr=True)
+        # What reads from a pipe often writes to the same terminal, in the middle of the bars.
+        self.has_bars = self.console.is_terminal and bool(arguments.out or not is_pipe(sys.stdout))
+        self.queued = earlier.ids(sources, confirmed=True)
+        self.doubtful = earlier.ids(sources, confirmed=False)
+        self.address = Address(
+            is_direct=arguments.direct,
+            is_resumable=out is not None and not arguments.direct,
+            queue=earlier.replies,
+        )
+        self.journal: Journal | None = None
+        if out and self.address.is_resumable:
+            self.journal = Journal(out, settings.topology.jobs, lambda: self.address.queue, self._from_earlier)
+        self.submitted = Submitted(queued=dict(self.queued), doubtful=dict(self.doubtful), journal=self.journal)
+
+    async def submit(self, url: str, out: Lines) -> None:
+        """Submit the jobs, and wait for the replies to those of the earlier run."""
+        client = Client(self.settings.topology.jobs, window=self.arguments.window)
+        for index, job_id in self.queued.items():
+            client.expect(self.sources[index].body, job_id, self.earlier.replies)
+        for index, job_id in self.doubtful.items():
+            client.expect(self.sources[index].body, job_id, None)
+        open_line = partial(open_caller, self.address, self.settings.credentials)
+        async with client.connected(url, open_line):
+            self._say_published_before()
+            try:
+                await submission.run(
+                    client,
+                    self.sources,
+                    out,
+                    self.submitted,
+                    self.console,
+                    earlier={**self.queued, **self.doubtful},
+                    has_bars=self.has_bars,
+                    timeout_s=self.arguments.timeout,
+                    window=self.arguments.window,
+                )
+            finally:
+                self.address.is_needed = self.address.is_resumable and bool(self._left())
+
+    def _say_published_before(self) -> None:
+        is_kept = self.address.queue == self.earlier.replies
+        if self.queued:
+            gone = "submitted again, because the reply queue has expired"
+            what = "waiting for the replies" if is_kept else gone
+            say(f"Published before: {summary.jobs(len(self.queued))}, {what}")
+        if self.doubtful:
+            say(
+                f"Perhaps published before: {summary.jobs(len(self.doubtful))}, submitted again: RabbitMQ "
+                "had not confirmed them, or their reply queue has expired, so they may run twice"
+            )
+
+    def _left(self) -> list[UnansweredJob]:
+        """List the jobs whose replies may still arrive, with those of the earlier run that were not asked for."""
+        asked = {source.key for source in self.sources}
+        return [
+            *self.submitted.left(self.sources),
+            *(job for job in self._from_earlier() if (job.source, job.digest) not in asked),
+        ]
+
+    def _from_earlier(self) -> list[UnansweredJob]:
+        """List the jobs of earlier runs. If their reply queue has expired, they count as not confirmed."""
+        is_kept = self.address.queue == self.earlier.replies
+        return [job if is_kept else replace(job, is_confirmed=False) for job in self.earlier.jobs.values()]
+
+    def _has_begun(self) -> bool:
+        """Return whether RabbitMQ has jobs, or had nothing to do."""
+        return bool(self.submitted.results or self.submitted.queued or not self.sources)
+
+    def keep(self) -> None:
+        """Write the jobs without a reply for a later run; leave the file alone if none was submitted."""
+        if self.journal and (self.journal.is_begun or self._has_begun()):
+            self.journal.close(self._left())
+
+    def report(self) -> None:
+        """Print what has become of the jobs; nothing if an error has stopped the command before the first one."""
+        if not self._has_begun():
+            return
+        results = [result for _, result in sorted(self.submitted.results.items())]
+        out = self.arguments.out
+        if results:
+            summary.show(results, out=out, dead=self.settings.topology.dead, console=self.console)
+        elif out and not self.sources:
+            say(f"Nothing to submit; results: {out}")
+        left = summary.Left(
+            total=len(self.sources),
+            answered=sum(result.reply is not None for result in results),
+            queued=len(self.submitted.queued),
+            doubtful=len(self.submitted.doubtful),
+        )
+        if left.queued or left.doubtful or len(results) < left.total:
+            summary.show_left(left, is_kept=self.address.is_resumable, argv=sys.argv)

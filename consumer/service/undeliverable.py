@@ -1,0 +1,36 @@
+"""Logs replies that no queue accepted, but not each of them: when a producer has gone, all its jobs end so.
+
+The metric `replies.unroutable` counts all, and each such job has its own line about its end (job_lines.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from consumer.telemetry.allowance import Allowance
+
+log = logging.getLogger(__name__)
+
+#: Enough to see which jobs and which queue it is about.
+BURST_LINES = 10
+#: And then one line in ten seconds, with the number of those between.
+LINES_PER_S = 0.1
+
+
+class UndeliverableReplies:
+    """Logs such replies. Mutable state: `_allowance`; `_left_out`, replies without a line since the last line."""
+
+    def __init__(self, now: float | None = None) -> None:
+        self._allowance = Allowance(BURST_LINES, LINES_PER_S, time.monotonic() if now is None else now)
+        self._left_out = 0
+
+    def note(self, job_id: str, why: str, now: float | None = None) -> None:
+        """Log one, or count it for the next line. Times are of `time.monotonic`."""
+        if not self._allowance.admits(time.monotonic() if now is None else now):
+            self._left_out += 1
+            return
+        others = f"; {self._left_out} more since the last such line" if self._left_out else ""
+        self._left_out = 0
+        told = {"event": "reply_undeliverable"}
+        log.warning("job %s: the reply was not delivered: %s%s", job_id, why, others, extra=told)
