@@ -62,7 +62,7 @@ class LookAhead:
     _fixed_until: float = 0.0
 
     def long_after_s(self, most_together: int) -> float:
-        """Return after how many seconds a run is longer than expected."""
+        """Return the run time, in seconds, above which a run counts as long."""
         fit = self.times.fit() if most_together > 1 else None
         return fit.span_s if fit else HORIZON_S
 
