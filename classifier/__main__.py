@@ -1,9 +1,9 @@
-"""`python -m classifier JOB.json`: the program of the contract, with the classifier that comes with the service.
+"""Runs one job by the contract: `python -m classifier JOB.json` uses the classifier that comes with the service.
 
-`python -m classifier --call package.module:function JOB.json` runs another function, which is imported only then.
-A failed import is not the job's fault: the traceback goes to stderr, the exit code is 1, and the job's outcome is
-`crashed`. With other arguments, this is the `classifier` command. Each import is in the function that needs it, so
-that reading the arguments does not load scikit-learn.
+`python -m classifier --call package.module:function JOB.json` imports and runs another function. If that import
+fails, the traceback goes to stderr and the exit code is 1: the job is not at fault, and its outcome is `crashed`.
+All other arguments are those of the `classifier` command. Each import is in the function that needs it, so that
+reading the arguments does not load scikit-learn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Classifies jobs, for the contract's program, `classifier predict` and warm workers.
 
 A job is `{"signal": [numbers], "model": optional name}`; other keys are ignored. A process loads each model once.
-It checks the signal, then chooses the model, and only then loads it, so that a bad job costs next to nothing.
+A job's signal is checked before its model is chosen and loaded, so that a bad job costs next to nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from classifier.signals.features import Features, extract, extract_all
 def classify(job: dict[str, Any], folder: Path | None = None) -> dict[str, object]:
     """Classify `job`; return its label, the probabilities by class, and the model used.
 
-    `folder` is the models folder, by default the environment's.
+    `folder`: the models folder; by default that of `models_folder()`.
 
     Raises:
         JobError: the signal is invalid, or the model does not exist; both are the job's fault.
@@ -82,11 +82,12 @@ def classify_all(
 def preload() -> list[str]:
     """Load every model of the folder in a process that will fork workers; return their names.
 
-    The process does not see models that are added later. Before it loads a model, it prints the name on stderr, so
-    that the consumer can name a model that loads for ever. It computes nothing; `warm_up` does that.
+    The process does not see models that are added later. It prints the name of each model on stderr before it
+    loads the model; if the load then never ends, the consumer can name the model. `preload` predicts nothing;
+    `warm_up` does.
 
     Raises:
-        ModelError: some models cannot be used, each with its reason, or the folder has none.
+        ModelError: the folder has no model, or some models cannot be used; the message has the reason for each.
     """
     folder = models_folder()
     freeze(folder)
@@ -123,7 +124,7 @@ _models: dict[Path, Model] = {}
 
 
 def loaded() -> dict[str, str]:
-    """Return the SHA-256 of each loaded model by its name, as results have it."""
+    """Return the `model_sha256` of each loaded model, by the model's name."""
     return {model.name: model.manifest.sha256 for model in _models.values()}
 
 

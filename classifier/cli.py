@@ -26,7 +26,7 @@ Command: TypeAlias = Callable[[argparse.Namespace], None]
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-#: The limit of --per-class and --reshuffles: a million take hours.
+#: The limit of --per-class and --reshuffles. A million already takes hours.
 MAX_COUNT: Final = 1_000_000
 MAX_SEED: Final = 2**128 - 1
 
@@ -206,12 +206,16 @@ def _add_completion(commands: _Commands) -> None:
 
 
 def completion(given: argparse.Namespace) -> None:
-    """Print the script."""
+    """Print the completion script for the shell `given.shell`."""
     say(completion_script(parser(), given.shell))
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    """Parse a whole number in plain digits, from `least` to `most`; refuse anything else as a typing error."""
+    """Parse a whole number in plain digits, from `least` to `most`.
+
+    Raises:
+        ArgumentTypeError: the text is anything else.
+    """
     if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a whole number from {least} to {most}")

@@ -155,7 +155,11 @@ def say(*lines: str) -> None:
 
 
 def flush() -> None:
-    """Flush standard output, which reports a full disk."""
+    """Flush standard output, so that a full disk is reported here and not at exit.
+
+    Raises:
+        RefusedError: the output cannot be written.
+    """
     with _writing():
         sys.stdout.flush()
 
@@ -172,5 +176,5 @@ def _writing() -> Iterator[None]:
 
 
 def drop_stdout() -> None:
-    """Redirect stdout to /dev/null: Python flushes stdout again at exit, which must not fail, too."""
+    """Redirect stdout to /dev/null, so that Python's own flush at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,7 +24,7 @@ from classifier import tracebacks
 from classifier.result_json import encoded
 
 _STDOUT = 1
-#: The attribute of a function that holds the function for its batches; after `batch`, the function itself.
+#: The attribute in which a function holds the function that runs its batches; with `@batch`, both are the same.
 _FORM_FOR_MANY = "form_for_many"
 
 Job: TypeAlias = dict[str, Any]
@@ -55,7 +55,7 @@ class BatchAnswerError(RuntimeError):
 
 
 class Context(NamedTuple):
-    """The facts about a job besides its body; without the service, empty texts and attempt 1."""
+    """The facts about a job that are not in its body. Outside of the service: empty texts, and attempt 1."""
 
     job_id: str
     attempt: int
@@ -90,10 +90,10 @@ def batch(function: _F) -> _F:
 
 
 def batch_of(one: Callable[..., object]) -> Callable[[_F], _F]:
-    """Make a decorator: the decorated function runs the batches of `one`, which still runs single jobs.
+    """Return a decorator that declares the decorated function as the batch form of `one`.
 
-    The setting `classifier` names `one`, which takes a job and returns its result. The decorated function takes
-    and returns lists, as `batch` describes.
+    The setting `classifier` names `one`, which takes a job and returns its result; it still runs single jobs. The
+    decorated function runs batches: it takes and returns lists, as `batch` describes.
     """
 
     def declare(many: _F) -> _F:
@@ -110,7 +110,10 @@ def form_for_many(function: Callable[..., object]) -> BatchFunction | None:
 
 
 def form_for_one(function: Callable[..., object]) -> Function:
-    """Return a function that runs one job: `function`, or its call with a list of one."""
+    """Return a function that runs one job.
+
+    This is `function` itself, or, if that takes lists of jobs, a function that calls it with a list of one.
+    """
     if form_for_many(function) is not function:
         return function
 
@@ -132,8 +135,8 @@ def log(text: str) -> None:
 def progress(fraction: float, text: str = "") -> None:
     """Report the job's progress, from 0 to 1, and a description, to a producer that has asked for it.
 
-    The service passes on the latest report a few times a second. Each report counts as output on stdout. It never
-    fails the job: the nearest valid number replaces one out of range.
+    The service passes on the latest report a few times a second. Each report counts as output on stdout. A
+    fraction out of range does not fail the job: the nearest valid number replaces it.
     """
     write(f"PROGRESS: {min(max(float(fraction), 0.0), 1.0):.4g} {_on_one_line(text)}".rstrip())
 
@@ -145,8 +148,8 @@ def output(value: object) -> None:
     of numpy and pandas (json_types.py).
 
     Raises:
-        ValueError: a part of `value` is NaN, an infinity, half a character, or contains itself; the message names
-            its place, such as `output["a"][3]`.
+        ValueError: a part of `value` is NaN, an infinity or a lone surrogate, or contains itself; the message
+            names its place, such as `output["a"][3]`.
         TypeError: JSON cannot express the type of a part of `value`; the message names its place.
         AlreadyAnsweredError: the job already has its answer.
     """
@@ -168,14 +171,15 @@ def run(function: Callable[..., object], path: str | None = None) -> None:
     `path` is the program's last argument by default. `function` may also call `output()` or `error()` and return
     None. An exception becomes an `ERROR:` line, and its traceback goes to stderr; a `JobError` prints no
     traceback. In all these cases `run` returns normally, because the line, and not the exit code, is the answer.
-    `SystemExit`, `KeyboardInterrupt`, and errors because a limit refused memory or a larger file are raised: the
-    job then ends without an answer.
+
+    `run` does not catch `SystemExit`, `KeyboardInterrupt`, or the error of an exceeded limit of memory or file
+    size. The job then ends without an answer.
     """
     write(*answer(form_for_one(function), path))
 
 
 def answer(function: Function, path: str | None = None) -> list[str]:
-    """Do the same as `run`, but return the answer's line in a list instead of writing it: for warm workers.
+    """Run one job like `run`, but return the answer's line in a list instead of writing it: for warm workers.
 
     `function` takes one job. If it has called `output()` or `error()`, the list is empty.
     """
@@ -197,7 +201,7 @@ def answers(function: BatchFunction, paths: Sequence[str], of: Sequence[Context]
     """Read several jobs, call `function` with them, and return a line for each, in order: for warm workers.
 
     Besides `OUTPUT:` and `ERROR:` a line may be `ALONE: reason`: that job must run again alone, which shows
-    whether the fault is its own. So no fault fails two jobs.
+    whether the job itself is at fault. So one bad job never fails another.
     """
     global _batch  # noqa: PLW0603 - see its definition
     read = list(map(_read_or_refused, paths))

@@ -1,8 +1,8 @@
-"""Reads the jobs of a JSON file (one job) or a JSON lines file (a job per line), each with its place.
+"""Reads the jobs of a JSON file (one job) or a JSON lines file (a job per line), and the place of each.
 
-Files named `.jsonl` and `.ndjson` hold a job per line; so does any other file that is not one JSON value, but has
-JSON values in its lines. Only a line feed ends a line, because a text may contain U+2028 and the like.
-consumer/cli/submit/sources.py follows the same rules, but sends the jobs unread.
+A file named `.jsonl` or `.ndjson` holds a job per line. So does any other file that is not one JSON value, if at
+least half of its lines are jobs. Only a line feed ends a line, because a text may contain U+2028 and the like.
+consumer/cli/submit/sources.py follows similar rules, but sends each line without parsing it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Job = dict[str, object]
 
 
 class JobEntry(NamedTuple):
-    """A job, or its fault, and its place in the file."""
+    """A job and its place in the file. For a line that is not a job, `job` is None and `fault` says why."""
 
     place: str
     job: Job | None
@@ -31,7 +31,7 @@ class JobEntry(NamedTuple):
 
 
 def read(path: Path) -> list[JobEntry]:
-    """Read all jobs of a file, or of standard input if it is called `-`.
+    """Read all jobs of a file; the path `-` means standard input.
 
     Raises:
         RefusedError: the file cannot be read, is not text, or has no job.
@@ -49,9 +49,8 @@ def read(path: Path) -> list[JobEntry]:
 def _content(path: Path) -> bytes:
     try:
         content = sys.stdin.buffer.read() if path == STDIN else _file(path)
-        if content.startswith(
-            (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-        ):  # UTF-16's and -32's line feeds are wide
+        # UTF-16 or UTF-32, whose line feeds have several bytes.
+        if content.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
             return text_of(content)[0].encode()
     except OSError as unreadable:
         raise RefusedError(f"cannot read {path}: {unreadable.strerror or unreadable}") from None
@@ -80,7 +79,7 @@ def _one_or_lines(path: Path, content: bytes) -> Iterator[JobEntry]:
 
 def _lines(path: Path, content: bytes) -> Iterator[JobEntry]:
     for number, marked in enumerate(content.split(b"\n" if b"\n" in content else b"\r"), start=1):
-        line = marked.removeprefix(b"\xef\xbb\xbf")  # the mark is there in concatenated files
+        line = marked.removeprefix(b"\xef\xbb\xbf")  # concatenated files have byte-order marks in the middle
         if line.strip():
             yield _entry(f"{path}, line {number}", line)
 

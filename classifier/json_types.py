@@ -1,9 +1,9 @@
 """Converts a value one step towards its natural form in JSON, by its type. Standard library only.
 
 A program may need neither numpy nor pandas, so this module does not import them, but recognises their types by
-name: a table maps `package.Type` to a conversion. The first class in the method resolution order of a value's type
-that is in the table determines the conversion. Other values are converted by their `tolist()` or `item()`, or by
-their abstract type, or refused with a remedy.
+name: a table maps `package.Type` to a conversion. The classes of a value, in their method resolution order, are
+searched for in this table. A value without a match is converted by its `tolist()` or `item()`, or by its abstract
+type, or refused with a remedy.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ Conversion: TypeAlias = Callable[[Any], object]
 class NotJsonError(Exception):
     """JSON cannot express a part of a result.
 
-    `cause`: the reason, a text that follows the part's place; `steps`: the way to it, innermost first; `kind`: the
-    exception to raise for the author, ValueError for a value, TypeError for a type.
+    `cause`: the reason, as a text that follows the place of the part; `steps`: the keys and indexes that lead to
+    the part, innermost first; `kind`: the exception to raise for the author of the classifier, ValueError for a
+    value or TypeError for a type.
     """
 
     def __init__(self, cause: str, kind: type[ValueError | TypeError] = TypeError) -> None:
@@ -68,7 +69,7 @@ def _conversion(kind: type) -> Conversion:
 
 
 def _by_protocol(value: Any) -> object:  # noqa: ANN401 - anything
-    for method in ("tolist", "item"):  # also those of torch, jax and array
+    for method in ("tolist", "item"):  # such as an array of torch or jax
         if callable(convert := getattr(value, method, None)):
             if type(plain := convert()) is type(value):
                 raise NotJsonError(f"is of type {_name(value)}, and its {method}() returns the same type again")
@@ -190,7 +191,10 @@ _AS_PARTS = _refused("return [value.real, value.imag] or abs(value)")
 
 
 def _nothing(_: object) -> None:
-    """Convert the value of a type that means "missing". NaN does not: it may come from a faulty computation."""
+    """Convert a value that means "missing" to None.
+
+    NaN stays a fault: a wrong computation may have produced it.
+    """
 
 
 #: `package.Type`, without the modules in between, because numpy and pandas move their types between modules.
@@ -208,9 +212,9 @@ _BY_NAME: Final[Mapping[str, Conversion]] = {
     "builtins.frozenset": _in_order,
     "enum.Enum": lambda value: value.value,
     "decimal.Decimal": _of_decimal,
-    "datetime.date": lambda value: value.isoformat(),  # and a datetime, and pandas' Timestamp
+    "datetime.date": lambda value: value.isoformat(),  # also a datetime, and pandas' Timestamp
     "datetime.time": lambda value: value.isoformat(),
-    "datetime.timedelta": lambda value: value.total_seconds(),  # and pandas' Timedelta
+    "datetime.timedelta": lambda value: value.total_seconds(),  # also pandas' Timedelta
     "uuid.UUID": str,
     "pathlib.PurePath": str,
     "numpy.ndarray": _of_array,

@@ -1,9 +1,8 @@
 """Formats a function's result as JSON, or raises an error that names the place and the cause.
 
-Standard library only. `encoded` walks through the value once, converts all parts that are not JSON yet
-(json_types.py), and formats the rest with `json`. It passes on lists and dicts of JSON's own values unchanged, so
-large ones cost little. Each container around a fault adds its step, so that the error reads
-`output["a"][3] is NaN, ...`.
+Standard library only. `encoded` walks through the value once, converts each part that is not JSON yet
+(json_types.py), and formats the whole with `json`. Lists and dicts of JSON's own values pass unchanged, so large
+ones cost little. The error for a part names all containers around it, as in `output["a"][3] is NaN, ...`.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from classifier.json_types import NotJsonError, Pairs, converted
 MAX_DEPTH: Final = 199
 #: The most digits of an integer. Python and many other readers refuse more.
 MAX_DIGITS: Final = 4300
-#: The types of values that are JSON unchanged. A subclass is not one of them, because it may format itself.
+#: The types of values that are JSON unchanged. Subclasses are excluded, because they may format themselves.
 _LEAVES: Final = frozenset({type(None), bool, int, float, str})
-#: The most steps to JSON. Real values, such as a MaskedArray in an object array in a Series, need fewer.
+#: The most conversions of one value. Real values, such as a MaskedArray in an object array, need fewer.
 _MOST_CONVERSIONS: Final = 10
 #: The most characters that a message shows of a place or a key.
 _PLACE_CHARACTERS: Final = 200
@@ -48,7 +47,7 @@ def encoded(value: object) -> str:
 
 
 def place(steps: Iterable[str | int]) -> str:
-    """Format a place as in Python, `output["a"][3]`. `steps` lead there, innermost first."""
+    """Format a place as in Python, `output["a"][3]`. `steps`: its keys and indexes, innermost first."""
     text = "output" + "".join(f"[{json.dumps(step)}]" for step in reversed(list(steps)))
     if len(text) <= _PLACE_CHARACTERS:
         return text
@@ -56,7 +55,7 @@ def place(steps: Iterable[str | int]) -> str:
 
 
 class _Walk:
-    """One walk through a value. `_is_checking`: whether to check each leaf.
+    """Walks once through a value. `_is_checking`: whether to check each leaf.
 
     Mutable state: `_open`, the ids of the containers around the current place.
     """
@@ -135,7 +134,7 @@ def _at_most_a_container(value: object) -> object:
 
 
 def _key(key: object) -> str:
-    """Return the text of a key: the text that `json` writes, if it supports the type."""
+    """Return the text of a key. For types that `json` supports, it is the text that `json` would write."""
     if type(key) is str:
         return key
     try:
@@ -172,7 +171,10 @@ def _shown(key: object) -> str:
 
 
 def _written(tree: object) -> str:
-    """Format a plain tree. Only if `json` has refused a leaf or escaped a surrogate, check each leaf."""
+    """Format a plain tree.
+
+    Each leaf is checked only if `json` refused one, or might have written an invalid one.
+    """
     try:
         text = _ENCODER.encode(tree)
     except ValueError as refused:

@@ -71,7 +71,7 @@ class Disposition:
         return Publish.REPLY in self.publishes
 
     def after(self, publish: Publish) -> Disposition:
-        """Return what remains once this one is published, or given up."""
+        """Return the remaining steps after `publish` was confirmed or given up."""
         return Disposition(self.settlement, self.publishes[self.publishes.index(publish) + 1 :])
 
 
@@ -79,7 +79,7 @@ ANSWER = Disposition(Settlement.ACK, (Publish.REPLY,))
 BURY = Disposition(Settlement.DEAD_LETTER, (Publish.REPLY, Publish.ERROR_RECORD))
 RETRY = Disposition(Settlement.RETRY, (Publish.RETRY_COPY,))
 HAND_BACK = Disposition(Settlement.REQUEUE)
-#: The caller's own queue disappeared with the caller: nobody waits for the reply, and the job has no fault.
+#: The caller's own queue disappeared with the caller. Nothing waits for the reply, and the job has no fault.
 FORGET = Disposition(Settlement.ACK)
 #: A named reply queue does not exist: an operator's mistake, so the job is dead-lettered and can be replayed.
 KEEP = Disposition(Settlement.DEAD_LETTER, (Publish.ERROR_RECORD,))
@@ -99,9 +99,9 @@ TABLE: dict[type[Outcome], tuple[Disposition, Disposition]] = {
     Abandoned: (FORGET, FORGET),
 }
 
-#: (publish, fault) -> (what remains for a job that was to be acked, what for one that was to be dead-lettered).
-#: A reply that is too large is replaced by an error reply. An error record without a stream is given up: only the
-#: dead-lettered job itself must not be lost.
+#: (publish, fault) -> (the new disposition of a delivery that would have been acked, and of one that would have
+#: been dead-lettered). An error reply replaces a reply that is too large. An error record without a stream is
+#: given up: only the dead-lettered job itself must not be lost.
 FAULTS: dict[tuple[Publish, Fault], tuple[Disposition, Disposition]] = {
     (Publish.RETRY_COPY, Fault.REFUSED): (BURY, BURY),
     (Publish.RETRY_COPY, Fault.TOO_LARGE): (BURY, BURY),
@@ -114,21 +114,21 @@ FAULTS: dict[tuple[Publish, Fault], tuple[Disposition, Disposition]] = {
 
 
 def decide(outcome: Outcome, *, attempt: int, max_attempts: int) -> Disposition:
-    """Decide about a delivery whose job had this outcome at attempt `attempt` of `max_attempts`."""
+    """Return the disposition of a delivery whose job had this outcome at attempt `attempt` of `max_attempts`."""
     attempts_left, last_attempt = TABLE[type(outcome)]
     return attempts_left if attempt < max_attempts else last_attempt
 
 
 def decide_again(decided: Disposition, publish: Publish, fault: Fault) -> Disposition:
-    """Decide what remains after RabbitMQ did not accept `publish`."""
+    """Return the new disposition after RabbitMQ did not accept `publish`."""
     acked, dead_lettered = FAULTS[publish, fault]
     return dead_lettered if decided.settlement is Settlement.DEAD_LETTER else acked
 
 
 def reply_fault(reply_to: str) -> Fault:
-    """Classify the fault of a reply that RabbitMQ returned because no queue `reply_to` accepts it.
+    """Classify why a reply found no queue that is named `reply_to`.
 
-    A server-named queue (`amq.gen-...`) belonged to its caller and disappeared with it. Somebody chose any other
-    name, and still waits for the reply.
+    RabbitMQ chose a name that begins with `amq.` for one caller, whose queue or channel has disappeared. A
+    producer or operator chose any other name, and expects the reply there.
     """
     return Fault.CALLER_GONE if reply_to.startswith("amq.") else Fault.REFUSED

@@ -1,4 +1,4 @@
-"""The errors of the service itself, by who has to act.
+"""The errors of the service itself, one class for each person or system at fault.
 
 The outcome of a job is never an exception but an `Outcome` (job.py). Each error here ends the process with its
 exit code (sysexits.h, so that systemd and Kubernetes show a meaningful number), and its message names the remedy.
@@ -46,8 +46,8 @@ class BrokerRefusedError(ConsumerError):
 class ConnectionLostError(ConsumerError):
     """The connection to RabbitMQ was lost during work; RabbitMQ will redeliver unsettled messages.
 
-    The service reconnects, so only a service that has never served ends with this error. A client raises it in
-    waiting calls after RabbitMQ was unavailable for too long.
+    The service reconnects, so it ends with this error only if the first connection is lost during the start. A
+    client raises it in waiting calls after RabbitMQ was unavailable for too long.
     """
 
     exit_code = os.EX_TEMPFAIL

@@ -82,8 +82,8 @@ class Progress:
 class Job:
     """A validated request. `body` is the decoded JSON object, otherwise unchanged; `timeout_s` is its time limit.
 
-    `model`, for the log, is the object's value of that key, or the default model if the job names none; None if
-    neither is known, or the value is not a name.
+    `model` is for the log: the value of the key `model` in the object, or the default model if the job names none.
+    It is None if neither is known, or the value is not a name.
     """
 
     request: Request
@@ -190,9 +190,12 @@ class Unroutable(Unsuccessful):
 
 @value(frozen=True, slots=True, kw_only=True)
 class Abandoned(Outcome):
-    """The job did not run, because its caller has gone and nobody else can receive the reply."""
+    """The job did not run, because its caller has disconnected and the reply queue no longer exists."""
 
 
 @value(frozen=True, slots=True, kw_only=True)
 class Interrupted(Outcome):
-    """The service is stopping and ended the run; the job returns to the queue unchanged."""
+    """The job did not run or its run was ended, because the service stops or its slots hold long jobs.
+
+    The job returns to the queue unchanged.
+    """

@@ -1,16 +1,19 @@
-"""Breaks lines of text for a terminal between words, and never within a command that somebody may copy. Pure."""
+"""Breaks lines of text for a terminal, between words but never within a command, so that a user can copy it.
+
+Pure.
+"""
 
 from __future__ import annotations
 
 import re
 import textwrap
 
-#: Narrower columns would hold less than a word.
+#: The least width. A narrower line might be too short for a word.
 _LEAST_WIDTH = 20
 
 
 def wrapped(line: str, width: int | None) -> list[str]:
-    """Break a line into parts of at most `width` characters; None, or a tiny width, leaves it whole.
+    """Break a line into parts of at most `width` characters. If `width` is None or tiny, return the whole line.
 
     A command between backticks stays whole, and so does a line that begins with a blank.
     """

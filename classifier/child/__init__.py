@@ -1,4 +1,4 @@
-"""Runs around user code in the processes of the service.
+"""The programs of the processes that run classifiers: the fork server, its workers, and the launcher.
 
 These modules use the standard library only, and import neither numpy nor scikit-learn. The fork server imports the
 user's module and forks workers. It runs no jobs, handles one request at a time, and ends when its socket closes.

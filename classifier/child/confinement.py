@@ -42,7 +42,7 @@ def adopt_orphans() -> None:
 
 
 def confine(bounds: Mapping[str, int | None]) -> None:
-    """Permanently limit this process and all its descendants, and remove their way to more rights.
+    """Permanently limit this process and all its descendants, and keep them from gaining privileges.
 
     `bounds`, each None for no limit: `memory`, bytes of writable memory beyond the present size; `file`, bytes of
     one file; `cpu`, CPU seconds of this process from its start.
@@ -72,7 +72,8 @@ def _lower(limit: int, soft: int, hard: int | None = None) -> None:
 def _data_bytes() -> int:
     """Return the bytes that count against RLIMIT_DATA: private writable memory, including the stack.
 
-    A Path and a text file would write to some 320 pages of a new worker, each of which the kernel must copy: 1 ms.
+    It uses plain system calls: a Path and a text file would write to some 320 pages of a new worker, and the
+    kernel would copy each of them, which takes 1 ms.
     """
     statm = os.open("/proc/self/statm", os.O_RDONLY)
     pages = os.read(statm, 200).split()[5]
@@ -95,7 +96,7 @@ def threads() -> int:
 
 
 def has_children() -> bool:
-    """Return whether any child lives, or is dead and not reaped. Needs one system call."""
+    """Return whether this process has a child, running or not yet reaped. Needs one system call."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,9 +1,9 @@
-"""Finds the descriptors that an import left open and workers would share, and reopens those that can be reopened.
+"""Finds descriptors that an import left open, which all workers would share, and reopens them where possible.
 
-A fork copies descriptors, but not the offset of a file or the stream of a socket, so one worker would read data
-for another. Each worker reopens files and folders that are open for reading only, under the same numbers and at
-the same offsets. All other shared descriptors are only reported. Standard library only; changes no offset that
-user code relies on.
+After a fork, all workers share the offset of an open file and the stream of a socket, so one worker would read
+data that another expects. Each worker reopens files and folders that are open for reading only, under the same
+numbers and at the same offsets. All other shared descriptors are only reported. Standard library only; changes no
+offset that user code relies on.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def present() -> Mapping[int, str]:
 def opened_since(before: Mapping[int, str]) -> list[Opened]:
     """List the descriptors opened since `before`, a result of `present`, that workers must not share.
 
-    Workers may share a descriptor without a file offset or data: a file open for appending only, such as a log, a
-    descriptor that only names a file, and a device such as /dev/urandom.
+    Workers may share a descriptor if no job depends on its offset or its data: a file open for appending only (a
+    log), a descriptor that only names a file (O_PATH), or a device such as /dev/urandom.
     """
     new = {number: link for number, link in present().items() if before.get(number) != link}
     found = list(_shared(new))
@@ -64,7 +64,7 @@ def opened_since(before: Mapping[int, str]) -> list[Opened]:
 
 
 def reopen(files: Sequence[Opened]) -> None:
-    """Reopen each file under the same numbers and at the same offset, which is then this process's own."""
+    """Reopen each file under the same numbers and at the same offset, so that this process has its own offset."""
     for file in files:
         anew = os.open(f"/proc/self/fd/{file.number}", file.flags | os.O_CLOEXEC)
         os.lseek(anew, file.offset, os.SEEK_SET)
@@ -141,7 +141,7 @@ def _address(address: object) -> str:
 
 
 def _without_twins(files: Sequence[Opened]) -> list[Opened]:
-    """Merge duplicates, for example by dup(2): they share an offset, also after they are reopened."""
+    """Merge descriptors that share an offset, as after dup(2), so that `reopen` gives them one new offset."""
     joined: list[Opened] = []
     for file in files:
         for place, first in enumerate(joined):

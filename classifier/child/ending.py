@@ -31,7 +31,7 @@ def prepare() -> None:
 
 
 def leave_to_parent() -> None:
-    """Make this worker's end skip the finalizers of the import, which for example remove temporary folders.
+    """Drop the finalizers that the import registered, such as those that remove temporary folders.
 
     Other workers still need these folders; the fork server removes them when it ends. multiprocessing does the
     same in its forks.

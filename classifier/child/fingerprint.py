@@ -1,8 +1,8 @@
 """Identifies what the fork server has loaded, to find consumers that run different code or models.
 
-Names the file of the user's module, and each model that `classifier.classify` has loaded, with the beginning of
-its SHA-256. It hashes no other file: libraries have versions. It also names the default model, for the log.
-Standard library only; never imports anything.
+It names the file of the user's module and each model that `classifier.classify` has loaded, each with the
+beginning of its SHA-256. It hashes no other file, because libraries have versions. It also names the default
+model, for the log. Standard library only; imports no module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 
 #: As many characters as git shows of a commit's id by default in large repositories.
 _SHOWN: Final = 12
-#: One cell of the management console shows them; the entry for the others still differs if one of them does.
+#: The most entries, because one cell of the management console shows them all. The last entry is a digest of all
+#: others, so that a difference in any of them shows.
 _MOST: Final = 8
 _OWN: Final = "classifier"
 
@@ -45,12 +46,12 @@ def _module(name: str) -> list[tuple[str, str]]:
         return []
     try:
         content = Path(file).read_bytes()
-    except OSError:  # deleted since, or within a zip file
+    except OSError:  # the file was deleted, or is within a zip file
         return []
     return [(Path(file).name, hashlib.sha256(content).hexdigest())]
 
 
 def _models() -> list[tuple[str, str]]:
-    """The models of the service's own classifier, also if only the user's module has loaded them."""
+    """Return the models that `classifier.classify` has loaded, also if only the user's module called it."""
     loaded = getattr(sys.modules.get(f"{_OWN}.classify"), "loaded", None)
     return sorted(loaded().items()) if loaded else []

@@ -3,9 +3,10 @@
 Run as `python -m classifier.child.fork_server package.module:function [--batch]`, with a socket as stdin;
 `classifier/child/forking.py` describes the protocol. With `--batch` the function must accept batches. After the
 import, the server sends `{"ready": threads, "opened": [...], "loaded": [...], "default_model": name}`: the number
-of threads that the import left; the descriptors and other state that workers share (`descriptors.py`,
-`shared_state.py`), each as `[what, is_reopened]`; what was loaded, each as `[name, digest]`, and the model of jobs
-that name none (`fingerprint.py`). An order is `{"max_growth", "bounds"}`; its pipes are stdin, stdout and stderr.
+of threads of the server; the descriptors and other state that workers share (`descriptors.py`, `shared_state.py`),
+each as `[what, is_reopened]`; the code and models that were loaded, each as `[name, digest]`; and the model of
+jobs that name none (`fingerprint.py`). An order is `{"max_growth", "bounds"}`; its pipes are for jobs, stdout and
+stderr.
 
 The server calls the module's `warm_up()` before the first fork, so that every worker starts with everything that a
 first call allocates and caches. Threads of OpenMP and BLAS do not survive a fork: if the warm-up has started one,
@@ -39,9 +40,9 @@ from classifier.child import (
 
 #: The flag of a server that restarts because its warm-up has started threads.
 _COLD: Final = "--cold"
-#: A worker repeats a warm-up that takes less than this: it saves the first job 1 to 4 ms, and may be for no job.
+#: The longest warm-up, in seconds, that each worker repeats. The repetition saves its first job 1 to 4 ms.
 QUICK_S: Final = 0.003
-#: The most descriptors of each kind in the report: they fit into a message, and an operator reads no more.
+#: The most descriptors of each kind in the report. More might not fit into a message, and no operator reads more.
 _MOST_OPENED: Final = 20
 
 
@@ -101,17 +102,17 @@ def _is_quick(warm_up: Callable[[], object]) -> bool:
 
 
 def _forget_signal_handlers() -> None:
-    """Remove the signal handlers of the import, which a new process would not have.
+    """Reset signals to their defaults, as in a new process, whatever handlers the import has set.
 
-    Workers inherit this: each call would write to ten more pages of a worker. SIGXFSZ, which Python ignores, then
-    ends a process that writes too large a file; its exception would not show the cause.
+    The server does it for all workers, because each call writes to ten more pages. The default of SIGXFSZ ends a
+    process that writes too large a file. Python ignores SIGXFSZ, and its exception would not show the cause.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 
 
 def _start_again(channel: socket.socket, environment: dict[str, str], folder: int) -> NoReturn:
-    """Replace this process by one that does not warm up: nothing else can end its threads."""
+    """Replace this process by a server that does not warm up, because the threads of a warm-up cannot be ended."""
     os.dup2(channel.fileno(), 0)
     os.fchdir(folder)
     os.execve(sys.executable, [*sys.orig_argv, _COLD], environment)  # noqa: S606 - our own command line

@@ -5,8 +5,8 @@ comes with the child's pipes; the reply is `{"forked": pid}` or `{"refused": rea
 pid}` after that child has died; the reply is `{"reaped": exit code, "cpu_s", "peak_bytes"}`. When the socket
 closes, the server and all its descendants end.
 
-The server reaps a child only on request, so that the number of a dead child cannot be reused before its group has
-been signalled.
+The server reaps a child only on request. Until then, the kernel does not give the dead child's process id to
+another process, so the consumer can still signal its process group.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PIPES: Final = 3
 
 
 class Server:
-    """Handles one request after another. Mutable state: `_forked`, the children that were not reaped yet."""
+    """Handles one request after another. Mutable state: `_forked`, the children that are not reaped yet."""
 
     def __init__(self, channel: socket.socket, become: Become) -> None:
         """Use `channel` for requests; a forked child calls `become` with its order and its pipes."""
@@ -56,7 +56,7 @@ class Server:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         self._forked.clear()
-        self._end_strangers()
+        self._end_orphans()
 
     def send(self, answer: dict[str, object]) -> None:
         """Send one message; ignore a closed socket."""
@@ -83,7 +83,7 @@ class Server:
         """Reap a dead child, end the processes that it left behind, and return the resources that all used."""
         _, status, used = os.wait4(pid, 0)
         self._forked.discard(pid)
-        cpu_s = used.ru_utime + used.ru_stime + self._end_strangers()
+        cpu_s = used.ru_utime + used.ru_stime + self._end_orphans()
         code = os.waitstatus_to_exitcode(status)
         return {"reaped": code, "cpu_s": cpu_s, "peak_bytes": used.ru_maxrss * 1024}
 
@@ -95,11 +95,11 @@ class Server:
             return None
         return {**json.loads(content), **({"pipes": list(pipes)} if pipes else {})}
 
-    def _end_strangers(self) -> float:
-        """End orphans of dead children, which left the child's group and have this subreaper as new parent.
+    def _end_orphans(self) -> float:
+        """Kill orphans: processes that left their child's group and outlived it; return their CPU seconds.
 
-        It kills all of them before it waits for any, and repeats this until none is left, so that a process that
-        keeps forking does not escape. Returns their CPU seconds.
+        This process is a subreaper, so it is their parent now. This method kills all orphans before it waits for
+        any, and repeats this until none is left, so that a process that keeps forking does not escape.
         """
         cpu_s = 0.0
         while strangers := confinement.children() - self._forked:
@@ -125,7 +125,7 @@ def take_socket() -> socket.socket:
 def serve(server: Server, **facts: object) -> None:
     """Serve, as the subreaper of all descendants, until the socket closes; then end the remaining descendants.
 
-    The message that the server is ready also contains `facts`.
+    The first message, `{"ready": threads}`, also contains `facts`.
     """
     confinement.outlive_parent()  # from now on the closed socket ends this process and all descendants
     confinement.adopt_orphans()

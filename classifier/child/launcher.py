@@ -5,9 +5,9 @@ protocol. An order is `{"argv", "cwd", "environment", "bounds"}`. Standard libra
 
 The launcher is a separate process, because a program's child may leave its group and its session. When that
 child's parent ends, its nearest subreaper becomes its new parent. The consumer runs many jobs and could not assign
-such a child to a job; here every descendant belongs to the one job.
+such a child to a job. A launcher runs one job at a time, so every descendant belongs to that job.
 
-Between fork and exec, the process has one thread and no user code, so it can set limits there.
+The launcher has one thread and runs no user code, so its forks can safely set limits before they call exec.
 """
 
 from __future__ import annotations

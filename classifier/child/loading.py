@@ -1,6 +1,6 @@
 """Imports a user's module once, for all workers: its function, `preload`, `warm_up` and `on_worker_start`.
 
-It refuses a function that cannot take a job, such as an `async def`, because every job would fail. It never calls
+It refuses a function that cannot run a job, such as an `async def`, because every job would fail. It never calls
 the function. Standard library only around the user's import.
 """
 
@@ -19,8 +19,8 @@ from classifier.child import user_module
 class Loaded(NamedTuple):
     """The user's function and hooks. `namespace`: the variables of its module.
 
-    The fork server calls `warm_up` twice, before the first worker; each worker calls it once more, after
-    `on_worker_start`, if it is quick and no job waits.
+    The fork server calls `warm_up` twice, before the first worker. If `warm_up` is quick, each worker calls it
+    once more, after `on_worker_start`, unless a job waits.
     """
 
     function: Callable[..., object]
@@ -32,8 +32,8 @@ class Loaded(NamedTuple):
 def load(target: str) -> Loaded:
     """Import `package.module:function`, and call the module's `preload()` if it has one.
 
-    In `preload` a classifier reads its models, once for all workers. In `on_worker_start` it opens resources that
-    workers cannot share, such as a connection.
+    `preload` reads models, once for all workers. `on_worker_start` opens resources that workers cannot share, such
+    as a connection.
 
     Raises:
         LoadError: the target is not a function that takes one job.
@@ -76,7 +76,7 @@ def _hook(name: str, *places: ModuleType | None) -> Callable[[], object] | None:
     """Find the hook `name` in the first of these modules that has it.
 
     Raises:
-        LoadError: it is not a function without arguments.
+        LoadError: the hook is not a function, or requires arguments.
     """
     for place in places:
         if (hook := getattr(place, name, None)) is not None and place is not None:
@@ -89,7 +89,7 @@ def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({}
     """Check that `function` can be called with the arguments in `takes`, by default with one, a job.
 
     Raises:
-        LoadError: the function cannot be called so.
+        LoadError: it is not a function, cannot be called so, or fails `refuse_coroutine`.
     """
     if not callable(function):
         raise contract.LoadError(f"{name} is of type {type(function).__name__}, not a function: name a function")
@@ -111,7 +111,7 @@ def refuse_unfit(name: str, function: object, *, takes: tuple[object, ...] = ({}
 
 
 def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
-    """Raise TypeError unless the arguments fit the function, or the function that it decorates."""
+    """Raise TypeError if the arguments fit neither the function nor the function that it decorates."""
     try:
         inspect.signature(function, follow_wrapped=False).bind(*takes)
     except TypeError:
@@ -119,10 +119,10 @@ def _bind(function: Callable[..., object], takes: tuple[object, ...]) -> None:
 
 
 def refuse_coroutine(name: str, function: Callable[..., object]) -> None:
-    """Check that `function` is neither an `async def` nor a generator, whose calls compute nothing.
+    """Check that `function` is neither an `async def` nor a generator: a call of one computes nothing.
 
     Raises:
-        LoadError
+        LoadError: it is one of them.
     """
     for form in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is wanted
         if inspect.iscoroutinefunction(form) or inspect.isasyncgenfunction(form):

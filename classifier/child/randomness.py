@@ -1,8 +1,8 @@
 """Gives a forked worker its own random numbers, because a fork copies the state of every generator.
 
 It seeds the global generators of Python and numpy, and those that the user's modules hold: in variables,
-containers, defaults and closures of functions, classes, and their objects. The user's `on_worker_start()` must
-seed generators in a library's own objects or in native code. Standard library only.
+containers, defaults and closures of functions, classes, and their objects. It does not find generators in objects
+of libraries or in native code; the user's `on_worker_start()` must seed them. Standard library only.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def generators(target_module: str) -> list[Any]:
 def reseed(found: Iterable[Any]) -> None:
     """Set new seeds in the global generators, and in those that were found."""
     random.seed()
-    # If it was not imported before the fork, a worker's own import seeds it.
+    # If numpy was not imported before the fork, a worker's own import seeds it.
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random:
         numpy_random.seed()
@@ -82,7 +82,7 @@ def reseed(found: Iterable[Any]) -> None:
 
 
 def _exchange_state(bits: Any) -> None:  # noqa: ANN401 - a BitGenerator, which must not be imported here
-    """Copy the state of a new generator: a Generator has no `seed`, and other objects may hold this one."""
+    """Copy the state of a new BitGenerator into `bits`. It has no `seed`, and other objects may hold `bits`."""
     with suppress(TypeError):  # another library's generator, whose class requires arguments
         bits.state = type(bits)().state
 
@@ -98,7 +98,7 @@ def _kinds() -> Iterator[type]:
 
 
 def _may_hold_generators(value: object, modules: Container[str]) -> bool:
-    """Return whether to search inside a value: it is the user's own object, or a container of Python."""
+    """Return whether to search inside a value, because objects of user code and containers may hold generators."""
     kind = type(value)
     if issubclass(kind, tuple(_CONTAINERS)):
         return _length(value) <= _LONGEST_CONTAINER

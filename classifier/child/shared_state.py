@@ -1,8 +1,8 @@
 """Finds other state of an import that all workers share: memory that they all write to, and running processes.
 
 Parent and children share a mapping with MAP_SHARED, even after its file is closed, so a job may read data of
-another job. A child process answers every worker, and the fork server ends it with the first worker that it reaps.
-Both are only reported. Standard library only.
+another job. A process that the import has started serves all workers, and the fork server kills it when it reaps
+the first worker. Both are only reported. Standard library only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from classifier.child.descriptors import Opened
 
 #: A line of /proc/self/maps for a shared and writable mapping: from, to, rights, offset, device, inode, path.
 _SHARED: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) .w.s [0-9a-f]+ \S+ \d+ *(.*)")
-#: Locks between processes, which are meant to be shared; multiprocessing and tqdm make them.
+#: Locks between processes, such as those of multiprocessing and tqdm: processes are meant to share them.
 _LOCK: Final = "/dev/shm/sem."  # noqa: S108 - as the C library names them
 _NAMELESS: Final = "/dev/zero (deleted)"
 

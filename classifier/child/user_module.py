@@ -1,7 +1,7 @@
 """Imports the user's module, or explains why another module of the same name was found. Standard library only.
 
 Python searches the user's folders last (rabbitmq_classifier.py), so that no file there replaces a module that the
-service imports. So a user's module with the name of such a module cannot be imported; the message must explain
+service imports. A user's module with the name of such a module therefore cannot be imported; the error explains
 this.
 """
 
@@ -59,7 +59,7 @@ def _hidden(top: str) -> str | None:
 
 
 def _folder_without_init(module_name: str) -> str | None:
-    """Return the user's folder of the module if it has no `__init__.py`: then any other module comes first."""
+    """Return the user's folder of the module if it lacks an `__init__.py` and another module is found first."""
     top, _, rest = module_name.partition(".")
     for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         inside = Path(folder).absolute() / top

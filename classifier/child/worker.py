@@ -35,7 +35,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Inherited(NamedTuple):
-    """What the import has opened or seeded, and each worker makes anew: files and random generators."""
+    """Files that the import opened, and random generators that it seeded. Each worker reopens and reseeds them."""
 
     files: Sequence[Opened]
     generators: Sequence[Any]
@@ -115,7 +115,7 @@ class _Hook:
 
 
 def _warm_up(call: Callable[[], object] | None) -> None:
-    """Make this process's own copies of the pages that a job writes to, before a job waits for them.
+    """Call the user's `warm_up`, so that the kernel copies the pages that jobs write to before the first job.
 
     This saves the first job of a worker 1 to 4 of its 5 ms (scaler and logistic regression). The fork server
     passes on only a quick warm-up: with a slow one, each worker would do the work of one more job.
@@ -157,7 +157,10 @@ def _flush() -> None:
 
 
 def _take_pipes(pipes: Sequence[int]) -> BinaryIO:
-    """Use the pipes as stdout and stderr; return the pipe of jobs, which is not stdin, so that no job reads it."""
+    """Use two pipes as stdout and stderr; return the pipe of jobs.
+
+    It is not stdin, so that user code cannot read it.
+    """
     jobs, stdout, stderr = pipes
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
@@ -202,7 +205,10 @@ def _end(name: str, answers: list[str], retirement: Retirement) -> None:
 
 
 class Retirement:
-    """Decides whether this process may run another job, by a comparison with its state before the first job."""
+    """Decides whether this process may run another job.
+
+    It compares the process with its state before the first job.
+    """
 
     def __init__(self, memory: MemoryWatch) -> None:
         self._memory = memory
@@ -224,7 +230,7 @@ class Retirement:
 
 
 class MemoryWatch:
-    """Compares the resident memory of this process with its resident memory at the start."""
+    """Measures by how much the resident memory of this process has grown since its start."""
 
     def __init__(self, max_growth: int) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

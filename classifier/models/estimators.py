@@ -1,11 +1,12 @@
 """Saves and loads the three kinds of model: pickle, skops and ONNX.
 
-A pickle is what scikit-learn fitted; loading it runs its code. skops is the same estimator as data, made only of
-the types in this package's list (`skops_file.py`). ONNX is data too, a graph of known operations. It needs only
-ONNX Runtime, in any version that supports them; the other two need the scikit-learn version that made them. The
-manifest's kind decides, not the file's name, and each library is imported only for a model of its kind.
+A pickle holds the estimator that scikit-learn fitted; loading it runs code from the file. skops holds the same
+estimator as data, made only of the types in this package's list (`skops_file.py`). ONNX is data too: a graph of
+operations, which any ONNX Runtime that supports these operations can run. The other two kinds need the
+scikit-learn version that made them. The manifest, not the file's name, determines the kind. Each library is
+imported only for a model of its kind.
 
-Only a pinned file is loaded, whatever its kind (`trust.py`). Loading never computes, and an ONNX session has no
+Only a pinned file is loaded, whatever its kind (`trust.py`). Loading predicts nothing, and an ONNX session has no
 threads, so a process may load models and fork afterwards.
 """
 
@@ -83,8 +84,8 @@ def save(
 ) -> Manifest:
     """Save `estimator` as a pickle at `path`, replace an older model of this name, and pin it in `pins`.
 
-    Without `pins` the model is not trusted yet. Its other forms are removed first, so that no form is ever served
-    for a pickle from which it was not made.
+    Without `pins` the model is not trusted yet. The ONNX and skops files of the older model are removed first, so
+    that neither is ever served in place of the new pickle.
 
     Raises:
         OSError: the model cannot be written.
@@ -99,7 +100,7 @@ def save(
 
 
 def save_form(path: Path, kind: str, body: bytes, pickled: Manifest, pins: Path | None = None) -> Manifest:
-    """Save `body`, the estimator that `pickled` describes as ONNX or skops, at `path`. Raises as `save`."""
+    """Save `body`, the ONNX or skops form of the pickle that `pickled` describes, at `path`. Raises as `save`."""
     manifest = model.describe(kind, body, pickled.classes, pickled.training, _versions(*_LIBRARIES[kind]))
     manifest = replace(manifest, converted_from=pickled.sha256)
     _write(path, _content(path, manifest, body), pins)
@@ -110,9 +111,9 @@ def load(path: Path) -> Model:
     """Load the model at `path`, by its kind, if its file is pinned.
 
     Raises:
-        ModelError: as `model.content_of`, `trust.check` and `model.parse`, before any code of it has run; or the
-            model was made with another version of scikit-learn, or not from the pickle beside it, is of an unknown
-            kind, or its library cannot load it.
+        ModelError: as `model.content_of`, `trust.check` and `model.parse`, before any code of the file runs. Also
+            if the kind is unknown, the version of scikit-learn is another one, the body was not made from the
+            pickle beside it, or its library refuses it.
     """
     manifest, body = _verified(path)
     loaders = {PICKLE: _from_pickle, ONNX: _from_onnx, SKOPS: _from_skops}
@@ -122,7 +123,7 @@ def load(path: Path) -> Model:
 
 
 def _verified(path: Path) -> tuple[Manifest, bytes]:
-    """Read manifest and body. On return, the memory of the file's content is free before the body is loaded."""
+    """Read manifest and body. The return frees the memory of the file's content before the body is loaded."""
     content = model.content_of(path)
     trust.check(path, content)
     return model.parse(path, content)
@@ -153,7 +154,7 @@ def _write(path: Path, content: bytes, pins: Path | None) -> None:
 
 
 def _remove(outdated: list[Path], pins: Path | None) -> None:
-    """Remove files and their pins. With its pin, an older file that is put back could be served again."""
+    """Remove files and their pins. If its pin remained, an old file that is put back could be served again."""
     for path in outdated:
         path.unlink(missing_ok=True)
     if pins:

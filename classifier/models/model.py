@@ -1,8 +1,8 @@
 """Reads and writes a model file: a line that names the format, one line of JSON (the manifest), and the body.
 
 The body is an estimator of the manifest's kind (`estimators.py`). The manifest has the body's SHA-256, and a body
-with another one is refused. This finds damage and mix-ups, but does not protect against an attacker who can write
-both parts; pins do (`trust.py`).
+that does not match it is refused. This finds damage and mix-ups, but does not protect against an attacker who can
+write both parts; pins do (`trust.py`).
 
 `NAME.model` is a pickle; `NAME.onnx.model` and `NAME.skops.model` beside it are other forms of the same estimator.
 Together they are one model, called NAME.
@@ -60,8 +60,9 @@ class Training:
 class Manifest:
     """The description of a model in its file.
 
-    `sha256` and `size` describe the body; `converted_from` is the SHA-256 of the pickle's body from which an
-    ONNX body was made. `classes` names the columns of the estimator's probabilities, in their order.
+    `sha256` and `size` (bytes) describe the body. An ONNX or skops body is made from a pickle: `converted_from` is
+    the SHA-256 of that pickle's body. `classes` names the columns of the estimator's probabilities, in their
+    order.
     """
 
     kind: str
@@ -76,7 +77,7 @@ class Manifest:
 
 
 def name_of(file: str) -> str:
-    """Return the name of the model in the file of the name `file`."""
+    """Return the model's name for a file name: `pumps` for `pumps.onnx.model`."""
     return next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
 
 
@@ -125,7 +126,7 @@ def content_of(path: Path) -> bytes:
     """Read the whole file at `path` once, without parsing it.
 
     Raises:
-        ModelError: the file is not in the folder, or it is too large.
+        ModelError: the file cannot be read, is a link out of its folder, or is too large.
     """
     with _readable(path):
         return whole_file.read(path, most=largest())
@@ -135,7 +136,7 @@ def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
     """Return manifest and body of `content`, which was read from `path`; check that they match.
 
     Raises:
-        ModelError: the content is no model, damaged or altered, or was made with other features than these.
+        ModelError: the content is not a model, is damaged or altered, or was made for another list of features.
     """
     file = BytesIO(content)  # shares the bytes; only the body is copied
     manifest = _read_head(path, file)
@@ -149,10 +150,10 @@ def parse(path: Path, content: bytes) -> tuple[Manifest, bytes]:
 def largest() -> int:
     """Return the size limit of a model file in bytes: `CONSUMER_MAX_MODEL_BYTES`, or 512 MiB.
 
-    The service passes a plain number; a person may use the units of its settings (consumer/config/units.py).
+    The service passes a plain number; a user may write a unit as in the settings (consumer/config/units.py).
 
     Raises:
-        ModelError: the variable is no size.
+        ModelError: the value of the variable is not a size.
     """
     given = os.environ.get(SIZE_VARIABLE) or str(LARGEST)
     if not (found := _SIZE.fullmatch(given.strip().upper())):

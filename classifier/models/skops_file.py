@@ -42,7 +42,7 @@ _SCHEMA: Final = "schema.json"
 
 
 class SkopsError(Exception):
-    """A body cannot be loaded. The message follows the file's name, and names the remedy."""
+    """A body cannot be written or loaded. The message continues a sentence that begins with the file's name."""
 
 
 class UntrustedTypesError(SkopsError):
@@ -53,7 +53,8 @@ def proven(estimator: Estimator, test: Features) -> bytes:
     """Return the body for `estimator`; check first that it loads and gives the same probabilities for `test`.
 
     Raises:
-        SkopsError: skops cannot write it, it has types that would not be loaded, or the loaded one differs.
+        SkopsError: skops cannot write the estimator, it has types that are not in the list, or the loaded
+            estimator gives other probabilities.
     """
     try:
         body: bytes = skops.io.dumps(estimator)
@@ -70,8 +71,8 @@ def load(body: bytes, *, most: int) -> Estimator:
     """Return the estimator in `body`, if its unpacked size is at most `most` bytes.
 
     Raises:
-        UntrustedTypesError: it has types that are not in the list; the message names them.
-        SkopsError: it is larger, or no skops body.
+        UntrustedTypesError: the body has types that are not in the list; the message names them.
+        SkopsError: the body is larger, or is not a skops body.
     """
     _check_types(_schema(body, most=most))
     try:

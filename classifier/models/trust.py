@@ -33,7 +33,7 @@ def pins_of(folder: Path, given: Path | None = None) -> Path:
     """Return the pin file of the models in `folder`: `given`, else CONSUMER_TRUSTED_MODELS, else FOLDER.trusted.
 
     Raises:
-        ModelError: it lies in the folder.
+        ModelError: the pin file is in the models folder.
     """
     pins = Path(given or os.environ.get(VARIABLE) or _beside(folder)).absolute()
     _check_apart(pins, folder)
@@ -41,10 +41,10 @@ def pins_of(folder: Path, given: Path | None = None) -> Path:
 
 
 def check(path: Path, content: bytes) -> None:
-    """Raise unless `content`, which was read from `path`, is pinned under the name of the file.
+    """Check that `content`, which was read from `path`, is pinned under the name of the file.
 
     Raises:
-        ModelError: it is not (the message has its SHA-256), or the pins cannot be read.
+        ModelError: the content is not pinned (the message has its SHA-256), or the pins cannot be read.
     """
     pins = pins_of(path.parent)
     pinned, found = _pinned(pins, path.name), hashlib.sha256(content).hexdigest()
@@ -62,7 +62,7 @@ def check(path: Path, content: bytes) -> None:
 
 
 def trust(path: Path, content: bytes, pins: Path) -> str:
-    """Pin the SHA-256 of `content` for the file `path`, replacing an older pin of that name; return the SHA-256.
+    """Pin the SHA-256 of `content` for the file `path`, in place of an older pin of that name; return the SHA-256.
 
     Raises:
         ModelError: the pins cannot be read or written.
@@ -82,7 +82,7 @@ def forget(names: Collection[str], pins: Path) -> None:
 def replacing(path: Path, content: bytes, pins: Path) -> Iterator[None]:
     """Trust the old and the new content of `path` during the block, and only the new one afterwards.
 
-    So no job is refused while the file is replaced, even if each job loads its model. Raises as `trust`.
+    So no job fails while the file is replaced, even if each job loads the model anew. Raises as `trust`.
     """
     _change(pins, added=[f"{hashlib.sha256(content).hexdigest()}  {path.name}"])
     yield
@@ -166,7 +166,7 @@ def _is_of(line: str, names: Collection[str]) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Allow one writer at a time. Without locks in the file system, one of two writers may lose a pin."""
+    """Allow one writer at a time. On a file system without locks, one of two writers may lose a pin."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):

@@ -20,7 +20,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class UnfitError(Exception):
-    """The file must not be read. The message follows its name."""
+    """The file must not be read. The message continues a sentence that begins with the file's name."""
 
 
 class TooLargeError(UnfitError):
@@ -33,7 +33,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         OSError: it cannot be opened.
-        UnfitError: it is not a regular file, or not in its folder.
+        UnfitError: it is not a regular file, or is a link out of its folder.
     """
     descriptor = os.open(path, _FLAGS)
     try:
@@ -50,7 +50,7 @@ def read(path: Path, *, most: int) -> bytes:
     Raises:
         OSError: it cannot be opened or read.
         TooLargeError: it is larger.
-        UnfitError: as `opened`; or it changes while it is read.
+        UnfitError: as `opened`; or the file changes while it is read.
     """
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size

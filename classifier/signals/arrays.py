@@ -24,7 +24,11 @@ _ZIP: Final = b"PK"
 
 
 def read_npz(path: Path, *, required: bool) -> Reading:
-    """Read an `.npz` file, with labels if `required`."""
+    """Read an `.npz` file. With `required`, a file without labels is refused.
+
+    Raises:
+        FormatError: the archive is damaged, or lacks the arrays of the module's docstring.
+    """
     arrays = _arrays(content_of(path))
     if "signals" in arrays:
         signals = [without_padding(row) for row in _floats("signals", arrays["signals"], 2)]
@@ -80,9 +84,8 @@ def _floats(name: str, array: NDArray[Any], dimensions: int) -> Samples:
     if array.ndim != dimensions or array.dtype.kind not in "iuf":
         what = f"an array of {array.dtype} with {array.ndim} dimensions"
         raise FormatError(name, f"{what}; numbers in {dimensions} dimensions are needed")
-    with np.errstate(
-        over="ignore"
-    ):  # too large a long double becomes infinite, which the check of signals refuses
+    # A long double that is too large becomes infinite. The check of signals refuses it.
+    with np.errstate(over="ignore"):
         return array.astype(np.float64)
 
 

@@ -26,7 +26,7 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSet:
-    """Signals with a label for each, or without labels if none are required.
+    """Signals, with a label for each or without labels.
 
     `assumed`: the reader's assumptions about the file, in a few words each.
     """
@@ -57,7 +57,7 @@ class DataSet:
         return DataSet(tuple(self.signals[at] for at in places), tuple(self.labels[at] for at in places))
 
     def sha256(self) -> str:
-        """A digest of labels and samples, which does not depend on the file format."""
+        """Return the SHA-256 of labels and samples. It does not depend on the file format."""
         digest = hashlib.sha256()
         for label, signal in zip(self.labels, self.signals, strict=True):
             name = label.encode(errors="surrogatepass")

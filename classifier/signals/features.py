@@ -78,8 +78,8 @@ def _autocorrelation(part: Part, out: Vector) -> None:
 def _spectrum(part: Part, out: Vector) -> None:
     """Compute the features of the spectrum: log10 of the share of power in each band, and the strongest line.
 
-    There are 24 equal bands up to half the sampling rate. The six bins on each side of that line are features,
-    too: they show modulation (a broken rotor bar, a beating load), which a band hides.
+    There are 24 equal bands up to half the sampling rate. The six bins on each side of the strongest line are
+    features, too: they show modulation (a broken rotor bar, a beating load), which a band hides.
     """
     plan = part.plan
     lines = fft.rfft(part.shape * plan.window, plan.transform)
@@ -201,8 +201,8 @@ _PLACES: Final = [
 def extract(signal: Vector) -> Features:
     """Return the feature vector of one signal, shape `(len(FEATURE_NAMES),)`, in the order of `FEATURE_NAMES`.
 
-    `signal` is one-dimensional, not empty and finite, which its reader has checked. The result is float32, because
-    trees compare in float32: so every runtime of a model gets the same numbers.
+    The reader of `signal` has checked that it is one-dimensional, not empty and finite. The result is float32,
+    because trees compare in float32: every runtime of a model then gets the same numbers.
     """
     wave = waveform(signal)
     values = np.empty(len(FEATURE_NAMES))

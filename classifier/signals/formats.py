@@ -51,7 +51,11 @@ class Reading(NamedTuple):
 
 
 def read_ts(path: Path, *, required: bool) -> Reading:
-    """Read a univariate `.ts` file, with labels if `required`."""
+    """Read a univariate `.ts` file. With `required`, a file without labels is refused.
+
+    Raises:
+        FormatError: the file violates the format, or has several dimensions or time stamps.
+    """
     text, encoding = text_of(content_of(path))
     lines = lines_of(text)
     labelled = True
@@ -64,7 +68,13 @@ def read_ts(path: Path, *, required: bool) -> Reading:
 
 
 def read_table(path: Path, *, usual: str, required: bool) -> Reading:
-    """Read a `.csv` or `.tsv` file, with labels if `required`; `usual` is the usual separator of its suffix."""
+    """Read a `.csv` or `.tsv` file. With `required`, a file without labels is refused.
+
+    `usual`: the usual separator of files with this suffix.
+
+    Raises:
+        FormatError: as `parse` and `layout`; or a cell is not a number.
+    """
     text, encoding = text_of(content_of(path))
     table = parse(text, usual)
     found = layout(table, usual, required=required)
@@ -78,7 +88,7 @@ def write_csv(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> 
     """Write a `.csv` file, label first, rows as long as their signals."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        # Without this header, the first signal of a class called "label" would be read as one.
+        # Without this header, a reader would take the first signal of a class called "label" for a header.
         writer.writerow(["label", "samples"])
         writer.writerows([label, *signal.tolist()] for signal, label in zip(signals, labels, strict=True))
 

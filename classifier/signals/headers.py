@@ -1,4 +1,4 @@
-"""Finds the header of a table: whether the first line, or the comment before it, names the columns.
+"""Finds the header of a table: the first line, or the comment before it, may name the columns.
 
 Other lines of text, such as an instrument's lines above the header or units below it, are refused: their words
 would be read as names or labels.
@@ -23,7 +23,7 @@ _LEAST_NAMES: Final = 3
 
 
 def is_label_name(name: str) -> bool:
-    """Return whether a header's name says that the column holds labels."""
+    """Return whether `name` is a usual name for a column of labels."""
     return name.lower() == LABEL or name.lower() in _LABELS
 
 

@@ -18,7 +18,7 @@ _INDEXES: Final = frozenset(
     {"", "id", "ids", "idx", "index", "row", "rows", "rowid", "row number", "row_number", "rownames", "nr", "nr."}
     | {"no", "no.", "#", "level_0", "uuid", "guid", "key", "time", "timestamp", "datetime", "date"}
 )
-#: Names of columns that describe signals. In a header such as `label,recording`, the second may mean all samples.
+#: Names of columns that describe signals. In a header such as `label,recording`, "recording" may mean all samples.
 _NOTES: Final = frozenset(
     {"subject", "patient", "person", "trial", "run", "session", "fold", "split", "batch", "group", "record"}
     | {"recording", "experiment", "sequence", "seq", "number", "num", "operator", "sensor"}
@@ -30,24 +30,24 @@ _COUNTED: Final = 5
 _DIFFERENT: Final = 8
 #: The columns to check at the beginning, besides the last: an index is before or after the samples, and a check of
 #: all columns is slow.
-_LOOKED_AT: Final = 3
+_CHECKED_COLUMNS: Final = 3
 
 DROP: Final = "remove that column (pandas: to_csv(..., index=False))"
 
 
 def is_index_name(name: str) -> bool:
-    """Return whether a header's name says that the column numbers or dates the lines."""
+    """Return whether `name` is a usual name for a column that numbers or dates the lines."""
     name = name.lower()
     return name in _INDEXES or name.startswith("unnamed:") or name.endswith(("_id", "_index", " id", " index"))
 
 
 def is_note_name(name: str) -> bool:
-    """Return whether a header's name says that the column describes the signals."""
+    """Return whether `name` is a usual name for a column that describes the signals."""
     return name.lower() in _NOTES
 
 
 def rises_at_once(firsts: Sequence[float | None]) -> bool:
-    """Return whether the first column of a table rises in each line: then it is not a label either."""
+    """Return whether the first column rises from line to line. Such a column is not a label."""
     return _rises(firsts, _RISING_FIRST)
 
 
@@ -63,7 +63,7 @@ def refuse(records: Sequence[Record], label_at: int | None, *, decimal_comma: bo
     label_at = width - 1 if label_at == -1 else label_at
     columns = [at for at in range(width) if at != label_at]
     rising = 1 if label_at == 0 else 0
-    for at in dict.fromkeys([*columns[:_LOOKED_AT], *columns[-1:]]):
+    for at in dict.fromkeys([*columns[:_CHECKED_COLUMNS], *columns[-1:]]):
         cells = [record.cells[at] if len(record.cells) > at else "" for record in records]
         values = [number(cell, decimal_comma=decimal_comma) for cell in cells]
         if at == rising and _rises(values, _RISING_LATER if at else _RISING_FIRST):
@@ -90,7 +90,7 @@ def _rises(column: Sequence[float | None], least: int) -> bool:
 
 
 def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
-    """Describe how a column of whole numbers counts the lines; empty if it does not."""
+    """Describe how a column of whole numbers counts the lines; return '' if it does not count them."""
     counts = [value for value in values if value is not None]
     if len(counts) < len(cells) or len(counts) < _COUNTED or not all(map(_is_spelled_whole, cells)):
         return ""
@@ -103,7 +103,7 @@ def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
 
 
 def _different(cells: Sequence[str], records: Sequence[Record], at: int) -> str:
-    """Describe a column with a different whole number in each line, while samples are fractions; else empty."""
+    """Describe a column with a different whole number in each line, if samples are fractions; else return ''."""
     if len(cells) < _DIFFERENT or len(set(cells)) < len(cells) or not all(map(_is_spelled_whole, cells)):
         return ""
     others = [cell for record in records[:_DIFFERENT] for place, cell in enumerate(record.cells) if place != at]

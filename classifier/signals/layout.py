@@ -56,7 +56,7 @@ def layout(table: Table, usual: str, *, required: bool) -> Layout:
     """Determine the columns. With `required`, signals without labels are refused.
 
     Raises:
-        FormatError: there is an index column, no column of labels although they are required, or an ambiguity.
+        FormatError: a column is an index, labels are required and missing, or the columns are ambiguous.
     """
     names, records = headers.header(table)
     _refuse_column(names, records)
@@ -152,7 +152,11 @@ def _by_content(records: list[Record], table: Table, usual: str, *, required: bo
 
 
 def _numbers_are_labels(records: list[Record], firsts: list[float], usual: str, *, required: bool) -> bool:
-    """Return whether the first column's numbers are labels: whole numbers that repeat may be."""
+    """Return whether the numbers in the first column are labels and not samples.
+
+    Raises:
+        FormatError: the numbers may be either; or labels are required, and these cannot be labels.
+    """
     whole = all(first.is_integer() for first in firsts)
     repeated = len(set(firsts)) <= len(firsts) * _DISTINCT_SHARE
     if required:

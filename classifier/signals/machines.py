@@ -1,13 +1,13 @@
-"""Generates currents of an electric machine in ten states, from textbook physics; the same seed, the same data.
+"""Generates the current of an electric machine in ten states by textbook physics. Equal seeds give equal data.
 
 One phase of a three-phase induction motor, sampled at 1 kHz for 0.3 to 0.6 s (300 to 600 points), in amperes.
 A current is the sum of the mains frequency f, its harmonics, and the components of a fault:
 
 * A switch-on draws five to eight times the rated current, with a direct component; both decay exponentially.
-* A defect in a bearing's outer ring lets the air gap, and so the current's amplitude, vary at the rate at which
-  balls pass it: side bands at f ± k·BPFO, with BPFO = n/2 · fr · (1 - d/D · cos a) for n balls of diameter d on
-  the pitch diameter D, contact angle a and shaft frequency fr. Schoen, Habetler, Kamran and Bartheld, "Motor
-  bearing damage detection using stator current monitoring", IEEE Trans. Ind. Appl. 31(6), 1995.
+* A defect in a bearing's outer ring changes the air gap at the rate at which balls pass the defect, and thereby
+  the current's amplitude: side bands at f ± k·BPFO, with BPFO = n/2 · fr · (1 - d/D · cos a) for n balls of
+  diameter d on the pitch diameter D, contact angle a and shaft frequency fr. Schoen, Habetler, Kamran and
+  Bartheld, "Motor bearing damage detection using stator current monitoring", IEEE Trans. Ind. Appl. 31(6), 1995.
 * A broken rotor bar gives side bands at (1 ± 2s)·f for the slip s. Thomson and Fenger, "Current signature
   analysis to detect induction motor faults", IEEE Ind. Appl. Mag. 7(4), 2001.
 * The mains bring the 5th and 7th harmonic. Saturated iron, and two phases doing the work of three, add the 3rd.
@@ -67,7 +67,7 @@ class _Machine:
         return wave
 
     def current(self, load: float, third: float = 0.01) -> Wave:
-        """Return the current under `load` times the rated load, with a third harmonic of `third` times its size.
+        """Return the current under `load` times the rated load; `third`: the share of the third harmonic.
 
         Even without load, a motor draws its magnetising current, some 35 % of the rated one, at right angles to
         the load's current. The 5th and 7th harmonics stay within the limits of EN 50160 for mains (6 % and 5 %).
@@ -96,12 +96,12 @@ class _Machine:
 
 
 def bpfo_hz(shaft_hz: float) -> float:
-    """Return the ball pass frequency, outer: how often per second a ball passes a defect of the outer ring."""
+    """Return the ball pass frequency of the outer ring, in Hz: how often a ball passes a defect of this ring."""
     return _BALLS / 2.0 * shaft_hz * (1.0 - _BALL_TO_PITCH * float(np.cos(_CONTACT_ANGLE)))
 
 
 def _off(machine: _Machine) -> Wave:
-    """Return almost no current: the cable next to it induces a little."""
+    """Return almost no current: a neighbouring cable induces a little."""
     return machine.tone(1, machine.random.uniform(0.0, 0.01))
 
 
@@ -191,7 +191,10 @@ def signal(state: str, random: np.random.Generator) -> Wave:
 
 
 def generate(per_class: int, seed: int = 0) -> DataSet:
-    """Generate `per_class` recordings of every state, shuffled. A larger number changes no recording."""
+    """Generate `per_class` recordings of every state, shuffled.
+
+    A larger `per_class` adds recordings, and changes none of the others.
+    """
     made = [
         (signal(state, np.random.default_rng([seed, number, at])), state)
         for at, state in enumerate(STATES)

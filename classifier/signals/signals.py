@@ -22,10 +22,10 @@ class SignalError(ValueError):
 
 
 def checked(values: object) -> Signal:
-    """Return the signal in a JSON value, which must be a list of numbers, without booleans and texts.
+    """Convert a job's list of numbers to a signal. Booleans and texts are not numbers.
 
     Raises:
-        SignalError: it is not a list, is empty or too long, or a sample is not a finite number.
+        SignalError: `values` is not a list, is empty or too long, or a sample is not a finite number.
     """
     if not isinstance(values, list):
         raise SignalError(f"signal must be a list of numbers, not {_json_type(values)}")

@@ -50,13 +50,13 @@ class Table:
 
 
 def parse(text: str, usual: str) -> Table:
-    """Split text into records. `usual` is the usual separator of the file's suffix, which wins a tie.
+    """Split text into records. `usual`: the usual separator of files with this suffix; it wins a tie.
 
     Raises:
         FormatError: a quote is not closed, or numbers are ambiguous.
     """
     lines = lines_of(text)
-    named = re.fullmatch(r"sep=(.)", lines[0].text.strip(" \r\n\"'")) if lines else None  # Excel's own
+    named = re.fullmatch(r"sep=(.)", lines[0].text.strip(" \r\n\"'")) if lines else None  # Excel's separator line
     if named:
         lines = lines[1:]
     data = [line for line in lines if not line.text.lstrip().startswith(_COMMENTS)]
@@ -72,7 +72,7 @@ def parse(text: str, usual: str) -> Table:
 
 
 def number(cell: str, *, decimal_comma: bool) -> float | None:
-    """Return the number in a cell; None if it holds none."""
+    """Return the number in a cell; None if the cell holds something else."""
     if decimal_comma and _DECIMAL_COMMA.fullmatch(cell):
         cell = cell.replace(",", ".")
     try:
@@ -82,7 +82,7 @@ def number(cell: str, *, decimal_comma: bool) -> float | None:
 
 
 def is_missing(cell: str) -> bool:
-    """Return whether a cell means a missing value."""
+    """Return whether a cell stands for a missing value."""
     return cell.lower() in MISSING
 
 

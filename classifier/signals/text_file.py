@@ -36,7 +36,7 @@ _KINDS: Final = (
 
 
 class FormatError(ValueError):
-    """The file violates its format. `place`: a line or an array of the file, or empty."""
+    """The file violates its format. `place`: the line or the array with the fault; empty if it has no place."""
 
     def __init__(self, place: str, message: str) -> None:
         super().__init__(message)

@@ -39,10 +39,11 @@ _REMEMBERED: Final = 256
 class LengthPlan:
     """Values that depend only on the number of points.
 
-    A quantile lies between the sorted values at `below` and `above`, at `rest` of the way. `along` rises from -0.5
-    to 0.5. `starts` and `sizes` describe the segments of a signal in which each point is repeated `repeats` times.
-    The last four belong to the spectrum: the window, the transform's length, the frequency of each line in cycles
-    per sample, and the first line of each band.
+    A quantile lies between the sorted values at `below` and `above`, at the fraction `rest` of the distance.
+    `along` rises from -0.5 to 0.5, for the slope. A signal shorter than the number of segments is first stretched:
+    each point is repeated `repeats` times. `starts` and `sizes` describe the segments of the stretched signal. The
+    last four belong to the spectrum: the window, the transform's length, the frequency of each line in cycles per
+    sample, and the first line of each band.
     """
 
     below: NDArray[np.intp]
@@ -80,10 +81,10 @@ class Waveform:
 
     whole: Part
     steady: Part
-    rises: Vector  # as many as values: the last is 0, so that even a single point has one
+    rises: Vector  # the change from each point to the next; 0 at the last point
     steps: Vector  # the absolute values of the rises
     segments: Vector  # mean, standard deviation, least and greatest value of 8 equal stretches, shape (4, 8)
-    level: float  # the size of the steady part, never 0: the unit of shapes
+    level: float  # the size of the steady part, never 0; shape features are relative to it
     log_scale: float
 
 

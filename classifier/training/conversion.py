@@ -16,7 +16,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from classifier.models.estimators import INPUT, Estimator, OnnxEstimator, Probabilities
 from classifier.signals.features import Features
 
-# From 2021: every ONNX Runtime that supports numpy 2 supports it.
+# ONNX operator set 15, of 2021. Every ONNX Runtime that works with numpy 2 supports it.
 _OPERATOR_SET: Final = 15
 
 
@@ -36,7 +36,7 @@ def convert(estimator: Estimator, test: Features) -> Converted:
     """Convert `estimator`, and compare both on all rows of `test`, which are features of real signals.
 
     Raises:
-        ConversionError: it cannot be converted, or a single label differs.
+        ConversionError: the estimator cannot be converted, or at least one label differs.
     """
     body = _body(estimator, test.shape[1])
     wanted, got = estimator.predict_proba(test), _probabilities(body, test)

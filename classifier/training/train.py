@@ -27,8 +27,8 @@ HOLD_OUT: Final = 0.25
 SEED: Final = 0
 
 _TREES: Final = 100
-# Each split considers a fifth of the features; the usual square root would be a twentieth. Few of the many
-# features distinguish a given class, and with fewer choices most splits would consider none of them.
+# Each split considers a fifth of the features. The usual number, the square root, would be only a twentieth. Few
+# of the many features distinguish a given class, and with fewer choices most splits would consider none of these.
 _FEATURES_PER_SPLIT: Final = 0.2
 
 Labels: TypeAlias = NDArray[np.str_]
@@ -64,7 +64,7 @@ def fit(data: DataSet) -> Fitted:
     """Fit an estimator on all of `data`; the same data give the same estimator.
 
     Raises:
-        DataError: there are less than two classes.
+        DataError: `data` has only one class.
     """
     if len(data.classes) < 2:  # noqa: PLR2004 - one class needs no classifier
         raise DataError(f"all signals have the label {data.labels[0]!r}: give signals of at least two classes")
@@ -81,7 +81,8 @@ def evaluate(fitted: Fitted, data: DataSet) -> Evaluation:
     """Evaluate `fitted` on `data`, which must not be its training data."""
     probabilities = fitted.estimator.predict_proba(extract_all(data.signals))
     called = np.array(fitted.classes)[probabilities.argmax(axis=1)]
-    # The classes of both: one that was not trained still counts, and is always wrong.
+    # The classes of both: a test signal of a class that was not trained counts, and its prediction is always
+    # wrong.
     classes = in_order({*fitted.classes, *data.labels})
     truth = np.array(data.labels)
     return Evaluation(
@@ -104,7 +105,9 @@ def hold_out(data: DataSet) -> tuple[DataSet, DataSet]:
 
 
 def reshuffles(train: DataSet, test: DataSet, times: int) -> list[float]:
-    """Divide all signals `times` times anew, into parts as large as `train` and `test`; return each accuracy.
+    """Fit and test `times` times, each time on another random division of all signals; return the accuracies.
+
+    The parts are as large as `train` and `test`.
 
     Raises:
         DataError: a class is too small for that.

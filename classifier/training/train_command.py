@@ -1,9 +1,9 @@
 """Runs `classifier train`: reads data, writes the files of a model, and yields a line of report for each step.
 
-It checks everything that it can before the training. It makes other forms of the model last, because these may
-fail even after a successful training, and then everything else is done.
+It checks everything that it can before the training. It makes the ONNX and skops forms last, so that everything
+else is done if a conversion fails.
 
-It pins the files that it writes. The pins are computed from memory, before anybody else can write to a file.
+It pins the files that it writes. The pins are computed from memory, before another user can write to a file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from classifier.training.train import Evaluation, Fitted
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The arguments. Without `test`, a part of `data` is held out for it; without `pins`, nothing is pinned."""
+    """The arguments.
+
+    Without `test`, a part of `data` is held out to test on; without `pins`, nothing is pinned.
+    """
 
     data: Path
     test: Path | None
@@ -43,10 +46,10 @@ def run(wanted: Wanted) -> Iterator[str]:
     """Train, evaluate, save and draw, as requested; yield the lines to print.
 
     Raises:
-        DataError: the signals cannot be read, or not be divided.
+        DataError: the signals cannot be read, or cannot be divided into training and test signals.
         ModelError: the pins cannot be read or written, or the model is too large to be loaded.
-        RefusedError: a library is missing, a file cannot be written, or the model has no ONNX or skops form; then
-            the model is still saved as a pickle.
+        RefusedError: a library is missing, a file cannot be written, or a conversion to ONNX or skops failed.
+            After a failed conversion, the model is still saved as a pickle.
     """
     if wanted.plot and wanted.plot.suffix.lower() != ".png":
         raise RefusedError(f"--plot draws a PNG, so its name must end in .png: {wanted.plot}")

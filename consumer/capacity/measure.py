@@ -31,7 +31,7 @@ async def measure(
 ) -> tuple[Times, int]:
     """Run every job `repeat` times; return the times of the runs that succeeded, and the number of failed runs.
 
-    `on_run` is called with the number of each run before it.
+    `on_run` is called before each run with its number.
 
     Raises:
         ConfigurationError: no run succeeded, or the classifier's program or the job folder cannot be used.

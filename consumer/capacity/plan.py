@@ -22,9 +22,10 @@ from consumer.config import units
 from consumer.errors import ConfigurationError
 
 Kind = Literal["wait", "total"]
-#: Seconds that RabbitMQ and the consumer add to a job's run, for its caller and about as much for its slot:
-#: publish, delivery, file, reply, confirm, ack. On two idle CPUs, a single small job is answered after 2.9 ms and
-#: runs for less than 1 ms of that (docs/speed.md). bench_plan.py measures both again.
+#: Seconds that RabbitMQ and the consumer add to the run of a job: publish, delivery, file, reply, confirm, ack.
+#: The caller waits for so much longer, and the slot is held for about so much longer. On two idle CPUs, a single
+#: small job is answered after 2.9 ms and runs for less than 1 ms of that (docs/speed.md). bench_plan.py measures
+#: both.
 OVERHEAD_S = 0.003
 #: The jobs simulated for each number of slots, in a third of a second. At 90 % utilisation, chance changes the p95
 #: of the wait by less than 10 %, at 95 % by less than 15 %.
@@ -32,7 +33,7 @@ JOBS = 500_000
 #: The fewest jobs for each busy slot: with fewer, the first jobs, which find all slots free, would decide the
 #: result.
 JOBS_PER_SLOT = 200
-#: The share of the first jobs, which find all slots free, that the result leaves out.
+#: The result leaves out this share of the jobs: the first ones, because they find all slots free.
 WARM_UP_SHARE = 0.1
 #: An installation with more slots is better planned as several services.
 MOST_SLOTS = 2000
@@ -42,7 +43,7 @@ ROWS_BELOW, ROWS_ABOVE = 3, 2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The limit in seconds that the wait or the total of a share of the jobs must not exceed."""
+    """A latency target: the wait or the total time that a given share of the jobs must not exceed, in seconds."""
 
     name: str
     kind: Kind
@@ -57,7 +58,7 @@ class Target:
         """
         found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(.{1,20})", text)
         limit_s = 0.0
-        with suppress(ValueError):  # the message below shows a time, too
+        with suppress(ValueError):  # the message below explains times, too
             limit_s = units.seconds(found[3]) if found else 0.0
         if found is None or limit_s <= 0:
             raise ValueError("write p50, p95 or p99, then -wait= or -total=, then a time above 0: p95-wait=500ms")
@@ -148,7 +149,7 @@ def plan(
 
 
 def _impossible(load: Load, target: Target) -> str:
-    """Return why no number of slots can meet the target, if so."""
+    """Return why no number of slots can meet the target; empty if one may."""
     run_s = load.service.quantile(SHARES[target.name]) if target.kind == "total" else 0.0
     if target.limit_s > run_s + load.overhead_s:
         return ""

@@ -18,7 +18,7 @@ from consumer.errors import ConfigurationError, InputError
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NORMAL = NormalDist()
-#: Random numbers closer to 0 or 1 are moved to this, because a lognormal has no quantile at 0 and 1.
+#: The least distance of a random number from 0 and 1, where a lognormal distribution has no quantile.
 _LEAST_CHANCE = 1e-12
 
 
@@ -93,7 +93,7 @@ def given(text: str) -> ServiceTime:
     raise ConfigurationError(f"--service {text}: {_REMEDY}")
 
 
-#: In seconds 30 years; with larger figures, sums in the plan might not be finite.
+#: 30 years, in seconds. With larger figures, sums in the plan might not be finite.
 MAX_FIGURE = 1e9
 _REMEDY = "write mean=S, or mean=S,cv=V, or p50=S,p95=S, or p50=S,p99=S, with S above 0, in seconds or as 20ms"
 

@@ -83,7 +83,7 @@ def check_job_id(job_id: object) -> None:
 def check_reply_to(reply_to: object) -> None:
     """Check the name of a reply queue.
 
-    RabbitMQ closes the channel of a job that names direct reply-to but whose channel reads no such replies. The
+    If a job names direct reply-to, but its channel consumes no such replies, RabbitMQ closes the channel. The
     client would reconnect and publish the job again until the call times out, and every other call would wait.
 
     Raises:

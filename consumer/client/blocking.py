@@ -167,7 +167,7 @@ class BlockingClient:
 def _can_wait(owner: Owner) -> bool:
     """Return whether the client's thread runs. A fork has no such thread, and shares the loop's epoll set.
 
-    Python stops the thread when it exits; a client whose block was never left calls this even then.
+    When Python exits, it stops the thread. A client whose `with` block was not left before is closed only then.
     """
     return owner.is_here and not sys.is_finalizing()
 

@@ -32,13 +32,15 @@ from consumer.wire.write import Reply
 
 log = logging.getLogger(__name__)
 
-#: Keeps any pool busy during one round trip; an interruption leaves few jobs behind.
+#: The default number of jobs in flight. It keeps any pool busy during one round trip, and an interruption leaves
+#: few jobs behind.
 WINDOW = 64
 #: A restart of RabbitMQ takes seconds, a restart of a cluster a minute or two.
 OUTAGE_S = 300.0
 #: How long a call waits for a reply by default; None waits for ever. The same as in `consumer submit`.
 TIMEOUT_S = 300.0
-#: How long a call that has timed out waits for the number of consumers, and the end of a client for confirms.
+#: How long a call that has timed out waits for the number of consumers, in seconds. A client that ends waits as
+#: long for confirms.
 CALL_PATIENCE_S = 2.0
 CLOSED = "the client is closed; open another one"
 
@@ -49,7 +51,7 @@ class RequestClient:
     """Publishes requests to one jobs queue, and returns the reply to each to its caller.
 
     Mutable state: `_pending`, the requests in flight by correlation id; `_expected`, requests of an earlier
-    process for which nobody waits yet; `_line`, a future of the connection, done while there is one; `_giving_up`,
+    process that no caller awaits yet; `_line`, a future of the connection, done while there is one; `_giving_up`,
     the timer that runs during an outage; `_outage`, the error message of every call after that timer has expired;
     `_counting`, the last query for the number of consumers; `_is_ending`, set by `finish`.
     """
@@ -155,7 +157,7 @@ class RequestClient:
         earlier = self._expected.get(key)
         asked = earlier or PendingRequest(body, {**(headers or {}), **wanted}, None, key)
         asked.on_progress, asked.on_publishing, asked.on_published = on_progress, on_publishing, on_published
-        # What an earlier process has published takes no room of the window.
+        # A job that an earlier process has published does not count against the window.
         async with nullcontext() if earlier else self._window, self._asking(asked, timeout_s):
             return await self._until_answered(asked)
 
@@ -192,7 +194,7 @@ class RequestClient:
         self._expected[job_id] = PendingRequest(body, {}, None, job_id, mailbox=mailbox)
 
     async def finish(self) -> None:
-        """Publish nothing more, and drop the requests without a reply, after those with a reply have returned.
+        """Stop publishing; return when the requests that have a reply have returned it, and drop the others.
 
         Later replies stay in a resumable reply queue. The caller then cancels its calls.
         """
@@ -205,7 +207,7 @@ class RequestClient:
             await asyncio.wait({asked.returned for asked in self._pending.values()})
 
     async def count_consumers(self) -> int | None:
-        """Return how many consumers the jobs queue has; None if RabbitMQ does not tell, or is not connected."""
+        """Return how many consumers the jobs queue has; None if RabbitMQ does not answer or is not connected."""
         if self._counting is None or self._counting.done():  # one request for all calls that time out together
             self._counting = asyncio.create_task(self._count())
         return await asyncio.shield(self._counting)

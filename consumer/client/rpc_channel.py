@@ -1,7 +1,7 @@
 """One connection of a client: publishes jobs and receives replies on one channel, as direct reply-to requires.
 
 A reply queue outlives the connection: RabbitMQ keeps it for some minutes after the client has disconnected, so
-that the next connection receives the replies of the meantime. A direct reply-to address disappears with its
+that the next connection receives the replies that arrived meanwhile. A direct reply-to address disappears with its
 channel. Nothing is repaired: a fault of the channel ends the `Caller`, and supervisor.py opens another.
 """
 
@@ -47,7 +47,7 @@ RESUMABLE_S = 86_400
 #: The pause between attempts to publish to a full jobs queue.
 FULL_PAUSE_S = 0.2
 
-#: Passes on a message; returns a future that ends when somebody has taken it, or None if nobody waits for it.
+#: Passes on a message. Returns a future that ends when the request has taken it; None if no request waits for it.
 OnMessage = Callable[[Message], asyncio.Future[None] | None]
 
 
@@ -69,7 +69,7 @@ class RpcConnection(Protocol):
         """Publish, and return when RabbitMQ has confirmed the message."""
 
     async def count_consumers(self, queue: str) -> int | None:
-        """Return how many consumers a queue has; None if RabbitMQ does not tell."""
+        """Return how many consumers a queue has; None if RabbitMQ refuses to answer."""
 
     async def lost(self) -> str:
         """Wait until the connection is lost; return the reason."""

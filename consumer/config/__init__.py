@@ -1,11 +1,11 @@
 """The settings of an operator. No other package reads the environment or the settings file for them.
 
 settings.py             all settings, composed of groups; rules that concern several groups
-rabbitmq_settings.py    ... the connection to RabbitMQ, the login, names
-classifier_settings.py  ... the classifier, its slots and models
-job_settings.py         ... the accepted jobs, their run times and attempts
-limit_settings.py       ... the limits and the folder of a run
-operation_settings.py   ... shutdown, ports, metrics, logs, traces
+rabbitmq_settings.py    settings for the connection to RabbitMQ, the login, names
+classifier_settings.py  settings for the classifier, its slots and models
+job_settings.py         settings for the accepted jobs, their run times and attempts
+limit_settings.py       settings for the limits and the folder of a run
+operation_settings.py   settings for shutdown, ports, metrics, logs, traces
 setting_group.py        the base class of all groups: frozen and checked values
 units.py                reads and writes times and sizes with units: 5m, 500MiB
 loader.py               reads settings from flags, variables and the TOML file

@@ -1,4 +1,4 @@
-"""Parses and checks AMQP URLs and that of the management API, and hides their passwords.
+"""Parses and checks AMQP URLs and the URL of the management API, and hides their passwords.
 
 Pure. No message quotes a URL: any part of a malformed one may be a piece of the password.
 """
@@ -17,7 +17,7 @@ HOST = (
 FOREIGN = re.compile(r"[<>{}$,;\\]")
 UNQUOTED = "cannot be parsed; in a password write / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A"
 QUOTED = "there are quotes around it; remove them"
-#: Also the backquote, and what a word processor makes of them.
+#: Quotation marks: those of a keyboard, the backquote, and those that a word processor writes.
 QUOTES = tuple("\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb")
 
 
@@ -47,7 +47,7 @@ def check_host(host: str) -> None:
 
 
 def _check(url: str, scheme: str, kind: str) -> None:
-    """Check for common mistakes first: to the parser each would look like an unquoted password."""
+    """Check for common mistakes before parsing. The parser would report each as an unquoted password."""
     if fault := _slip(url, scheme):
         raise ValueError(f"not {kind} URL: {fault}")
     try:
@@ -65,7 +65,7 @@ def _check(url: str, scheme: str, kind: str) -> None:
 
 
 def _slip(url: str, scheme: str) -> str | None:
-    """Return what is wrong before the host; None: nothing."""
+    """Return the mistake in the part before the host; None if there is none."""
     if not url.strip():
         return "it is empty"
     if _is_quoted(url):
@@ -106,7 +106,7 @@ def vhost_of(url: str) -> str:
 
 
 def holds_password(urls: str) -> bool:
-    """Whether any URL of a list contains a password; one that cannot be parsed may."""
+    """Whether any URL of a list contains a password. If a URL cannot be parsed, the answer is yes."""
     try:
         return any(urlsplit(url).password is not None for url in split_urls(urls))
     except ValueError:

@@ -11,7 +11,8 @@ from consumer.config import function_name, passed_variables
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.setting_group import AUTO, FromJson, SettingGroup, checked, lower
 
-#: The order of such a batch fits into a pipe, except with very long ids (LONGEST_ORDER in warm_runner.py).
+#: The most jobs of a batch. Their order fits into a pipe, except with very long ids (LONGEST_ORDER in
+#: warm_runner.py).
 MOST_TOGETHER = 128
 
 
@@ -19,7 +20,7 @@ def _kind(value: object) -> str:
     return AUTO if value == AUTO else "number"
 
 
-#: Validated as what it looks like, so that a wrong value gets one complaint, not one for each form.
+#: `auto` or a number. With the discriminator, a wrong value has one error message and not one for each form.
 BatchSize: TypeAlias = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[int, Field(ge=1, le=MOST_TOGETHER), Tag("number")],
     Discriminator(_kind),
@@ -45,8 +46,8 @@ class ClassifierSettings(SettingGroup):
     )
     classifier: Annotated[str, checked(function_name.complaint)] | None = Field(
         None,
-        description="function that is called with the job as a dict: package.module:function; instead of "
-        "`command`; not set: the models of `classifier train` in models_dir, unless `command` is set",
+        description="function to call instead of a program, package.module:function; it receives the job as a "
+        "dict; if `command` is not set either: the models of `classifier train` in models_dir",
     )
     jobs_per_worker: int = Field(
         1000,
@@ -57,8 +58,8 @@ class ClassifierSettings(SettingGroup):
     batch_size: BatchSize = Field(
         "auto",
         description=f"largest number of jobs that a warm worker receives at once, 1 to {MOST_TOGETHER}; above 1 "
-        "the function must accept batches; auto: the service chooses from the measured run times if the "
-        "function accepts batches, and otherwise 1",
+        "the function must accept batches; auto: 1 for a function that accepts no batches, otherwise chosen by "
+        "the measured run times",
     )
     look_ahead: bool = Field(
         True,
@@ -72,7 +73,7 @@ class ClassifierSettings(SettingGroup):
     )
     pass_environment: FromJson[tuple[Annotated[str, checked(passed_variables.complaint)], ...]] = Field(
         (),
-        description="variables of this service that its classifiers receive too, as a JSON list, e.g. "
+        description="names of environment variables to pass to classifiers, as a JSON list, e.g. "
         '["MY_REGION"]; all others are removed, except PATH, LANG, TZ and a few more',
     )
     models_dir: Path = Field(
@@ -81,7 +82,7 @@ class ClassifierSettings(SettingGroup):
     )
     trusted_models: Path | None = Field(
         None,
-        description="file with the SHA-256 of each model that may be loaded, outside of models_dir; default: "
+        description="file outside of models_dir, with the SHA-256 of each model that may be loaded; default: "
         "`<models_dir>.trusted`",
     )
     max_model_bytes: int = Field(

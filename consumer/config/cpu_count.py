@@ -1,7 +1,8 @@
 """Counts the CPUs that this process may use: the default size of the pool.
 
-`os.cpu_count()` counts the machine's and is wrong in a container: the affinity mask and the quota of each parent
-control group limit the process, too (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`). Reads files, sets nothing.
+`os.cpu_count()` counts all CPUs of the machine, which is wrong in a container: the affinity mask and the quota of
+each parent control group limit the process, too (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`). Reads files, sets
+nothing.
 """
 
 from __future__ import annotations

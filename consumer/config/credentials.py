@@ -1,7 +1,7 @@
-"""Reads the files, named in the settings, with which the service logs in to RabbitMQ and verifies its certificate.
+"""Reads the files for the login to RabbitMQ and for TLS. The settings name these files.
 
 The files are read at each connection attempt and never kept, so that the next connection uses a renewed
-certificate or password. Combinations of which one part would be ignored are refused: TLS files with an unencrypted
+certificate or password. A combination is refused if a part of it would be ignored: TLS files with an unencrypted
 URL, EXTERNAL without a certificate. No message quotes a URL or a password.
 """
 
@@ -15,7 +15,8 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit, urlunsplit
 
 from consumer.errors import ConfigurationError
 
-#: Read by aiormq for a TLS context of its own; even `no_verify_ssl=false` disables the verification.
+#: Parameters of a URL from which aiormq makes its own TLS context. Even `no_verify_ssl=false` disables
+#: verification.
 _IGNORED_IN_URL = ("cafile", "capath", "cadata", "certfile", "keyfile", "no_verify_ssl")
 
 
@@ -29,7 +30,7 @@ class Credentials:
     password_file: Path | None = None
 
     def complaint(self, url: str) -> str | None:
-        """Return what does not fit a valid URL, and the remedy; None if all fits."""
+        """Return which file or parameter does not fit a valid URL, with the remedy; None if all fit."""
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
         if ignored := [name for name in _IGNORED_IN_URL if name in query]:
@@ -153,7 +154,7 @@ def _refuse_passphrase() -> NoReturn:
 
 
 def _see_readable(setting: str, path: Path) -> None:
-    """Check that a file can be opened: OpenSSL does not say which one it could not open."""
+    """Check that a file can be opened, because OpenSSL's error does not name the file."""
     try:
         path.open("rb").close()
     except OSError as error:

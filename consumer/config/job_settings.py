@@ -32,14 +32,14 @@ class JobSettings(SettingGroup):
         None,
         gt=0,
         le=86_400,
-        description="longest run time that a job's header `timeout-s` may ask for; default: the longer of "
-        "10m and job_timeout_s; with batch_size above 1: job_timeout_s",
+        description="longest run time that a job's header `timeout-s` may request; default: 10m, or job_timeout_s "
+        "if that is longer or batch_size is above 1",
     )
     consumer_timeout_s: float = Field(
         1800.0,
         ge=0,
-        description="RabbitMQ's consumer_timeout, which must exceed the time that any job may take; "
-        "0: RabbitMQ has none",
+        description="consumer_timeout in RabbitMQ's configuration; it must exceed the time that any job may take; "
+        "0: RabbitMQ has no such timeout",
     )
     reply_to_allowed: Annotated[str, checked(_no_pattern)] | None = Field(
         None,
@@ -57,14 +57,14 @@ class JobSettings(SettingGroup):
     # Off: it costs RabbitMQ a channel per job, and a job may have effects besides its reply.
     drop_if_caller_gone: bool = Field(
         False,
-        description="true: acknowledge a job without a run if its `reply_to` is its caller's own queue (direct "
-        "reply-to or server-named) and RabbitMQ reports that this queue no longer exists",
+        description="true: acknowledge a job without running it if its reply queue no longer exists; only for "
+        "direct reply-to and server-named queues, which disappear with the caller",
     )
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=2,
         le=128 * 1024 * 1024,
-        description="size limit of a job, up to 128MiB; 4MiB hold about 200,000 samples of 20 digits",
+        description="size limit of a job's body, up to 128MiB; 4MiB hold about 200,000 samples of 20 digits",
     )
 
     @model_validator(mode="after")

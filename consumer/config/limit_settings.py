@@ -37,19 +37,19 @@ class LimitSettings(SettingGroup):
         1024 * 1024,
         ge=1024,
         le=MAX_LINE_BYTES,
-        description="size limit of a line that a classifier prints, and so of its result, 1KiB to 16MB; a "
-        "reply may have 16 MiB in RabbitMQ 4",
+        description="size limit of each line that a classifier prints, also of its result, 1KiB to 16MB; RabbitMQ "
+        "4 accepts replies of up to 16 MiB",
     )
     max_stdout_bytes: int = Field(
         16 * 1024 * 1024,
         ge=1024,
-        description="limit of what a classifier prints on stdout in one job, at least 1KiB",
+        description="size limit of a classifier's output on stdout for one job, at least 1KiB",
     )
     stderr_tail_bytes: int = Field(
         STDERR_TAIL_BYTES,
         ge=0,
         le=65_536,
-        description="part at the end of stderr that the reply of a failed job includes, up to 64KiB",
+        description="size of the end of stderr that the reply of a failed job includes, up to 64KiB",
     )
     max_memory_bytes: int = Field(
         MAX_MEMORY_BYTES,
@@ -67,13 +67,13 @@ class LimitSettings(SettingGroup):
         MAX_PROCESSES,
         ge=1,
         le=100_000,
-        description="limit of the processes that a job has at once, 1 to 100000",
+        description="largest number of processes that a job may run at once, 1 to 100000",
     )
     max_folder_bytes: int = Field(
         MAX_FOLDER_BYTES,
         ge=1024 * 1024,
-        description="most that a job may write to its folder, its input not counted, and largest file that it may "
-        "write anywhere; at least 1MiB",
+        description="size limit of the data that a job writes to its folder (its input does not count), and of "
+        "each file that it writes anywhere; at least 1MiB",
     )
     min_free_bytes: int = Field(
         MIN_FREE_BYTES,
@@ -88,14 +88,14 @@ class LimitSettings(SettingGroup):
     )
     sandbox_paths: FromJson[tuple[Path, ...]] = Field(
         (),
-        description="files and folders, as a JSON list, that a sandboxed program may read besides the system's, "
-        "its own and the models",
+        description="more files and folders that a sandboxed program may read, as a JSON list; it can always read "
+        "the system's files, its own and the models",
     )
     job_dir: Path = Field(
         default_factory=_temporary_folder,
-        description="folder of the job files; a tmpfs keeps them off the disk; it needs space for min_free_bytes "
-        "and for max_body_bytes for each slot, so Docker's /dev/shm of 64 MiB is too small; default: TMPDIR, "
-        "otherwise /tmp",
+        description="folder of the job files; default: TMPDIR, otherwise /tmp; a tmpfs keeps the files off the "
+        "disk; needed space: min_free_bytes, and max_body_bytes for each slot, so Docker's /dev/shm of 64 MiB is "
+        "too small",
     )
 
     def limits(self, timeout_s: float) -> Limits:

@@ -22,14 +22,15 @@ from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 
 ENV_PREFIX = "CONSUMER_"
-#: The file must be named, here or by --config: a file that changes a service just because it is in the working
-#: directory would be a surprise.
+#: The settings file must be named, here or by --config. The service does not search the working directory for one,
+#: because a file there could change the service by surprise.
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-#: Of a value, or of the reason: enough to recognise it, and short enough that the remedy behind it is seen.
+#: The most characters of a quoted value: enough to recognise it, and few enough to keep the remedy after it
+#: visible.
 SHOWN_CHARACTERS = 200
 #: Settings that may contain a password: never quoted, and refused on a command line if they contain one.
 URLS = ("amqp_url", "management_url")
-#: pydantic's types of errors -> our reasons. Its own texts do not know the units.
+#: Reasons in place of pydantic's own, by its types of errors. Its messages do not mention the units.
 BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
 REASONS = {
     "bool_parsing": "must be true or false",
@@ -76,7 +77,7 @@ def load(
 
 
 def asks_for_json(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> bool:
-    """Return whether the log is to be JSON, even if another setting is invalid: its complaint is a record, too."""
+    """Return whether the log format is JSON. Works even if a setting is invalid, to log the error about it."""
     config = config or _config_in(environment)
     try:
         in_file = _from_file(config) if config else {}
@@ -124,15 +125,15 @@ def _from_file(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # tomllib raises some of Python's own
+    except (ValueError, RecursionError) as error:  # RecursionError: too many levels
         raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Read the variables. An empty one counts as not set: Compose and Kubernetes files often contain such."""
+    """Read the variables.
+
+    An empty one counts as not set, because Compose and Kubernetes files often contain it.
+    """
     names = ((name, ENV_PREFIX + name.upper()) for name in Settings.model_fields)
     return {name: environment[variable] for name, variable in names if environment.get(variable)}
 

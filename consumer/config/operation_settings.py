@@ -66,8 +66,8 @@ class OperationSettings(SettingGroup):
     )
     log_jobs: Annotated[LogJobs, BeforeValidator(lower)] = Field(
         "auto",
-        description="which jobs have a line when they end: all, failed (only jobs without a result), or auto "
-        "(also jobs that succeeded, at most 10 a second on average); a summary is logged each minute",
+        description="which jobs are logged at their end: all; failed: jobs without a result; auto: these, and at "
+        "most 10 successful jobs a second on average; a summary is logged each minute",
     )
     # Off: it needs the extra `otel` and a collector.
     tracing: bool = Field(
@@ -78,5 +78,5 @@ class OperationSettings(SettingGroup):
 
     @property
     def reports_metrics(self) -> bool:
-        """Whether anybody receives the metrics, so that measuring is worth its cost."""
+        """Whether metrics are sent or served. If not, the service does not measure."""
         return self.statsd_host is not None or self.http_port is not None

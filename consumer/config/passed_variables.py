@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 #: Set by the service for each job, whatever its own environment contains.
 OF_THE_JOB = ("HOME", "TMPDIR", "JOB_ID", "JOB_ATTEMPT", "TRACEPARENT")
-#: Settings that classifiers always receive with the value in force, wherever it was set.
+#: Settings that classifiers always receive with their effective value, wherever it was set.
 OF_THE_SETTINGS = ("CONSUMER_MODELS_DIR", "CONSUMER_MAX_MODEL_BYTES", "CONSUMER_TRUSTED_MODELS")
 LOGINS = ("CONSUMER_AMQP_URL", "CONSUMER_MANAGEMENT_URL")
 

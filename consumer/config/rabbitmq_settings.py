@@ -42,27 +42,27 @@ class RabbitmqSettings(SettingGroup):
     )
     amqp_ca_file: Path | None = Field(
         None,
-        description="CA certificates (PEM) to verify RabbitMQ's certificate with; not set: the system's CA "
+        description="file of CA certificates (PEM) that verify RabbitMQ's certificate; not set: the system's CA "
         "certificates",
     )
     amqp_cert_file: Path | None = Field(
         None,
-        description="client certificate (PEM); with ?auth=EXTERNAL in amqp_url it is also the login",
+        description="file with the client certificate (PEM); with ?auth=EXTERNAL in amqp_url it is also the login",
     )
     amqp_key_file: Path | None = Field(
         None,
-        description="private key (PEM) of amqp_cert_file, without a passphrase; not set: the key is in "
-        "amqp_cert_file",
+        description="file with the private key (PEM) of amqp_cert_file, without a passphrase; not set: the key is "
+        "in amqp_cert_file",
     )
     management_url: Annotated[SecretStr, checked(check_http_url)] | None = Field(
         None,
-        description="http://host:15672 (or https://) of RabbitMQ's management API, for `check` and `status`, and "
-        "for `run` to compare consumers; the login is that of amqp_url unless user:password@ is given; not set: "
-        "`check`, `status` and `run` report less",
+        description="URL of RabbitMQ's management API, http://user:password@host:15672 or https://; default "
+        "login: that of amqp_url; `check` and `status` query the API, and `run` compares consumers; not set: "
+        "`check`, `status` and `run` report fewer facts",
     )
     prefix: Annotated[str, checked(_no_prefix)] = Field(
         "classifier",
-        description="first part of every queue's and metric's name: 1 to 100 letters, digits, `.`, `_` or `-`",
+        description="first part of the names of queues and metrics: 1 to 100 letters, digits, `.`, `_` or `-`",
     )
     declare: bool = Field(
         True,

@@ -1,4 +1,4 @@
-"""The base class of all groups of settings: values are frozen, and none is refused by the machine later."""
+"""The base class of all groups of settings: freezes the values, and refuses those that the kernel would refuse."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _from_json(value: object) -> object:
         raise ValueError("not a JSON list") from None
 
 
-#: A list: as it is in TOML, as JSON in a variable or flag.
+#: A list: a TOML list in the settings file, JSON in a variable or flag.
 FromJson = Annotated[T, BeforeValidator(_from_json)]
 
 
 def checked(check: Callable[[str], str | None]) -> AfterValidator:
-    """Check a text or secret: `check` returns what is wrong with it, or raises a ValueError that says so."""
+    """Return a validator of a text or secret. `check` returns the fault, or raises a ValueError with it."""
 
     def validate(value: str | SecretStr) -> str | SecretStr:
         if fault := check(value.get_secret_value() if isinstance(value, SecretStr) else value):
@@ -76,7 +76,7 @@ def _check_encodable(text: str) -> None:
 
 
 class SettingGroup(BaseModel):
-    """Settings of one subject. A field's description is its line in docs/reference.md, and ends each complaint.
+    """Settings of one subject. docs/reference.md and each error about a field contain the field's description.
 
     Times are in seconds, sizes in bytes; a text may have a unit (units.py). Neither files nor the environment are
     read here.

@@ -1,6 +1,6 @@
-"""What an operator can choose: frozen, read once at the start (loader.py), valid from then on.
+"""All settings of an operator: read once at the start (loader.py), then frozen.
 
-The groups hold the settings; here are the rules that concern several groups, and what follows from them.
+The groups hold the settings. This module adds rules that concern several groups, and values derived from them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from consumer.wire.topology import Topology
 
 #: Default of job_timeout_cap_s: most services that set no cap have jobs of seconds.
 LEAST_TIMEOUT_CAP_S = 600.0
-#: After its time limit a job is killed, its output read, and its reply confirmed: the timeouts of all of these.
+#: The sum of all timeouts after a job's time limit: to kill it, to read its output, to confirm its reply.
 SETTLING_S = 60.0
-#: Time limits that a job in a batch may wait if one job of each batch hangs: see `longest_hold_s`.
+#: How many time limits may pass until a job in a batch is settled, if one job of each batch hangs
+#: (`longest_hold_s`).
 RUNS_OF_A_BATCH = 4
 
 
@@ -42,7 +43,10 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
 
     @model_validator(mode="after")
     def _rabbitmq_waits_longer(self) -> Self:
-        """Compare with the configured value: RabbitMQ does not expose its own, and redelivers later jobs."""
+        """Compare with the setting, because RabbitMQ does not expose its own value.
+
+        RabbitMQ would redeliver a job that is settled later.
+        """
         if 0 < self.consumer_timeout_s <= self.longest_hold_s:
             times = f" {RUNS_OF_A_BATCH} times (batch_size)" if self.needs_batches else ""
             raise ValueError(
@@ -78,15 +82,16 @@ class Settings(OperationSettings, LimitSettings, JobSettings, ClassifierSettings
     def longest_hold_s(self) -> float:
         """Seconds that RabbitMQ must wait for a job to be settled.
 
-        In batches, if one job of each hangs: the batch before, that job alone, the job's own batch, and itself
-        alone. If more hang, jobs may be redelivered, and are answered with the cached outcome.
+        With batches, these are four time limits. If one job of each batch hangs, a job waits for the batch before
+        it and for a second run of that batch's hanging job. Then its own batch runs, and then the job alone. If
+        more jobs hang, RabbitMQ may redeliver jobs; they are answered with the cached outcome.
         """
         runs = RUNS_OF_A_BATCH if self.needs_batches else 1
         return runs * self.longest_timeout_s + SETTLING_S
 
     @property
     def longest_batch_s(self) -> float:
-        """The longest time limit of a job that may run in a batch: RabbitMQ must wait for four such runs."""
+        """The longest time limit with which a job may run in a batch; a job with a longer one runs alone."""
         if self.needs_batches or not self.consumer_timeout_s:
             return self.longest_timeout_s
         return min(self.longest_timeout_s, (self.consumer_timeout_s - SETTLING_S) / RUNS_OF_A_BATCH)

@@ -22,13 +22,13 @@ BYTES: Mapping[str, float] = MappingProxyType(
 TIME_FORMS = "seconds, or a number with ms, s, m, h or d: 90, 5m, 1.5h"
 SIZE_FORMS = "bytes, or a number with K, M, G or T (1000s) or KiB, MiB, GiB or TiB (1024s): 2G, 500MiB"
 WHOLE_FORMS = "a whole number"
-#: A number, perhaps with a unit. Nobody means more digits, and Python refuses to read some thousands.
+#: A number, perhaps with a unit. More digits are certainly a mistake, and Python refuses thousands of digits.
 _FORM = re.compile(r"\s*([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40}))\s*([A-Za-z]*)\s*")
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,40}\s*")
 
 
 def in_units(name: str, text: str) -> float | int:
-    """Convert the text of a setting that is a number, by its name.
+    """Convert a text to a number, for the setting `name`, which determines the units.
 
     Raises:
         ValueError: the text is no such number; the message says what to write.
@@ -39,7 +39,7 @@ def in_units(name: str, text: str) -> float | int:
 
 
 def seconds(text: str) -> float:
-    """Convert a time to seconds; a plain number is one of seconds.
+    """Convert a time to seconds; a plain number means seconds.
 
     Raises:
         ValueError: the text is no time.

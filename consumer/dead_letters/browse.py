@@ -6,7 +6,7 @@ of place; after get and close, a tenth of 200 (3.10.8). A read of only the first
 all letters that were read before, because RabbitMQ keeps returned messages in one queue of their own. Each return
 counts against the queue's delivery limit, which is therefore 10^9.
 
-Bodies stay in memory while they are needed, up to a budget; the next pass takes the letters beyond it.
+Bodies stay in memory while they are needed, up to a budget. The next pass reads the letters beyond the budget.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SILENCE_S = 10.0
 #: closed.
 RETURN_PATIENCE_S = 10.0
 RETURN_POLL_S = 0.01
-#: How long a killed command may keep its letters. A consumer that stays longer is not ours.
+#: How long a killed command may keep its letters. A consumer that stays longer is not one of these commands.
 RELEASE_PATIENCE_S = 2.0
 
 #: Returns whether a letter's body is needed; called once per letter.
@@ -50,7 +50,10 @@ Wanted = Callable[[Letter], bool]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A letter that the command holds until its ack or the end of the channel. `message`: None if not wanted."""
+    """A letter that the command holds until its ack or the end of the channel.
+
+    `message` is None if the command does not need the body.
+    """
 
     letter: Letter
     tag: int
@@ -58,7 +61,7 @@ class Held:
 
 
 class LetterReader:
-    """One pass over the queue, which holds its letters. `total`: their number according to RabbitMQ.
+    """One pass over the queue; it holds the letters until its end. `total`: their number according to RabbitMQ.
 
     Mutable state: `_inbox`, the unread letters, and at its end None or the fault; `arrived`, the number of
     delivered letters; `acked`, that of acked ones; `_kept`, the size of the bodies in memory; `is_full`, set when
@@ -78,7 +81,7 @@ class LetterReader:
         self._inbox: asyncio.Queue[Held | Exception | None] = asyncio.Queue()
 
     async def begin(self) -> None:
-        """Start to consume. With `get`, each letter would have its own consumer and lose its place."""
+        """Start to consume. `basic.get` would not keep the order, because each get counts as another consumer."""
         if not self._expected:
             self._inbox.put_nowait(None)
             return
@@ -87,7 +90,7 @@ class LetterReader:
         await self._channel.basic_consume(self._queue, self._on_message)
 
     def lost(self, what: str) -> None:
-        """Notify the waiting readers that no letter will arrive."""
+        """Make all waiting readers raise ConnectionLostError, because no more letters will arrive."""
         self._inbox.put_nowait(ConnectionLostError(f"{what}; unsettled letters stay dead letters"))
 
     async def _on_message(self, delivered: DeliveredMessage) -> None:
@@ -107,10 +110,10 @@ class LetterReader:
         return Held(letter, delivered.delivery_tag or 0, message if is_wanted else None)
 
     async def next(self) -> Held | None:
-        """Wait for the next letter; return None, to every reader, after the last one.
+        """Wait for the next letter. After the last one, every reader receives None.
 
         Raises:
-            ConnectionLostError
+            ConnectionLostError: the connection was lost, or the queue was deleted.
         """
         try:
             item = await asyncio.wait_for(self._inbox.get(), SILENCE_S)
@@ -130,7 +133,7 @@ class LetterReader:
         self.acked += 1
 
     def forget(self, held: Held) -> None:
-        """Release the memory of a body."""
+        """Subtract a letter's body, which is no longer needed, from the used budget."""
         self._kept -= held.letter.size
 
 

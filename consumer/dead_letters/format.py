@@ -18,7 +18,8 @@ from consumer.wire.message import Message
 from consumer.wire.write import ErrorRecord
 
 SHOWN_CHARACTERS = 100_000
-#: Of a body: enough to recognise the job. A signal of 10,000 samples would push the reason off the screen.
+#: The shown part of a body: enough to recognise the job. A signal of 10,000 samples would push the reason off the
+#: screen.
 BODY_CHARACTERS = 1024
 _PROPERTIES = (
     "message_id",
@@ -86,7 +87,7 @@ def _is_of(record: ErrorRecord, letter: Letter) -> bool:
 
 
 def _beginning(letter: Letter, body: str) -> list[str]:
-    """Format the beginning of the body, and say so if there is more."""
+    """Format the beginning of the body, with a note if there is more."""
     more = "; this is the beginning, `show --body` writes all" if len(body) > BODY_CHARACTERS else ""
     return [f"body ({letter.size} bytes{more}):", *_indented(body[:BODY_CHARACTERS])]
 

@@ -1,7 +1,7 @@
 """Extracts the facts of dead letters, finds why each died, and selects letters by filters.
 
 Pure: it turns a message into a `Letter` without its body, and letters with error records into the selected ones.
-Strangers wrote the messages, so invalid content raises nothing, and a missing fact is None.
+Any producer may have written the messages, so invalid content raises nothing, and a missing fact is None.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Key(NamedTuple):
 class Letter:
     """One dead letter. `id` is the job's id; for a job without one, `~` and a part of the body's digest.
 
-    `died_at` is in seconds since the epoch by RabbitMQ's clock; `reason` is RabbitMQ's word. Both are None for a
-    message that was published to this queue and not dead-lettered. `damage` names the properties that cannot be
-    decoded: a copy would lack them.
+    `died_at` is in seconds since the epoch, by RabbitMQ's clock. `reason` is RabbitMQ's reason for dead-lettering,
+    such as `rejected`. Both are None for a message that was published directly to this queue. `damage` names the
+    properties that cannot be decoded: a copy would lack them.
     """
 
     id: str
@@ -146,7 +146,10 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A letter and its error record: None if RabbitMQ dead-lettered the job, or the record has expired."""
+    """A letter and its error record.
+
+    `why` is None if RabbitMQ itself dead-lettered the job, or the record expired.
+    """
 
     letter: Letter
     why: Why | None
@@ -194,7 +197,10 @@ def _moment(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selects the first `limit` letters that match the ages and, in each set that is not empty, one value."""
+    """Selects the first `limit` letters that match.
+
+    A letter matches if its age is within the limits, and each set is empty or contains the letter's value.
+    """
 
     ids: frozenset[str] = frozenset()
     reasons: frozenset[str] = frozenset()
@@ -241,7 +247,7 @@ def read_age(text: str) -> float:
     """Convert `90s`, `15m`, `2h` or `7d` to seconds.
 
     Raises:
-        ValueError
+        ValueError: the text has another form.
     """
     found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smhd])", text)
     if not found:

@@ -1,4 +1,4 @@
-"""Reads, replays and purges dead letters. A crash at any moment loses none.
+"""Reads, replays and purges dead letters. A crash at any moment loses no letter.
 
 browse.py reads letters and keeps their order. Two readers at the same time would each see only a part of the
 letters, so a command takes a lock, which RabbitMQ releases when the command's connection ends. An ack removes a
@@ -36,7 +36,7 @@ WINDOW = 64
 LOCK_PATIENCE_S = 120.0
 LOCK_POLL_S = 0.2
 
-#: Shows a message to the waiting person.
+#: Shows a message to the person who waits for the command.
 Say = Callable[[str], None]
 #: Called for each letter that was replayed or purged.
 Done = Callable[[Letter], None]
@@ -169,7 +169,7 @@ async def replay(queue: LetterQueue, chosen: Chosen, change: Callable[[Message],
 
 
 async def count_job_consumers(place: LetterQueue) -> int | None:
-    """Return how many consumers the jobs queue has; None if RabbitMQ does not tell.
+    """Return how many consumers the jobs queue has; None if RabbitMQ refuses to answer.
 
     Raises:
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError

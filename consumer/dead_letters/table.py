@@ -1,6 +1,6 @@
 """Prints dead letters as a table: a row per letter, as wide as the terminal.
 
-Strangers wrote all of the text, so `escaped` makes it safe to print.
+All of the text is foreign, so `escaped` makes it safe to print.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.text import Text
 from consumer.dead_letters.model import Entry, show_age
 from consumer.escaping import escaped
 
-#: The most rows that a person reads; JSON has all.
+#: The most rows of the table. The JSON output has all letters.
 ROWS = 100
 #: Longer ids and messages are cut, with a mark; `show` has all of their text.
 CELL_CHARACTERS = 200

@@ -1,7 +1,7 @@
 """Wraps every request: limits the number in progress, refuses during a stop, counts, adds headers, handles bugs.
 
-ASGI on both sides. While the gateway stops, it refuses new requests and lets running ones end. Knows nothing about
-jobs.
+It is an ASGI application around another one. While the gateway stops, it refuses new requests and lets running
+ones end. Knows nothing about jobs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: A waiting request holds 50 KB and a socket; by default a process may have a thousand descriptors.
+#: The most requests at once. A waiting request holds 50 KB and a socket; by default a process may have a thousand
+#: descriptors.
 MAX_INSIDE = 900
 #: Probes are always answered.
 ALWAYS = ("/live", "/ready", "/metrics")
@@ -42,8 +43,8 @@ SECURITY = (
 )
 
 
-class Door:
-    """Admits requests. Mutable state: `_inside`, the number of running ones; `empty`, set while there are none."""
+class Admission:
+    """Admits requests. Mutable state: `_inside`, the number of running requests; `empty`, set while it is 0."""
 
     def __init__(
         self, app: App, metrics: Metrics, is_closing: Callable[[], bool], *, max_inside: int = MAX_INSIDE
@@ -114,7 +115,7 @@ class _Sending:
         await self._send(event)
 
     async def answer(self, said: Answer) -> None:
-        """Answer the request here."""
+        """Send an answer without calling the application."""
         headers = [(name.lower().encode(), value.encode()) for name, value in said.headers.items()]
         headers.append((b"content-length", str(len(said.body)).encode()))
         await self({"type": "http.response.start", "status": said.status, "headers": headers})

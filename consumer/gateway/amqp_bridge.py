@@ -1,9 +1,10 @@
 """The gateway's connection to RabbitMQ: publishes jobs with confirms, and reads the stream of replies.
 
-The gateway uses the service's sessions (session.py) and reconnects like the service (supervisor.py). It publishes
-no job twice: the caller learns whether RabbitMQ has the job, does not have it, or may have it. The first session
-reads the stream from the oldest kept reply; each later one starts a little before the end of the last one. Each
-session publishes a marker to the stream, the fence; when it reads the fence, it has read all earlier replies.
+The gateway uses the service's sessions (session.py) and reconnects like the service (supervisor.py). It does not
+repeat a publish that RabbitMQ did not confirm: the caller's answer states whether RabbitMQ has the job, does not
+have it, or may have it. The first session reads the stream from the oldest kept reply; each later one starts a
+little before the end of the last one. Each session publishes a marker to the stream, the fence. When the session
+reads the fence, it has read all earlier replies.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ from consumer.wire.write import Reply
 
 log = logging.getLogger(__name__)
 
-#: How long to wait for the confirm before the answer is that RabbitMQ may have the job: less than the timeout of
-#: most HTTP clients.
+#: How long to wait for the confirm of a job. Later the answer is that RabbitMQ may have the job. This is less than
+#: the timeout of most HTTP clients.
 CONFIRM_S = 10.0
-#: All pages that are open ask for the queue; RabbitMQ is asked no more often than this.
+#: The least interval between queries for the depth of the queue, however many web pages request it.
 DEPTH_S = 2.0
-#: The interval of checks for an alarm during that wait.
-LOOK_S = 0.5
+#: The interval of checks for an alarm during the wait for a confirm.
+POLL_S = 0.5
 #: When to publish another fence if the last was not read: RabbitMQ may lose one while it starts.
 FENCE_S = 3.0
 #: A stream's consumer must set a prefetch: the number of unacked replies in flight.
 PREFETCH = 500
-#: A new session starts to read so much earlier, because our clock and RabbitMQ's may differ by as much.
+#: A new session starts to read this much earlier, because this machine's clock and RabbitMQ's may differ by as
+#: much.
 OVERLAP_S = 60.0
 #: The `type` of a fence. Other gateways ignore it.
 FENCE_TYPE = "gateway.fence"
@@ -56,8 +58,8 @@ class Relay:
     """Publishes jobs and reads replies.
 
     Mutable state: `_seen_at`, the time up to which the stream was read; `_fence`, the id of this session's fence;
-    `caught_up`, set when it was read; `_publishing`, the unconfirmed jobs; `broken`, set to the exception by a
-    bug; `_depth`, the last question for the queue's depth, and `_asked_at`, its time.
+    `caught_up`, set when the fence was read; `_publishing`, the unconfirmed jobs; `broken`, done with
+    the exception of a bug; `_depth`, the last query for the queue's depth, and `_asked_at`, its time.
     """
 
     def __init__(self, settings: Settings, urls: Sequence[str], replies: Replies, *, name: str) -> None:
@@ -77,7 +79,7 @@ class Relay:
         self._asked_at = 0.0
 
     @property
-    def is_there(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether RabbitMQ is connected."""
         return self._supervisor.session is not None
 
@@ -115,7 +117,10 @@ class Relay:
                 await asyncio.wait({take, fence})
 
     async def _prepare(self, broker: Session) -> None:
-        """Declare or check the stream, and start to read it. As in the service, only the first one declares."""
+        """Declare or check the stream, and start to read it.
+
+        As in the service, only the first session declares.
+        """
         create = self._settings.declare and not self._is_declared
         await broker.admin.declare_queue(self.topology.gateway_queue(), create=create)
         self._fence = secrets.token_hex(16)
@@ -138,7 +143,7 @@ class Relay:
     async def _set_fence(self, broker: Session) -> None:
         async with asyncio.TaskGroup() as writing:
             while not self.caught_up.is_set():
-                if not await broker.publisher.is_blocked():  # RabbitMQ takes a fence sent in an alarm after it
+                if not await broker.publisher.is_blocked():  # RabbitMQ would accept it only after the alarm
                     writing.create_task(self._write_fence(broker), name="write fence")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(FENCE_S):
@@ -190,17 +195,17 @@ class Relay:
         publishing = asyncio.create_task(self._publish(broker, job), name=f"publish {job.message_id}")
         self._publishing.add(publishing)
         publishing.add_done_callback(self._publishing.discard)
-        for _ in range(round(CONFIRM_S / LOOK_S)):
-            await asyncio.wait({publishing}, timeout=LOOK_S)
+        for _ in range(round(CONFIRM_S / POLL_S)):
+            await asyncio.wait({publishing}, timeout=POLL_S)
             if publishing.done():
                 return publishing.result()
-            # RabbitMQ reports an alarm only after a publish, and takes the job after the alarm.
+            # RabbitMQ reports an alarm only after a publish, and accepts the job after the alarm.
             if await broker.publisher.is_blocked():
                 break
         return Reason.CONFIRM_LATE
 
     async def depth(self) -> Depth | Reason:
-        """Return how many jobs wait and how many consumers take them, at most `DEPTH_S` old."""
+        """Return the numbers of waiting jobs and of consumers; they are at most `DEPTH_S` seconds old."""
         broker = self._supervisor.session
         if broker is None:
             return Reason.AWAY

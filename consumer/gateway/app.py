@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from consumer.gateway import openapi
 from consumer.gateway.jobs import MAX_WAIT_S, JobOptions, Jobs
 from consumer.gateway.problems import Answer, Reason, answer
-from consumer.gateway.request_body import Room, reading
+from consumer.gateway.request_body import BodyBudget, reading
 from consumer.gateway.tokens import Tokens
 from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.telemetry.http_server import Pages
@@ -44,7 +44,7 @@ Prefer = Annotated[
     list[str] | None,
     Header(
         description=(
-            f"`wait=10`: answer with the reply if it comes within 10 seconds, at most {MAX_WAIT_S} (RFC 7240). "
+            f"`wait=10`: wait up to 10 seconds for the reply; the limit is {MAX_WAIT_S} seconds (RFC 7240). "
             "Malformed preferences are ignored."
         )
     ),
@@ -55,13 +55,16 @@ Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRAC
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The state that the routes share. `pages`: probes' pages by path; `max_body_bytes`: a job's size limit."""
+    """The state that the routes share.
+
+    `pages`: the pages for probes, by path; `max_body_bytes`: a job's size limit.
+    """
 
     jobs: Jobs
     tokens: Tokens
     pages: Pages
     max_body_bytes: int
-    room: Room = field(default_factory=Room)
+    budget: BodyBudget = field(default_factory=BodyBudget)
 
 
 router = APIRouter()
@@ -83,7 +86,7 @@ async def post_job(
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
     asked = JobOptions.of(prefer, {TIMEOUT_HEADER: timeout_s, TRACEPARENT_HEADER: traceparent})
-    async with reading(request.receive, request.headers, served.max_body_bytes, served.room) as body:
+    async with reading(request.receive, request.headers, served.max_body_bytes, served.budget) as body:
         if not isinstance(body, bytes):
             return _sent(_unread(body, served.max_body_bytes))
         message = served.jobs.read(body, asked)
@@ -120,7 +123,7 @@ async def get_job(request: Request, job_id: str, prefer: Prefer = None) -> Respo
     responses=openapi.QUEUE_ANSWERS,
 )
 async def get_queue(request: Request) -> Response:
-    """The page asks this, to explain a wait; it needs no token."""
+    """The web page requests this to explain a wait. No token is needed."""
     served: Served = request.app.state.served
     return _sent(await served.jobs.queue())
 
@@ -175,7 +178,7 @@ def _sent(said: Answer) -> Response:
 
 
 def _unread(reason: Reason | None, max_body_bytes: int) -> Answer:
-    """Explain why a body was not read. If the caller has disconnected, any answer will do."""
+    """Explain why a body was not read. If the caller has disconnected, nothing receives the answer."""
     if reason is Reason.TOO_LARGE:
         return answer(reason, f"a job has at most {max_body_bytes} bytes (max_body_bytes)")
     return answer(reason or Reason.SLOW_BODY)
@@ -197,7 +200,7 @@ async def _bug(_request: Request, _error: Exception) -> Response:
 
 @asynccontextmanager
 async def _disconnect_of(request: Request) -> AsyncIterator[asyncio.Future[None]]:
-    """Return a future that is done when the caller has disconnected: after the body, ASGI reports nothing else."""
+    """Yield a future that is done when the caller has disconnected: after the body, ASGI reports nothing else."""
 
     async def listen() -> None:
         while (await request.receive())["type"] != "http.disconnect":

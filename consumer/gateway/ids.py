@@ -1,7 +1,7 @@
-"""Makes and reads the ids of jobs by HTTP: UUIDs of version 7, which contain the time of their creation.
+"""Makes and reads the ids of jobs that arrive by HTTP: UUIDs of version 7, which contain their time of creation.
 
-A gateway can so recognise an id that no gateway has made, or that is too old, without a list of jobs: every
-gateway answers for every job. Pure, except for the clock and the random bits in `new`.
+An id alone shows whether a gateway can have made it, and whether it is too old. So every gateway answers for every
+job, without a list of jobs. Pure, except for the clock and the random bits in `new`.
 """
 
 from __future__ import annotations

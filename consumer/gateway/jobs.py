@@ -1,7 +1,7 @@
 """Handles requests about jobs: POST publishes a job, GET returns its reply. Each handler returns an `Answer`.
 
-The HTTP status describes the request, and the `status` in the body describes the job: the reply to a failed job is
-a 200, too, by POST with `Prefer: wait` and by GET. Knows no framework and no connection.
+The HTTP status describes the request, and the `status` in the body describes the job. So a GET, or a POST with
+`Prefer: wait`, answers 200 even if the job has failed. Knows no framework and no connection.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from consumer.wire import read
 from consumer.wire.message import Message
 from consumer.wire.topology import GATEWAY_KEPT_S, Topology
 
-#: The limits of `Retry-After`, which is half the job's age.
+#: The limits of `Retry-After` in seconds; the header has half the job's age.
 RETRY_FIRST_S, RETRY_LAST_S = 1, 30
 #: The clocks of two gateways may differ by so much.
 SKEW_S = 60.0
 #: How long a GET waits for the gateway to catch up with the stream of replies.
 CATCH_UP_S = 2.0
-#: Proxies give a request a minute, most of them (nginx: proxy_read_timeout 60s): an answer a little before that.
+#: The longest wait in seconds. Most proxies end a request after a minute (nginx: proxy_read_timeout 60s).
 MAX_WAIT_S = 50
-#: A token, and perhaps its value, quoted or not; parameters after `;` are none of ours.
+#: A preference: a token, and perhaps a value, quoted or not. Parameters after `;` are ignored.
 _PREFERENCE = re.compile(
     r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*))?\s*(?:;[^,]*)?'
 )
@@ -52,7 +52,7 @@ class Relaying(Protocol):
     caught_up: asyncio.Event
 
     @property
-    def is_there(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether RabbitMQ is connected."""
 
     async def submit(self, job: Message) -> Reason | None:
@@ -65,7 +65,7 @@ class Relaying(Protocol):
 class Pending(BaseModel):
     """The body of a 202: there is no reply yet."""
 
-    job_id: str = Field(description="ask for it at /jobs/{job_id}")
+    job_id: str = Field(description="the job's id; GET /jobs/{job_id} returns the reply")
     status: Literal["pending"] = "pending"
 
 
@@ -75,8 +75,8 @@ class JobsQueue(BaseModel):
     waiting: int | None = Field(None, description="jobs that no consumer has taken yet; left out if not known")
     consumers: int | None = Field(
         None,
-        description="consumers that take jobs, those that fetch ahead included; at 0 no job runs; left out if "
-        "RabbitMQ does not let the gateway's user ask",
+        description="AMQP consumers of the queue, including those that fetch ahead; 0: no job runs; left out if "
+        "RabbitMQ refuses to answer",
     )
 
 
@@ -150,11 +150,11 @@ class Jobs:
         if (body := await replies.wait(job_id, wait_s or 0, disconnected, self.hurry)) is not None:
             return _reply(body, wait_s)
         if not self._relay.caught_up.is_set():
-            return answer(Reason.READING if self._relay.is_there else Reason.AWAY)
+            return answer(Reason.READING if self._relay.is_connected else Reason.AWAY)
         return _pending(job_id, wait_s, age_s)
 
     async def queue(self) -> Answer:
-        """Return how many jobs wait, and whether anybody takes them."""
+        """Return how many jobs wait, and how many consumers the queue has."""
         depth = await self._relay.depth()
         if isinstance(depth, Reason):
             return answer(depth)
@@ -208,7 +208,7 @@ def wish_to_wait_s(prefer: Iterable[str]) -> int | None:
 
 def _seconds(text: str) -> int | None:
     digits = text.strip('"')
-    # More digits than any wait has are no reason to make a large number of them.
+    # More digits are no valid wait, and converting millions of them would take long.
     if not re.fullmatch(r"[0-9]{1,9}", digits):
         return None
     return min(int(digits), MAX_WAIT_S)

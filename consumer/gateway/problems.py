@@ -1,7 +1,8 @@
 """Lists every failure of the gateway in one table: its status, its sentence, and when to retry.
 
-Its answer is `application/problem+json` (RFC 9457): `reason` is for programs; `detail` is for people and names the
-remedy; `job_id` is set if RabbitMQ may have the job, so that a GET can find out. Pure: knows no framework.
+The answer to a failed request is `application/problem+json` (RFC 9457): `reason` is for programs; `detail` is for
+people and names the remedy; `job_id` is set if RabbitMQ may have the job, so that a GET can find out. Pure: knows
+no framework.
 """
 
 from __future__ import annotations

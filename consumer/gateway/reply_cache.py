@@ -1,8 +1,8 @@
 """Caches the replies that a gateway has read, and wakes the requests that wait for one.
 
 The stream in RabbitMQ is the store; a gateway reads it again after a start. At the limits of number and size, the
-cache drops the oldest replies. It keeps the ids of dropped replies for longer, so that no caller learns that such
-a job is still pending. Knows no AMQP and no HTTP.
+cache drops the oldest replies. It keeps the ids of dropped replies for longer, so that the gateway does not report
+such a job as pending. Knows no AMQP and no HTTP.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from consumer.wire.topology import GATEWAY_MAX_BYTES
 
-#: So many ids and Python objects take about 100 MB, besides the bytes of the replies.
+#: The most replies. Their ids and Python objects take about 100 MB, in addition to the bytes of the replies.
 MAX_COUNT = 100_000
-#: An id without its reply takes a tenth of that.
+#: The most ids of dropped replies. An id alone takes a tenth of the memory.
 MAX_DROPPED = 500_000
 
 

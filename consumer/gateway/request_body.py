@@ -20,12 +20,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 BODY_S = 60.0
 #: How long to read a refused body: a caller that is cut off while it sends never sees the answer.
 DISCARD_S = 5.0
-#: Holds 16 bodies of the default maximum size, or thousands of small ones.
+#: The most bytes of all bodies: 16 bodies of the default maximum size, or thousands of small ones.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 JSON_TYPE = "application/json"
 
 
-class Room:
+class BodyBudget:
     """Limits the total size of all bodies in memory. Mutable state: `held`, their size in bytes."""
 
     def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
@@ -45,7 +45,7 @@ class Room:
 
 @asynccontextmanager
 async def reading(
-    receive: Receive, headers: Mapping[str, str], max_bytes: int, room: Room, *, within_s: float = BODY_S
+    receive: Receive, headers: Mapping[str, str], max_bytes: int, budget: BodyBudget, *, within_s: float = BODY_S
 ) -> AsyncIterator[bytes | Reason | None]:
     """Read a body, and hold it during the block.
 
@@ -53,7 +53,7 @@ async def reading(
         receive: ASGI's function.
         headers: the headers of the request.
         max_bytes: the size limit of a body.
-        room: the memory that all bodies share.
+        budget: the memory that all bodies share.
         within_s: the time limit for the whole body, in seconds.
 
     Yields:
@@ -65,13 +65,13 @@ async def reading(
             await _discard(receive)
             yield refusal
         else:
-            yield await _read(receive, body, max_bytes, room, within_s)
+            yield await _read(receive, body, max_bytes, budget, within_s)
     finally:
-        room.held -= len(body)
+        budget.held -= len(body)
 
 
 async def _read(
-    receive: Receive, body: bytearray, max_bytes: int, room: Room, within_s: float
+    receive: Receive, body: bytearray, max_bytes: int, budget: BodyBudget, within_s: float
 ) -> bytes | Reason | None:
     """Read a body into `body`, and reserve its size as it grows."""
     refusal = None
@@ -84,7 +84,7 @@ async def _read(
                 more = part.get("body", b"")
                 if len(body) + len(more) > max_bytes:
                     refusal = Reason.TOO_LARGE
-                elif not room.take(len(more), has=len(body)):
+                elif not budget.take(len(more), has=len(body)):
                     refusal = Reason.BUSY
                 else:
                     body += more
@@ -98,7 +98,7 @@ async def _read(
 
 
 def _refusal(headers: Mapping[str, str], max_bytes: int) -> Reason | None:
-    """Check the headers; return why they refuse the body. The required type also excludes other sites' forms."""
+    """Return why the body is refused by its headers. The required type also excludes HTML forms of other sites."""
     kind, _, parameters = headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if kind.strip() != JSON_TYPE or charset not in ("", "utf-8", "utf8"):

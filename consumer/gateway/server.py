@@ -1,8 +1,8 @@
 """Runs the gateway: listens, answers, drains, stops. One process with one event loop, which also runs uvicorn.
 
-After a signal, the gateway refuses new requests. Running requests may end within `drain_grace_s`; then those that
-wait get the answer that their jobs are pending. A second signal ends the wait. The socket listens to the end, so
-that a load balancer gets a 503 and not a refused connection.
+After a signal, the gateway refuses new requests. Running requests may end within `drain_grace_s`. Then the gateway
+answers each request that still waits for a reply: the job is pending. A second signal ends the grace period. The
+socket listens until the end, so that a load balancer gets a 503 and not a refused connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import uvicorn
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.gateway.admission import Door
+from consumer.gateway.admission import Admission
 from consumer.gateway.amqp_bridge import Relay
 from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs
@@ -46,15 +46,15 @@ LAST_ANSWERS_S = 2.0
 class GatewayFacts:
     """The facts that determine the gateway's health."""
 
-    is_there: bool
+    is_connected: bool
     is_caught_up: bool
     is_stopping: bool
 
 
 NOT_LIVE: Complaints[GatewayFacts] = {}
 NOT_READY: Complaints[GatewayFacts] = {
-    "no connection to RabbitMQ": lambda facts: not facts.is_there,
-    "earlier replies are being read": lambda facts: facts.is_there and not facts.is_caught_up,
+    "no connection to RabbitMQ": lambda facts: not facts.is_connected,
+    "earlier replies are being read": lambda facts: facts.is_connected and not facts.is_caught_up,
     "stopping": lambda facts: facts.is_stopping,
 }
 
@@ -78,14 +78,14 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
         jobs = Jobs(settings, relay, metrics)
         served = Served(jobs, tokens, _pages(relay, signals, metrics), settings.max_body_bytes)
-        door = Door(application(served), metrics, signals.asked.is_set)
-        async with _supervised(relay) as supervision, answering(door, listener) as server:
+        admission = Admission(application(served), metrics, signals.asked.is_set)
+        async with _supervised(relay) as supervision, answering(admission, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")
             ends: set[asyncio.Future[Any]] = {stop, supervision, server, relay.broken}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             if signals.asked.is_set():
-                await _drain(door, jobs, signals, settings.drain_grace_s)
+                await _drain(admission, jobs, signals, settings.drain_grace_s)
             for ended in (supervision, server, relay.broken):
                 if ended.done():
                     _raise(ended)
@@ -100,7 +100,9 @@ def _raise(ended: asyncio.Future[Any]) -> None:
 def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
     def facts() -> GatewayFacts:
         return GatewayFacts(
-            is_there=relay.is_there, is_caught_up=relay.caught_up.is_set(), is_stopping=signals.asked.is_set()
+            is_connected=relay.is_connected,
+            is_caught_up=relay.caught_up.is_set(),
+            is_stopping=signals.asked.is_set(),
         )
 
     def numbers() -> Page:
@@ -114,8 +116,8 @@ def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
     }
 
 
-async def _drain(door: Door, jobs: Jobs, signals: Signals, grace_s: float) -> None:
-    empty = asyncio.create_task(door.empty.wait(), name="empty")
+async def _drain(admission: Admission, jobs: Jobs, signals: Signals, grace_s: float) -> None:
+    empty = asyncio.create_task(admission.empty.wait(), name="empty")
     forced = asyncio.create_task(signals.forced.wait(), name="forced")
     await asyncio.wait({empty, forced}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
     jobs.hurry.set_result(None)
@@ -157,10 +159,10 @@ def page_url(host: str, port: int) -> str:
 
 
 @asynccontextmanager
-async def answering(door: Door, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+async def answering(admission: Admission, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
     """Run uvicorn during the block."""
     config = uvicorn.Config(
-        door,
+        admission,
         http="h11",
         ws="none",
         lifespan="off",

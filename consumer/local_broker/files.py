@@ -27,8 +27,8 @@ from consumer.rabbitmq.console import Console
 
 HOST = "127.0.0.1"
 USER = "classifier"
-#: All folders use the same name: nodes register with epmd, and each node has its own epmd. RabbitMQ stores its
-#: database under this name, so a folder that was moved keeps its messages.
+#: The name of every private node. Two nodes do not conflict, because each registers with its own epmd. RabbitMQ
+#: stores its database under this name, so a folder that was moved keeps its messages.
 NODENAME = "classifier@localhost"
 #: The default folder of `consumer local-broker`.
 DEFAULT_DIR = Path(".local-broker")
@@ -147,15 +147,15 @@ def load(data_dir: Path) -> Node | None:
 
 def save(node: Node) -> None:
     state = asdict(node)
-    del state["data_dir"]  # the folder may be moved
+    del state["data_dir"]  # not stored: the folder may be moved
     _write(node.data_dir / "node.json", json.dumps(state, indent=1) + "\n")
 
 
 def choose(data_dir: Path, known: Mapping[str, Any]) -> Node:
     """Choose password and ports for a start: the last ones if they are free, so that the URL stays valid.
 
-    `known`: fields of the node that the caller has chosen. Its only port can be `epmd_port`; that epmd already
-    runs, so the port is not checked.
+    `known`: fields of the node that the caller has chosen. Of the ports, it may contain only `epmd_port`: an epmd
+    already runs there, so the port need not be free.
     """
     last = load(data_dir)
     if last:
@@ -187,7 +187,7 @@ def _free(ports: list[int]) -> bool:
 
 
 def environment(node: Node) -> dict[str, str]:
-    """Make the whole environment of the server and of rabbitmqctl. Of the caller's, it has only PATH."""
+    """Make the whole environment of the server and of rabbitmqctl. Only PATH is taken from the caller's."""
     folder = node.data_dir
     return {
         "PATH": os.environ.get("PATH", os.defpath),

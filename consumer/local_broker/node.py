@@ -88,7 +88,7 @@ def down(data_dir: Path, timeout_s: float = 30) -> bool:
     """Stop the folder's node and its epmd; return whether one was running.
 
     The server has `timeout_s` seconds to stop by itself, which takes about six, and is then killed. Confirmed
-    messages are on disk either way. Pass 0, which kills it almost at once, if nobody will read the data again.
+    messages are on disk either way. Pass 0, which kills it almost at once, if the data are not needed again.
     """
     data_dir = data_dir.resolve()
     if not data_dir.is_dir():
@@ -142,7 +142,7 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
         processes.end_all(node.data_dir, grace_s=0)
         raise
     if not ready:
-        processes.end_all(node.data_dir, grace_s=0)  # ends its epmd
+        processes.end_all(node.data_dir, grace_s=0)  # its epmd still runs
         raise LocalBrokerError(f"RabbitMQ ended while it started. {files.log_excerpt(node)}")
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node

@@ -67,7 +67,7 @@ def end_all(data_dir: Path, grace_s: float) -> bool:
         _send(signal.SIGKILL, left)
         _wait_until(lambda: not found(data_dir), 1)
     for pid in owned:
-        is_alive(pid)  # reaps
+        is_alive(pid)  # is_alive reaps a dead child
     return bool(owned)
 
 

@@ -1,7 +1,7 @@
 """`consumer check`: finds, before the start, faults that would stop the service or lose jobs. Changes nothing.
 
-Each check has a function that queries and a pure function that judges. It sends RabbitMQ only requests that have
-no effect or that RabbitMQ refuses. Each setting that can be wrong has a check, and a row in the tables of its
+Each check has a function that queries and a pure function that judges. The checks send RabbitMQ only requests that
+have no effect or that RabbitMQ refuses. Each setting that can be wrong has a check, and a row in a table of the
 tests.
 
 checks.py      lists the checks in order: name, requirements, time limit

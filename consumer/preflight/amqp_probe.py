@@ -20,7 +20,7 @@ from consumer.config.amqp_url import vhost_of
 from consumer.preflight.context import Site
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, throwaway_channel
 
-#: This does not recommend `import_definitions`: a second import removes the users' passwords.
+#: A remedy. It does not recommend `import_definitions`, because a second import removes the users' passwords.
 CREATED: Final = "let a user who may configure create it (`consumer run --declare`, once)"
 
 Ask = Callable[[AbstractChannel], Awaitable[object]]

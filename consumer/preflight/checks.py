@@ -22,7 +22,7 @@ from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skip
 from consumer.runners.fork_client import START_TIMEOUT_S
 
 SETTINGS: Final = "settings"
-#: The default time limit of a check; added to the limits of a start and of a job.
+#: Seconds: the default time limit of a check, and the addition to the time limits of a start and of a job.
 AROUND_S = 15.0
 
 
@@ -36,7 +36,7 @@ class Check:
     within_s: float | None = AROUND_S
 
 
-#: The login was accepted, and the version is supported.
+#: The requirements of most checks of RabbitMQ: the login was accepted, and the version is supported.
 _TAKEN: Final = ("RabbitMQ", "version")
 
 CHECKS: Final = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import SHARED_REMEDY, ForkServer
@@ -21,7 +21,7 @@ from consumer.service.dry_run import NULL, NULL_REMEDY, read
 #: The classifier's `preload` prints this before each model, which shows the model that hangs.
 LOADING = "loading "
 TRACEBACK = "Traceback (most recent call last):"
-#: A sample that takes more than this part of a job's time limit may time out on a busy machine.
+#: A share of a job's time limit. A sample that takes longer may time out on a busy machine.
 LONG = 0.5
 
 #: The exception of a classifier that does not load -> the remedy.
@@ -101,7 +101,7 @@ async def sample(site: Site) -> list[Finding]:
     if path is None or runner is None:
         return [skipped("no sample job given", "name a file with one: --job JOB.json")]
     try:
-        body = await aside(path.read_bytes)
+        body = await in_daemon_thread(path.read_bytes)
     except OSError as error:
         return [failure(f"{path} cannot be read: {error.strerror}", "name a file with one job as --job")]
     _, job = read(body, site.settings)

@@ -7,7 +7,7 @@ exposes only their number; the management API shows what each runs.
 from __future__ import annotations
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, ok, skipped, warning
 from consumer.rabbitmq.admin import count_consumers
 from consumer.service.consumer_info import arguments
@@ -23,7 +23,8 @@ async def compared(site: Site) -> list[Finding]:
     count = await count_consumers(site.connected(), queue) or 0
     if console is not None:
         try:
-            return judged(await aside(lambda: members_of(console, queue)), _would_be(site), queue, count)
+            found = await in_daemon_thread(lambda: members_of(console, queue))
+            return judged(found, _would_be(site), queue, count)
         except (BrokerRefusedError, BrokerUnreachableError) as error:
             return [warning(f"cannot compare the consumers of {queue}: {error}", "correct management_url")]
     if not count:
@@ -42,7 +43,10 @@ def _would_be(site: Site) -> Member | None:
 
 
 def judged(others: list[Member], us: Member | None, queue: str, count: int) -> list[Finding]:
-    """Judge in what the consumers differ. `count`: their number according to AMQP, which is never out of date."""
+    """Make a finding for each difference between the consumers.
+
+    `count`: their number according to AMQP, which is never out of date.
+    """
     if not others and count:
         return [skipped(f"{queue} has a consumer that is not listed yet: {UNLISTED}", "check again")]
     if not others:

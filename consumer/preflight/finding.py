@@ -71,7 +71,7 @@ def skipped_because_of(cause: str) -> Finding:
 
 
 def gathered(findings: Sequence[Finding]) -> list[Finding]:
-    """Combine the checks that were skipped because of the same one: they are one fact, not twenty."""
+    """Combine the checks that were skipped because of the same failed check into one finding."""
     return [
         Finding(Level.SKIPPED, f"because of {cause}: {', '.join(whats)}", what=f"{len(whats)} checks")
         if len(whats) > 1
@@ -94,7 +94,10 @@ def mib(size: int) -> str:
 
 
 def blamed(error: ConsumerError) -> Finding:
-    """Make a failure from an error. Behind its first semicolon is the remedy, except for a lost connection."""
+    """Make a failure from an error.
+
+    The text after its first semicolon is the remedy; a lost connection has none.
+    """
     detail, _, remedy = str(error).partition("; ")
     if isinstance(error, ConnectionLostError):
         return failure(str(error), _THEIRS)
@@ -111,14 +114,14 @@ def refused(line: str) -> Finding:
 
 
 def would_run(findings: Sequence[Finding]) -> bool:
-    """Return whether nothing failed."""
+    """Return whether `consumer run` would start and lose no jobs: no finding is a failure."""
     return all(finding.level != Level.FAILURE for finding in findings)
 
 
 def shown(finding: Finding, width: int | None = None) -> str:
     """Format a finding as lines that are safe on a terminal: details quote RabbitMQ and classifiers.
 
-    Lines are wrapped if a width is given, but not within a command: its copy would no longer be one.
+    If a width is given, lines are wrapped, but never within a command, so that a user can copy it.
     """
     details = escaped_lines(finding.detail, MAX_CHARACTERS)
     remedy = [f"remedy: {escaped(finding.remedy, MAX_CHARACTERS)}"] if finding.remedy else []

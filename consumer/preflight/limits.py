@@ -15,10 +15,10 @@ from pathlib import Path
 from consumer.config.cpu_count import cgroup_folders, usable_cpus
 from consumer.config.settings import Settings
 from consumer.config.units import limit
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, mib, ok, warning
 
-#: bubblewrap runs two processes around the program, which count as its own.
+#: The processes of bubblewrap itself. They count as processes of the job.
 SANDBOX_PROCESSES = 2
 #: The processes and threads of the service and of the fork server; and per slot, the old and the new worker.
 PROCESSES_OF_OURS = 32
@@ -29,7 +29,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 async def contradictions(site: Site) -> list[Finding]:
     """Compare the limits with each other, and with the CPUs."""
     settings = site.settings
-    missing = await aside(lambda: [path for path in settings.sandbox_paths if not path.exists()])
+    missing = await in_daemon_thread(lambda: [path for path in settings.sandbox_paths if not path.exists()])
     found = judged_limits(settings, usable_cpus()) + judged_sandbox(settings, missing)
     return found or [ok("fit each other")]
 
@@ -78,7 +78,7 @@ def judged_sandbox(settings: Settings, missing: Sequence[Path]) -> list[Finding]
 
 async def memory(site: Site) -> list[Finding]:
     """Compare the memory limits of all jobs with the memory of the machine, or of the control group."""
-    return [judged_memory(site.settings, await aside(usable_memory))]
+    return [judged_memory(site.settings, await in_daemon_thread(usable_memory))]
 
 
 def usable_memory(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> int:
@@ -108,11 +108,14 @@ def judged_memory(settings: Settings, usable: int) -> Finding:
 
 async def processes(site: Site) -> list[Finding]:
     """Compare the number of processes with the kernel's limits."""
-    return [judged_processes(site.settings, await aside(usable_processes))]
+    return [judged_processes(site.settings, await in_daemon_thread(usable_processes))]
 
 
 def usable_processes(proc: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> int | None:
-    """Return the allowed number of processes, threads included; None for no limit. Root has no limit of a user."""
+    """Return the allowed number of processes and threads; None: no limit.
+
+    The limit per user does not apply to root.
+    """
     own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     of_user = [own] if own != resource.RLIM_INFINITY and os.geteuid() else []
     return min([*of_user, *_numbers(proc, root, "pids", ("pids.max",))], default=None)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from consumer.config.cpu_count import usable_cpus
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, mib, ok, warning
 from consumer.runners.environment import THREAD_VARIABLES
 from consumer.runners.files.job_files import JobFiles
@@ -86,13 +86,13 @@ def judged_files(slots: int, limit: int) -> Finding:
 async def job_folder(site: Site) -> list[Finding]:
     """Write a job file, and check the space for more."""
     try:
-        free = await aside(lambda: _room(site.settings.job_dir))
+        free = await in_daemon_thread(lambda: _free_space(site.settings.job_dir))
     except ConfigurationError as error:
         return [blamed(error)]
-    return [judged_room(site.settings, *free)]
+    return [judged_space(site.settings, *free)]
 
 
-def _room(job_dir: Path) -> tuple[int, int | None]:
+def _free_space(job_dir: Path) -> tuple[int, int | None]:
     """Return the free bytes and files; None for the files if the file system does not count them."""
     with JobFiles.opened(job_dir) as files:
         try:
@@ -106,7 +106,7 @@ def _room(job_dir: Path) -> tuple[int, int | None]:
     return shutil.disk_usage(job_dir).free, found.f_favail if found.f_files else None
 
 
-def judged_room(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
+def judged_space(settings: Settings, free_bytes: int, free_files: int | None) -> Finding:
     """Compare the free space with the largest possible jobs."""
     folder, largest, jobs = settings.job_dir, settings.max_body_bytes, settings.pool_size
     space = f"{folder} has {mib(free_bytes)} free"
@@ -144,7 +144,7 @@ async def statsd(site: Site) -> list[Finding]:
     if host is None:
         return [ok("statsd_host is not set: no metrics")]
     try:
-        found = await aside(lambda: socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM))
+        found = await in_daemon_thread(lambda: socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM))
     except (OSError, UnicodeError) as error:
         return [
             warning(
@@ -164,7 +164,9 @@ async def http(site: Site) -> list[Finding]:
         async with serving({}, settings.http_host, settings.http_port):
             return [ok(f"{settings.http_host}:{settings.http_port} is free")]
     except ConfigurationError as error:
-        is_ours, _ = await aside(lambda: health_client.ask(settings.http_host, settings.http_port or 0, "/live"))
+        is_ours, _ = await in_daemon_thread(
+            lambda: health_client.ask(settings.http_host, settings.http_port or 0, "/live")
+        )
         if is_ours:
             return [
                 warning(
@@ -184,7 +186,7 @@ async def tracing(site: Site) -> list[Finding]:
     host = url.hostname or ""  # without the password that the URL may hold
     try:
         port = url.port or {"http": 80, "https": 443}[url.scheme]
-        await aside(lambda: socket.create_connection((host, port), TRIAL_S).close())
+        await in_daemon_thread(lambda: socket.create_connection((host, port), TRIAL_S).close())
     except (OSError, ValueError, KeyError) as error:
         return [
             warning(
@@ -196,7 +198,7 @@ async def tracing(site: Site) -> list[Finding]:
 
 
 def no_models(settings: Settings) -> Finding | None:
-    """Return the failure of a service that runs its own classifier and has no model for it; None otherwise."""
+    """Return a failure if the service's own classifier is selected and has no model; otherwise None."""
     if not _loads_models(settings) or any(settings.models_dir.glob(f"*{MODEL_SUFFIX}")):
         return None
     folder = settings.models_dir.absolute()
@@ -216,10 +218,10 @@ async def models(site: Site) -> list[Finding]:
     settings = site.settings
     if not _loads_models(settings):
         return [ok("are loaded by the classifier itself")]
-    missing = await aside(lambda: no_models(settings))
+    missing = await in_daemon_thread(lambda: no_models(settings))
     folder = settings.models_dir.absolute()
     pins = settings.trusted_models or folder.with_name(folder.name + ".trusted")
-    open_to_all = await aside(lambda: [path for path in (folder, pins) if _is_open_to_all(path)])
+    open_to_all = await in_daemon_thread(lambda: [path for path in (folder, pins) if _is_open_to_all(path)])
     warnings = [
         warning(f"every user may write to {path}, and so choose the models that are loaded", f"chmod o-w {path}")
         for path in open_to_all

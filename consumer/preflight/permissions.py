@@ -54,7 +54,7 @@ async def _ignore(_message: object) -> None:
 
 
 def _unbinding(queue: str, exchange: str) -> Ask:
-    """Remove a binding that cannot exist: its key is random."""
+    """Return a request to remove a binding that cannot exist, because its key is random."""
 
     async def ask(channel: AbstractChannel) -> None:
         underlay = await channel.get_underlay_channel()
@@ -64,7 +64,7 @@ def _unbinding(queue: str, exchange: str) -> Ask:
 
 
 async def publishing(site: Site) -> list[Finding]:
-    """Publish twice to a queue that cannot exist, and expect the return: an alarm still accepts one message."""
+    """Publish two messages that RabbitMQ must return. During an alarm, it accepts only the first."""
     # It has its own connection: during an alarm, RabbitMQ stops reading from one that has published.
     opening = connection(site.url, "check publishing", site.settings.credentials)
     with may_be_lost():
@@ -77,7 +77,7 @@ async def _tried(site: Site, opening: AbstractAsyncContextManager[AbstractConnec
         try:
             async with asyncio.timeout(CONFIRM_S):
                 for _ in range(2):
-                    await _publish_to_nobody(channel)
+                    await _publish_unroutable(channel)
         except ChannelAccessRefused as closed:
             return failure(f"this user may not publish to queues: {reason(closed)}", granted(site))
         except TimeoutError:
@@ -88,6 +88,6 @@ async def _tried(site: Site, opening: AbstractAsyncContextManager[AbstractConnec
     return ok("replies can be published")
 
 
-async def _publish_to_nobody(channel: AbstractChannel) -> None:
+async def _publish_unroutable(channel: AbstractChannel) -> None:
     with suppress(PublishError):
         await channel.default_exchange.publish(Message(b""), f"check.{secrets.token_hex(16)}", mandatory=True)

@@ -1,10 +1,10 @@
-"""Checks whether exchanges and queues exist or can be created, and finds all their differences from the expected.
+"""Checks whether exchanges and queues exist or can be created, and finds all unexpected properties.
 
 AMQP does not expose a queue's arguments. When a client declares an existing queue, RabbitMQ accepts equal
 arguments without any effect; otherwise it refuses and names only the first difference. So the check declares the
 queue again and again, each time with the value that RabbitMQ has just named, until RabbitMQ accepts. It does so
 only for a queue that it has just found. For a missing queue, it sends only requests that RabbitMQ must refuse
-(`NO_TTL`). So it creates nothing, unless somebody deletes a queue at that very moment.
+(`NO_TTL`). So it creates nothing, unless a queue is deleted between two of its requests.
 
 With `declare` false, a policy may have set the expected values. Only the management API shows this, some seconds
 after the policy was set.
@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from consumer.preflight.amqp_probe import CREATED, Ask, granted, rabbitmqctl, reason, refusal
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away
 from consumer.rabbitmq.console import Console
@@ -28,10 +28,10 @@ from consumer.wire.topology import Exchange, Queue
 
 Value: TypeAlias = str | int | bool | None
 
-#: Invalid values: RabbitMQ checks the right to create the queue or exchange, and then refuses.
+#: Invalid values. RabbitMQ first checks the permission to create the queue or exchange, then refuses the value.
 NO_TTL: Final = "none: only asks for the permission"
 NO_ALTERNATE: Final = 0
-#: More arguments than any queue has: RabbitMQ would refuse further declarations for ever.
+#: The most declarations of one queue. No queue has so many arguments, so RabbitMQ would refuse for ever.
 MOST_DIFFERENCES = 20
 DURABLE = "durable"
 TYPE = "type"
@@ -56,7 +56,7 @@ _TYPED: Final = re.compile(r"the value '(?P<text>.*)' of type '(?P<type>\w+)'", 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference between a queue or an exchange and what is expected; None for a missing argument."""
+    """One property of a queue or an exchange that differs from the expected one. None: a missing argument."""
 
     name: str
     wanted: Value
@@ -91,7 +91,7 @@ async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | str:
     if closed := await refusal(site.connected(), _making(exchange, passive=True)):
         return await _missing(site, what, closed, _making(exchange, NO_ALTERNATE))
     if (console := _witness(site)) is not None:
-        described: Mapping[str, Any] = await aside(lambda: console.exchange(exchange.name) or {})
+        described: Mapping[str, Any] = await in_daemon_thread(lambda: console.exchange(exchange.name) or {})
         have = {**described.get("arguments", {}), TYPE: described.get(TYPE), DURABLE: described.get(DURABLE)}
         wanted: dict[str, Value] = {TYPE: exchange.type, DURABLE: True}
         return _judged(site, what, _differences(wanted, have))
@@ -121,12 +121,14 @@ async def _queue(site: Site, queue: Queue) -> list[Finding] | str:
         impossible = {**queue.arguments, "x-message-ttl": NO_TTL}
         return await _missing(site, what, closed, _declaring(queue.name, impossible, durable=True, exclusive=True))
     if (console := _witness(site)) is not None:
-        return _judged(site, what, compared(queue, await aside(lambda: console.queue(queue.name) or {})))
+        return _judged(
+            site, what, compared(queue, await in_daemon_thread(lambda: console.queue(queue.name) or {}))
+        )
     return await _declared_again(site, queue)
 
 
 def _witness(site: Site) -> Console | None:
-    """Return the management API, which shows policies, if they may replace arguments."""
+    """Return the management API if policies may replace arguments, because only this API shows policies."""
     return None if site.settings.declare else site.console
 
 
@@ -207,7 +209,7 @@ def difference_in(refused: str) -> Difference | None:
 
 
 def _value(text: str, other: Value) -> Value:
-    """Parse a value. RabbitMQ names no type if both values have the same: then `other` determines it."""
+    """Parse a value. If both values have one type, RabbitMQ does not name it, and `other` determines the type."""
     if text == "none":
         return None
     typed = _TYPED.fullmatch(text)
@@ -260,7 +262,7 @@ async def dead_letters(site: Site) -> list[Finding]:
     if site.console is None:
         return [_unknown_binding(site)]
     console = site.console
-    queues = await aside(lambda: console.bound_to(exchange))
+    queues = await in_daemon_thread(lambda: console.bound_to(exchange))
     if dead in queues:
         return [ok(f"{exchange} is bound to {', '.join(sorted(queues))}")]
     if site.settings.declare:

@@ -12,7 +12,7 @@ from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError, ConfigurationError
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR
-from consumer.preflight.context import Site, aside
+from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
 from consumer.rabbitmq.connection import connection
 from consumer.rabbitmq.console import Console
@@ -38,7 +38,7 @@ async def _connect_to_private_node(site: Site) -> list[Finding]:
         "amqp_url is not set: `consumer run` uses a private node, which is for development",
         "set CONSUMER_AMQP_URL=amqp://user:password@host:5672/vhost",
     )
-    node = await aside(lambda: local_broker.status(DEFAULT_DIR))
+    node = await in_daemon_thread(lambda: local_broker.status(DEFAULT_DIR))
     if node is None:
         return [unset, skipped(f"no private node runs in {DEFAULT_DIR}; `consumer run` starts one")]
     tried = await _connect(site, node.amqp_url)
@@ -127,7 +127,7 @@ async def management(site: Site) -> list[Finding]:
             return [
                 skipped("management_url is not set: facts that only it exposes are unknown", "set management_url")
             ]
-        await aside(asked.answers)
+        await in_daemon_thread(asked.answers)
     except (ConfigurationError, BrokerRefusedError, BrokerUnreachableError) as error:
         return [
             warning(
@@ -143,7 +143,7 @@ async def management(site: Site) -> list[Finding]:
 async def time_limits(site: Site) -> list[Finding]:
     """Compare the longest job with RabbitMQ's consumer timeout, as far as it is known."""
     console, jobs = site.console, site.topology.jobs
-    described = await aside(lambda: console.queue(jobs)) if console else None
+    described = await in_daemon_thread(lambda: console.queue(jobs)) if console else None
     return [judged_time(site.settings, consumer_timeout_s(described or {}))]
 
 

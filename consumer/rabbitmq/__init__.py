@@ -1,7 +1,7 @@
 """Connects to RabbitMQ, publishes and consumes. Knows messages and queues, and nothing about running jobs.
 
 A broken connection is not repaired: a new session replaces the old one. A delivery ends with its session; the run
-continues, and the service caches its outcome for the redelivery. Only RabbitMQ's errors reveal some facts: its
+continues, and the service caches its outcome for the redelivery. Some facts appear only in RabbitMQ's errors: its
 largest message, an address that makes it close the connection, a queue that refuses messages. The service keeps
 such a fact across sessions, until it no longer holds.
 
@@ -18,7 +18,7 @@ admin.py             declares exchanges and queues, or checks that they exist
 address_breaker.py   circuit breaker for reply addresses that make RabbitMQ close the connection
 management.py        a client of the management API
 console.py           reads what only the management API exposes: bindings and policies
-pamqp_patch.py       turns property values that pamqp cannot decode into values instead of exceptions
-tls_errors.py        explains why TLS failed, and which side has to change what
+pamqp_patch.py       makes pamqp mark properties that it cannot decode, instead of raising exceptions
+tls_errors.py        explains why TLS failed, and what to change on which side
 fork_guard.py        keeps a forked child from disturbing the connections of its parent
 """

@@ -5,7 +5,8 @@ reply-to address that RabbitMQ never made, or that belongs to a node that is dow
 check there by closing the connection with INTERNAL_ERROR. The other is a stream that has lost the majority of its
 nodes, and remains so for minutes after they return: RabbitMQ closes the channel with RESOURCE_ERROR. The name of
 an address does not reveal this. After the first fault, every address in flight is suspect. The publisher then
-tries a suspect alone; if it fails again, it counts as unreachable for `KNOWN_S`. This module holds no connection.
+tries each suspect alone. A suspect that fails again counts as unreachable for `KNOWN_S`. This module holds no
+connection.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
 
 STRIKES = 2
-#: When to try an unreachable address again, alone: its node may be up again. A fault costs a connection.
+#: Seconds until an unreachable address is tried again, alone, because its node may be up. A fault costs a
+#: connection.
 KNOWN_S = 60.0
-#: The most addresses in memory. A dropped one costs two more connections.
+#: The most addresses in memory. A dropped address may cost two more connections.
 CAPACITY = 1000
 DIRECT_FAULT, STREAM_FAULT = "INTERNAL_ERROR", "Stream not found"
 
@@ -43,11 +45,14 @@ class Unreachable:
         return strikes >= STRIKES and time.monotonic() - last < self._known_s
 
     def recorded(self, address: str, lifetime: Lifetime) -> _Recorded:
-        """Run the block, which uses the address, and record whether RabbitMQ fails meanwhile."""
+        """Return a context manager for a block that uses the address.
+
+        It records whether RabbitMQ fails meanwhile.
+        """
         return _Recorded(self, address, lifetime)
 
     async def begin(self, address: str) -> bool:
-        """Wait until a suspect may be tried; return whether it is one."""
+        """Return whether the address is a suspect. If so, first wait until no other suspect is in flight."""
         return address in self._strikes and await self._alone.acquire()
 
     def end(self, address: str, lifetime: Lifetime, error: BaseException | None, *, is_suspect: bool) -> None:
@@ -56,7 +61,7 @@ class Unreachable:
         if error is None:
             self._strikes.pop(address, None)
             return
-        # The first task with the error ends the lifetime. That cancels the others, which may be to blame.
+        # The first task with the error ends the lifetime. This cancels the others, whose address may be the cause.
         ended = lifetime.ended.result() if lifetime.ended.done() else ""
         if _fault_over(address) in f"{error} {ended}":
             self._strike(address)
@@ -69,7 +74,7 @@ class Unreachable:
 
 
 class _Recorded:
-    """The block of `Unreachable.recorded`: a class, because each publish enters it (connection_scope.py)."""
+    """The context manager of `Unreachable.recorded`. A class is faster than a generator (connection_scope.py)."""
 
     def __init__(self, known: Unreachable, address: str, lifetime: Lifetime) -> None:
         self._known = known
@@ -87,5 +92,5 @@ class _Recorded:
 
 
 def _fault_over(address: str) -> str:
-    """Return RabbitMQ's error for an address of this kind; INTERNAL_ERROR alone may have any reason."""
+    """Return the text that identifies RabbitMQ's error for an address of this kind, among all other errors."""
     return DIRECT_FAULT if address.startswith(DIRECT_REPLY_PREFIX) else STREAM_FAULT

@@ -1,6 +1,7 @@
 """Declares exchanges and queues, or checks that they exist. Each request has its own channel.
 
-It creates only the exchanges and queues that topology.py lists, in that order. It does not consume or publish.
+It creates only the exchanges and queues that topology.py lists, in the order of that list. It does not consume or
+publish.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Admin:
         Continues if the error stream is unavailable.
 
         Raises:
-            BrokerRefusedError: one exists with other arguments, or this user may not declare it.
+            BrokerRefusedError: an exchange or queue exists with other arguments, or this user may not declare it.
             BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """
@@ -67,7 +68,7 @@ class Admin:
         Continues if the error stream is unavailable.
 
         Raises:
-            BrokerRefusedError: one is missing; the message names it.
+            BrokerRefusedError: an exchange or queue is missing; the message names it.
             BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """
@@ -109,10 +110,11 @@ class Admin:
     async def depth(self, name: str) -> Depth | None:
         """Return how many messages and consumers a queue has; None if it does not exist.
 
-        A late answer does not end the lifetime: whoever only looks must not cost the jobs their connection.
+        A late answer does not end the lifetime, because a measurement must not close the connection of running
+        jobs.
 
         Raises:
-            ConnectionLostError: or RabbitMQ did not answer in time.
+            ConnectionLostError: the connection was lost, or RabbitMQ did not answer in time.
         """
         with Waiting(self.lifetime):
             async with throwaway_channel(self.connection) as channel:

@@ -16,7 +16,7 @@ EARLY_CAP_S = 1.0
 EARLY_S = 60.0
 #: Later pauses are up to a tenth of the outage so far, and at most this.
 LATE_CAP_S = 30.0
-#: A session that lasts so long ends the outage. A shorter one may have failed by the same fault.
+#: Seconds after which a session ends the outage. A shorter session may have failed by the same fault.
 STABLE_S = 60.0
 #: The first and the longest interval in which the log does not repeat a fault.
 QUIET_FIRST_S = 2.0
@@ -49,7 +49,7 @@ class Outage:
         return pause
 
     def exclude(self, session_s: float) -> None:
-        """Exclude the time of a short session: only the time without one determines the pauses."""
+        """Exclude the duration of a short session. Only the time without a connection determines the pauses."""
         self.since += session_s
 
     def is_worth_logging(self, fault: str, now: float) -> bool:

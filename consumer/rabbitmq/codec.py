@@ -27,7 +27,10 @@ _TOO_LARGE = re.compile(r"message size (?:\d+) is larger than configured max siz
 
 
 def received(properties: Basic.Properties, body: bytes) -> Message:
-    """Convert a delivery to a `Message`. `undecodable` lists the properties that are missing, and why."""
+    """Convert a delivery to a `Message`.
+
+    Its `undecodable` has the properties that could not be decoded, and why.
+    """
     undecodable = _take_undecodable(properties)
     return Message(
         body=body,
@@ -92,12 +95,12 @@ class BrokerLimits:
         return self.max_message_bytes is not None and len(message.body) > self.max_message_bytes
 
     def learned(self) -> _Learned:
-        """Store the limit from RabbitMQ's error if the block's message exceeds it."""
+        """Return a context manager for a publish. It stores the limit that RabbitMQ's error names, if any."""
         return _Learned(self)
 
 
 class _Learned:
-    """The block of `BrokerLimits.learned`: a class, because each publish enters it (connection_scope.py)."""
+    """The context manager of `BrokerLimits.learned`. A class is faster than a generator (connection_scope.py)."""
 
     def __init__(self, limits: BrokerLimits) -> None:
         self._limits = limits

@@ -1,6 +1,6 @@
 """Publishes one message on a channel and returns RabbitMQ's answer. No other module calls basic.publish.
 
-The caller bounds the wait, and decides whether to retry or to give up.
+The caller limits the wait, and decides whether to retry or to give up.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ async def publish_confirmed(
     *,
     mandatory: bool = True,
 ) -> PublishFault | None:
-    """Publish; return None when RabbitMQ has confirmed, or the fault.
+    """Publish a message; return None after RabbitMQ's confirm, otherwise the fault.
 
-    It does not wait for the socket as well, because a confirm implies the write. Without a confirm it waits until
-    the channel is closed, so the caller must bound the wait.
+    It does not also wait for the write to the socket, because a confirm implies the write. Without a confirm it
+    waits until the channel is closed, so the caller must limit the wait.
 
     Raises:
         aiormq.exceptions.ChannelPreconditionFailed: the message exceeds RabbitMQ's max_message_size, and RabbitMQ

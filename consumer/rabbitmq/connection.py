@@ -33,7 +33,7 @@ CLOSE_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 0.2
 #: A quorum queue that elects a new leader confirms late.
 CONFIRM_TIMEOUT_S = 30.0
-#: A silent peer is detected after three times this; with the default of 60 it would take three minutes.
+#: Seconds. A silent peer is detected after three times this; the usual 60 would take three minutes.
 HEARTBEAT_S = 15
 
 #: No files: the URL has user and password, and the system's CAs verify RabbitMQ's certificate.
@@ -69,7 +69,7 @@ async def connection(
 async def _opened(
     urls: Sequence[str], name: str, credentials: Credentials, about: Mapping[str, str]
 ) -> AbstractConnection:
-    """Try the next node if one does not answer, and stop at one that refuses the login, as the service does."""
+    """Try each node until one answers. A node that refuses the login ends the search, as in the service."""
     *others, last = urls
     for url in others:
         with suppress(BrokerUnreachableError):
@@ -103,9 +103,9 @@ async def _open(url: str, name: str, credentials: Credentials, about: Mapping[st
 async def _close(opened: AbstractConnection) -> None:
     """Close in a bounded time, although RabbitMQ reads nothing during an alarm.
 
-    After a cancellation, aiormq waits again until the socket has sent its data. So this function cancels it twice,
-    and not by `wait_for`, which would wait for the end of a cancelled task. RabbitMQ may still receive the data
-    after the alarm.
+    After a cancellation, aiormq waits again until the socket has sent its data, so this function cancels the close
+    twice. It does not use `wait_for`, which would wait for the end of the cancelled task. RabbitMQ may still
+    receive the data after the alarm.
     """
     closing = asyncio.ensure_future(opened.close())
     try:
@@ -126,7 +126,7 @@ def _explained(url: str, credentials: Credentials) -> Iterator[None]:
     except (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError) as error:
         raise BrokerRefusedError(f"RabbitMQ at {shown} {_login_fault(url, error)}") from None
     except (aiormq.exceptions.ConnectionClosed, aiormq.exceptions.InvalidFrameError):
-        # RabbitMQ closed instead of open-ok; aiormq does not pass on its reason.
+        # RabbitMQ has closed the connection instead of sending open-ok. aiormq does not pass on the reason.
         raise BrokerRefusedError(
             f"RabbitMQ at {shown} closed the connection while it was opened; check that the virtual host at the "
             "end of amqp_url exists, and that this user has permissions there"
@@ -162,7 +162,8 @@ async def throwaway_channel(opened: AbstractConnection) -> AsyncIterator[Abstrac
     The block must catch a refusal (aiormq's ChannelClosed), as `refusal_explained` does.
 
     Raises:
-        ConnectionLostError: whatever else happens, and for a refusal that the block did not catch.
+        ConnectionLostError: the connection was lost, RabbitMQ did not answer in time, or the block did not catch a
+            refusal.
     """
     with may_be_lost():
         async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -186,15 +187,15 @@ def raise_if_cancelled() -> None:
 
 @contextmanager
 def may_be_lost() -> Iterator[None]:
-    """Turn the errors of a lost connection into ConnectionLostError, but not a cancellation of this task.
+    """Turn the errors of a lost connection into ConnectionLostError, but pass on a cancellation of this task.
 
     Raises:
-        ConnectionLostError
+        ConnectionLostError: the connection was lost, or RabbitMQ did not answer in time.
     """
     try:
         yield
     except asyncio.CancelledError:
-        # When heartbeats stop, aiormq cancels the calls that wait for it; nobody cancelled this task.
+        # When heartbeats stop, aiormq cancels all waiting calls, although no code has cancelled this task.
         raise_if_cancelled()
         raise ConnectionLostError("the connection to RabbitMQ went silent") from None
     except TimeoutError:
@@ -210,7 +211,7 @@ def refusal_explained(act: str) -> Iterator[None]:
     """Turn RabbitMQ's reason for closing a channel into an error with a remedy.
 
     Raises:
-        BrokerRefusedError
+        BrokerRefusedError: RabbitMQ refused the request.
         BrokerUnreachableError: the queue exists, but its node is not up.
     """
     try:

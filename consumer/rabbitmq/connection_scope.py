@@ -1,11 +1,11 @@
-"""Ends all waits that depend on a connection when the connection is lost, with the reason.
+"""Ends all waits that depend on a connection when the connection is lost, and keeps the reason.
 
-A `Lifetime` ends once, and all waits inside it end, too. The first task that sees a connection fail ends it for
-all others. RabbitMQ redelivers unsettled messages only when the connections are closed, so none may stay open half
-broken.
+A `Lifetime` ends once, and all waits inside it end, too. The first task that sees a connection fail ends the
+lifetime for all others. RabbitMQ redelivers unsettled messages only when the connections are closed, so a broken
+connection must not stay open.
 
-Each publish enters these blocks and those of `BrokerLimits`, so they are classes: as generators of `contextlib`
-they took 3 of the 8 us of a publish.
+Each publish enters these context managers and those of `BrokerLimits`. They are classes, because generators of
+`contextlib` took 3 of the 8 us of a publish.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from consumer.rabbitmq.connection import may_be_lost
 
 
 class Lifetime:
-    """How long a connection works. Mutable state: `ended`, the reason; `waiting`, the blocks that end with it."""
+    """The time in which a connection works.
+
+    Mutable state: `ended`, done with the reason; `waiting`, the blocks that end with the lifetime.
+    """
 
     def __init__(self) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -37,10 +40,10 @@ class Lifetime:
             raise ConnectionLostError(self.ended.result())
 
     def ends_if_lost(self) -> _EndsIfLost:
-        """Run a block that needs a connection; end the lifetime if the connection is lost.
+        """Return a context manager for a block that needs the connection. A loss in the block ends the lifetime.
 
         Raises:
-            ConnectionLostError
+            ConnectionLostError: the connection is lost, before or in the block.
         """
         return _EndsIfLost(self)
 
@@ -70,7 +73,7 @@ class _EndsIfLost:
 class Waiting:
     """A block that ends with a lifetime, as `asyncio.timeout` ends with a deadline.
 
-    Mutable state: `_has_ended`, set when the lifetime had ended before the block.
+    Mutable state: `_has_ended`, set when the lifetime has ended during the block.
     """
 
     def __init__(self, lifetime: Lifetime) -> None:
@@ -102,7 +105,7 @@ class Waiting:
         """Turn the cancellation by this class into ConnectionLostError; pass on any other cancellation.
 
         Raises:
-            ConnectionLostError: the lifetime ended before the block.
+            ConnectionLostError: the lifetime has ended during the block.
         """
         self._lifetime.waiting.discard(self)
         if not (self._has_ended and self._task):

@@ -57,7 +57,7 @@ class Console:
         )
 
     def answers(self) -> bool:
-        """Query an exchange that every virtual host has, to test the login and its right to read there."""
+        """Query an exchange that every virtual host has. This tests the login and its permission to read."""
         return self.exchange("amq.direct") is not None
 
     def queue(self, name: str) -> dict[str, Any] | None:
@@ -81,7 +81,8 @@ class Console:
     def consumers(self) -> list[dict[str, Any]]:
         """List all consumers with their arguments, queues and channels.
 
-        RabbitMQ goes on listing a consumer whose queue was deleted, without its channel.
+        RabbitMQ still lists a consumer whose queue was deleted, but without a channel. Such consumers are left
+        out, unless no consumer has a channel.
         """
         found = self._listed(f"consumers/{self._here}")
         return [one for one in found if one.get("channel_details")] or found

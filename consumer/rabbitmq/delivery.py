@@ -1,6 +1,6 @@
 """A delivered message, and the three ways to settle it: acknowledge, dead-letter, requeue.
 
-Settling is sent without waiting for the socket, and is never retried: after the connection is lost, RabbitMQ
+A settlement is written without waiting for the socket, and is never repeated. If the connection is lost, RabbitMQ
 redelivers the message.
 """
 

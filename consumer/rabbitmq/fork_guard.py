@@ -1,8 +1,8 @@
 """Keeps a fork of this process from disturbing the connections to RabbitMQ that it inherits.
 
 A fork has the same sockets and, in a coroutine, the same epoll set. When a child leaves `asyncio.run`, it cancels
-aiormq's tasks; they would write a close to the socket and shut it down for the parent as well. So each child first
-replaces its sockets by unconnected ones, and gives its copies of the loops their own epoll sets.
+aiormq's tasks. They would write a close to the socket, and shut it down for the parent as well. So each child
+first replaces its sockets by unconnected ones, and gives its copies of the event loops their own epoll sets.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 class ForkSafeConnection(aio_pika.Connection):
-    """A connection that every fork of its process disconnects from its own copy of the socket."""
+    """A connection whose socket is replaced in every forked child of this process."""
 
     def __init__(self, url: URL, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as aio-pika's
         super().__init__(url, *args, **kwargs)
         self.kwargs["transport_factory"] = _RecordingFactory(self.url)
 
     def __del__(self) -> None:
-        """Do nothing: connection.py closes what was opened.
+        """Do nothing, because connection.py closes every connection.
 
-        aio-pika's own starts a coroutine, in whichever thread collects the garbage. After failed connection
-        attempts the log would have a RuntimeWarning.
+        aio-pika's method would start a coroutine in the thread that collects the garbage. After failed connection
+        attempts, the log would have a RuntimeWarning.
         """
 
 
@@ -42,7 +42,7 @@ class _RecordingFactory(TransportFactory):
     def __init__(self, url: URL) -> None:
         self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
 
-    async def create(  # as aiormq's
+    async def create(  # the parameters are aiormq's
         self,
         url: URL,
         **kwargs: Any,  # noqa: ANN401
@@ -57,7 +57,7 @@ def _disconnect_child() -> None:
     """Replace the sockets; runs first in each child. The descriptors keep their numbers."""
     dead, other = socket.socketpair()
     other.shutdown(socket.SHUT_WR)  # a read returns the end of the stream
-    other.detach()  # stays open: aiormq's last write would be a broken pipe otherwise, and asyncio would log it
+    other.detach()  # stays open: otherwise aiormq's last write would fail, and asyncio would log this
     with dead:
         for writer in list(_writers):
             sock = writer.get_extra_info("socket")
@@ -75,7 +75,7 @@ def _replace_selector(loop: asyncio.AbstractEventLoop) -> None:
     asyncio has no public way to do this. Loops of other libraries (uvloop) stay unchanged.
     """
     selector, ours, theirs = (getattr(loop, name, None) for name in ("_selector", "_ssock", "_csock"))
-    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # the last: it is closed
+    if selector is None or ours is None or theirs is None or selector.get_map() is None:  # a closed one has no map
         return
     for fresh, inherited in zip(socket.socketpair(), (ours, theirs), strict=True):
         with fresh:

@@ -68,7 +68,7 @@ def _exchange(
     connection: http.client.HTTPConnection, node: Managed, method: str, path: str, body: str
 ) -> tuple[int, bytes]:
     """Send one request on its own connection; return the HTTP status and the body of the answer."""
-    folder = urlsplit(node.management_url).path.rstrip("/")  # management.path_prefix
+    folder = urlsplit(node.management_url).path.rstrip("/")  # RabbitMQ's management.path_prefix
     try:
         connection.request(method, f"{folder}/api/{path}", body, _headers(node))
         response = connection.getresponse()

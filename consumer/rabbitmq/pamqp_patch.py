@@ -1,9 +1,9 @@
-"""Makes property values that pamqp cannot decode into values instead of exceptions.
+"""Makes pamqp decode invalid properties to `Undecodable` values, instead of raising exceptions.
 
 RabbitMQ does not check properties, so it delivers a timestamp in microseconds, an id in Latin-1 or a header of an
 unknown type as it was sent. pamqp raises an exception, aiormq then drops the connection, and RabbitMQ redelivers
-the message for ever. All code that reads strangers' messages calls `install`: the service's session and the
-commands for dead letters. The client does not: a library must not change its host process.
+the message for ever. The service's session and the commands for dead letters call `install`, because they read
+messages of any producer. The client does not: a library must not change its host process.
 
 pamqp can then also encode every decoded value, so that a copy of a message keeps its headers.
 """
@@ -21,8 +21,8 @@ from pamqp import decode, encode
 Decoded = tuple[int, Any]
 Decoder = Callable[[bytes], Decoded]
 
-#: More levels than any useful header has (x-death has two), and far fewer than Python's recursion limit allows:
-#: per level, pamqp's encoder needs more of the stack than its decoder.
+#: The most levels of the headers. No useful header has more (x-death has two). Python's recursion limit allows far
+#: more, even for pamqp's encoder, which needs more stack per level than its decoder.
 MAX_LEVELS = 32
 
 #: The exceptions that pamqp's decoders raise for invalid texts, dates and types.
@@ -31,7 +31,7 @@ _FAULTS = (ValueError, OverflowError, OSError, KeyError, IndexError, RecursionEr
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """Replaces the value of a property that cannot be decoded; `why` is for people."""
+    """Replaces the value of a property that cannot be decoded. `why`: the reason in words."""
 
     why: str
 
@@ -75,7 +75,7 @@ _encode_known = encode.encode_table_value
 
 
 def _encode_table_value(value: Any) -> bytes:  # noqa: ANN401 - a header's value
-    """Encode bytes (text that is not UTF-8), which pamqp cannot, and doubles, which it encodes as floats."""
+    """Encode bytes (text that is not UTF-8), which pamqp refuses, and doubles, which pamqp shortens to floats."""
     if isinstance(value, bytes):
         return b"S" + struct.pack(">I", len(value)) + value
     if isinstance(value, float):

@@ -1,7 +1,8 @@
 """Publishes a message and returns when RabbitMQ has confirmed or refused it.
 
 The publisher has its own connection, because during an alarm RabbitMQ stops reading from every connection that has
-published. It publishes no message twice. Its wait for a confirm is limited, except during an alarm, which it logs.
+published. It repeats a publish only after RabbitMQ has refused the message. Its wait for a confirm is limited,
+except during an alarm, which it logs.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ log = logging.getLogger(__name__)
 
 #: How long to retry a message that a queue refuses (full, overflow reject-publish): it may soon have space.
 REFUSAL_PATIENCE_S = 30.0
-#: A channel that published to a quorum queue while it had no leader may be refused as long as the old leader's
-#: node is down, although another node leads by then (seen on 3.10.8). A new connection finds the new leader. So
-#: after the time of an election the publisher ends the session, but only once until the queue accepts a message
-#: again, because the queue may really be full.
+#: If a channel publishes to a quorum queue without a leader, RabbitMQ may refuse its messages until the old
+#: leader's node is up again, even after the election of a new leader (seen on 3.10.8). A new connection finds the
+#: new leader. So the publisher ends the session when a queue has refused messages for this time, in seconds, which
+#: is enough for an election. It does so only once until the queue accepts a message, because the queue may really
+#: be full.
 STALE_S = 3.0
 #: How long to wait for pending confirms after the other connection was lost: each confirm saves a second reply.
 FINISH_S = 1.0
@@ -67,7 +69,8 @@ class Publisher:
             message: the message.
             queue: the name of the queue.
             is_patient: whether to retry when the queue is already known to refuse messages.
-            expiry: the caller's timeout, which an overdue confirm ends; without it, the session ends.
+            expiry: the caller's timeout, which expires if the confirm is overdue. Without it, an overdue confirm
+                ends the session.
 
         Returns:
             None, or the reason why the queue did not get the message.
@@ -123,10 +126,12 @@ class Publisher:
         return fault
 
     async def publish_at_most_once(self, message: Message, queue: str) -> None:
-        """Publish, once, a message that may be lost. Wait for the confirm, so that an alarm holds back only one.
+        """Publish a message that may be lost, without a retry.
+
+        The call waits for the confirm, so that only one message waits during an alarm.
 
         Raises:
-            ConnectionLostError
+            ConnectionLostError: the connection was lost; the message is given up.
         """
         if self._limits.refuses(message) or queue in self._limits.unreachable:
             return
@@ -143,7 +148,7 @@ class Publisher:
     async def _confirmed(
         self, message: Message, queue: str, *, mandatory: bool, expiry: asyncio.Timeout | object
     ) -> PublishFault | None:
-        """Publish and return RabbitMQ's answer; `watch_confirms` bounds the wait."""
+        """Publish and return RabbitMQ's answer; `watch_confirms` limits the wait."""
         channel = await underlay_of(self._channel)
         self._unconfirmed[expiry] = asyncio.get_running_loop().time()
         self._is_idle.clear()

@@ -47,7 +47,10 @@ P = ParamSpec("P")
 
 
 def _uncancelled(call: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, Coroutine[Any, Any, None]]:
-    """Let a call go on if its caller is cancelled: aiormq closes the channel of a cancelled call."""
+    """Decorate a call so that it continues if its caller is cancelled.
+
+    Otherwise aiormq would close the channel.
+    """
 
     @wraps(call)
     async def shielded(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -61,8 +64,10 @@ class Session:
 
     `lifetime` ends at the first sign that one connection no longer works. `publisher` publishes; `admin` declares
     and finds exchanges and queues.
+
     Mutable state: `_consumers`, the queue of each consumer by its tag; `_is_stopping`, set when no consumer may be
-    added; `_changing`, held while one is added or cancelled; `_cancelled`, the tags of the last cancelled ones.
+    added; `_changing`, held while a consumer is added or cancelled; `_cancelled`, the tags of the consumers that
+    were cancelled last.
     """
 
     def __init__(
@@ -147,7 +152,7 @@ class Session:
                     return
                 self._consumers[tag] = queue  # before the calls, so that a stop during them cancels it, too
                 channel = await self._read.get_underlay_channel()
-                await self._read.set_qos(prefetch_count=prefetch)  # of consumers that start from now on
+                await self._read.set_qos(prefetch_count=prefetch)  # applies to consumers that start after it
                 channel.on_consumer_cancel_callbacks.add(self._on_cancel)
                 await channel.basic_consume(queue, self._on_message, consumer_tag=tag, arguments=dict(arguments))
 
@@ -191,16 +196,18 @@ class Session:
                     channel.consumers.pop(self._cancelled.popleft(), None)
 
     async def stop_consuming(self) -> None:
-        """Cancel all consumers. No delivery arrives after this returns; received ones can still be settled."""
+        """Cancel all consumers. A few deliveries may still arrive; all received ones can be settled."""
         self._is_stopping = True
         for tag in list(self._consumers):
             await self.cancel(tag)
 
     async def flush(self) -> None:
-        """Wait until RabbitMQ has processed all settlements, by a request: it handles a channel's calls in order.
+        """Wait until RabbitMQ has processed all settlements.
+
+        RabbitMQ handles the calls on a channel in order, so this waits for the answer to one more call.
 
         Raises:
-            ConnectionLostError
+            ConnectionLostError: the connection was lost, or RabbitMQ did not answer in time.
         """
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -225,7 +232,7 @@ class Session:
         self.publisher.lifetime.end(self.lifetime.ended.result())
 
     def _closed(self, what: str, _channel: object, error: BaseException | None) -> None:
-        """End the lifetime because a channel was closed. The reason quotes RabbitMQ's, if there is one."""
+        """End the lifetime because a channel was closed. The reason contains RabbitMQ's reason, if any."""
         if isinstance(error, asyncio.CancelledError):
             self.lifetime.end(f"{what} has timed out (no heartbeat)")
         else:

@@ -43,8 +43,9 @@ Open = Callable[[str], AbstractAsyncContextManager[S]]
 class Supervisor(Generic[S]):
     """Keeps a session open, at one of several addresses.
 
-    Mutable state: `session`, the open one or None; `fault`, the last reason why there was none; `_outage`, the
-    current or the last outage; `_lost_at`, the time of the last loss; `_is_last`, set when no session may follow.
+    Mutable state: `session`, the open session or None; `fault`, the last reason why no session was open;
+    `_outage`, the current or the last outage; `_lost_at`, the time of the last loss; `_is_last`, set when no
+    session may follow.
     """
 
     def __init__(
@@ -61,9 +62,9 @@ class Supervisor(Generic[S]):
         Args:
             urls: the addresses, tried in random order, which spreads consumers over a cluster's nodes.
             open_session: opens a session at one URL.
-            stable_s: a session that lasts so many seconds ends the outage before it.
-            changed: called whenever `consuming` changes.
-            what: the name of what the sessions receive, for the log.
+            stable_s: the seconds after which a session ends the outage before it.
+            changed: called with the new value whenever `consuming` changes.
+            what: the noun in the log for the messages that the sessions receive.
         """
         self.session: S | None = None
         self.fault = ""
@@ -90,7 +91,9 @@ class Supervisor(Generic[S]):
 
         Raises:
             BrokerUnreachableError: at the start, no address answered.
-            BrokerRefusedError, ConfigurationError, ConnectionLostError: at the start.
+            BrokerRefusedError: at the start, RabbitMQ refused.
+            ConfigurationError: at the start, a file of the credentials could not be used.
+            ConnectionLostError: the connection was lost during the start.
         """
         untried = len(self._urls)
         for url in cycle(self._urls):

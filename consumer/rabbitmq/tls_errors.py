@@ -1,7 +1,7 @@
-"""Explains why TLS failed, and which side has to change what. Pure: takes an exception, returns a sentence.
+"""Explains why TLS failed, and what to change on which side. Pure: takes an exception, returns a sentence.
 
-OpenSSL names a fault by its own constants. A server's alert does not name the cause of its refusal, and a server
-that resets the connection right after the alert may even lose the alert.
+OpenSSL names a fault by its own constants. A server's alert does not name the cause of the refusal. If the server
+resets the connection right after the alert, the alert may even be lost.
 """
 
 from __future__ import annotations

@@ -16,26 +16,26 @@ The processes:
     * When the consumer closes its socket, a launcher or a fork server ends, and all its children end with it.
 
 runner.py            opens the kind of runner that the settings select, with its pool of slots
-pool.py              a fixed number of slots, each with one job at most, and the line of jobs that wait
-batch_pool.py        the pool where several waiting jobs share a slot
-run_times.py         how long slots were held; how many jobs run well together
+pool.py              a fixed number of slots, each with one job at most, and the line of jobs that wait for one
+batch_pool.py        the pool for batches: several waiting jobs share a slot
+run_times.py         measures how long slots are held, and how many jobs to run together
 warm_runner.py       the warm runner: a job's file, limits and worker; workers are forked from a preloaded process
 worker_pool.py       keeps a worker ready for each slot and replaces workers that ended
 worker.py            one worker: executes a run of one job, or of several
 exec_runner.py       the exec runner: a job's file and limits; a new program per job
 launcher.py          one slot's launcher: executes a run of one program
-run.py               one run: its limits, the first cause that ends it, and its outcome
+run.py               one run: its output, the first cause that ends it, and its outcome
 worker_run.py        a run in a warm worker, of one job or of several
 spawn.py             starts a program that forks for the consumer, and dies with it
 child.py             a child process at the head of its own group: reads its output, notices its end, kills it
 output_parser.py     bytes of stdout in, contract lines out
 answer.py            turns an OUTPUT: or ERROR: line into an outcome; describes exits
 fork_server.py       the consumer's side of the fork server
-fork_client.py       requests to a process that forks for the consumer: fork, reap, end
+fork_client.py       requests `fork` and `reap` from a launcher or fork server, and ends it
 resource_monitor.py  samples the usage of each job, kills a job that exceeds a limit
 procfs.py            reads Linux's process table
 environment.py       the environment of a classifier: an allow-list
 sandbox.py           the command line of bubblewrap
-programs/            checks before the first job that the program can be started
+programs/            checks at the start of the consumer that the program can be started
 files/               job files and job folders
 """

@@ -1,10 +1,11 @@
-"""Turns an answer line into an outcome and describes an exit: the wording of outcomes. Pure.
+"""Turns an answer line into an outcome, and describes exits in words. Pure: no I/O, no clock.
 
 The contract counts a prefix whichever code has printed it. So an `ERROR:` line that was not meant as an answer,
 such as a log record, also fails the job. The message then quotes the line and explains this.
 
 A lone surrogate is half a character. Python, Java and JavaScript write it into JSON as an escape, some programs as
-bytes. Neither is valid text, so no reply can hold it. It is searched for only after the parser has refused.
+bytes. Neither is valid text, so no reply can hold it. This module searches for lone surrogates only in an output
+that the JSON parser has refused.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def judged(answer: ContractLine, *, run_s: float, afterwards: str = "") -> Outco
 
 
 def what_followed(discarded: ContractLine | None, *, was_stopped: bool) -> str:
-    """Describe what the classifier did after its answer, if this suggests that the line was not meant as one."""
+    """Describe what the classifier did after its answer, if it suggests that the line was not meant as an answer.
+
+    An empty text means that nothing suggests this.
+    """
     if discarded:
         return f"the line {discarded.quoted} after it was discarded"
     return "the classifier continued after it and was terminated" if was_stopped else ""

@@ -1,9 +1,9 @@
 """The pool for a function that accepts batches: a slot takes several waiting jobs at once.
 
 A free slot takes the jobs that wait at this moment, and never waits for more. If several slots are free, they
-share the waiting jobs, so that none stays idle. A slot takes at most as many as run well together, by the measured
-times (run_times.py). If a batch gives no outcome for a job, the job runs again alone, before jobs that have not
-run yet. So only the job's own run decides its outcome.
+share the waiting jobs, so that none stays idle. The measured times limit the size of a batch (run_times.py). If a
+batch gives no outcome for a job, the job runs again alone, before jobs that have not run yet. So a job never fails
+because of another job in its batch.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ class BatchSlot(Slot, Protocol):
     """A slot that can run several jobs at once."""
 
     async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[BatchOutcome]:
-        """Run the jobs and return their outcomes in order; None for each job that must run alone."""
+        """Run the jobs and return their outcomes in order. The outcome None means that the job must run alone."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class JobInLine(InLine):
     """A waiting job. `assigned` receives its outcome, or the number of a slot in which it runs alone.
 
-    Mutable state: `job`, which `begin` may replace; `batch`, the batch that runs it, and `others`, the jobs in it.
+    Mutable state: `job`, which `begin` may replace; `begins`, called once when the job begins; `batch`, the batch
+    that runs the job; `others`, all jobs of that batch.
     """
 
     job: Job
@@ -47,7 +48,7 @@ class JobInLine(InLine):
     others: Sequence[JobInLine] = ()
 
     def begin(self, number: int) -> None:
-        """Mark the job as begun, only once, in the context of its own task."""
+        """Mark the job as begun, in the context of the job's own task. Further calls change nothing."""
         self.job = self.context.run(begun, self.job, number, self.begins)
         self.begins = as_it_is
 
@@ -55,8 +56,8 @@ class JobInLine(InLine):
 class BatchPool(Pool):
     """Gives a slot to one or several jobs.
 
-    Mutable state besides that of Pool: `_together`, the jobs that may run together (`_line` has those that must
-    run alone); `_is_scheduled`, set while `_hand_out` is scheduled.
+    Mutable state besides that of Pool: `_together`, the waiting jobs that may share a slot, while `_line` holds
+    those that must run alone; `_is_scheduled`, set while `_hand_out` is scheduled.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class BatchPool(Pool):
         longest_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Let at most `most()` jobs run together: 1 while the function in service accepts no batches.
+        """Let at most `most()` jobs run together. `most()` is 1 while the loaded function accepts no batches.
 
         A job with a time limit above `longest_s` seconds runs alone.
         """
@@ -84,7 +85,7 @@ class BatchPool(Pool):
         return self._most()
 
     def batch_size(self) -> int:
-        """Return how many jobs run well together, by their measured times; the most before these are known."""
+        """Return the size of a batch that suits the measured times; while these are unknown, the largest size."""
         most = self._most()
         fit = self.times.fit() if most > 1 else None
         return fit.batch(most) if fit else most
@@ -120,7 +121,7 @@ class BatchPool(Pool):
             self._hand_out_soon()
 
     def _hand_out_soon(self) -> None:
-        """Hand out in the loop's next turn, so that jobs from one read of the socket share a batch."""
+        """Schedule `_hand_out` for the next turn of the loop: jobs from one read of the socket share a batch."""
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._hand_out, context=Context())
@@ -129,7 +130,7 @@ class BatchPool(Pool):
         self._is_scheduled = False
         while self._free and self._line:  # jobs that must run alone
             super()._free_slot(self._free.popleft())
-        self._together = deque(one for one in self._together if not one.assigned.done())  # some have left
+        self._together = deque(one for one in self._together if not one.assigned.done())  # some left the line
         size = self.batch_size()
         while self._free and self._together:
             share = -(-len(self._together) // len(self._free))  # rounded up

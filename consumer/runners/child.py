@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol
 
 #: The time that a classifier has to end after its answer, for example to flush and to run `atexit` handlers.
 LINGER_S = 2.0
-#: Between SIGTERM and SIGKILL.
+#: The time between SIGTERM and SIGKILL.
 KILL_GRACE_S = 2.0
-#: To read what is left in the pipes after all processes have ended. Only a process that escaped from a killed
-#: launcher can hold them open for longer.
+#: The time to read the rest of the pipes after all processes have ended. Only a process that escaped from a killed
+#: launcher can hold a pipe open for longer.
 DRAIN_S = 0.5
 CHUNK_BYTES = 65536
 
@@ -45,7 +45,10 @@ class Pipe(NamedTuple):
 
 @contextmanager
 def pipes(*, to_child: int = 0, from_child: int = 2) -> Iterator[list[Pipe]]:
-    """Make pipes, those to the child first. The block's end closes the child's ends; an error closes all ends."""
+    """Make pipes, those to the child first.
+
+    At its end the block closes the child's ends; after an error it closes all ends.
+    """
     made: list[Pipe] = []
     try:
         for number in range(to_child + from_child):
@@ -99,11 +102,11 @@ class Child:
         await asyncio.wait([self.exited])
 
     async def drain(self) -> None:
-        """Read what the process printed before its end."""
+        """Read the rest of the output of the ended process, for at most `DRAIN_S`."""
         await asyncio.wait(self._pipes.values(), timeout=DRAIN_S)
 
     def give_up_number(self) -> None:
-        """Send no more signals: the process is about to be reaped, and its pid may then be reused."""
+        """Stop sending signals. The caller is about to reap the process, and the kernel may then reuse its pid."""
         self._number_is_ours = False
 
     def signal_group(self, number: signal.Signals) -> None:
@@ -116,7 +119,7 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def read_stderr_now(self) -> None:
-        """Read what is in stderr, so that text written before a line on stdout is not read after it."""
+        """Read the present content of stderr, so that it is not taken for output of the next job."""
         self._read(self._stderr, self._on_stderr)
 
     def close_stdin(self) -> None:

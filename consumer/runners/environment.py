@@ -13,7 +13,7 @@ from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
 from consumer.job import Job
 
-#: Variables that programs need to start, and for the operator's locale. None of them carries a secret.
+#: Variables that programs need to start, and those of the operator's locale. None of them carries a secret.
 ALLOWED_VARIABLES = (
     "LANG",
     "LC_ALL",
@@ -24,7 +24,7 @@ ALLOWED_VARIABLES = (
     "TZ",
     "VIRTUAL_ENV",
 )
-#: Set to 1 unless the operator has set them: n processes with a thread per core each are slower than with one.
+#: Set to 1 unless the operator has set them: n processes with one thread per core are slower than with one thread.
 THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
@@ -67,7 +67,7 @@ def _models(settings: Settings) -> dict[str, str]:
 
 
 def batch_environment(folder: Path) -> dict[str, str | None]:
-    """Make the part for several jobs at once. None unsets a variable of a single job that ran before."""
+    """Make the variables of a batch. None unsets a variable that an earlier single job has set."""
     return {"HOME": str(folder), "TMPDIR": str(folder), "JOB_ID": None, "JOB_ATTEMPT": None, "TRACEPARENT": None}
 
 

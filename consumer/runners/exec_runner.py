@@ -96,10 +96,9 @@ def _why_not(program: str) -> str:
 
 
 def _absolute_if_file(word: str) -> str:
-    """Make an argument absolute if it names a file and contains `/` or `.`: other words may be subcommands."""
+    """Make an argument absolute if it names a file and contains `/` or `.`. Other words may be subcommands."""
     looks_like_one = "/" in word or "." in word
-    # Path.is_file raises in a folder without permission, and for a word too long for a name, such as a program
-    # text.
+    # Path.is_file raises in a folder without permission, and for a word that is too long for a file's name.
     return str(Path(word).absolute()) if looks_like_one and os.path.isfile(word) else word  # noqa: PTH113
 
 

@@ -1,8 +1,8 @@
-"""The consumer's side of a process that forks for it, a forker: requests `fork` and `reap`, and ends the forker.
+"""The consumer's side of a forker, a process that forks children for it: requests `fork` and `reap`, and ends it.
 
-A forked process is a `Child`, but its parent is the forker, not the consumer. When the consumer closes the socket,
-or the forker dies, all children of the forker end. `classifier/child/forking.py` is the other side and describes
-the messages.
+Launchers and fork servers are forkers. A forked process is a `Child`, but its parent is the forker, not the
+consumer. When the consumer closes the socket, or the forker dies, all children of the forker end.
+`classifier/child/forking.py` is the other side and describes the messages.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from consumer.runners.spawn import spawn
 
 log = logging.getLogger(__name__)
 
-#: Most imports take seconds, large models some tens of seconds. A longer one has probably hung.
+#: Most imports take seconds, those of large models some tens of seconds. A longer import has probably hung.
 START_TIMEOUT_S = 120.0
-#: A fork takes milliseconds. The server handles one request at a time, and computes nothing.
+#: A fork takes milliseconds. The forker handles one request at a time, and runs no jobs itself.
 ANSWER_TIMEOUT_S = 30.0
-#: For the server to end its workers, after its socket was closed.
+#: The time for a forker to end its children after its socket was closed.
 CLOSE_GRACE_S = 5.0
 #: A traceback through a few libraries is 4 KiB.
 OUTPUT_TAIL_BYTES = 16384
-#: The longest answer lists what an import has left open: some tens of paths.
+#: The longest answer lists the files that an import has left open: some tens of paths.
 LONGEST_ANSWER = 65_536
 #: Enough for a usual command line and environment. The request is a single message of a Unix socket.
 LONGEST_REQUEST = 131_072
@@ -137,7 +137,7 @@ class Forker:
         """Fork a child for this order. Its stdin is a pipe or empty.
 
         Raises:
-            NotForkedError
+            NotForkedError: the forker refused, or has ended; or no descriptor is left.
         """
         try:
             with pipes(to_child=int(with_stdin), from_child=2) as made:
@@ -161,15 +161,15 @@ class Forker:
             raise
 
     async def end(self, child: Child) -> Reaped | None:
-        """End a child (SIGTERM, then SIGKILL), read the rest of its output, and have it reaped.
+        """End a child (SIGTERM, then SIGKILL), let the forker reap it, and read the rest of its output.
 
-        Processes that left its group have ended by then, too. Returns None if the forker is dead.
+        On return, processes that left the child's group have ended, too. Returns None if the forker is dead.
         """
         await child.end()
         return await self.take(child)
 
     async def take(self, child: Child) -> Reaped | None:
-        """Have a dead child reaped, and read the rest of its output. None if the forker is dead."""
+        """Let the forker reap a dead child, and read the rest of its output. Return None if the forker is dead."""
         child.give_up_number()
         try:
             reaped = await self._reap(child.pid)
@@ -203,7 +203,7 @@ class Forker:
         self._program.wait()
 
     def on_stdout(self, chunk: bytes) -> None:
-        """Log the output of the forker's import, and keep the end of it. The forker sends its stdout to stderr."""
+        """Log the output of the forker, and keep its last `OUTPUT_TAIL_BYTES` for an error message."""
         for line in chunk.splitlines():
             log.debug("fork server: %s", line.decode("utf-8", "backslashreplace"))
         self._output += chunk
@@ -212,7 +212,7 @@ class Forker:
     on_stderr = on_stdout
 
     def on_exit(self) -> None:
-        """Take note that the forker is dead."""
+        """Fail the open requests, because the forker is dead."""
         self._end()
 
     async def _ask(self, request: dict[str, object], descriptors: Sequence[int]) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class Forker:
         answer = self._expect()
         try:
             socket.send_fds(self._channel, [content], descriptors)
-        except OSError:  # the forker has ended or does not read: requests are small and few
+        except OSError:  # the forker has ended, or has read nothing for long
             self._end()
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -251,7 +251,7 @@ class Forker:
             answer.set_result(json.loads(content))
 
     def _end(self) -> None:
-        """Send no more requests and close the socket, upon which a living forker ends with its children."""
+        """Fail the open requests and close the socket. A forker that still runs then ends with its children."""
         if self.ended.done():
             return
         self.ended.set_result(None)

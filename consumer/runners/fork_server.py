@@ -1,7 +1,7 @@
 """The fork server: one process that imports the classifier and forks workers.
 
-`start` returns after the import, or raises with Python's traceback: a classifier that cannot be loaded stops the
-start of the service. All other requests are in fork_client.py. The other side is
+`start` returns after the import, or raises an error with Python's traceback: a classifier that cannot be loaded
+stops the start of the service. `Forker` in fork_client.py sends all requests. The other side is
 `classifier/child/fork_server.py`.
 """
 
@@ -29,7 +29,10 @@ LONGEST_NAME = 300
 
 
 class NoWorkerError(Exception):
-    """The fork server could not fork a worker, or has died. It may be restarted by the next attempt."""
+    """The fork server could not fork a worker, or has died.
+
+    The next attempt starts a new server if it has died.
+    """
 
 
 class ForkServer(Forker):
@@ -87,19 +90,22 @@ class ForkServer(Forker):
 
     @property
     def shared(self) -> list[str]:
-        """Descriptions of what the import has opened and all workers share: a way to receive each other's data."""
+        """Descriptions of resources that the import opened and all workers share.
+
+        Through such a resource, a job may receive data of another job.
+        """
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if not is_reopened]
 
     @property
     def reopened(self) -> list[str]:
-        """Descriptions of what the import has opened and each worker reopens."""
+        """Descriptions of the files that the import opened and each worker reopens."""
         return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if is_reopened]
 
     async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Child:
         """Fork a worker that requests its replacement once it has grown by `max_growth` bytes.
 
         Raises:
-            NoWorkerError
+            NoWorkerError: the fork server refused, or has died.
         """
         try:
             return await self.fork({"max_growth": max_growth, "bounds": bounds}, with_stdin=True)

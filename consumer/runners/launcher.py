@@ -4,8 +4,8 @@ A program is not trusted: it may hang, print without end, ignore SIGTERM, or lea
 have left its group. In all cases `execute` returns an outcome within the time limit plus the grace periods of
 child.py, and all processes of the program have ended by then.
 
-The consumer starts the launcher with the slot's first job, and again if a job has killed it. The other side is
-`classifier/child/launcher.py`, which also explains why the consumer does not start programs itself.
+The consumer starts the launcher for the slot's first job, and starts a new one if a job has killed it. The other
+side is `classifier/child/launcher.py`, which also explains why the consumer does not start programs itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from consumer.runners.run import Cause, Run
 
 log = logging.getLogger(__name__)
 
-#: Python imports neither from the user's folders nor from those that `site` would add.
+#: The command line of the launcher. Python then searches neither the user's folders nor those of `site`.
 _ARGV = own_python.command("classifier.child.launcher", flags=("-I", "-S"))
 
 
@@ -38,7 +38,7 @@ class Launcher:
     """Runs one program at a time. Mutable state: `_forker`, the launcher's process, if it has been started."""
 
     def __init__(self, monitor: Monitor, interrupt: asyncio.Future[None]) -> None:
-        """Start nothing yet. `monitor` samples the usage of programs; `interrupt` ends the running one."""
+        """Start no process yet. `monitor` samples the usage of programs; `interrupt` ends the running program."""
         self._monitor = monitor
         self._interrupt = interrupt
         self._forker: Forker | None = None
@@ -64,7 +64,7 @@ class Launcher:
         """Run a program until it answers, ends or is killed.
 
         Args:
-            run: receives the program's output, and has its limits.
+            run: receives the program's output, and holds the limits.
             argv: the program's full path and its arguments.
             folder: its working directory.
             environment: its whole environment.

@@ -18,22 +18,22 @@ from consumer.escaping import escaped
 from consumer.job import Progress
 from consumer.values import value
 
-#: Fits beside a progress bar.
+#: A description of this length fits beside a progress bar.
 MAX_PROGRESS_CHARACTERS = 200
 #: More digits than any float has. Converting a million digits would take long.
 MAX_NUMBER_BYTES = 40
-#: Of a line that a message quotes: enough to find the `print` that wrote it.
+#: The length of a quoted line in a message: enough to find the `print` that wrote it.
 QUOTED_BYTES = 160
-#: Quoted before a prefix that does not begin its line.
+#: The bytes that are quoted before a prefix that does not begin its line.
 QUOTED_BEFORE = 40
-#: Follows ERROR: in a line of Python's logging in its default format.
+#: The text after ERROR: in a line of Python's logging in its default format.
 _LOGGER_NAME = re.compile(rb"[^\s:]+:")
 #: Common misspellings of an answer: not at the start of a line, in lower case, with a space before the colon.
 _MISSPELT_ANSWER = re.compile(rb"OUTPUT:|ERROR:|\A\W*(?i:output)\s*:")
 
 
 class LineKind(Enum):
-    """The kinds of lines; the value is the prefix. Only a warm worker itself prints the last five."""
+    """The kinds of lines; the value is the prefix. The last five are printed by the worker, not by user code."""
 
     LOG = b"LOG:"
     OUTPUT = b"OUTPUT:"
@@ -41,7 +41,7 @@ class LineKind(Enum):
     #: Followed by a number from 0 to 1, and an optional text.
     PROGRESS = b"PROGRESS:"
     OTHER = b""
-    #: Followed by the job's id. Lines before it belong to no job or another one.
+    #: Followed by the job's id. Lines before it do not belong to this job.
     BEGIN = b"BEGIN:"
     #: Followed by the job's id. Lines after it do not belong to this job.
     END = b"END:"
@@ -79,7 +79,7 @@ class ContractLine:
 
     @property
     def quoted(self) -> str:
-        """The line with its prefix, quoted for a message: escaped, and cut to what is needed to find it."""
+        """The line with its prefix, quoted for a message: escaped, and cut to `QUOTED_BYTES`."""
         whole = b"".join((self.kind.value, b" " * (self.is_spaced and bool(self.kind.value)), self.content))
         found = _MISSPELT_ANSWER.search(whole)
         start = max(found.start() - QUOTED_BEFORE, 0) if found else 0
@@ -89,7 +89,7 @@ class ContractLine:
 
     @property
     def is_misspelt_answer(self) -> bool:
-        """Whether the line looks like a misspelt answer, for example with a prefix that does not begin it."""
+        """Whether the line looks like a misspelt answer: for example, other text precedes the prefix."""
         return self.kind is LineKind.OTHER and _MISSPELT_ANSWER.search(self.content) is not None
 
     @property
@@ -99,9 +99,9 @@ class ContractLine:
 
 
 class LineParser:
-    """Cuts a stream into lines. Once it exceeds a limit, `excess` describes the limit, and no more lines come out.
+    """Cuts a stream into lines. Once the stream exceeds a limit, `excess` describes it, and no more lines follow.
 
-    `max_line_bytes` bounds one line without its newline, `max_total_bytes` all of stdout.
+    `max_line_bytes` limits one line without its newline, `max_total_bytes` all of stdout.
     """
 
     def __init__(self, *, max_line_bytes: int, max_total_bytes: int) -> None:
@@ -123,7 +123,7 @@ class LineParser:
         return lines
 
     def finish(self) -> ContractLine | None:
-        """Return the last line at the end of the stream, if it did not end with a newline."""
+        """At the end of the stream, return the last line if it has no newline; else None."""
         rest, self._unfinished = bytes(self._unfinished), bytearray()
         return parse(rest) if rest and not self.excess else None
 
@@ -167,13 +167,13 @@ def read_progress(content: bytes) -> Progress | None:
         fraction = float(number)
     except ValueError:
         return None
-    if not 0 <= fraction <= 1:  # nor NaN
+    if not 0 <= fraction <= 1:  # also true for NaN
         return None
     return Progress(fraction, printable(text.strip(), MAX_PROGRESS_CHARACTERS))
 
 
 def json_fault(content: bytes) -> str | None:
-    """Return why this is not one JSON value; None if it is. NaN and Infinity are not JSON."""
+    """Return why `content` is not one JSON value; None if it is one. NaN and Infinity are not JSON."""
     try:
         from_json(content, allow_inf_nan=False)
     except ValueError as error:

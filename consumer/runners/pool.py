@@ -1,9 +1,9 @@
 """A fixed number of slots, each with at most one job or one batch of jobs, and the line of jobs that wait for one.
 
 The pool never adds, removes or replaces a slot: a slot repairs itself after use. The pool measures how long slots
-are held, and knows when each run must have ended at the latest. Every wait of a run is bounded, and GRACE_S is the
-sum of these bounds. A run that exceeds it is a bug of this service, or a process that the kernel cannot end. Its
-slot is lost until a restart.
+are held, and gives each run a deadline: its time limit and GRACE_S, the sum of all other waits of a run. A run
+that misses its deadline is a bug of this service, or a process that the kernel cannot end. Its slot is lost until
+a restart.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from consumer.runners.run_times import RunTimes
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 
-#: A run may wait for space for its file, for a new fork server and its worker, and after the answer for its end.
+#: The sum of all waits of a run besides its time limit, in seconds: for disk space, for a new fork server and
+#: worker, and for the end after the answer.
 GRACE_S = PATIENCE_S + START_TIMEOUT_S + ANSWER_TIMEOUT_S + LINGER_S + KILL_GRACE_S + DRAIN_S
 
-#: Called when a job gets this slot and begins; returns the job to run.
+#: Called with a job and the number of its slot when the job begins; returns the job to run.
 Begins: TypeAlias = Callable[[Job, int], Job]
 
 
@@ -42,9 +43,10 @@ def as_it_is(job: Job, _slot: int) -> Job:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class InLine:
-    """A job that waits for a slot, since the time `since`.
+    """A job that has waited for a slot since the time `since`.
 
-    `assigned` receives the number of its slot, or an outcome: `Interrupted` if the job leaves the line.
+    `may_return`: whether it may leave the line and return to RabbitMQ's queue. `assigned` receives the number of
+    its slot, or an outcome: `Interrupted` if the job leaves the line.
     """
 
     since: float
@@ -67,11 +69,12 @@ class Use:
 
 
 class Pool:
-    """Gives each job its own slot, first the one that has been free for longest.
+    """Gives each job its own slot. Of several free slots, it chooses the one that has been free for longest.
 
-    Mutable state: `_free`, the numbers of the free slots; `_line`, the jobs that wait for one, and `_is_stopping`,
-    set once no job may join it; `_uses`, each slot in use; `times`, how long slots were held. `used` is set when a
-    slot is taken, `waits` when a job joins the line; whoever waits for these events clears them.
+    Mutable state: `_free`, the numbers of the free slots; `_line`, the jobs that wait for a slot; `_is_stopping`,
+    set once no job may join the line; `_uses`, each slot in use; `times`, how long slots were held. Two events are
+    cleared by the code that waits for them: `used`, set when a slot is taken, and `waits`, set when a job joins
+    the line.
     """
 
     def __init__(
@@ -103,24 +106,25 @@ class Pool:
         return 1
 
     def overdue(self) -> int:
-        """Count the slots whose run should have ended by now."""
+        """Count the slots whose run has missed its deadline."""
         now = self._clock()
         return sum(use.deadline < now for use in self._uses.values())
 
     def held_for(self, seconds: float) -> int:
-        """Count the slots that have been in use for longer than that."""
+        """Count the slots that have been in use for more than `seconds`."""
         since = self._clock() - seconds
         return sum(use.since < since for use in self._uses.values())
 
     def longest_wait_s(self) -> float | None:
-        """Return how long the first job of the line that may return has waited, in seconds; None without one."""
+        """Return the seconds that the first returnable job of the line has waited; None if no job may return."""
         since = next((one.since for one in self._waiting() if one.may_return), None)
         return None if since is None else self._clock() - since
 
     def return_waiting(self, *, even_again: bool) -> int:
-        """Let the jobs in the line return to the queue: their outcome is `Interrupted`. Return how many they are.
+        """Take waiting jobs out of the line, so that they return to RabbitMQ's queue; return their number.
 
-        With `even_again`, at a stop, also those that have returned before, and those that come later.
+        Their outcome is `Interrupted`. A job that has already returned once stays in the line. With `even_again`,
+        at a stop, such jobs return as well, and so does every later job that finds no free slot.
         """
         self._is_stopping = self._is_stopping or even_again
         returning = [one for one in self._waiting() if even_again or one.may_return]
@@ -129,7 +133,7 @@ class Pool:
         return len(returning)
 
     def _waiting(self) -> Iterable[InLine]:
-        """Return the jobs that wait for a slot and have not begun, the first one first."""
+        """Return the jobs that wait for a slot and have not begun, in their order."""
         return (one for one in self._line if not one.assigned.done())
 
     async def run(
@@ -153,12 +157,12 @@ class Pool:
         return await self._run_in(number, job, on_progress, begins)
 
     def _join(self, line: deque[L], one: L) -> None:
-        """Add a job at the end of a line, or in front if it was in one before and returned to the queue."""
+        """Add a job at the end of a line. A job that has returned to the queue before goes to the front."""
         (line.append if one.may_return else line.appendleft)(one)
         self.waits.set()
 
     async def _assigned(self, one: InLine) -> Outcome | int:
-        """Wait for a slot's number or an outcome. If cancelled just after a number was assigned, free the slot."""
+        """Wait for a slot's number or an outcome. If the wait is cancelled after a slot was assigned, free it."""
         try:
             return await one.assigned
         except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""Reads from Linux the descendants and the usage of processes, and the size of folders.
+"""Reads the descendants and the usage of processes from Linux's /proc, and the size of folders.
 
 A process that ends during a call causes no error: it is left out. This module only reads and decides nothing.
 """
@@ -53,7 +53,7 @@ def descendants(pid: int) -> Iterator[Process]:
     seen = {pid}
     while waiting:
         for child in _children(waiting.popleft()):
-            if child not in seen and (process := usage_of(child)):  # a child moves when its parent ends
+            if child not in seen and (process := usage_of(child)):  # an orphan gets a new parent
                 seen.add(child)
                 waiting.append(child)
                 yield process
@@ -69,7 +69,10 @@ def _children(pid: int) -> list[int]:
 
 
 def proportional_bytes(process: Process) -> int:
-    """Return the memory of a process, each page divided by the number of its users. Slow: visits every page."""
+    """Return the bytes of a process. A page that n processes share counts 1/n.
+
+    Slow: the kernel visits every page.
+    """
     try:
         return _kibibytes(f"/proc/{process.pid}/smaps_rollup", b"Pss:")
     except PermissionError:
@@ -93,11 +96,11 @@ def _kibibytes(file: str, name: bytes) -> int:
 
 
 class Meter:
-    """Measures the usage of one process for each of its jobs. It opens the file once, because a job may be short.
+    """Measures the usage of one process for each of its jobs. It opens /proc/PID/stat once, to save time per job.
 
-    Mutable state: `_begun`, what the file held at the beginning of the job, which is parsed only for a job that is
-    sampled or that fails; `_read_at`, when it was read. The kernel counts in ticks of 10 ms, so a younger value is
-    as good as a new one, and each reading takes 3 us.
+    Mutable state: `_begun`, the file's content at the beginning of the job, parsed only if the job is sampled or
+    fails; `_read_at`, the time of that reading. The kernel counts in ticks of 10 ms, and a reading takes 3 us, so
+    a reading younger than a tick is used again.
     """
 
     def __init__(self, pid: int) -> None:
@@ -113,7 +116,7 @@ class Meter:
         self._at_birth = _parse(pid, self._begun)
 
     def begin(self) -> None:
-        """Count CPU time from now on, for a new job. Does nothing if the process has ended."""
+        """Start to count the CPU time of a new job. Does nothing if the process has ended."""
         now = time.monotonic()
         if now - self._read_at < 1 / _TICKS:
             return
@@ -147,7 +150,8 @@ class Meter:
 def sizes(folder: Path) -> Iterator[int]:
     """Yield the bytes on disk of each entry in a folder and its subfolders. Unreadable entries are left out.
 
-    Each step takes the same time at any depth: it neither recurses nor uses paths, which may be too long.
+    Each step takes the same time at any depth. The walk neither recurses nor uses paths, which could become too
+    long.
     """
     with suppress(OSError), ExitStack() as opened:
         here = _Here(os.open(folder, _FOLDER_FLAGS))
@@ -176,7 +180,7 @@ class _Here:
         self.descriptor = descriptor
 
     def enter(self, name: str) -> bool:
-        """Enter a subfolder; return False and stay if it does not exist or does not lead back."""
+        """Enter a subfolder. Return False and stay if it cannot be opened, or `..` in it cannot be read."""
         try:
             below = os.open(name, _FOLDER_FLAGS, dir_fd=self.descriptor)
         except OSError:

@@ -17,34 +17,34 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
-from consumer.config.job_limits import Taken, excess, too_little_room
+from consumer.config.job_limits import Taken, disk_shortage, excess
 from consumer.runners.child import Child
 from consumer.runners.procfs import Process, proportional_bytes, sizes, unlinked_bytes
 from consumer.runners.run import Run
 
 log = logging.getLogger(__name__)
 
-#: A sample takes about 0.1 ms of CPU per job, less than a thousandth. Between two, a process fills 1 GiB at most.
+#: A sample takes about 0.1 ms of CPU per job. Between two samples, a process can fill 1 GiB of memory at most.
 PERIOD_S = 0.25
-#: A folder with more files is measured over several samples, because the event loop stands still meanwhile.
+#: A folder with more files is measured over several samples, because each count blocks the event loop.
 FILES_AT_ONCE = 2000
 #: A job that has written less than this has not filled the disk.
 LEAST_GUILTY_BYTES = 1024**2
 #: The unit in which most file systems allocate.
 BLOCK_BYTES = 4096
-#: What a program that was started for its job had used before it.
+#: The usage before the job, for a program that was started for this job.
 _NOTHING = Process(0, cpu_s=0.0, resident_bytes=0)
 
 
 class Folder:
-    """Measures what a job has written to its folder. The job's input does not count.
+    """Measures the bytes that a job has written to its folder. The job's input does not count.
 
     Mutable state: `_walk`, the current walk through the folder; `_counted`, its sum so far; `_last_walk`, the sum
-    of the walk before.
+    of the previous walk.
     """
 
     def __init__(self, path: Path, inputs: Iterable[int]) -> None:
-        """Take a folder with job files of these sizes, in bytes."""
+        """Measure `path`; `inputs` are the sizes of its job files in bytes."""
         self.path = path
         self._input = sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in inputs)
         self._walk: Iterator[int] = iter(())
@@ -61,11 +61,14 @@ class Folder:
         return self._beyond_input(self._counted)
 
     def _beyond_input(self, found: int) -> int:
-        """Return `found` without the bytes of the input. Its size counts, as the job may have renamed the file."""
+        """Subtract the size of the input from `found`.
+
+        The file's name does not matter: a job may have renamed it.
+        """
         return max(0, found - self._input)
 
     def counted(self) -> int:
-        """Return the bytes written, as far as counted: counting a million files now would block the event loop."""
+        """Return the result of the last walks. A new walk could block the event loop."""
         return self._beyond_input(max(self._counted, self._last_walk))
 
 
@@ -73,8 +76,8 @@ class Folder:
 class MonitoredRun:
     """One run that is sampled. `processes` yields all its processes.
 
-    `before` returns the memory of its worker at the fork, and the CPU time of the worker when the job began: most
-    jobs end before the first sample.
+    `before` returns the usage that does not count: the memory of the worker at the fork, and its CPU time when the
+    job began. It is called only for a sample, because most jobs end before the first one.
     """
 
     run: Run
@@ -112,11 +115,11 @@ class MonitoredRun:
 
 
 def _resident(found: Sequence[Process], enough: int) -> int:
-    """Sum up the memory. Shared pages count for each process at first; above `enough` they are counted exactly."""
+    """Sum up the memory. If the sum exceeds `enough` bytes, sum up again with each shared page counted once."""
     total = sum(process.resident_bytes for process in found)
     if total <= enough:
         return total
-    # Twice: if a process ends between two readings, its share of the shared pages is counted twice.
+    # The lower of two sums: if a process ends during one, its share of the shared pages is counted twice.
     return min(sum(map(proportional_bytes, found)) for _ in range(2))
 
 
@@ -124,8 +127,8 @@ def _resident(found: Sequence[Process], enough: int) -> int:
 class Monitor:
     """Samples all running jobs with one timer.
 
-    Mutable state: `_monitored`, the runs; `_is_set`, whether the timer runs, which it does while there are runs;
-    `_is_short`, whether free space was short at the last sample.
+    Mutable state: `_monitored`, the runs; `_is_set`, whether the timer is set; `_is_short`, whether disk space was
+    short at the last sample. The timer is set while there are runs.
     """
 
     _monitored: set[MonitoredRun] = field(default_factory=set)
@@ -139,7 +142,7 @@ class Monitor:
         return monitored
 
     def end(self, monitored: MonitoredRun) -> None:
-        """Stop watching a run. Does nothing if it is not monitored."""
+        """Stop monitoring a run. A second call does nothing."""
         self._monitored.discard(monitored)
 
     def _set_timer(self) -> None:
@@ -156,7 +159,7 @@ class Monitor:
             self._set_timer()
 
     def _check_free_space(self) -> None:
-        """If free space is short, end the job that has written the most: the other jobs need the rest."""
+        """If disk space is short, end the job that has written the most, because the other jobs need the rest."""
         some = next(iter(self._monitored))
         free, least = _free(some.folder.path), some.run.limits.min_free_bytes
         was_short, self._is_short = self._is_short, free is not None and free < least
@@ -164,7 +167,7 @@ class Monitor:
             return
         written, guilty = max(((one.on_disk(), one) for one in self._monitored), key=itemgetter(0))
         if written >= LEAST_GUILTY_BYTES:
-            guilty.end(too_little_room(guilty.run.limits, free=free, written=written))
+            guilty.end(disk_shortage(guilty.run.limits, free=free, written=written))
         elif not was_short:
             log.warning(
                 "job_dir has %d bytes free, less than %d (min_free_bytes), and no running job has filled it; free "

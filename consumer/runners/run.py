@@ -1,8 +1,8 @@
 """One run of a classifier as the consumer sees it: its output so far, the cause that ends it, and its outcome.
 
-The reader of the pipes passes the output to a `Run`. The clock, the process, a limit or an answer gives it a
-cause. The first cause counts, and `outcome` turns it into an `Outcome`. A `Run` does no I/O and starts no
-process. worker_run.py adds what is special about runs in a warm worker.
+A `Child` passes its output to a `Run`. A run ends by an answer, an exceeded limit, the exit of the process, the
+time limit or an interruption. The first of these causes counts, and `outcome` turns it into an `Outcome`. A `Run`
+does no I/O and starts no process. worker_run.py extends it for runs in a warm worker.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from consumer.runners.output_parser import ContractLine, LineKind, LineParser, r
 
 log = logging.getLogger(__name__)
 
-#: Receives the progress of a run; None if nobody asked for it. It returns at once and never raises.
+#: Receives the progress of a run; None if no producer asked for it. It returns at once and never raises.
 OnProgress: TypeAlias = Callable[[Progress], None] | None
 
 
@@ -51,11 +51,14 @@ class Cause(Enum):
 class Run:
     """The output of the classifier, and the first cause that ends the run.
 
-    Mutable state: the parser, `answer` and the tail of stderr, which grow with the output; the lines that a
-    message may quote: `discarded`, an answer after the first, `_last`, the last line before the first, and
-    `_misspelt`, the last line that looks like a misspelt answer; `_cause`, set once, by the answer, a limit, the
-    exit, the clock or the interruption; the usage, the maximum of all measurements; `measure`, set at the end if
-    the process still lives, and called if the outcome needs the usage.
+    Mutable state:
+
+    * The parser, `answer` and the tail of stderr change with the output.
+    * A message may quote three lines: `discarded`, a second answer; `_last`, the last line up to the answer;
+      `_misspelt`, the last line that looks like a misspelt answer.
+    * `_cause` is set once.
+    * `_cpu_s` and `_peak_bytes` are the maxima of all measurements.
+    * `measure` is set at the end if the process still runs. It is called if the outcome needs the usage.
     """
 
     def __init__(self, limits: Limits, on_log: Callable[[str], None], on_progress: OnProgress = None) -> None:
@@ -92,7 +95,7 @@ class Run:
         return time.monotonic() - self._started
 
     def begin(self) -> None:
-        """Start the clock, as the classifier starts its work now."""
+        """Start to measure the run time."""
         self._started = time.monotonic()
 
     async def wait(self, interrupt: asyncio.Future[None]) -> Cause:
@@ -111,7 +114,7 @@ class Run:
             self._cause.set_result(cause)
 
     def on_stdout(self, chunk: bytes) -> None:
-        """Parse the next bytes of stdout. Log records carry the job's context, not that of the pipe's reader."""
+        """Parse the next bytes of stdout, in the context of the job, so that log records carry its id."""
         self._context.run(self._parse, chunk)
 
     def _parse(self, chunk: bytes) -> None:
@@ -126,12 +129,12 @@ class Run:
         del self._stderr[: -self.limits.stderr_tail_bytes]
 
     def exceed(self, words: str) -> None:
-        """Record that the run exceeds a limit other than those on stdout; the first such description counts."""
+        """End the run, because it exceeds a limit that `words` describes. The first description counts."""
         self._excess = self._excess or words
         self.end(Cause.OVER_LIMIT)
 
     def note(self, *, cpu_s: float, peak_bytes: int) -> None:
-        """Record a measurement of the usage until now; the maximum counts."""
+        """Record a measurement of the usage so far. The maximum of all measurements counts."""
         self._cpu_s = max(self._cpu_s or 0.0, cpu_s)
         self._peak_bytes = max(self._peak_bytes or 0, peak_bytes)
 
@@ -145,7 +148,10 @@ class Run:
         self.end(Cause.EXITED)
 
     def finish(self, returncode: int | None) -> None:
-        """Take the unfinished last line once the pipes are empty. It counts unless a signal may have cut it."""
+        """Parse a last line without a newline, once the pipes are empty.
+
+        The line counts only if the process exited by itself, because a signal may have cut the line off.
+        """
         if (line := self._parser.finish()) is None:
             return
         if returncode is not None and returncode >= 0:
@@ -172,7 +178,7 @@ class Run:
             log.debug("outside the contract, or not asked for: %s", line.text, extra={"event": "output_ignored"})
 
     def misspelt_answer(self) -> str:
-        """Quote the line that the author probably meant as the answer; empty if no line looks like one."""
+        """Quote the line that was probably meant as the answer; empty if no line looks like an answer."""
         if self._misspelt:
             return (
                 f"; on stdout the line {self._misspelt.quoted} is no answer: OUTPUT: or ERROR: must begin a line; "
@@ -183,7 +189,7 @@ class Run:
         return ""
 
     def best_explanation(self) -> str:
-        """Quote the line that best explains why there was no answer; empty if nothing was printed."""
+        """Quote the line that best explains the missing answer; empty if nothing was printed."""
         return self.misspelt_answer() or (
             f"; the last line on stdout is {self._last.quoted}" if self._last else ""
         )
@@ -191,8 +197,8 @@ class Run:
     def outcome(self, cause: Cause, returncode: int | None) -> Outcome:
         """Return the outcome of the run. The first answer decides, whatever happened after it.
 
-        An answer after the consumer has stopped the program does not count: an `ERROR: terminated` from a SIGTERM
-        handler is not the job's fault. `returncode` is as in `subprocess`; None if it is unknown.
+        An answer does not count if the consumer had already stopped the program: an `ERROR: terminated` from a
+        SIGTERM handler is not the job's fault. `returncode` is as in `subprocess`; None if it is unknown.
         """
         if self.answer and cause in (Cause.ANSWERED, Cause.EXITED):
             was_stopped = returncode in (-signal.SIGTERM, -signal.SIGKILL)
@@ -205,12 +211,12 @@ class Run:
                 self.measure()
             return replace(outcome, stderr_tail=self.stderr_tail, usage=self.usage(returncode))
         if self._stderr and log.isEnabledFor(logging.DEBUG):
-            for line in self.stderr_tail.splitlines():  # the reply of a failed job has them
+            for line in self.stderr_tail.splitlines():  # for an unsuccessful job, the reply has these lines
                 log.debug("stderr: %s", line, extra={"event": "stderr_line"})
         return outcome
 
     def _unanswered(self, cause: Cause, returncode: int | None) -> Outcome:
-        # Limits found only now: from output read after the program's end, or from the way it ended.
+        # A limit may be found only now: by the output that was read after the end, or by the exit.
         excess = self.excess or excess_at_end(returncode, self.stderr_tail, self.limits)
         if cause is Cause.EXITED and excess:
             cause = Cause.OVER_LIMIT

@@ -1,7 +1,7 @@
 """Measures how long slots are held, and derives from it how many jobs to run at once.
 
-One record for each run of a slot: how many jobs it ran together, and for how long it held the slot. The pool adds
-them. Nothing here waits, reads a clock or knows what a job is.
+The pool records each run: the number of its jobs, and the seconds for which it held the slot. This module never
+waits, reads no clock, and knows nothing about the jobs.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-#: Work that may wait for a slot, in seconds of run time. RabbitMQ takes 2 to 5 ms on a busy machine to send the
-#: next job after a settlement, so this covers the gap several times. It is also the longest expected wait of such
-#: a job.
+#: The amount of work that may be fetched ahead, in seconds of run time. On a busy machine, RabbitMQ needs 2 to 5
+#: ms after a settlement to deliver the next job, so this covers several such gaps. It is also the longest expected
+#: wait of a job that was fetched ahead.
 HORIZON_S: Final = 0.020
 #: The longest intended time of a batch, even with a high fixed cost: jobs for the next batch wait this long.
 LONGEST_BATCH_S: Final = 0.5
-#: Runs that are remembered.
+#: The number of runs that are remembered.
 REMEMBERED: Final = 100
-#: A run is typical if at most one in twenty takes longer, so one long job in twenty counts.
+#: The quantile of the run times that counts as typical: one run in twenty may take longer.
 SHARE: Final = 0.95
-#: With fewer runs nothing is known.
+#: With fewer runs, `typical_s` and `fit` return None.
 LEAST_KNOWN: Final = 50
 #: In the fit, each run multiplies the weights of the runs before it by this: the last 50 count most.
 DECAY: Final = 0.98
-#: Of a batch's time, this much may be its fixed cost. A larger batch would gain little and make its jobs wait.
+#: The intended share of the fixed cost in the time of a batch. A larger batch would gain little, and its jobs
+#: would wait for longer.
 FIXED_SHARE: Final = 0.1
-#: The assumed fixed cost, as a share of the time, while all runs had the same size. For runs longer than half the
-#: horizon a smaller share would never let the next batch be larger than the last one.
+#: The assumed share of the fixed cost, while all runs had the same number of jobs. Runs longer than half the
+#: horizon need the higher share: with the lower one, the next batch would never be larger than the last.
 GUESSED_SHARE: Final = 0.5
 GUESSED_SHARE_OF_LONG: Final = 0.7
 
-#: Variance of the batch sizes. Below it a line through the times of the runs would be a guess.
+#: The least variance of the batch sizes. With less, the slope of a line through the run times would be a guess.
 LEAST_SPREAD: Final = 0.01
 
 
@@ -50,8 +51,8 @@ class Fit:
     def batch(self, most: int) -> int:
         """Return the number of jobs to run together, from 1 to `most`.
 
-        The smallest batch whose fixed cost is at most FIXED_SHARE of its time, and no more jobs than fit into
-        `span_s`.
+        It is the smallest batch whose fixed cost is at most FIXED_SHARE of its time. It has no more jobs than fit
+        into `span_s`.
         """
         each_s = max(self.each_s, 1e-6)
         cheap = self.fixed_s * (1 / FIXED_SHARE - 1) / each_s
@@ -96,8 +97,8 @@ class RunTimes:
     def fit(self) -> Fit | None:
         """Fit a line through the latest runs; None if too few are known.
 
-        If all runs had the same number of jobs, much of their time is taken as fixed cost: batches grow until
-        their times show how much it is.
+        If all runs had the same number of jobs, a guessed share of their time counts as fixed cost. Batches then
+        grow until their times show the real cost.
         """
         if len(self._each_s) < LEAST_KNOWN:
             return None

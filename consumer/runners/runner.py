@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 class Runner:
     """Runs jobs in the slots of its pool.
 
-    `description` is a short text: what runs, and how. `workers` are those of warm slots; None for programs.
+    `description`: a short text that names the classifier and its runner; `workers`: the workers of the warm
+    runner, None for the exec runner.
     """
 
     pool: Pool
@@ -42,12 +43,15 @@ class Runner:
 
     @property
     def is_broken(self) -> bool:
-        """Whether no worker can be forked. Always False for programs, which were checked at the start."""
+        """Whether the last fork of a worker failed. Always False for the exec runner, which forks no workers."""
         return self.workers is not None and self.workers.is_broken
 
     @property
     def loaded(self) -> str:
-        """The code and models in service, with digests. Empty for programs, which each job starts anew."""
+        """The loaded code and models, with digests.
+
+        Empty for the exec runner: each job starts the program anew.
+        """
         return self.workers.loaded if self.workers else ""
 
     @property
@@ -56,9 +60,12 @@ class Runner:
         return self.workers.default_model if self.workers else None
 
     async def renewed(self) -> None:
-        """Wait until other code and models are in service: after a reload, or if the fork server was replaced."""
+        """Wait until other code or models are loaded, by a reload or a restart of the fork server.
+
+        Never returns for the exec runner.
+        """
         if self.workers is None:
-            await asyncio.get_running_loop().create_future()  # never
+            await asyncio.get_running_loop().create_future()  # never ends
         else:
             await self.workers.renewed.wait()
             self.workers.renewed.clear()

@@ -2,8 +2,8 @@
 
 The program has no network and sees only its own processes. It can write only to the job's folder. It can read only
 the system's files, its own, the models, and files that the operator adds. If the sandbox is set but cannot work,
-the service does not start: it never runs a program without it. The sandbox is only for a program per job, because
-warm workers share what the fork server can reach.
+the service does not start, so no program ever runs without the sandbox. The sandbox is only for a program per job,
+because warm workers share the resources of the fork server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.runners.programs import own_python
 
-#: What programs need of the system; of /etc only files for the loader, time zones, fonts and certificates.
+#: The system's files that programs need; in /etc only those for the loader, time zones, fonts and certificates.
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"),
     *("/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/nix", "/gnu"),
@@ -43,7 +43,7 @@ class Sandbox:
 
     @classmethod
     def of(cls, settings: Settings, environment: Mapping[str, str], argv: Sequence[str]) -> Self | None:
-        """Make the sandbox for the program `argv` with `environment`; None if the settings ask for none.
+        """Make the sandbox for the program `argv` with `environment`; None if the setting `sandbox` is false.
 
         Raises:
             ConfigurationError: bubblewrap is not installed, or does not work here.

@@ -1,4 +1,4 @@
-"""Starts a long-lived program of this service's own, such as a forker, which dies with the consumer."""
+"""Starts a program of this service that runs for long, such as a forker. It is killed when the consumer dies."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def spawn(
 
 
 def _die_with_us() -> tuple[str, ...]:
-    """Return the words of a command line that make the kernel kill the program when the consumer dies.
+    """Return a command line prefix that makes the kernel kill the program when the consumer dies.
 
-    They use setpriv of util-linux, and are empty without it. A preexec_fn could do the same, but would run Python
-    between fork and exec, which is not safe with threads.
+    The prefix runs setpriv of util-linux; without setpriv it is empty. A preexec_fn could do the same, but would
+    run Python between fork and exec, which is not safe with threads.
     """
     setpriv = shutil.which("setpriv", path="/usr/bin:/bin")
     return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()

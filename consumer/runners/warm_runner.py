@@ -63,7 +63,7 @@ class WarmSlot:
             if not isinstance(path, Path):
                 return path
             folder = self.folder.path
-            environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # not that of the last job
+            environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # None: not that of the last job
             order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
             return await self._in_worker(run, run.outcome, order, folder, [job]) or Interrupted()
         except NoWorkerError as error:
@@ -73,9 +73,10 @@ class WarmSlot:
             await self.folder.clear()
 
     async def run_together(self, jobs: Sequence[Job], on_progress: OnProgress = None) -> Sequence[BatchOutcome]:
-        """Run jobs at once in one worker, with their files in one folder; None for each that must run alone.
+        """Run jobs at once in one worker, with their files in one folder, and return their outcomes.
 
-        If there is no space for the files, or no worker, all must run alone: only then they wait.
+        The outcome None means that the job must run alone. If the files cannot be written or no worker can be
+        forked, all jobs must run alone. A batch does not wait for disk space; a single job does.
         """
         if self.interrupt.done():
             return [Interrupted()] * len(jobs)

@@ -1,7 +1,7 @@
 """One warm worker as the consumer sees it: a forked process that runs one job or one batch at a time.
 
-A worker that has ended its run itself may run another job. After any other run the consumer ends the worker. The
-worker's own side is `classifier/child/worker.py`.
+A worker that has answered and written `END` may run another job. After any other run, the consumer ends the
+worker. The worker's own side is `classifier/child/worker.py`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Worker:
         folder: Folder,
         monitor: Monitor,
     ) -> T:
-        """Send the order for a run, wait for its end, and return what `conclude` makes of it.
+        """Send the order for a run, wait for its end, and return the result of `conclude(cause, returncode)`.
 
         If the caller is cancelled, the worker is killed.
         """
@@ -81,7 +81,7 @@ class Worker:
                 await self._linger(run)
             monitor.end(monitored)
             has_died = self.died.done()
-            if run.ended.done() and cause is Cause.ANSWERED:  # without an answer, the job printed the END
+            if run.ended.done() and cause is Cause.ANSWERED:  # an END without an answer was printed by the job
                 self._retire_if_requested(run)
             else:
                 returncode = await self._end(run)
@@ -103,7 +103,7 @@ class Worker:
         self._child.signal_group(signal.SIGKILL)
 
     def dismiss(self) -> None:
-        """Close the stdin of an idle worker: it ends like a program, with its `atexit` handlers.
+        """Close the stdin of an idle worker, so that it ends like a program, with its `atexit` handlers.
 
         The caller must still `end`.
         """
@@ -111,7 +111,10 @@ class Worker:
         self._child.close_stdin()
 
     async def end(self) -> Reaped | None:
-        """End the worker (SIGTERM, then SIGKILL) and have it reaped; None if its end is unknown."""
+        """End the worker (SIGTERM, then SIGKILL), and let the fork server reap it.
+
+        Returns None if it was reaped before, or if the fork server is dead.
+        """
         self.jobs_left = 0
         if self._child.stdin < 0:  # dismissed: it is about to end by itself
             await asyncio.wait([self.died], timeout=LINGER_S)
@@ -145,11 +148,11 @@ class Worker:
         run.begin()
         with suppress(BrokenPipeError):  # it died while idle: the run ends with the exit
             os.write(self._child.stdin, order + b"\n")
-        if self.died.done():  # before the run became the listener
+        if self.died.done():  # perhaps before the run became the listener
             run.on_exit()
 
     async def _linger(self, run: WorkerRun) -> None:
-        """Give a run that has answered `LINGER_S` to end, for example to flush and to clean up."""
+        """Wait up to `LINGER_S` for the end of a run that has answered. It may flush and clean up."""
         if run.excess is None:
             ends = {run.ended, self.died}
             await asyncio.wait(ends, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)

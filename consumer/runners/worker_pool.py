@@ -1,8 +1,8 @@
 """The workers of all slots: keeps them ready, hands them out, replaces them.
 
-After every change, the pool computes from its state how many workers to fork. So no path can forget one: a worker
-on its last job, a dead worker and a failed fork are handled in the same way. One fork server is in service at a
-time. A reload starts a second one and changes over once every slot has a worker there.
+After every change, the pool computes from its state how many workers to fork. So it handles a worker on its last
+job, a dead worker and a failed fork in the same way. One fork server is in service at a time. A reload starts a
+second one, and switches to it once it has forked a worker for every slot.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ LONGEST_NAME = 40
 
 
 class Workers:
-    """Hands out workers, first the one used last, because its memory is in the caches.
+    """Hands out workers, the most recently used one first, because its memory is still in the CPU's caches.
 
     Mutable state: `server`, the fork server in service; `_idle`, ready workers; `_held`, workers that run a job;
-    `_forking`, tasks that fork one; `_waiting`, the futures of waiting jobs; `_ending`, tasks that end workers and
-    servers; `is_broken`, whether the last fork failed; `renewed`, set when another fork server is in service.
+    `_forking`, tasks that fork a worker; `_waiting`, the futures of waiting jobs; `_ending`, tasks that end
+    workers and servers; `is_broken`, whether the last fork failed; `renewed`, set when another fork server is in
+    service.
     """
 
     def __init__(  # noqa: PLR0913 - all by name; what the runner and its workers share
@@ -77,24 +78,24 @@ class Workers:
 
     @property
     def takes_batches(self) -> bool:
-        """Whether the function in service accepts several jobs at once."""
+        """Whether the loaded function accepts several jobs at once."""
         return self.server is not None and self.server.takes_batches
 
     @property
     def loaded(self) -> str:
-        """The code and models in service, with digests; a reload changes it."""
+        """The loaded code and models, with digests. A reload may change them."""
         parts = self.server.loaded if self.server else ()
         return ", ".join(f"{escaped(name, LONGEST_NAME)} {digest}" for name, digest in parts)
 
     @property
     def default_model(self) -> str | None:
-        """The model of jobs that name none; None if the function in service does not report one."""
+        """The model of jobs that name none; None if the loaded function does not report one."""
         return self.server.default_model if self.server else None
 
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot. A second call is a reload.
 
-        The old workers stay in service until the new ones are ready, and if the reload fails. A running job
+        The old workers stay in service until the new ones are ready. If the reload fails, they stay. A running job
         finishes in its worker.
 
         Raises:
@@ -168,7 +169,7 @@ class Workers:
             raise
 
     def _end_waiting(self, _: asyncio.Future[None]) -> None:
-        """Answer all waiting jobs with None."""
+        """Let `take` return None to all waiting jobs."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
@@ -218,7 +219,7 @@ class Workers:
             self._discard(worker)
 
     def _no_longer_forking(self) -> None:
-        """Remove this task from `_forking` before its result is used: that may start the next fork at once."""
+        """Remove this task from `_forking` before its worker is offered, because that may start the next fork."""
         if this := asyncio.current_task():
             self._forking.discard(this)
 
@@ -241,7 +242,10 @@ class Workers:
                 return
 
     def _on_death(self, worker: Worker) -> None:
-        """Replace a worker that died while idle, unless it never ran a job: that could become a loop."""
+        """Replace a worker that died while idle.
+
+        A worker that never ran a job is not replaced, because its replacement could die as well, without end.
+        """
         if worker in self._idle:
             self._idle.remove(worker)
             worker.has_died = True

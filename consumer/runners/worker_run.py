@@ -50,7 +50,10 @@ class WorkerRun(Run):
         self._begun = False
 
     def misspelt_answer(self) -> str:
-        """As in Run, or a note that the worker had not begun the job, which is not the function's fault."""
+        """Quote a line as in Run.
+
+        If the worker had not begun the job, explain that the function is not at fault.
+        """
         if self._begun:
             return super().misspelt_answer()
         return "; the worker had not begun the job: on_worker_start() may still be running"
@@ -94,7 +97,7 @@ class BatchRun(WorkerRun):
 
     @property
     def _was_stopped(self) -> bool:
-        """Whether the worker was stopped: lines after that respond to the signal, and answer no job."""
+        """Whether the consumer has stopped the worker. Later lines react to the signal, and answer no job."""
         return self._cause.done() and self._cause.result() is not Cause.EXITED
 
     def finish(self, returncode: int | None) -> None:
@@ -122,10 +125,10 @@ class BatchRun(WorkerRun):
 
 
 def together(limits: Limits, jobs: int) -> Limits:
-    """Return the limits of a batch: those of one job, except that each job may print its own amount.
+    """Return the limits of a batch: those of one job, but with the output limit of all jobs together.
 
-    `limits` are those of the job with the shortest time limit, so no job runs for longer than it may alone. A
-    batch that exceeds them fails no job: each then runs alone. So the limits cannot be too strict.
+    `limits` are those of the job with the shortest time limit, so no job runs for longer than it may alone. If a
+    batch exceeds them, no job fails; each then runs alone.
     """
     return replace(limits, max_stdout_bytes=jobs * limits.max_stdout_bytes)
 

@@ -1,4 +1,4 @@
-"""The path of one message, and the life of one process.
+"""The path of one message, and the run of one process from its start to its end.
 
 process.py          one process: opens what the service needs, and closes it
 service.py          start, consume, drain, stop
@@ -6,12 +6,12 @@ pipeline.py         one message: read, look up, run in a slot, decide, publish, 
 settle.py           publishes what was decided, settles last
 fetching.py         the consumers of a session, and jobs that return to the queue
 look_ahead.py       decides how many jobs to fetch ahead of the slots
-undeliverable.py    logs replies that no queue accepted, not each of them
-settleable.py       the interface of a delivery for this path
+undeliverable.py    logs replies that no queue accepted, but not each of them
+settleable.py       the interface of a delivery
 outcome_cache.py    recent outcomes, so that a redelivered job is answered without a second run
 progress.py         sends `PROGRESS:` lines to the producer, a few a second
-running.py          the deliveries that are being handled; waits for them at the end, or ends them
-signals.py          stop, stop at once, reload
+running.py          one task per delivery; waits for them at the end, or ends them
+signals.py          turns signals into events: stop, stop at once, reload
 consumer_info.py    the name of this consumer, and what the console shows beside it
 fleet.py            the consumers of the queue, what each runs, and in what they differ
 queue_gauges.py     waiting jobs and dead letters, a few times a minute

@@ -1,7 +1,7 @@
 """Describes a consumer for RabbitMQ's console and for `consumer status`: what it runs, where, with how many slots.
 
-Every user of the console sees this. So it shows only the files of a command, because an option may be followed by
-a secret. fleet.py reads the arguments back and compares consumers by them.
+Every user of the console can read the description. Of a command it contains only the program and the names of
+files, because other arguments may be secrets. fleet.py reads the description back and compares consumers by it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SHOWN_CHARACTERS = 200
 
 
 def consumer_name() -> str:
-    """Name this process: in the names of connections, in consumer tags and in error records."""
+    """Return the name of this process, `host:pid`, for connections, consumer tags and error records."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def about(settings: Settings) -> dict[str, str]:
-    """Describe what the consumer runs as long as it lives: client properties of its connections."""
+    """Return the client properties of the connections: facts that do not change while the consumer runs."""
     return {
         "runner": "a program per job" if settings.command else "warm workers",
         "classifier": _classifier(settings)[:SHOWN_CHARACTERS],
@@ -35,7 +35,7 @@ def about(settings: Settings) -> dict[str, str]:
 
 
 def arguments(settings: Settings, loaded: str, since: str) -> dict[str, str]:
-    """Describe the consumer at this moment: arguments of its AMQP consumers, which can be replaced after a reload.
+    """Return the arguments of the AMQP consumers: the same facts, and those that a reload changes.
 
     Args:
         settings: the settings.

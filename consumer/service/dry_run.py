@@ -1,7 +1,7 @@
-"""`consumer try`: runs one job without RabbitMQ, and reports what it printed and what the service would do.
+"""`consumer try`: runs one job without RabbitMQ, and reports its output and the disposition.
 
-It reads, runs and decides with the same code as the service, so it shows what the service would do. Only the
-message is made here, and nothing is published.
+It reads, runs and decides with the code of the service, so the service would do the same with this job. This
+module makes the message itself, and publishes nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from consumer.wire.message import Message
 from consumer.wire.read import read_message
 from consumer.wire.write import reply
 
-#: Receives what happens during the run: its kind, and a line of text, which may be foreign.
+#: Receives each event of the run: its kind, and a line of text, which may be foreign.
 Notify = Callable[[str, str], None]
 #: The event of a log record that quotes a line of the classifier -> the kind of the line.
 _PRINTED = {"job_log": "LOG", "output_ignored": "stdout", "stderr_line": "stderr"}
-#: They log these events.
+#: The loggers of these events.
 _LOGGERS = ("consumer.runners.run", "consumer.telemetry.job_log")
 _WIDTH = 13
 #: The result of a function without a `return`.
@@ -61,7 +61,10 @@ class Attempt:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All facts for programs; the reply as it would be published, None if there is none yet."""
+        """All facts, for `--json`.
+
+        `reply` is the reply that the service would publish; None if the disposition has no reply, as for a retry.
+        """
         error = self.outcome if isinstance(self.outcome, Unsuccessful) else None
         made = (
             reply(self.request, self.outcome, consumer=consumer_name()).body if self.disposition.replies else None
@@ -79,7 +82,7 @@ class Attempt:
 
 
 async def attempt(body: bytes, settings: Settings, notify: Notify) -> Attempt:
-    """Run one job; pass what it prints to `notify` at once.
+    """Run one job, and pass each line that it prints to `notify` at once.
 
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
@@ -122,14 +125,14 @@ def _printed(notify: Notify) -> Iterator[None]:
 
 
 class _Printed(logging.Handler):
-    """Passes on the lines that records quote; a record of another event goes to the log as ever."""
+    """Passes on the lines that records quote. Records of other events are logged as usual."""
 
     def __init__(self, notify: Notify) -> None:
         super().__init__()
         self._notify = notify
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Pass on the line that the record quotes, or else the record."""
         kind = _PRINTED.get(str(getattr(record, "event", "")))
         if kind and isinstance(record.args, tuple):
             self._notify(kind, str(record.args[-1]))
@@ -138,12 +141,12 @@ class _Printed(logging.Handler):
 
 
 def line(kind: str, text: str) -> str:
-    """Format a line of the report, with foreign text made safe; more lines of it are indented."""
+    """Format a line of the report. Foreign text is escaped, and its further lines are indented."""
     return f"{kind:<{_WIDTH}}" + f"\n{' ' * _WIDTH}".join(escaped_lines(text, MAX_CHARACTERS))
 
 
 def report(done: Attempt, width: int | None = None) -> Iterator[str]:
-    """Format the end of an attempt as lines. What stderr had is shown once, and not again in the reply.
+    """Format the end of an attempt as lines. The tail of stderr is shown once, and not again in the reply.
 
     With a width, that of a terminal, messages are broken between words.
     """

@@ -1,4 +1,4 @@
-"""Keeps the two consumers of a session as large as they should be, and returns jobs that wait here for too long.
+"""Adjusts the prefetch of a session's two consumers, and returns jobs that wait here for too long.
 
 One consumer has normal priority and a prefetch of the pool's size; the other one, of lower priority, fetches
 ahead. look_ahead.py decides; this module measures, opens and cancels consumers, and takes waiting jobs out of the
@@ -24,9 +24,9 @@ from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
-#: How often to decide while jobs wait for a slot.
-LOOK_S: Final = 0.010
-#: How often to decide while jobs run and none waits.
+#: Seconds between decisions while jobs wait for a slot.
+DECIDE_SOON_S: Final = 0.010
+#: Seconds between decisions while jobs run and none waits.
 DECIDE_S: Final = 0.25
 #: A part of the tag of the consumer that fetches ahead.
 AHEAD: Final = ".ahead."
@@ -35,7 +35,10 @@ BEHIND: Final = {"x-priority": -1}
 
 
 def is_ahead(tag: str) -> bool:
-    """Whether the consumer with this tag fetches ahead. Its end says so: a prefix may contain `.ahead.`, too."""
+    """Whether the consumer with this tag fetches ahead.
+
+    Only the tag's end counts: a prefix may contain `.ahead.`.
+    """
     return tag.rpartition(".")[0].endswith(AHEAD.rstrip("."))
 
 
@@ -50,7 +53,7 @@ class Consuming(Protocol):
 
 
 class Delivered(Protocol):
-    """The part of a delivery that fetching looks at."""
+    """The part of a delivery that fetching needs."""
 
     @property
     def consumer(self) -> str:
@@ -59,10 +62,10 @@ class Delivered(Protocol):
 
 @dataclass
 class Consumer:
-    """One consumer of a session. RabbitMQ cannot change a prefetch or an argument, so a change opens another one.
+    """One consumer of a session. RabbitMQ cannot change its prefetch or arguments, so a change opens another one.
 
-    Mutable state: `arguments` and `prefetch`; `tag` of the open one, empty without one; `begun`, when each running
-    job that came by it began; `_changing`, held while it is replaced.
+    Mutable state: `arguments` and `prefetch`; `tag`, empty while no consumer is open; `begun`, the start of each
+    running job that the open consumer received; `_changing`, held during a change.
     """
 
     session: Consuming
@@ -75,12 +78,12 @@ class Consumer:
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def resize(self, prefetch: int) -> None:
-        """Replace the open consumer by one with this prefetch, or by none."""
+        """Replace the open consumer by one with this prefetch; with 0, only cancel it."""
         async with self._changing:
             await self._replace(prefetch, self.arguments)
 
     async def describe(self, arguments: Mapping[str, str | int]) -> None:
-        """Replace the open consumer by one with these arguments, unless it has them."""
+        """Replace the open consumer by one with these arguments, if they differ."""
         async with self._changing:
             if arguments != self.arguments:
                 await self._replace(self.prefetch, arguments)
@@ -103,14 +106,14 @@ class Consumers(NamedTuple):
 
     @classmethod
     def of(cls, session: Consuming, queue: str, tag: str, arguments: Mapping[str, str]) -> Self:
-        """Open none yet. `tag` begins their tags; the management console shows `arguments`."""
+        """Open no consumer yet. Their tags begin with `tag`; the management console shows `arguments`."""
         normal_tags = chain([tag], (f"{tag}.{number}" for number in count(2)))
         ahead_tags = (f"{tag}{AHEAD}{number}" for number in count(1))
         normal = Consumer(session, queue, normal_tags, arguments)
         return cls(normal, Consumer(session, queue, ahead_tags, {**arguments, **BEHIND}))
 
     async def describe(self, arguments: Mapping[str, str]) -> None:
-        """Replace both consumers by ones with these arguments, unless they have them."""
+        """Replace both consumers by consumers with these arguments, if they differ."""
         await self.ahead.describe({**arguments, **BEHIND})
         await self.normal.describe(arguments)
 
@@ -118,7 +121,7 @@ class Consumers(NamedTuple):
 class Fetching:
     """Fetches jobs for the slots of a pool.
 
-    Mutable state: `_consumers`, those of the present session.
+    Mutable state: `_consumers`, the consumers of the present session.
     """
 
     def __init__(
@@ -148,10 +151,10 @@ class Fetching:
         await self._consumers.normal.resize(self._pool.size)
 
     async def describe(self, arguments: Mapping[str, str]) -> None:
-        """Show other arguments in the management console. A next session begins with them, if this one is lost.
+        """Replace the arguments that the management console shows. If the session is lost, the next one has them.
 
-        The new consumer does not count the jobs that the old one has fetched. Those that come too early wait here
-        for a slot, or return to the queue as any others.
+        RabbitMQ does not count the jobs of the old consumer against the prefetch of the new one. Surplus jobs wait
+        here for a slot, or return to the queue like any others.
         """
         if self._consumers:
             with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
@@ -163,13 +166,13 @@ class Fetching:
             self._consumers.normal.begun[id(delivery)] = self._clock()
 
     def ended(self, delivery: Delivered) -> None:
-        """Record that the job has left its slot, or the line."""
+        """Record that the job has left its slot, or the line of waiting jobs."""
         if self._consumers:
             self._consumers.normal.begun.pop(id(delivery), None)
 
     @contextmanager
-    def takes_room(self, delivery: Delivered) -> Iterator[None]:
-        """Count a redelivered job that waits for its earlier run: it is unsettled, and that run holds a slot."""
+    def counts_as_running(self, delivery: Delivered) -> Iterator[None]:
+        """Count a redelivered job as running while it waits for its earlier run, which holds a slot."""
         self.begins(delivery)
         try:
             yield
@@ -177,7 +180,7 @@ class Fetching:
             self.ended(delivery)
 
     async def adjust(self) -> None:
-        """Keep the consumers of the session as large as they should be, until its connection is lost."""
+        """Adjust the prefetch of both consumers repeatedly, until the connection is lost."""
         if self._decide is None or self._consumers is None:
             return
         try:
@@ -185,15 +188,15 @@ class Fetching:
             # consumer by closing the channel.
             with suppress(ConnectionLostError, BrokerRefusedError, BrokerUnreachableError):
                 while True:
-                    await self._next_look(self._consumers)
-                    await self._look(self._decide, self._consumers)
+                    await self._next_decision(self._consumers)
+                    await self._adjust_once(self._decide, self._consumers)
         finally:
             self._metrics.gauge("slots.ahead", 0)
 
-    async def _next_look(self, consumers: Consumers) -> None:
-        """Wait: shortly while jobs or free slots wait, and without end while no job runs."""
+    async def _next_decision(self, consumers: Consumers) -> None:
+        """Wait until the next decision: for a job if none runs, otherwise for a moment."""
         if self._pool.longest_wait_s() is not None or consumers.normal.prefetch < self._pool.size:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(DECIDE_SOON_S)
         elif not self._pool.busy:
             self._pool.used.clear()
             await self._pool.used.wait()
@@ -203,7 +206,7 @@ class Fetching:
                 async with asyncio.timeout(DECIDE_S):
                     await self._pool.waits.wait()
 
-    async def _look(self, decide: LookAhead, consumers: Consumers) -> None:
+    async def _adjust_once(self, decide: LookAhead, consumers: Consumers) -> None:
         now, most = self._clock(), self._pool.most_together
         long_s = decide.long_after_s(most)
         pressure = Pressure(

@@ -1,10 +1,10 @@
-"""Decides how many jobs to fetch: for the slots, and ahead of them. Pure but for the memory of its own decisions.
+"""Decides how many jobs to fetch, for the slots and ahead of them. Its only state is its own earlier decisions.
 
 The consumer of normal priority has prefetch = pool size. RabbitMQ serves the second consumer, of lower priority,
-only while no consumer of the whole fleet has room. A slot starts a job of it at once, without waiting for confirm,
-ack and delivery. That pays for short jobs. But a job that waits here behind a long one loses time as soon as a
-slot elsewhere is free. So the work fetched ahead is bounded in seconds; and a job that has waited for too long
-because slots hold long jobs returns to the queue, once.
+only while every normal consumer of the fleet has reached its prefetch. A slot starts a job that was fetched ahead
+at once, without waiting for confirm, ack and delivery. This saves time for short jobs. But a job that waits here
+behind a long one loses time as soon as a slot elsewhere is free. So the work fetched ahead is limited in seconds.
+A job that has waited for too long, because slots hold long jobs, returns to the queue once.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from consumer.runners.run_times import HORIZON_S, Fit, RunTimes
 
 #: Jobs fetched ahead for each slot. Powers of two, because each change costs a cancel and a new consumer.
 STEPS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)
-#: For so long a step is not followed by a higher one, as run times vary from one moment to the next. A lower one
-#: follows at once: jobs that take longer must not wait here.
+#: The step does not grow for this many seconds after a change, because run times vary from one moment to the
+#: next. It shrinks at once, because longer jobs must not wait here.
 FIXED_S: Final = 0.25
-#: For a function that takes one job at a time: this covers the gap between two jobs of 1 ms.
+#: The highest step for a function that takes one job at a time. It covers the gap between two jobs of 1 ms.
 MOST_SINGLE: Final = 8
 #: Nothing is fetched ahead if more than one run in fifty takes longer than this: too many jobs would have to
 #: return. A run of 20 to 50 ms may be a short job on a loaded machine.
 LONG_S: Final = 0.050
 LONG_SHARE: Final = 0.02
-#: A job that has waited for this much longer than expected returns to the queue. With the horizon and the time of
-#: the return, less than the 50 ms that docs/operate.md names.
+#: A job returns to the queue when it has waited for this much longer than expected. Together, the horizon, this
+#: time and the return take less than the 50 ms that docs/operate.md names.
 EXCESS_S: Final = 0.010
-#: After a return nothing is fetched ahead for so long; twice as long each time it happens again soon.
+#: Seconds after a return in which nothing is fetched ahead. If jobs return again soon, the pause doubles.
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 
@@ -38,7 +38,7 @@ class Pressure:
     """How much the jobs in the slots make others wait.
 
     `waited_s`: how long the first job of the line has waited. `long`: the number of slots that hold a job for
-    longer than `long_after_s`; `long_normal`: the number of jobs in them that came by the present normal consumer.
+    longer than `long_after_s`; `long_normal`: how many of these jobs the present normal consumer has received.
     """
 
     waited_s: float
@@ -48,10 +48,10 @@ class Pressure:
 
 @dataclass
 class LookAhead:
-    """The decision for `slots` slots.
+    """Decides for `slots` slots.
 
     Mutable state: `_pause_s`, the last pause, and `_paused_until`, its end; `_step`, how many jobs are fetched
-    ahead for each slot now, and `_fixed_until`, the time before which that does not grow.
+    ahead for each slot now, and `_fixed_until`, the time before which the step does not grow.
     """
 
     slots: int
@@ -62,7 +62,7 @@ class LookAhead:
     _fixed_until: float = 0.0
 
     def long_after_s(self, most_together: int) -> float:
-        """Return after how many seconds a run is longer than expected."""
+        """Return the run time, in seconds, above which a run counts as long."""
         fit = self.times.fit() if most_together > 1 else None
         return fit.span_s if fit else HORIZON_S
 
@@ -83,7 +83,7 @@ class LookAhead:
             step > self._step and now >= self._fixed_until
         ):
             self._step, self._fixed_until = step, now + FIXED_S
-        # A batch more than there are slots: it waits here while the jobs of the last one are settled.
+        # One batch more than slots. It waits here while the jobs of the previous batch are settled.
         return self._step * (self.slots + (most_together > 1))
 
     def normal(self, pressure: Pressure, prefetch: int) -> int | None:
@@ -102,12 +102,12 @@ class LookAhead:
             return 0
         fitting = _fitting(typical_s, fit, most_together)
         step = max(step for step in STEPS if step <= fitting)
-        # A step up needs room to spare, so that the size does not swing between two steps.
+        # A step up needs a margin, so that the size does not swing between two steps.
         return step if step <= self._step or fitting >= 1.25 * step else max(self._step, _below(step))
 
 
 def _fitting(typical_s: float, fit: Fit, most_together: int) -> float:
-    """Return how many jobs fit into the time that may wait for a slot."""
+    """Return how many jobs per slot fit into the run time that may be fetched ahead."""
     batch = fit.batch(most_together)
     if batch == 1:
         return min(HORIZON_S / max(typical_s, 1e-6), MOST_SINGLE * 1.25)

@@ -18,7 +18,7 @@ from consumer.job import Job, Outcome, Succeeded, Unsuccessful
 KEEP_S = 300.0
 #: The limit for all outcomes together. Most are small; a large one may displace many.
 MAX_BYTES = 64 * 1024 * 1024
-#: The rough cost of an entry besides its text.
+#: The approximate size of an entry without its texts.
 _ENTRY_BYTES = 500
 
 

@@ -56,7 +56,7 @@ class Pipeline:
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
 
     async def handle(self, delivery: Settleable) -> None:
-        """Handle one delivery and settle it exactly once; not at all if its connection is lost."""
+        """Handle one delivery and settle it exactly once. If its connection is lost, do not settle it."""
         received_at = time.monotonic()
         request, job = read_message(
             delivery.message, self.topology, self.settings.job_rules, default_model=self.default_model()
@@ -100,7 +100,7 @@ class Pipeline:
                     job.request.id,
                     extra={"event": "job_redelivered"},
                 )
-                with delivery.while_alive(), self.fetching.takes_room(delivery):
+                with delivery.while_alive(), self.fetching.counts_as_running(delivery):
                     await asyncio.wait({run})
                 known = None if run.cancelled() else run.result()  # cancelled: lost before it had a slot
             if known is not None:
@@ -112,7 +112,7 @@ class Pipeline:
         return None
 
     async def _is_abandoned(self, delivery: Settleable, reply_to: str | None) -> bool:
-        """Whether the caller's queue no longer exists. Asked only before a run, without holding a slot."""
+        """Whether the caller's queue no longer exists. The check takes place before the run, and holds no slot."""
         if not (self.settings.drop_if_caller_gone and reply_to and reply_to.startswith(CALLERS_OWN_PREFIXES)):
             return False
         return not await delivery.admin.has_queue(reply_to)

@@ -30,7 +30,7 @@ from consumer.telemetry.tracing import tracing
 log = logging.getLogger(__name__)
 
 
-def too_powerful(euid: int) -> str | None:
+def root_warning(euid: int) -> str | None:
     """Return a warning if the service runs as root, else None."""
     if euid != 0:
         return None
@@ -47,7 +47,7 @@ async def serve(settings: Settings, urls: Sequence[str], console_of: ConsoleOf) 
         ConfigurationError: settings, classifier or job folder cannot be used; nothing was consumed.
         BrokerUnreachableError, BrokerRefusedError, ConnectionLostError: at the start; nothing was consumed.
     """
-    if warning := too_powerful(os.geteuid()):
+    if warning := root_warning(os.geteuid()):
         log.warning("%s", warning, extra={"event": "runs_as_root"})
     with (
         Signals.installed() as signals,
@@ -66,8 +66,9 @@ async def serve(settings: Settings, urls: Sequence[str], console_of: ConsoleOf) 
                     port,
                     extra={"event": "http_listening"},
                 )
-            # After the pages, and before them at the end: what was left to remove may take a while.
-            files = await stack.enter_async_context(JobFiles.opened_aside(settings.job_dir))
+            # Opened after the pages and closed before them: the removal of left-over files may take a while, and a
+            # probe must get an answer meanwhile.
+            files = await stack.enter_async_context(JobFiles.opened_in_thread(settings.job_dir))
             if settings.reports_metrics:
                 await stack.enter_async_context(resource_gauges.reporting(metrics, files.folder))
             opening = open_runner(settings, files, os.environ, size=settings.pool_size, metrics=metrics)
@@ -82,7 +83,7 @@ async def serve(settings: Settings, urls: Sequence[str], console_of: ConsoleOf) 
 
 
 async def _unless_stopped(opening: Coroutine[Any, Any, Runner], signals: Signals) -> Runner | None:
-    """Load the classifier, which may take a minute: a stop meanwhile is not kept waiting, and gives None."""
+    """Load the classifier, which may take a minute. A signal to stop cancels the load; the result is then None."""
     load = asyncio.create_task(opening, name="load")
     stop = asyncio.create_task(signals.asked.wait(), name="stop")
     await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,9 +1,8 @@
 """Publishes a job's progress to its producer, at most four times a second.
 
 Each message reports the latest progress. It may be lost: it is published at most once, and not after a lost
-connection. The job neither waits for
-it nor fails because of it. No progress arrives after the reply, because the reporter is closed before the reply is
-published on the same channel.
+connection. The job neither waits for it nor fails because of it. No progress arrives after the reply, because the
+reporter is closed before the reply is published on the same channel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measures every few seconds the memory of the consumer and the free space of its disk.
 
 A thread measures, because the kernel visits every page of memory. It never measures per job, and not at all if no
-metrics are collected. It also repeats every other gauge, so that a reader can distinguish a steady consumer from
-one that has stopped.
+metrics are collected. Each measurement also sends all other gauges again, so that a reader can distinguish a
+steady consumer from one that has stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: Twice per flush of statsd (usually 10 s), so each has a gauge. Costs 4 ms of CPU for a process of 180 MiB.
+#: Seconds: twice per interval of statsd (usually 10 s), so that each interval has a value. A measurement takes 4
+#: ms of CPU for a process of 180 MiB.
 PERIOD_S = 5.0
 
 

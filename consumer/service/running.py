@@ -16,17 +16,17 @@ from consumer.runners.child import DRAIN_S, KILL_GRACE_S
 
 log = logging.getLogger(__name__)
 
-#: For interrupted jobs to end: their grace period, and time to settle them.
+#: The time for interrupted jobs to end: their grace period, and seconds to settle them.
 INTERRUPT_S = KILL_GRACE_S + DRAIN_S + 5.0
-#: While the service drains, it logs the jobs that it waits for again after this.
-TELL_AGAIN_S = 10.0
+#: While the service drains, it logs the running jobs again after this time.
+LOG_AGAIN_S = 10.0
 
 
 class Running:
     """The tasks of all deliveries.
 
-    Mutable state: `_tasks`, each with the time when it began; a task takes itself out when it ends. `broken` is
-    done, with the exception, when one has raised: its delivery is not settled, which is a bug.
+    Mutable state: `_tasks`, each with its start, until it ends. `broken` is done when a task has raised an
+    exception, which is a bug: its delivery is not settled.
     """
 
     def __init__(self) -> None:
@@ -42,13 +42,13 @@ class Running:
         task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        """Take note of a task's end. Only the end of the process returns the message of one that has raised."""
+        """Forget an ended task. If it raised, set `broken`: RabbitMQ returns its message when the process ends."""
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) and not self.broken.done():
             self.broken.set_result(error)
 
     async def wait(self, grace_s: float, forced: asyncio.Event) -> None:
-        """Wait until all have ended, `grace_s` seconds are over, `forced` is set, or one is broken."""
+        """Wait until all tasks have ended, `grace_s` seconds have passed, `forced` is set or a task has raised."""
         force = asyncio.create_task(forced.wait(), name="forced")
         give_up = time.monotonic() + grace_s
         while self._tasks and not (force.done() or self.broken.done()):
@@ -58,7 +58,7 @@ class Running:
             self._log(left)
             everything = asyncio.ensure_future(asyncio.wait(self._tasks))
             ends: set[asyncio.Future[Any]] = {everything, force, self.broken}
-            await asyncio.wait(ends, timeout=min(left, TELL_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=min(left, LOG_AGAIN_S), return_when=asyncio.FIRST_COMPLETED)
             everything.cancel()
         force.cancel()
 
@@ -74,7 +74,7 @@ class Running:
         )
 
     async def end(self, interrupt: Callable[[], None]) -> None:
-        """Interrupt what still runs, so that its jobs return to the queue; cancel what does not end then."""
+        """Interrupt the running jobs, so that they return to the queue; cancel the tasks that do not end then."""
         if self._tasks:
             log.warning(
                 "ending running jobs (%d); RabbitMQ will redeliver them",

@@ -41,8 +41,8 @@ from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
-#: After a lost connection, RabbitMQ redelivers what has run and was not settled, at most a job or a batch for each
-#: slot; several connections may be lost in a row.
+#: After a lost connection, RabbitMQ redelivers the jobs that ran but were not settled: at most one job or batch
+#: for each slot. Several connections may be lost in a row.
 REMEMBERED_PER_JOB = 4
 
 
@@ -241,7 +241,10 @@ class Service:
         await self._running.wait(self._settings.drain_grace_s, self._signals.forced)
 
     async def _flush(self) -> None:
-        """Wait until RabbitMQ has all acks: a closing connection may drop them, and a lost ack is a second run."""
+        """Wait until RabbitMQ has all acks.
+
+        A closing connection may drop them, and a lost ack causes a second run.
+        """
         if session := self._supervisor.session:
             with suppress(ConnectionLostError):
                 await session.flush()

@@ -1,4 +1,7 @@
-"""What this package needs of a delivery: interfaces that `rabbitmq/session.py` implements, and fakes in tests."""
+"""The interfaces of a delivery for this package.
+
+`rabbitmq/session.py` implements them, and so do fakes in tests.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,20 @@ from consumer.wire.message import Message
 
 
 class Publishing(Protocol):
-    """Publishes what answers a message; `rabbitmq/publisher.py` is the real one."""
+    """Publishes replies, retries, error records and progress. `rabbitmq/publisher.py` implements it."""
 
     async def publish(self, message: Message, queue: str) -> str | None:
-        """Return None once RabbitMQ has the message, or the reason why the queue did not get it."""
+        """Publish; return None after RabbitMQ's confirm, or the reason why the queue did not get the message."""
 
     async def publish_or_give_up(self, message: Message, queue: str) -> str | None:
         """Publish like `publish`. If RabbitMQ does not confirm, give the message up and keep the connection."""
 
     async def publish_at_most_once(self, message: Message, queue: str) -> None:
-        """Publish a message that may be lost; the caller does not learn whether it was."""
+        """Publish a message that may be lost; the caller does not learn whether it arrived."""
 
 
 class QueueLookup(Protocol):
-    """Knows which queues there are; `rabbitmq/admin.py` is the real one."""
+    """Finds out whether a queue exists. `rabbitmq/admin.py` implements it."""
 
     async def has_queue(self, name: str) -> bool:
         """Return False if RabbitMQ has no queue, and no direct reply-to address, of that name."""
@@ -52,10 +55,10 @@ class Settleable(Protocol):
 
     @property
     def admin(self) -> QueueLookup:
-        """The administration of the same session, which looks queues up."""
+        """The part of the same session that finds queues."""
 
     def while_alive(self) -> Waiting:
-        """Limit the waits of the block to the time in which the message can be settled."""
+        """Return a context manager that ends the waits in its block when the message can no longer be settled."""
 
     async def ack(self) -> None:
         """Ack: RabbitMQ deletes the message."""

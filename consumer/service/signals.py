@@ -1,4 +1,4 @@
-"""The signals that a service receives: stop, stop at once, reload. Sets events; decides nothing."""
+"""Turns the signals that a service receives into events: stop, stop at once, reload. Decides nothing."""
 
 from __future__ import annotations
 

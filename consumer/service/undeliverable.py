@@ -1,6 +1,7 @@
-"""Logs replies that no queue accepted, but not each of them: when a producer has gone, all its jobs end so.
+"""Logs replies that no queue accepted. It does not log each of them, because a lost producer causes many.
 
-The metric `replies.unroutable` counts all, and each such job has its own line about its end (job_lines.py).
+The metric `replies.unroutable` counts all of them, and each such job has its own line about its end
+(job_lines.py).
 """
 
 from __future__ import annotations

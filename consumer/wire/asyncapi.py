@@ -1,9 +1,9 @@
 """Generates the published contract, an AsyncAPI 3 document and JSON Schemas, from the code.
 
 Pure: the inputs are the models, headers and types of message.py and write.py, the sentences of job.py and the
-names of topology.py; the output is JSON. This module adds only what those lack: which message is on which channel,
-and the meaning of each property. The functions that build messages also build the examples. `deploy/` holds a
-copy; a test fails when it is out of date.
+names of topology.py; the output is JSON. This module adds which message is on which channel, and the meaning of
+each property. The functions that build messages also build the examples. `deploy/` holds a copy of the documents;
+a test fails when the copy is out of date.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _JSON_TYPE = "application/json"
 
 JOB: Json = {
     "title": "Job",
-    "description": "Any JSON object: what it holds is between the producer and the classifier.",
+    "description": "Any JSON object. Producer and classifier agree on its content.",
     "type": "object",
     "examples": [{"signal": [0.1, 0.5, -0.2], "model": "pumps"}],
 }
@@ -51,7 +51,7 @@ JOB_HEADERS: Json = {
     message.TRACEPARENT_HEADER: _TRACEPARENT,
     message.PROGRESS_HEADER: {
         "type": ["boolean", "string"],
-        "description": "true: report the job's progress to the queue in reply_to.",
+        "description": "true: publish the job's progress to the queue in reply_to.",
     },
     message.REPLAYED_HEADER: {
         "type": "integer",
@@ -64,7 +64,7 @@ JOB_HEADERS: Json = {
     },
     message.LAST_ERROR_HEADER: {
         "type": "string",
-        "description": "Set by the service on the copy for a retry: its reason. Do not send it.",
+        "description": "Set by the service on the copy for a retry: the reason for the retry. Do not send it.",
     },
     message.ATTEMPT_HEADER: {
         "type": "integer",
@@ -74,22 +74,25 @@ JOB_HEADERS: Json = {
 }
 _ANSWER_HEADERS: Json = {
     message.JOB_ID_HEADER: {**_ID, "description": "The job's id, the same in each message about it."},
-    message.TRACEPARENT_HEADER: {**_TRACEPARENT, "description": "The job's, or that of its run, a child of it."},
+    message.TRACEPARENT_HEADER: {
+        **_TRACEPARENT,
+        "description": "The job's trace context; if the service traces, that of the job's run, a child of it.",
+    },
 }
 _JOB_PROPERTIES: Json = {
     "message_id": {**_ID, "description": "The job's id; without it, the service generates one."},
-    "correlation_id": {**_ID, "description": "The reply has the same; without it, the message_id."},
+    "correlation_id": {**_ID, "description": "Repeated in the reply. Without it, the reply has the message_id."},
     "reply_to": {
         "type": "string",
         "description": f"The producer's queue, or {DIRECT_REPLY_TO}; without it, replies go to results.",
     },
-    "content_encoding": {"type": "string", "description": "gzip, if the body is; otherwise it is UTF-8."},
+    "content_encoding": {"type": "string", "description": "gzip for a compressed body; without it, UTF-8 text."},
     "expiration": {"type": "string", "pattern": "^[0-9]+$", "description": "RabbitMQ's time to live, in ms."},
-    "timestamp": {"type": "integer", "description": "When it was sent, in seconds since the epoch."},
+    "timestamp": {"type": "integer", "description": "When the job was sent, in seconds since the epoch."},
     "delivery_mode": {"enum": [1, 2], "description": "2, persistent: the job survives a restart of RabbitMQ."},
     "priority": {"type": "integer", "minimum": 0, "maximum": 255},
 }
-#: The job in the examples.
+#: The consumer, the job and the outcomes in the examples.
 _CONSUMER = "host:4711"
 _REQUEST = Request(id="job-1", correlation_id="job-1")
 _SUCCEEDED = Succeeded(output=b'{"label": "running"}', run_s=0.0031)
@@ -99,7 +102,7 @@ _FAILED = Failed(
 
 
 class Wire(GenerateJsonSchema):
-    """JSON Schema of a model as sent: unknown values are left out, never null; no titles that repeat names."""
+    """Makes the JSON Schema of a model as it is sent: without null, because unknown values are left out."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
         return self.generate_inner(schema["schema"])
@@ -139,7 +142,7 @@ def reply_models(ref_template: str) -> dict[str, Json]:
 
 
 def document(topology: Topology, version: str) -> Json:
-    """Make the AsyncAPI document of a service with these names."""
+    """Make the AsyncAPI document of a service with the queue names of `topology`."""
     shared = "#/components/schemas/{model}"
     return {
         "asyncapi": VERSION,
@@ -218,7 +221,7 @@ def _server(protocol: str) -> Json:
         "protocol": protocol,
         "protocolVersion": "0.9.1",
         "variables": {
-            "host": {"default": "localhost", "description": "RabbitMQ's host, with a port if it is another."},
+            "host": {"default": "localhost", "description": "RabbitMQ's host, and its port if it is not usual."},
             "vhost": {"default": "", "description": "The virtual host that the service uses."},
         },
         "security": [{"$ref": f"#/components/securitySchemes/{scheme}"} for scheme in ("password", "certificate")],
@@ -231,7 +234,7 @@ def _messages(shared: str) -> Json:
     return {
         "job": {
             "title": "Job",
-            "summary": "A producer publishes it. All headers and properties are optional.",
+            "summary": "A job, published by a producer. All headers and properties are optional.",
             "contentType": _JSON_TYPE,
             "headers": {"type": "object", "properties": JOB_HEADERS},
             "payload": _to(shared, "Job"),
@@ -261,7 +264,7 @@ def _answer(shared: str, schema: str, summary: str, kind: str, *, mode: int = 2)
     """Describe a message that the service sends about a job."""
     properties: Json = {
         "message_id": {**_ID, "description": "New with each publish."},
-        "correlation_id": {**_ID, "description": "The job's, else its message_id, else its id."},
+        "correlation_id": {**_ID, "description": "The job's correlation_id, else its message_id, else its id."},
         "type": {"const": kind},
         "content_type": {"const": _JSON_TYPE},
         "delivery_mode": {"const": mode, "description": "2: persistent."},
@@ -284,12 +287,12 @@ def _example(message: message.Message, **fixed: str) -> Json:
 
 
 def _correlation(description: str) -> Json:
-    # AsyncAPI has only headers and payload; AMQP puts into properties what other protocols put into headers.
+    # AsyncAPI knows only headers and payload. AMQP has properties for the headers of other protocols.
     return {"location": "$message.header#/correlation_id", "description": description}
 
 
 def _channels(topology: Topology) -> Json:
-    """Describe what a producer uses. The other queues belong to the service alone."""
+    """Describe the queues that a producer uses. The other queues belong to the service alone."""
     held: Mapping[str, tuple[Sequence[str], str]] = {
         topology.jobs: (["job"], "Publish jobs here, by the default exchange."),
         topology.results: (["succeeded", "failed"], "The replies of jobs without reply_to."),

@@ -29,15 +29,18 @@ GZIP_MEMBER = 16 + zlib.MAX_WBITS
 #: Each member costs a copy of the rest, and an empty one has 20 bytes: 100,000 in 2 MB took 1.7 s of CPU.
 MAX_MEMBERS = 100
 CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
-#: Limit of a dead letter's unpacked body when a command shows it: the default limit of a job's body.
+#: The most bytes that a command unpacks to show a dead letter: the default limit of a job's body.
 MOST_SHOWN_BYTES = 4 * 1024 * 1024
-#: The same when only the body is requested (`--body`): the likely content of 4 MiB of gzip.
+#: The most bytes that a command unpacks for `--body`: the likely content of 4 MiB of gzip.
 MOST_UNPACKED_BYTES = 64 * 1024 * 1024
 REMEDY = "send JSON as UTF-8, plain or with content_encoding gzip"
 
 
 def decoded(body: bytes, max_bytes: int, encoding: str | None, content_type: str | None) -> bytes | str:
-    """Decode a body; a text is the reason why it cannot be decoded. `max_bytes` also limits the unpacked size."""
+    """Return the decoded body as bytes, or as text the reason why it cannot be decoded.
+
+    `max_bytes` limits the unpacked size.
+    """
     name = (encoding or "").strip().lower()
     if name in GZIP:
         unpacked = _unpacked(body, max_bytes)
@@ -53,7 +56,7 @@ def decoded(body: bytes, max_bytes: int, encoding: str | None, content_type: str
 
 
 def foreign(body: bytes) -> str | None:
-    """Say what a body that is not JSON is instead: empty, or in an encoding that its first bytes identify."""
+    """Explain why a body is not JSON: it is empty, or in another encoding. None if neither is the case."""
     if not body.strip():
         return "the body is empty; send {...}"
     for first, name in (*MARKS, *BEGINNINGS):

@@ -19,8 +19,8 @@ TRACEPARENT_HEADER = "traceparent"
 #: Header: how often a dead letter was replayed. Copies carry it, and so do retries and dead letters of copies.
 REPLAYED_HEADER = "replayed"
 PROGRESS_HEADER = "progress"
-#: Header on the copy of a retry: its reason. The console shows it with the dead letter, but cannot read errors:
-#: RabbitMQ has no basic.get for streams.
+#: Header on the copy for a retry: the reason for the retry. The console shows it with the dead letter. It cannot
+#: show the stream of error records, because RabbitMQ has no basic.get for streams.
 LAST_ERROR_HEADER = "last-error"
 #: The length of AMQP's short string, the type of message_id and correlation_id.
 MAX_ID_BYTES = 255

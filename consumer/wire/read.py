@@ -58,7 +58,7 @@ class JobRules:
 def read_message(
     message: Message, topology: Topology, rules: JobRules, *, default_model: str | None = None
 ) -> tuple[Request, Job | Invalid]:
-    """Read the properties of a message, which every message has, and its job.
+    """Read a message: the request from its properties, and the job from its body.
 
     The job is `Invalid` if a property cannot be used, the body is too large or not a JSON object, or the requested
     time limit is too long. `default_model` is the model of a job that names none, if that is known.
@@ -137,7 +137,7 @@ def _text(message: Message, max_bytes: int) -> bytes | Invalid:
 
 
 def _object(body: bytes) -> dict[str, Any] | Invalid:
-    """Read the JSON object. The result may contain no other key than MODEL_KEY."""
+    """Read the JSON object. The result may lack all keys except MODEL_KEY."""
     if (found := _sure_object(body)) is not None:
         return found
     try:
@@ -148,7 +148,10 @@ def _object(body: bytes) -> dict[str, Any] | Invalid:
 
 
 def _sure_object(body: bytes) -> dict[str, Any] | None:
-    """Read a JSON object quickly; None if it has an N or I, which may belong to NaN or Infinity."""
+    """Read a JSON object quickly.
+
+    None if the text is not an object or has an N or I, perhaps of NaN or Infinity.
+    """
     if b"N" in body or b"I" in body:
         return None
     try:

@@ -1,8 +1,9 @@
-"""Decides which `reply_to` addresses are allowed. A stranger chose the address, and this service may write to any.
+"""Decides which `reply_to` addresses are allowed, because the service may have permission to write to any queue.
 
 This module refuses the service's own queues, except the results and the stream of the gateways. It also refuses
-RabbitMQ's own names, except those that it gives to a caller's queue or channel; address_breaker.py handles
-invented ones, which cannot be recognised here. An operator can restrict addresses further with a pattern. Pure.
+RabbitMQ's own names, except those that RabbitMQ gives to a caller's queue or channel. Such a name may be invented,
+which cannot be recognised here; address_breaker.py handles it. An operator can restrict addresses further with a
+pattern. Pure.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CALLERS_OWN_PREFIXES = (DIRECT_REPLY_PREFIX, SERVER_NAMED_PREFIX)
 
 
 def refusal(name: str, topology: Topology, allowed: str | None) -> str | None:
-    """Return why no reply may go to `name`, with the remedy; None if one may.
+    """Return why replies to `name` are refused, with the remedy; None if they are allowed.
 
     Args:
         name: the producer's `reply_to`; not empty.

@@ -1,4 +1,4 @@
-"""The names and arguments of all exchanges and queues; no other module spells one.
+"""The names and arguments of all exchanges and queues. No other module contains such a name.
 
 Pure: lists the declarations in their order; rabbitmq/admin.py sends them. RabbitMQ refuses to declare an existing
 queue with other arguments, so a change here breaks running installations. Quorum queues and at-least-once
@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: Up to RabbitMQ 4.2, every lost connection counts as a return of the messages that it held, and 4.x dead-letters
-#: a message after 20 by default. 100 exceeds any number of restarts, and still ends a job that kills its consumer.
+#: Up to RabbitMQ 4.2, every lost connection counts as a return of its unsettled messages, and 4.x dead-letters a
+#: message after 20 returns by default. 100 is more than any number of restarts during a job, and still ends a job
+#: that kills its consumer.
 DELIVERY_LIMIT = 100
 #: Reading a dead letter or a result and requeueing it also counts as a return; 4.x would delete it after 20.
 #: RabbitMQ 3.10 refuses -1 (no limit), so this number is out of reach instead.
 NO_DELIVERY_LIMIT = 1_000_000_000
-#: Seconds before the second, third ... attempt; the last one applies to all later ones. Short first, as most
-#: crashes are transient; longer later, so that a lasting fault does not occupy the pool.
+#: Seconds before the second, third ... attempt; the last delay applies to all later attempts. The first delays are
+#: short, because most crashes are transient. Later ones are longer, so that a lasting fault does not occupy the
+#: pool.
 RETRY_DELAYS_S = (1, 5, 25, 120)
-#: Error records are read within days; they are no archive.
+#: Error records are read within days; the stream is no archive.
 ERRORS_MAX_AGE = "7D"
 ERRORS_MAX_BYTES = 100_000_000
 #: A reply that was not fetched within a day is obsolete. A gateway keeps the same replies in memory.
@@ -94,8 +96,8 @@ class Topology:
     def queues(self) -> list[Queue]:
         """List all queues. The dead-letter queue precedes the jobs queue, which needs it."""
         return [
-            Queue(self.dead, _LOOKED_AT),
-            Queue(self.results, _LOOKED_AT),
+            Queue(self.dead, _WITHOUT_DELIVERY_LIMIT),
+            Queue(self.results, _WITHOUT_DELIVERY_LIMIT),
             self.error_stream(),
             Queue(self.jobs, self._jobs_arguments()),
             *self._retry_queues(),
@@ -106,11 +108,11 @@ class Topology:
         return [queue for queue in self.queues() if queue.name != self.errors]
 
     def error_stream(self) -> Queue:
-        """The one queue that jobs can do without: a dead-lettered job is kept, with or without its record."""
+        """The only queue that jobs do not need: a dead-lettered job is kept even if its error record is lost."""
         return Queue(self.errors, _stream(ERRORS_MAX_AGE, ERRORS_MAX_BYTES))
 
     def gateway_queue(self) -> Queue:
-        """The queue that only a gateway needs and declares."""
+        """The queue of the gateways. Only a gateway needs and declares it."""
         return Queue(self.gateway, _stream(f"{GATEWAY_KEPT_S}s", GATEWAY_MAX_BYTES))
 
     def exchanges(self) -> list[Exchange]:
@@ -139,13 +141,13 @@ class Topology:
         }
 
 
-_LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+_WITHOUT_DELIVERY_LIMIT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
 #: All three are needed together: with overflow drop-head RabbitMQ silently falls back to at-most-once.
 _AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
 
 def no_queue(name: str) -> str:
-    """Explain that a queue of the service does not exist: each consumer creates all of its prefix."""
+    """Return the message for a queue that does not exist: no consumer has created the queues of this prefix."""
     return (
         f"there is no queue {name!r}: no consumer has run with this `prefix` in this virtual host; check `prefix` "
         "and amqp_url, or start a consumer"

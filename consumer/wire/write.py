@@ -27,7 +27,7 @@ from consumer.wire.message import (
     replayed,
 )
 
-#: Length of the reason in the header; the error record, if there is one, has all of it.
+#: The length of the reason in the header. The error record, if there is one, has the whole reason.
 HEADER_CHARACTERS = 200
 #: RabbitMQ's sender-selected distribution: further routing keys of a message.
 _ROUTING_HEADERS = ("CC", "BCC")
@@ -37,7 +37,7 @@ class Used(BaseModel):
     """Usage of a run: CPU seconds, peak memory, the signal that ended it. Unknown values are left out."""
 
     cpu_s: float | None = Field(None, description="CPU seconds of the attempt")
-    peak_memory_bytes: int | None = Field(None, description="the most memory that the attempt has had")
+    peak_memory_bytes: int | None = Field(None, description="peak memory of the attempt, in bytes")
     signal: str | None = Field(None, description="the signal that ended the classifier, such as SIGSEGV")
 
     @model_serializer(mode="wrap")
@@ -52,7 +52,7 @@ class ReplyError(Used):
     The service has used all attempts before it replies, so a producer must not send the job again at once.
     """
 
-    #: A text if a newer service sends a code that this version does not know.
+    #: A code that this version does not know, from a newer service, is a plain text.
     code: ErrorCode | str = Field(union_mode="left_to_right")
     message: str
     retryable: bool = Field(
@@ -63,7 +63,7 @@ class ReplyError(Used):
 
 
 class Reply(BaseModel):
-    """The body of a reply: `output`, the classifier's JSON, or `error`, the reason why there is none. Time: ms."""
+    """The body of a reply: `output`, the classifier's JSON, or `error`, the reason why there is no output."""
 
     job_id: str = Field(description="the job's id, the same in each reply to the job: it identifies duplicates")
     status: Literal["succeeded", "failed"]
@@ -86,7 +86,7 @@ class ErrorRecord(Used):
     """One line of the errors stream: facts that a dead-lettered message cannot carry. `time` is ISO 8601, UTC."""
 
     job_id: str = Field(description="the job's id, also that of its dead letter")
-    correlation_id: str = Field(description="that of the reply, even if no reply was sent")
+    correlation_id: str = Field(description="the correlation_id of the reply, even if no reply was sent")
     code: ErrorCode
     message: str
     stderr_tail: str = Field(description="the end of what the classifier wrote to stderr")
@@ -97,7 +97,7 @@ class ErrorRecord(Used):
 
 
 def reply(request: Request, outcome: Outcome, *, consumer: str) -> Message:
-    """Make the reply to a job that ended. It contains the output's bytes as the classifier printed them."""
+    """Make the reply to a job that has ended. The output is copied byte for byte from the classifier."""
     if isinstance(outcome, Succeeded):
         kind, status, tail = SUCCEEDED_TYPE, "succeeded", b'"output":' + outcome.output
     elif isinstance(outcome, Unsuccessful):
@@ -141,8 +141,8 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
 def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
     """Make the copy for a retry: the producer's message, the attempt, the id that the job keeps, and the reason.
 
-    The copy has no `x-` headers, because RabbitMQ counts on them and acts on them. It has no CC and BCC: they name
-    further queues that the producer chose, and this service would publish to them.
+    The copy has no `x-` headers, because RabbitMQ itself uses them, for example to count deaths. It has no CC and
+    BCC: they name further queues that the producer chose, and this service would publish to them.
     """
     ours = {ATTEMPT_HEADER: request.attempt + 1, JOB_ID_HEADER: request.id}
     if isinstance(outcome, Unsuccessful):
@@ -153,8 +153,8 @@ def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
 def replay_copy(message: Message) -> Message:
     """Make the copy for a replay, which starts over: the producer's message, the job's id, and a mark.
 
-    The copy has no time to live: it has expired once, or the job already has a reply. It has no timestamp, so that
-    it gets the time of its publishing: its wait in the queue begins anew, without its time as a dead letter.
+    The copy has no time to live, because the message has expired once, or its job already has a reply. It has no
+    timestamp, so that it gets the time of its publishing: its wait in the queue begins anew.
     """
     kept = _kept(message.headers)
     for of_its_last_life in (ATTEMPT_HEADER, LAST_ERROR_HEADER):
@@ -173,8 +173,8 @@ def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _answering(request: Request) -> dict[str, Any]:
     """Make the properties that every message about a job has.
 
-    The message id is new each time: with two publishes of one id in flight, RabbitMQ's confirm for the one is
-    taken for the other's. Receivers recognise duplicates by the job's id.
+    The message id is new each time: of two messages with one id in flight, aiormq would take a return of one for a
+    return of the other. Receivers recognise duplicates by the job's id.
     """
     headers = {JOB_ID_HEADER: request.id}
     if request.traceparent:

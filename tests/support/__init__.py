@@ -1,16 +1,16 @@
-"""What tests of several folders share, in packages by purpose; what one folder alone uses lives in that folder.
+"""Code that tests of several folders share, in packages by purpose. Code for one folder is in that folder.
 
-waiting.py          how long a test waits, and how it waits for what nobody tells it
-soak.py             how often something is tried: in `make test`, in `make soak`
-async_tests.py      async tests, each in a loop of its own
-unprivileged.py     a user whom permissions stop
-measurements.py     lines that whoever runs the tests shall read
-plaid.py            where the PLAID data set is
-consumer_check.py   rows of misconfigurations, and what `consumer check` tells of them
-rabbitmq/           the real RabbitMQ, and those who speak to it that are not ours
-processes/          our commands as processes
-fakes/              stand-ins for RabbitMQ, a slot, a server
-docs_pages/         the README and the pages of docs/, as tests read them
-browser/            Chromium, and RabbitMQ's management console in it
-monitoring/         statsd, Graphite and Prometheus, and a load to show there
+waiting.py          the time limit of a wait, and a wait for a condition without an event
+soak.py             how often a test repeats a step: in `make test`, in `make soak`
+async_tests.py      runs each async test in its own event loop
+unprivileged.py     runs a block as a user to whom file permissions apply
+measurements.py     the type of a function that prints a measurement for the person who runs the tests
+plaid.py            finds the PLAID data set
+consumer_check.py   rows of misconfigurations, and the findings of `consumer check` about them
+rabbitmq/           real RabbitMQ nodes, and clients that are not part of this project
+processes/          runs this project's commands as processes
+fakes/              fakes of RabbitMQ, of a slot, and of a server
+docs_pages/         reads README.md and the pages of docs/
+browser/            headless Chromium, and RabbitMQ's management console in it
+monitoring/         statsd, Graphite and Prometheus, and a load whose metrics they store
 """

@@ -1,4 +1,4 @@
-"""Async tests: each runs in a loop of its own, and leaves no task behind."""
+"""Runs async tests, each in its own event loop. A test must leave no task behind."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ P = ParamSpec("P")
 
 
 def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """Run an async test in a loop of its own, of the kind that the commands use; see that no task is left.
+    """Decorate an async test: it runs in a new event loop, of the kind that the commands use.
 
-    And that asyncio has nothing to complain of, such as an exception that nobody has asked for.
+    The test fails if a task is left, or if asyncio reports an error, such as an exception that no code retrieved.
     """
 
     @functools.wraps(test)
@@ -38,5 +38,5 @@ def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
 
 
 def never() -> asyncio.Future[None]:
-    """Make an interrupt that does not come."""
+    """Return a future for an interrupt that never happens."""
     return asyncio.get_running_loop().create_future()

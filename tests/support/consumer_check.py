@@ -1,7 +1,7 @@
-"""What the tests of `consumer check` share: a row of their tables, and what the checks make of it.
+"""Shared by the tests of `consumer check`: a row of their tables, and a function that runs the checks on it.
 
-A row says what is wrong and what must be told: by which check, at which level, in which words, with which remedy.
-The checks are the real ones, in their order; only those that a row is about, and what they need, are made.
+A row has a misconfiguration and the expected finding: the check, its level, its words and its remedy. The checks
+are the real ones, in their order. A test runs only the check of the row, and the checks that it requires.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from consumer.config.loader import load
 from consumer.preflight.checks import CHECKS, examine
 from consumer.preflight.finding import Finding, Level
 
-#: What is not named by any row's settings.
+#: The environment of each check; the settings of a row are added to it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("CONSUMER_", "OMP_"))}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One misconfiguration. `arrange` brings it about, and returns settings (or any variable in capitals)."""
+    """One misconfiguration and the expected finding.
+
+    `arrange` creates the misconfiguration and returns settings; a name in capitals is an environment variable.
+    `told`: a part of the finding's detail.
+    """
 
     name: str
     arrange: Callable[[Any], Mapping[str, object]]
@@ -35,7 +39,7 @@ class Row:
 
 
 def checked(given: Mapping[str, object], *names: str, sample: Path | None = None) -> list[Finding]:
-    """Make the named checks; all without a name. A name in capitals in `given` is a variable, not a setting."""
+    """Run the checks with these names; without names, all. A name in capitals in `given` is a variable."""
     variables = {
         name if name.isupper() else f"CONSUMER_{name.upper()}": str(value) for name, value in given.items()
     }
@@ -49,12 +53,15 @@ def checked(given: Mapping[str, object], *names: str, sample: Path | None = None
 
 
 def assert_told(row: Row, findings: list[Finding]) -> None:
-    """See that the row's check tells of it as it should."""
+    """Assert that the check of the row has findings with the expected words, level and remedy.
+
+    A finding with these words but another level or remedy fails, too.
+    """
     told = [one for one in findings if one.what == row.check and row.told in _as_before_4(one.detail)]
     assert {one.level for one in told} == {row.level}, findings
     assert all(row.remedy in one.remedy for one in told), told
 
 
 def _as_before_4(detail: str) -> str:
-    """From RabbitMQ 4.0 on a refusal also says which access was refused."""
+    """Remove the kind of access, which a refusal names only from RabbitMQ 4.0 on."""
     return re.sub(r"(configure|write|read) access to", "access to", detail)

@@ -1,8 +1,8 @@
-"""Measurements that whoever runs the tests shall read; the fixture `tell` shows them."""
+"""Measurements for the person who runs the tests; the fixture `tell` prints them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Shows a line to whoever runs the tests.
+#: Prints a line for the person who runs the tests.
 Tell = Callable[[str], None]

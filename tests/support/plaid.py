@@ -1,4 +1,4 @@
-"""Where the PLAID data set is. It is not ours to ship: without it, tests that read it are skipped and say so."""
+"""Finds the PLAID data set. The project does not ship it; without it, the tests that read it are skipped."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ TRAIN, TEST = FOLDER / "PLAID_TRAIN.ts", FOLDER / "PLAID_TEST.ts"
 
 
 def require() -> None:
-    """Skip the test where the data are not."""
+    """Skip the test, with the reason, if the data set is missing."""
     if not (TRAIN.exists() and TEST.exists()):
         pytest.skip(f"no PLAID_TRAIN.ts and PLAID_TEST.ts in {FOLDER}; name their folder in PLAID_DIR")

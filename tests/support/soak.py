@@ -1,17 +1,17 @@
-"""How often something is tried to find a race: seldom in `make test`, far more often in `make soak`.
+"""How often a test repeats a step to find a race: seldom in `make test`, far more often in `make soak`.
 
-What is asserted is the same in both. `make soak` sets SOAK and runs the tests that are marked `soak`, as each is
-that asks here. The storm is told its length by itself.
+The assertions are the same in both. `make soak` sets the variable SOAK and runs the tests with the mark `soak`;
+every test that calls `often` has this mark. The storm test has its own variable for its duration.
 """
 
 from __future__ import annotations
 
 import os
 
-#: Whether this is the long form.
+#: Whether the tests run in `make soak`.
 IN_SOAK = "SOAK" in os.environ
 
 
 def often(here: int, in_soak: int) -> int:
-    """Choose between a number for `make test` and one for `make soak`."""
+    """Return `in_soak` in `make soak`, otherwise `here`."""
     return in_soak if IN_SOAK else here

@@ -1,4 +1,4 @@
-"""A user whom permissions stop, although tests may run as root."""
+"""Runs a block as a user to whom file permissions apply, although tests may run as root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOBODY = 65534
 
 @contextmanager
 def unprivileged_folder() -> Iterator[Path]:
-    """Give a new folder, as a user whom permissions stop: root's own tests would pass whatever the modes are."""
+    """Run the block as an unprivileged user, in a new folder. As root, a test would pass with any permissions."""
     is_root = os.geteuid() == 0
     if is_root:
         os.seteuid(NOBODY)

@@ -609,7 +609,7 @@ async def test_a_consumer_that_listens_already_is_told_from_a_stranger() -> None
 
 @pytest.mark.parametrize(("files", "level"), [(None, OK), (4, OK), (3, FAILURE)])
 def test_a_file_system_without_room_for_files(files: int | None, level: Level) -> None:
-    assert machine.judged_room(Settings.model_validate({"pool_size": 2}), 10**9, files).level == level
+    assert machine.judged_space(Settings.model_validate({"pool_size": 2}), 10**9, files).level == level
 
 
 @pytest.mark.parametrize(

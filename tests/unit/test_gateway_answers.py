@@ -13,7 +13,7 @@ from support.fakes.asgi_caller import Request, Said, ask
 
 from consumer.config.settings import Settings
 from consumer.gateway import ids
-from consumer.gateway.admission import Door
+from consumer.gateway.admission import Admission
 from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import CATCH_UP_S, Jobs, Pending, retry_after_s
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
@@ -43,7 +43,7 @@ class Told:
         self.replies = Replies(max_count=2, max_bytes=1000)
         self.caught_up = asyncio.Event()
         self.caught_up.set()
-        self.is_there = True
+        self.is_connected = True
         self.refusal: Reason | None = None
         self.published: list[Message] = []
         self.asked = asyncio.Event()
@@ -67,13 +67,13 @@ class Site:
         self.jobs = Jobs(SETTINGS, self.relay, self.metrics, catch_up_s=catch_up_s)
         app = application(Served(self.jobs, Tokens(token_file), {}, SETTINGS.max_body_bytes))
         self.closing = asyncio.Event()
-        self.door = Door(app, self.metrics, self.closing.is_set)
+        self.admission = Admission(app, self.metrics, self.closing.is_set)
 
     async def post(self, body: bytes = b"{}", **headers: str) -> Said:
-        return await ask(self.door, "POST", "/jobs", body, {**JSON, **headers})
+        return await ask(self.admission, "POST", "/jobs", body, {**JSON, **headers})
 
     async def get(self, job_id: str, **headers: str) -> Said:
-        return await ask(self.door, "GET", f"/jobs/{job_id}", headers=headers)
+        return await ask(self.admission, "GET", f"/jobs/{job_id}", headers=headers)
 
 
 def assert_is_problem(said: Said, reason: Reason) -> None:
@@ -136,22 +136,22 @@ async def test_who_waits_is_answered_at_once_when_the_gateway_stops() -> None:
     await site.relay.asked.wait()
     site.closing.set()
     assert_is_problem(await site.post(), Reason.STOPPING)
-    assert not site.door.empty.is_set()
+    assert not site.admission.empty.is_set()
     site.jobs.hurry.set_result(None)
     async with asyncio.timeout(20):  # less than it has asked for
         assert (await waiting).status == 202
-    assert site.door.empty.is_set()
+    assert site.admission.empty.is_set()
 
 
 @runs_async
 async def test_nobody_waits_for_a_caller_who_has_hung_up() -> None:
     site = Site()
     request = Request("POST", "/jobs", [b"{}"], headers={**JSON, "prefer": "wait=50"})
-    waiting = asyncio.create_task(request.through(site.door))
+    waiting = asyncio.create_task(request.through(site.admission))
     await site.relay.asked.wait()
     request.hung_up.set()
     await waiting
-    assert site.door.empty.is_set()
+    assert site.admission.empty.is_set()
     assert repr(site.relay.replies) == "<Replies 0 kept, 0 bytes, 0 awaited>"
 
 
@@ -249,7 +249,7 @@ async def test_json_is_json_however_it_is_written(kind: str) -> None:
 )
 @runs_async
 async def test_what_is_not_there_says_so(method: str, path: str, reason: Reason) -> None:
-    said = await ask(Site().door, method, path)
+    said = await ask(Site().admission, method, path)
     assert_is_problem(said, reason)
     assert ("allow" in said.headers) == (reason is Reason.METHOD)
 
@@ -271,13 +271,15 @@ async def test_an_old_job_is_answered_for_as_long_as_its_reply_is_there() -> Non
     assert (await site.get(old)).status == 200
 
 
-@pytest.mark.parametrize(("is_there", "reason"), [(True, Reason.READING), (False, Reason.AWAY)])
+@pytest.mark.parametrize(("is_connected", "reason"), [(True, Reason.READING), (False, Reason.AWAY)])
 @runs_async
-async def test_no_job_is_called_pending_before_the_replies_so_far_are_read(is_there: bool, reason: Reason) -> None:
+async def test_no_job_is_called_pending_before_the_replies_so_far_are_read(
+    is_connected: bool, reason: Reason
+) -> None:
     site = Site(catch_up_s=0.01)
     known, unknown = ids.new(), ids.new()
     site.relay.caught_up.clear()
-    site.relay.is_there = is_there
+    site.relay.is_connected = is_connected
     site.relay.replies.keep(known, REPLY)
     assert (await site.get(known)).status == 200
     assert_is_problem(await site.get(unknown), reason)
@@ -298,13 +300,13 @@ async def test_without_a_token_that_counts_nothing_is_told_of_jobs(given: str, t
     assert site.relay.published == []
     for scheme in ("Bearer", "bearer"):
         assert (await site.get(known, authorization=f"{scheme} {TOKEN}")).status == 200
-    assert (await ask(site.door, "GET", "/")).status == 200  # the page itself tells nothing
+    assert (await ask(site.admission, "GET", "/")).status == 200  # the page itself tells nothing
 
 
 @runs_async
 async def test_more_requests_than_can_be_held_are_turned_away() -> None:
     site = Site()
-    site.door = Door(site.door._app, site.metrics, bool, max_inside=1)  # noqa: SLF001
+    site.admission = Admission(site.admission._app, site.metrics, bool, max_inside=1)  # noqa: SLF001
     waiting = asyncio.create_task(site.post(prefer="wait=50"))
     await site.relay.asked.wait()
     assert_is_problem(await site.post(), Reason.BUSY)
@@ -319,13 +321,13 @@ async def test_a_bug_is_a_problem_like_others(caplog: pytest.LogCaptureFixture) 
     del site.relay.published  # whatever raises
     assert_is_problem(await site.post(), Reason.BUG)
     assert "this is a bug in the gateway" in caplog.text
-    assert site.door.empty.is_set()
+    assert site.admission.empty.is_set()
 
 
 @runs_async
 async def test_each_answer_is_counted_and_none_may_be_kept_or_framed() -> None:
     site = Site()
-    answers = [await site.post(), await site.post(b"["), await ask(site.door, "GET", "/")]
+    answers = [await site.post(), await site.post(b"["), await ask(site.admission, "GET", "/")]
     for said in answers:
         assert said.headers["cache-control"] == "no-store"
         assert "default-src 'none'" in said.headers["content-security-policy"]
@@ -354,7 +356,7 @@ KNOWN = "/jobs/01a217b9-b45d-79d4-ab6b-a6d2dba19830"  # made once: test names mu
 @runs_async
 async def test_a_head_request_gets_the_status_and_headers_of_a_get(path: str) -> None:
     site = Site()
-    got, headed = await ask(site.door, "GET", path), await ask(site.door, "HEAD", path)
+    got, headed = await ask(site.admission, "GET", path), await ask(site.admission, "HEAD", path)
     assert headed.status == got.status != 405
     assert headed.headers == got.headers
     assert headed.headers["content-length"] == str(len(got.body))
@@ -373,7 +375,7 @@ async def test_a_head_request_gets_the_status_and_headers_of_a_get(path: str) ->
 async def test_a_method_that_a_page_does_not_take_is_refused_with_those_that_it_takes(
     method: str, path: str, allowed: str
 ) -> None:
-    said = await ask(Site().door, method, path)
+    said = await ask(Site().admission, method, path)
     assert_is_problem(said, Reason.METHOD)
     assert sorted(said.headers["allow"].split(", ")) == sorted(allowed.split(", "))
 
@@ -392,7 +394,7 @@ async def test_how_many_jobs_wait_and_who_takes_them_is_told_without_a_token(
     (tmp_path / "tokens").write_text(TOKEN)
     site = Site(tmp_path / "tokens")
     site.relay.queue = found
-    answered = await ask(site.door, "GET", "/queue")
+    answered = await ask(site.admission, "GET", "/queue")
     assert (answered.status, answered.json) == (200, said)
 
 
@@ -401,4 +403,4 @@ async def test_how_many_jobs_wait_and_who_takes_them_is_told_without_a_token(
 async def test_a_queue_that_cannot_be_asked_is_a_problem(reason: Reason) -> None:
     site = Site()
     site.relay.queue = reason
-    assert_is_problem(await ask(site.door, "GET", "/queue"), reason)
+    assert_is_problem(await ask(site.admission, "GET", "/queue"), reason)

@@ -19,7 +19,7 @@ from consumer.gateway import ids
 from consumer.gateway.jobs import MAX_WAIT_S, wish_to_wait_s
 from consumer.gateway.problems import Reason
 from consumer.gateway.reply_cache import Replies
-from consumer.gateway.request_body import Room, reading
+from consumer.gateway.request_body import BodyBudget, reading
 from consumer.gateway.tokens import Tokens
 
 JSON = {"content-type": "application/json"}
@@ -202,38 +202,38 @@ def test_a_file_that_may_not_be_read_stops_the_start() -> None:
 
 
 async def read(
-    parts: Sequence[bytes], room: Room, *, max_bytes: int = 10, is_whole: bool = True, within_s: float = 50
+    parts: Sequence[bytes], budget: BodyBudget, *, max_bytes: int = 10, is_whole: bool = True, within_s: float = 50
 ) -> bytes | Reason | None:
     request = Request("POST", "/jobs", parts, headers=JSON, is_whole=is_whole)
-    async with reading(request.receive, JSON, max_bytes, room, within_s=within_s) as found:
+    async with reading(request.receive, JSON, max_bytes, budget, within_s=within_s) as found:
         return found
 
 
 @runs_async
 async def test_a_body_comes_in_parts_and_is_held_no_longer_than_needed() -> None:
-    room = Room()
-    assert await read([b"{", b'"a"', b":1}"], room) == b'{"a":1}'
-    assert await read([b"12345", b"67890", b"1"], room) is Reason.TOO_LARGE
-    assert await read([b"12345"], room, is_whole=False, within_s=0.001) is Reason.SLOW_BODY
-    assert room.held == 0
+    budget = BodyBudget()
+    assert await read([b"{", b'"a"', b":1}"], budget) == b'{"a":1}'
+    assert await read([b"12345", b"67890", b"1"], budget) is Reason.TOO_LARGE
+    assert await read([b"12345"], budget, is_whole=False, within_s=0.001) is Reason.SLOW_BODY
+    assert budget.held == 0
 
 
 @runs_async
 async def test_a_caller_who_goes_in_the_middle_of_a_body_is_let_go() -> None:
-    room, request = Room(), Request("POST", "/jobs", [b"12345"], headers=JSON, is_whole=False)
+    budget, request = BodyBudget(), Request("POST", "/jobs", [b"12345"], headers=JSON, is_whole=False)
     request.hung_up.set()
-    async with reading(request.receive, JSON, 10, room) as found:
+    async with reading(request.receive, JSON, 10, budget) as found:
         assert found is None
-    assert room.held == 0
+    assert budget.held == 0
 
 
 @runs_async
 async def test_all_bodies_together_are_bounded_but_one_has_always_room() -> None:
-    room, first = Room(8), Request("POST", "/jobs", [b"123456"], headers=JSON)
-    async with reading(first.receive, JSON, 10, room) as found:
+    budget, first = BodyBudget(8), Request("POST", "/jobs", [b"123456"], headers=JSON)
+    async with reading(first.receive, JSON, 10, budget) as found:
         assert found == b"123456"
-        assert await read([b"123"], room) is Reason.BUSY
-        assert await read([b"12"], room) == b"12"
-        assert room.held == 6
-    assert await read([b"1234567890"], room) == b"1234567890"
-    assert room.held == 0
+        assert await read([b"123"], budget) is Reason.BUSY
+        assert await read([b"12"], budget) == b"12"
+        assert budget.held == 6
+    assert await read([b"1234567890"], budget) == b"1234567890"
+    assert budget.held == 0

@@ -11,7 +11,7 @@ import pytest
 from support.async_tests import runs_async
 
 from consumer.errors import ConfigurationError
-from consumer.gateway.admission import Door, Receive, Scope, Send
+from consumer.gateway.admission import Admission, Receive, Scope, Send
 from consumer.gateway.server import answering, listening, page_url
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 
@@ -23,10 +23,10 @@ async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    door = Door(hello, Metrics(names=GATEWAY_NAMES), bool)
+    admission = Admission(hello, Metrics(names=GATEWAY_NAMES), bool)
     with listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        async with answering(door, listener):
+        async with answering(admission, listener):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 yield reader, writer

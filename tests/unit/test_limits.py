@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from consumer.config.job_limits import Limits, Taken, excess, excess_at_end, too_little_room
+from consumer.config.job_limits import Limits, Taken, disk_shortage, excess, excess_at_end
 from consumer.config.loader import load
 from consumer.config.settings import Settings
-from consumer.service.process import too_powerful
+from consumer.service.process import root_warning
 
 LIMITS = Limits(
     timeout_s=10.0,
@@ -93,11 +93,11 @@ def test_the_defaults_of_limits_are_those_of_the_settings() -> None:
 
 
 def test_a_service_of_root_is_told_so_and_no_other() -> None:
-    assert "root" in str(too_powerful(0))
-    assert too_powerful(1000) is None
+    assert "root" in str(root_warning(0))
+    assert root_warning(1000) is None
 
 
 def test_a_full_disk_is_told_with_what_is_left_and_what_the_job_has_written() -> None:
-    assert too_little_room(LIMITS, free=5, written=7).endswith(
+    assert disk_shortage(LIMITS, free=5, written=7).endswith(
         "(min_free_bytes): 5 bytes, and of the running jobs this one has written the most there, 7 bytes"
     )

@@ -248,7 +248,7 @@ def test_a_redelivered_job_that_waits_for_its_run_keeps_no_slot_free() -> None:
         await asyncio.sleep(1)
         (tag, prefetch) = runs.session.opened[-1]
         assert prefetch == 1
-        with runs.fetching.takes_room(FleetDelivery(tag, redelivered=True)):
+        with runs.fetching.counts_as_running(FleetDelivery(tag, redelivered=True)):
             await asyncio.sleep(1)
             assert runs.session.opened[-1][0] != tag
             assert runs.session.opened[-1][1] == 1

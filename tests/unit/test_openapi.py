@@ -1,4 +1,4 @@
-"""The contract of the HTTP door is what the code makes, complete in itself, and true of what is answered."""
+"""The contract of the HTTP gateway is what the code makes, complete in itself, and true of what is answered."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ async def test_what_a_predecessor_left_is_removed_before_the_folder_is_opened_as
     left = tmp_path / "rabbitmq-classifier-left"
     left.mkdir()
     fill(left, 10 * STEPS_AT_ONCE)
-    async with JobFiles.opened_aside(tmp_path) as mine:
+    async with JobFiles.opened_in_thread(tmp_path) as mine:
         assert names(tmp_path) == [mine.folder.name]
         fill(mine.folder, 10 * STEPS_AT_ONCE)
     assert names(tmp_path) == []
@@ -175,5 +175,5 @@ async def test_what_a_predecessor_left_is_removed_before_the_folder_is_opened_as
 async def test_a_job_folder_that_cannot_be_used_is_told_through_the_thread(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="job_dir"):
-        async with JobFiles.opened_aside(tmp_path / "file"):
+        async with JobFiles.opened_in_thread(tmp_path / "file"):
             pass

@@ -50,7 +50,7 @@ class JobFiles:
             raise ConfigurationError(_complaint(job_dir, error)) from None
         try:
             trial = files.folder / JOB_FILE
-            trial.write_bytes(b"{}")  # a full disk may still have room for folders
+            trial.write_bytes(b"{}")  # a full disk may still accept folders
             trial.unlink()
         except OSError as error:
             files.close()
@@ -60,7 +60,7 @@ class JobFiles:
     @classmethod
     @contextmanager
     def opened(cls, job_dir: Path) -> Iterator[Self]:
-        """Open for the block.
+        """Open the folder for the block, and remove it afterwards.
 
         Raises:
             ConfigurationError: as `open`.
@@ -73,8 +73,8 @@ class JobFiles:
 
     @classmethod
     @asynccontextmanager
-    async def opened_aside(cls, job_dir: Path) -> AsyncIterator[Self]:
-        """Open for the block, in a thread: what a predecessor left to be removed may be much.
+    async def opened_in_thread(cls, job_dir: Path) -> AsyncIterator[Self]:
+        """Do the same as `opened`, but in a thread, because a predecessor may have left many files to remove.
 
         Raises:
             ConfigurationError: as `open`.

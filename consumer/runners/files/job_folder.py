@@ -2,10 +2,10 @@
 
 The folder (0700) is empty between jobs. During a job it holds `job.json` (0600) and is the working directory.
 
-A full disk is not the job's fault. A consumer with a full disk that failed each job at once would be the fastest
-consumer of the queue, and would use up all attempts of many jobs within seconds. So its slots wait, and take no
-other job. A million files that a job leaves are removed in a thread, because heartbeats would be missed otherwise.
-The slot waits for the removal, so that jobs do not fill the disk faster than it is emptied.
+A full disk is not the job's fault. If a consumer failed each job at once while its disk is full, it would be the
+fastest consumer of the queue, and would use up all attempts of many jobs within seconds. So its slots wait, and
+take no other job. If a job leaves a million files, a thread removes them, because the event loop must send
+heartbeats. The slot waits for the removal, so that jobs do not fill the disk faster than it is emptied.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 AGAIN_S = 0.5
 #: After this wait the attempt fails, and the job is retried, perhaps by a consumer with space.
 PATIENCE_S = 60.0
-#: Most jobs leave a few files, which are removed in 1 ms. A thread would take as long again.
+#: Most jobs leave a few files, which are removed in 1 ms. The start of a thread would take as long again.
 STEPS_AT_ONCE = 100
 
 
@@ -145,7 +145,7 @@ class JobFolder:
         """Remove the written files. If the folder is not as it was made, schedule all of it for removal."""
         if self._made is None:
             return
-        with suppress(OSError):  # the job has removed it, or closed the folder: seen below
+        with suppress(OSError):  # the job has removed a file, or permissions; `_is_as_made` notices the latter
             for path in self._paths:
                 os.unlink(path)  # noqa: PTH108 - see the class
         self._paths = []

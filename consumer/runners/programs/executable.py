@@ -30,7 +30,7 @@ _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 def fault(program: Path, path: str, depth: int = 0) -> str | None:
-    """Return why a file cannot be started, a semicolon and the remedy; None if no fault is found.
+    """Return why a file cannot be started, followed by a semicolon and the remedy; None if no fault is found.
 
     `path` is the PATH in which `env` searches; `depth` counts the `#!` lines followed so far.
     """
@@ -45,7 +45,7 @@ def fault(program: Path, path: str, depth: int = 0) -> str | None:
         return None
     if head.startswith(b"#!"):
         return _of_line(program, head) or _of_interpreter(program, _line_words(head), path, depth)
-    if _is_taught(program, head):
+    if _has_registered_format(program, head):
         return None
     return _of_elf(program, head) if head.startswith(elf.MAGIC) else _of_no_program(program, head)
 
@@ -152,7 +152,7 @@ def _of_elf(program: Path, head: bytes) -> str | None:
     return None
 
 
-def _is_taught(program: Path, head: bytes) -> bool:
+def _has_registered_format(program: Path, head: bytes) -> bool:
     """Whether the file is in a format registered with the kernel, for an emulator, Java or Wine."""
     try:
         files = [entry for entry in _BINFMT.iterdir() if entry.name not in _CONTROLS]

@@ -1,8 +1,8 @@
 """Makes the command lines of the service's own Python processes, and lists files of the user that they ignore.
 
-These processes import from the standard library and installed packages first, the service's own included, and from
-the user's folders last (rabbitmq_classifier.py). So a user's file with one of these names is never imported, and a
-warning lists it.
+These processes search the user's folders last, after the standard library and all installed packages
+(rabbitmq_classifier.py). So a user's file never replaces a module of the same name there. A warning lists the
+files that are ignored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def started_as_ours(
 
 
 def unbuffered(argv: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Add `-u` if PYTHONUNBUFFERED is set and Python has an option to ignore it (`-I`, `-E`)."""
+    """Add `-u` if PYTHONUNBUFFERED is set, but the command line makes Python ignore it (`-I`, `-E`)."""
     runs = interpreter.read(argv)
     ignores = any(re.match(r"-[a-zA-Z]*[IE]", option) for option in runs.options)
     if not ignores or interpreter.kind(argv[runs.program]) != "python" or not environment.get("PYTHONUNBUFFERED"):

@@ -17,14 +17,14 @@ from consumer.errors import ConfigurationError
 from consumer.runners.programs import executable, interpreter
 from consumer.runners.programs.interpreter import Runs
 
-#: Of a shell script: the first lines show its line ends.
+#: The beginning of a script that is read: the first lines show its line ends.
 _SCRIPT_BYTES: Final = 4096
-#: Of a Python program: the imports are at the top.
+#: The beginning of a Python program that is read: the imports are at the top.
 _PROGRAM_BYTES: Final = 65_536
 _IMPORTS_OURS: Final = re.compile(
     rb"^\s*((from|import)\s+classifier\.contract\b|from\s+classifier\s+import\b.*\bcontract\b)", re.MULTILINE
 )
-#: Python starts in 20 ms, on a busy machine later. If it hangs, the first job shows it.
+#: Python starts in 20 ms, on a busy machine more slowly. If it hangs, the first job shows this.
 _PROBE_TIMEOUT_S: Final = 20.0
 #: Finds modules without importing them. It does not search the working directory: a job has its own.
 _PROBE: Final = """

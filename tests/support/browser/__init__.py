@@ -1,5 +1,5 @@
-"""A real browser, and pages that are not ours in it, for tests and for pictures.
+"""A real browser, for tests and for the pictures of docs/.
 
-chromium.py             headless Chromium, for a block
-management_console.py   RabbitMQ's management console, logged in
+chromium.py             runs headless Chromium
+management_console.py   operates RabbitMQ's management console in Chromium
 """

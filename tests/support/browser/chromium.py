@@ -1,4 +1,4 @@
-"""Headless Chromium, run for a block."""
+"""Runs headless Chromium during a block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from selenium import webdriver
 
-#: Chromium must not look for anything but the console: no updates, no reports, no shared profile.
+#: Chromium must load only the requested pages: no updates, no reports.
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -25,13 +25,13 @@ OPTIONS = (
 
 
 def driver() -> str | None:
-    """Find what Chromium is steered with."""
+    """Return the path of chromedriver, which controls Chromium; None if it is not installed."""
     return shutil.which("chromedriver")
 
 
 @contextmanager
 def browser(profile: Path, width: int = 1300, height: int = 1500) -> Iterator[webdriver.Chrome]:
-    """Run one for the block, with a profile of its own."""
+    """Run Chromium during the block, with its profile in `profile` and a window of this size in pixels."""
     options = webdriver.ChromeOptions()
     for option in (*OPTIONS, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
         options.add_argument(option)

@@ -1,4 +1,4 @@
-"""The management console in headless Chromium, for tests and for pictures."""
+"""Operates RabbitMQ's management console in headless Chromium, for tests and for pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.waiting import PATIENCE_S
 
 
 class Console:
-    """A browser that is logged in."""
+    """The management console in a browser, after the login."""
 
     def __init__(self, browser: webdriver.Chrome, management: Management, pictures: Path) -> None:
         self._browser = browser
@@ -37,7 +37,7 @@ class Console:
         )
 
     def shows(self, page: str, picture: str, *texts: str) -> None:
-        """Open a page, wait until it has all the texts, keep a picture of it."""
+        """Open a page, wait until it shows all `texts`, and save a picture of it."""
         self._browser.get(f"{self._address}#/{page}")
         self._browser.refresh()
         self._until("#main h1")
@@ -48,14 +48,17 @@ class Console:
         self._browser.save_screenshot(str(self._pictures / f"{picture}.png"))
 
     def press(self, text: str) -> None:
-        """Open a section of the page, or press a button."""
+        """Open the section with this heading, or press the button with this text."""
         path = f"//h2[contains(., '{text}')] | //input[@value='{text}']"
         WebDriverWait(self._browser, PATIENCE_S).until(
             expected_conditions.element_to_be_clickable((By.XPATH, path))  # sections open in a short animation
         ).click()
 
     def publish(self, fields: list[list[str]]) -> None:
-        """Fill in the form of a queue's page, a field, a name and a value at a time, and send it."""
+        """Fill in and send the form `Publish message` of a queue's page.
+
+        `fields`: rows of field, name and value.
+        """
         self.press("Publish message")
         for field, name, value in fields:
             if field == "Payload":
@@ -70,7 +73,7 @@ class Console:
         )
 
     def _add(self, list_id: str, name: str, value: str) -> None:
-        """Fill in the last pair of a list: the console adds another as soon as there is something in it."""
+        """Fill in the last pair of inputs of a list. The console then adds another pair."""
         number = len(self._browser.find_elements(By.CSS_SELECTOR, f"#{list_id} input[name$=_mfkey]"))
         self._clickable(f"#{list_id}_{number}_mfkey").send_keys(name)
         self._clickable(f"#{list_id}_{number}_mfvalue").send_keys(value)
@@ -81,7 +84,7 @@ class Console:
         )
 
     def wait_for(self, picture: str, *texts: str) -> None:
-        """Wait until the page, as it is, has all the texts; keep a picture of it."""
+        """Wait until the open page shows all `texts`, without a reload, and save a picture of it."""
         WebDriverWait(self._browser, PATIENCE_S).until(
             lambda browser: all(text in browser.find_element(By.ID, "main").text for text in texts)
         )

@@ -1,6 +1,6 @@
-"""The README and the pages of docs/, as tests read them; nothing here runs what they show.
+"""Reads README.md and the pages of docs/ for tests. It runs none of their commands.
 
-pages.py          a page's blocks of code and tables by their ids, its headings and links
-site.py           the site that `make docs` builds from them; a page as a browser would show it
-shown_output.py   what a command says, compared with what a page shows
+pages.py         finds the blocks of code and the tables of a page by their ids, and its headings and links
+site.py          runs `make docs`, and extracts the visible content of an HTML page
+shown_output.py  compares the output of a command with the output that a page shows
 """

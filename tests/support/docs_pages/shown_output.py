@@ -1,4 +1,4 @@
-"""What a command says, compared with what a page shows of it."""
+"""Compares the output of a command with the output that a page shows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 
 def assert_shows(said: str, shown: str) -> None:
-    """See that what a command says is what a page shows.
+    """Assert that the output `said` of a command is as `shown` on a page.
 
-    Numbers, blanks and the length of a ruled line may differ, and `...` on the page stands for anything.
+    Numbers, blanks and the length of a ruled line may differ, and `...` on the page matches any text.
     """
     pattern = r"\s*".join(_pattern(line) for line in shown.split("\n") if line.strip())
     assert re.search(pattern, _even(said)), f"said:\n{said}\nand not, as the page shows:\n{shown}"

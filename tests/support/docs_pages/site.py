@@ -1,7 +1,7 @@
-"""The documentation site that `make docs` builds of a tree, and what an HTML page shows.
+"""Runs the Makefile's targets for the documentation site, and extracts the visible content of an HTML page.
 
-A tree is a folder with the parts of the repository that the site is made of. It is built as people do it, with the
-Makefile and the configuration of this repository, so that a test sees if these are not strict.
+The targets run in a `tree`: a folder with the parts of the repository that become the site. They use this
+repository's Makefile and configuration, so that a test notices when these accept a fault.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def make(target: str, tree: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Make a target of the documentation in a tree, with the packages that this Python has."""
+    """Run `make target` in a tree, with the installed packages of this Python."""
     command = ["make", "--no-print-directory", "--file", str(ROOT / "Makefile"), target]
     given = {"VENV": sys.prefix, **variables}
     return subprocess.run(
@@ -44,14 +44,14 @@ def make(target: str, tree: Path, **variables: str) -> subprocess.CompletedProce
 
 
 def file_of(page: str) -> str:
-    """Name the file of the site that shows a page of the repository."""
+    """Return the path of the HTML file that the site has for a page of the repository."""
     return "index.html" if page == "README.md" else f"{page.removesuffix('.md')}/index.html"
 
 
 def shown(html: str) -> list[tuple[str, str]]:
-    """List the texts of headings, paragraphs, items, cells and blocks of code, and the pictures, in their order.
+    """Return the texts of headings, paragraphs, items, cells and blocks of code, and the pictures, in their order.
 
-    Of a page of the site, only its article counts, without the links to its own headings.
+    If the page has an `<article>`, only its content counts, without the links to its own headings.
     """
     reader = _Reader(starts_at_once="<article" not in html)
     reader.feed(html)
@@ -60,7 +60,7 @@ def shown(html: str) -> list[tuple[str, str]]:
 
 
 class _Reader(HTMLParser):
-    """Mutable state: what was `found`; the elements in which the reader is, and whether one of them is hidden."""
+    """Collects kind and text of each element in `found`. The other fields are the position in the page."""
 
     def __init__(self, *, starts_at_once: bool) -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""Stand-ins for what a test of one module does without: RabbitMQ, a slot, a server.
+"""Fakes for tests of single modules: of RabbitMQ, of a slot, of a server.
 
-A fake keeps the rules of the thing that it stands for: a delivery that is settled twice raises.
+A fake enforces the rules of the original. For example, a delivery that is settled twice raises.
 
-deliveries.py     a delivery, and the queues that take what is published meanwhile
+deliveries.py     a delivery, and queues that store published messages
 slots.py          slots that run no classifier
 fleet.py          consumers of one queue, with the real pools and the real fetching
-virtual_time.py   a loop whose time jumps
-amqp_peer.py      an AMQP peer that does what no RabbitMQ does on request
-asgi_caller.py    asks an ASGI application as a server would
-log_listener.py   collects what each record of the log knows of its job
+virtual_time.py   an event loop whose time jumps to the next timer
+amqp_peer.py      an AMQP peer that misbehaves on request, as no RabbitMQ does
+asgi_caller.py    calls an ASGI application as a server would
+log_listener.py   collects the job's fields of each log record
 """

@@ -1,8 +1,8 @@
-"""An AMQP 0-9-1 peer that does what no RabbitMQ does on request: it keeps a confirm back, cancels, stops reading.
+"""An AMQP 0-9-1 peer that misbehaves on request: it withholds a confirm, cancels a consumer, or stops reading.
 
-Not a broker: it routes nothing. It gives the usual answer to each method, unless the test has another in
-`instead`; a test waits for what the client says (`heard`) and lets the peer say whatever it likes. In the test's
-own loop, so nothing is said between two awaits of the test.
+It is no broker: it routes nothing. It sends the usual answer to each method, unless the test has set another one
+in `instead`. A test waits for a method of the client with `heard`, and can make the peer send any frames. The peer
+runs in the test's event loop, so it sends nothing between two awaits of the test.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange, Queue
 from pamqp.common import FieldTable
 from pamqp.header import ContentHeader
 
-#: What RabbitMQ can do, as it says itself.
+#: The capabilities that RabbitMQ announces.
 CAPABILITIES = {"publisher_confirms": True, "basic.nack": True, "consumer_cancel_notify": True}
-#: How to tell a client that its `basic.cancel-ok` is understood: from 4.3.7 on.
+#: The capability by which RabbitMQ announces that it accepts a client's `basic.cancel-ok`: from 4.3.7 on.
 ACCEPTS_CANCEL_OK = {"accept_consumer_cancel_ok": True}
 
 Said = Frame | ContentHeader | ContentBody
@@ -32,7 +32,7 @@ Said = Frame | ContentHeader | ContentBody
 
 @dataclass(frozen=True)
 class Heard:
-    """A method that the client has sent; of a `Basic.Publish` with its content, and its number on the channel."""
+    """A method that the client has sent. A `Basic.Publish` has its content, and its number on the channel."""
 
     link: PeerLink
     channel: int
@@ -42,17 +42,17 @@ class Heard:
     number: int = 0
 
     def answer(self, *said: Said) -> None:
-        """Say something on the same channel."""
+        """Send frames on the same channel."""
         self.link.say(self.channel, *said)
 
     def give_back(self) -> None:
-        """Return a mandatory message, as RabbitMQ does where no queue has the name: before its ack."""
+        """Return a mandatory message, as RabbitMQ does before the ack if no queue has the name."""
         assert isinstance(self.method, Basic.Publish)
         told = Basic.Return(312, "NO_ROUTE", self.method.exchange or "", self.method.routing_key or "")
         self.answer(told, ContentHeader(0, len(self.body), self.properties), ContentBody(self.body))
 
     def deliver(self, job_id: str, *, body: bytes = b"{}", tag: int = 1, redelivered: bool = False) -> None:
-        """Deliver a job to the consumer that this began."""
+        """Deliver a job to the consumer that this `Basic.Consume` has started."""
         assert isinstance(self.method, Basic.Consume)
         begin = Basic.Deliver(self.method.consumer_tag, tag, redelivered, "", self.method.queue)
         properties = Basic.Properties(message_id=job_id)
@@ -63,7 +63,7 @@ Answer = Callable[[Heard], None]
 
 
 def _usual(method: Frame, number: int) -> Frame | None:
-    """What RabbitMQ answers when all is well."""
+    """Return RabbitMQ's usual answer to a method; None if it sends none."""
     match method:
         case Connection.StartOk():
             return Connection.Tune(channel_max=2047, frame_max=131072, heartbeat=60)
@@ -90,8 +90,10 @@ _OKS: Mapping[type[Frame], type[Frame]] = {
 
 
 class ScriptedPeer:
-    """Listens. Mutable state: `instead`, what it answers in place of the usual; `links`, all there ever were;
-    `exchanges`, where anything was published to.
+    """Accepts connections and answers their methods.
+
+    Mutable state: `instead`, functions that replace the usual answers, by method; `links`, all connections so far;
+    `exchanges`, the exchanges to which messages were published.
     """
 
     def __init__(self, capabilities: Mapping[str, bool]) -> None:
@@ -105,7 +107,7 @@ class ScriptedPeer:
     @classmethod
     @asynccontextmanager
     async def open(cls, **capabilities: bool) -> AsyncIterator[ScriptedPeer]:
-        """Listen for the block; at its end wait until each client has closed its connections."""
+        """Listen during the block; at its end, wait until each client has closed its connections."""
         peer = cls(capabilities)
         served: set[asyncio.Task[None]] = set()
 
@@ -126,19 +128,19 @@ class ScriptedPeer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of this peer."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
     async def heard(self, method: type[Frame]) -> Heard:
-        """Wait for the next method of this kind, on whatever connection."""
+        """Wait for the next method of this kind on any connection."""
         return await self._heard[method].get()
 
     def hear(self, heard: Heard) -> None:
-        """Answer what a link has read, and tell the test."""
+        """Answer a method that a connection has read, and pass it to the test."""
         kind = type(heard.method)
         if kind in self.instead:
             self.instead[kind](heard)
-        elif (usual := _usual(heard.method, heard.number)) is not None:  # one without arguments is false
+        elif (usual := _usual(heard.method, heard.number)) is not None:  # a method without arguments is false
             heard.answer(usual)
         if isinstance(heard.method, Basic.Publish):
             self.exchanges.add(heard.method.exchange)
@@ -148,7 +150,8 @@ class ScriptedPeer:
 class PeerLink:
     """One connection of the client.
 
-    Mutable state: `_published`, how many messages on each channel; `opened`, the channel numbers, in order.
+    Mutable state: `_published`, the number of published messages by channel; `opened`, the numbers of the opened
+    channels, in their order.
     """
 
     def __init__(self, peer: ScriptedPeer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,7 +163,7 @@ class PeerLink:
         self._published: defaultdict[int, int] = defaultdict(int)
 
     def say(self, channel: int, *said: Said) -> None:
-        """Send frames, if anybody listens."""
+        """Send frames, unless the connection is being closed."""
         if not self._writer.is_closing():
             self._writer.write(b"".join(frame.marshal(one, channel) for one in said))
 
@@ -169,14 +172,14 @@ class PeerLink:
         self._transport.abort()
 
     def stop_reading(self) -> None:
-        """Take nothing more, as RabbitMQ does with a connection that has published during an alarm."""
+        """Stop reading from the client. RabbitMQ does so during an alarm if the connection has published."""
         self._transport.pause_reading()
 
     def read_again(self) -> None:
         self._transport.resume_reading()
 
     async def run(self) -> None:
-        """Read until the client is gone."""
+        """Read and answer methods until the client disconnects."""
         try:
             await self._reader.readexactly(len(b"AMQP\0\0\11\1"))
             self.say(0, Connection.Start(0, 9, {"capabilities": self._peer.capabilities}, "PLAIN", "en_US"))
@@ -198,7 +201,7 @@ class PeerLink:
         return Heard(self, channel, method)
 
     async def _read_content(self, channel: int, method: Basic.Publish) -> Heard:
-        """The frames of one message follow one another; only heartbeats may come between."""
+        """Read the frames of one message. Only heartbeats may be between them."""
         _, header = await self._read()
         assert isinstance(header, ContentHeader)
         body = b""

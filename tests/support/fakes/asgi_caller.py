@@ -1,4 +1,4 @@
-"""Asks an ASGI application as a server would, one request at a time, without a socket."""
+"""Calls an ASGI application as a server would, one request at a time, without a socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Said:
-    """What was answered."""
+    """The answer of the application."""
 
     status: int
     headers: Mapping[str, str]
@@ -26,14 +26,14 @@ class Said:
         return json.loads(self.body)
 
 
-#: A default.
+#: The default: no headers.
 NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Request:
-    """A request whose body comes in parts, and whose caller hangs up when told to.
+    """A request whose body arrives in parts, and whose caller may disconnect.
 
-    Mutable state: `hung_up`; `said`, the events of the answer.
+    Mutable state: `hung_up`, set by the test to disconnect; `said`, the events of the answer.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Request:
         self.said.append(event)
 
     async def through(self, app: App) -> Said:
-        """Have it answered."""
+        """Pass the request to the application, and return the answer."""
         await app(self.scope, self.receive, self.send)
         head = self.said[0]
         headers = {name.decode(): value.decode() for name, value in head["headers"]}
@@ -81,5 +81,5 @@ class Request:
 
 
 async def ask(app: App, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = NONE) -> Said:
-    """Ask with a body in one part."""
+    """Send a request whose body is one part, and return the answer."""
     return await Request(method, path, [body] if body else [], headers=headers).through(app)

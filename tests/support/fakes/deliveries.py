@@ -1,4 +1,4 @@
-"""A delivery and the queues around it, without a RabbitMQ: what is published and settled is kept in its order."""
+"""Fakes of a delivery and of RabbitMQ's queues. They record every publish and settlement in order."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from dataclasses import dataclass, field
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message
 
-#: What happened, in order: ("publish", queue), ("ask", queue) and the settlements.
+#: The events in order: ("publish", queue), ("report", queue), ("ask", queue) and ("settle", settlement).
 Events = list[tuple[str, str]]
 
 
 class SettledTwiceError(Exception):
-    """RabbitMQ closes the channel over this (PRECONDITION_FAILED, unknown delivery tag)."""
+    """A delivery was settled twice.
+
+    RabbitMQ would close the channel (PRECONDITION_FAILED, unknown delivery tag).
+    """
 
 
 @dataclass
 class FakePublisher:
-    """Takes every message, but for the queues in `faults`, which answer with a fault or raise.
+    """Accepts every message, except for the queues in `faults`, which return a fault or raise an exception.
 
-    A queue with a fault is not there, if it is asked for. `expendable`: where what was published may be given up.
+    `has_queue` returns False for a queue with a fault. `taken`: the accepted messages by queue. `expendable`: the
+    queues to which messages were published that may be given up.
     """
 
     events: Events = field(default_factory=list)
@@ -29,7 +33,7 @@ class FakePublisher:
     expendable: set[str] = field(default_factory=set)
 
     async def publish(self, message: Message, queue: str) -> str | None:
-        await asyncio.sleep(0)  # the real one waits for a confirm: whatever should come later must wait for it
+        await asyncio.sleep(0)  # the real publisher waits for a confirm, so later steps must wait for this call
         match self.faults.get(queue):
             case Exception() as error:
                 raise error
@@ -57,7 +61,7 @@ class FakePublisher:
 
 @dataclass
 class FakeSession:
-    """The same queues, while a session lasts."""
+    """The interface of a session to the same queues. It raises after the end of its lifetime."""
 
     rabbitmq: FakePublisher
     lifetime: Lifetime
@@ -81,7 +85,7 @@ class FakeSession:
 
 @dataclass
 class FakeDelivery:
-    """A delivery that remembers its one settlement and refuses a second, or any once its lifetime is over."""
+    """A delivery that stores its settlement. It refuses a second one, and any after the end of its lifetime."""
 
     message: Message
     rabbitmq: FakePublisher

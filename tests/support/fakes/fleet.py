@@ -1,7 +1,7 @@
-"""Consumers of one queue in virtual time: the real pools and the real fetching, a RabbitMQ and slots that are not.
+"""Consumers of one queue in virtual time: the pools and the fetching are real, RabbitMQ and the slots are fakes.
 
-The RabbitMQ has the rule that matters here: a consumer of lower priority gets a job only while no consumer of
-normal priority has room.
+The fake RabbitMQ follows the rule that matters here: a consumer of lower priority gets a job only while every
+consumer of normal priority has reached its prefetch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from consumer.runners.run import OnProgress
 from consumer.service.fetching import Fetching, is_ahead
 from consumer.telemetry.metrics import Metrics
 
-#: From the end of a run until RabbitMQ has the ack: reply, confirm, ack. And how long a delivery travels.
+#: Two durations in seconds: from the end of a run until RabbitMQ has the ack, and of a delivery.
 SETTLING_S, DELIVERY_S = 0.002, 0.001
 
 
@@ -27,20 +27,20 @@ def now() -> float:
 
 @dataclass(eq=False)
 class Sent:
-    """One job on its way."""
+    """One published job. `came` and `ended`: times; `returns`: how often it returned to the queue."""
 
     run_s: float
     came: float
     ended: float = -1.0
     returns: int = 0
     is_ahead: bool = False
-    #: For each wait at a consumer: how long a slot was free anywhere meanwhile.
+    #: For each wait at a consumer: the seconds in which any slot of the fleet was free.
     unfair_s: list[float] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class OpenConsumer:
-    """A consumer as RabbitMQ knows it."""
+    """An AMQP consumer in the fake RabbitMQ."""
 
     member: Member
     tag: str
@@ -51,14 +51,14 @@ class OpenConsumer:
 
 @dataclass(frozen=True, eq=False)
 class FleetDelivery:
-    """As much of a delivery as fetching looks at."""
+    """The part of a delivery that fetching needs."""
 
     consumer: str
     redelivered: bool
 
 
 class FleetQueue:
-    """One queue. `open` has its consumers, the one that was served last at the end."""
+    """The fake RabbitMQ with one queue. `open`: its consumers; the last one was served most recently."""
 
     def __init__(self) -> None:
         self.jobs: deque[Sent] = deque()
@@ -90,7 +90,7 @@ class FleetQueue:
             asyncio.get_running_loop().call_later(DELIVERY_S, served.member.handle, job, served)
 
     def watch(self) -> None:
-        """Measure the time in which a slot is free somewhere: no job is in it or has just left it."""
+        """Measure the time in which any slot is free: it holds no job, and no job that is being settled."""
         is_free = any(one.pool.busy + one.settling < one.pool.size for one in self.members)
         if self._free_since is not None:
             self._free_s += now() - self._free_since
@@ -103,7 +103,7 @@ class FleetQueue:
 
 @dataclass
 class TimedSlot:
-    """Takes the time that a job says, divided by its speed."""
+    """Runs each job for the seconds in its body, divided by `speed`."""
 
     speed: float
 
@@ -183,10 +183,10 @@ class Member:
 
 
 class Fleet:
-    """Publishes jobs to a queue with these consumers, and waits for all of them."""
+    """Consumers of one queue, to which `work_off` publishes jobs."""
 
     def __init__(self, *members: tuple[int, float], look_ahead: bool = True) -> None:
-        """Each member has so many slots, of that speed. `idle_s`: see `_watch`."""
+        """`members`: the number and the speed of each consumer's slots. `idle_s`: the result of `_watch`."""
         self.queue = FleetQueue()
         self.members = [Member(self.queue, slots, speed, look_ahead=look_ahead) for slots, speed in members]
         self.idle_s = 0.0
@@ -203,7 +203,10 @@ class Fleet:
             await asyncio.sleep(0.003)
 
     async def work_off(self, jobs: Iterable[tuple[float, float]]) -> list[Sent]:
-        """Publish each job, which takes `run_s`, at its time; return them when all have ended."""
+        """Publish each job at its time, and return the jobs when all have ended.
+
+        `jobs`: pairs of the time of the publish and the run time, in seconds.
+        """
         sent = [Sent(run_s, came) for came, run_s in jobs]
         for number, member in enumerate(self.members):
             await member.start(f"member{number}")

@@ -1,4 +1,4 @@
-"""A listener to the log, which collects what each record knows of its job."""
+"""Collects the job's fields of each log record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from consumer.telemetry import log_context
 
 @contextmanager
 def jobs_told() -> Iterator[list[dict[str, log_context.Field]]]:
-    """Collect, of each record that is logged in the block, what it knows of its job."""
+    """Collect the job's fields of each record that is logged during the block."""
     told: list[dict[str, log_context.Field]] = []
 
     class Listener(logging.Handler):

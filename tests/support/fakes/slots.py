@@ -1,4 +1,4 @@
-"""Slots that run no classifier: one ends every job at once, the other when the test says so."""
+"""Slots that run no classifier: one ends every job at once, the other when the test sets the outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from consumer.runners.run import OnProgress
 
 @dataclass
 class FakeSlot:
-    """Ends every job in the given way, at once."""
+    """Ends every job at once, with the given outcome or exception."""
 
     outcome: Outcome | Exception
     jobs: list[Job] = field(default_factory=list)
@@ -25,7 +25,7 @@ class FakeSlot:
 
 @dataclass
 class HeldSlot:
-    """Runs each job until the test says how it ends; `jobs` holds what it has begun."""
+    """Runs each job until the test sets `ending`. `jobs`: the jobs that have begun."""
 
     jobs: list[Job] = field(default_factory=list)
     ending: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())

@@ -1,4 +1,4 @@
-"""An event loop whose time jumps to the next timer: hours pass in milliseconds, and always the same way."""
+"""An event loop whose time jumps to the next timer: hours pass in milliseconds, and every run is the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Waits for nothing: notes for how long the loop would have waited."""
+    """Never waits, but adds up the time for which the loop would have waited."""
 
     waited_s = 0.0
 
@@ -23,7 +23,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Begins at time 0."""
+    """The event loop; its time starts at 0."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -34,6 +34,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[object, object, T]) -> T:
-    """Run to the end in virtual time."""
+    """Run a coroutine to its end in virtual time, and return its result."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)

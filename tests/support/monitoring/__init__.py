@@ -1,5 +1,5 @@
-"""What is measured of a consumer, where it ends up.
+"""The stores of a consumer's metrics, and a load that produces these metrics.
 
-stores.py   the real statsd, Graphite and Prometheus, with the configurations from deploy/
-load.py     a consumer under a load that gives them something to show
+stores.py   runs the real statsd, Graphite and Prometheus, with the configurations from deploy/
+load.py     runs a consumer under a load that changes every metric
 """

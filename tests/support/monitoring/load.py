@@ -1,7 +1,8 @@
-"""A consumer under load to which everything happens that the dashboards can show.
+"""Runs a consumer under a load that produces everything that the dashboards can show.
 
-Jobs of all endings, then the faults: a stop with a job in hand, a caller that has gone, an address without
-a queue, reloads, a killed fork server, a worker killed while idle, no descriptor left, connections cut.
+It publishes jobs with every outcome, and causes the faults: a stop during a job, a caller that has gone, an
+address without a queue, reloads, a killed fork server, a worker killed while idle, no free descriptor, lost
+connections.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from support.waiting import wait_until
 
 CASES = Path(__file__).parents[2] / "process"
 JOBS = "classifier.jobs"
-#: As many as the pool, so that a retry does not outlive the test; and the first pause is a second.
+#: Few attempts, so that no retry outlasts the test; the delay before the second attempt is a second.
 ATTEMPTS = 2
-#: Case -> how many jobs. Enough fail that the alerts on it fire.
+#: Case -> number of jobs. Enough jobs fail to make the alerts fire.
 BAD_DAY = {"waits": 4, "refuses": 2, "kills_itself": 7, "prints_no_json": 1}
 GOOD_DAY = {"waits": 24, "refuses": 1, "kills_itself": 1}
-#: A request that waited before anybody saw it.
+#: The age of a job that has waited for long in the queue.
 OLD = timedelta(seconds=90)
-#: How an attempt can end.
+#: The counters of all ways in which an attempt can end.
 ENDED = tuple(f"jobs_{how}_total" for how in ("acked", "retried", "requeued", "dead_lettered", "connection_lost"))
 
 
 @dataclass(frozen=True)
 class Load:
-    """The consumer that it all happens to."""
+    """The consumer, and everything that acts on it."""
 
     running: ConsumerProcess
     producer: Producer
@@ -52,7 +53,7 @@ class Load:
         return Probe.of(self.running)
 
     def publish(self, case: str, *, age: timedelta = timedelta(), **body: object) -> str:
-        """Return its id."""
+        """Publish a job of this case, sent `age` ago; return its id."""
         return self._publish({"case": case, **body}, datetime.now(UTC) - age)
 
     def _publish(self, body: Mapping[str, object], sent_at: datetime, reply_to: str | None = None) -> str:
@@ -63,7 +64,7 @@ class Load:
         return job_id
 
     def batch(self, mix: Mapping[str, int], *, ms: int = 20) -> None:
-        """Publish jobs of these cases, and two that have waited long."""
+        """Publish jobs of these cases, and two that have waited for long."""
         for case in chain.from_iterable(repeat(case, count) for case, count in mix.items()):
             self.publish(case, seconds=ms / 1000, answer=1, signal=signal.SIGSEGV)
         self.old(2)
@@ -73,20 +74,20 @@ class Load:
             self.publish("echo", age=OLD)
 
     def limits(self) -> None:
-        """Jobs that are killed for what they take, and one that is none."""
+        """Publish two jobs that exceed a limit, and a message that is not a job."""
         self.publish("hangs")
         self.publish("prints_without_end")
         self.producer.publish(JOBS, b"no JSON")
 
     def unroutable(self, times: int) -> None:
-        """Replies whose address nobody has made, and callers that have gone."""
+        """Publish jobs whose reply queue does not exist, and one whose caller has gone."""
         now = datetime.now(UTC)
         for _ in range(times):
             self._publish({"case": "echo"}, now, reply_to="nobody.made.this")
         self._publish({"case": "echo"}, now, reply_to="amq.gen-of-one-that-has-gone")
 
     def reload(self) -> None:
-        """Once well, once not, and the module is as before."""
+        """Cause a successful and a failed reload, and restore the module."""
         self.running.signal(signal.SIGHUP)
         self.running.wait_for_event("reloaded")
         module = self.folder / "mine.py"
@@ -97,7 +98,7 @@ class Load:
         module.write_text(good)
 
     def _fork_server(self) -> int:
-        """Find the youngest: after a reload the one before it ends with its last job."""
+        """Find the youngest fork server: after a reload, the previous one ends with its last job."""
         children = _children(self.running.process.pid)
         return [
             pid for pid in children if "classifier.child.fork_server" in Path(f"/proc/{pid}/cmdline").read_text()
@@ -107,15 +108,15 @@ class Load:
         os.kill(self._fork_server(), signal.SIGKILL)
 
     def kill_idle_workers(self) -> None:
-        """Those that have worked are replaced; with no descriptor left, they are not."""
-        self.settled("echo")  # so that one of them has worked: the last jobs may all have cost their workers
+        """Kill idle workers while no descriptor is free, so that those that have run a job cannot be replaced."""
+        self.settled("echo")  # one worker must have run a job, but the last jobs may have ended theirs
         with no_descriptor_left(self.running.process.pid):
             for worker in _children(self._fork_server()):
                 os.kill(worker, signal.SIGKILL)
             self.running.wait_for_event("worker_unavailable")
 
     def cut(self, times: int) -> None:
-        """Lose the connection while a job runs, again and again; the job's end is told to its redelivery."""
+        """Cut the connection while a job runs, several times; its redelivery is answered with its outcome."""
         go = self.folder / "go"
         for _ in range(times):
             go.unlink(missing_ok=True)
@@ -126,11 +127,11 @@ class Load:
             go.touch()
 
     def drained(self) -> None:
-        """Wait until every attempt has come to its end."""
+        """Wait until every attempt has ended."""
         wait_until(self._is_drained, "all jobs")
 
     def _is_drained(self) -> bool:
-        """Whether one more job is the only one that the consumer gets: another may be on its way, in no queue."""
+        """Whether all jobs have ended. It publishes one more job, because a job may be on its way, in no queue."""
         before = self.numbers()
         if any(map(self.producer.depth, (JOBS, "classifier.retry.1s"))):
             return False
@@ -144,7 +145,7 @@ class Load:
         self.running.wait_for_event("job_settled", job_id=self.publish(case, age=age))
 
     def numbers(self) -> dict[str, float]:
-        """Read `/metrics`: series -> value, the names without `classifier_`."""
+        """Read `/metrics`: return the value of each series. Its name has no `classifier_` here."""
         lines = self.probe.ask("metrics")[1].splitlines()
         split = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name.removeprefix("classifier_"): float(value) for name, _, value in split}
@@ -155,7 +156,10 @@ class Load:
 
 @contextmanager
 def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterator[Load]:
-    """Run the consumer for the block; one has begun a job and was stopped before, another has had a batch."""
+    """Run a consumer during the block.
+
+    Two other consumers end before it: one is stopped during a job, and one runs a batch that fails.
+    """
     module = folder / "mine.py"
     module.write_text("from cases import dispatch\n")
     chosen = {
@@ -194,9 +198,10 @@ def load(url: str, folder: Path, statsd_port: int, **settings: object) -> Iterat
 
 
 def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], None]) -> None:
-    """Let a consumer fetch jobs ahead, and return those that wait behind a long one.
+    """Make a consumer fetch jobs ahead, and make it requeue the jobs that wait behind a long one.
 
-    It has a prefix of its own: so many good jobs would silence the alerts. `flushed` waits until all is stored.
+    The consumer has its own prefix, because so many successful jobs would stop the alerts. `flushed` waits until
+    all metrics are stored.
     """
     jobs, go = "brief.jobs", folder / "go"
     chosen = {"prefix": "brief", "classifier": "cases:dispatch", "pool_size": 1, "http_port": 0}
@@ -233,7 +238,10 @@ def short_jobs(url: str, folder: Path, statsd_port: int, flushed: Callable[[], N
 
 
 def in_batches(folder: Path) -> dict[str, object]:
-    """Settings for batches of which no job is answered but alone; under another prefix, as in `short_jobs`."""
+    """Return settings for a function that fails with every batch of several jobs.
+
+    The prefix is that of `short_jobs`.
+    """
     text = (
         "from classifier.contract import batch\n\n@batch\ndef alone(jobs):\n    [job] = jobs\n    return [job]\n"
     )
@@ -243,7 +251,7 @@ def in_batches(folder: Path) -> dict[str, object]:
 
 @contextmanager
 def _python_path(path: str) -> Iterator[None]:
-    """For the consumer, which takes our environment."""
+    """Set PYTHONPATH during the block; a consumer inherits this environment."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = path
     try:
@@ -256,7 +264,7 @@ def _python_path(path: str) -> Iterator[None]:
 
 @contextmanager
 def no_descriptor_left(pid: int) -> Iterator[None]:
-    """For the process, for the block."""
+    """Leave the process no free descriptor during the block."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, hard))
     try:
@@ -271,7 +279,7 @@ def _children(pid: int) -> list[int]:
 
 
 def bad_day(load: Load) -> None:
-    """Let all of it happen, in some ten seconds."""
+    """Cause all faults, in about ten seconds."""
     for what in (
         load.limits,
         lambda: load.unroutable(11),
@@ -288,7 +296,7 @@ def bad_day(load: Load) -> None:
 
 
 def good_day(load: Load, seconds: float, *, pause_s: float = 0.05) -> None:
-    """Jobs at a steady rate, of which a few fail."""
+    """Publish jobs at a steady rate; a few of them fail."""
     until = time.monotonic() + seconds
     cases = chain.from_iterable(repeat([case for case, count in GOOD_DAY.items() for _ in range(count)]))
     while time.monotonic() < until:

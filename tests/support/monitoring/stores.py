@@ -1,7 +1,7 @@
-"""The real statsd, Graphite and Prometheus, as processes of our own, with the configurations from deploy/.
+"""Runs the real statsd, Graphite and Prometheus as child processes, with the configurations from deploy/.
 
-Each has its folder and loopback ports; none is a service of the system, nor reads its configuration. What differs
-from production is told where it is changed: seconds instead of tens of seconds, and addresses.
+Each has its own folder and loopback ports. None is a system service or reads the system's configuration.
+Only intervals (seconds instead of tens of seconds) and addresses differ from production.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ make_server("127.0.0.1", int(sys.argv[1]), application, handler_class=Quiet).ser
 
 
 def missing() -> list[str]:
-    """Name the Debian packages that are not there."""
+    """Return the names of the Debian packages that are not installed."""
     return [package for package, program in PACKAGES.items() if not Path(program).exists()]
 
 
 def free_ports(kind: socket.SocketKind, number: int) -> list[int]:
-    """Choose ports that nobody has now."""
+    """Return ports that no process uses now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket(socket.AF_INET, kind)) for _ in range(number)]
         for one in sockets:
@@ -99,7 +99,7 @@ def free_ports(kind: socket.SocketKind, number: int) -> list[int]:
 
 @contextmanager
 def process(argv: Sequence[str | Path], log: Path, **variables: str) -> Iterator[None]:
-    """Run a program for the block, and end all that it has started: `node` is a script that starts Node.js."""
+    """Run a program during the block, then kill it and its children: `node` is a script that starts Node.js."""
     environment = {**os.environ, **variables}
     with (
         log.open("w") as words,
@@ -112,7 +112,7 @@ def process(argv: Sequence[str | Path], log: Path, **variables: str) -> Iterator
 
 
 def answers(port: int) -> bool:
-    """Tell whether somebody listens."""
+    """Return whether a process listens on the TCP port."""
     with socket.socket() as trying:
         return trying.connect_ex(("127.0.0.1", port)) == 0
 
@@ -125,7 +125,7 @@ def _is_ready(url: str) -> bool:
 
 
 def get(url: str, parameters: Mapping[str, Any] | Sequence[tuple[str, str]] = ()) -> bytes:
-    """Ask a store. A refusal is raised with the store's own words."""
+    """Send a GET request to a store, and return the body. A refusal raises an error with the store's message."""
     address = f"{url}?{urlencode(parameters)}"
     try:
         with urllib.request.urlopen(address, timeout=PATIENCE_S) as response:  # noqa: S310 - our own's
@@ -138,30 +138,30 @@ def get(url: str, parameters: Mapping[str, Any] | Sequence[tuple[str, str]] = ()
 
 @dataclass(frozen=True)
 class Graphite:
-    """Graphite's render API, and the ports that statsd listens on before it."""
+    """Graphite's render API, and the ports of the statsd that sends to it."""
 
     url: str
     statsd_port: int
     statsd_mgmt_port: int
 
     def series(self, target: str, since: str = "-10min") -> dict[str, list[float]]:
-        """Give each line of a query: its name, and its values where it has any."""
+        """Return the values of each series of a query, by the series' name."""
         answer = json.loads(get(f"{self.url}/render", {"target": target, "from": since, "format": "json"}))
         return {one["target"]: [value for value, _ in one["datapoints"] if value is not None] for one in answer}
 
     def tell(self, line: str) -> None:
-        """Send statsd a line."""
+        """Send a line to statsd."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
             sending.sendto(line.encode(), ("127.0.0.1", self.statsd_port))
 
     def flushed(self) -> None:
-        """Wait until all that statsd has received by now is stored: it writes gauges after counters and timers."""
+        """Wait until everything that statsd has received is stored: it writes gauges after counters and timers."""
         mark = f"other.mark.{uuid4().hex}"
         self.tell(f"{mark}:1|g")
         wait_until(lambda: bool(self.series(f"stats.gauges.{mark}")), "statsd's next flush")
 
     def picture(self, title: str, targets: Sequence[str], since: int, **options: object) -> bytes:
-        """Draw a graph, from that second on, as PNG."""
+        """Return a graph as PNG. `since`: its start, in seconds since the epoch."""
         chosen = {"title": title, "from": since, "format": "png", "width": 560, "height": 260, **options}
         return get(
             f"{self.url}/render", [*((k, str(v)) for k, v in chosen.items()), *(("target", t) for t in targets)]
@@ -169,10 +169,10 @@ class Graphite:
 
 
 def install_statsd(folder: Path) -> None:
-    """Have npm install it there.
+    """Install statsd in the folder with npm.
 
     Raises:
-        subprocess.CalledProcessError: it could not.
+        subprocess.CalledProcessError: npm could not install it.
     """
     quietly = ("--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts", "--fetch-retries=1")
     where = (f"--prefix={folder}", f"--cache={folder / 'cache'}")
@@ -182,7 +182,7 @@ def install_statsd(folder: Path) -> None:
 
 @contextmanager
 def graphite(folder: Path, *, flush_ms: int = 1000) -> Iterator[Graphite]:
-    """Run statsd, carbon-cache and graphite-web for the block; statsd is installed in the folder already."""
+    """Run statsd, carbon-cache and graphite-web during the block; statsd must be installed in the folder."""
     line, pickle, query, mgmt, web = free_ports(socket.SOCK_STREAM, 5)
     (udp,) = free_ports(socket.SOCK_DGRAM, 1)
     _configure_carbon(folder, flush_ms, line=line, pickle=pickle, query=query)
@@ -212,7 +212,10 @@ def graphite(folder: Path, *, flush_ms: int = 1000) -> Iterator[Graphite]:
 
 
 def _configure_carbon(folder: Path, flush_ms: int, **ports: int) -> None:
-    """Keep an hour of each series, and no year: some hundred files are made at once."""
+    """Write carbon's configuration.
+
+    It keeps an hour of each series, not a year: it makes hundreds of files at once.
+    """
     schemas = (DEPLOY / "statsd/storage-schemas.conf").read_text()
     retentions = "10s:1d,1m:7d,10m:1y"
     assert retentions in schemas
@@ -231,27 +234,27 @@ class Prometheus:
         return json.loads(get(f"{self.url}/api/v1/{path}", parameters))["data"]
 
     def series(self, query: str, over_s: int = 600) -> dict[str, list[float]]:
-        """Give each line of a query over the last seconds: its labels, and its values."""
+        """Return the values of each series of a query over the last `over_s` seconds, by the series' labels."""
         now = time.time()
         found = self._get("query_range", query=query, start=now - over_s, end=now, step=1)["result"]
         return {str(one["metric"]): [float(value) for _, value in one["values"]] for one in found}
 
     def fires(self, query: str) -> bool:
-        """Tell whether an alert's expression has a value now."""
+        """Return whether an alert's expression has a value now."""
         return bool(self._get("query", query=query)["result"])
 
     def rules(self) -> dict[str, str]:
-        """Give each rule that was read with its health."""
+        """Return the health of each loaded rule, by its name."""
         return {rule["name"]: rule["health"] for group in self._get("rules")["groups"] for rule in group["rules"]}
 
     def up(self) -> list[str]:
-        """Give the health of each target."""
+        """Return the health of each target."""
         return [target["health"] for target in self._get("targets")["activeTargets"]]
 
 
 @contextmanager
 def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[Prometheus]:
-    """Run it for the block, on deploy/'s configuration with these targets, and each second."""
+    """Run Prometheus during the block, with deploy/'s configuration, these targets and intervals of a second."""
     configuration = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     configuration["scrape_configs"][0]["static_configs"][0]["targets"] = list(targets)

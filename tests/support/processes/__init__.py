@@ -1,12 +1,13 @@
-"""Our commands as processes, and what a test gives them and asks them.
+"""Runs this project's commands as processes.
 
-A start costs: where it is not the subject, a command runs in a fork of a process that has imported all of it.
+A start takes time. Unless a test is about the start, a command runs in a fork of a process that has imported its
+modules.
 
-commands.py            where the installed commands are, and the environment that one gets
+commands.py            the folder of the installed commands, and the environment of a consumer
 forked.py              runs a command in such a fork
-consumer_process.py    `consumer run` with its log, from ready to gone
-log_lines.py           lines of that log: their event, their fields, their text
-health.py              asks a consumer how it is, over HTTP
-gateway_process.py     `consumer gateway`, asked over HTTP
-shell_classifiers.py   classifiers that a test writes line by line
+consumer_process.py    runs `consumer run` and reads its log
+log_lines.py           parses lines of that log: event, fields, text
+health.py              queries a consumer's health over HTTP
+gateway_process.py     runs `consumer gateway` and sends it requests
+shell_classifiers.py   writes classifiers in shell
 """

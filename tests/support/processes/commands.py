@@ -1,4 +1,4 @@
-"""Where the installed commands are, and the environment that one gets."""
+"""The folder of the installed commands, and the environment of a consumer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BIN = Path(sys.executable).parent
 
 
 def environment(url: str, **settings: object) -> dict[str, str]:
-    """Make the environment of a consumer: ours without CONSUMER_*, and these settings."""
+    """Make the environment of a consumer: that of this process without CONSUMER_*, and the given settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONSUMER_")}
     chosen = {f"CONSUMER_{name.upper()}": str(value) for name, value in settings.items()}
     return {**inherited, "CONSUMER_AMQP_URL": url, **chosen}

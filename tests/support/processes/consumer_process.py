@@ -1,8 +1,8 @@
-"""`consumer run` as a process, with its log, from ready to gone.
+"""Runs `consumer run` as a process and reads its log.
 
-It logs JSON here, so that a test waits for an event (`consumer.telemetry.log_events`) and not for the wording of a
-line. Waiting is always for something that happens (an event, a message, an exit), with a bound that only a hang
-reaches.
+The consumer logs JSON here, so that a test waits for an event (`consumer.telemetry.log_events`) and not for the
+wording of a line. Every wait is for an event, a message or an exit. Its time limit is so long that only a hang
+reaches it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from support.waiting import PATIENCE_S
 
 
 class ConsumerProcess:
-    """`consumer run` with its log, from ready to gone.
+    """A process of `consumer run`, and its log.
 
     Mutable state: `lines`, the log as far as it was read.
     """
@@ -39,12 +39,13 @@ class ConsumerProcess:
         command: str = "run",
         is_forked: bool = True,
     ) -> None:
-        """Start it; `through` is a program that starts it in turn.
+        """Start the process. `through`: a program, with arguments, that starts the consumer.
 
-        `is_forked`: not started, but forked from a process that has imported what it needs (forked.py).
+        `is_forked`: fork the consumer from a process that has imported its modules (forked.py), instead of a
+        start.
         """
         arguments = (command, "--log-level", log_level)
-        # Each job has its line, however many there are: tests wait for these lines.
+        # Log every job, because tests wait for these lines.
         logs_json = {"CONSUMER_LOG_FORMAT": "json", "CONSUMER_LOG_JOBS": "all", **environment}
         reading, writing = os.pipe()
         self._stderr = open(reading)  # noqa: SIM115, PTH123 - closed by its reader
@@ -82,14 +83,15 @@ class ConsumerProcess:
     def wait_for_event(self, event: str, text: str = "", **fields: object) -> LogLine:
         """Read the log up to a record of this event with these fields.
 
-        `text` is for what the test itself brought about: what its classifier logs, a reason that RabbitMQ gives.
+        `text`: a part of the line, for words that do not come from the service, such as those of the test's
+        classifier or of RabbitMQ.
         """
         assert event in EVENTS, f"no such event: {event}"
         what = " ".join((event, *([repr(text)] if text else []), *(f"{key}={fields[key]!r}" for key in fields)))
         return self._read_up_to(lambda line: line.tells(event, text, fields), what)
 
     def wait_for(self, text: str) -> str:
-        """Read the log up to a line with `text`: for tests whose subject is the wording."""
+        """Read the log up to a line with `text`: for tests of the wording."""
         return self._read_up_to(lambda line: text in line.text, repr(text)).text
 
     def _read_up_to(self, is_it: Callable[[LogLine], bool], what: str) -> LogLine:
@@ -99,7 +101,7 @@ class ConsumerProcess:
                 self.lines.append(LogLine.read(line))
                 if is_it(self.lines[-1]):
                     return self.lines[-1]
-            self._lines.put(None)  # for `end`
+            self._lines.put(None)  # `end` reads it again
         except queue.Empty:
             how = f"has not logged anything for {PATIENCE_S:g} s, nor"
         raise AssertionError(f"the consumer {how} {what}:\n{''.join(self.log)}")
@@ -108,7 +110,7 @@ class ConsumerProcess:
         self.process.send_signal(number)
 
     def end(self) -> int:
-        """Wait until it is gone; return its exit code. `log` is complete then."""
+        """Wait for the end of the process, read the rest of the log, and return the exit code."""
         code = self.process.wait(PATIENCE_S)
         self._reader.join()
         while (line := self._lines.get()) is not None:
@@ -116,14 +118,14 @@ class ConsumerProcess:
         return code
 
     def stop(self) -> int:
-        """SIGTERM, and wait."""
+        """Send SIGTERM, wait for the end of the process, and return the exit code."""
         self.signal(signal.SIGTERM)
         return self.end()
 
 
 @contextmanager
 def consumer(url: str, **settings: object) -> Iterator[ConsumerProcess]:
-    """Run a consumer that is ready for jobs; whatever the test does, it is gone afterwards."""
+    """Run a consumer during the block, from the moment when it is ready for jobs; kill it afterwards."""
     with gone_afterwards(ConsumerProcess(environment(url, **settings))) as running:
         running.wait_for_event("ready")
         yield running
@@ -131,7 +133,7 @@ def consumer(url: str, **settings: object) -> Iterator[ConsumerProcess]:
 
 @contextmanager
 def gone_afterwards(running: ConsumerProcess) -> Iterator[ConsumerProcess]:
-    """Whatever the test does, it is gone after the block."""
+    """Kill the process after the block if it still runs."""
     try:
         yield running
     finally:

@@ -1,12 +1,12 @@
-"""Our commands, run in forks of a process that has imported what they need: a run costs its work, not its imports.
+"""Runs this project's commands in forks of a process that has imported their modules, which saves the imports.
 
-A run gets its own arguments, environment, working directory, `sys.path` and streams, and ends as the interpreter
-ends. How a command starts (from which folders it imports, without which library, what of it others may read in
-/proc) is a matter for tests that start it.
+A run has its own arguments, environment, working directory, `sys.path` and streams, and ends as the interpreter
+ends. Tests of the start itself (folders of imports, missing libraries, entries in /proc) must start the command
+instead.
 
-The process that forks (`_serve`) never computes and has no threads. Between it and a run stands a process that
-waits for the run and tells how it ended, as only a parent can. It runs this file with nothing of the tests on its
-path, so this file imports nothing of them.
+The process that forks (`_serve`) runs no command itself and has no threads. It forks a parent for each run, which
+forks the run, waits for it and reports its exit code. This file imports no other module of the tests, because the
+process that forks runs it without their folders in `sys.path`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PRELOADED = {
 }
 #: No run takes so long unless it hangs.
 PATIENCE_S = 180.0
-#: Of a request, the environment in it, and of an answer.
+#: The most bytes of a request, which contains the environment, and of an answer.
 MOST_BYTES = 200_000
 STREAMS = 3
 FROM_SHELL = "from-shell"
 
 
 class Process:
-    """A run, with what of `subprocess.Popen` tests use."""
+    """A run, with the part of the interface of `subprocess.Popen` that tests use."""
 
     def __init__(  # noqa: PLR0913 - keywords, each with a default
         self,
@@ -55,7 +55,7 @@ class Process:
         streams: Sequence[int],
         through: Sequence[str] = (),
     ) -> None:
-        """Start it. `streams`: the three descriptors that become its own; `through`: see `run`."""
+        """Start a run. `streams`: the descriptors of its stdin, stdout and stderr; `through`: see `run`."""
         self.args = [command, *map(str, arguments)]
         self.returncode: int | None = None
         request = {
@@ -71,13 +71,17 @@ class Process:
         self.pid = int(self._end.recv(MOST_BYTES))
 
     def poll(self) -> int | None:
-        """Tell how it has ended; None while it runs."""
+        """Return the exit code, or minus the signal that killed the run; None while it runs."""
         with suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended; return its exit code, or minus the signal that killed it."""
+        """Wait for the end of the run; return its exit code, or minus the signal that killed it.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after `timeout` seconds.
+        """
         if self.returncode is None:
             if not select.select([self._end], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -102,10 +106,10 @@ def run(
     stdin: str = "",
     through: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, as `subprocess.run` would; the environment is ours by default.
+    """Run a command to its end, like `subprocess.run`; by default with the environment of this process.
 
-    `through` is a program that starts another in surroundings of its own, such as `bwrap`: all runs through the
-    same one are in the same surroundings.
+    `through`: a program, such as `bwrap`, that starts the forking process in a sandbox. All runs with the same
+    `through` share one sandbox.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin.encode())
@@ -124,7 +128,7 @@ def run(
 
 
 def shell(lines: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run lines of shell, in which our commands run so as well; the first that fails is the last."""
+    """Run lines of shell up to the first that fails. The commands in them run in forks, too."""
     with tempfile.TemporaryDirectory() as commands:
         inherited = []
         for command in PRELOADED:
@@ -146,7 +150,7 @@ def shell(lines: str, folder: Path, env: Mapping[str, str]) -> subprocess.Comple
 
 
 def _run_from_shell(command: str, server: str, *arguments: str) -> NoReturn:
-    """Have it run where all others run, with the shell's streams; end as it ends."""
+    """Run a command in a fork, with the shell's streams, and exit with its exit code."""
     _SERVERS[command, ()] = socket.socket(fileno=int(server))
     code = Process(command, arguments, streams=(0, 1, 2)).wait()
     sys.exit(code if code >= 0 else 128 - code)
@@ -156,7 +160,7 @@ _SERVERS: dict[tuple[str, tuple[str, ...]], socket.socket] = {}
 
 
 def _server(command: str, through: tuple[str, ...]) -> socket.socket:
-    """Start the process that forks, once; it ends with this socket, as that does with us."""
+    """Start the process that forks, once per command; return its socket. It ends when the socket is closed."""
     if found := _SERVERS.get((command, through)):
         return found
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -177,11 +181,11 @@ def _end(requests: socket.socket, server: subprocess.Popen[bytes]) -> None:
 
 
 def _serve(command: str, requests: socket.socket) -> None:
-    """Fork for each request; return in what becomes the run."""
+    """Fork for each request. Only the forked run returns from this function."""
     for name in PRELOADED[command]:
         importlib.import_module(name)
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for who waits
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the parents of the runs
     while True:
         line, descriptors, _, _ = socket.recv_fds(requests, MOST_BYTES, STREAMS + 1)
         if not line:
@@ -198,7 +202,7 @@ def _serve(command: str, requests: socket.socket) -> None:
 
 
 def _tell_end(pid: int, listener: int) -> NoReturn:
-    """Tell who runs and how it has ended; hold nothing meanwhile that is the run's."""
+    """Report the pid of the run and then its exit code. Keep none of the run's descriptors open."""
     os.dup2(listener, 0)
     os.closerange(1, listener + 1)
     os.write(0, str(pid).encode())
@@ -209,7 +213,7 @@ def _tell_end(pid: int, listener: int) -> NoReturn:
 
 
 def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Take over what a process of its own would have been started with."""
+    """Set the streams, working directory, environment and arguments that a started process would have."""
     for number in range(STREAMS):
         os.dup2(descriptors[number], number)
     os.closerange(STREAMS, max(descriptors) + 2)
@@ -224,7 +228,7 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
 
 
 def _run(command: str) -> None:
-    """Begin as the installed `consumer` does, or as `python -m classifier` does."""
+    """Run the command like the installed `consumer`, or like `python -m classifier`."""
     if command == "consumer":
         import rabbitmq_classifier  # noqa: PLC0415 - first
 

@@ -1,4 +1,4 @@
-"""Gateways for tests: `consumer gateway` as a process, asked over HTTP as any client would."""
+"""Runs `consumer gateway` as a process, and sends it HTTP requests like any client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,7 +30,7 @@ class Answered:
 
 
 class Caller:
-    """One connection to a gateway, kept alive; opened anew where the gateway has closed it."""
+    """One connection to a gateway. It is kept alive, and opened again if the gateway has closed it."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
@@ -42,14 +42,14 @@ class Caller:
         self._connection.close()
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answered:
-        """Send a request; header names with `_` for `-`."""
+        """Send a request and return the answer; header names have `_` in place of `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self._connection.request(method, path, body, {**(JSON if body is not None else {}), **named})
         response = self._connection.getresponse()
         return Answered(response.status, dict(response.headers), response.read())
 
     def post(self, job: object, **headers: str) -> Answered:
-        """Send a job."""
+        """Submit a job and return the answer."""
         return self.ask("POST", "/jobs", json.dumps(job).encode(), **headers)
 
 
@@ -78,7 +78,10 @@ class Gateway:
 
 @contextmanager
 def gateway(url: str, *, is_ready: bool = True, **settings: object) -> Iterator[Gateway]:
-    """Run a gateway at a free port; whatever the test does, it is gone afterwards."""
+    """Run a gateway on a free port during the block, and kill it afterwards.
+
+    `is_ready`: wait until it is ready.
+    """
     variables = environment(url, **{"gateway_port": 0, **settings})
     with gone_afterwards(ConsumerProcess(variables, command="gateway")) as running:
         page = running.wait_for_event("gateway_listening").text.split()[-1]

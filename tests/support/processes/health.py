@@ -1,4 +1,4 @@
-"""A consumer's health, asked for over HTTP."""
+"""Queries a consumer's health over HTTP."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from support.waiting import PATIENCE_S
 
 @dataclass(frozen=True)
 class Probe:
-    """Asks a consumer how it is, over HTTP, as a kubelet would."""
+    """Requests a consumer's pages over HTTP, like a kubelet."""
 
     port: int
 
     @classmethod
     def of(cls, running: ConsumerProcess) -> Self:
-        """Find its port in its log, which may have been read up to a later line."""
+        """Find the port in the consumer's log, which may have been read beyond that line."""
         told = "http_listening"
         return cls.told_in(next(iter(running.events(told)), None) or running.wait_for_event(told))
 
     @classmethod
     def told_in(cls, line: LogLine) -> Self:
-        """Take the port from the line that tells where it listens."""
+        """Read the port in the log line `http_listening`."""
         return cls(int(line.text.rpartition(":")[2]))
 
     def ask(self, page: str, timeout_s: float = PATIENCE_S) -> tuple[int, str]:

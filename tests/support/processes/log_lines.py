@@ -1,4 +1,4 @@
-"""Lines of a log in JSON: a test asks for their events and fields, and prints the text that people would read."""
+"""Parses lines of a JSON log: tests compare events and fields, and print the text that a person would read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from consumer.telemetry.log_events import EVENTS
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of a consumer's log: the text that people read, and the fields of the JSON record that it was."""
+    """A line of a consumer's log: the text that a person would read, and the fields of the JSON record."""
 
     text: str
     fields: Mapping[str, Any]
 
     @classmethod
     def read(cls, line: str) -> Self:
-        """Take a line as it was written; one that is no record (an early complaint) has no fields."""
+        """Parse a line. A line that is not a JSON record, such as an early error message, has no fields."""
         try:
             fields = json.loads(line)
         except ValueError:
@@ -30,11 +30,11 @@ class LogLine:
         return cls(f"{fields['time']} {fields['level']:<7} {fields['message']}\n{trace}", fields)
 
     def tells(self, event: str, text: str, fields: Mapping[str, object]) -> bool:
-        """Whether it is of this event, has this text in it and these fields."""
+        """Whether the record has this event and these fields, and its text contains `text`."""
         return {"event": event, **fields}.items() <= self.fields.items() and text in self.text
 
 
 def records_of(event: str, log: str) -> list[LogLine]:
-    """Find the records of an event in a log, as far as it is written."""
+    """Find the records of an event in the text of a log."""
     assert event in EVENTS, f"no such event: {event}"
     return [line for line in map(LogLine.read, log.splitlines()) if line.tells(event, "", {})]

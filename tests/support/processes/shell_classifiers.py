@@ -1,11 +1,11 @@
-"""Classifiers in shell: programs that a test writes into its folder, line by line."""
+"""Writes classifiers in shell into the folder of a test."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-#: A classifier: leaves a line for each run, says that it runs, waits for the test's go; the job is the answer.
+#: A classifier that adds a line to the file `runs`, logs `begun`, waits for the file `go`, and returns the job.
 HELD = (
     'echo run >>"${0%/*}/runs"',
     'echo "LOG: begun"',

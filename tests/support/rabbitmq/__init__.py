@@ -1,13 +1,11 @@
-"""RabbitMQ as tests use it: the real one, and those who speak to it that are not ours.
+"""Real RabbitMQ nodes for tests, and clients that are not part of this project. Runs no command of this project.
 
-Nothing here runs a command of ours.
-
-producer.py         publishes jobs and takes replies, with pika
+producer.py         publishes jobs and receives replies, with pika
 raw_producer.py     publishes properties that no client library would send
 management_api.py   rabbitmqctl, virtual hosts, and the management API for one of them
-definitions.py      what deploy/rabbitmq/definitions.json defines
-tcp_proxy.py        stands between a client and RabbitMQ, and does what networks do
-cluster.py          three nodes that are one cluster, to be killed and started
+definitions.py      the content of deploy/rabbitmq/definitions.json
+tcp_proxy.py        a proxy between a client and RabbitMQ, which causes network faults
+cluster.py          a cluster of three nodes, which tests kill and start
 orphans.py          ends the nodes of a test run that was killed
 rabbitmq-of.sh      installs the RabbitMQ of another Debian release
 """

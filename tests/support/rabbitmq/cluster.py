@@ -1,8 +1,8 @@
-"""Three private nodes that are one cluster, and what is done to them: killed, started, asked who leads.
+"""A cluster of three private RabbitMQ nodes, which tests kill, start, and query for the leader of a queue.
 
-One epmd for all three, started here: it would die with the node that had started it. Killing is SIGKILL and
-returns when the process is gone; starting returns when the node is ready and its peers know it. A node keeps its
-folder, ports and name. After the block nothing of it runs, whatever was killed or half started.
+This module starts one epmd for all three nodes, because an epmd that a node starts would end with that node.
+`kill` returns when the processes have ended; `start` returns when the nodes are ready and know each other. A node
+keeps its folder, ports and name. After the block, all processes have ended.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ CONFIG = {
     "cluster_formation.peer_discovery_backend": "classic_config",
     **{f"cluster_formation.classic_config.nodes.{name}": f"{name}@localhost" for name in NAMES},
 }
-#: Who leads, and who follows, is told every second instead of every five. What was on its way from the retry or to
-#: the dead-letter queue when a leader died is sent again after two seconds instead of three minutes.
+#: Nodes exchange the state of queues, such as the leader, every second instead of every five. A message that was
+#: being dead-lettered when a leader died is sent again after two seconds instead of three minutes.
 ADVANCED = "[{rabbit, [{quorum_tick_interval, 1000}, {dead_letter_worker_publisher_confirm_timeout, 2000}]}]."
 EPMD_NAMES = b"\x00\x01n"
 
 
 class Cluster:
-    """Mutable state: `nodes`, as they were started last, by name; `_down`, the names of those that were killed."""
+    """The cluster. Mutable state: `nodes`, as started last, by name; `_down`, the names of the killed nodes."""
 
     def __init__(self, folder: Path, epmd_port: int) -> None:
         self.nodes: dict[str, Node] = {}
@@ -57,7 +57,7 @@ class Cluster:
     @classmethod
     @contextmanager
     def open(cls, folder: Path) -> Iterator[Cluster]:
-        """Run all three for the block."""
+        """Run all three nodes during the block."""
         [epmd_port] = files.free_ports(1)
         with _epmd(epmd_port, folder):
             cluster = cls(folder, epmd_port)
@@ -74,18 +74,18 @@ class Cluster:
 
     @property
     def living_node(self) -> Node:
-        """One that can be asked."""
+        """A running node."""
         return self.nodes[self.living[0]]
 
     def start(self, *names: str) -> None:
-        """Start these at once, and wait until all that live are one cluster."""
+        """Start these nodes at the same time, and wait until all running nodes form one cluster."""
         with ThreadPoolExecutor(len(NAMES)) as threads:
             self.nodes |= dict(zip(names, threads.map(self._up, names), strict=True))
         self._down -= set(names)
         wait_until(self._is_whole, f"{', '.join(self.living)} to be one cluster")
 
     def kill(self, *names: str) -> None:
-        """SIGKILL these, all before the first is reaped."""
+        """Send SIGKILL to these nodes, and then reap them."""
         self._down |= set(names)
         for name in names:
             os.kill(self.nodes[name].pid, signal.SIGKILL)
@@ -93,28 +93,28 @@ class Cluster:
             os.waitpid(self.nodes[name].pid, 0)
 
     def add_vhost(self, name: str) -> None:
-        """Make one for a test. It stays: RabbitMQ 3.10 does not bear that one is deleted just after a start."""
-        # rabbitmqctl waits until all nodes have it. The management API's client gives up after 10 s, and a cluster
-        # that has just been formed may take longer.
+        """Create a vhost. It is not deleted later: RabbitMQ 3.10 fails if one is deleted just after a start."""
+        # rabbitmqctl waits until all nodes have the vhost. The management API's client gives up after 10 s, and a
+        # new cluster may take longer.
         rabbitmqctl(self.living_node, "add_vhost", name)
         create_vhost(self.living_node, name)
         wait_until(lambda: all(map(_takes_queues, self.urls(name, *self.living))), f"queues to be made in {name}")
 
     def urls(self, vhost: str, *names: str) -> list[str]:
-        """AMQP URLs of a vhost at these nodes, or at all."""
+        """Return the AMQP URLs of a vhost at these nodes, by default at all nodes."""
         return [self.nodes[name].vhost_url(vhost) for name in names or NAMES]
 
     def name_at(self, address: str) -> str:
-        """Tell which node an AMQP address belongs to."""
+        """Return the name of the node with this AMQP address."""
         return next(name for name, node in self.nodes.items() if f":{node.amqp_port}" in address)
 
     def leader(self, vhost: str, queue: str) -> str:
-        """The node that leads a quorum queue, when that is known and all members of the queue are there."""
+        """Wait until a quorum queue has a leader and all its members are online; return the leader's name."""
         wait_until(lambda: self._leader(vhost, queue), f"a leader and all members of {queue}")
         return self._leader(vhost, queue)
 
     def _leader(self, vhost: str, queue: str) -> str:
-        """Its name, or nothing while an election goes on or a member is missing."""
+        """Return the leader's name; empty during an election, or while a member is offline."""
         told = self._ask(f"queues/{quote(vhost, safe='')}/{queue}")
         leader = _name(told.get("leader", ""))
         is_complete = len(told.get("online", ())) == len(NAMES)
@@ -125,7 +125,7 @@ class Cluster:
         return all({_name(node["name"]) for node in told if node["running"]} == set(self.living) for told in known)
 
     def _ask(self, path: str, node: Node | None = None) -> Any:  # noqa: ANN401 - JSON
-        """What the management API says, or nothing where it cannot say it now."""
+        """Query the management API; return an empty dict if it cannot answer now."""
         with suppress(BrokerRefusedError, BrokerUnreachableError):
             return api(node or self.living_node, "GET", path)
         return {}
@@ -139,7 +139,7 @@ class Cluster:
 
 
 def _takes_queues(url: str) -> bool:
-    """For a moment after nodes have come back RabbitMQ 3.10 answers INTERNAL_ERROR to who declares a queue."""
+    """Return whether queues can be declared. Just after a start of nodes, RabbitMQ 3.10 answers INTERNAL_ERROR."""
     with suppress(pika.exceptions.AMQPError), Producer(url) as producer:
         for kind in ("quorum", "stream"):
             producer.channel.queue_declare("probe", durable=True, arguments={"x-queue-type": kind})
@@ -154,11 +154,11 @@ def _name(nodename: str) -> str:
 
 @contextmanager
 def _epmd(port: int, folder: Path) -> Iterator[None]:
-    """A port mapper on the loopback address; it forgets a node that is killed, and is not forgotten itself."""
+    """Run epmd on the loopback address during the block."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "ERL_EPMD_ADDRESS": HOST, MARK: str(folder)}
     with subprocess.Popen(["epmd", "-port", str(port)], env=environment) as epmd:
         try:
-            # A node that finds none starts its own.
+            # A node that finds no epmd would start its own.
             wait_until(lambda: _answers(port), "epmd")
             yield
         finally:
@@ -166,7 +166,7 @@ def _epmd(port: int, folder: Path) -> Iterator[None]:
 
 
 def _answers(port: int) -> bool:
-    """Ask epmd which names it knows."""
+    """Return whether epmd answers a request for its names."""
     with suppress(OSError), socket.create_connection((HOST, port), timeout=PATIENCE_S) as connection:
         connection.sendall(EPMD_NAMES)
         return bool(connection.recv(4))

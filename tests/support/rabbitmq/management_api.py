@@ -1,4 +1,4 @@
-"""A private node under administration: rabbitmqctl, virtual hosts, and the management API for one of them."""
+"""Administers a private node: rabbitmqctl, virtual hosts, and the management API for one of them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Management:
     vhost: str
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
-        """Ask for `path` without `/api/`; `{vhost}` in it becomes the vhost: `queues/{vhost}/jobs`.
+        """Query `path`, given without `/api/`. The vhost replaces `{vhost}` in it, as in `queues/{vhost}/jobs`.
 
-        Counts and rates are up to a second old.
+        Counts and rates may be a second old.
         """
         vhost = quote(self.vhost, safe="")
         return api(self.node, "GET", path.replace("{vhost}", vhost))

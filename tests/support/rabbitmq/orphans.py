@@ -1,8 +1,8 @@
-"""Ends the private nodes of a test run that was killed, as nothing else does: a node has a session of its own.
+"""Ends the private nodes of a test run that was killed.
 
-SIGKILL leaves pytest no time for the end of its fixtures. So a process beside it waits for its end, by whatever
-cause, and then ends every node below the run's folder. It has none of pytest's streams, and a session of its own:
-it outlives a signal to pytest's group.
+A node has its own session, so it outlives a killed pytest, whose fixtures cannot end it. A second process, the
+watcher, waits for the end of pytest and then ends every node below the run's folder. The watcher has its own
+session and none of pytest's streams, so a signal to pytest's group does not end it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def nodes_end_with_us(folder: Path) -> Iterator[None]:
 
 
 def _end_with(pid: int, folder: Path) -> None:
-    with suppress(ProcessLookupError):  # it has ended already
+    with suppress(ProcessLookupError):  # the process has ended already
         select.select([os.pidfd_open(pid)], [], [])
     while found := set(_nodes_below(folder)):
         for data_dir in found:
@@ -40,7 +40,7 @@ def _end_with(pid: int, folder: Path) -> None:
 
 def _nodes_below(folder: Path) -> Iterator[Path]:
     for environ in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):  # it has just ended, or belongs to another user
+        with suppress(OSError):  # the process has just ended, or belongs to another user
             for variable in environ.read_bytes().decode(errors="replace").split("\0"):
                 name, _, value = variable.partition("=")
                 if name == processes.MARK and Path(value).is_relative_to(folder):

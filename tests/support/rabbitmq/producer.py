@@ -1,4 +1,4 @@
-"""A producer and taker of messages that is not ours: pika, as any other client."""
+"""A producer that is independent of this project: it publishes jobs and receives messages with pika."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.waiting import PATIENCE_S
 
 @dataclass(frozen=True)
 class Received:
-    """A message that a test took from a queue."""
+    """A message that a test received from a queue."""
 
     properties: Any
     body: bytes
@@ -26,7 +26,7 @@ class Received:
 
 
 class Producer:
-    """Publishes jobs and takes replies, as any AMQP client would."""
+    """Publishes jobs and receives replies, as any AMQP client would."""
 
     def __init__(self, url: str) -> None:
         parameters = pika.URLParameters(url)
@@ -34,7 +34,7 @@ class Producer:
         self._connection = pika.BlockingConnection(parameters)
         self.channel = self._connection.channel()
         self.channel.confirm_delivery()
-        # One message at a time: several that go back to their queue may go back in another order.
+        # One message at a time, because several requeued messages may return in another order.
         self._taking = self._connection.channel()
         self._taking.basic_qos(prefetch_count=1)
 
@@ -42,16 +42,16 @@ class Producer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(pika.exceptions.AMQPConnectionError):  # a test may have had it closed by RabbitMQ
+        with suppress(pika.exceptions.AMQPConnectionError):  # RabbitMQ may have closed it during the test
             self._connection.close()
 
     def publish(self, queue: str, body: bytes, **properties: Any) -> None:  # noqa: ANN401 - AMQP properties
-        """Publish persistent and mandatory: a missing queue raises."""
+        """Publish a persistent, mandatory message; a missing queue raises an exception."""
         chosen = pika.BasicProperties(delivery_mode=2, **properties)
         self.channel.basic_publish("", queue, body, chosen, mandatory=True)
 
     def reply_queue(self) -> str:
-        """Make a queue of our own, named by RabbitMQ."""
+        """Declare an exclusive queue for replies; return its name, which RabbitMQ chooses."""
         return str(self.channel.queue_declare("", exclusive=True).method.queue)
 
     def take(self, queue: str) -> Received:
@@ -59,11 +59,11 @@ class Producer:
         for method, properties, body in self._taking.consume(queue, inactivity_timeout=PATIENCE_S):
             if method is None:
                 break
-            self._taking.cancel()  # before the ack, which would bring the next one
+            self._taking.cancel()  # before the ack, because RabbitMQ would then deliver the next message
             self._taking.basic_ack(method.delivery_tag)
             return Received(properties, body)
         raise AssertionError(f"no message in {queue} within {PATIENCE_S:g} s")
 
     def depth(self, queue: str) -> int:
-        """Count the messages that are ready, not those somebody holds unacked."""
+        """Return the number of ready messages; unacked ones do not count."""
         return int(self.channel.queue_declare(queue, passive=True).method.message_count)

@@ -1,6 +1,6 @@
-"""A producer that sends properties which no client library would: their bytes are the test's own.
+"""A producer that sends properties that no client library would send: the test gives their bytes.
 
-Speaks as much AMQP 0-9-1 as it takes to publish one message and to know that RabbitMQ has it.
+It implements only the part of AMQP 0-9-1 that is needed to publish one message and to receive its confirm.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ METHOD, HEADER, BODY = 1, 2, 3
 
 
 def short(text: bytes) -> bytes:
-    """A short string: message_id, correlation_id, reply_to."""
+    """Encode a short string, for message_id, correlation_id and reply_to."""
     return bytes([len(text)]) + text
 
 
 def table(name: bytes, kind: bytes, value: bytes) -> bytes:
-    """A table with one field."""
+    """Encode a table with one field."""
     field = short(name) + kind + value
     return struct.pack(">I", len(field)) + field
 
@@ -71,7 +71,7 @@ def _send_frame(connection: socket.socket, kind: int, payload: bytes) -> None:
 
 
 def _read_until(connection: socket.socket, index: int) -> None:
-    """Skip frames up to a method; a close instead raises."""
+    """Skip frames up to the method `index`. A close raises ConnectionError."""
     while True:
         kind, _, size = struct.unpack(">BHI", _read(connection, 7))
         payload = _read(connection, size + 1)

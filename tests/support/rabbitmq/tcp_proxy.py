@@ -1,6 +1,7 @@
-"""A TCP proxy that does what networks do: cut, fall silent, refuse. In a thread, for tests that are not async.
+"""A TCP proxy that causes network faults: it resets, silences or refuses connections.
 
-Silent means that nothing is copied in either direction and nothing is closed, as with a cable pulled.
+It runs in a thread, for tests that are not async. While silent, it copies nothing in either direction and closes
+no connection, as if a cable were pulled.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from support.waiting import wait_until
 
 
 class Proxy:
-    """Passes connections on to one port of this machine.
+    """Forwards connections to one port of this machine.
 
-    Mutable state, touched in the proxy's own loop only: `_ends`, the open sockets; `_flows`, cleared while it is
-    silent; `_held`, what the far side has said to each client since `together` began, None otherwise.
+    Mutable state, changed only in the proxy's event loop: `_ends`, the open sockets; `_flows`, cleared while the
+    proxy is silent; `_held`, the withheld bytes for each client during `together`, otherwise None.
     """
 
     def __init__(self, target: int) -> None:
@@ -35,7 +36,7 @@ class Proxy:
     @classmethod
     @contextmanager
     def open(cls, target: int) -> Iterator[Self]:
-        """Run one for the block."""
+        """Run a proxy during the block."""
         proxy = cls(target)
         thread = threading.Thread(target=proxy._loop.run_forever, name="proxy")
         thread.start()
@@ -49,13 +50,13 @@ class Proxy:
             proxy._loop.close()
 
     def url(self, url: str, query: str = "") -> str:
-        """The URL that leads to the same RabbitMQ through here."""
+        """Return the URL of the same RabbitMQ through this proxy."""
         parts = urlsplit(url)
         login = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{self.port}", query=query))
 
     def cut(self) -> None:
-        """Reset all connections. New ones are passed on."""
+        """Reset all connections. New ones are forwarded."""
         self._call(self._cut)
 
     def silence(self) -> None:
@@ -66,12 +67,12 @@ class Proxy:
         self._call(self._flows.set)
 
     def refuse(self) -> None:
-        """Cut, and let nobody connect until `accept`."""
+        """Reset all connections, and refuse new ones until `accept`."""
         self._call(self._refuse)
 
     @contextmanager
     def together(self, last: bytes) -> Iterator[None]:
-        """Keep back what the far side says until it has said `last`, then pass it on in one piece."""
+        """Withhold RabbitMQ's bytes until they contain `last`, then forward them in one piece."""
         self._call(self._hold)
         try:
             yield
@@ -131,7 +132,7 @@ class Proxy:
             finally:
                 self._drop(far_writer)
         except (OSError, asyncio.CancelledError):
-            pass  # nobody listens there, or either side has gone: the other will see that
+            pass  # no process listens there, or one side has closed: the other side is closed, too
         finally:
             self._drop(writer)
 
@@ -140,7 +141,7 @@ class Proxy:
         self._ends.discard(end)
 
     async def _copy_back(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """Copy what the far side says, or keep it."""
+        """Forward RabbitMQ's bytes, or withhold them during `together`."""
         while data := await source.read(65536):
             await self._flows.wait()
             if self._held is None:
