@@ -2,7 +2,7 @@
 
 It imports nothing from `consumer/`. A package imports only from those below it in this list:
 
-cli.py, __main__.py  the command `classifier`, and the program of the contract
+cli.py, __main__.py  the command `classifier`, whose help names the formats of files; the program of the contract
 commands.py          implements each command of `classifier`
 training/            fits and evaluates models
 classify.py          classifies a job (public)

@@ -15,7 +15,7 @@ check.py                `consumer check`
 submit/                 `consumer submit`
 gateway.py              `consumer gateway`
 status.py               `consumer status`: arguments, table and JSON
-queue_state.py          ... queries RabbitMQ and its management API, never a consumer
+queue_state.py          ... reads the queues from RabbitMQ (service/fleet.py reads the consumers)
 dead_letters/           `consumer dead-letters`
 settings.py             `consumer settings`
 asyncapi.py             `consumer asyncapi`

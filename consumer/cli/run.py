@@ -12,7 +12,7 @@ from consumer.cli.broker_url import broker_urls, management
 from consumer.cli.event_loop import run_async
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.preflight.machine import no_models
+from consumer.preflight.models import no_models
 from consumer.runners.files.job_files import JobFiles
 from consumer.service.process import serve
 from consumer.telemetry import log_format

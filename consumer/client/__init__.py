@@ -4,7 +4,7 @@ client.py           the asyncio client, `Client`: jobs in, results out
 request_client.py   publishes requests over changing connections, and passes on their replies
 blocking.py         `BlockingClient`, with the same methods, for code without asyncio
 types.py            the types of jobs, signals, results and progress
-exceptions.py       an exception for each way in which a job can fail
+exceptions.py       an exception for each way in which a job can fail (export each here, and in docs/site/api.md)
 arguments.py        checks arguments before anything is sent
 plain_json.py       converts jobs of lists, dicts and arrays to plain JSON values
 pending_request.py  a request in flight, until its reply arrives

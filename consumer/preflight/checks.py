@@ -16,7 +16,7 @@ from typing import Final
 from consumer.config.loader import unknown_variables
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError, ConsumerError
-from consumer.preflight import classifier, consumers, limits, machine, permissions, queues, rabbitmq
+from consumer.preflight import classifier, consumers, limits, machine, models, permissions, queues, rabbitmq
 from consumer.preflight.context import Site
 from consumer.preflight.finding import Finding, Level, blamed, failure, ok, skipped_because_of, warning
 from consumer.runners.fork_client import START_TIMEOUT_S
@@ -49,7 +49,7 @@ CHECKS: Final = (
     Check("statsd", machine.statsd),
     Check("http", machine.http),
     Check("tracing", machine.tracing),
-    Check("models", machine.models),
+    Check("models", models.models),
     Check("classifier", classifier.load, ("job folder", "models"), START_TIMEOUT_S + AROUND_S),
     Check("sample job", classifier.sample, ("classifier",), None),
     Check("RabbitMQ", rabbitmq.connect, within_s=60.0),

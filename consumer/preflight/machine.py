@@ -10,7 +10,6 @@ import os
 import resource
 import shutil
 import socket
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,13 +21,10 @@ from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, mib, ok, warning
 from consumer.runners.environment import THREAD_VARIABLES
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.warm_runner import OWN_CLASSIFIER
 from consumer.telemetry import health_client
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.tracing import collector, see_installed
 
-#: The end of a model's file name, in each form (classifier/models/model.py).
-MODEL_SUFFIX = ".model"
 #: A worker has three pipes and a pidfd, its job a file and a folder; its successor has as many.
 FILES_PER_SLOT = 12
 #: How long a collector may take to accept a connection.
@@ -195,44 +191,3 @@ async def tracing(site: Site) -> list[Finding]:
             )
         ]
     return [ok(f"a collector answers at {host}:{port}")]
-
-
-def no_models(settings: Settings) -> Finding | None:
-    """Return a failure if the service's own classifier is selected and has no model; otherwise None."""
-    if not _loads_models(settings) or any(settings.models_dir.glob(f"*{MODEL_SUFFIX}")):
-        return None
-    folder = settings.models_dir.absolute()
-    return failure(
-        f"no models in {folder}" + ("" if folder.is_dir() else ", which is no folder"),
-        "make one with `classifier train`, set CONSUMER_MODELS_DIR, or name a classifier of your own "
-        "(CONSUMER_CLASSIFIER or CONSUMER_COMMAND)",
-    )
-
-
-def _loads_models(settings: Settings) -> bool:
-    return not settings.command and settings.classifier in (None, OWN_CLASSIFIER)
-
-
-async def models(site: Site) -> list[Finding]:
-    """Check that there are models, and that they are not world-writable, or are pinned."""
-    settings = site.settings
-    if not _loads_models(settings):
-        return [ok("are loaded by the classifier itself")]
-    missing = await in_daemon_thread(lambda: no_models(settings))
-    folder = settings.models_dir.absolute()
-    pins = settings.trusted_models or folder.with_name(folder.name + ".trusted")
-    open_to_all = await in_daemon_thread(lambda: [path for path in (folder, pins) if _is_open_to_all(path)])
-    warnings = [
-        warning(f"every user may write to {path}, and so choose the models that are loaded", f"chmod o-w {path}")
-        for path in open_to_all
-    ]
-    return [*([missing] if missing else []), *warnings] or [
-        ok(f"{folder}, trusted by {pins}; neither is world-writable")
-    ]
-
-
-def _is_open_to_all(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & stat.S_IWOTH)
-    except OSError:  # no_models reports a missing folder, and the check that loads the classifier missing pins
-        return False

@@ -173,10 +173,12 @@ class Admin:
         is_known = stream.name in self.limits.silent
         give_up = asyncio.get_running_loop().time() + (0.0 if is_known else STREAM_PATIENCE_S)
         while True:
+            # Asked before the call: a call that takes longer than the patience is followed by another one.
+            is_last = asyncio.get_running_loop().time() >= give_up
             try:
                 await self.declare_queue(stream, create=create)
             except BrokerUnreachableError as error:
-                if asyncio.get_running_loop().time() >= give_up:
+                if is_last:
                     self.limits.silent.add(stream.name)
                     _warn_of_missing_stream(error)
                     return

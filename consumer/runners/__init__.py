@@ -21,11 +21,11 @@ batch_pool.py        the pool for batches: several waiting jobs share a slot
 run_times.py         measures how long slots are held, and how many jobs to run together
 warm_runner.py       the warm runner: a job's file, limits and worker; workers are forked from a preloaded process
 worker_pool.py       keeps a worker ready for each slot and replaces workers that ended
-worker.py            one worker: executes a run of one job, or of several
+worker.py            one worker, and a run in it: executes the run, measures it since the worker's fork
 exec_runner.py       the exec runner: a job's file and limits; a new program per job
 launcher.py          one slot's launcher: executes a run of one program
 run.py               one run: its output, the first cause that ends it, and its outcome
-worker_run.py        a run in a warm worker, of one job or of several
+batch_run.py         a run of several jobs at once in a worker
 spawn.py             starts a program that forks for the consumer, and dies with it
 child.py             a child process at the head of its own group: reads its output, notices its end, kills it
 output_parser.py     bytes of stdout in, contract lines out
@@ -33,7 +33,7 @@ answer.py            turns an OUTPUT: or ERROR: line into an outcome; describes 
 fork_server.py       the consumer's side of the fork server
 fork_client.py       requests `fork` and `reap` from a launcher or fork server, and ends it
 resource_monitor.py  samples the usage of each job, kills a job that exceeds a limit
-procfs.py            reads Linux's process table
+procfs.py            reads Linux's process table: the usage of a process, and what it had used before its job
 environment.py       the environment of a classifier: an allow-list
 sandbox.py           the command line of bubblewrap
 programs/            checks at the start of the consumer that the program can be started

@@ -18,9 +18,9 @@ from itertools import chain
 from typing import Protocol
 
 from consumer.job import Interrupted, Job, Outcome, Progress
+from consumer.runners.batch_run import BatchOutcome
 from consumer.runners.pool import Begins, InLine, Pool, Slot, as_it_is, begun
 from consumer.runners.run import OnProgress
-from consumer.runners.worker_run import BatchOutcome
 from consumer.telemetry import log_context
 from consumer.telemetry.metrics import Metrics
 

@@ -2,7 +2,7 @@
 
 A `Child` passes its output to a `Run`. A run ends by an answer, an exceeded limit, the exit of the process, the
 time limit or an interruption. The first of these causes counts, and `outcome` turns it into an `Outcome`. A `Run`
-does no I/O and starts no process. worker_run.py extends it for runs in a warm worker.
+does no I/O and starts no process. `WorkerRun` in worker.py extends it for warm workers.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from pydantic_core import to_json
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Interrupted, Job, Outcome
+from consumer.runners.batch_run import BatchOutcome, BatchRun, name_of, together
 from consumer.runners.environment import base_environment, batch_environment, job_environment
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
@@ -27,8 +28,8 @@ from consumer.runners.fork_server import NoWorkerError
 from consumer.runners.programs import own_python
 from consumer.runners.resource_monitor import Folder, Monitor
 from consumer.runners.run import Cause, OnProgress
+from consumer.runners.worker import WorkerRun
 from consumer.runners.worker_pool import Workers
-from consumer.runners.worker_run import BatchOutcome, BatchRun, WorkerRun, name_of, together
 from consumer.telemetry.job_log import JobLog
 from consumer.telemetry.metrics import Metrics
 from consumer.wording import counted

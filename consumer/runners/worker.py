@@ -1,7 +1,8 @@
 """One warm worker as the consumer sees it: a forked process that runs one job or one batch at a time.
 
-A worker that has answered and written `END` may run another job. After any other run, the consumer ends the
-worker. The worker's own side is `classifier/child/worker.py`.
+Lines of a run count only between the worker's `BEGIN` and `END`. A worker that has answered and written `END` may
+run another job. After any other run, the consumer ends the worker. batch_run.py extends `WorkerRun` for batches.
+The worker's own side is `classifier/child/worker.py`.
 """
 
 from __future__ import annotations
@@ -15,18 +16,60 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from consumer.config.job_limits import excess_at_end
+from consumer.config.job_limits import Limits, excess_at_end
 from consumer.runners.child import LINGER_S, Child
 from consumer.runners.fork_client import Reaped
 from consumer.runners.fork_server import ForkServer
+from consumer.runners.output_parser import ContractLine, LineKind
 from consumer.runners.procfs import Meter, Process, descendants, peak_bytes, usage_of
 from consumer.runners.resource_monitor import Folder, Monitor, MonitoredRun
-from consumer.runners.run import Cause
-from consumer.runners.worker_run import WorkerRun
+from consumer.runners.run import Cause, OnProgress, Run
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class WorkerRun(Run):
+    """A run between `BEGIN: enclosing` and `END: enclosing`. `name` is for the log.
+
+    Mutable state besides that of Run: `ended`, done once `END` was read; `retirement`, the reason with which the
+    worker requests its replacement; `_begun`, set once `BEGIN` was read.
+    """
+
+    def __init__(
+        self,
+        enclosing: str,
+        name: str,
+        limits: Limits,
+        on_log: Callable[[str], None],
+        on_progress: OnProgress = None,
+    ) -> None:
+        super().__init__(limits, on_log, on_progress)
+        self.name = name
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.retirement: str | None = None
+        self._enclosing = enclosing.encode().strip()  # the parser strips the content, too
+        self._begun = False
+
+    def misspelt_answer(self) -> str:
+        """Quote a line as in Run.
+
+        If the worker had not begun the job, explain that the function is not at fault.
+        """
+        if self._begun:
+            return super().misspelt_answer()
+        return "; the worker had not begun the job: on_worker_start() may still be running"
+
+    def take(self, line: ContractLine) -> None:
+        if not self._begun or self.ended.done():
+            self._begun = self._begun or (line.kind is LineKind.BEGIN and line.content == self._enclosing)
+        elif line.kind is LineKind.END and line.content == self._enclosing:
+            self.ended.set_result(None)
+        elif line.kind is LineKind.RETIRE:
+            self.retirement = line.text
+        else:
+            super().take(line)
 
 
 class Worker:

@@ -12,8 +12,8 @@ outcome_cache.py    recent outcomes, so that a redelivered job is answered witho
 progress.py         sends `PROGRESS:` lines to the producer, a few a second
 running.py          one task per delivery; waits for them at the end, or ends them
 signals.py          turns signals into events: stop, stop at once, reload
-consumer_info.py    the name of this consumer, and what the console shows beside it
-fleet.py            the consumers of the queue, what each runs, and in what they differ
+consumer_info.py    how this consumer describes itself to RabbitMQ: name, runner, classifier, models
+fleet.py            reads these descriptions back: what each consumer of the queue runs, and in what they differ
 queue_gauges.py     waiting jobs and dead letters, a few times a minute
 resource_gauges.py  memory and free disk space of this process, every few seconds
 dry_run.py          `consumer try`: one job through the runner, without RabbitMQ

@@ -7,8 +7,8 @@ log_context.py adds the job's fields to every log call of the job's task; a task
 empty context.
 
 metrics.py        the name of every metric; keeps and sends their values
-statsd.py         sends metrics to statsd, many per datagram
-prometheus.py     counters, gauges and histograms, and their text for Prometheus
+statsd.py         sends metrics to statsd, many per datagram; labels are parts of the name
+prometheus.py     counters, gauges and histograms, their labels, and their text for Prometheus
 tracing.py        the interface for tracing a delivery's steps; does nothing while tracing is off
 otel.py           records these steps as OpenTelemetry spans
 otel_export.py    sends the spans to a collector

@@ -11,9 +11,9 @@ from support.async_tests import runs_async
 
 from consumer.job import Interrupted, Job, Outcome, Progress, Request, Succeeded
 from consumer.runners.batch_pool import BatchPool
+from consumer.runners.batch_run import BatchOutcome
 from consumer.runners.pool import GRACE_S
 from consumer.runners.run import OnProgress
-from consumer.runners.worker_run import BatchOutcome
 from consumer.telemetry.metrics import Metrics
 
 DONE = Succeeded(output=b"1")

@@ -7,8 +7,8 @@ from support.async_tests import never, runs_async
 
 from consumer.config.job_limits import Limits
 from consumer.job import Failed, Interrupted, InvalidOutput, Job, Request, Succeeded
+from consumer.runners.batch_run import BatchOutcome, BatchRun, together
 from consumer.runners.run import Cause
-from consumer.runners.worker_run import BatchOutcome, BatchRun, together
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 

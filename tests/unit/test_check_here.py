@@ -30,7 +30,7 @@ from consumer.config.settings import Settings
 from consumer.errors import BrokerRefusedError, ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode
 from consumer.local_broker.files import free_ports
-from consumer.preflight import classifier, limits, machine, queues, rabbitmq
+from consumer.preflight import classifier, limits, machine, models, queues, rabbitmq
 from consumer.preflight.checks import CHECKS, Check, examine
 from consumer.preflight.classifier import SAMPLE_REMEDIES
 from consumer.preflight.context import Site
@@ -822,12 +822,12 @@ def test_a_service_without_a_model_for_its_own_classifier_fails(
 ) -> None:
     for name in files:
         (tmp_path / name).touch()
-    found = machine.no_models(load({"models_dir": str(tmp_path), **settings}, {}))
+    found = models.no_models(load({"models_dir": str(tmp_path), **settings}, {}))
     assert (found is not None) == is_missing
 
 
 def test_a_models_folder_that_is_not_there_is_no_folder(tmp_path: Path) -> None:
-    found = machine.no_models(load({"models_dir": str(tmp_path / "none")}, {}))
+    found = models.no_models(load({"models_dir": str(tmp_path / "none")}, {}))
     assert found
     assert (found.level, found.detail) == (
         Level.FAILURE,

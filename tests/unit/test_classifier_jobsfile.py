@@ -9,6 +9,8 @@ import pytest
 
 from classifier.errors import RefusedError
 from classifier.jobs_file import LINE_SUFFIXES, read
+from classifier.signals.datasets import DataError
+from classifier.signals.datasets import read as read_signals
 from consumer.cli.submit import sources
 
 MARK = b"\xef\xbb\xbf"
@@ -54,3 +56,10 @@ def test_submit_finds_the_same_jobs_in_a_file(tmp_path: Path, suffix: str, conte
     file.write_bytes(content)
     assert len(list(sources.split_jobs(str(file), content))) == len(read(file))
     assert sources.LINE_SUFFIXES == LINE_SUFFIXES
+
+
+def test_submit_takes_the_formats_of_signals_that_the_classifier_reads(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        read_signals(tmp_path / "signals.png")
+    known = str(refused.value).partition("must end in one of ")[2].split(", ")
+    assert sorted(known) == sorted(sources.DATA_SUFFIXES)

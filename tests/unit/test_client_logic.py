@@ -500,6 +500,7 @@ def test_each_code_that_a_reply_can_have_has_an_exception_of_its_own(code: Error
     raised = failure(reply(code))
     assert type(raised) is ERRORS[code]
     assert list(ERRORS.values()).count(type(raised)) == 1
+    assert type(raised).__name__ in consumer.client.__all__
     assert (raised.job_id, raised.code, raised.message) == ("j", code.value, "m")
     assert (raised.retryable, raised.stderr_tail, raised.attempt) == (True, "tail", 2)
     assert str(raised) == f"job j: {code.value}: m"

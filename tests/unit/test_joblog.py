@@ -15,8 +15,8 @@ from consumer.job import Job, Request
 from consumer.runners.files.job_folder import JobFolder
 from consumer.runners.resource_monitor import Monitor
 from consumer.runners.warm_runner import WarmSlot
+from consumer.runners.worker import WorkerRun
 from consumer.runners.worker_pool import Workers
-from consumer.runners.worker_run import WorkerRun
 from consumer.telemetry.job_log import BURST_LINES, LINES_PER_S, JobLog
 
 

@@ -20,7 +20,7 @@ from consumer.job import (
 )
 from consumer.runners.answer import describe_exit
 from consumer.runners.run import Cause, Run
-from consumer.runners.worker_run import WorkerRun
+from consumer.runners.worker import WorkerRun
 
 LIMITS = Limits(timeout_s=60.0, max_line_bytes=1000, max_stdout_bytes=10_000)
 

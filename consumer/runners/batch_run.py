@@ -1,6 +1,6 @@
-"""A run in a warm worker, of one job or of several in one call of a function.
+"""A run of several jobs in one call of a function, in a warm worker.
 
-Lines count only between the worker's `BEGIN` and `END`. Lines printed during the call of a batch belong to the
+Lines printed during the call of a batch belong to the
 whole batch, because their job is unknown. The worker answers after the call, with one line for each job, in the
 order of the jobs. So two jobs may have the same id, and no job can answer for another. A job without an answer
 gets no outcome here: it runs again alone.
@@ -8,7 +8,6 @@ gets no outcome here: it runs again alone.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -19,54 +18,13 @@ from consumer.config.job_limits import Limits
 from consumer.job import Interrupted, Job, Outcome, Unsuccessful
 from consumer.runners.answer import judged
 from consumer.runners.output_parser import ContractLine, LineKind
-from consumer.runners.run import Cause, OnProgress, Run
+from consumer.runners.run import Cause, OnProgress
+from consumer.runners.worker import WorkerRun
 
 log = logging.getLogger(__name__)
 
 #: The outcome of a job in a batch; None if the batch gives none, and the job must run alone.
 BatchOutcome: TypeAlias = Outcome | None
-
-
-class WorkerRun(Run):
-    """A run between `BEGIN: enclosing` and `END: enclosing`. `name` is for the log.
-
-    Mutable state besides that of Run: `ended`, done once `END` was read; `retirement`, the reason with which the
-    worker requests its replacement; `_begun`, set once `BEGIN` was read.
-    """
-
-    def __init__(
-        self,
-        enclosing: str,
-        name: str,
-        limits: Limits,
-        on_log: Callable[[str], None],
-        on_progress: OnProgress = None,
-    ) -> None:
-        super().__init__(limits, on_log, on_progress)
-        self.name = name
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self.retirement: str | None = None
-        self._enclosing = enclosing.encode().strip()  # the parser strips the content, too
-        self._begun = False
-
-    def misspelt_answer(self) -> str:
-        """Quote a line as in Run.
-
-        If the worker had not begun the job, explain that the function is not at fault.
-        """
-        if self._begun:
-            return super().misspelt_answer()
-        return "; the worker had not begun the job: on_worker_start() may still be running"
-
-    def take(self, line: ContractLine) -> None:
-        if not self._begun or self.ended.done():
-            self._begun = self._begun or (line.kind is LineKind.BEGIN and line.content == self._enclosing)
-        elif line.kind is LineKind.END and line.content == self._enclosing:
-            self.ended.set_result(None)
-        elif line.kind is LineKind.RETIRE:
-            self.retirement = line.text
-        else:
-            super().take(line)
 
 
 class BatchRun(WorkerRun):
