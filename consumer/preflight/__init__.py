@@ -8,7 +8,7 @@ checks.py      lists the checks in order: name, requirements, time limit
 finding.py     a result: level, sentence, remedy; formats it as text and as JSON
 context.py     the input of the checks; keeps what one check opens for later ones
 machine.py     checks CPUs, threads, open files, the job folder, and more of this machine
-models.py      checks whether the service's own classifier has models, and who may write to them
+models.py      checks the models folder, if the settings select the service's own classifier; `run` uses it, too
 limits.py      checks whether the limits of jobs fit the machine and each other
 classifier.py  checks whether the classifier loads, and runs a sample job; has a remedy for each error code
 rabbitmq.py    checks whether RabbitMQ accepts the connection, and its version

@@ -1,4 +1,4 @@
-"""Checks this machine: threads, open files, the job folder, statsd, the HTTP port, tracing and models.
+"""Checks this machine: threads, open files, the job folder, statsd, the HTTP port and tracing.
 
 Each check queries the system in one line, and a pure function judges, so that a test of a full disk needs no full
 disk. The checks leave nothing behind: they remove the small job file that they write to the job folder.

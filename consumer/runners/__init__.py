@@ -21,7 +21,7 @@ batch_pool.py        the pool for batches: several waiting jobs share a slot
 run_times.py         measures how long slots are held, and how many jobs to run together
 warm_runner.py       the warm runner: a job's file, limits and worker; workers are forked from a preloaded process
 worker_pool.py       keeps a worker ready for each slot and replaces workers that ended
-worker.py            one worker, and a run in it: executes the run, measures it since the worker's fork
+worker.py            one worker, and a run in it: executes the run; its memory counts from the worker's fork
 exec_runner.py       the exec runner: a job's file and limits; a new program per job
 launcher.py          one slot's launcher: executes a run of one program
 run.py               one run: its output, the first cause that ends it, and its outcome

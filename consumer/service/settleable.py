@@ -1,6 +1,6 @@
 """The interfaces of a delivery for this package.
 
-`rabbitmq/session.py` implements them, and so do fakes in tests.
+`rabbitmq/delivery.py` implements `Settleable`, and fakes in tests do, too.
 """
 
 from __future__ import annotations
