@@ -275,9 +275,15 @@ def test_a_full_disk_behind_standard_output_is_one_line(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--nonsense",), ("train", "x.csv"), ("generate", "--per-class", "0"), ("generate", "--seed", "-1")],
+    [("--nonsense",), ("train", "x.csv"), ("generate", "--per-class", "0"), ("generate", "--seed", "-1")],
 )
 def test_a_wrong_argument_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     result = classifier(*arguments, folder=tmp_path)
     assert result.returncode == 2
     assert "--help`.\n" in result.stderr
+
+
+def test_without_a_command_the_help_lists_the_commands_and_the_exit_code_is_2(tmp_path: Path) -> None:
+    result = classifier(folder=tmp_path)
+    assert result.returncode == 2
+    assert "\n  train " in result.stderr

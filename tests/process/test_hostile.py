@@ -181,7 +181,7 @@ async def test_who_fills_the_disk_with_files_that_have_no_name_is_killed(bench: 
     outcome = await bench.run("writes_a_file_without_a_name", mebibytes=40)
     assert isinstance(outcome, OverLimit)
     assert "killed: less than 16MiB left free in job_dir (min_free_bytes): " in outcome.message
-    assert outcome.message.endswith("this one has written the most there, 41943040 bytes")
+    assert outcome.message.endswith("this one has written the most there, 40MiB")
 
 
 @runs_async
