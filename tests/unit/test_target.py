@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import rabbitmq_classifier
 from classifier import cli as classifier_cli
 from consumer import _version
 from consumer.cli import main
@@ -81,11 +80,6 @@ def test_a_variable_that_would_not_reach_the_classifier_is_refused(name: str, sa
 
 def test_variables_that_are_not_set_are_named() -> None:
     assert passed_variables.missing(["A", "B", "C"], {"B": ""}) == ["A", "C"]
-
-
-def test_the_version_is_that_of_the_project_where_nothing_is_installed(tmp_path: Path) -> None:
-    assert rabbitmq_classifier.version_in(str(ROOT)) == _version.VERSION
-    assert rabbitmq_classifier.version_in(str(tmp_path)) == rabbitmq_classifier.UNKNOWN
 
 
 def test_no_text_of_the_product_points_to_a_file_that_is_not_installed() -> None:
