@@ -9,7 +9,8 @@ import re
 
 from programs import ReleaseError
 
-_SECTION = re.compile(r"^## \[?(?P<version>[^\]\s]+)\]?.*$", re.MULTILINE)
+#: A heading, with its version.
+_SECTION = re.compile(r"^## \[?([^\]\s]+)\]?.*$", re.MULTILINE)
 
 
 def notes_of(version: str, changelog: str) -> str:
@@ -18,15 +19,11 @@ def notes_of(version: str, changelog: str) -> str:
     Raises:
         ReleaseError: there is no such section, there are two, or it is empty.
     """
-    headings = list(_SECTION.finditer(changelog))
-    ends = [heading.start() for heading in headings[1:]] + [len(changelog)]
-    found = [
-        changelog[heading.end() : end].strip()
-        for heading, end in zip(headings, ends, strict=True)
-        if heading["version"] == version
-    ]
+    _, *parts = _SECTION.split(changelog)
+    sections = list(zip(parts[::2], parts[1::2], strict=True))
+    found = [text.strip() for name, text in sections if name == version]
     if not found:
-        known = ", ".join(heading["version"] for heading in headings) or "none"
+        known = ", ".join(name for name, _ in sections) or "none"
         raise ReleaseError(
             f"CHANGELOG.md has no section for version {version} (sections: {known}); "
             f"name the section of this release `## [{version}]`"

@@ -14,7 +14,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import artefacts
@@ -26,9 +26,9 @@ from containers import started, train
 from distributions import ROOT, Built
 from image_build import Buildah, Image
 from programs import ReleaseError, output_of
-from sbom import Listed
 
 from consumer._version import PRODUCT, VERSION
+from sbom import Listed
 
 BIN = Path(sys.executable).parent
 #: What the client and all that it needs may add to an environment.
@@ -60,10 +60,14 @@ def commands_shown() -> list[str]:
 
 @dataclass
 class Rehearsal:
-    """The steps, in the order of their definition. `folder` is for what is removed in the end."""
+    """The steps, in the order of their definition.
+
+    `folder` is for what is removed in the end. Mutable state: `listed`, the SBOMs that were made.
+    """
 
     folder: Path
     show: Callable[[str], None]
+    listed: list[Listed] = field(default_factory=list)
 
     def run(self) -> None:
         """Go through all steps.
@@ -78,16 +82,14 @@ class Rehearsal:
         self._step("metadata", lambda: self._metadata(built))
         self._step("service", lambda: self._service(built))
         self._step("client", lambda: self._client(built))
-        listed = artefacts.list_wheels(built)
-        self._step("SBOMs", lambda: "; ".join(map(_described, listed)))
+        self._step("SBOMs", lambda: self._list(artefacts.list_wheels(built)))
         with image_build.workshop() as workshop:
             engine = Buildah(workshop)
             self._step("image", lambda: self._image(engine))
             image = engine.image(image_build.NAME)
-            listed.append(artefacts.list_image(image.root))
-            self._step("SBOM of image", lambda: _described(listed[-1]))
+            self._step("SBOM of image", lambda: self._list([artefacts.list_image(image.root)]))
             self._step("job", lambda: self._job(image, workshop))
-        self._published([*built.files, *(each.path for each in listed)], sum(image.layers[1:]))
+        self._published([*built.files, *(each.path for each in self.listed)], sum(image.layers[1:]))
 
     def _head(self) -> None:
         if obstacle := image_build.obstacle():
@@ -152,6 +154,11 @@ class Rehearsal:
             f"environment; none of {', '.join(NOT_IN_CLIENT)}"
         )
 
+    def _list(self, made: Sequence[Listed]) -> str:
+        self.listed += made
+        counts = ", ".join(f"{each.path.name} with {each.components} components" for each in made)
+        return f"valid CycloneDX 1.6: {counts}"
+
     def _image(self, engine: Buildah) -> str:
         engine.make_base()
         engine.build_ours()
@@ -189,10 +196,6 @@ class Rehearsal:
 
 def _find(modules: tuple[str, ...]) -> str:
     return f"import importlib.util as u; print(*(name for name in {modules} if u.find_spec(name)))"
-
-
-def _described(listed: Listed) -> str:
-    return f"{listed.path.name}: {listed.components} components, valid CycloneDX 1.6"
 
 
 def _megabytes(count: int) -> str:

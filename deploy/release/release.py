@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import artefacts
@@ -15,8 +16,8 @@ import rehearsal
 from programs import ReleaseError
 
 
-def main() -> int:
-    """Run the command; return its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in `arguments`, by default the process's own; return the exit code."""
     parser = argparse.ArgumentParser(description="The commands of a release, short of publishing.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     commands.add_parser("dist", help="build sdist and wheels into dist/")
@@ -24,7 +25,7 @@ def main() -> int:
     listing.add_argument("--image-root", type=Path, metavar="DIR", help="list this unpacked image, too")
     commands.add_parser("notes", help="print the notes of this version")
     commands.add_parser("rehearse", help="do all that a release does, short of publishing")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
         _run(given)
     except ReleaseError as failed:
