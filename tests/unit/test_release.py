@@ -16,6 +16,7 @@ import pytest
 import rehearsal
 import release
 from programs import ReleaseError
+from support.docs_pages.pages import block
 
 import sbom
 from consumer._version import VERSION
@@ -164,6 +165,7 @@ def test_an_index_shows_a_first_success_in_three_commands() -> None:
     assert len(shown) == 3
     assert re.fullmatch(r"\S+/pip install rabbitmq-classifier", install)  # which a rehearsal replaces by the wheel
     assert last.endswith("consumer demo")
+    assert shown == block("README.md", "install").text.splitlines()
 
 
 def test_the_command_for_notes_prints_those_of_this_version(capsys: pytest.CaptureFixture[str]) -> None:
