@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import PathSpec
+from pathspec import GitIgnoreSpec
 from programs import ReleaseError, clean_environment, output_of
 
 ROOT = Path(__file__).absolute().parents[2]
@@ -52,7 +52,7 @@ def tree_files() -> set[str]:
     """Return the files of the tree: those in git, or soon there; in an unpacked sdist, all that git would take."""
     if in_git():
         return _git_files("--cached", "--others", "--exclude-standard")
-    ignored = PathSpec.from_lines("gitwildmatch", (ROOT / ".gitignore").read_text().splitlines())
+    ignored = GitIgnoreSpec.from_lines((ROOT / ".gitignore").read_text().splitlines())
     return {*ignored.match_tree_files(ROOT, negate=True)} - {"PKG-INFO"}
 
 

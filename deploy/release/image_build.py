@@ -26,6 +26,8 @@ from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 from programs import ReleaseError, output_of
 
+from consumer._version import VERSION
+
 ROOT = Path(__file__).absolute().parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 #: Of the image on the pages, and of the distribution in it.
@@ -169,14 +171,16 @@ class Buildah:
         packages = ["--variant=extract", f"--include={BASE_PACKAGES}", f"--extract-hook={LIST_PACKAGES}"]
         self._call("mmdebstrap", "--quiet", "--mode=root", *packages, "bookworm", f"{context}/base.tar")
         (context / "Dockerfile").write_text(BASE)
-        self.build(DockerfileParser(str(DOCKERFILE)).baseimage, context)
+        self.build(base_image(), context)
 
-    def build_ours(self) -> None:
-        """Build the image of this repository."""
+    def build_ours(self, tree: Path = ROOT) -> None:
+        """Build the image of this repository, or of another tree of it."""
         pip = self._folder / "pip"
         fetch_wheels(pip)
         (pip / "pip.conf").write_text(PIP_CONF)
-        self.build(NAME, ROOT, f"--file={DOCKERFILE}", f"--volume={pip}:{PIP}:ro")
+        file = tree / DOCKERFILE.relative_to(ROOT)
+        given = [f"--file={file}", f"--volume={pip}:{PIP}:ro", f"--build-arg=VERSION={VERSION}"]
+        self.build(NAME, tree, *given)
 
     def build(self, name: str, context: Path, *options: str) -> None:
         """Build the image of a folder."""
@@ -199,14 +203,21 @@ class Buildah:
         return output_of([*APART, *command], {**os.environ, "LC_ALL": "C", "TMPDIR": str(self._folder / "tmp")})
 
 
+def base_image() -> str:
+    """Return the image that ours is built on, such as python:3.11-slim-bookworm."""
+    return str(DockerfileParser(str(DOCKERFILE)).baseimage)
+
+
 def fetch_wheels(folder: Path) -> None:
     """Fetch what pip would fetch in the image, from where this machine's pip is told to.
 
     What has to be fetched is known from what is installed here; if it were too little, the build would fail.
     """
+    python, _, _ = base_image().partition(":")[2].partition("-")
     names = {*needed(NAME), BACKEND, *needed(BACKEND)}
     pinned = sorted(f"{name}=={version(name)}" for name in names)
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--dest", str(folder)]
+    options += ["--python-version", python]  # of the image, whatever Python runs this
     output_of([sys.executable, "-m", "pip", "download", *options, *pinned], os.environ)
 
 

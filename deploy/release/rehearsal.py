@@ -117,7 +117,7 @@ class Rehearsal:
 
     def _built_twice(self, built: Built) -> str:
         other = self.folder / "a" / "second" / "build"
-        distributions.build(distributions.clone_in(self.folder / "clone"), other, **ELSEWHERE)
+        distributions.build(distributions.clone_in(self._clone), other, **ELSEWHERE)
         distributions.compare(DIST, other)
         return f"{len(built.files)} files from an archive and from a clone, in other folders: the same bit by bit"
 
@@ -137,6 +137,10 @@ class Rehearsal:
         if said != DEMO_DONE:
             raise ReleaseError(f"the demo ended with: {said}")
         return f"in an empty folder, {len(shown)} commands from the index's page: {said}"
+
+    @property
+    def _clone(self) -> Path:
+        return self.folder / "clone"
 
     @property
     def _client_python(self) -> Path:
@@ -161,7 +165,7 @@ class Rehearsal:
 
     def _image(self, engine: Buildah) -> str:
         engine.make_base()
-        engine.build_ours()
+        engine.build_ours(self._clone)
         added = sum(engine.image(image_build.NAME).layers[1:])
         return f"built by buildah without a network; adds {_megabytes(added)} to its base"
 

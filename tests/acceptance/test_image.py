@@ -25,6 +25,7 @@ from support.processes.commands import BIN
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
+from consumer._version import VERSION
 from consumer.local_broker.files import free_ports
 
 JOB = b'{"signal": [0, 1, 0, -1]}'
@@ -162,6 +163,14 @@ def test_it_is_nobody_in_particular_and_can_write_nowhere_but_to_its_tmpfs(image
 def test_it_starts_with_the_consumer_itself_so_that_sigterm_reaches_it(image: Image) -> None:
     config = image.config
     assert (config["Entrypoint"], config["Cmd"], config["StopSignal"]) == (["consumer"], ["run"], "SIGTERM")
+
+
+def test_it_names_its_version(image: Image) -> None:
+    labels = image.config["Labels"]
+    assert (labels["org.opencontainers.image.version"], image.run("consumer", "--version")) == (
+        VERSION,
+        f"consumer {VERSION}\n",
+    )
 
 
 def test_every_source_has_its_bytecode_and_neither_pip_nor_a_compiler_is_left(image: Image) -> None:
