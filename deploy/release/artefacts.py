@@ -12,9 +12,9 @@ from pathlib import Path
 import changelog
 import distributions
 import environments
-import sbom
+import sboms
 from distributions import ROOT, Built
-from sbom import Listed
+from sboms import Listed
 
 from consumer._version import PRODUCT, VERSION
 
@@ -54,11 +54,11 @@ def list_wheels(built: Built) -> list[Listed]:
         for name, (wheel, files) in wheels.items():
             folder = Path(scratch) / name
             environments.bare(folder, wheel, ROOT / "constraints.txt")
-            listed.append(sbom.of_environment(folder, name, files, SBOM / f"{name}-{VERSION}.cdx.json"))
+            listed.append(sboms.of_environment(folder, name, files, SBOM / f"{name}-{VERSION}.cdx.json"))
     return listed
 
 
 def list_image(root: Path) -> Listed:
     """Write the SBOM of an image, whose root file system is in this folder, into sbom/."""
     SBOM.mkdir(exist_ok=True)
-    return sbom.of_image(root, PRODUCT, VERSION, SBOM / f"{IMAGE}-{VERSION}.cdx.json")
+    return sboms.of_image(root, PRODUCT, VERSION, SBOM / f"{IMAGE}-{VERSION}.cdx.json")

@@ -26,9 +26,9 @@ from containers import started, train
 from distributions import ROOT, Built
 from image_build import Buildah, Image
 from programs import ReleaseError, output_of
+from sboms import Listed
 
 from consumer._version import PRODUCT, VERSION
-from sbom import Listed
 
 BIN = Path(sys.executable).parent
 #: What the client and all that it needs may add to an environment.

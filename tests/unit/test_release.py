@@ -15,10 +15,10 @@ import programs
 import pytest
 import rehearsal
 import release
+import sboms
 from programs import ReleaseError
 from support.docs_pages.pages import block
 
-import sbom
 from consumer._version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -128,7 +128,7 @@ def bom(path: Path, **more: object) -> Path:
 
 
 def test_a_valid_list_is_taken(tmp_path: Path) -> None:
-    assert sbom.checked(bom(tmp_path / "a.cdx.json")).components == 1
+    assert sboms.checked(bom(tmp_path / "a.cdx.json")).components == 1
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_a_valid_list_is_taken(tmp_path: Path) -> None:
 )
 def test_a_list_that_breaks_the_schema_is_refused(fault: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"a\.cdx\.json is no valid SBOM"):
-        sbom.checked(bom(tmp_path / "a.cdx.json", **fault))
+        sboms.checked(bom(tmp_path / "a.cdx.json", **fault))
 
 
 def test_an_empty_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="lists no components"):
-        sbom.checked(bom(tmp_path / "a.cdx.json", components=[]))
+        sboms.checked(bom(tmp_path / "a.cdx.json", components=[]))
 
 
 def test_a_program_that_fails_is_quoted_with_its_reason(tmp_path: Path) -> None:
