@@ -15,6 +15,7 @@ from pathlib import Path
 import distributions
 import pytest
 from distributions import Built
+from programs import ReleaseError
 from support.processes.commands import BIN
 from support.processes.consumer_process import consumer
 from support.processes.shell_classifiers import script
@@ -127,6 +128,19 @@ def run(*argv: str | Path, cwd: Path, **variables: str) -> str:
 def test_the_sdist_holds_every_file_of_the_repository_and_nothing_else(sdist_files: set[str]) -> None:
     assert sorted(distributions.tracked() - sdist_files) == []
     assert sorted(sdist_files - distributions.tree_files()) == []
+
+
+def test_a_second_build_elsewhere_is_the_same_bit_by_bit_unless_a_byte_of_the_tree_differs(
+    built: Built, tmp_path: Path
+) -> None:
+    tree = distributions.tree_in(tmp_path / "another" / "tree")
+    distributions.build(tree, tmp_path / "second", TZ="Asia/Tokyo", PYTHONHASHSEED="1")
+    distributions.compare(built.sdist.parent, tmp_path / "second")
+    with (tree / "consumer" / "errors.py").open("a") as file:
+        file.write("#")
+    distributions.build(tree, tmp_path / "third")
+    with pytest.raises(ReleaseError, match=r"_client-\S+\.whl differs in .*consumer/errors\.py"):
+        distributions.compare(built.sdist.parent, tmp_path / "third")
 
 
 def test_what_a_script_may_do_it_may_do_in_the_sdist(unpacked: Path) -> None:
