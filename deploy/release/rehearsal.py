@@ -49,6 +49,8 @@ with BlockingClient.open(sys.argv[1]) as client:
 #: Two builds must not depend on any of these.
 ELSEWHERE = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "HOME": "/nonexistent", "PYTHONHASHSEED": "1"}
 WIDTH, INDENT = 100, 15
+#: The most uncommitted files that are named.
+NAMED = 3
 
 
 def commands_shown() -> list[str]:
@@ -99,7 +101,8 @@ class Rehearsal:
         commit = output_of(["git", "log", "-1", "--format=%h of %cs"], cwd=ROOT).strip()
         self.show(f"Rehearsal of the release {PRODUCT} {VERSION}, commit {commit}\n")
         if changes := distributions.uncommitted():
-            self.show(f"{len(changes)} uncommitted changes are not in it, such as{changes[0][2:]}.\n")
+            names = ", ".join(change[3:] for change in changes[:NAMED])
+            self.show(f"What is not committed is not in it: {names}{', ...' if changes[NAMED:] else ''}\n")
 
     def _step(self, name: str, work: Callable[[], str]) -> None:
         began = time.monotonic()
@@ -107,7 +110,7 @@ class Rehearsal:
             said = work()
         except ReleaseError as failed:
             raise ReleaseError(f"{name}: {failed}") from failed
-        text = f"{said} ({time.monotonic() - began:.0f} s)"
+        text = f"{said} ({time.monotonic() - began:.0f}\N{NO-BREAK SPACE}s)"
         first, *more = textwrap.wrap(text, WIDTH - INDENT, break_long_words=False, break_on_hyphens=False)
         self.show("\n".join([f"{name:<{INDENT}}{first}", *(f"{'':<{INDENT}}{line}" for line in more)]))
 
@@ -155,7 +158,7 @@ class Rehearsal:
             raise ReleaseError(f"the client adds {_megabytes(client.added_bytes)} to an environment")
         return (
             f"`pip install` took {client.seconds:.1f} s and added {_megabytes(client.added_bytes)} to a fresh "
-            f"environment; none of {', '.join(NOT_IN_CLIENT)}"
+            f"environment; without {', '.join(NOT_IN_CLIENT)}"
         )
 
     def _list(self, made: Sequence[Listed]) -> str:
