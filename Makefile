@@ -91,6 +91,7 @@ dist: $(VENV)/.installed-release ## build sdist and wheels of the last commit in
 sbom: $(VENV)/.installed-release ## list what they need (CycloneDX) in sbom/
 	@$(BIN)/python deploy/release/release.py sbom $(if $(IMAGE_ROOT),--image-root $(IMAGE_ROOT))
 
+# Only the notes are on standard output, also where the environment is made first.
 release-notes: $(VENV)/.installed-release ## print the changelog of this version
 	@$(BIN)/python deploy/release/release.py notes
 
@@ -117,12 +118,12 @@ release-packages:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || sh deploy/debian-packages.sh python3 python3-venv
-	@echo "Making a virtual environment in $(VENV)"
+	@echo "Making a virtual environment in $(VENV)" >&2
 	@$(PYTHON) -m venv $(VENV)
 
 EXTRAS := $(VENV)/.installed-test $(VENV)/.installed-bench $(VENV)/.installed-fuzz $(VENV)/.installed-release
 $(VENV)/.installed $(EXTRAS): $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing $(EXTRA) and what it needs into $(VENV), with the versions of constraints.txt"
+	@echo "Installing $(EXTRA) and what it needs into $(VENV), with the versions of constraints.txt" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(EXTRA)'
 	@touch $@
 
