@@ -144,15 +144,6 @@ def test_an_empty_list_is_refused(tmp_path: Path) -> None:
         sboms.checked(bom(tmp_path / "a.cdx.json", components=[]))
 
 
-def test_a_program_that_fails_is_quoted_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match=r"ended with 3:\nno room"):
-        programs.output_of(["sh", "-c", "echo no room >&2; exit 3"], cwd=tmp_path)
-    with pytest.raises(ReleaseError, match="no-such-program is not installed"):
-        programs.output_of(["no-such-program"])
-    with pytest.raises(ReleaseError, match=r"did not end within 0\.1 s"):
-        programs.output_of(["sleep", "60"], timeout_s=0.1)
-
-
 def test_what_is_installed_for_a_release_hears_nothing_of_this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYTHONPATH", "VIRTUAL_ENV", "SOURCE_DATE_EPOCH", "CONSUMER_AMQP_URL"):
         monkeypatch.setenv(name, "x")
