@@ -31,7 +31,7 @@ unit: $(VENV)/.installed-test $(VENV)/bin/helm ## the tests that need only Pytho
 test: $(VENV)/.installed-test $(VENV)/bin/helm test-packages ## all tests, on private RabbitMQ nodes
 	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.installed-test $(VENV)/bin/helm ## lint, format, types, imports between packages, the chart
+check: $(VENV)/.installed-test $(VENV)/bin/helm ## lint, format, types, imports, the chart, the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
