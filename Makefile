@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run unit test check docs docs-version reference bench measure scale soak fuzz pictures clean broker test-packages
+.PHONY: help demo run unit test check docs docs-version reference bench measure scale soak fuzz pictures dist sbom \
+  release-notes release-rehearsal clean broker test-packages release-packages
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed broker ## the whole service once, from training to dead letters
 	$(BIN)/consumer demo
@@ -30,7 +31,7 @@ unit: $(VENV)/.installed-test $(VENV)/bin/helm ## the tests that need only Pytho
 test: $(VENV)/.installed-test $(VENV)/bin/helm test-packages ## all tests, on private RabbitMQ nodes
 	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.installed-test $(VENV)/bin/helm ## lint, format, types, imports between packages, the chart
+check: $(VENV)/.installed-test $(VENV)/bin/helm ## lint, format, types, imports, the chart, the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,10 +58,10 @@ reference: $(VENV)/.installed-test ## write docs/reference.md, the chart's schem
 	$(BIN)/python deploy/kubernetes/chart_schema.py
 
 # BENCH_QUICK=1: a look, for this target and `scale`.
-bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream; fails if a target is missed
+bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream, and with targets
 	$(BIN)/pytest tests/benchmarks/bench_compare.py -s
 
-measure: $(VENV)/.installed-test test-packages ## measure plans, replaced workers, hostile jobs, one prediction
+measure: $(VENV)/.installed-test test-packages ## measure plans, replaced workers, hostile jobs
 	$(BIN)/pytest tests/benchmarks -o python_files='bench_*.py' -s --ignore tests/benchmarks/bench_scale.py \
 	  --ignore tests/benchmarks/bench_compare.py
 
@@ -77,16 +78,31 @@ soak: $(VENV)/.installed-test test-packages ## half an hour of faults: nothing l
 
 # Shared out over the targets; the longer, the more new inputs. What it finds goes to fuzz-results/.
 FUZZ_S ?= 600
-fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for parser, decoder and settings
+fuzz: $(VENV)/.installed-fuzz ## ten minutes of hostile bytes for all parsers
 	@FUZZ_S=$(FUZZ_S) PYTHONPATH=tests $(BIN)/python -m fuzz
 
-pictures: $(VENV)/.installed-test test-packages ## take the pictures in docs anew; look at them before a commit
+pictures: $(VENV)/.installed-test test-packages ## take the pictures in docs anew; look at them
 	@PYTHONPATH=tests:deploy/grafana $(BIN)/python -m pictures
 
+dist: $(VENV)/.installed-release ## build sdist and wheels of the last commit into dist/
+	@$(BIN)/python deploy/release/release.py dist
+
+# IMAGE_ROOT=DIR: also of an image that is unpacked in this folder, such as by `docker export`.
+sbom: $(VENV)/.installed-release ## list what they need (CycloneDX) in sbom/
+	@$(BIN)/python deploy/release/release.py sbom $(if $(IMAGE_ROOT),--image-root $(IMAGE_ROOT))
+
+# Only the notes are on standard output, also where the environment is made first.
+release-notes: $(VENV)/.installed-release ## print the changelog of this version
+	@$(BIN)/python deploy/release/release.py notes
+
+release-rehearsal: $(VENV)/.installed-release release-packages ## do everything of a release but publish it
+	@$(BIN)/python deploy/release/release.py rehearse
+
 # `clean` keeps the folder `models`: training a model may have taken days.
-clean: ## stop the private node, remove what targets made, keep models
+clean: ## stop the private node, remove all but models
 	@test ! -x $(BIN)/consumer || $(BIN)/consumer local-broker down
-	rm -rf $(VENV) .local-broker bench-results fuzz-results build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .local-broker bench-results fuzz-results build dist sbom site *.egg-info .mypy_cache .pytest_cache \
+	  .ruff_cache .hypothesis
 
 # With CONSUMER_AMQP_URL set, that RabbitMQ is used and none is installed.
 broker:
@@ -96,14 +112,18 @@ test-packages:
 	@sh deploy/debian-packages.sh rabbitmq-server amqp-tools bubblewrap buildah chromium chromium-driver \
 	  graphite-carbon graphite-web mmdebstrap prometheus systemd
 
+release-packages:
+	@sh deploy/debian-packages.sh rabbitmq-server bubblewrap buildah mmdebstrap
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || sh deploy/debian-packages.sh python3 python3-venv
-	@echo "Making a virtual environment in $(VENV)"
+	@echo "Making a virtual environment in $(VENV)" >&2
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-bench $(VENV)/.installed-fuzz: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing $(EXTRA) and what it needs into $(VENV), with the versions of constraints.txt"
+EXTRAS := $(VENV)/.installed-test $(VENV)/.installed-bench $(VENV)/.installed-fuzz $(VENV)/.installed-release
+$(VENV)/.installed $(EXTRAS): $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing $(EXTRA) and what it needs into $(VENV), with the versions of constraints.txt" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(EXTRA)'
 	@touch $@
 
@@ -115,3 +135,4 @@ $(VENV)/.installed: EXTRA = .
 $(VENV)/.installed-test: EXTRA = .[test]
 $(VENV)/.installed-bench: EXTRA = .[bench]
 $(VENV)/.installed-fuzz: EXTRA = .[fuzz]
+$(VENV)/.installed-release: EXTRA = .[release]

@@ -5,8 +5,6 @@ Python searches the working directory and the folders in PYTHONPATH before the s
 every program of ours begins here: the commands call `consumer` or `classifier`; processes that we start run this
 file (consumer/runners/programs/own_python.py). It uses only modules that Python has loaded before it searches any
 folder.
-
-Both packages find their version here, because neither imports the other.
 """
 
 import os
@@ -14,30 +12,13 @@ import sys
 
 #: The folder that holds our packages, whether they are installed or not.
 PACKAGES = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib may be the user's here
-PRODUCT = "rabbitmq-classifier"
-UNKNOWN = "unknown"
 
 
 def version() -> str:
-    """Find the version: that of the installed package, or that of a checkout that was never installed."""
-    from importlib import metadata  # noqa: PLC0415 - takes milliseconds, and may be the user's until now
+    """Return the version. `classifier` asks for it here, because it imports nothing of `consumer`."""
+    from consumer._version import VERSION  # noqa: PLC0415 - the user's until now
 
-    try:
-        return metadata.version(PRODUCT)
-    except metadata.PackageNotFoundError:
-        return version_in(PACKAGES)
-
-
-def version_in(folder: str) -> str:
-    """Read the version of the checkout in this folder; `unknown` where there is none."""
-    import tomllib  # noqa: PLC0415 - as above
-
-    try:
-        with open(os.path.join(folder, "pyproject.toml"), "rb") as file:  # noqa: PTH118, PTH123 - as above
-            project = tomllib.load(file)["project"]
-        return str(project["version"]) if project["name"] == PRODUCT else UNKNOWN
-    except (OSError, ValueError, KeyError):
-        return UNKNOWN
+    return VERSION
 
 
 def search_user_folders_last() -> None:

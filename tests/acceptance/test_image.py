@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import image_build
 import pytest
+from containers import started, train
 from image_build import Buildah, Image
+from programs import output_of
 from support.docs_pages.pages import block
 from support.measurements import Tell
 from support.processes.commands import BIN
-from support.processes.log_lines import records_of
 from support.rabbitmq.producer import Producer
 from support.waiting import PATIENCE_S
 
+from consumer._version import VERSION
 from consumer.local_broker.files import free_ports
 
 JOB = b'{"signal": [0, 1, 0, -1]}'
@@ -103,74 +102,6 @@ def own_image(image: Image, engine: Buildah, folder: Path) -> Image:  # noqa: AR
     return engine.image("own")
 
 
-class Container:
-    """A running container of an image."""
-
-    def __init__(self, image: Image, running: subprocess.Popen[str], variables: Mapping[str, str]) -> None:
-        self._image = image
-        self._running = running
-        self._variables = variables
-
-    @property
-    def first_process(self) -> int:
-        """Find its first process, to which an engine sends signals: the only child of bubblewrap."""
-        pid = self._running.pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
-
-    def wait_for_event(self, event: str) -> None:
-        """Read its log, which is JSON, up to a record of this event."""
-        assert self._running.stderr is not None
-        log = []
-        patience = Timer(PATIENCE_S, self._running.kill)  # which ends the log
-        patience.start()
-        try:
-            for line in self._running.stderr:
-                log.append(line)
-                if records_of(event, line):
-                    return
-        finally:
-            patience.cancel()
-        raise AssertionError(f"it ended without the event {event}:\n{''.join(log)}")
-
-    def execute(self, *argv: str) -> tuple[int, str]:
-        """Run a program in it, as `docker exec` does; return its exit code and what it prints."""
-        command, environment = self._image.inside(self.first_process, argv, self._variables)
-        done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
-        )
-        return done.returncode, done.stdout
-
-    def ask_to_stop(self) -> None:
-        """Send the signal that the image names."""
-        os.kill(self.first_process, getattr(signal, self._image.config["StopSignal"]))
-
-    def exit_code(self) -> int:
-        """Wait for its end."""
-        return self._running.wait(PATIENCE_S)
-
-
-@contextmanager
-def started(image: Image, url: str, *, shared: Sequence[str] = (), **settings: str) -> Iterator[Container]:
-    """Start a container as the image says; it is gone after the block."""
-    [port] = free_ports(1)  # it has the network of the host
-    variables = {
-        "CONSUMER_AMQP_URL": url,
-        "CONSUMER_HTTP_PORT": str(port),
-        "CONSUMER_HTTP_HOST": "127.0.0.1",
-        "CONSUMER_LOG_FORMAT": "json",
-        "CONSUMER_POOL_SIZE": "1",
-        **settings,
-    }
-    command, environment = image.container(image.start, shared=shared, variables=variables)
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
-        try:
-            container = Container(image, running, variables)
-            container.wait_for_event("ready")
-            yield container
-        finally:
-            running.kill()  # and its processes with it
-
-
 def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
     image: Image, folder: Path, vhost_url: str, producer: Producer
 ) -> None:
@@ -186,15 +117,6 @@ def test_a_container_serves_a_model_says_how_it_is_and_stops_when_asked(
         container.ask_to_stop()
         container.wait_for_event("stopped")
         assert container.exit_code() == 0
-
-
-def train(image: Image, models: Path) -> None:
-    """Make a model with what the image holds."""
-    models.mkdir()
-    models.chmod(0o777)
-    volumes = [f"{models}:/srv"]
-    image.run("classifier", "generate", "--per-class", "10", "--out", "machines.csv", volumes=volumes)
-    image.run("classifier", "train", "machines.csv", "--out", "models/machines", volumes=volumes)
 
 
 def test_the_health_check_finds_a_container_unhealthy_that_does_not_serve(image: Image) -> None:
@@ -233,7 +155,7 @@ def test_a_job_that_runs_beyond_the_grace_period_is_requeued(
 
 def test_it_is_nobody_in_particular_and_can_write_nowhere_but_to_its_tmpfs(image: Image) -> None:
     argv = ["python3", "-c", WRITABLE]
-    assert image_build.output_of(*image.container(argv)) == "10001 10001 /srv\n/tmp\n"
+    assert output_of(*image.container(argv)) == "10001 10001 /srv\n/tmp\n"
     user, *writable = image.run(*argv).splitlines()  # on a root that is not read-only
     assert (user, set(writable)) == ("10001 10001 /srv", {"/tmp", "/var/tmp", "/var/lock"})  # noqa: S108
 
@@ -241,6 +163,14 @@ def test_it_is_nobody_in_particular_and_can_write_nowhere_but_to_its_tmpfs(image
 def test_it_starts_with_the_consumer_itself_so_that_sigterm_reaches_it(image: Image) -> None:
     config = image.config
     assert (config["Entrypoint"], config["Cmd"], config["StopSignal"]) == (["consumer"], ["run"], "SIGTERM")
+
+
+def test_it_names_its_version(image: Image) -> None:
+    labels = image.config["Labels"]
+    assert (labels["org.opencontainers.image.version"], image.run("consumer", "--version")) == (
+        VERSION,
+        f"consumer {VERSION}\n",
+    )
 
 
 def test_every_source_has_its_bytecode_and_neither_pip_nor_a_compiler_is_left(image: Image) -> None:

@@ -96,6 +96,7 @@ NOT_RUN = {
         "clone": "has a placeholder",
         "demo": "installs packages; `consumer demo`, all it does after that, is run by test_commands.py",
         "test": "`make test` is what runs this",
+        "install": "downloads libraries; `make release-rehearsal` runs what test_release.py compares",
         "environment": "test_walk.py does the same",
         "failed-job": "has placeholders; test_walk.py does the same",
     },
@@ -139,6 +140,7 @@ NOT_RUN = {
         "dead-letters": "the output of a day's work; test_deadletters.py does each of these",
     },
     "docs/producers.md": {
+        "install-client": "downloads libraries; test_distributions.py installs the wheel",
         "submit": "has a placeholder; test_client.py resumes a submit that was killed",
         "submit-failures": "the output of one day; test_submit_interrupted.py makes such failures",
         "progress": "a line of a classifier; one in test_client.py says it in both runners",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-import rabbitmq_classifier
 from classifier import cli as classifier_cli
 from consumer import _version
 from consumer.cli import main
@@ -18,8 +15,6 @@ from consumer.config import passed_variables
 from consumer.config.function_name import complaint
 from consumer.config.loader import load
 from consumer.errors import ConfigurationError
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -81,40 +76,6 @@ def test_a_variable_that_would_not_reach_the_classifier_is_refused(name: str, sa
 
 def test_variables_that_are_not_set_are_named() -> None:
     assert passed_variables.missing(["A", "B", "C"], {"B": ""}) == ["A", "C"]
-
-
-def test_the_version_is_that_of_the_project_where_nothing_is_installed(tmp_path: Path) -> None:
-    assert rabbitmq_classifier.version_in(str(ROOT)) == _version.VERSION
-    assert rabbitmq_classifier.version_in(str(tmp_path)) == rabbitmq_classifier.UNKNOWN
-
-
-def test_no_text_of_the_product_points_to_a_file_that_is_not_installed() -> None:
-    pointing = re.compile(r"(?:deploy|docs|tests)/|\w\.md\b")
-    found = []
-    for package in ("consumer", "classifier"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            found += [f"{path.name}: {line}" for line in strings(path) if pointing.search(line)]
-            assert lines
-    assert found == []
-
-
-def strings(path: Path) -> list[str]:
-    """Give all texts of a module but its docstrings, which its users do not see."""
-    import ast  # noqa: PLC0415 - for this alone
-
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    skipped = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
-    }
-    return [
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped
-    ]
 
 
 @pytest.mark.parametrize(("parse", "name"), [(main.parser, "consumer"), (classifier_cli.parser, "classifier")])

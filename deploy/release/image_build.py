@@ -1,8 +1,9 @@
 """Builds images with buildah, and starts containers of them with bubblewrap.
 
 buildah reads a Dockerfile as Docker does. It needs no daemon and, with `chroot` as its isolation, no runtime. The
-base image cannot be fetched, so Debian 12 with its own python3 takes its name. The build has no network: pip finds
-wheels in a mounted folder, which shows that the build fetches nothing else.
+base image cannot be fetched, so Debian 12 with its own python3 takes its name: what is built here is tested, and
+never published. The build has no network: pip finds wheels in a mounted folder, which shows that the build fetches
+nothing else.
 
 bubblewrap, because `buildah run` has no read-only root and no first process that an engine's signals reach.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +24,26 @@ from typing import Any
 
 from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
+from programs import ReleaseError, output_of
 
-ROOT = Path(__file__).parents[2]
+from consumer._version import VERSION
+
+ROOT = Path(__file__).absolute().parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 #: Of the image on the pages, and of the distribution in it.
 NAME = "rabbitmq-classifier"
+#: What builds the wheel in the image.
+BACKEND = "hatchling"
 PROGRAMS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "bwrap": "bubblewrap"}
 #: What python:3.11-slim-bookworm has of Debian (libstdc++6 comes with its apt). Unpacked, not installed: no script
-#: of a package has anything to do for a Python.
+#: of a package has anything to do for a Python. The hook writes dpkg's own list of packages, for the SBOM.
 BASE_PACKAGES = "python3,python3-venv,dash,coreutils,findutils,libc-bin,libstdc++6,base-files"
+LIST_PACKAGES = """\
+for package in "$1"/var/cache/apt/archives/*.deb; do
+    dpkg-deb --field "$package"
+    printf "Status: install ok installed\\n\\n"
+done > "$1"/var/lib/dpkg/status
+"""
 BASE = """\
 FROM scratch
 ADD base.tar /
@@ -44,7 +55,6 @@ PIP_CONF = f"""
 no-index = true
 find-links = {PIP}
 """
-TIMEOUT_S = 600
 #: In namespaces of its own: what a program mounts and starts ends with it, and it ends with the test.
 APART = ["setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]
 NO_NETWORK = "--net"
@@ -63,8 +73,11 @@ def obstacle() -> str | None:
     absent = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
     if absent:
         return f"no image can be built; install what is missing: sudo apt-get install {' '.join(absent)}"
-    tried = subprocess.run([*APART, NO_NETWORK, "true"], capture_output=True, text=True, check=False)
-    return f"buildah needs namespaces; they are refused: {tried.stderr.strip()}" if tried.returncode else None
+    try:
+        output_of([*APART, NO_NETWORK, "true"], os.environ)
+    except ReleaseError as refused:
+        return f"buildah needs namespaces; they are refused: {refused}"
+    return None
 
 
 @contextmanager
@@ -106,7 +119,8 @@ class Image:
         """What an engine executes in a container to learn whether it is healthy."""
         argv: list[str]
         kind, *argv = self.config["Healthcheck"]["Test"]
-        assert kind == "CMD"
+        if kind != "CMD":
+            raise ReleaseError(f"the health check is a {kind}, which needs a shell; write it as a list")
         return argv
 
     def run(self, *argv: str, volumes: Sequence[str] = ()) -> str:
@@ -154,17 +168,19 @@ class Buildah:
         """Make what stands for the base image, under the name that the Dockerfile has for it."""
         context = self._folder / "base"
         context.mkdir()
-        packages = ["--variant=extract", f"--include={BASE_PACKAGES}"]
+        packages = ["--variant=extract", f"--include={BASE_PACKAGES}", f"--extract-hook={LIST_PACKAGES}"]
         self._call("mmdebstrap", "--quiet", "--mode=root", *packages, "bookworm", f"{context}/base.tar")
         (context / "Dockerfile").write_text(BASE)
-        self.build(DockerfileParser(str(DOCKERFILE)).baseimage, context)
+        self.build(base_image(), context)
 
-    def build_ours(self) -> None:
-        """Build the image of this repository."""
+    def build_ours(self, tree: Path = ROOT) -> None:
+        """Build the image of this repository, or of another tree of it."""
         pip = self._folder / "pip"
         fetch_wheels(pip)
         (pip / "pip.conf").write_text(PIP_CONF)
-        self.build(NAME, ROOT, f"--file={DOCKERFILE}", f"--volume={pip}:{PIP}:ro")
+        file = tree / DOCKERFILE.relative_to(ROOT)
+        given = [f"--file={file}", f"--volume={pip}:{PIP}:ro", f"--build-arg=VERSION={VERSION}"]
+        self.build(NAME, tree, *given)
 
     def build(self, name: str, context: Path, *options: str) -> None:
         """Build the image of a folder."""
@@ -187,14 +203,22 @@ class Buildah:
         return output_of([*APART, *command], {**os.environ, "LC_ALL": "C", "TMPDIR": str(self._folder / "tmp")})
 
 
+def base_image() -> str:
+    """Return the image that ours is built on, such as python:3.11-slim-bookworm."""
+    return str(DockerfileParser(str(DOCKERFILE)).baseimage)
+
+
 def fetch_wheels(folder: Path) -> None:
     """Fetch what pip would fetch in the image, from where this machine's pip is told to.
 
     What has to be fetched is known from what is installed here; if it were too little, the build would fail.
     """
-    pinned = sorted({f"{name}=={version(name)}" for name in needed(NAME)})
+    python, _, _ = base_image().partition(":")[2].partition("-")
+    names = {*needed(NAME), BACKEND, *needed(BACKEND)}
+    pinned = sorted(f"{name}=={version(name)}" for name in names)
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--dest", str(folder)]
-    output_of([sys.executable, "-m", "pip", "download", *options, *pinned, "setuptools>=77"], os.environ)
+    options += ["--python-version", python]  # of the image, whatever Python runs this
+    output_of([sys.executable, "-m", "pip", "download", *options, *pinned], os.environ)
 
 
 def needed(name: str) -> Iterator[str]:
@@ -204,10 +228,3 @@ def needed(name: str) -> Iterator[str]:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield requirement.name
             yield from needed(requirement.name)
-
-
-def output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run a program to its end; return what it prints."""
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    assert done.returncode == 0, f"{command} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
-    return done.stdout
