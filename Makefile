@@ -58,7 +58,7 @@ reference: $(VENV)/.installed-test ## write docs/reference.md, the chart's schem
 	$(BIN)/python docs/reference.py
 	$(BIN)/python deploy/kubernetes/chart_schema.py
 
-.PHONY: workflows history in-debian image compose other-rabbitmq
+.PHONY: workflows history in-debian image compose other-rabbitmq release-tag release-page docs-publish
 # A test names another folder here, to see each judge refuse a broken file. Without shellcheck and pyflakes, which some
 # machines have and others have not.
 GITHUB := .github
@@ -87,6 +87,17 @@ image: ## build the image with Docker
 
 compose: $(VENV)/.installed ## start the Compose file, run one job, remove it again
 	@sh tests/acceptance/compose.sh $(BIN)
+
+# For .github/workflows/release.yml, which sets TAG. The page has the notes of CHANGELOG.md; `gh` publishes it.
+release-tag: $(VENV)/.installed
+	@test "$$($(BIN)/consumer --version)" = "consumer $(TAG)" \
+	  || { echo "the tag $(TAG) is not the version: $$($(BIN)/consumer --version)" >&2; exit 1; }
+
+release-page: release-notes
+	@$(MAKE) --silent release-notes | gh release create "$(TAG)" --verify-tag --title "$(TAG)" --notes-file - dist/* sbom/*
+
+docs-publish: docs-version
+	@git push origin gh-pages
 
 other-rabbitmq: test-packages
 	@sh tests/support/rabbitmq/rabbitmq-of.sh $(RABBITMQ) $(OTHER)
