@@ -28,10 +28,12 @@ unit: $(VENV)/.installed-test $(VENV)/bin/helm ## the tests that need only Pytho
 
 # Five files at a time, for two processors: much of what tests do is wait. Each process has a RabbitMQ node of its own.
 # The longest files come first (tests/conftest.py), so that no process works on alone at the end.
-test: $(VENV)/.installed-test $(VENV)/bin/helm test-packages ## all tests, on private RabbitMQ nodes
-	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
+# RABBITMQ=4.0 selects another version than the installed one; rabbitmq-of.sh lists those that can be had.
+OTHER := /var/tmp/rabbitmq-$(RABBITMQ)
+test: $(VENV)/.installed-test $(VENV)/bin/helm test-packages $(if $(RABBITMQ),other-rabbitmq) ## all tests, on private RabbitMQ nodes
+	$(if $(RABBITMQ),RABBITMQ_HOME=$(OTHER)/home) $(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.installed-test $(VENV)/bin/helm ## lint, format, types, imports, the chart, the docs
+check: $(VENV)/.installed-test $(VENV)/bin/helm workflows ## lint, format, types, imports, workflows, chart, docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -56,6 +58,50 @@ docs-version: $(VENV)/.installed-test
 reference: $(VENV)/.installed-test ## write docs/reference.md, the chart's schema anew
 	$(BIN)/python docs/reference.py
 	$(BIN)/python deploy/kubernetes/chart_schema.py
+
+.PHONY: workflows history in-debian image compose other-rabbitmq release-tag release-page docs-publish
+# A test names another folder here, to see each judge refuse a broken file. Without shellcheck and pyflakes, which some
+# machines have and others have not.
+GITHUB := .github
+JUDGE := $(BIN)/check-jsonschema --quiet --builtin-schema
+workflows: $(VENV)/.installed-test ## lint workflows, issue forms, dependency updates
+	$(BIN)/actionlint -shellcheck= -pyflakes= $(GITHUB)/workflows/*.yml
+	$(BIN)/zizmor --quiet --offline --strict-collection --persona pedantic $(GITHUB)
+	$(JUDGE) vendor.github-workflows $(GITHUB)/workflows/*.yml
+	$(JUDGE) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard $(GITHUB)/ISSUE_TEMPLATE/*.yml))
+	$(JUDGE) vendor.github-issue-config $(GITHUB)/ISSUE_TEMPLATE/config.yml
+	$(JUDGE) vendor.dependabot $(GITHUB)/dependabot.yml
+
+history: ## add the results of bench to bench-history/; show it
+	@$(PYTHON) tests/benchmarks/history.py "$$(git rev-parse --short HEAD)"
+
+# CI tests there, and contributors do in a devcontainer. As root, and with its rights: tests make namespaces.
+RUN := test
+in-debian: ## make RUN=soak, or others, in a container, as CI does
+	docker build --tag classifier-debian .devcontainer
+	docker run --rm --init --privileged --shm-size 1g --volume "$(CURDIR):/work" --workdir /work \
+	  --env CI --env RABBITMQ --env STORM_S --env FUZZ_S classifier-debian make VENV=.venv-debian $(RUN)
+
+image: ## build the image with Docker
+	docker build --file deploy/Dockerfile --tag rabbitmq-classifier .
+	docker run --rm rabbitmq-classifier --version
+
+compose: $(VENV)/.installed ## start the Compose file, run one job, remove it again
+	@sh tests/acceptance/compose.sh $(BIN)
+
+# For .github/workflows/release.yml, which sets TAG. The page has the notes of CHANGELOG.md; `gh` publishes it.
+release-tag: $(VENV)/.installed
+	@test "$$($(BIN)/consumer --version)" = "consumer $(TAG)" \
+	  || { echo "the tag $(TAG) is not the version: $$($(BIN)/consumer --version)" >&2; exit 1; }
+
+release-page: release-notes
+	@$(MAKE) --silent release-notes | gh release create "$(TAG)" --verify-tag --title "$(TAG)" --notes-file - dist/* sbom/*
+
+docs-publish: docs-version
+	@git push origin gh-pages
+
+other-rabbitmq: test-packages
+	@sh tests/support/rabbitmq/rabbitmq-of.sh $(RABBITMQ) $(OTHER)
 
 # BENCH_QUICK=1: a look, for this target and `scale`.
 bench: $(VENV)/.installed-bench test-packages ## compare with Celery and FastStream, and with targets
