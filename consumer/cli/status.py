@@ -48,7 +48,7 @@ def describe(command: argparse.ArgumentParser) -> None:
         nargs="?",
         const=WATCH_S,
         metavar="TIME",
-        help="repeat after each TIME, 100ms or more, 2s if none is given; default: show it once",
+        help="repeat the output every TIME, at least 100ms; TIME may be omitted: 2s; default: show it once",
     )
     command.add_argument(
         "--dead-letters",
@@ -176,7 +176,7 @@ def _slots(status: Status) -> str:
     if status.slots is None:
         return "-"
     if not status.slots and any(queue.consumers for queue in status.queues[:1]):  # the first has the jobs
-        return "not known yet: the management API lists a new consumer after some seconds"
+        return "unknown: the management API lists no consumer"
     ahead = f"; {status.ahead_held or 0} of {status.ahead} jobs fetched ahead" if status.ahead else ""
     return f"{status.slots_busy or 0} of {status.slots} busy{ahead}"
 

@@ -52,7 +52,7 @@ class JobSettings(SettingGroup):
         ge=1,
         le=50,
         description="number of attempts for a job that crashes, times out, exceeds a limit or gives no valid "
-        "answer, 1 to 50",
+        "result, 1 to 50",
     )
     # Off: it costs RabbitMQ a channel per job, and a job may have effects besides its reply.
     drop_if_caller_gone: bool = Field(

@@ -93,9 +93,9 @@ class LimitSettings(SettingGroup):
     )
     job_dir: Path = Field(
         default_factory=_temporary_folder,
-        description="folder of the job files; default: TMPDIR, otherwise /tmp; a tmpfs keeps the files off the "
-        "disk; needed space: min_free_bytes, and max_body_bytes for each slot, so Docker's /dev/shm of 64 MiB is "
-        "too small",
+        description="folder of the job files; a tmpfs keeps the files off the disk; needed space: "
+        "min_free_bytes, and max_body_bytes for each slot, so Docker's /dev/shm of 64 MiB is too small; default: "
+        "TMPDIR, otherwise /tmp",
     )
 
     def limits(self, timeout_s: float) -> Limits:

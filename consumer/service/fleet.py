@@ -31,7 +31,10 @@ POLL_S = 1.0
 UNKNOWN = "AMQP does not expose which classifier, models and version each runs"
 SET_URL = "set management_url to the URL of RabbitMQ's management API, such as http://HOST:15672"
 #: For consumers that AMQP counts and the management API does not list.
-UNLISTED = "the management API lists a consumer up to 5 s after its start"
+UNLISTED = (
+    "the management API lists a consumer up to 5 s after its start, and those of other users only if this user "
+    "has the tag `monitoring`"
+)
 REMEDY = (
     "each job goes to any of them: stop those that should not run (they return their jobs to the queue), or give "
     "them another `prefix`"

@@ -66,7 +66,7 @@ ALERTS = (
         above=60,
         over_min=5,
         for_min=5,
-        what="One job in twenty waits for more than a minute. Only jobs with a timestamp count.",
+        what="One job in twenty waits for more than a minute; only jobs with a timestamp count.",
         do="If all slots are busy, add consumers. If not, look at the failures: jobs may wait for a retry.",
     ),
     Alert(
@@ -77,7 +77,7 @@ ALERTS = (
         for_min=10,
         keeps_min=AN_OUTAGE_MIN,
         what="More than 1,000 jobs wait in the queue.",
-        do="If all slots are busy, add consumers. If they run 1,000 jobs in a minute, raise this limit.",
+        do="If all slots are busy, add consumers. If your consumers run 1,000 jobs in a minute, raise this limit.",
     ),
     Alert(
         name="DeadLetters",

@@ -37,11 +37,11 @@ def panels_table() -> Iterator[str]:
 
 def alerts_table() -> Iterator[str]:
     """Write the documentation's table of alerts."""
-    yield from ("| alert | severity | fires | do |", "|---|---|---|---|")
+    yield from ("| alert | severity | condition | for | do |", "|---|---|---|--:|---|")
     for alert in ALERTS:
-        lasts = f" For {alert.for_min} minutes." if alert.for_min else ""
+        lasts = f"{alert.for_min} min" if alert.for_min else "-"
         name = f'<a id="{runbook(alert)}"></a>`{alert.name}`'
-        yield f"| {name} | {alert.severity} | {alert.what}{lasts} | {alert.do} |"
+        yield f"| {name} | {alert.severity} | {alert.what} | {lasts} | {alert.do} |"
 
 
 def documented(page: Path, name: str, table: Iterator[str]) -> str:

@@ -90,7 +90,7 @@ def _cpu(small: Table) -> Iterator[Target]:
 def _fresh(small: Table, plaid: Table) -> Iterator[Target]:
     ratio = small.paired("ours-fresh", _CELERY_THEN, operator.truediv, "jobs_per_s")
     now = ratio and ratio / _FRESH_RATE_THEN
-    yield Target("4", "fresh worker per job: jobs/s / then, beside Celery", 2.0, now)
+    yield Target("4", "fresh worker per job: jobs/s / in the run of 2026-11-24", 2.0, now)
     fresh = small.row("ours-fresh")
     p50 = fresh.median("alone_p50_ms") if fresh else None
     yield Target("4", "fresh worker per job: p50, one in flight", 5.0, p50, "ms", at_most=True)
@@ -99,7 +99,7 @@ def _fresh(small: Table, plaid: Table) -> Iterator[Target]:
 
 
 def _fair(results: Results) -> Iterator[Target]:
-    text = "twenty short jobs that come with one of 3 s"
+    text = "twenty short jobs that arrive with one of 3 s: longest latency"
     yield Target("5", text, 1.0, results.beside_long_s, "s", at_most=True)
     text = "random mix: longest wait while a slot is free"
     yield Target("5", text, 50.0, results.wait_beside_free_slot_ms, "ms", at_most=True)
@@ -112,7 +112,7 @@ def _as_before(small: Table) -> Iterator[Target]:
     )
     for name, metric, then in metrics:
         ratio = small.paired("ours", _CELERY_THEN, operator.truediv, metric)
-        text = f"{name}, one in flight / then, beside Celery"
+        text = f"{name}, one in flight / in the run of 2026-11-24"
         yield Target("6", text, 1.0, ratio and ratio / then, at_most=True)
 
 

@@ -1,4 +1,4 @@
-"""What docs/compare.md says of another product names a source of that product. Figures are those of the benchmark.
+"""What docs/compare.md says of another product names a source of that product. Figures are those of docs/speed.md.
 
 Whether a source says what its cell says was looked up by hand: no test asks another site.
 """
@@ -22,6 +22,16 @@ PRODUCTS = {
     "x": ("https://github.com/corvus-ch/rabbitmq-cli-consumer",),
 }
 SOURCES = dict(re.findall(r"^\[([a-z-]+)\]: (\S+)$", prose_of(PAGE), re.MULTILINE))
+#: The rows of the README's table, and the titles of the same rows in docs/speed.md, of which the best counts.
+README_ROWS = {
+    "ours, a function for one job": "ours",
+    "ours, a function that accepts [batches](docs/batches.md)": "ours, function that accepts batches",
+    "ours, batches, with the model as ONNX": "ours, ONNX, function that accepts batches",
+    "ours, fresh worker per job": "ours, fresh worker per job",
+    "ours, program per job": "ours, program per job",
+    "Celery, the best of four settings": "Celery, [^|]*",
+    "FastStream, the best of three settings": "FastStream, [^|]*",
+}
 USED = re.findall(r"\]\[([a-z-]+)\]", prose_of(PAGE))
 
 
@@ -44,15 +54,15 @@ def test_each_source_is_used_and_is_of_its_product() -> None:
         assert address.startswith(PRODUCTS[name[0]]), name
 
 
-def jobs_per_second(title: str) -> list[list[int]]:
+def jobs_per_second(title: str) -> list[list[float]]:
     """The figures of the rows with such a title, in each of the benchmark's tables: small jobs, then PLAID."""
     small, plaid = prose_of("docs/speed.md").split("**PLAID**")
-    found = [re.findall(rf"^\| {title} \| ([\d,]+) \|", text, re.MULTILINE) for text in (small, plaid)]
+    found = [re.findall(rf"^\| {title} \| ([\d.,]+) \|", text, re.MULTILINE) for text in (small, plaid)]
     return [[number(text) for text in table] for table in found]
 
 
-def number(text: str) -> int:
-    return int(text.replace(",", ""))
+def number(text: str) -> float:
+    return float(text.replace(",", ""))
 
 
 def test_the_figures_are_those_of_the_benchmark() -> None:
@@ -62,3 +72,17 @@ def test_the_figures_are_those_of_the_benchmark() -> None:
     titles = ("ours", "ours, function that accepts batches", "Celery, [^|]*", "FastStream, [^|]*")
     best = [[max(figures) for figures in jobs_per_second(title)] for title in titles]
     assert named == [list(figures) for figures in zip(*best, strict=True)]
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmark() -> None:
+    table = rows("README.md", "speed")
+    assert [title for title, *_ in table] == [*README_ROWS]
+    for title, *cells in table:
+        best = [max(figures, default=None) for figures in jobs_per_second(README_ROWS[title])]
+        assert [None if cell == "-" else number(cell) for cell in cells] == best, title
+
+
+def test_the_gain_of_batches_is_that_of_the_benchmark() -> None:
+    titles = ("ours", "ours, function that accepts batches")
+    named = [number(rate) for _, rate, _ in rows("docs/batches.md", "gain")]
+    assert named == [figure for title in titles for figure in jobs_per_second(title)[1]]

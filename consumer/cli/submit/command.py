@@ -67,7 +67,7 @@ def describe(command: argparse.ArgumentParser) -> None:
         help="model for the signals, if the service has several; default: the only model, or the one named "
         "`default`",
     )
-    jobs.add_argument("--direct", action="store_true", help="use direct reply-to instead of a reply queue")
+    jobs.add_argument("--direct", action="store_true", help="use RabbitMQ's direct reply-to, not a reply queue")
     jobs.add_argument(
         "--window",
         type=whole(1, MAX_WINDOW),
