@@ -47,11 +47,11 @@ def test_nobody_has_a_password_or_a_hash_of_one_in_the_file() -> None:
     assert [set(entry) for entry in DEFINITIONS["users"]] == [{"name", "tags"}] * len(USERS)
 
 
-def test_only_the_operator_may_use_the_console_and_what_scales_may_ask_it() -> None:
+def test_only_the_operator_sees_the_consumers_of_others_and_what_scales_may_ask_the_management_api() -> None:
     assert {entry["name"]: entry["tags"] for entry in DEFINITIONS["users"]} == {
         "consumer": [],
         "producer": [],
-        "operator": ["management"],
+        "operator": ["monitoring"],
         "gateway": [],
         "scaler": ["management"],
     }
