@@ -107,7 +107,7 @@ def _add_train(commands: _Commands) -> None:
         "--reshuffles",
         type=_count,
         metavar="N",
-        help="also divide all signals anew N times, and show the mean accuracy; default: none",
+        help="also train and test on N random divisions of all signals, and show the mean accuracy; default: none",
     )
 
 

@@ -48,7 +48,7 @@ def describe(command: argparse.ArgumentParser) -> None:
         nargs="?",
         const=WATCH_S,
         metavar="TIME",
-        help="repeat the output every TIME, at least 100ms; TIME may be omitted: 2s; default: show it once",
+        help="repeat the output every TIME (at least 100ms; 2s if omitted); default: show it once",
     )
     command.add_argument(
         "--dead-letters",

@@ -36,7 +36,7 @@ class OperationSettings(SettingGroup):
         None,
         ge=0,
         le=65535,
-        description="TCP port of /live, /ready and /metrics, 1 to 65535, or 0 for a free one, which is logged; "
+        description="TCP port (1 to 65535) of /live, /ready and /metrics; 0: a free port, which is logged; "
         "not set: there is no HTTP server",
     )
     # Loopback: the pages are no secret, but only the operator decides to serve them to other machines.
@@ -51,7 +51,7 @@ class OperationSettings(SettingGroup):
         8080,
         ge=0,
         le=65535,
-        description="TCP port of `consumer gateway`, 1 to 65535, or 0 for a free one, which is logged",
+        description="TCP port (1 to 65535) of `consumer gateway`; 0: a free port, which is logged",
     )
     gateway_token_file: Path | None = Field(
         None,

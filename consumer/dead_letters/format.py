@@ -1,6 +1,6 @@
 """Formats all facts of a dead letter: as a line of JSON for programs, or in full for a person.
 
-A program gets every text unchanged. For a person, `escaped` makes foreign text safe, each text on its own line.
+A program gets every text unchanged. A person gets foreign text escaped, so that no text can imitate another line.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Checks the models folder of the service's own classifier: whether it has models, and who may write to it.
 
-It reads no model: the check that loads the classifier does. A classifier of the user loads what it likes.
+It reads no model, because classifier.py loads all of them. A classifier of the user loads what it likes.
 """
 
 from __future__ import annotations

@@ -87,11 +87,11 @@ class LookAhead:
         return self._step * (self.slots + (most_together > 1))
 
     def normal(self, pressure: Pressure, prefetch: int) -> int | None:
-        """Return the prefetch for another normal consumer; None if the present one, with `prefetch`, may stay.
+        """Return the prefetch for a new normal consumer; None to keep the present one, which has `prefetch`.
 
         RabbitMQ should send it one job for each slot without a long job. If it sends more, a job has to wait for a
-        long one; if it sends less, a slot stays idle. Another consumer may need the same prefetch, because the
-        long jobs of the present one do not count against it.
+        long one; if it sends less, a slot stays idle. The result may equal `prefetch`, because long jobs count
+        against the prefetch of the consumer that received them, and not against that of the new one.
         """
         room, wanted = prefetch - pressure.long_normal, self.slots - pressure.long
         return None if room == wanted else wanted

@@ -1,4 +1,4 @@
-"""A number of log lines that refills over time: admits a burst or a slow stream, and nothing beyond.
+"""Limits log lines: admits a burst at once, and a fixed number a second on average.
 
 Whoever writes the lines decides what becomes of those that are not admitted. Knows nothing about logging.
 """

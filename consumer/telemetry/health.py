@@ -58,7 +58,7 @@ NOT_READY: Complaints[Facts] = {
 
 
 def judged(complaints: Complaints[F], facts: F) -> Page:
-    """Make a page that lists the complaints that hold, one per line, or says `ok`."""
+    """Make a page with a line for each complaint that applies to `facts`, or with `ok` if none does."""
     found = {complaint: holds(facts) for complaint, holds in complaints.items()}
     wrong = [_line(complaint, held) for complaint, held in found.items() if held]
     status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
