@@ -147,7 +147,12 @@ def loaded(cluster: Cluster, vhost: str, folder: Path) -> Iterator[tuple[Consume
     with gone_afterwards(ConsumerProcess({**variables, "PYTHONPATH": str(TESTS)})) as running:
         running.wait_for_event("ready")
         with Load.open(urls) as load:
-            yield running, load.ledger
+            try:
+                yield running, load.ledger
+            except AssertionError as failed:
+                # The folder with the logs may be gone when somebody reads the report.
+                failed.add_note("\n".join((cluster.state(vhost), *map(str.rstrip, running.log[-30:]))))
+                raise
             load.finish()
             wait_until(lambda: not any(depths(cluster, vhost)), "empty queues")
             assert running.stop() == os.EX_OK

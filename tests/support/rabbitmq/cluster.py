@@ -120,6 +120,12 @@ class Cluster:
         is_complete = len(told.get("online", ())) == len(NAMES)
         return leader if is_complete and leader in self.living else ""
 
+    def state(self, vhost: str) -> str:
+        """Describe the queues of a vhost for the report of a failed test: a line for each."""
+        facts = ("name", "leader", "online", "messages_ready", "messages_unacknowledged", "consumers", "state")
+        queues = self._ask(f"queues/{quote(vhost, safe='')}") or []
+        return "\n".join(str({fact: queue.get(fact) for fact in facts}) for queue in queues)
+
     def _is_whole(self) -> bool:
         known = [self._ask("nodes", node) or [] for node in map(self.nodes.__getitem__, self.living)]
         return all({_name(node["name"]) for node in told if node["running"]} == set(self.living) for told in known)
