@@ -347,6 +347,24 @@ def test_folders_and_patterns_stand_for_their_files_in_order(
             list(expand([name]))
 
 
+def test_a_file_that_is_named_twice_is_submitted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text('{"a": 1}\n{"a": 1}\n')
+    found = list(read_sources([str(jobs), str(tmp_path)], io.StringIO()))
+    assert [one.name for one in found] == [f"{jobs}:1", f"{jobs}:2"]
+    assert capsys.readouterr().err == f"{jobs} is named twice: its jobs are submitted once\n"
+
+
+def test_the_file_of_results_is_none_of_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("jobs.jsonl", "results.jsonl"):
+        (tmp_path / name).write_text("{}")
+    assert list(expand([".", "*.jsonl"], tmp_path / "results.jsonl")) == ["jobs.jsonl", "jobs.jsonl"]
+    with pytest.raises(ConfigurationError, match=r"\./jobs\.jsonl is the file for the results, not one of jobs"):
+        list(expand(["./jobs.jsonl"], Path("jobs.jsonl")))
+    assert list(expand(["-"], Path("-"))) == ["-"]
+
+
 def test_signals_of_a_data_set_become_jobs_for_a_model(tmp_path: Path) -> None:
     data = tmp_path / "signals.csv"
     data.write_text("idle,1,2,3\nbusy,4,5\n")
@@ -369,6 +387,7 @@ def written(form: Format, *results: SourceResult) -> str:
     return out.getvalue()
 
 
+ODD_TYPES = b'{"source": ["f:1"], "digest": "d", "status": ["succeeded"]}\n'
 LOST = SourceResult(Source("f:2", b"{}"), None, "no reply")
 FAILED = {"code": "crashed", "message": 'two\nlines, and "quotes"', "retryable": True, "stderr_tail": "a\nb"}
 
@@ -389,7 +408,35 @@ def test_what_has_its_reply_is_known_after_a_kill_and_the_rest_is_dropped(tmp_pa
 
 
 @pytest.mark.parametrize("form", [JSON_LINES, CSV], ids=["jsonl", "csv"])
-@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"[1]\n", b"{}\n", b"\xff\xfe\n", b"dear diary\n"])
+@pytest.mark.parametrize("odd", ["a\nb", "a\rb", "a\x85b\u2028c", "\udcff", 'a"\n,b'], ids=ascii)
+def test_a_name_and_a_label_with_odd_characters_leave_one_line_that_is_found_again(
+    tmp_path: Path, form: Format, odd: str
+) -> None:
+    path, sources = tmp_path / "results", list(split_jobs(f"{odd}.jsonl", b"{}\n[]\n"))
+    lines = [SourceResult(source, result("f", output={"label": odd}).reply) for source in sources]
+    path.write_text(written(form, *reversed(lines)), encoding="utf-8")
+    arrange(path, form, sources)
+    assert path.read_text(encoding="utf-8") == written(form, *lines)
+    assert done_before(path, form) == {source.key: True for source in sources}
+
+
+def test_a_last_result_without_a_line_feed_counts(tmp_path: Path) -> None:
+    path = tmp_path / "results"
+    kept = result("f:1"), result("f:2")
+    path.write_text(written(JSON_LINES, *kept).removesuffix("\n"))  # as some editors save it
+    assert done_before(path, JSON_LINES) == {one.source.key: True for one in kept}
+    assert path.read_text() == written(JSON_LINES, *kept)
+
+
+@pytest.mark.parametrize("form", [JSON_LINES, CSV], ids=["jsonl", "csv"])
+def test_results_that_another_program_changes_meanwhile_are_no_bug(tmp_path: Path, form: Format) -> None:
+    (tmp_path / "results").write_text(f"{form.head}\n\0\0\n")
+    with pytest.raises(ConfigurationError, match="another program has changed it"):
+        arrange(tmp_path / "results", form, [])
+
+
+@pytest.mark.parametrize("form", [JSON_LINES, CSV], ids=["jsonl", "csv"])
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"[1]\n", b"{}\n", b"\xff\xfe\n", b"dear diary\n", ODD_TYPES])
 def test_a_file_that_holds_no_results_is_left_alone(tmp_path: Path, form: Format, content: bytes) -> None:
     path = tmp_path / "results"
     path.write_bytes(content)

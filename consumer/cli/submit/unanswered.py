@@ -8,7 +8,9 @@ the disk: after a crash of the machine, the lines of the last seconds may be mis
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -96,9 +98,9 @@ class Journal:
                 write(self._results, Unanswered(self._queue, replies, tuple(self._earlier())), is_kept_empty=True)
                 self._file = FileIO(path, "a")
             elif replies != self._replies:  # the old queue has expired, with the replies to the jobs so far
-                self._file.write(_line(_head(self._queue, replies)))
+                _append(self._file, _line(_head(self._queue, replies)))
             self._replies = replies
-            self._file.write(_line(fields))
+            _append(self._file, _line(fields))
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -150,6 +152,12 @@ def write(results: Path, left: Unanswered, *, is_kept_empty: bool = False) -> No
         fresh.replace(path)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _append(file: FileIO, line: bytes) -> None:
+    """Write a whole line. On a disk that fills up, the system writes a part of it without an error."""
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _head(queue: str, replies: str) -> dict[str, Any]:
