@@ -247,6 +247,7 @@ class FakeClient(Client):
         on_progress: Callable[[Progress], None] | None = None,  # noqa: ARG002
         on_publishing: Callable[[], None] = lambda: None,
         on_published: Callable[[], None] = lambda: None,
+        on_reply: Callable[[Reply], None] = lambda _: None,
     ) -> Reply:
         on_publishing()
         on_published()
@@ -260,7 +261,9 @@ class FakeClient(Client):
             self.waiting -= 1
         if error := self.faults.get(body):
             raise error
-        return Reply(job_id=body.decode(), status="succeeded", attempt=1, run_ms=1.0)
+        reply = Reply(job_id=body.decode(), status="succeeded", attempt=1, run_ms=1.0)
+        on_reply(reply)
+        return reply
 
 
 def sources(count: int) -> list[Source]:
@@ -308,6 +311,19 @@ async def test_a_job_that_rabbitmq_takes_not_fails_alone() -> None:
     client.gate.set()
     await collect(client, 3, told)
     assert {index: one.fault for index, one in told.items()} == {0: "", 1: "too large", 2: ""}
+
+
+@runs_async
+async def test_a_job_whose_result_cannot_be_stored_is_left_for_a_later_run() -> None:
+    def record(index: int, _: SourceResult) -> None:
+        if index == 1:
+            raise ConfigurationError("the disk is full")
+
+    client, submitted = FakeClient(), Submitted()
+    client.gate.set()
+    with pytest.raises(ConfigurationError, match="the disk is full"):
+        await submit(client, sources(3), record, timeout_s=2.5, submitted=submitted)
+    assert list(submitted.queued) == [1]
 
 
 @runs_async

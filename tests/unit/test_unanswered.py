@@ -168,7 +168,7 @@ def test_a_second_run_is_refused_while_one_writes_the_same_results(tmp_path: Pat
     with alone.alone(results), alone.alone(other):
         for same in (results, link):
             with (
-                pytest.raises(TryLaterError, match="another `consumer submit` writes .* now; wait until"),
+                pytest.raises(TryLaterError, match=r"another `consumer submit` writes .* now; wait until"),
                 alone.alone(same),
             ):
                 pass

@@ -123,10 +123,12 @@ async def _submit(
             if sources:
                 await run.submit(known_url(settings), lines)
     finally:
-        run.keep()
-        if out and (arguments.resume or run.submitted.results):
-            arrange(out, form, every)
-        run.report()
+        try:
+            run.keep()
+            if out and (arguments.resume or run.submitted.results):
+                arrange(out, form, every)
+        finally:  # a full disk, or a folder that has become read-only
+            run.report()
     failed += sum(not result.succeeded for result in run.submitted.results.values())
     return EXIT_JOBS_FAILED if failed else os.EX_OK
 

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
@@ -138,6 +139,7 @@ def write(results: Path, left: Unanswered, *, is_kept_empty: bool = False) -> No
         ConfigurationError: the file cannot be written.
     """
     path = path_for(results)
+    fresh = path.with_name(f"{path.name}.new")
     try:
         if not (left.jobs or is_kept_empty):
             path.unlink(missing_ok=True)
@@ -147,10 +149,11 @@ def write(results: Path, left: Unanswered, *, is_kept_empty: bool = False) -> No
             lines.append({"source": job.source, "digest": job.digest, "job_id": job.job_id})
             if job.is_confirmed:
                 lines.append({"confirmed": job.job_id})
-        fresh = path.with_name(f"{path.name}.new")
         fresh.write_bytes(b"".join(map(_line, lines)))
         fresh.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
