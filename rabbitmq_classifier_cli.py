@@ -166,7 +166,7 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with a line about the fault and the command that helps; with --json, also with a JSON document."""
         if "--json" in self._words and "--json" in self._option_string_actions:
-            print(json.dumps({"error": {"message": message, "exit_code": _USAGE_ERROR}}))
+            sys.stdout.write(json.dumps({"error": {"message": message, "exit_code": _USAGE_ERROR}}) + "\n")
         self.exit(_USAGE_ERROR, f"{self.prog}: {message}\nTry `{self.prog} --help`.\n")
 
 

@@ -157,7 +157,7 @@ async def test_a_reply_that_arrives_as_its_caller_gives_up_is_not_taken() -> Non
         taking = rabbit.answer(rabbit.published[0])
         asking.cancel()
         assert taking
-        assert not await taking
+        assert await taking is False
 
 
 @runs_async

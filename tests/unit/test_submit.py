@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyte
 import pytest
@@ -29,6 +29,7 @@ from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines,
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
 from consumer.cli.submit.submission import Submitted, submit
 from consumer.client import Client, JobTooLargeError, NoReplyError
+from consumer.client.bounded import windowed
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
 from consumer.wire.write import Reply
@@ -291,6 +292,33 @@ async def test_as_many_jobs_as_the_window_are_on_the_way_at_once() -> None:
     client.gate.set()
     await collecting
     assert client.most == 8
+
+
+class CountedTask(asyncio.Task[Any]):
+    """Counts how often anybody asks to be called at the end of a task."""
+
+    asked: ClassVar[int] = 0
+
+    def add_done_callback(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - asyncio's own
+        CountedTask.asked += 1
+        super().add_done_callback(*given, **named)
+
+
+@runs_async
+async def test_a_reply_costs_the_same_however_many_jobs_are_on_the_way() -> None:
+    CountedTask.asked = 0
+    asyncio.get_running_loop().set_task_factory(lambda loop, coro, **more: CountedTask(coro, loop=loop, **more))
+    gates = [asyncio.Event() for _ in range(100)]
+
+    async def job(index: int) -> int:
+        await gates[index].wait()
+        return index
+
+    gates[0].set()
+    async for index in windowed(job, range(100), 100):
+        if index < 99:
+            gates[index + 1].set()
+    assert CountedTask.asked == 100
 
 
 @runs_async
