@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,13 +67,17 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser with examples below its help. Its subcommands are parsers of this class, too."""
+    """A parser with examples below its help. Its subcommands are parsers of this class, too.
+
+    Mutable state: `_words`, the arguments that are being parsed.
+    """
 
     def __init__(self, *, examples: Sequence[str] = (), **more: Any) -> None:  # noqa: ANN401 - argparse's own
         # Without abbreviations, because a script that uses one fails when a second option begins in the same way.
         super().__init__(**more, allow_abbrev=False)
         self._positionals.title = "arguments"
         self.examples = examples
+        self._words: list[str] = []
 
     def format_help(self) -> str:
         """Format usage, purpose, options by group, where the settings are, and the examples."""
@@ -106,7 +111,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - argparse's own
         """Parse as argparse does, but refuse what is unknown here, where the options of this command are known."""
-        words = sys.argv[1:] if args is None else list(args)
+        self._words = words = sys.argv[1:] if args is None else list(args)
         if self._subparsers and not words:
             self.exit(_USAGE_ERROR, self.format_help())  # who types the name alone wants to see what there is
         if flag := self._given_a_value(words):
@@ -159,7 +164,9 @@ class CommandParser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f"{_quoted(value)} is not one of {', '.join(names)}{guess}")
 
     def error(self, message: str) -> NoReturn:
-        """Exit with a line about the fault, and the command that helps."""
+        """Exit with a line about the fault and the command that helps; with --json, also with a JSON document."""
+        if "--json" in self._words and "--json" in self._option_string_actions:
+            sys.stdout.write(json.dumps({"error": {"message": message, "exit_code": _USAGE_ERROR}}) + "\n")
         self.exit(_USAGE_ERROR, f"{self.prog}: {message}\nTry `{self.prog} --help`.\n")
 
 

@@ -23,12 +23,16 @@ async def windowed(
     after the answers that arrived with it, and cancels the remaining requests.
     """
     coming = iter(items)
-    asked = {asyncio.create_task(ask(item)) for item in islice(coming, window)}
-    done: set[asyncio.Task[R]] = set()
+    ended: asyncio.Queue[asyncio.Task[R]] = asyncio.Queue()
+    asked = _started(ask, islice(coming, window), ended)
+    done: list[asyncio.Task[R]] = []
     try:
         while asked:
-            done, asked = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-            asked |= {asyncio.create_task(ask(item)) for item in islice(coming, len(done))}
+            # `asyncio.wait` would look at all requests each time: 20,000 in flight would keep the CPU busy.
+            done = [await ended.get()]
+            done += [ended.get_nowait() for _ in range(ended.qsize())]
+            asked.difference_update(done)
+            asked |= _started(ask, islice(coming, len(done)), ended)
             for task in sorted(done, key=_has_failed):
                 yield task.result()
     finally:
@@ -36,9 +40,18 @@ async def windowed(
             task.cancel()
         if asked:
             await asyncio.wait(asked)
-        for task in done:
+        for task in (*done, *asked):
             if not task.cancelled():
                 task.exception()  # one exception is raised; this marks the others as retrieved
+
+
+def _started(
+    ask: Callable[[T], Coroutine[Any, Any, R]], items: Iterable[T], ended: asyncio.Queue[asyncio.Task[R]]
+) -> set[asyncio.Task[R]]:
+    started = {asyncio.create_task(ask(item)) for item in items}
+    for task in started:
+        task.add_done_callback(ended.put_nowait)
+    return started
 
 
 def _has_failed(task: asyncio.Task[Any]) -> bool:

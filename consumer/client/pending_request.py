@@ -34,8 +34,8 @@ class PendingRequest:
     """A request in flight. `mailbox`: the mailbox of the connection that published it; None until the confirm.
 
     `on_publishing` is called before each publish, `on_published` at each confirm. `confirming`: done when RabbitMQ
-    has answered a publish; None while no publish is in flight. `returned`: done when the caller has its reply or
-    its exception.
+    has answered a publish; None while no publish is in flight. `returned`: done when the caller has its reply
+    or its exception; whether it has the reply, so that this may be acked.
     """
 
     body: bytes
@@ -45,7 +45,7 @@ class PendingRequest:
     answered: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     mailbox: object = None
     confirming: asyncio.Future[None] | None = None
-    returned: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    returned: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     on_publishing: Callable[[], None] = lambda: None
     on_published: Callable[[], None] = lambda: None
 
@@ -71,8 +71,8 @@ class PendingRequest:
         if not self.answered.done():
             self.answered.set_exception(error)
 
-    def receive(self, message: Message) -> asyncio.Future[None]:
-        """Process a reply or a progress message, and drop a second reply. Return when it may be acked."""
+    def receive(self, message: Message) -> asyncio.Future[bool]:
+        """Process a reply or a progress message, and drop a second reply. Return when and whether to ack it."""
         if self.answered.done():
             log.debug("dropped the reply %s: no request waits for it", message.correlation_id)
         elif message.type == PROGRESS_TYPE:
@@ -102,7 +102,7 @@ class PendingRequest:
             log.exception("on_progress failed for job %s", self.key)
 
 
-def _done() -> asyncio.Future[None]:
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    done.set_result(None)
+def _done() -> asyncio.Future[bool]:
+    done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    done.set_result(True)
     return done

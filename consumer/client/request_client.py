@@ -127,6 +127,7 @@ class RequestClient:
         on_progress: OnProgress = None,
         on_publishing: Callable[[], None] = lambda: None,
         on_published: Callable[[], None] = lambda: None,
+        on_reply: Callable[[Reply], None] = lambda _: None,
     ) -> Reply:
         """Publish a job unchanged, with a confirm, and return its reply, whether it succeeded or failed.
 
@@ -138,6 +139,7 @@ class RequestClient:
             on_progress: called with the job's progress, if the classifier reports it.
             on_publishing: called right before each publish of the job.
             on_published: called when RabbitMQ has confirmed the job; again after each further publish of it.
+            on_reply: stores the reply before it is acked. If it raises, a resumable reply queue keeps the reply.
 
         Raises:
             NoReplyError: no reply in time; the job may still be waiting or running.
@@ -159,7 +161,9 @@ class RequestClient:
         asked.on_progress, asked.on_publishing, asked.on_published = on_progress, on_publishing, on_published
         # A job that an earlier process has published does not count against the window.
         async with nullcontext() if earlier else self._window, self._asking(asked, timeout_s):
-            return await self._until_answered(asked)
+            reply = await self._until_answered(asked)
+            on_reply(reply)
+            return reply
 
     async def post(
         self,
@@ -227,9 +231,11 @@ class RequestClient:
             raise ArgumentError(f"job_id {asked.key!r:.60} is the id of a job that is in flight")
         self._pending[asked.key] = asked
         self._expected.pop(asked.key, None)
+        has_reply = False
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 yield
+            has_reply = True
         except TimeoutError:
             if timeout_s is None or not limit.expired():
                 raise
@@ -243,7 +249,7 @@ class RequestClient:
             ) from None
         finally:
             self._pending.pop(asked.key, None)
-            asked.returned.set_result(None)
+            asked.returned.set_result(has_reply)
             if asked.answered.done() and not asked.answered.cancelled():
                 asked.answered.exception()  # marks it as retrieved: the caller was cancelled
 
@@ -281,11 +287,10 @@ class RequestClient:
             asked.confirming = None
         return True
 
-    def _on_message(self, message: Message) -> asyncio.Future[None] | None:
+    def _on_message(self, message: Message) -> asyncio.Future[bool] | None:
         """Pass a message to the request that waits for it, if there is one.
 
-        The caller goes on in the turn of the loop that ends `returned`. So it can store the reply before the ack,
-        and a process that is killed has not lost it.
+        `on_reply` stores the reply before the ack, so a process that is killed has not lost it.
         """
         key = message.correlation_id or ""
         if asked := self._pending.get(key) or self._expected.get(key):

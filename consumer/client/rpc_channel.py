@@ -47,8 +47,8 @@ RESUMABLE_S = 86_400
 #: The pause between attempts to publish to a full jobs queue.
 FULL_PAUSE_S = 0.2
 
-#: Passes on a message. Returns a future that ends when the request has taken it; None if no request waits for it.
-OnMessage = Callable[[Message], asyncio.Future[None] | None]
+#: Passes on a message. Returns a future of whether the request has taken it; None if no request waits for it.
+OnMessage = Callable[[Message], asyncio.Future[bool] | None]
 
 
 class RpcConnection(Protocol):
@@ -162,10 +162,11 @@ class Caller:
 
     async def _on_delivery(self, delivered: DeliveredMessage) -> None:
         """Pass on the reply, and ack it once its caller has it. RabbitMQ redelivers what was not acked."""
-        taken = self._on_message(received(delivered.header.properties, delivered.body))
-        if taken and not self._address.is_direct:
-            await asyncio.wait({taken})
-        if not self._address.is_direct and (taken or not self._address.is_resumable):
+        taking = self._on_message(received(delivered.header.properties, delivered.body))
+        if self._address.is_direct:
+            return
+        is_taken = taking is not None and await asyncio.shield(taking)
+        if is_taken or not self._address.is_resumable:
             with suppress(ConnectionLostError), self.lifetime.ends_if_lost():
                 await self._underlay.basic_ack(delivered.delivery_tag or 0, wait=False)
 

@@ -309,3 +309,49 @@ def test_a_submit_that_could_not_begin_can_be_repeated(vhost_url: str, tmp_path:
     assert (done.returncode, f"results: {tmp_path / 'out.csv'}" in done.stderr) == (1, True)
     done = forked.run(*submit, env=environment(vhost_url), stdin="{}")
     assert (done.returncode, "out.csv exists; pass --resume" in done.stderr) == (os.EX_CONFIG, True)
+
+
+def run(argv: list[str | Path], vhost_url: str) -> subprocess.CompletedProcess[str]:
+    variables = environment(vhost_url)
+    return subprocess.run(argv, env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+
+
+def test_a_result_for_which_the_disk_has_no_space_is_received_by_the_next_run(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    """A limit for the size of a file stands for the disk: it takes four results and a part of the fifth."""
+    command = script(tmp_path, 'cat "$1" >>"${0%/*}/runs"', "printf 'OUTPUT: \"%02000d\"\\n' 7")
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / "results.jsonl"
+    jobs.write_text("".join(f'{{"n": {n}}}\n\n' for n in range(8)))
+    submit: list[str | Path] = [BIN / "consumer", "submit", jobs, "--out", out, "--window", "1"]
+    with consumer(vhost_url, command=command, pool_size=1) as running:
+        full = run(["prlimit", "--fsize=10000", *submit], vhost_url)
+        assert full.returncode == os.EX_CONFIG, full.stderr
+        assert "the results cannot be written" in full.stderr
+        assert "4 of 8 jobs answered, 1 queued or running without a reply" in full.stderr
+        again = run([*submit, "--resume", "--timeout", "20s"], vhost_url)
+        assert again.returncode == os.EX_OK, again.stderr
+        running.stop()
+    assert len(out.read_text().splitlines()) == 8
+    assert (tmp_path / "runs").read_text().count("n") == 8
+
+
+def test_a_second_submit_with_the_same_results_is_refused_while_the_first_runs(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    command = script(tmp_path, HOLD, "echo 'OUTPUT: 1'")
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / "results.jsonl"
+    jobs.write_text("".join(f'{{"n": {n}}}\n' for n in range(20)))
+    submit: list[str | Path] = [BIN / "consumer", "submit", jobs, "--out", out]
+    with consumer(vhost_url, command=command, pool_size=2) as running:
+        first = subprocess.Popen(submit, env=environment(vhost_url), stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: out.exists() and out.read_text().count("\n") == 5, "the first results")
+        for flag in ("--resume", "--overwrite"):
+            second = run([*submit, flag], vhost_url)
+            assert second.returncode == os.EX_TEMPFAIL, second.stderr
+            assert "another `consumer submit` writes" in second.stderr
+        (tmp_path / "go").touch()
+        _, said = first.communicate(timeout=PATIENCE_S)
+        assert first.returncode == os.EX_OK, said
+        running.stop()
+    assert len(out.read_text().splitlines()) == 20

@@ -105,13 +105,15 @@ class FakeRabbit:
     def cut(self) -> None:
         self.lines[-1].ended.set_result("cut")
 
-    def say(self, key: str, kind: str = "job.succeeded", **body: Any) -> None:  # noqa: ANN401 - JSON
+    def say(self, key: str, kind: str = "job.succeeded", **body: Any) -> asyncio.Future[bool] | None:  # noqa: ANN401 - JSON
         message = Message(body=json.dumps(body).encode(), correlation_id=key, type=kind)
-        self.lines[-1].on_message(message)
+        return self.lines[-1].on_message(message)
 
-    def answer(self, message: Message, **body: Any) -> None:  # noqa: ANN401 - JSON
+    def answer(self, message: Message, **body: Any) -> asyncio.Future[bool] | None:  # noqa: ANN401 - JSON
         key = str(message.correlation_id)
-        self.say(key, **{"job_id": key, "status": "succeeded", "attempt": 1, "run_ms": 1.0, "output": 7, **body})
+        return self.say(
+            key, **{"job_id": key, "status": "succeeded", "attempt": 1, "run_ms": 1.0, "output": 7, **body}
+        )
 
 
 @asynccontextmanager
@@ -123,6 +125,39 @@ async def connected(rabbit: FakeRabbit, *, window: int = 64, outage_s: float = 6
 
 def ask(client: Client, **job: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a job's own
     return asyncio.create_task(client.run(job))
+
+
+@runs_async
+async def test_a_reply_is_taken_once_its_caller_has_stored_it_and_not_if_that_fails() -> None:
+    rabbit, stored = FakeRabbit(), list[str]()
+
+    def store(reply: Reply) -> None:
+        if reply.output == "too much":
+            raise OSError("the disk is full")
+        stored.append(reply.job_id)
+
+    async with connected(rabbit) as client:
+        asking = [asyncio.create_task(client.request(b"{}", job_id=key, on_reply=store)) for key in ("a", "b")]
+        await rabbit.has(jobs=2)
+        taking = [rabbit.answer(rabbit.published[0]), rabbit.answer(rabbit.published[1], output="too much")]
+        assert stored == []
+        assert [future and await future for future in taking] == [True, False]
+        assert stored == ["a"]
+        await asking[0]
+        with pytest.raises(OSError, match="the disk is full"):
+            await asking[1]
+
+
+@runs_async
+async def test_a_reply_that_arrives_as_its_caller_gives_up_is_not_taken() -> None:
+    rabbit = FakeRabbit()
+    async with connected(rabbit) as client:
+        asking = ask(client)
+        await rabbit.has(jobs=1)
+        taking = rabbit.answer(rabbit.published[0])
+        asking.cancel()
+        assert taking
+        assert await taking is False
 
 
 @runs_async

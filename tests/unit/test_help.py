@@ -218,3 +218,27 @@ def completed(top: str, *words: str, folder: Path | None = None) -> list[str]:
     return subprocess.run(
         ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True
     ).stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("check --jsn --json", "no option '--jsn'; did you mean --json?"),
+        ("plan --json", "the following arguments are required: --rate"),
+        ("dead-letters list --json --limit x", "argument --limit: "),
+        ("run --json", None),
+    ],
+)
+def test_a_usage_error_is_json_too_where_a_program_asked_for_json(
+    line: str, message: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        consumer.cli.main.main(line.split())
+    assert ended.value.code == 2
+    out = capsys.readouterr().out
+    if message is None:  # the command has no such option
+        assert out == ""
+    else:
+        error = json.loads(out)["error"]
+        assert error["exit_code"] == 2
+        assert error["message"].startswith(message)

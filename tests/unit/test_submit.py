@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyte
 import pytest
@@ -29,6 +29,7 @@ from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines,
 from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
 from consumer.cli.submit.submission import Submitted, submit
 from consumer.client import Client, JobTooLargeError, NoReplyError
+from consumer.client.bounded import windowed
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
 from consumer.wire.write import Reply
@@ -247,6 +248,7 @@ class FakeClient(Client):
         on_progress: Callable[[Progress], None] | None = None,  # noqa: ARG002
         on_publishing: Callable[[], None] = lambda: None,
         on_published: Callable[[], None] = lambda: None,
+        on_reply: Callable[[Reply], None] = lambda _: None,
     ) -> Reply:
         on_publishing()
         on_published()
@@ -260,7 +262,9 @@ class FakeClient(Client):
             self.waiting -= 1
         if error := self.faults.get(body):
             raise error
-        return Reply(job_id=body.decode(), status="succeeded", attempt=1, run_ms=1.0)
+        reply = Reply(job_id=body.decode(), status="succeeded", attempt=1, run_ms=1.0)
+        on_reply(reply)
+        return reply
 
 
 def sources(count: int) -> list[Source]:
@@ -290,6 +294,33 @@ async def test_as_many_jobs_as_the_window_are_on_the_way_at_once() -> None:
     assert client.most == 8
 
 
+class CountedTask(asyncio.Task[Any]):
+    """Counts how often anybody asks to be called at the end of a task."""
+
+    asked: ClassVar[int] = 0
+
+    def add_done_callback(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - asyncio's own
+        CountedTask.asked += 1
+        super().add_done_callback(*given, **named)
+
+
+@runs_async
+async def test_a_reply_costs_the_same_however_many_jobs_are_on_the_way() -> None:
+    CountedTask.asked = 0
+    asyncio.get_running_loop().set_task_factory(lambda loop, coro, **more: CountedTask(coro, loop=loop, **more))
+    gates = [asyncio.Event() for _ in range(100)]
+
+    async def job(index: int) -> int:
+        await gates[index].wait()
+        return index
+
+    gates[0].set()
+    async for index in windowed(job, range(100), 100):
+        if index < 99:
+            gates[index + 1].set()
+    assert CountedTask.asked == 100
+
+
 @runs_async
 async def test_a_job_that_is_not_answered_in_time_gets_a_result_that_says_so() -> None:
     late = NoReplyError("id-1", 2.5, "classifier.jobs", is_published=True, consumers=0)
@@ -308,6 +339,19 @@ async def test_a_job_that_rabbitmq_takes_not_fails_alone() -> None:
     client.gate.set()
     await collect(client, 3, told)
     assert {index: one.fault for index, one in told.items()} == {0: "", 1: "too large", 2: ""}
+
+
+@runs_async
+async def test_a_job_whose_result_cannot_be_stored_is_left_for_a_later_run() -> None:
+    def record(index: int, _: SourceResult) -> None:
+        if index == 1:
+            raise ConfigurationError("the disk is full")
+
+    client, submitted = FakeClient(), Submitted()
+    client.gate.set()
+    with pytest.raises(ConfigurationError, match="the disk is full"):
+        await submit(client, sources(3), record, timeout_s=2.5, submitted=submitted)
+    assert list(submitted.queued) == [1]
 
 
 @runs_async
@@ -347,6 +391,24 @@ def test_folders_and_patterns_stand_for_their_files_in_order(
             list(expand([name]))
 
 
+def test_a_file_that_is_named_twice_is_submitted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text('{"a": 1}\n{"a": 1}\n')
+    found = list(read_sources([str(jobs), str(tmp_path)], io.StringIO()))
+    assert [one.name for one in found] == [f"{jobs}:1", f"{jobs}:2"]
+    assert capsys.readouterr().err == f"{jobs} is named twice: its jobs are submitted once\n"
+
+
+def test_the_file_of_results_is_none_of_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("jobs.jsonl", "results.jsonl"):
+        (tmp_path / name).write_text("{}")
+    assert list(expand([".", "*.jsonl"], tmp_path / "results.jsonl")) == ["jobs.jsonl", "jobs.jsonl"]
+    with pytest.raises(ConfigurationError, match=r"\./jobs\.jsonl is the file for the results, not one of jobs"):
+        list(expand(["./jobs.jsonl"], Path("jobs.jsonl")))
+    assert list(expand(["-"], Path("-"))) == ["-"]
+
+
 def test_signals_of_a_data_set_become_jobs_for_a_model(tmp_path: Path) -> None:
     data = tmp_path / "signals.csv"
     data.write_text("idle,1,2,3\nbusy,4,5\n")
@@ -369,6 +431,7 @@ def written(form: Format, *results: SourceResult) -> str:
     return out.getvalue()
 
 
+ODD_TYPES = b'{"source": ["f:1"], "digest": "d", "status": ["succeeded"]}\n'
 LOST = SourceResult(Source("f:2", b"{}"), None, "no reply")
 FAILED = {"code": "crashed", "message": 'two\nlines, and "quotes"', "retryable": True, "stderr_tail": "a\nb"}
 
@@ -389,7 +452,35 @@ def test_what_has_its_reply_is_known_after_a_kill_and_the_rest_is_dropped(tmp_pa
 
 
 @pytest.mark.parametrize("form", [JSON_LINES, CSV], ids=["jsonl", "csv"])
-@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"[1]\n", b"{}\n", b"\xff\xfe\n", b"dear diary\n"])
+@pytest.mark.parametrize("odd", ["a\nb", "a\rb", "a\x85b\u2028c", "\udcff", 'a"\n,b'], ids=ascii)
+def test_a_name_and_a_label_with_odd_characters_leave_one_line_that_is_found_again(
+    tmp_path: Path, form: Format, odd: str
+) -> None:
+    path, sources = tmp_path / "results", list(split_jobs(f"{odd}.jsonl", b"{}\n[]\n"))
+    lines = [SourceResult(source, result("f", output={"label": odd}).reply) for source in sources]
+    path.write_text(written(form, *reversed(lines)), encoding="utf-8")
+    arrange(path, form, sources)
+    assert path.read_text(encoding="utf-8") == written(form, *lines)
+    assert done_before(path, form) == {source.key: True for source in sources}
+
+
+def test_a_last_result_without_a_line_feed_counts(tmp_path: Path) -> None:
+    path = tmp_path / "results"
+    kept = result("f:1"), result("f:2")
+    path.write_text(written(JSON_LINES, *kept).removesuffix("\n"))  # as some editors save it
+    assert done_before(path, JSON_LINES) == {one.source.key: True for one in kept}
+    assert path.read_text() == written(JSON_LINES, *kept)
+
+
+@pytest.mark.parametrize("form", [JSON_LINES, CSV], ids=["jsonl", "csv"])
+def test_results_that_another_program_changes_meanwhile_are_no_bug(tmp_path: Path, form: Format) -> None:
+    (tmp_path / "results").write_text(f"{form.head}\n\0\0\n")
+    with pytest.raises(ConfigurationError, match="another program has changed it"):
+        arrange(tmp_path / "results", form, [])
+
+
+@pytest.mark.parametrize("form", [JSON_LINES, CSV], ids=["jsonl", "csv"])
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"[1]\n", b"{}\n", b"\xff\xfe\n", b"dear diary\n", ODD_TYPES])
 def test_a_file_that_holds_no_results_is_left_alone(tmp_path: Path, form: Format, content: bytes) -> None:
     path = tmp_path / "results"
     path.write_bytes(content)

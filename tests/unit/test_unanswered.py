@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from consumer.cli.submit import earlier, unanswered
+from consumer.cli.submit import alone, earlier, unanswered
 from consumer.cli.submit.results import JSON_LINES, Lines, SourceResult
 from consumer.cli.submit.sources import Source
 from consumer.cli.submit.unanswered import Journal, Unanswered, UnansweredJob
-from consumer.errors import ConfigurationError
+from consumer.errors import ConfigurationError, TryLaterError
 from consumer.wire.write import Reply
 
 JOBS = [UnansweredJob(f"f:{n}", f"digest{n}", f"id-{n}") for n in range(4)]
@@ -134,3 +136,46 @@ def test_what_is_there_is_not_overwritten_by_accident(tmp_path: Path, name: str)
     (tmp_path / name).write_text(json.dumps({}))
     with pytest.raises(ConfigurationError, match=f"{name} exists; pass --resume to continue these results, --ov"):
         earlier.see_nothing_there(tmp_path / "r.jsonl")
+
+
+def test_a_line_of_which_the_disk_takes_a_part_is_an_error(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    written = journal(out)
+    written.publishing(JOBS[0])
+    room = unanswered.path_for(out).stat().st_size + 10
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        with pytest.raises(ConfigurationError, match=r"r\.unanswered cannot be written: No space left"):
+            written.publishing(JOBS[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    left = unanswered.read(out)
+    assert left
+    assert [job.job_id for job in left.jobs] == ["id-0"]
+    written.close([])
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be written: File name too long"):
+        earlier.see_nothing_there(tmp_path / ("r" * 250))
+
+
+def test_a_second_run_is_refused_while_one_writes_the_same_results(tmp_path: Path) -> None:
+    results, link, other = tmp_path / "r.jsonl", tmp_path / "link", tmp_path / "other"
+    link.symlink_to(results)
+    with alone.alone(results), alone.alone(other):
+        for same in (results, link):
+            with (
+                pytest.raises(TryLaterError, match=r"another `consumer submit` writes .* now; wait until"),
+                alone.alone(same),
+            ):
+                pass
+    assert sorted(tmp_path.iterdir()) == [link]
+    alone.path_for(results).touch()  # as a killed run leaves it
+    with alone.alone(results):
+        pass
+    assert sorted(tmp_path.iterdir()) == [link]
+    with pytest.raises(ConfigurationError, match="cannot be written: No such file"), alone.alone(link / "r"):
+        pass

@@ -2,6 +2,7 @@
 
 command.py     parses the arguments, and does the steps in their order
 submit_run.py  one run: the jobs that it takes over, and what it leaves
+alone.py       keeps a second run away from the same results
 earlier.py     finds the results and jobs of earlier runs
 sources.py     reads jobs from files; signals by way of `classifier jobs` (classifier/signals/datasets.py)
 submission.py  publishes the jobs and collects the results

@@ -7,8 +7,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -18,10 +18,11 @@ from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
 from consumer.cli.say import say
 from consumer.cli.submit import earlier, summary
+from consumer.cli.submit.alone import alone
 from consumer.cli.submit.bars import Above
 from consumer.cli.submit.earlier import Earlier
 from consumer.cli.submit.results import CSV, JSON_LINES, Format, InOrder, Lines, arrange
-from consumer.cli.submit.sources import read_sources
+from consumer.cli.submit.sources import Source, read_sources
 from consumer.cli.submit.submit_run import SubmitRun
 from consumer.client.request_client import TIMEOUT_S, WINDOW
 from consumer.config import units
@@ -97,7 +98,16 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     out = _file(arguments.out)
     if out and not (arguments.resume or arguments.overwrite):
         earlier.see_nothing_there(out)
-    every = list(read_sources(arguments.files, sys.stdin, model=arguments.model))
+    every = list(read_sources(arguments.files, sys.stdin, model=arguments.model, results=out))
+    with alone(out) if out else nullcontext():
+        if out and not (arguments.resume or arguments.overwrite):
+            earlier.see_nothing_there(out)  # another run may have ended while the jobs were read
+        return await _submit(arguments, settings, every, out, form)
+
+
+async def _submit(
+    arguments: argparse.Namespace, settings: Settings, every: Sequence[Source], out: Path | None, form: Format
+) -> int:
     before = Earlier()
     if out and arguments.resume:
         before = earlier.read(out, form, settings.topology.jobs, is_direct=arguments.direct)
@@ -113,10 +123,12 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
             if sources:
                 await run.submit(known_url(settings), lines)
     finally:
-        run.keep()
-        if out and (arguments.resume or run.submitted.results):
-            arrange(out, form, every)
-        run.report()
+        try:
+            run.keep()
+            if out and (arguments.resume or run.submitted.results):
+                arrange(out, form, every)
+        finally:  # a full disk, or a folder that has become read-only
+            run.report()
     failed += sum(not result.succeeded for result in run.submitted.results.values())
     return EXIT_JOBS_FAILED if failed else os.EX_OK
 
@@ -124,7 +136,10 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _file(name: str | None) -> Path | None:
     """Return the file of results if a later run can continue it: not a pipe or a device."""
     path = Path(name) if name else None
-    return path if path and (path.is_file() or not path.exists()) else None
+    try:
+        return path if path and (path.is_file() or not path.exists()) else None
+    except OSError:  # a name that is too long, a folder without permission: `output` says so
+        return None
 
 
 def _say_replaced(out: Path, form: Format, settings: Settings) -> None:

@@ -69,8 +69,17 @@ def see_nothing_there(results: Path) -> None:
         ConfigurationError
     """
     for path in (results, unanswered.path_for(results)):
-        if path.exists() and path.stat().st_size:
+        if _size(path):
             raise ConfigurationError(
                 f"{path} exists; pass --resume to continue these results, --overwrite to replace them, or another "
                 "--out"
             )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:  # a name that is too long, a folder without permission
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None

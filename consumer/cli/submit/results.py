@@ -25,6 +25,8 @@ from consumer.wire.write import Reply
 NO_REPLY = "no_reply"
 #: The limit of a spreadsheet's cell.
 MAX_CELL_CHARACTERS = 32_000
+#: What reading a line raises that is no result.
+UNREADABLE = (ValueError, StopIteration, csv.Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,14 @@ def _csv_line(result: SourceResult) -> str:
         "label": label,
         "output": json.dumps(output) if result.succeeded else "",
         "code": error.get("code", ""),
-        "message": escaped(error.get("message", ""), MAX_CELL_CHARACTERS),  # so each result is one line
+        "message": error.get("message", ""),
     }
-    return _csv_row([str(cells.get(column, "")) for column in COLUMNS])
+    return _csv_row([_one_line(column, str(cells.get(column, ""))) for column in COLUMNS])
+
+
+def _one_line(column: str, cell: str) -> str:
+    """Escape a cell, so each result is one line of UTF-8. JSON is one already, and stays whole."""
+    return cell if column == "output" else escaped(cell, MAX_CELL_CHARACTERS)
 
 
 def _csv_row(cells: list[str]) -> str:
@@ -124,8 +131,10 @@ def done_before(path: Path, form: Format) -> dict[Key, bool]:
     try:
         text = path.read_text(encoding="utf-8")
         *lines, torn = text.split("\n")
+        if _is_json_result(torn):  # an editor has dropped the last line feed; a row of CSV may be torn anywhere
+            lines.append(torn)
         found = {line: _read(line, form) for line in lines if line != form.head}
-    except (ValueError, KeyError, TypeError, StopIteration):
+    except UNREADABLE:
         raise InputError(
             f"{path} contains no results in this format, so it cannot be resumed; pass another --out"
         ) from None
@@ -141,7 +150,7 @@ def arrange(path: Path, form: Format, sources: Sequence[Source]) -> None:
     """Put the lines of the file into the order of the jobs, after those of other jobs.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or another program has changed it.
     """
     at = {source.key: index for index, source in enumerate(sources)}
     try:
@@ -152,11 +161,24 @@ def arrange(path: Path, form: Format, sources: Sequence[Source]) -> None:
             _replace(path, "".join(f"{line}\n" for line in [form.head] * bool(form.head) + ordered))
     except OSError as error:
         raise InputError(f"{path} cannot be put into the order of the jobs: {error.strerror}") from None
+    except UNREADABLE:
+        raise InputError(
+            f"{path} cannot be put into the order of the jobs: another program has changed it meanwhile"
+        ) from None
 
 
 def _read(line: str, form: Format) -> tuple[Key, str]:
-    fields = form.read(line)
-    return (fields["source"], fields["digest"]), fields["status"]
+    match form.read(line):
+        case {"source": str(source), "digest": str(digest), "status": str(status)}:
+            return (source, digest), status
+    raise ValueError("no line of results")
+
+
+def _is_json_result(line: str) -> bool:
+    try:
+        return bool(_read(line, JSON_LINES))
+    except UNREADABLE:
+        return False
 
 
 def _replace(path: Path, text: str) -> None:

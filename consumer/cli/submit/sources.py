@@ -34,6 +34,8 @@ LINE_SUFFIXES = (".jsonl", ".ndjson")
 #: Other files that are read from a folder; a file that is given by name may have any suffix.
 JOB_SUFFIXES = (".json", *LINE_SUFFIXES)
 _LONGEST_NOTE = 1000
+#: The longest path of Linux, with each byte escaped.
+_LONGEST_NAME = 6 * 4096
 # The longer mark first: UTF-32's starts with UTF-16's.
 _WIDE = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -65,18 +67,22 @@ class Source:
         return self.name, self.digest
 
 
-def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = None) -> Iterator[Source]:
+def read_sources(
+    names: Iterable[str], stdin: TextIO, *, model: str | None = None, results: Path | None = None
+) -> Iterator[Source]:
     """Read the jobs of all files, folders and patterns; `-` is standard input.
 
     Args:
         names: what to read, in this order; the files of a folder or pattern are sorted.
         stdin: read for `-`.
         model: the model for signals of a data set.
+        results: the file for the results, which is never a file of jobs.
 
     Raises:
-        InputError: a file cannot be read, or contains no JSON object; a folder or pattern has no files.
+        InputError: a file cannot be read, or contains no JSON object; a folder or pattern has no files; a file is
+            that of the results.
     """
-    for name in expand(names):
+    for name in _once(expand(names, results)):
         sources = list(_of_file(name, stdin, model))
         if not sources:
             raise InputError(f"{name} contains no job")
@@ -88,8 +94,23 @@ def read_sources(names: Iterable[str], stdin: TextIO, *, model: str | None = Non
         yield from sources
 
 
-def expand(names: Iterable[str]) -> Iterator[str]:
-    """Replace folders and patterns by their files."""
+def _once(names: Iterable[str]) -> Iterator[str]:
+    """Drop repeated names: results find their jobs by the name of the file and the number of the line."""
+    seen: set[str] = set()
+    for name in names:
+        if name not in seen:
+            seen.add(name)
+            yield name
+        else:
+            say(f"{escaped(name, _LONGEST_NOTE)} is named twice: its jobs are submitted once")
+
+
+def expand(names: Iterable[str], results: Path | None = None) -> Iterator[str]:
+    """Replace folders and patterns by their files, without the file of results that an earlier run has left there.
+
+    Raises:
+        InputError: a folder or pattern has no files, or the file of results is named as one of jobs.
+    """
     for name in names:
         found = [name]
         if Path(name).is_dir():
@@ -100,7 +121,14 @@ def expand(names: Iterable[str]) -> Iterator[str]:
             found = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute ones, too
         if not found:
             raise InputError(f"{name}: no file there ends in {', '.join((*DATA_SUFFIXES, *JOB_SUFFIXES))}")
-        yield from found
+        jobs = [file for file in found if not _is_same(file, results)]
+        if not jobs:
+            raise InputError(f"{name} is the file for the results, not one of jobs; pass another --out")
+        yield from jobs
+
+
+def _is_same(name: str, results: Path | None) -> bool:
+    return results is not None and name != "-" and Path(name).resolve() == results.resolve()
 
 
 def _say_ignored(folder: str, ignored: Sequence[str], *, is_all: bool) -> None:
@@ -153,7 +181,7 @@ def split_jobs(name: str, content: bytes) -> Iterator[Source]:
     if by_line or (len(filled) > 1 and _are_jobs(content, filled)):
         yield from _numbered(name, lines)
     elif filled:
-        yield Source(name, content)
+        yield Source(_in_one_line(name), content)
 
 
 def _utf8(content: bytes, *, by_line: bool) -> bytes:
@@ -180,7 +208,13 @@ def _are_jobs(content: bytes, lines: Sequence[bytes]) -> bool:
 def _numbered(name: str, lines: Iterable[bytes]) -> Iterator[Source]:
     # A line starts with a mark where files were concatenated.
     unmarked = (line.removeprefix(codecs.BOM_UTF8) for line in lines)
-    return (Source(f"{name}:{number}", line) for number, line in enumerate(unmarked, start=1) if line.strip())
+    place = _in_one_line(name)
+    return (Source(f"{place}:{number}", line) for number, line in enumerate(unmarked, start=1) if line.strip())
+
+
+def _in_one_line(name: str) -> str:
+    """Escape the name of a file as results and tables write it: it may hold a line feed, or be no UTF-8."""
+    return escaped(name, _LONGEST_NAME)
 
 
 def _is_object(content: bytes) -> bool:

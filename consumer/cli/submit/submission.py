@@ -26,6 +26,7 @@ from consumer.client.pending_request import new_job_id
 from consumer.client.request_client import WINDOW
 from consumer.errors import ConfigurationError
 from consumer.job import Progress
+from consumer.wire.write import Reply
 
 #: After so long without a result, the command looks whether the queue has a consumer.
 STALLED_S = 2.0
@@ -108,29 +109,32 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
     so_far = submitted or Submitted()
 
     async def ask(numbered: tuple[int, Source]) -> None:
-        """Ask for one result and record it, without a pause in between in which a Ctrl-C could lose the result."""
+        """Ask for one result and record it before the reply is acked: if that fails, RabbitMQ keeps the reply."""
         index, source = numbered
         job_id = earlier.get(index) or new_job_id()
+
+        def store(reply: Reply) -> None:
+            record(index, SourceResult(source, reply))
+            so_far.ended(index)
+
         try:
-            reply = await client.request(
+            await client.request(
                 source.body,
                 job_id=job_id,
                 timeout_s=timeout_s,
                 on_progress=partial(on_progress, index, source.name) if on_progress else None,
                 on_publishing=lambda: so_far.publishing(index, source, job_id),
                 on_published=lambda: so_far.published(index, job_id),
+                on_reply=store,
             )
-            result = SourceResult(source, reply)
         except NoReplyError as error:  # its reply may still arrive
             record(index, SourceResult(source, None, str(error)))
-            return
         except (JobTooLargeError, UnreadableReplyError) as error:  # the fault of this job alone
-            result = SourceResult(source, None, str(error))
+            so_far.ended(index)
+            record(index, SourceResult(source, None, str(error)))
         except ConfigurationError:  # RabbitMQ has refused it, or the journal is full after its confirm
             so_far.doubtful.pop(index, None)
             raise
-        so_far.ended(index)
-        record(index, result)
 
     earlier_first = sorted(enumerate(sources), key=lambda numbered: numbered[0] not in earlier)
     async with aclosing(windowed(ask, earlier_first, window + len(earlier))) as coming:
@@ -154,8 +158,8 @@ async def run(  # noqa: PLR0913 - all by name
     with Bars.shown(len(sources), console, is_shown=has_bars) as bars:
 
         def record(index: int, result: SourceResult) -> None:
-            submitted.results[index] = result
             out.add(index, result)
+            submitted.results[index] = result
             bars.ended(index, succeeded=result.succeeded)
 
         submitting = submit(

@@ -8,8 +8,11 @@ the disk: after a crash of the machine, the lines of the last seconds may be mis
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
@@ -96,9 +99,9 @@ class Journal:
                 write(self._results, Unanswered(self._queue, replies, tuple(self._earlier())), is_kept_empty=True)
                 self._file = FileIO(path, "a")
             elif replies != self._replies:  # the old queue has expired, with the replies to the jobs so far
-                self._file.write(_line(_head(self._queue, replies)))
+                _append(self._file, _line(_head(self._queue, replies)))
             self._replies = replies
-            self._file.write(_line(fields))
+            _append(self._file, _line(fields))
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -136,6 +139,7 @@ def write(results: Path, left: Unanswered, *, is_kept_empty: bool = False) -> No
         ConfigurationError: the file cannot be written.
     """
     path = path_for(results)
+    fresh = path.with_name(f"{path.name}.new")
     try:
         if not (left.jobs or is_kept_empty):
             path.unlink(missing_ok=True)
@@ -145,11 +149,18 @@ def write(results: Path, left: Unanswered, *, is_kept_empty: bool = False) -> No
             lines.append({"source": job.source, "digest": job.digest, "job_id": job.job_id})
             if job.is_confirmed:
                 lines.append({"confirmed": job.job_id})
-        fresh = path.with_name(f"{path.name}.new")
         fresh.write_bytes(b"".join(map(_line, lines)))
         fresh.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _append(file: FileIO, line: bytes) -> None:
+    """Write a whole line. On a disk that fills up, the system writes a part of it without an error."""
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _head(queue: str, replies: str) -> dict[str, Any]:
