@@ -147,7 +147,7 @@ ALERTS = (
         query=Count("replies.unroutable"),
         above=10,
         what="More than ten replies found no queue within ten minutes.",
-        do="Callers disconnect before their replies arrive, or their queues are full. The log names the jobs.",
+        do="Callers disconnect before their replies arrive, or their queues are full. The log names some jobs.",
     ),
     Alert(
         name="DiskFull",
