@@ -10,6 +10,7 @@ from functools import partial
 
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode
+from consumer.rabbitmq.confirm_watch import ALARM
 from consumer.wire.write import Reply
 
 
@@ -62,7 +63,8 @@ class NoReplyError(TimeoutError):
     """No reply arrived in time. The job is not cancelled: if RabbitMQ has it, it still waits or runs.
 
     `is_published`: whether RabbitMQ has confirmed the job; `is_connected`: whether the client was connected at the
-    end; `consumers`: how many consumers the jobs queue has, None if that is not known.
+    end; `is_blocked`: whether a memory or disk alarm kept RabbitMQ from accepting messages then; `consumers`: how
+    many consumers the jobs queue has, None if that is not known.
     """
 
     def __init__(  # noqa: PLR0913 - all facts of the message, most by name
@@ -74,6 +76,7 @@ class NoReplyError(TimeoutError):
         is_published: bool,
         consumers: int | None,
         is_connected: bool = True,
+        is_blocked: bool = False,
     ) -> None:
         self.job_id = job_id
         self.timeout_s = timeout_s
@@ -81,6 +84,7 @@ class NoReplyError(TimeoutError):
         self.is_published = is_published
         self.consumers = consumers
         self.is_connected = is_connected
+        self.is_blocked = is_blocked
         super().__init__(f"job {job_id}: {self._what()} within {timeout_s:g} s; {self._why()}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -90,6 +94,7 @@ class NoReplyError(TimeoutError):
             is_published=self.is_published,
             consumers=self.consumers,
             is_connected=self.is_connected,
+            is_blocked=self.is_blocked,
         )
         return make, (self.job_id, self.timeout_s, self.queue)
 
@@ -99,6 +104,8 @@ class NoReplyError(TimeoutError):
     def _why(self) -> str:
         if not self.is_connected:
             return "the client has no connection to RabbitMQ now, and tries to reconnect"
+        if self.is_blocked:
+            return ALARM if self.is_published else f"{ALARM}; it may accept the job after the alarm"
         if self.consumers is None:
             return f"RabbitMQ did not tell how many consumers {self.queue} has"
         if self.consumers == 0:

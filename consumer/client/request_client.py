@@ -211,18 +211,25 @@ class RequestClient:
             await asyncio.wait({asked.returned for asked in self._pending.values()})
 
     async def count_consumers(self) -> int | None:
-        """Return how many consumers the jobs queue has; None if RabbitMQ does not answer or is not connected."""
+        """Return how many consumers the jobs queue has; None if RabbitMQ does not answer or is not connected.
+
+        During an alarm that the client knows of, it does not ask: RabbitMQ would not read the question.
+        """
         if self._counting is None or self._counting.done():  # one request for all calls that time out together
             self._counting = asyncio.create_task(self._count())
         return await asyncio.shield(self._counting)
 
     async def _count(self) -> int | None:
-        if not self._line.done():
+        if not self._line.done() or await self._is_blocked():
             return None
         with suppress(ConnectionLostError, TimeoutError):
             async with asyncio.timeout(CALL_PATIENCE_S):
                 return await self._line.result().count_consumers(self.queue)
         return None
+
+    async def _is_blocked(self) -> bool:
+        """Return whether the client is connected and knows of an alarm."""
+        return self._line.done() and await self._line.result().is_blocked()
 
     @asynccontextmanager
     async def _asking(self, asked: PendingRequest, timeout_s: float | None) -> AsyncIterator[None]:
@@ -245,6 +252,7 @@ class RequestClient:
                 self.queue,
                 is_published=asked.mailbox is not None,
                 is_connected=self._line.done(),
+                is_blocked=await self._is_blocked(),
                 consumers=await self.count_consumers(),
             ) from None
         finally:

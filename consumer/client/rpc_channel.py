@@ -25,11 +25,11 @@ from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.rabbitmq.admin import count_consumers
 from consumer.rabbitmq.codec import BrokerLimits, received
-from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed, underlay_of
+from consumer.rabbitmq.confirm_watch import ConfirmWatch
+from consumer.rabbitmq.confirmed_publish import PublishFault, underlay_of
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     CLOSE_TIMEOUT_S,
-    CONFIRM_TIMEOUT_S,
     NO_FILES,
     connection,
     may_be_lost,
@@ -39,6 +39,7 @@ from consumer.rabbitmq.connection import (
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message
 from consumer.wire.reply_address import DIRECT_REPLY_TO
+from consumer.wording import counted
 
 #: How long RabbitMQ keeps a reply queue without a reader. A longer outage costs a second run, but no reply.
 REPLIES_KEPT_S = 300
@@ -70,6 +71,9 @@ class RpcConnection(Protocol):
 
     async def count_consumers(self, queue: str) -> int | None:
         """Return how many consumers a queue has; None if RabbitMQ refuses to answer."""
+
+    async def is_blocked(self) -> bool:
+        """Return whether RabbitMQ is known to have a memory or disk alarm, so that it accepts no messages."""
 
     async def lost(self) -> str:
         """Wait until the connection is lost; return the reason."""
@@ -113,6 +117,7 @@ class Caller:
         self._address = address
         self._on_message = on_message
         self._tag = f"replies.{secrets.token_hex(6)}"
+        self._confirms = ConfirmWatch(opened, self.lifetime.end, _waiting)
         channel.close_callbacks.add(self._closed)
 
     @property
@@ -193,8 +198,7 @@ class Caller:
         try:
             if not limits.refuses(message):
                 with self.lifetime.ends_if_lost(), limits.learned(), Waiting(self.lifetime):
-                    async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                        return await publish_confirmed(self._underlay, message, queue)
+                    return await self._confirms.publish(self._underlay, message, queue)
         except ConnectionLostError:
             # RabbitMQ closes the channel because of one message that is too large; the client retries all others.
             if not limits.refuses(message):
@@ -212,9 +216,13 @@ class Caller:
         """
         return await count_consumers(self._connection, queue)
 
+    async def is_blocked(self) -> bool:
+        """Return whether RabbitMQ is known to have an alarm; see `ConfirmWatch.is_blocked`."""
+        return await self._confirms.is_blocked()
+
     async def lost(self) -> str:
-        """Wait until the channel is closed; return the reason."""
-        return await asyncio.shield(self.lifetime.ended)
+        """Wait until the channel is closed, or a confirm is overdue without an alarm; return the reason."""
+        return await self._confirms.run_until(self.lifetime.ended)
 
     async def forget(self) -> None:
         """Delete the reply queue, because no caller waits for a reply any more."""
@@ -228,6 +236,10 @@ class Caller:
             self.lifetime.end("the connection to RabbitMQ went silent")
         else:
             self.lifetime.end(f"the connection to RabbitMQ was closed: {str(error) or type(error).__name__}")
+
+
+def _waiting(unconfirmed: int) -> str:
+    return f"waiting for it to accept {counted(unconfirmed, 'job')}"
 
 
 async def _is_kept(opened: AbstractConnection, queue: str) -> bool:

@@ -11,7 +11,8 @@ backoff.py           how long to wait before the next connection attempt, and wh
 connection_scope.py  ends everything that depends on a session, with the reason why the session ended
 session.py           one session: receives deliveries, until a connection is lost
 delivery.py          a delivered message, and how it is settled
-publisher.py         publishes for a session: waits for confirms, retries, gives up
+publisher.py         publishes for a session: retries, gives up
+confirm_watch.py     limits the waits for confirms on one connection, except during an alarm, which it logs
 confirmed_publish.py publishes one message and returns RabbitMQ's answer
 codec.py             converts AMQP properties to a `Message` and back; keeps limits that RabbitMQ has reported
 admin.py             declares exchanges and queues, or checks that they exist

@@ -1,27 +1,24 @@
 """Publishes a message and returns when RabbitMQ has confirmed or refused it.
 
 The publisher has its own connection, because during an alarm RabbitMQ stops reading from every connection that has
-published. It repeats a publish only after RabbitMQ has refused the message. Its wait for a confirm is limited,
-except during an alarm, which it logs.
+published. It repeats a publish only after RabbitMQ has refused the message. `ConfirmWatch` limits its waits for
+confirms.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from consumer.rabbitmq.codec import BrokerLimits
-from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed, underlay_of
-from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S
+from consumer.rabbitmq.confirm_watch import WATCH_S, ConfirmWatch
+from consumer.rabbitmq.confirmed_publish import PublishFault, underlay_of
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
-
-log = logging.getLogger(__name__)
 
 #: How long to retry a message that a queue refuses (full, overflow reject-publish): it may soon have space.
 REFUSAL_PATIENCE_S = 30.0
@@ -33,8 +30,6 @@ REFUSAL_PATIENCE_S = 30.0
 STALE_S = 3.0
 #: How long to wait for pending confirms after the other connection was lost: each confirm saves a second reply.
 FINISH_S = 1.0
-#: The interval of checks for overdue confirms.
-WATCH_S = 1.0
 
 
 class Publisher:
@@ -42,23 +37,16 @@ class Publisher:
 
     It depends on two lifetimes. When the session's lifetime has ended, it publishes nothing new. When its own,
     `lifetime`, has ended, no confirm arrives any more. A fault of its connection ends both.
-
-    Mutable state: `_unconfirmed`, the start of each wait for a confirm, the oldest first; its key is the timeout
-    that can end the wait, or a plain object if the message must not be given up; `_is_idle`, set while no confirm
-    is pending.
     """
 
     def __init__(
         self, connection: AbstractConnection, channel: AbstractChannel, limits: BrokerLimits, broker: Lifetime
     ) -> None:
-        self._connection = connection
         self._channel = channel
         self._limits = limits
         self.lifetime = Lifetime()
         self._broker = broker
-        self._unconfirmed: dict[asyncio.Timeout | object, float] = {}
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self._confirms = ConfirmWatch(connection, self._end, lambda _unconfirmed: "replies wait, unacked")
 
     async def publish(
         self, message: Message, queue: str, *, is_patient: bool = True, expiry: asyncio.Timeout | None = None
@@ -143,81 +131,25 @@ class Publisher:
         """Publish if the session is open; return RabbitMQ's answer, or raise when this connection ends."""
         with self._broker.ends_if_lost(), self._limits.learned(), Waiting(self.lifetime):
             async with self._limits.unreachable.recorded(queue, self._broker):
-                return await self._confirmed(message, queue, mandatory=mandatory, expiry=expiry or object())
-
-    async def _confirmed(
-        self, message: Message, queue: str, *, mandatory: bool, expiry: asyncio.Timeout | object
-    ) -> PublishFault | None:
-        """Publish and return RabbitMQ's answer; `watch_confirms` limits the wait."""
-        channel = await underlay_of(self._channel)
-        self._unconfirmed[expiry] = asyncio.get_running_loop().time()
-        self._is_idle.clear()
-        try:
-            return await publish_confirmed(channel, message, queue, mandatory=mandatory)
-        finally:
-            del self._unconfirmed[expiry]
-            if not self._unconfirmed:
-                self._is_idle.set()
+                channel = await underlay_of(self._channel)
+                return await self._confirms.publish(channel, message, queue, mandatory=mandatory, expiry=expiry)
 
     async def finish(self) -> None:
         """Wait up to `FINISH_S` for pending confirms, then end all waits for confirms."""
-        idle = asyncio.create_task(self._is_idle.wait(), name="last confirms")
+        idle = asyncio.create_task(self._confirms.idle.wait(), name="last confirms")
         ends: set[asyncio.Future[Any]] = {idle, self.lifetime.ended}
         await asyncio.wait(ends, timeout=FINISH_S, return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         self.lifetime.end("the connection that publishes was closed")
 
-    async def watch_confirms(self) -> None:
-        """End the lifetime if a confirm is overdue, except during an alarm, when RabbitMQ does not confirm."""
-        blocked_at: float | None = None
-        held_until = 0.0
-        while True:
-            await asyncio.sleep(WATCH_S)
-            now = asyncio.get_running_loop().time()
-            oldest = next(iter(self._unconfirmed.values()), now)
-            if await self.is_blocked():
-                held_until = now
-                if blocked_at is None and now - oldest >= WATCH_S:
-                    blocked_at = now
-                    log.warning(
-                        "RabbitMQ accepts no messages (memory or disk alarm): replies wait, unacked; "
-                        "`rabbitmq-diagnostics alarms` shows which",
-                        extra={"event": "publishing_blocked"},
-                    )
-                continue
-            if blocked_at is not None:
-                log.info(
-                    "RabbitMQ accepts messages again after %.0f s",
-                    now - blocked_at,
-                    extra={"event": "publishing_unblocked"},
-                )
-                blocked_at = None
-            if now - max(oldest, held_until) > CONFIRM_TIMEOUT_S:
-                self._end_overdue(now, held_until)
+    async def watch_confirms(self, ended: asyncio.Future[str]) -> str:
+        """Watch for overdue confirms until the future is done; return its result."""
+        return await self._confirms.run_until(ended)
 
-    def _end_overdue(self, now: float, held_since: float) -> None:
-        """Give up the messages that may be given up; end the lifetime for any other."""
-        overdue = [
-            expiry
-            for expiry, since in self._unconfirmed.items()
-            if now - max(since, held_since) > CONFIRM_TIMEOUT_S
-        ]
-        for expiry in overdue:
-            if isinstance(expiry, asyncio.Timeout) and not expiry.expired():
-                expiry.reschedule(now)
-        if not all(isinstance(expiry, asyncio.Timeout) for expiry in overdue):
-            reason = f"RabbitMQ has not confirmed a message for {CONFIRM_TIMEOUT_S:g} s"
-            self._broker.end(reason)
-            self.lifetime.end(reason)
+    def _end(self, reason: str) -> None:
+        self._broker.end(reason)
+        self.lifetime.end(reason)
 
     async def is_blocked(self) -> bool:
-        """Return whether RabbitMQ has sent `connection.blocked`, that is, whether aiormq delays a publish.
-
-        RabbitMQ announces an alarm only after the first message that is published during the alarm.
-        """
-        if (transport := self._connection.transport) is None:
-            return False
-        ready = asyncio.ensure_future(transport.ready())
-        done, _ = await asyncio.wait({ready}, timeout=0)
-        ready.cancel()
-        return not done
+        """Return whether RabbitMQ is known to have an alarm; see `ConfirmWatch.is_blocked`."""
+        return await self._confirms.is_blocked()

@@ -217,15 +217,7 @@ class Session:
         """Wait until a connection is lost; return the reason."""
         if self._read.is_closed or self._write.is_closed:
             self.lifetime.end("the connection was closed while it was opened")
-        watch = asyncio.create_task(self.publisher.watch_confirms(), name="watch confirms")
-        ends: set[asyncio.Future[Any]] = {watch, self.lifetime.ended}
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watch.cancel()
-        if not self.lifetime.ended.done():
-            watch.result()  # raises: only a bug ends this task
-        return await self.lifetime.ended
+        return await self.publisher.watch_confirms(self.lifetime.ended)
 
     def _cannot_publish(self, channel: object, error: BaseException | None) -> None:
         self._closed("the connection that publishes", channel, error)

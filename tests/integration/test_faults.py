@@ -49,6 +49,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,14 +60,17 @@ from uuid import uuid4
 import pytest
 from support.async_tests import runs_async
 from support.measurements import Tell
+from support.processes.commands import BIN, environment
 from support.processes.consumer_process import ConsumerProcess
 from support.processes.consumer_process import consumer as started
 from support.processes.health import Probe
+from support.processes.log_lines import records_of
 from support.processes.shell_classifiers import HELD, script
 from support.rabbitmq.management_api import Management, create_vhost, delete_vhost, rabbitmqctl
 from support.rabbitmq.producer import Producer
 from support.rabbitmq.tcp_proxy import Proxy
 from support.soak import often
+from support.waiting import PATIENCE_S, wait_until
 
 from consumer.client import Client
 from consumer.errors import ConfigurationError
@@ -251,7 +255,10 @@ def test_queue_deleted(site: Site) -> None:
 
 
 def test_memory_alarm(site: Site) -> None:
-    """The result waits, unacked and without a second run, until the alarm is over."""
+    """The result waits, unacked and without a second run, until the alarm is over. So does a job of `submit`."""
+    jobs, said = site.folder / "jobs.jsonl", site.folder / "submit.log"
+    jobs.write_text("{}\n")
+    submit: list[str | Path] = [BIN / "consumer", "submit", jobs, "--out", site.folder / "results.jsonl"]
     with consumer(site.url, command=site.held, pool_size=1) as running:
         site.publish("m1")
         running.wait_for_event("job_log", "begun")
@@ -261,15 +268,22 @@ def test_memory_alarm(site: Site) -> None:
             running.wait_for_event("publishing_blocked")
             says(running, READY)
             assert "unacknowledged=1" in unacknowledged(site.node, site.url)
+            with said.open("w") as log:
+                submitting = subprocess.Popen(submit, env=environment(site.url, log_format="json"), stderr=log)
+            wait_until(lambda: records_of("publishing_blocked", said.read_text()), "submit to know of the alarm")
         finally:
             rabbitmqctl(site.node, "set_vm_memory_high_watermark", "0.4")
+        assert submitting.wait(PATIENCE_S) == os.EX_OK
         running.wait_for_event("job_settled", settlement="ack")
-        running.wait_for_event("publishing_unblocked", "accepts messages again after")
+        if not running.events("publishing_unblocked"):  # it is logged before or after the confirm
+            running.wait_for_event("publishing_unblocked")
         site.is_answered_once("m1")
         assert running.stop() == os.EX_OK
         assert not running.events("connection_lost")
+    for event, times in {"publishing_blocked": 1, "publishing_unblocked": 1, "connection_lost": 0}.items():
+        assert len(records_of(event, said.read_text())) == times
     site.tell("memory alarm: the connections stayed, the reply was confirmed when it was over")
-    assert site.runs() == 1
+    assert site.runs() == 2
 
 
 def unacknowledged(node: local_broker.Node, url: str) -> str:

@@ -69,6 +69,9 @@ class Echo:
     async def count_consumers(self, _queue: str) -> int | None:
         return 1
 
+    async def is_blocked(self) -> bool:
+        return False
+
     async def lost(self) -> str:
         return await asyncio.shield(self.ended)
 

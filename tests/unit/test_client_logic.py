@@ -67,6 +67,9 @@ class FakeLine:
         assert queue == "classifier.jobs"
         return self.rabbit.consumers
 
+    async def is_blocked(self) -> bool:
+        return False
+
     async def lost(self) -> str:
         return await asyncio.shield(self.ended)
 
