@@ -156,6 +156,17 @@ def test_a_broken_manifest_is_seen_by_the_schemas_of_kubernetes(
         ({"rabbitmq": {"host": "amqp://rabbitmq"}}, "/rabbitmq/host"),
         ({"rabbitmq": {"vhost": "/"}}, "/rabbitmq/vhost"),
         ({"autoscaling": {"maxReplicas": 0}}, "/autoscaling/maxReplicas"),
+        # What a file says whose lines below `consumer:` are comments.
+        ({"consumer": None}, "missing property 'consumer'"),
+        ({"consumer": {"slots": None}}, "/consumer': missing property 'slots'"),
+        ({"consumer": {"memory": {"limit": None}}}, "/consumer/memory': missing property 'limit'"),
+        ({"rabbitmq": {"host": None}}, "/rabbitmq': missing property 'host'"),
+        ({"prefix": None}, "missing property 'prefix'"),
+        # It would be in a ConfigMap.
+        (
+            {"consumer": {"settings": {"management_url": "http://me:secret@rabbitmq:15672"}}},
+            "/consumer/settings/management_url",
+        ),
     ],
     ids=str,
 )
@@ -164,6 +175,18 @@ def test_a_wrong_value_is_refused_by_its_place_before_anything_is_rendered(value
     assert done.returncode != 0
     assert done.stdout == ""
     assert place in done.stderr
+
+
+def test_an_empty_value_is_as_none_where_the_chart_needs_none() -> None:
+    empty = {
+        "image": {"tag": None, "pullSecrets": None},
+        "rabbitmq": {"namespace": None},
+        "consumer": {"settings": None},
+        "gateway": {"settings": None},
+        "networkPolicy": {"extraEgress": None},
+        **dict.fromkeys(("podAnnotations", "nodeSelector", "tolerations")),
+    }
+    assert rendered(empty) == rendered()
 
 
 def test_the_settings_in_the_schema_are_those_of_the_service() -> None:

@@ -32,7 +32,7 @@ CONSUMER_DRAIN_GRACE_S: {{ .values.drainGraceSeconds | quote }}
 CONSUMER_AMQP_CA_FILE: /etc/rabbitmq-ca/ca.crt
 {{- end }}
 {{- /* The queues are there already, and this user may not create any (deploy/rabbitmq/definitions.json). */}}
-{{- range $name, $value := merge (deepCopy .values.settings) (dict "declare" false "log_format" "json") }}
+{{- range $name, $value := merge (deepCopy (.values.settings | default dict)) (dict "declare" false "log_format" "json") }}
 CONSUMER_{{ upper $name }}: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
 {{- end }}
 {{- end }}
