@@ -155,6 +155,7 @@ def test_a_broken_manifest_is_seen_by_the_schemas_of_kubernetes(
         ({"prefix": "amq.jobs"}, "/prefix"),
         ({"rabbitmq": {"host": "amqp://rabbitmq"}}, "/rabbitmq/host"),
         ({"rabbitmq": {"vhost": "/"}}, "/rabbitmq/vhost"),
+        ({"rabbitmq": {"vhost": "50%"}}, "/rabbitmq/vhost"),
         ({"autoscaling": {"maxReplicas": 0}}, "/autoscaling/maxReplicas"),
         # What a file says whose lines below `consumer:` are comments.
         ({"consumer": None}, "missing property 'consumer'"),
@@ -373,6 +374,14 @@ def test_a_pod_for_each_pool_full_of_jobs_ready_and_running_is_what_keda_keeps()
     )
     authentication = of(made, "TriggerAuthentication", f"{RELEASE}-scaler")
     assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
+
+
+@pytest.mark.parametrize(("vhost", "name"), [("classifier", "classifier"), ("%2F", "/"), ("a%2Fb~1", "a/b~1")])
+def test_keda_gets_the_name_of_a_virtual_host_not_its_form_in_a_url(vhost: str, name: str) -> None:
+    made = rendered({"rabbitmq": {"vhost": vhost}, "autoscaling": {"enabled": True}})
+    [trigger] = of(made, "ScaledObject")["spec"]["triggers"]
+    assert trigger["metadata"]["vhostName"] == name
+    assert urlsplit(variables(made)["CONSUMER_AMQP_URL"]).path == f"/{vhost}"
 
 
 def test_the_monitor_scrapes_both_and_has_the_same_rules_as_prometheus() -> None:
