@@ -236,6 +236,17 @@ def test_every_setting_that_is_chosen_reaches_the_consumer_as_it_is() -> None:
     assert (settings.pool_size, settings.log_format) == (2, "json")
 
 
+def test_an_annotation_of_the_user_takes_the_place_of_the_one_of_the_chart() -> None:
+    done = template({"podAnnotations": {"prometheus.io/scrape": "false", "example.com/team": "pumps"}})
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    shown = [line for line in lines if line.startswith(("prometheus.io/", "example.com/"))]
+    assert sorted(shown) == [
+        "example.com/team: pumps",
+        'prometheus.io/port: "8081"',
+        'prometheus.io/scrape: "false"',
+    ]
+
+
 def test_a_changed_setting_restarts_the_pods() -> None:
     def marks(values: Manifest) -> str:
         pod = of(rendered(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]

@@ -53,9 +53,8 @@ def test_a_tag_is_compared_with_the_version_and_no_part_of_it_is_run(tag: str, c
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho consumer 0.1.0\n")
     program.chmod(0o755)
-    environment = ["VENV=.", "--assume-old", "./.installed", "--file", ROOT / "Makefile"]
     done = subprocess.run(
-        ["make", *environment, "release-tag"],
+        ["make", "--file", ROOT / "Makefile", "VENV=.", "--assume-old", "./.installed", "release-tag"],
         cwd=tmp_path,
         env={**os.environ, "TAG": tag},
         capture_output=True,

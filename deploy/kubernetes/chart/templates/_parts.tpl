@@ -126,14 +126,11 @@ topologySpreadConstraints:
 {{- end }}
 
 {{- define "part.annotations" -}}
+{{- $ours := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .port) }}
 annotations:
-  prometheus.io/scrape: "true"
-  prometheus.io/port: {{ .port | quote }}
   # A changed setting restarts the pods.
   checksum/settings: {{ include "part.settings" . | sha256sum }}
-  {{- with .root.Values.podAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge (omit (.root.Values.podAnnotations | default dict) "checksum/settings") $ours | toYaml | nindent 2 }}
 {{- end }}
 
 {{/* Out: names, RabbitMQ, and what the values add. */}}
