@@ -89,13 +89,14 @@ image: ## build the image with Docker
 compose: $(VENV)/.installed ## start the Compose file, run one job, remove it again
 	@sh tests/acceptance/compose.sh $(BIN)
 
-# For .github/workflows/release.yml, which sets TAG. The page has the notes of CHANGELOG.md; `gh` publishes it.
+# For .github/workflows/release.yml, which sets the variable TAG. The shell reads it, never make: a tag may be named
+# `0";id;"`. The page has the notes of CHANGELOG.md; `gh` publishes it.
 release-tag: $(VENV)/.installed
-	@test "$$($(BIN)/consumer --version)" = "consumer $(TAG)" \
-	  || { echo "the tag $(TAG) is not the version: $$($(BIN)/consumer --version)" >&2; exit 1; }
+	@test "$$($(BIN)/consumer --version)" = "consumer $$TAG" \
+	  || { echo "the tag $$TAG is not the version: $$($(BIN)/consumer --version)" >&2; exit 1; }
 
 release-page: release-notes
-	@$(MAKE) --silent release-notes | gh release create "$(TAG)" --verify-tag --title "$(TAG)" --notes-file - dist/* sbom/*
+	@$(MAKE) --silent release-notes | gh release create "$$TAG" --verify-tag --title "$$TAG" --notes-file - dist/* sbom/*
 
 docs-publish: docs-version
 	@git push origin gh-pages

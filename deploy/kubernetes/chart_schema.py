@@ -36,6 +36,8 @@ OURS = {
 _KEPT = ("type", "enum", "const", "items", "minimum", "maximum", "exclusiveMinimum")
 _TIME = {"type": "string", "pattern": f"^[0-9.]+ *({'|'.join(SECONDS)})$"}
 _SIZE = {"type": "string", "pattern": "^[0-9.]+ *[KMGTkmgt]?[Ii]?[Bb]?$"}
+#: Settings are in a ConfigMap, which may be read by more people than a Secret: a URL there has no login.
+_NO_LOGIN = {"management_url": {"pattern": "^[^@]*$"}}
 
 Schema = dict[str, Any]
 
@@ -58,7 +60,7 @@ def _described(name: str, setting: Schema) -> Schema:
             shape["items"] = {"type": shape["items"]["type"]}
     if name.endswith(("_s", "_bytes")):
         shapes.append(_TIME if name.endswith("_s") else _SIZE)
-    described = {"description": setting["description"]}
+    described = {"description": setting["description"], **_NO_LOGIN.get(name, {})}
     return described | (shapes[0] if len(shapes) == 1 else {"anyOf": shapes})
 
 

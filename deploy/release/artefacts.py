@@ -14,6 +14,7 @@ import distributions
 import environments
 import sboms
 from distributions import ROOT, Built
+from programs import ReleaseError
 from sboms import Listed
 
 from consumer._version import PRODUCT, VERSION
@@ -41,7 +42,22 @@ def build_dist() -> Built:
         tree = Path(scratch) / "tree"
         committed = distributions.commit_in if distributions.in_git() else distributions.tree_in
         shutil.rmtree(DIST, ignore_errors=True)
-        return distributions.build(committed(tree), DIST)
+        return of_this_version(distributions.build(committed(tree), DIST))
+
+
+def of_this_version(built: Built) -> Built:
+    """Return the distributions, if their version is the one in the name of all else that is made.
+
+    Raises:
+        ReleaseError: they have another one, because the last commit has another one than the files here.
+    """
+    ours = (f"-{VERSION}-", f"-{VERSION}.tar.gz")
+    if others := [path.name for path in built.files if not any(mark in path.name for mark in ours)]:
+        raise ReleaseError(
+            f"consumer/_version.py has the version {VERSION}, but the last commit makes {', '.join(others)}; "
+            "commit the version"
+        )
+    return built
 
 
 def list_wheels(built: Built) -> list[Listed]:

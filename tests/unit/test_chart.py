@@ -155,7 +155,19 @@ def test_a_broken_manifest_is_seen_by_the_schemas_of_kubernetes(
         ({"prefix": "amq.jobs"}, "/prefix"),
         ({"rabbitmq": {"host": "amqp://rabbitmq"}}, "/rabbitmq/host"),
         ({"rabbitmq": {"vhost": "/"}}, "/rabbitmq/vhost"),
+        ({"rabbitmq": {"vhost": "50%"}}, "/rabbitmq/vhost"),
         ({"autoscaling": {"maxReplicas": 0}}, "/autoscaling/maxReplicas"),
+        # What a file says whose lines below `consumer:` are comments.
+        ({"consumer": None}, "missing property 'consumer'"),
+        ({"consumer": {"slots": None}}, "/consumer': missing property 'slots'"),
+        ({"consumer": {"memory": {"limit": None}}}, "/consumer/memory': missing property 'limit'"),
+        ({"rabbitmq": {"host": None}}, "/rabbitmq': missing property 'host'"),
+        ({"prefix": None}, "missing property 'prefix'"),
+        # It would be in a ConfigMap.
+        (
+            {"consumer": {"settings": {"management_url": "http://me:secret@rabbitmq:15672"}}},
+            "/consumer/settings/management_url",
+        ),
     ],
     ids=str,
 )
@@ -164,6 +176,18 @@ def test_a_wrong_value_is_refused_by_its_place_before_anything_is_rendered(value
     assert done.returncode != 0
     assert done.stdout == ""
     assert place in done.stderr
+
+
+def test_an_empty_value_is_as_none_where_the_chart_needs_none() -> None:
+    empty = {
+        "image": {"tag": None, "pullSecrets": None},
+        "rabbitmq": {"namespace": None},
+        "consumer": {"settings": None},
+        "gateway": {"settings": None},
+        "networkPolicy": {"extraEgress": None},
+        **dict.fromkeys(("podAnnotations", "nodeSelector", "tolerations")),
+    }
+    assert rendered(empty) == rendered()
 
 
 def test_the_settings_in_the_schema_are_those_of_the_service() -> None:
@@ -210,6 +234,17 @@ def test_every_setting_that_is_chosen_reaches_the_consumer_as_it_is() -> None:
         300,
     )
     assert (settings.pool_size, settings.log_format) == (2, "json")
+
+
+def test_an_annotation_of_the_user_takes_the_place_of_the_one_of_the_chart() -> None:
+    done = template({"podAnnotations": {"prometheus.io/scrape": "false", "example.com/team": "pumps"}})
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    shown = [line for line in lines if line.startswith(("prometheus.io/", "example.com/"))]
+    assert sorted(shown) == [
+        "example.com/team: pumps",
+        'prometheus.io/port: "8081"',
+        'prometheus.io/scrape: "false"',
+    ]
 
 
 def test_a_changed_setting_restarts_the_pods() -> None:
@@ -350,6 +385,14 @@ def test_a_pod_for_each_pool_full_of_jobs_ready_and_running_is_what_keda_keeps()
     )
     authentication = of(made, "TriggerAuthentication", f"{RELEASE}-scaler")
     assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
+
+
+@pytest.mark.parametrize(("vhost", "name"), [("classifier", "classifier"), ("%2F", "/"), ("a%2Fb~1", "a/b~1")])
+def test_keda_gets_the_name_of_a_virtual_host_not_its_form_in_a_url(vhost: str, name: str) -> None:
+    made = rendered({"rabbitmq": {"vhost": vhost}, "autoscaling": {"enabled": True}})
+    [trigger] = of(made, "ScaledObject")["spec"]["triggers"]
+    assert trigger["metadata"]["vhostName"] == name
+    assert urlsplit(variables(made)["CONSUMER_AMQP_URL"]).path == f"/{vhost}"
 
 
 def test_the_monitor_scrapes_both_and_has_the_same_rules_as_prometheus() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,3 +36,31 @@ def test_clean_keeps_the_models_and_their_pins(tmp_path: Path) -> None:
         path.touch()
     make("clean", cwd=tmp_path)
     assert [path.exists() for path in (*kept, *gone)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("tag", "code"),
+    [
+        ("0.1.0", 0),
+        ("0.1.1", 2),
+        ('0.1.0";touch$${IFS}pwned;"', 2),  # git takes each of these as the name of a tag
+        ("0.1.0$(shell>pwned)", 2),
+        ("0.1.0`>pwned`", 2),
+    ],
+)
+def test_a_tag_is_compared_with_the_version_and_no_part_of_it_is_run(tag: str, code: int, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "consumer"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho consumer 0.1.0\n")
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["make", "--file", ROOT / "Makefile", "VENV=.", "--assume-old", "./.installed", "release-tag"],
+        cwd=tmp_path,
+        env={**os.environ, "TAG": tag},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert code == 0 or f"the tag {tag} is not the version: consumer 0.1.0" in done.stderr
+    assert not (tmp_path / "pwned").exists()

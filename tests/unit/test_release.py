@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import artefacts
 import changelog
 import distributions
 import programs
@@ -22,6 +23,8 @@ from support.docs_pages.pages import block
 from consumer._version import VERSION
 
 ROOT = Path(__file__).parents[2]
+#: Where a version may be.
+TEXTS = {".json", ".md", ".py", ".toml", ".yaml", ".yml"}
 NOTES = """# Changelog
 
 ## [Unreleased]
@@ -157,6 +160,29 @@ def test_an_index_shows_a_first_success_in_three_commands() -> None:
     assert re.fullmatch(r"\S+/pip install rabbitmq-classifier", install)  # which a rehearsal replaces by the wheel
     assert last.endswith("consumer demo")
     assert shown == block("README.md", "install").text.splitlines()
+
+
+def built(version: str) -> distributions.Built:
+    wheels = (Path(f"{name}-{version}-py3-none-any.whl") for name in "ab")
+    return distributions.Built(Path(f"a-{version}.tar.gz"), *wheels)
+
+
+def test_distributions_of_a_commit_with_another_version_are_refused() -> None:
+    assert artefacts.of_this_version(built(VERSION)).files
+    with pytest.raises(ReleaseError, match=r"the last commit makes a-9\.9\.9\.tar\.gz.*; commit the version"):
+        artefacts.of_this_version(built("9.9.9"))
+
+
+def test_the_steps_of_a_release_name_each_file_that_has_the_version() -> None:
+    _, _, after = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n## Releases\n")
+    steps, _, _ = after.partition("\n## ")
+    whole = re.compile(rf"(?<![\w.]){re.escape(VERSION)}(?![\w.])")
+    folders = ("consumer", "classifier", "deploy", "docs")
+    names = [name for name in distributions.tree_files() if name.startswith(folders)]
+    texts = [name for name in names if Path(name).suffix in TEXTS]
+    having = [name for name in texts if whole.search((ROOT / name).read_text(encoding="utf-8"))]
+    assert len(having) > 2
+    assert [name for name in having if name not in steps] == []
 
 
 def test_the_command_for_notes_prints_those_of_this_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ CONSUMER_DRAIN_GRACE_S: {{ .values.drainGraceSeconds | quote }}
 CONSUMER_AMQP_CA_FILE: /etc/rabbitmq-ca/ca.crt
 {{- end }}
 {{- /* The queues are there already, and this user may not create any (deploy/rabbitmq/definitions.json). */}}
-{{- range $name, $value := merge (deepCopy .values.settings) (dict "declare" false "log_format" "json") }}
+{{- range $name, $value := merge (deepCopy (.values.settings | default dict)) (dict "declare" false "log_format" "json") }}
 CONSUMER_{{ upper $name }}: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
 {{- end }}
 {{- end }}
@@ -126,14 +126,11 @@ topologySpreadConstraints:
 {{- end }}
 
 {{- define "part.annotations" -}}
+{{- $ours := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .port) }}
 annotations:
-  prometheus.io/scrape: "true"
-  prometheus.io/port: {{ .port | quote }}
   # A changed setting restarts the pods.
   checksum/settings: {{ include "part.settings" . | sha256sum }}
-  {{- with .root.Values.podAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge (omit (.root.Values.podAnnotations | default dict) "checksum/settings") $ours | toYaml | nindent 2 }}
 {{- end }}
 
 {{/* Out: names, RabbitMQ, and what the values add. */}}
