@@ -47,7 +47,7 @@ docs: $(VENV)/.installed-test ## build the documentation site in site/, strictly
 	@$(BIN)/python docs/collect_site.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file build/docs/mkdocs.yml
 
-# To the local branch gh-pages, as 0.1 for 0.1.0, beside the versions that are there. Whoever publishes pushes it.
+# Adds the site to the local branch gh-pages, beside its other versions: as 0.1 for 0.1.0. `docs-publish` pushes it.
 DOCS_VERSION ?= $(shell $(BIN)/consumer --version | sed 's/.* \([0-9]*\.[0-9]*\).*/\1/')
 MIKE = PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 mike
 docs-version: $(VENV)/.installed-test

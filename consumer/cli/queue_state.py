@@ -102,8 +102,8 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
     differing = [f"{one}; {REMEDY}" for one in differences(consumers or [], topology.jobs)]
     alarms = [_alarmed(node) for node in await asyncio.to_thread(console.alarmed)] if console else []
     warnings = [*shortcomings(queues), *alarms, *differing]
-    told = notes(queues[0], listed_here)
-    return Status(queues, slots, busy, ahead, held, models, oldest, consumers, warnings, told)
+    unknown = notes(queues[0], listed_here)
+    return Status(queues, slots, busy, ahead, held, models, oldest, consumers, warnings, unknown)
 
 
 def _alarmed(node: str) -> str:
@@ -116,7 +116,8 @@ def _alarmed(node: str) -> str:
 def notes(jobs: QueueState, listed: int | None) -> list[str]:
     """Return what is unknown about the jobs queue. `listed`: its consumers in the management API, None without."""
     if listed is None:
-        compared = [f"the consumers of {jobs.name} cannot be compared: {UNKNOWN}"] if jobs.consumers else []
+        several = (jobs.consumers or 0) > 1
+        compared = [f"the consumers of {jobs.name} cannot be compared: {UNKNOWN}"] if several else []
         return ['"-": not available over AMQP', *compared, f"for more, {SET_URL}"]
     stale = ["oldest, unacked, rates and busy slots are up to 5 s old (collect_statistics_interval of RabbitMQ)"]
     if jobs.consumers is not None and listed < jobs.consumers:

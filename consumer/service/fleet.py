@@ -128,11 +128,11 @@ def _channel(consumer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _member(consumer: Mapping[str, Any], unacked: int | None) -> Member:
-    told = consumer.get("arguments") or {}
-    if "host" in told and "pid" in told:
-        return described(f"{told['host']}:{told['pid']}", told, unacked)
+    arguments = consumer.get("arguments") or {}
+    if "host" in arguments and "pid" in arguments:
+        return described(f"{arguments['host']}:{arguments['pid']}", arguments, unacked)
     peer = _channel(consumer).get("peer_host", "unknown host")
-    return described(f"{consumer['consumer_tag']} at {peer}", told, unacked)
+    return described(f"{consumer['consumer_tag']} at {peer}", arguments, unacked)
 
 
 def described(name: str, arguments: Mapping[str, Any], unacked: int | None = None) -> Member:

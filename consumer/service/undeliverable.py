@@ -13,25 +13,28 @@ from consumer.telemetry.allowance import Allowance
 
 log = logging.getLogger(__name__)
 
-#: Enough to see which jobs and which queue it is about.
+#: Enough lines to show which jobs and which queue are affected.
 BURST_LINES = 10
-#: And then one line in ten seconds, with the number of those between.
+#: After these, one line in ten seconds. It has the number of replies without a line.
 LINES_PER_S = 0.1
 
 
 class UndeliverableReplies:
-    """Logs such replies. Mutable state: `_allowance`; `_left_out`, replies without a line since the last line."""
+    """Logs these replies.
+
+    Mutable state: `_allowance`; `_left_out`, the number of replies since the last line.
+    """
 
     def __init__(self, now: float | None = None) -> None:
         self._allowance = Allowance(BURST_LINES, LINES_PER_S, time.monotonic() if now is None else now)
         self._left_out = 0
 
     def note(self, job_id: str, why: str, now: float | None = None) -> None:
-        """Log one, or count it for the next line. Times are of `time.monotonic`."""
+        """Log a reply, or count it for the next line. `now` is a time of `time.monotonic`."""
         if not self._allowance.admits(time.monotonic() if now is None else now):
             self._left_out += 1
             return
         others = f"; {self._left_out} more since the last such line" if self._left_out else ""
         self._left_out = 0
-        told = {"event": "reply_undeliverable"}
-        log.warning("job %s: the reply was not delivered: %s%s", job_id, why, others, extra=told)
+        event = {"event": "reply_undeliverable"}
+        log.warning("job %s: the reply was not delivered: %s%s", job_id, why, others, extra=event)

@@ -40,9 +40,9 @@ class JobLines:
     def started(self, job: Job, slot: int) -> None:
         """Write, at DEBUG, that a job starts in a slot."""
         if log.isEnabledFor(logging.DEBUG):
-            told = {"event": "job_started", "consumer": self.consumer}
+            fields = {"event": "job_started", "consumer": self.consumer}
             log.debug(
-                "job %s: attempt %d starts in slot %d", job.request.id, job.request.attempt, slot, extra=told
+                "job %s: attempt %d starts in slot %d", job.request.id, job.request.attempt, slot, extra=fields
             )
 
     def settled(
@@ -75,7 +75,7 @@ class JobLines:
 
         `wait_ms` is the time in the queue: it is known only if the producer set a timestamp, in whole seconds.
         """
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "outcome": type(outcome).__name__,
             "settlement": settlement.value,
             "run_ms": _ms(outcome.run_s),
@@ -83,10 +83,10 @@ class JobLines:
             "consumer": self.consumer,
         }
         if isinstance(outcome, Unsuccessful):
-            told["code"] = outcome.code.value
+            fields["code"] = outcome.code.value
         if request.sent_at is not None:
-            told["wait_ms"] = _ms(max(0.0, time.time() - total_s - request.sent_at))
-        return told
+            fields["wait_ms"] = _ms(max(0.0, time.time() - total_s - request.sent_at))
+        return fields
 
 
 def _ms(seconds: float) -> float:

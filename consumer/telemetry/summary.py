@@ -139,5 +139,5 @@ class _Writer:
         summary = Summary.between(self._last, snapshot, left_out=left_out - self._left_out)
         self._last, self._left_out = snapshot, left_out
         if summary.is_worth_logging:
-            told = {"event": "summary", "consumer": self._lines.consumer, **summary.fields()}
-            log.info("last %s", summary, extra=told)
+            fields = {"event": "summary", "consumer": self._lines.consumer, **summary.fields()}
+            log.info("last %s", summary, extra=fields)

@@ -26,16 +26,17 @@ def shown(status: Status, width: int = 120) -> str:
 
 
 def test_what_only_the_management_api_knows_is_a_dash_without_it() -> None:
-    jobs = QueueState("classifier.jobs", ready=3, consumers=1)
+    jobs = QueueState("classifier.jobs", ready=3, consumers=2)
     text = shown(Status([jobs], notes=notes(jobs, None)))
-    assert text.splitlines()[2].split() == ["classifier.jobs", "3", "-", "1", "-", "-", "-", "-"]
+    assert text.splitlines()[2].split() == ["classifier.jobs", "3", "-", "2", "-", "-", "-", "-"]
     assert "slots: -" in text
     assert "classifier.jobs cannot be compared" in text
     assert "set management_url" in text
 
 
-def test_without_consumers_none_are_said_to_be_incomparable() -> None:
-    told = " ".join(notes(QueueState("classifier.jobs", ready=3, consumers=0), None))
+@pytest.mark.parametrize("consumers", [None, 0, 1])
+def test_with_one_consumer_or_none_there_is_nothing_to_compare(consumers: int | None) -> None:
+    told = " ".join(notes(QueueState("classifier.jobs", ready=3, consumers=consumers), None))
     assert "compared" not in told
     assert "set management_url" in told
 

@@ -1,7 +1,8 @@
-"""Keeps a second `consumer submit` away from a file of results as long as one writes it.
+"""Locks a file of results, so that only one `consumer submit` writes it at a time.
 
 Two runs would write over each other's results, and receive each other's replies. The lock is a file beside the
-results, `FILE.lock`. The system releases it when the process ends, also by a kill: a file left behind is harmless.
+results, `FILE.lock`. The kernel releases it when the process ends, also after a kill, so a file left behind is
+harmless.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from consumer.errors import ConfigurationError, TryLaterError
 
 
 def path_for(results: Path) -> Path:
-    """Return the lock file beside a file of results. Links to the same file have the same one."""
+    """Return the lock file beside a file of results. All links to a file share its lock."""
     results = results.resolve()
     return results.with_name(f"{results.name}.lock")
 

@@ -222,7 +222,7 @@ class Lines:
         try:
             self._out.write(line + "\n")
             self._out.flush()
-        except BrokenPipeError:  # main.py ends the command: nobody reads
+        except BrokenPipeError:  # the reader has ended; main.py turns this into the exit code
             raise
         except OSError as error:
             raise ConfigurationError(f"the results cannot be written: {error.strerror}") from None

@@ -38,9 +38,9 @@ def is_pipe(stream: TextIO) -> bool:
 class SubmitRun:
     """One run of the command.
 
-    `queued`: the ids of the jobs that RabbitMQ has since an earlier run, by the index of the source; `doubtful`:
-    of those that it may have. Mutable state: `submitted`, what has become of the jobs so far; `address`, the
-    address for replies.
+    `queued`: the ids of the jobs that an earlier run has published, by the index of the source. `doubtful`: the
+    ids of the jobs that it may have published.
+    Mutable state: `submitted`, what has become of the jobs so far; `address`, the address for replies.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class SubmitRun:
         return [job if is_kept else replace(job, is_confirmed=False) for job in self.earlier.jobs.values()]
 
     def _has_begun(self) -> bool:
-        """Return whether RabbitMQ has jobs, or had nothing to do."""
+        """Return whether a job was published or answered, or there was none to publish."""
         return bool(self.submitted.results or self.submitted.queued or not self.sources)
 
     def keep(self) -> None:

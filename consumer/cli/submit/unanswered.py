@@ -114,8 +114,8 @@ def path_for(results: Path) -> Path:
 def read(results: Path) -> Unanswered | None:
     """Read the jobs without a reply of the last run; None if it has left none.
 
-    Jobs that were answered may be among them: the results tell. An incomplete last line is dropped: that job was
-    not published yet, or counts as not confirmed.
+    Jobs that were answered may be among them; the file of results shows which. An incomplete last line is dropped:
+    that job was not published yet, or counts as not confirmed.
 
     Raises:
         ConfigurationError: the file cannot be read.
