@@ -404,8 +404,7 @@ def test_all_are_listed_and_replayed_though_the_replay_is_killed_again_and_again
         f"{replayed_s:.1f} s, killed after {replayed}; {count - MANY} twice, each with its mark"
     )
     assert copies.keys() == set(names(MANY))
-    # RabbitMQ 4.3 may still count what was acked last.
-    wait_until(lambda: producer.depth(TOPOLOGY.dead) == 0, "an empty queue of dead letters")
+    assert producer.depth(TOPOLOGY.dead) == 0
 
 
 def replay_and_kill(url: str, producer: Producer, dice: random.Random) -> int:
