@@ -64,8 +64,8 @@ class LetterReader:
     """One pass over the queue; it holds the letters until its end. `total`: their number according to RabbitMQ.
 
     Mutable state: `_inbox`, the unread letters, and at its end None or the fault; `arrived`, the number of
-    delivered letters; `acked`, that of acked ones; `_kept`, the size of the bodies in memory; `is_full`, set when
-    the budget was used up and another pass is necessary.
+    delivered letters; `acked`, that of acked ones; `_consumer`, the consumer's tag; `_kept`, the size of the
+    bodies in memory; `is_full`, set when the budget was used up and another pass is necessary.
     """
 
     def __init__(self, channel: AbstractUnderlayChannel, queue: str, total: int, wanted: Wanted) -> None:
@@ -76,6 +76,7 @@ class LetterReader:
         self.arrived = 0
         self.acked = 0
         self.is_full = False
+        self._consumer = ""
         self._wanted = wanted
         self._kept = 0
         self._inbox: asyncio.Queue[Held | Exception | None] = asyncio.Queue()
@@ -87,7 +88,7 @@ class LetterReader:
             return
         self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lost(f"RabbitMQ has deleted {self._queue}"))
         await self._channel.basic_qos(prefetch_count=self._expected)
-        await self._channel.basic_consume(self._queue, self._on_message)
+        self._consumer = (await self._channel.basic_consume(self._queue, self._on_message)).consumer_tag or ""
 
     def lost(self, what: str) -> None:
         """Make all waiting readers raise ConnectionLostError, because no more letters will arrive."""
@@ -131,6 +132,16 @@ class LetterReader:
         with may_be_lost():
             await self._channel.basic_ack(held.tag, wait=False)
         self.acked += 1
+
+    async def settle_acks(self) -> None:
+        """Wait until the queue has all acks: the channel would forget the acks that it holds back.
+
+        While 32 acks are not yet on disk, the channel in RabbitMQ holds back all further acks of a quorum queue.
+        When it closed at once after 300 acks, up to 267 letters came back, in 18 of 40 trials (3.10.8). It answers
+        `basic.cancel` only after the queue has the first 32, and then passes on the rest: 0 of 40 trials.
+        """
+        if self.acked:
+            await self._channel.basic_cancel(self._consumer)
 
     def forget(self, held: Held) -> None:
         """Subtract a letter's body, which is no longer needed, from the used budget."""
@@ -206,6 +217,7 @@ async def _let_go(reader: LetterReader, hold: AbstractChannel, ask: AbstractChan
     """Close the channel, and wait until RabbitMQ has requeued all unacked letters; the caller holds the lock."""
     with may_be_lost():
         async with asyncio.timeout(CALL_TIMEOUT_S):
+            await reader.settle_acks()
             await hold.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(RETURN_PATIENCE_S):

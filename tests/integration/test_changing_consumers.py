@@ -7,12 +7,16 @@ import asyncio
 import pytest
 from support.async_tests import runs_async
 from support.rabbitmq.producer import Producer
+from support.soak import often
 
 from consumer.errors import BrokerRefusedError
 from consumer.rabbitmq.session import Session
 from consumer.service.fetching import Consumers
 
 QUEUE = "jobs"
+#: Acks in a row, and how often: RabbitMQ holds back those beyond 32, and would forget them with the channel.
+BURST = 100
+BURSTS = often(5, in_soak=50)
 
 
 @pytest.fixture
@@ -68,3 +72,27 @@ def test_a_queue_that_was_deleted_during_a_change_ends_the_session(
 ) -> None:
     """So the supervisor reconnects, as it does if the queue is deleted at any other moment."""
     refused(vhost_url, producer, queue)
+
+
+@pytest.mark.soak
+def test_jobs_that_are_acked_together_just_before_the_end_are_not_delivered_again(
+    vhost_url: str, producer: Producer
+) -> None:
+    producer.channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+
+    @runs_async
+    async def all_acked() -> None:
+        async with Session.open(vhost_url, name="test") as session:
+            await session.consume(QUEUE, prefetch=BURST, tag="mine")
+            deliveries = [await session.inbox.get() for _ in range(BURST)]
+            await session.stop_consuming()
+            for delivery in deliveries:
+                await delivery.ack()
+            await session.flush()
+
+    for _ in range(BURSTS):
+        for number in range(BURST):
+            producer.publish(QUEUE, b"%d" % number)
+        all_acked()
+        producer.publish(QUEUE, b"the next one")
+        assert producer.take(QUEUE).body == b"the next one"
