@@ -10,7 +10,7 @@ from functools import partial
 
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode
-from consumer.rabbitmq.confirm_watch import ALARM
+from consumer.rabbitmq.confirms import ALARM
 from consumer.wire.write import Reply
 
 

@@ -25,8 +25,7 @@ from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.rabbitmq.admin import count_consumers
 from consumer.rabbitmq.codec import BrokerLimits, received
-from consumer.rabbitmq.confirm_watch import ConfirmWatch
-from consumer.rabbitmq.confirmed_publish import PublishFault, underlay_of
+from consumer.rabbitmq.confirms import Confirms, PublishFault, underlay_of
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     CLOSE_TIMEOUT_S,
@@ -117,7 +116,7 @@ class Caller:
         self._address = address
         self._on_message = on_message
         self._tag = f"replies.{secrets.token_hex(6)}"
-        self._confirms = ConfirmWatch(opened, self.lifetime.end, _waiting)
+        self._confirms = Confirms(opened, self.lifetime.end, _waiting)
         channel.close_callbacks.add(self._closed)
 
     @property
@@ -217,7 +216,7 @@ class Caller:
         return await count_consumers(self._connection, queue)
 
     async def is_blocked(self) -> bool:
-        """Return whether RabbitMQ is known to have an alarm; see `ConfirmWatch.is_blocked`."""
+        """Return whether RabbitMQ is known to have an alarm; see `Confirms.is_blocked`."""
         return await self._confirms.is_blocked()
 
     async def lost(self) -> str:

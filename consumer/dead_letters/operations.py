@@ -24,7 +24,7 @@ from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
 from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.admin import count_consumers
-from consumer.rabbitmq.confirmed_publish import underlay_of
+from consumer.rabbitmq.confirms import underlay_of
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, NO_FILES, connection, may_be_lost
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology

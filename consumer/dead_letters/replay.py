@@ -9,7 +9,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 from aiormq import Channel
 
 from consumer.errors import ConfigurationError, TryLaterError
-from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed
+from consumer.rabbitmq.confirms import PublishFault, publish_confirmed
 from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S, may_be_lost
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology

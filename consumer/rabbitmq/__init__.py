@@ -12,8 +12,7 @@ connection_scope.py  ends everything that depends on a session, with the reason 
 session.py           one session: receives deliveries, until a connection is lost
 delivery.py          a delivered message, and how it is settled
 publisher.py         publishes for a session: retries, gives up
-confirm_watch.py     limits the waits for confirms on one connection, except during an alarm, which it logs
-confirmed_publish.py publishes one message and returns RabbitMQ's answer
+confirms.py          publishes one message and returns RabbitMQ's answer; limits the wait, except during an alarm
 codec.py             converts AMQP properties to a `Message` and back; keeps limits that RabbitMQ has reported
 admin.py             declares exchanges and queues, or checks that they exist
 address_breaker.py   circuit breaker for reply addresses that make RabbitMQ close the connection

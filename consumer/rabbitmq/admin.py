@@ -19,7 +19,7 @@ from pamqp.commands import Queue as QueueCommands
 
 from consumer.errors import BrokerUnreachableError
 from consumer.rabbitmq.codec import BrokerLimits
-from consumer.rabbitmq.confirmed_publish import underlay_of
+from consumer.rabbitmq.confirms import underlay_of
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away, refusal_explained, throwaway_channel
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX

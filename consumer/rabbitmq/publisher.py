@@ -1,7 +1,7 @@
 """Publishes a message and returns when RabbitMQ has confirmed or refused it.
 
 The publisher has its own connection, because during an alarm RabbitMQ stops reading from every connection that has
-published. It repeats a publish only after RabbitMQ has refused the message. `ConfirmWatch` limits its waits for
+published. It repeats a publish only after RabbitMQ has refused the message. `Confirms` limits its waits for
 confirms.
 """
 
@@ -14,8 +14,7 @@ from typing import Any
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from consumer.rabbitmq.codec import BrokerLimits
-from consumer.rabbitmq.confirm_watch import WATCH_S, ConfirmWatch
-from consumer.rabbitmq.confirmed_publish import PublishFault, underlay_of
+from consumer.rabbitmq.confirms import WATCH_S, Confirms, PublishFault, underlay_of
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.message import Message, MessageTooLargeError
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
@@ -46,7 +45,7 @@ class Publisher:
         self._limits = limits
         self.lifetime = Lifetime()
         self._broker = broker
-        self._confirms = ConfirmWatch(connection, self._end, lambda _unconfirmed: "replies wait, unacked")
+        self._confirms = Confirms(connection, self._end, lambda _unconfirmed: "replies wait, unacked")
 
     async def publish(
         self, message: Message, queue: str, *, is_patient: bool = True, expiry: asyncio.Timeout | None = None
@@ -151,5 +150,5 @@ class Publisher:
         self.lifetime.end(reason)
 
     async def is_blocked(self) -> bool:
-        """Return whether RabbitMQ is known to have an alarm; see `ConfirmWatch.is_blocked`."""
+        """Return whether RabbitMQ is known to have an alarm; see `Confirms.is_blocked`."""
         return await self._confirms.is_blocked()

@@ -27,7 +27,7 @@ from consumer.config.credentials import Credentials
 from consumer.rabbitmq import pamqp_patch
 from consumer.rabbitmq.admin import Admin
 from consumer.rabbitmq.codec import BrokerLimits, received
-from consumer.rabbitmq.confirmed_publish import underlay_of
+from consumer.rabbitmq.confirms import underlay_of
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     NO_FILES,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from consumer.config.settings import Settings
@@ -21,6 +21,7 @@ from consumer.runners.pool import Pool
 from consumer.service.fetching import Fetching, is_ahead
 from consumer.service.outcome_cache import Identity, OutcomeCache
 from consumer.service.progress import Reporter
+from consumer.service.running import Running
 from consumer.service.settle import Answers, Settler
 from consumer.service.settleable import Settleable
 from consumer.telemetry import log_context
@@ -54,6 +55,13 @@ class Pipeline:
     tracer: Tracer = UNTRACED
     default_model: Callable[[], str | None] = lambda: None
     running: dict[Identity, asyncio.Future[Outcome]] = field(default_factory=dict)
+
+    async def handle_all(self, next_delivery: Callable[[], Awaitable[Settleable]], running: Running) -> None:
+        """Start a task for each delivery; `running` keeps it until the delivery is settled."""
+        while True:
+            delivery = await next_delivery()
+            name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
+            running.start(self.handle(delivery), name)
 
     async def handle(self, delivery: Settleable) -> None:
         """Handle one delivery and settle it exactly once. If its connection is lost, do not settle it."""

@@ -150,7 +150,7 @@ class Service:
             has_others = is_first and bool(await broker.admin.count_consumers(self._topology.jobs))
             await self._consume(broker, url)
             self._fetch = [
-                asyncio.create_task(self._take_deliveries(broker), name="take"),
+                asyncio.create_task(self._pipeline.handle_all(broker.inbox.get, self._running), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
                 asyncio.create_task(self._describe_when_renewed(), name="describe"),
             ]
@@ -200,12 +200,6 @@ class Service:
         while True:
             await self._runner.renewed()
             await self._fetching.describe(self._arguments())
-
-    async def _take_deliveries(self, broker: Session) -> None:
-        while True:
-            delivery = await broker.inbox.get()
-            name = delivery.message.message_id or delivery.message.correlation_id or "(no id)"
-            self._running.start(self._pipeline.handle(delivery), name)
 
     def _stop_taking(self) -> None:
         for task in self._fetch:

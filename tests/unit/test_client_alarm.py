@@ -1,6 +1,6 @@
 """The client during an alarm of a scripted peer: it waits on one connection, and says what it waits for.
 
-Timeouts are shortened in `consumer.rabbitmq.confirm_watch`.
+Timeouts are shortened in `consumer.rabbitmq.confirms`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from support.async_tests import runs_async
 from support.fakes.amqp_peer import Heard, ScriptedPeer
 
 from consumer.client import Client, NoReplyError
-from consumer.rabbitmq import confirm_watch
-from consumer.rabbitmq.confirm_watch import ALARM
+from consumer.rabbitmq import confirms
+from consumer.rabbitmq.confirms import ALARM
 from consumer.telemetry.log_events import EVENTS
 
 
@@ -69,7 +69,7 @@ async def test_an_alarm_is_waited_for_on_the_same_connection_and_logged_when_it_
 ) -> None:
     """With no patience for a confirm once the alarm is known. A call's time-out holds, and its error says why."""
     caplog.set_level(logging.INFO, logger="consumer")
-    monkeypatch.setattr(confirm_watch, "WATCH_S", 0.01)
+    monkeypatch.setattr(confirms, "WATCH_S", 0.01)
     async with ScriptedPeer.open() as peer, Client.open(peer.url, direct=True) as client:
         consume = await peer.heard(Basic.Consume)
         peer.instead[Basic.Publish] = raise_alarm
@@ -77,11 +77,11 @@ async def test_an_alarm_is_waited_for_on_the_same_connection_and_logged_when_it_
             running = asyncio.create_task(client.run({}, job_id="waits", timeout_s=None))
             publish = await peer.heard(Basic.Publish)
             await blocked.wait()
-        monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 0)
+        monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 0)
         with pytest.raises(NoReplyError) as raised:
             await client.run({}, job_id="mine", timeout_s=0.1)
         assert await client.count_consumers() is None  # at once, as RabbitMQ would not read the question
-        monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 30)
+        monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 30)
         del peer.instead[Basic.Publish]
         with logged("publishing_unblocked") as unblocked:
             publish.link.read_again()
@@ -101,15 +101,15 @@ async def test_an_alarm_is_waited_for_on_the_same_connection_and_logged_when_it_
 async def test_a_confirm_that_is_overdue_without_an_alarm_costs_the_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(confirm_watch, "WATCH_S", 0.01)
-    monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(confirms, "WATCH_S", 0.01)
+    monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 0.05)
     async with ScriptedPeer.open() as peer, Client.open(peer.url, direct=True) as client:
         await peer.heard(Basic.Consume)
         peer.instead[Basic.Publish] = lambda _: None
         running = asyncio.create_task(client.run({}, job_id="mine"))
         first = await peer.heard(Basic.Publish)
         consume = await peer.heard(Basic.Consume)
-        monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 30)
+        monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 30)
         second = await peer.heard(Basic.Publish)
         reply_to(consume, second)
         assert (await running).output == 7

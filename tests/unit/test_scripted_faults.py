@@ -1,7 +1,7 @@
 """Faults that no RabbitMQ makes on request, by a peer that does: every job is answered, and runs once.
 
 The service is the whole one, in this process; only the slot is the test's. Timeouts are shortened in
-`consumer.rabbitmq.confirm_watch`, and nothing waits for time.
+`consumer.rabbitmq.confirms`, and nothing waits for time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from support.fakes.slots import FakeSlot, HeldSlot
 from consumer.config.loader import load
 from consumer.errors import ConnectionLostError
 from consumer.job import Crashed, Failed, Outcome, Request, Succeeded
-from consumer.rabbitmq import admin, confirm_watch, connection, publisher
+from consumer.rabbitmq import admin, confirms, connection, publisher
 from consumer.rabbitmq.codec import BrokerLimits
 from consumer.rabbitmq.session import Session
 from consumer.runners.pool import Pool, Slot
@@ -91,8 +91,8 @@ def reply_of(published: Heard) -> tuple[object, object]:
 
 def quick(monkeypatch: pytest.MonkeyPatch, confirm_s: float) -> None:
     """Look for missing confirms all the time."""
-    monkeypatch.setattr(confirm_watch, "WATCH_S", 0.01)
-    monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", confirm_s)
+    monkeypatch.setattr(confirms, "WATCH_S", 0.01)
+    monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", confirm_s)
 
 
 @contextmanager
@@ -142,7 +142,7 @@ async def test_confirm_never_sent(monkeypatch: pytest.MonkeyPatch, caplog: pytes
             await jobs.delivered()
             first = await jobs.peer.heard(Basic.Publish)
             await missed.wait()
-        monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 30)  # the second one is confirmed, however late
+        monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 30)  # the second one is confirmed, however late
         del jobs.peer.instead[Basic.Publish]
         await jobs.delivered()
         second = await jobs.peer.heard(Basic.Publish)
@@ -187,10 +187,10 @@ async def test_alarm_longer_than_the_confirm_timeout(
         with told("was blocked by") as known, told("replies wait, unacked") as waits:
             await jobs.delivered()
             await known.wait()
-            monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 0)
+            monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 0)
             await waits.wait()
         publish = await jobs.peer.heard(Basic.Publish)
-        monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 30)
+        monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 30)
         publish.link.read_again()
         publish.link.say(0, Connection.Unblocked())
         publish.answer(Basic.Ack(publish.number))
@@ -220,7 +220,7 @@ async def test_full_socket_during_an_alarm_is_no_self_disconnect(
         channel = await broker._write.get_underlay_channel()  # noqa: SLF001 - what aiormq does is the question
         while not channel.connection.write_queue.empty():  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
-        monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 30)
+        monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 30)
         select.link.read_again()
         select.link.say(0, Connection.Unblocked())
         assert await asyncio.gather(*publishes) == [None] * 20
@@ -274,10 +274,10 @@ async def test_an_error_record_that_an_alarm_holds_back_is_not_given_up(
         with told("was blocked by") as known, told("replies wait, unacked") as waits:
             await jobs.delivered()
             await known.wait()
-            monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 0)
+            monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 0)
             publish = await held
             await waits.wait()
-        monkeypatch.setattr(confirm_watch, "CONFIRM_TIMEOUT_S", 30)
+        monkeypatch.setattr(confirms, "CONFIRM_TIMEOUT_S", 30)
         publish.link.read_again()
         publish.link.say(0, Connection.Unblocked())
         publish.answer(Basic.Ack(publish.number))

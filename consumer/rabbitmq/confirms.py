@@ -1,8 +1,9 @@
-"""Limits the waits for RabbitMQ's confirms on one connection, except during an alarm, which it logs.
+"""Publishes with publisher confirms, and limits the waits for confirms, except during an alarm, which it logs.
 
-During a memory or disk alarm RabbitMQ reads nothing from a connection that has published, so no confirm arrives.
-That is no fault of the connection: a second one would have to wait, too, and RabbitMQ would accept the messages of
-both after the alarm. Repeats nothing, and closes nothing: the owner of the connection does.
+No other module calls basic.publish. During a memory or disk alarm RabbitMQ reads nothing from a connection that
+has published, so no confirm arrives. That is no fault of the connection: a second one would have to wait, too, and
+RabbitMQ would accept the messages of both after the alarm. Repeats nothing, and closes nothing: the owner of the
+connection does.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
-from aio_pika.abc import AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 
-from consumer.rabbitmq.confirmed_publish import PublishFault, publish_confirmed
+from consumer.rabbitmq.codec import properties
 from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S
 from consumer.wire.message import Message
 
@@ -27,7 +30,55 @@ WATCH_S = 1.0
 ALARM = "RabbitMQ accepts no messages: a memory or disk alarm (`rabbitmq-diagnostics alarms` names the node)"
 
 
-class ConfirmWatch:
+class PublishFault(Enum):
+    """Why RabbitMQ does not have a message."""
+
+    #: basic.return: RabbitMQ can route the mandatory message to no queue.
+    NO_QUEUE = "no queue"
+    #: basic.nack: the queue is full (overflow reject-publish), or has lost its leader.
+    REFUSED = "refused"
+
+
+async def underlay_of(channel: AbstractChannel) -> UnderlayChannel:
+    """Return the underlying channel of aiormq, which has methods that aio-pika's lacks."""
+    underlay = await channel.get_underlay_channel()
+    if not isinstance(underlay, UnderlayChannel):
+        raise TypeError(f"{underlay!r} is not a channel of aiormq")
+    return underlay
+
+
+async def publish_confirmed(
+    channel: UnderlayChannel,
+    message: Message,
+    routing_key: str,
+    *,
+    mandatory: bool = True,
+) -> PublishFault | None:
+    """Publish a message; return None after RabbitMQ's confirm, otherwise the fault.
+
+    It does not also wait for the write to the socket, because a confirm implies the write. Without a confirm it
+    waits until the channel is closed, so the caller must limit the wait.
+
+    Raises:
+        aiormq.exceptions.ChannelPreconditionFailed: the message exceeds RabbitMQ's max_message_size, and RabbitMQ
+            has closed the channel.
+    """
+    try:
+        await channel.basic_publish(
+            message.body,
+            routing_key=routing_key,
+            properties=properties(message),
+            mandatory=mandatory,
+            wait=False,
+        )
+    except PublishError:
+        return PublishFault.NO_QUEUE
+    except DeliveryError:
+        return PublishFault.REFUSED
+    return None
+
+
+class Confirms:
     """Publishes on one connection, and watches for overdue confirms.
 
     `idle` is set while no confirm is pending.
