@@ -33,7 +33,7 @@ def search_user_folders_last() -> None:
 def consumer() -> None:
     """Run the command `consumer` and exit with its code."""
     search_user_folders_last()
-    from consumer.__main__ import main  # noqa: PLC0415 - the user's until here
+    from consumer.cli.main import main  # noqa: PLC0415 - the user's until here
 
     main()
 

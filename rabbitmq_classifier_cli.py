@@ -10,7 +10,7 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -69,18 +69,33 @@ class _Formatter(argparse.HelpFormatter):
 class CommandParser(argparse.ArgumentParser):
     """A parser with examples below its help. Its subcommands are parsers of this class, too.
 
-    Mutable state: `_words`, the arguments that are being parsed.
+    Mutable state: `_describe`, until it was called; `_words`, the arguments that are being parsed.
     """
 
-    def __init__(self, *, examples: Sequence[str] = (), **more: Any) -> None:  # noqa: ANN401 - argparse's own
+    def __init__(
+        self,
+        *,
+        examples: Sequence[str] = (),
+        describe: Callable[[CommandParser], None] | None = None,
+        **more: Any,  # noqa: ANN401 - argparse's own
+    ) -> None:
+        """Create a parser. `describe` adds its arguments at its first use, so that others need not import them."""
         # Without abbreviations, because a script that uses one fails when a second option begins in the same way.
         super().__init__(**more, allow_abbrev=False)
         self._positionals.title = "arguments"
         self.examples = examples
+        self._describe = describe
         self._words: list[str] = []
+
+    def complete(self) -> None:
+        """Add the arguments, if that was not done yet."""
+        describe, self._describe = self._describe, None
+        if describe:
+            describe(self)
 
     def format_help(self) -> str:
         """Format usage, purpose, options by group, where the settings are, and the examples."""
+        self.complete()
         formatter = _Formatter(f"{self.prog} [options]")
         needed = [action for action in self._own() if action.required or not action.option_strings]
         required = [group for group in self._mutually_exclusive_groups if group.required]
@@ -93,6 +108,13 @@ class CommandParser(argparse.ArgumentParser):
             formatter.add_arguments(group._group_actions)  # noqa: SLF001 - as above
             formatter.end_section()
         return formatter.format_help() + "".join(f"\n{part}\n" for part in self._below())
+
+    def commands(self) -> Iterator[tuple[CommandParser, str]]:
+        """Yield the parser of each command, and its line in the list of commands."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+                lines = {line.dest: line.help or "" for line in action._choices_actions}  # noqa: SLF001 - as above
+                yield from ((command, lines[name]) for name, command in action.choices.items())
 
     def own_groups(self) -> list[argparse._ArgumentGroup]:
         """Return the groups without the shared one; the group of `--help` is the last."""
@@ -111,6 +133,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - argparse's own
         """Parse as argparse does, but refuse what is unknown here, where the options of this command are known."""
+        self.complete()
         self._words = words = sys.argv[1:] if args is None else list(args)
         if self._subparsers and not words:
             self.exit(_USAGE_ERROR, self.format_help())  # who types the name alone wants to see what there is
@@ -198,7 +221,7 @@ def completion_script(top: CommandParser, shell: str, values: Mapping[str, Seque
     """
     import shtab  # noqa: PLC0415 - only this needs it
 
-    for parser in _all_parsers(top):
+    for parser in all_parsers(top):
         for action in parser._actions:  # noqa: SLF001 - as above
             if action.metavar == FOLDER:
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined] # what shtab reads
@@ -209,9 +232,9 @@ def completion_script(top: CommandParser, shell: str, values: Mapping[str, Seque
     return str(shtab.complete(top, shell=shell))
 
 
-def _all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+def all_parsers(parser: CommandParser) -> Iterator[CommandParser]:
+    """Yield a parser and those of its commands, with all arguments."""
+    parser.complete()
     yield parser
-    for action in parser._actions:  # noqa: SLF001 - as above
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
-            for below in action.choices.values():
-                yield from _all_parsers(below)
+    for command, _ in parser.commands():
+        yield from all_parsers(command)

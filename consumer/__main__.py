@@ -1,8 +1,4 @@
-"""The command `consumer`, also as `python -m consumer`.
-
-A probe runs `consumer health` every few seconds, so that command does not import the others: this takes 0.2 s of
-CPU instead of 0.4.
-"""
+"""The command `consumer`, also as `python -m consumer`."""
 
 import os
 import sys
@@ -14,16 +10,7 @@ if __name__ == "__main__":  # before anything else is imported: `python -m` sear
     rabbitmq_classifier.search_user_folders_last()
 
 
-def main() -> None:
-    """Run the command and exit with its code."""
-    if sys.argv[1:2] == ["health"]:
-        from consumer.cli import health  # noqa: PLC0415 - see above
-
-        health.main(sys.argv[2:])
-    from consumer.cli import main as cli  # noqa: PLC0415 - see above
-
-    cli.main()
-
+from consumer.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -137,7 +137,7 @@ def _commands() -> Iterator[str]:
     yield from _of(classifier.cli.parser())
 
 
-def _of(parser: argparse.ArgumentParser) -> Iterator[str]:
+def _of(parser: CommandParser) -> Iterator[str]:
     if rows := [(_invocation(action), _meaning(action)) for action in parser._actions if _is_own(action)]:  # noqa: SLF001
         yield f"### `{parser.prog}`\n"
         yield f"{parser.description} Before any of its commands:\n"
@@ -147,33 +147,27 @@ def _of(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield from _command(command, about)
 
 
-def commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+def commands(parser: CommandParser) -> list[CommandParser]:
     """Return all commands of a parser, including subcommands."""
     return [command for command, _ in _below(parser)]
 
 
-def _below(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
-    """Yield each command without subcommands, with its purpose. argparse has no public API for this."""
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
-            for name, command in action.choices.items():
-                yield from [*_below(command)] or [(command, helps[name])]
+def _below(parser: CommandParser) -> Iterator[tuple[CommandParser, str]]:
+    """Yield each command without subcommands, with its purpose."""
+    for command, about in parser.commands():
+        command.complete()
+        yield from [*_below(command)] or [(command, about)]
 
 
-def _command(parser: argparse.ArgumentParser, about: str) -> Iterator[str]:
-    takes = [action for group in _groups(parser) for action in group._group_actions if _is_own(action)]  # noqa: SLF001
+def _command(parser: CommandParser, about: str) -> Iterator[str]:
+    takes = [action for group in parser.own_groups() for action in group._group_actions if _is_own(action)]  # noqa: SLF001
     words = [_word(action) for action in takes if not action.option_strings]
     yield f"### `{' '.join((parser.prog, *words))}`\n"
-    has_settings = len(_groups(parser)) < len(parser._action_groups)  # noqa: SLF001
+    has_settings = len(parser.own_groups()) < len(parser._action_groups)  # noqa: SLF001
     yield f"{about[:1].upper()}{about[1:]}." + (" Takes the settings." if has_settings else "") + "\n"
     if rows := [(_invocation(action), _meaning(action)) for action in takes]:
         yield from table(("argument", "meaning"), rows)
         yield ""
-
-
-def _groups(parser: argparse.ArgumentParser) -> list[argparse._ArgumentGroup]:
-    return parser.own_groups() if isinstance(parser, CommandParser) else []
 
 
 def _is_own(action: argparse.Action) -> bool:

@@ -11,7 +11,6 @@ from consumer.cli.arguments import add_settings, settings_of
 from consumer.errors import ConfigurationError
 from consumer.wire import asyncapi
 
-HELP = "print the contract with producers as an AsyncAPI 3 document"
 EXAMPLES = ("consumer asyncapi > asyncapi.json", "consumer asyncapi --schemas schemas --prefix plaid")
 
 

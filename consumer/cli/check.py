@@ -14,7 +14,6 @@ from consumer.cli.event_loop import run_async
 from consumer.preflight.checks import examine
 from consumer.preflight.finding import Finding, Level, as_json, gathered, shown, summary, would_run
 
-HELP = "find faults before the service starts; changes nothing"
 EXAMPLES = ("consumer check --job job.json", "consumer check --json --config /etc/consumer.toml")
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "bold red", Level.SKIPPED: "dim"}
 #: A check has failed. Warnings do not count.

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Literal, get_args, get_origin
 
 from consumer.cli.arguments import option
+from consumer.cli.main import parser
 from consumer.config.settings import Settings
 from rabbitmq_classifier_cli import add_completion, completion_script
 
-HELP = "print a script for the completion of commands in a shell"
 EXAMPLES = (
     'eval "$(consumer completion bash)"',
     "consumer completion fish > ~/.config/fish/completions/consumer.fish",
@@ -25,8 +25,6 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script; return the exit code."""
-    from consumer.cli.main import parser  # noqa: PLC0415 - it imports this module
-
     print(completion_script(parser(), arguments.shell, values()))
     return os.EX_OK
 

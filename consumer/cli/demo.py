@@ -33,7 +33,6 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.runners.programs import own_python
 from consumer.wire.write import ErrorRecord
 
-HELP = "show the whole service once: broker, model, consumer, jobs, dead letters"
 EXAMPLES = ("consumer demo", "consumer demo --amqp-url amqp://localhost")
 TRAIN_PER_CLASS = 40
 #: Ten states, so thirty jobs: a program per job takes about two seconds of CPU, most of it scikit-learn's import.

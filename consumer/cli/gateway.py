@@ -11,7 +11,6 @@ from consumer.cli.event_loop import run_async
 from consumer.errors import ConfigurationError
 from consumer.wire import asyncapi
 
-HELP = "accept jobs over HTTP, for callers without AMQP"
 EXAMPLES = (
     "consumer gateway --gateway-port 8080 --gateway-token-file tokens",
     "consumer gateway --openapi > openapi.json",

@@ -1,24 +1,19 @@
 """`consumer health`: queries the consumer on this machine, for probes that run a command (exec).
 
 The exit code is 0 if the consumer is healthy, and 1 if it is unhealthy or does not answer, for example because its
-event loop is blocked. The command runs every few seconds, so it imports little: neither main.py nor any AMQP code.
+event loop is blocked. The command runs every few seconds, so it imports little, and no AMQP code.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from consumer.cli.arguments import add_settings, load_settings
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped_lines
 from consumer.telemetry import health_client
-from rabbitmq_classifier_cli import CommandParser, sentence
 
-HELP = "check the local consumer's health, for probes"
 EXAMPLES = ("consumer health live --http-port 8081", "CONSUMER_HTTP_PORT=8081 consumer health ready")
 EXIT_NOT_HEALTHY = 1
 
@@ -45,15 +40,3 @@ def run(arguments: argparse.Namespace) -> int:
     for line in escaped_lines(text, health_client.MAX_ANSWER_BYTES):
         print(line)  # Kubernetes shows it among the pod's events
     return os.EX_OK if is_well else EXIT_NOT_HEALTHY
-
-
-def main(argv: Sequence[str]) -> NoReturn:
-    """Run the command and exit with its code."""
-    parser = CommandParser(prog="consumer health", description=sentence(HELP), examples=EXAMPLES)
-    describe(parser)
-    try:
-        sys.exit(run(parser.parse_args(argv)))
-    except ConfigurationError as error:
-        shown = escaped_lines(str(error), health_client.MAX_ANSWER_BYTES)
-        print("consumer: " + "\n".join(shown), file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -10,7 +10,6 @@ from consumer.cli.say import say
 from consumer.local_broker import node
 from consumer.local_broker.files import DEFAULT_DIR
 
-HELP = "start or stop a private RabbitMQ node in this folder"
 EXAMPLES = ("consumer local-broker up", "url=$(consumer local-broker url)")
 #: As in the LSB and `systemctl status`: program is not running.
 EXIT_NOT_RUNNING = 3

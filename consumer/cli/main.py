@@ -7,34 +7,19 @@ one sentence on stderr and the exit code of its class (errors.py). A traceback m
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol, cast
 
 from consumer._version import VERSION
-from consumer.cli import (
-    asyncapi,
-    check,
-    completion,
-    demo,
-    gateway,
-    health,
-    local_broker,
-    plan,
-    process_hardening,
-    run,
-    settings,
-    status,
-    try_,
-)
+from consumer.cli import process_hardening
 from consumer.cli.arguments import choose_log_format
-from consumer.cli.dead_letters import command as dead_letters
 from consumer.cli.say import say
-from consumer.cli.submit import command as submit
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped_lines
 from consumer.telemetry import log_format
@@ -51,8 +36,6 @@ EXIT_NOT_READ = 141
 class Command(Protocol):
     """A module that is a command."""
 
-    HELP: str
-
     @property
     def EXAMPLES(self) -> Sequence[str]:  # noqa: N802 - a constant of the module
         """Two command lines; none if each of its actions has its own."""
@@ -64,23 +47,41 @@ class Command(Protocol):
         """Run the command; return its exit code."""
 
 
+class Listed(NamedTuple):
+    """A command in the list of commands: its module in this package, and what it does, in one line."""
+
+    module: str
+    help: str
+
+    def load(self) -> Command:
+        """Import the module. Most of the others would be imported in vain: they take 0.2 s of CPU."""
+        return cast(Command, importlib.import_module(f"consumer.cli.{self.module}"))
+
+    def describe(self, parser: CommandParser) -> None:
+        """Add the command's examples and arguments to its parser."""
+        command = self.load()
+        parser.examples = command.EXAMPLES
+        parser.set_defaults(command=command.run)
+        command.describe(parser)
+
+
 #: In the order in which `--help` and docs/reference.md list them.
-COMMANDS: Mapping[str, Command] = MappingProxyType(
+COMMANDS: Mapping[str, Listed] = MappingProxyType(
     {
-        "run": run,
-        "health": health,
-        "try": try_,
-        "plan": plan,
-        "check": check,
-        "submit": submit,
-        "gateway": gateway,
-        "status": status,
-        "dead-letters": dead_letters,
-        "settings": settings,
-        "asyncapi": asyncapi,
-        "local-broker": local_broker,
-        "demo": demo,
-        "completion": completion,
+        "run": Listed("run", "run the service: take jobs until SIGTERM or Ctrl-C"),
+        "health": Listed("health", "check the local consumer's health, for probes"),
+        "try": Listed("try_", "run one job here, without RabbitMQ, and show its outcome"),
+        "plan": Listed("plan", "compute how many slots and consumers a latency target needs"),
+        "check": Listed("check", "find faults before the service starts; changes nothing"),
+        "submit": Listed("submit.command", "publish jobs and wait for their replies"),
+        "gateway": Listed("gateway", "accept jobs over HTTP, for callers without AMQP"),
+        "status": Listed("status", "show queues, consumers and rates, as RabbitMQ knows them"),
+        "dead-letters": Listed("dead_letters.command", "list, show, replay or delete jobs that failed for good"),
+        "settings": Listed("settings", "list all settings with their defaults"),
+        "asyncapi": Listed("asyncapi", "print the contract with producers as an AsyncAPI 3 document"),
+        "local-broker": Listed("local_broker", "start or stop a private RabbitMQ node in this folder"),
+        "demo": Listed("demo", "show the whole service once: broker, model, consumer, jobs, dead letters"),
+        "completion": Listed("completion", "print a script for the completion of commands in a shell"),
     }
 )
 
@@ -122,7 +123,7 @@ def _complain(fault: str) -> None:
 
 
 def parser() -> CommandParser:
-    """Describe all commands and their arguments."""
+    """Describe all commands. The parser of each adds its arguments at its first use."""
     top = CommandParser(
         prog="consumer",
         description="Runs classification jobs from a RabbitMQ queue.",
@@ -130,11 +131,7 @@ def parser() -> CommandParser:
     )
     top.add_argument("--version", action="version", version=f"consumer {VERSION}", help="print the version")
     commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for name, module in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=module.HELP, description=sentence(module.HELP), examples=module.EXAMPLES
-        )
-        command.set_defaults(command=module.run)
-        module.describe(command)
+    for name, entry in COMMANDS.items():
+        commands.add_parser(name, help=entry.help, description=sentence(entry.help), describe=entry.describe)
     add_help_command(commands, top)
     return top

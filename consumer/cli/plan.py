@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from consumer.capacity.plan import Target
     from consumer.capacity.service_times import ServiceTime
 
-HELP = "compute how many slots and consumers a latency target needs"
 EXAMPLES = (
     "consumer plan --rate 20 --times times.json --target p95-wait=500ms",
     "consumer plan --rate 20 --service mean=0.1,cv=0.5 --slots 4",

@@ -17,7 +17,6 @@ from consumer.runners.files.job_files import JobFiles
 from consumer.service.process import serve
 from consumer.telemetry import log_format
 
-HELP = "run the service: take jobs until SIGTERM or Ctrl-C"
 EXAMPLES = ("consumer run", "consumer run --classifier mine:classify --pool-size 4 --job-timeout-s 5m")
 #: The settings that help names: what runs, where, how much at once, for how long, and how it is watched.
 MOST_USED = "--amqp-url, --classifier or --command, --pool-size, --job-timeout-s, --http-port, --statsd-host"

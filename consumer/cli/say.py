@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-
 from consumer.line_breaks import wrapped
 
 
 def say(text: str) -> None:
     """Write one line or several."""
-    width = Console(stderr=True).width if sys.stderr.isatty() else None
+    width = None
+    if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - takes 20 ms, which most commands need not spend
+
+        width = Console(stderr=True).width
     lines = [part for line in text.split("\n") for part in wrapped(line, width)]
     print("\n".join(lines), file=sys.stderr)

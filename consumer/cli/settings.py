@@ -12,7 +12,6 @@ from consumer.config import units
 from consumer.config.settings import GROUPS, Settings
 from consumer.errors import ConfigurationError
 
-HELP = "list all settings with their defaults"
 EXAMPLES = ("consumer settings", "consumer settings timeout")
 _WIDTH = 79
 SOURCES = (

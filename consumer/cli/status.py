@@ -28,7 +28,6 @@ from consumer.errors import ConsumerError
 from consumer.escaping import escaped
 from consumer.service.fleet import Member
 
-HELP = "show queues, consumers and rates, as RabbitMQ knows them"
 EXAMPLES = ("consumer status --watch", "consumer status --json --dead-letters")
 WATCH_S = 2.0
 #: Each time a connection is opened and RabbitMQ is asked for every queue: more often would be a load.

@@ -17,7 +17,6 @@ from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError, InputError
 from consumer.service.dry_run import Attempt, attempt, line, report
 
-HELP = "run one job here, without RabbitMQ, and show its outcome"
 EXAMPLES = (
     "consumer try job.json --classifier mine:classify",
     "consumer try jobs.jsonl --repeat 100 --times times.json",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +13,16 @@ import classifier.cli
 import consumer.cli.main
 from consumer.cli.completion import values
 from consumer.config.settings import Settings
-from rabbitmq_classifier_cli import CommandParser, completion_script
+from rabbitmq_classifier_cli import all_parsers, completion_script
 
 #: The lines of a terminal that is a little larger than the smallest.
 SCREEN = 45
 
 
-def below(parser: argparse.ArgumentParser) -> Iterator[CommandParser]:
-    assert isinstance(parser, CommandParser)
-    yield parser
-    for action in parser._actions:  # noqa: SLF001 - argparse has no public way
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
-            for command in action.choices.values():
-                yield from below(command)
-
-
 COMMANDS = {
     command.prog: command
     for top in (consumer.cli.main.parser(), classifier.cli.parser())
-    for command in below(top)
+    for command in all_parsers(top)
 }
 ALL = pytest.mark.parametrize("name", COMMANDS)
 
@@ -70,7 +59,7 @@ def test_every_option_shows_its_default_or_is_required(name: str) -> None:
 @ALL
 def test_a_command_without_subcommands_has_two_examples_and_they_parse(name: str) -> None:
     command = COMMANDS[name]
-    if len([*below(command)]) > 1 or name.endswith(" help"):
+    if [*command.commands()] or name.endswith(" help"):
         return
     examples = command.examples
     assert len(examples) == 2

@@ -15,7 +15,7 @@ from consumer.telemetry.metrics import NAMES
 
 PAGE = text_of("docs/reference.md")
 #: Where commands define their exit codes.
-MODULES: tuple[object, ...] = (main, show, *main.COMMANDS.values())
+MODULES: tuple[object, ...] = (main, show, *(entry.load() for entry in main.COMMANDS.values()))
 
 
 def test_the_page_is_what_the_code_makes() -> None:

@@ -15,7 +15,6 @@ from consumer.dead_letters.operations import LetterQueue
 from consumer.job import ErrorCode
 from rabbitmq_classifier_cli import sentence
 
-HELP = "list, show, replay or delete jobs that failed for good"
 EXAMPLES: tuple[str, ...] = ()  # each action has its own
 #: RabbitMQ's words; `maxlen` does not occur with the service's own queues.
 REASONS = ("rejected", "expired", "delivery_limit", "maxlen")

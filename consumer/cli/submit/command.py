@@ -29,7 +29,6 @@ from consumer.config import units
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
 
-HELP = "publish jobs and wait for their replies"
 EXAMPLES = (
     "consumer submit jobs.jsonl --out results.jsonl",
     "consumer submit signals.csv --model pumps --out results.csv --resume",
