@@ -9,6 +9,7 @@ from __future__ import annotations
 import compileall
 import gc
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
@@ -67,7 +68,12 @@ sys.dont_write_bytecode = False
 
 
 def pytest_configure() -> None:
-    """Compile ours, once, before the processes that run tests are started."""
+    """Compile ours, once, before the processes that run tests are started.
+
+    A shell lets the background commands of a script ignore SIGINT, and then the processes that tests interrupt
+    would ignore it, too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if IS_WORKER:
         return
     for package in ("consumer", "classifier"):

@@ -175,6 +175,22 @@ def test_after_the_reply_queue_has_expired_a_resumed_submit_says_that_the_jobs_r
         running.stop()
 
 
+def test_a_submit_in_the_background_of_a_script_ends_at_sigterm(vhost_url: str, tmp_path: Path) -> None:
+    """The script's shell lets it ignore SIGINT."""
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text("{}\n")
+    ignoring = ("sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
+    argv: list[str | Path] = [*ignoring, BIN / "consumer", "submit", jobs, "--out", tmp_path / "results.jsonl"]
+    with consumer(vhost_url, command=script(tmp_path, *HELD)) as running:
+        submit = subprocess.Popen(argv, env=environment(vhost_url), stderr=subprocess.PIPE, text=True)
+        running.wait_for_event("job_log", "begun")
+        submit.terminate()
+        _, said = submit.communicate(timeout=PATIENCE_S)
+        assert (submit.returncode, "1 queued or running without a reply" in said) == (130, True)
+        (tmp_path / "go").touch()
+        running.stop()
+
+
 def test_without_a_file_of_results_an_interrupted_submit_says_that_replies_are_lost(
     vhost_url: str, tmp_path: Path
 ) -> None:

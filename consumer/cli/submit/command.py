@@ -87,7 +87,10 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Submit the jobs that have no result yet; return the exit code."""
-    return run_async(_run(arguments, settings_of(arguments)))
+    try:
+        return run_async(_run(arguments, settings_of(arguments)))
+    except asyncio.CancelledError:  # by `_end_by_signals`
+        raise KeyboardInterrupt from None
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -161,10 +164,15 @@ def _say_done(done: int, total: int, failed: int, out: str) -> None:
 
 
 def _end_by_signals() -> None:
-    """Let a supervisor's SIGTERM and a closed terminal end the command as Ctrl-C does, and not in the middle."""
+    """Let a supervisor's SIGTERM and a closed terminal end the command as Ctrl-C does, and not in the middle.
+
+    They do not raise SIGINT, which a script's shell lets its background commands ignore.
+    """
+    command = asyncio.current_task()
+    assert command  # noqa: S101 - for mypy: every coroutine runs in a task
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            asyncio.get_running_loop().add_signal_handler(number, signal.raise_signal, signal.SIGINT)
+            asyncio.get_running_loop().add_signal_handler(number, command.cancel)
 
 
 @contextmanager
