@@ -93,10 +93,14 @@ class Load:
             with self._faults_pass(), self._connection() as connection:
                 channel = connection.channel()
                 channel.basic_qos(prefetch_count=PREFETCH)
-                channel.basic_consume(TOPOLOGY.results, self._reply)
-                channel.basic_consume(TOPOLOGY.dead, self._dead_letter)
+                tags = [
+                    channel.basic_consume(TOPOLOGY.results, self._reply),
+                    channel.basic_consume(TOPOLOGY.dead, self._dead_letter),
+                ]
                 while not self._is_over.is_set():
                     connection.process_data_events(time_limit=PAUSE_S)
+                for tag in tags:  # otherwise RabbitMQ's channel would forget the acks that it still holds back
+                    channel.basic_cancel(tag)
 
     def _reply(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - untyped
         reply = Reply(TOPOLOGY.results, properties.correlation_id, json.loads(body))
