@@ -25,6 +25,12 @@ from consumer.runners.programs.interpreter import Runs, kind, read
         ("bash -e -o pipefail classify.sh", Runs(0, script=4, rest=5, options=("-e", "-o", "pipefail"))),
         ("sh -ec exit", Runs(0)),
         ("bash -- classify.sh", Runs(0, script=2)),
+        ("perl -w classify.pl", Runs(0, script=2, rest=3, options=("-w",))),
+        ("perl -ne print", Runs(0)),
+        ("node --require ./hook.js classify.js", Runs(0, script=3, rest=4, options=("--require", "./hook.js"))),
+        ("node --stack-size 4096 classify.js", Runs(0)),  # 4096 may be a value: nothing is said
+        ("java -Xmx1g -jar classify.jar", Runs(0, script=3)),
+        ("java -cp lib Main", Runs(0)),
         ("env LANG=C python3 classify.py", Runs(2, script=3, rest=4)),
         ("env -u HOME -i python3 classify.py", Runs(4, script=5, rest=6)),
         ("env -S python3", Runs(0)),
@@ -41,7 +47,7 @@ def test_the_program_the_script_and_the_module_are_found(command: str, runs: Run
 
 @pytest.mark.parametrize(
     ("program", "name"),
-    [("/usr/bin/python3.11", "python"), ("python", "python"), ("pypy3.10", "pypy"), ("/opt/7", "7"), ("sh", "sh")],
+    [("/usr/bin/python3.11", "python"), ("python", "python"), ("lua5.4", "lua"), ("/opt/7", "7"), ("sh", "sh")],
 )
 def test_a_version_is_no_part_of_an_interpreters_name(program: str, name: str) -> None:
     assert kind(program) == name

@@ -19,7 +19,7 @@ class Grammar:
 
     Letters of short options: `values` take a value; after `inline` no script follows; `module` takes a module's
     name. `long_values`: long options that take a value. `operands`: the number of arguments before the program
-    that a wrapper runs.
+    that a wrapper runs. `is_strict`: all options are known.
     """
 
     values: str = ""
@@ -27,16 +27,33 @@ class Grammar:
     module: str = ""
     long_values: tuple[str, ...] = ()
     operands: int = 0
+    is_strict: bool = True
 
 
 SHELLS: Final = ("sh", "bash", "dash", "ash", "ksh", "zsh")
 _SHELL: Final = Grammar(values="oO", inline="cs", long_values=("--rcfile", "--init-file"))
 _PYTHON: Final = Grammar(values="WX", inline="c", module="m", long_values=("--check-hash-based-pycs",))
-#: Programs that run a script.
+#: Programs that run a script. Of those that are not strict, only the common options are known.
 INTERPRETERS: Final[Mapping[str, Grammar]] = {
     "python": _PYTHON,
     "pypy": _PYTHON,
     **dict.fromkeys(SHELLS, _SHELL),
+    "perl": Grammar(values="I", inline="eE", is_strict=False),
+    "ruby": Grammar(values="rIC", inline="e", is_strict=False),
+    **dict.fromkeys(
+        ("node", "nodejs"),
+        Grammar(
+            values="rC",
+            inline="epi",
+            long_values=("--require", "--import", "--loader", "--experimental-loader", "--conditions"),
+            is_strict=False,
+        ),
+    ),
+    "java": Grammar(is_strict=False),
+    "Rscript": Grammar(inline="e", is_strict=False),
+    "php": Grammar(values="cdz", inline="rRBEF", is_strict=False),
+    "lua": Grammar(values="l", inline="e", is_strict=False),
+    "julia": Grammar(values="LtpJCHP", inline="eE", is_strict=False),
 }
 #: Programs that run another one.
 WRAPPERS: Final[Mapping[str, Grammar]] = {
@@ -119,11 +136,15 @@ def _script(grammar: Grammar, argv: Sequence[str], program: int) -> Runs:
         word, options = argv[at], tuple(argv[program + 1 : at])
         if word == "-":
             return Runs(program)
-        if word == "--":
+        if word == "--" or (word == "-jar" and kind(argv[program]) == "java"):
             at += 1
             return Runs(program, script=at) if at < len(argv) else Runs(program)
         if not word.startswith(("-", "+")):
-            return Runs(program, script=at, rest=at + 1, options=options)
+            return (
+                Runs(program, script=at, rest=at + 1, options=options)
+                if _is_likely(grammar, word)
+                else Runs(program)
+            )
         if module := _module(grammar, argv, at):
             name, rest = module
             return Runs(program, module=name, rest=rest, options=options)
@@ -135,6 +156,11 @@ def _script(grammar: Grammar, argv: Sequence[str], program: int) -> Runs:
             return Runs(program)
         at += taken
     return Runs(program)
+
+
+def _is_likely(grammar: Grammar, word: str) -> bool:
+    """Whether a word is probably the script, and not the value of an unknown option."""
+    return grammar.is_strict or "/" in word or "." in word[1:]
 
 
 def _module(grammar: Grammar, argv: Sequence[str], at: int) -> tuple[str, int] | None:
