@@ -166,13 +166,8 @@ def loaded(cluster: Cluster, vhost: str, folder: Path) -> Iterator[tuple[Consume
     variables = environment(" ".join(urls), classifier="storm.jobs:classify", job_dir=folder / "jobs", pool_size=2)
     with gone_afterwards(ConsumerProcess({**variables, "PYTHONPATH": str(TESTS)})) as running:
         running.wait_for_event("ready")
-        with Load.open(urls) as load:
-            try:
-                yield running, load.ledger
-            except AssertionError as failed:
-                # The folder with the logs may be gone when somebody reads the report.
-                failed.add_note("\n".join((cluster.state(vhost), *map(str.rstrip, running.log[-30:]))))
-                raise
+        with Load.open(urls) as load, explained(cluster, vhost, running):
+            yield running, load.ledger
             load.finish()
             wait_until(lambda: not any(depths(cluster, vhost)), "empty queues")
             assert running.stop() == os.EX_OK
@@ -180,6 +175,16 @@ def loaded(cluster: Cluster, vhost: str, folder: Path) -> Iterator[tuple[Consume
         # Once more: what the load or the consumer had not settled would be back now. RabbitMQ 4.3 may still count
         # what was acked last.
         wait_until(lambda: not any(depths(cluster, vhost)), "empty queues")
+
+
+@contextmanager
+def explained(cluster: Cluster, vhost: str, running: ConsumerProcess) -> Iterator[None]:
+    """Add the state of the queues and the consumer's last lines to a failure: its folder may be gone later."""
+    try:
+        yield
+    except AssertionError as failed:
+        failed.add_note("\n".join((cluster.state(vhost), *map(str.rstrip, running.log[-30:]))))
+        raise
 
 
 def depths(cluster: Cluster, vhost: str) -> list[int]:
