@@ -18,8 +18,8 @@ import classifier.cli
 import consumer.cli.main
 from consumer.cli.arguments import meaning_and_default
 from consumer.config import units
-from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
+from consumer.config.sources import ENV_PREFIX
 from consumer.job import ErrorCode, Unsuccessful
 from consumer.preflight.checks import CHECKS
 from consumer.preflight.context import Site

@@ -2,6 +2,7 @@
 
 main.py                 the command `consumer`: the table of commands; errors become exit codes
 arguments.py            adds the settings as flags, and parses numbers and files
+setting_flags.py        the settings that were given as flags
 broker_url.py           chooses the RabbitMQ of a command: the configured one, or a private node
 say.py                  writes lines for people to stderr
 progress_line.py        shows on a terminal that a command works

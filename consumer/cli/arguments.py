@@ -15,8 +15,9 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
+from consumer.cli import setting_flags
 from consumer.config import loader, units
 from consumer.config.settings import Settings
 from consumer.errors import InputError
@@ -31,7 +32,6 @@ MAX_SECONDS = 31_536_000
 _MAX_CHARACTERS = 40
 _SHOWN_CHARACTERS = 60
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_SETTING = "setting_"
 _STATED = "; default: |; not set: "
 
 
@@ -55,7 +55,7 @@ def add_settings(command: argparse.ArgumentParser, names: Sequence[str] = (), *,
             metavar = FOLDER
         group.add_argument(
             option(name),
-            dest=_SETTING + name,
+            dest=setting_flags.destination(name),
             default=argparse.SUPPRESS,
             help=text,
             **({"action": argparse.BooleanOptionalAction} if kind is bool else {"metavar": metavar}),
@@ -98,21 +98,9 @@ def load_settings(arguments: argparse.Namespace) -> Settings:
     Raises:
         ConfigurationError: as `loader.load`.
     """
-    settings = loader.load(_flags(arguments), os.environ, arguments.config)
+    settings = loader.load(setting_flags.given(arguments), os.environ, arguments.config)
     log_format.choose(settings.log_format, settings.log_level)
     return settings
-
-
-def choose_log_format(arguments: argparse.Namespace) -> None:
-    """Log JSON if the settings ask for it, before they are checked: one that is refused must be a record, too."""
-    if loader.asks_for_json(_flags(arguments), os.environ, getattr(arguments, "config", None)):
-        log_format.choose("json")
-
-
-def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that were given as flags."""
-    given = vars(arguments).items()
-    return {name.removeprefix(_SETTING): value for name, value in given if name.startswith(_SETTING)}
 
 
 def read_file(path: Path) -> bytes:

@@ -17,9 +17,9 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol, cast
 
 from consumer._version import VERSION
-from consumer.cli import process_hardening
-from consumer.cli.arguments import choose_log_format
+from consumer.cli import process_hardening, setting_flags
 from consumer.cli.say import say
+from consumer.config.sources import asks_for_json
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped_lines
 from consumer.telemetry import log_format
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = parser().parse_args(argv)
     log_format.install()
-    choose_log_format(arguments)
+    _choose_log_format(arguments)
     process_hardening.hide_process()
     for library in ("aio_pika", "aiormq", "asyncio"):  # their warnings repeat ours
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -111,6 +111,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception:  # a bug: Python's own exit code would be 1, which here means that jobs failed
         log.exception("this is a bug in the consumer; please report it", extra={"event": "bug"})
         sys.exit(os.EX_SOFTWARE)
+
+
+def _choose_log_format(arguments: argparse.Namespace) -> None:
+    """Log JSON if the settings ask for it, before they are checked: one that is refused must be a record, too."""
+    if asks_for_json(setting_flags.given(arguments), os.environ, getattr(arguments, "config", None)):
+        log_format.choose("json")
 
 
 def _complain(fault: str) -> None:

@@ -8,7 +8,8 @@ limit_settings.py       settings for the limits and the folder of a run; makes t
 operation_settings.py   settings for shutdown, ports, metrics, logs, traces
 setting_group.py        the base class of all groups: frozen and checked values
 units.py                reads and writes times and sizes with units: 5m, 500MiB
-loader.py               reads settings from flags, variables and the TOML file
+sources.py              reads the variables and the TOML file; imports no pydantic, as each command needs it
+loader.py               checks the settings from flags, variables and the TOML file
 job_limits.py           the type `Limits`; whether a limit was exceeded, and the message about it
 credentials.py          reads the files for the login and for TLS
 amqp_url.py             parses and checks AMQP URLs, hides their passwords

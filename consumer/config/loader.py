@@ -7,7 +7,6 @@ all invalid values at once. No other module reads the environment for settings.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,10 @@ from pydantic_core import ErrorDetails
 from consumer.config import units
 from consumer.config.amqp_url import holds_password
 from consumer.config.settings import Settings
+from consumer.config.sources import CONFIG_VARIABLE, ENV_PREFIX, from_environment, from_file, settings_file
 from consumer.errors import ConfigurationError
 from consumer.escaping import escaped
 
-ENV_PREFIX = "CONSUMER_"
-#: The settings file must be named, here or by --config. The service does not search the working directory for one,
-#: because a file there could change the service by surprise.
-CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 #: The most characters of a quoted value: enough to recognise it, and few enough to keep the remedy after it
 #: visible.
 SHOWN_CHARACTERS = 200
@@ -62,10 +58,10 @@ def load(
         ConfigurationError: with one line for every value that cannot be used.
     """
     _see_no_password(flags)
-    config = config or _config_in(environment)
+    config = config or settings_file(environment)
     sources = {
-        f"in {config}": _from_file(config) if config else {},
-        "from {variable}": _from_environment(environment),
+        f"in {config}": from_file(config) if config else {},
+        "from {variable}": from_environment(environment, Settings.model_fields),
         "from --{flag}": dict(flags),
     }
     values = {name: value for source in sources.values() for name, value in source.items()}
@@ -74,21 +70,6 @@ def load(
     except ValidationError as error:
         lines = [_complaint(fault, values, sources) for fault in error.errors(include_url=False)]
         raise ConfigurationError("\n".join(dict.fromkeys(lines))) from None
-
-
-def asks_for_json(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> bool:
-    """Return whether the log format is JSON. Works even if a setting is invalid, to log the error about it."""
-    config = config or _config_in(environment)
-    try:
-        in_file = _from_file(config) if config else {}
-    except ConfigurationError:  # `load` will report it
-        in_file = {}
-    chosen = {**in_file, **_from_environment(environment), **flags}
-    return str(chosen.get("log_format")).lower() == "json"
-
-
-def _config_in(environment: Mapping[str, str]) -> Path | None:
-    return Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -117,25 +98,6 @@ def _see_no_password(flags: Mapping[str, Any]) -> None:
                 f"{name} from --{flag}: `ps` would show the password in it; set {variable} instead, or remove the "
                 "password and set amqp_password_file"
             )
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # RecursionError: too many levels
-        raise ConfigurationError(f"the settings file {path} is not TOML: {error}") from None
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Read the variables.
-
-    An empty one counts as not set, because Compose and Kubernetes files often contain it.
-    """
-    names = ((name, ENV_PREFIX + name.upper()) for name in Settings.model_fields)
-    return {name: environment[variable] for name, variable in names if environment.get(variable)}
 
 
 def _complaint(fault: ErrorDetails, values: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> str:

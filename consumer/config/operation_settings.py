@@ -9,10 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from consumer.config.amqp_url import check_host
 from consumer.config.setting_group import SettingGroup, checked, lower
+from consumer.config.sources import LogFormat, LogLevel
 
-LogFormat = Literal["text", "json"]
 LogJobs = Literal["auto", "all", "failed"]
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 def _upper(value: object) -> object:

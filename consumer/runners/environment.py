@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from consumer.config.loader import ENV_PREFIX
 from consumer.config.settings import Settings
+from consumer.config.sources import ENV_PREFIX
 from consumer.job import Job
 
 #: Variables that programs need to start, and those of the operator's locale. None of them carries a secret.

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from consumer.config.operation_settings import LogFormat, LogLevel
+from consumer.config.sources import LogFormat, LogLevel
 from consumer.escaping import escaped, escaped_lines
 from consumer.telemetry import log_context
 from consumer.telemetry.log_events import FIELDS

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import cast
 
 from consumer.config.amqp_url import redacted
-from consumer.config.loader import ENV_PREFIX, load, unknown_variables
+from consumer.config.loader import load, unknown_variables
 from consumer.config.settings import Settings
+from consumer.config.sources import ENV_PREFIX
 from consumer.errors import ConfigurationError
 
 MODULES = (
     "consumer.config.loader",
     "consumer.config.setting_group",
     "consumer.config.settings",
+    "consumer.config.sources",
     "consumer.config.amqp_url",
     "consumer.escaping",
 )

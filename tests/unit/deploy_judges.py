@@ -10,8 +10,9 @@ import jsonschema
 import kubernetes_validate
 from dockerfile_parse import DockerfileParser
 
-from consumer.config.loader import ENV_PREFIX, load
+from consumer.config.loader import load
 from consumer.config.settings import Settings
+from consumer.config.sources import ENV_PREFIX
 
 ROOT = Path(__file__).parents[2]
 #: Schemas of what others add to Kubernetes, by kind.

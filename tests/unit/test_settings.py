@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from consumer.config.amqp_url import redacted
 from consumer.config.credentials import Credentials
-from consumer.config.loader import asks_for_json, load, unknown_variables
+from consumer.config.loader import load, unknown_variables
 from consumer.config.settings import Settings
+from consumer.config.sources import asks_for_json
 from consumer.errors import ConfigurationError
 
 SECRET = "hunter2"  # noqa: S105 - it is what must not be found
