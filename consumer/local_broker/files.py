@@ -265,6 +265,14 @@ def _write(path: Path, text: str, mode: int = 0o600) -> None:
     draft.replace(path)
 
 
+def lacked_a_port(node: Node) -> bool:
+    """Return whether the server's log says that a port was not free."""
+    try:
+        return "eaddrinuse" in node.log.read_text(errors="replace")
+    except OSError:
+        return False
+
+
 def log_excerpt(node: Node) -> str:
     """Return the log from its first error on, because Erlang reports one failure many times."""
     try:

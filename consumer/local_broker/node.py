@@ -30,6 +30,8 @@ DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
 SPAWN = 'umask 077; cd "$0" && exec "$1"'
 CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 POLL_S = 0.1
+#: Another process, such as another node, may take a port after it was chosen and before the server listens on it.
+MOST_STARTS = 3
 
 
 class RabbitMQMissing(LocalBrokerError):  # noqa: N818 - the name is clear without `Error`
@@ -79,9 +81,17 @@ def up(  # noqa: PLR0913 - keywords, each with a default
         server = find_server(os.environ)
         if processes.end_all(data_dir, grace_s=10):
             report(f"ended left-over processes of a previous node in {data_dir}")
-        node = files.choose(data_dir, known or {})
-        files.write_files(node, server, config or {}, more or {})
-        return _start(node, server, deadline, report)
+        starts = 0
+        while True:
+            starts += 1
+            node = files.choose(data_dir, known or {})
+            files.write_files(node, server, config or {}, more or {})
+            try:
+                return _start(node, server, deadline, report)
+            except LocalBrokerError:
+                if starts == MOST_STARTS or not files.lacked_a_port(node):
+                    raise
+                report("another process has taken a port of the node: starting it on others")
 
 
 def down(data_dir: Path, timeout_s: float = 30) -> bool:

@@ -176,6 +176,21 @@ def test_a_server_that_ends_while_it_starts_is_told_with_what_its_log_says(data_
     assert processes.found(data_dir) == {}
 
 
+def test_a_node_starts_on_other_ports_if_one_is_taken_after_it_was_chosen(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server((files.HOST, files.free_ports(1)[0])) as other:
+        taken = [other.getsockname()[1], *files.free_ports(3)]
+        rest = files.free_ports
+        chosen = iter([taken])
+        monkeypatch.setattr(files, "free_ports", lambda count: next(chosen, None) or rest(count))
+        steps: list[str] = []
+        node = local_broker.up(data_dir, report=steps.append)
+    assert next(chosen, None) is None
+    assert node.amqp_port not in taken
+    assert "another process has taken a port of the node: starting it on others" in steps
+
+
 def test_a_server_that_is_not_ready_in_time_is_ended(data_dir: Path) -> None:
     with pytest.raises(LocalBrokerError, match="did not become ready in time"):
         local_broker.up(data_dir, timeout_s=0)
