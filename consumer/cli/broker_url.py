@@ -11,6 +11,7 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR
+from consumer.local_broker.sharing import shared
 from consumer.rabbitmq.console import Console
 
 log = logging.getLogger("consumer")
@@ -51,7 +52,7 @@ def _log_step(line: str) -> None:
 
 @contextmanager
 def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
-    """Give the configured URLs, or that of a private node; stop the node afterwards if it was started here.
+    """Give the configured URLs, or that of a private node; stop the node afterwards unless it has other users.
 
     Raises:
         ConfigurationError: a file that belongs to the URLs cannot be used.
@@ -66,19 +67,13 @@ def broker_urls(settings: Settings) -> Iterator[Sequence[str]]:
         DEFAULT_DIR,
         extra={"event": "private_node_used"},
     )
-    was_up = local_broker.status(DEFAULT_DIR) is not None
-    node = local_broker.up(DEFAULT_DIR, report=_log_step)
-    # Without the password: `consumer local-broker` prints it to those who may read the folder.
-    log.info(
-        "the private node is %s; `consumer local-broker url` prints this URL with its password, and `status` the "
-        "login of its console, %s",
-        redacted(node.amqp_url),
-        node.management_url,
-        extra={"event": "private_node_ready"},
-    )
-    try:
+    with shared(DEFAULT_DIR, _log_step) as node:
+        # Without the password: `consumer local-broker` prints it to those who may read the folder.
+        log.info(
+            "the private node is %s; `consumer local-broker url` prints this URL with its password, and `status` "
+            "the login of its console, %s",
+            redacted(node.amqp_url),
+            node.management_url,
+            extra={"event": "private_node_ready"},
+        )
         yield [node.amqp_url]
-    finally:
-        if not was_up:
-            log.info("stopping the private RabbitMQ node", extra={"event": "private_node_stopping"})
-            local_broker.down(DEFAULT_DIR)

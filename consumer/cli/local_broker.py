@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from consumer.cli.say import say
-from consumer.local_broker import node
+from consumer.local_broker import node, sharing
 from consumer.local_broker.files import DEFAULT_DIR
 
 EXAMPLES = ("consumer local-broker up", "url=$(consumer local-broker url)")
@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Start or stop the node, or show its addresses; return the exit code."""
     match arguments.action:
         case "up":
-            print(node.up(arguments.data, report=say).describe())
+            started = node.up(arguments.data, report=say)
+            sharing.keep(arguments.data)
+            print(started.describe())
         case "down":
             print("stopped" if node.down(arguments.data) else "no node was running")
         case asked:

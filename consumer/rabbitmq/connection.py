@@ -204,6 +204,10 @@ def may_be_lost() -> Iterator[None]:
         raise ConnectionLostError(
             f"the connection to RabbitMQ was lost: {str(error) or type(error).__name__}"
         ) from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise ConnectionLostError("the connection to RabbitMQ was lost") from error
 
 
 @contextmanager

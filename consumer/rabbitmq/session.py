@@ -71,9 +71,9 @@ class Session:
     `lifetime` ends at the first sign that one connection no longer works. `publisher` publishes; `admin` declares
     and finds exchanges and queues.
 
-    Mutable state: `_consumers`, the queue of each consumer by its tag; `_is_stopping`, set when no consumer may be
-    added; `_changing`, held while a consumer is added or cancelled; `_cancelled`, the tags of the consumers that
-    were cancelled last; `_last_tag`, the number of deliveries so far.
+    Mutable state: `received`, the number of deliveries so far; `_consumers`, the queue of each consumer by its
+    tag; `_is_stopping`, set when no consumer may be added; `_changing`, held while a consumer is added or
+    cancelled; `_cancelled`, the tags of the consumers that were cancelled last.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Session:
         self._is_stopping = False
         self._changing = asyncio.Lock()
         self._cancelled: deque[str] = deque()
-        self._last_tag = 0
+        self.received = 0
         read.close_callbacks.add(partial(self._closed, "the connection that reads jobs"))
         write.close_callbacks.add(self._cannot_publish)
 
@@ -170,7 +170,7 @@ class Session:
     async def _on_message(self, delivered: DeliveredMessage) -> None:
         """Put the delivery into the inbox and return: aiormq cancels this task with the channel."""
         tag = delivered.delivery_tag or 0  # every delivery has one; only a returned message has none
-        self._last_tag = tag
+        self.received = tag
         message = received(delivered.header.properties, delivered.body)
         delivery = Delivery(
             message,
@@ -223,7 +223,7 @@ class Session:
         with may_be_lost():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await self._read.set_qos(prefetch_count=1)
-        if self._last_tag >= UNWRITTEN_ACKS:
+        if self.received >= UNWRITTEN_ACKS:
             await asyncio.sleep(ACKS_WRITTEN_S)
 
     async def lost(self) -> str:

@@ -14,6 +14,7 @@ running.py          one task per delivery; waits for them at the end, or ends th
 signals.py          turns signals into events: stop, stop at once, reload
 consumer_info.py    how this consumer describes itself to RabbitMQ: name, runner, classifier, models
 fleet.py            reads these descriptions back: what each consumer of the queue runs, and in what they differ
+starvation.py       ends a session in which RabbitMQ delivers nothing although jobs are ready
 queue_gauges.py     waiting jobs and dead letters, a few times a minute
 resource_gauges.py  memory and free disk space of this process, every few seconds
 dry_run.py          `consumer try`: one job through the runner, without RabbitMQ

@@ -32,6 +32,7 @@ from consumer.service.queue_gauges import measured
 from consumer.service.running import Running
 from consumer.service.settle import Settler
 from consumer.service.signals import Signals
+from consumer.service.starvation import Starvation
 from consumer.telemetry.health import Facts
 from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
@@ -50,7 +51,7 @@ class Service:
     """One consumer, from its first delivery to its last settlement.
 
     Mutable state: `_is_declared`, set once the queues were declared or found; `_fetch`, the tasks of a session:
-    they receive deliveries, adjust the prefetch and measure the queues.
+    they receive deliveries, adjust the prefetch, and watch and measure the queues.
     """
 
     def __init__(  # noqa: PLR0913 - all that `serve` has opened for it
@@ -93,6 +94,7 @@ class Service:
         self._is_declared = False
         self._fetch: list[asyncio.Task[None]] = []
         self._running = Running()
+        self._starvation = Starvation(self._topology.jobs, lambda: len(self._running) < runner.pool.size)
 
     def facts(self) -> Facts:
         return Facts(
@@ -153,6 +155,7 @@ class Service:
                 asyncio.create_task(self._pipeline.handle_all(broker.inbox.get, self._running), name="take"),
                 asyncio.create_task(self._fetching.adjust(), name="adjust prefetch"),
                 asyncio.create_task(self._describe_when_renewed(), name="describe"),
+                asyncio.create_task(self._starvation.watch(broker), name="starvation"),
             ]
             if self._settings.reports_metrics:
                 depths = measured(broker.admin, broker.publisher, self._topology, self._metrics)

@@ -19,7 +19,6 @@ EVENTS = MappingProxyType(
         "private_node_used": "no amqp_url is set: `demo` or `run` starts a private RabbitMQ node",
         "private_node_step": "what happens while that node is found or started; a start takes seconds",
         "private_node_ready": "the private node accepts connections; the message has its URL without the password",
-        "private_node_stopping": "that private node is being stopped",
         "runner_opened": "the classifier is loaded, or its program found",
         "http_listening": "the pages of health and metrics are served",
         "ready": "the service takes jobs; the gateway accepts requests and receives replies",

@@ -93,7 +93,8 @@ class Ledger:
         """Wait until something that is noted here makes it true."""
         with self._changed:
             if not self._changed.wait_for(condition, PATIENCE_S):
-                raise AssertionError(f"waited {PATIENCE_S:g} s in vain for {what}: {self.verdict()}")
+                verdict = self.verdict()
+                raise AssertionError(f"waited {PATIENCE_S:g} s in vain for {what}: {verdict}; {verdict.lost[:20]}")
 
     def verdict(self) -> Verdict:
         """Judge what is confirmed by now. Error records are given up while their stream's leader is away."""

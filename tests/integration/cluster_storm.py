@@ -1,7 +1,7 @@
 """A steady load on a cluster whose nodes are killed: jobs in by one thread, all answers out by another.
 
 Neither is ours: pika, at whichever node lets it in, from the beginning again after every fault. What is not
-confirmed is published again. The oracle alone judges; `storm` ends with its verdict and with empty queues.
+confirmed in time is published again. The oracle alone judges; `storm` ends with its verdict and with empty queues.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ PREFETCH = 100
 TESTS = Path(__file__).parents[1]
 #: After a fault, before the next node is asked; and how often the taker looks whether it is over.
 PAUSE_S = 0.1
+#: As long as the service waits. RabbitMQ 3.10 may owe a confirm for ever: a leader that was killed and is elected
+#: again may not know a channel that first published less than a tick before the kill, and what the channel sent
+#: to the dead leader is lost.
+CONFIRM_S = 30.0
 
 
 class Load:
@@ -48,7 +52,7 @@ class Load:
         self.ledger = Ledger()
         self._addresses = [pika.URLParameters(url) for url in urls]
         self._is_over = threading.Event()
-        # Daemons: when a test fails, RabbitMQ may owe a confirm for ever.
+        # Daemons: when a test fails, they may still wait for RabbitMQ.
         self._publisher = threading.Thread(target=self._publish, name="publish", daemon=True)
         self._taker = threading.Thread(target=self._take, name="take", daemon=True)
 
@@ -80,7 +84,7 @@ class Load:
                 channel = connection.channel()
                 channel.confirm_delivery()
                 while job is not None:
-                    publish(channel, job)
+                    publish(connection, channel, job)
                     self.ledger.confirmed(job)
                     job = self.ledger.begin()
 
@@ -89,10 +93,14 @@ class Load:
             with self._faults_pass(), self._connection() as connection:
                 channel = connection.channel()
                 channel.basic_qos(prefetch_count=PREFETCH)
-                channel.basic_consume(TOPOLOGY.results, self._reply)
-                channel.basic_consume(TOPOLOGY.dead, self._dead_letter)
+                tags = [
+                    channel.basic_consume(TOPOLOGY.results, self._reply),
+                    channel.basic_consume(TOPOLOGY.dead, self._dead_letter),
+                ]
                 while not self._is_over.is_set():
                     connection.process_data_events(time_limit=PAUSE_S)
+                for tag in tags:  # otherwise RabbitMQ's channel would forget the acks that it still holds back
+                    channel.basic_cancel(tag)
 
     def _reply(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - untyped
         reply = Reply(TOPOLOGY.results, properties.correlation_id, json.loads(body))
@@ -116,11 +124,23 @@ class Load:
             self._is_over.wait(PAUSE_S)
 
 
-def publish(channel: Any, job: Sent) -> None:  # noqa: ANN401 - untyped
-    """Publish a job; return when RabbitMQ has confirmed it."""
+def publish(connection: Any, channel: Any, job: Sent) -> None:  # noqa: ANN401 - untyped
+    """Publish a job; return when RabbitMQ has confirmed it.
+
+    Raises:
+        AMQPError: also when the confirm is overdue; then only a new connection can publish.
+    """
     job.publishes += 1
     properties = pika.BasicProperties(message_id=job.id, correlation_id=f"for {job.id}", delivery_mode=2)
+    # pika has no limit for this wait, and runs the timers of its blocking connection only after it.
+    timers = connection._impl.ioloop  # noqa: SLF001
+    overdue = timers.call_later(CONFIRM_S, confirm_is_overdue)
     channel.basic_publish("", TOPOLOGY.jobs, job.body, properties, mandatory=True)
+    timers.remove_timeout(overdue)
+
+
+def confirm_is_overdue() -> None:
+    raise pika.exceptions.AMQPConnectionError(f"RabbitMQ has not confirmed a job for {CONFIRM_S:g} s")
 
 
 def storm(cluster: Cluster, vhost: str, folder: Path, between_kills: Sequence[int], tell: Tell) -> Verdict:
@@ -146,13 +166,8 @@ def loaded(cluster: Cluster, vhost: str, folder: Path) -> Iterator[tuple[Consume
     variables = environment(" ".join(urls), classifier="storm.jobs:classify", job_dir=folder / "jobs", pool_size=2)
     with gone_afterwards(ConsumerProcess({**variables, "PYTHONPATH": str(TESTS)})) as running:
         running.wait_for_event("ready")
-        with Load.open(urls) as load:
-            try:
-                yield running, load.ledger
-            except AssertionError as failed:
-                # The folder with the logs may be gone when somebody reads the report.
-                failed.add_note("\n".join((cluster.state(vhost), *map(str.rstrip, running.log[-30:]))))
-                raise
+        with Load.open(urls) as load, explained(cluster, vhost, running):
+            yield running, load.ledger
             load.finish()
             wait_until(lambda: not any(depths(cluster, vhost)), "empty queues")
             assert running.stop() == os.EX_OK
@@ -160,6 +175,16 @@ def loaded(cluster: Cluster, vhost: str, folder: Path) -> Iterator[tuple[Consume
         # Once more: what the load or the consumer had not settled would be back now. RabbitMQ 4.3 may still count
         # what was acked last.
         wait_until(lambda: not any(depths(cluster, vhost)), "empty queues")
+
+
+@contextmanager
+def explained(cluster: Cluster, vhost: str, running: ConsumerProcess) -> Iterator[None]:
+    """Add the state of the queues and the consumer's last lines to a failure: its folder may be gone later."""
+    try:
+        yield
+    except AssertionError as failed:
+        failed.add_note("\n".join((cluster.state(vhost), *map(str.rstrip, running.log[-30:]))))
+        raise
 
 
 def depths(cluster: Cluster, vhost: str) -> list[int]:

@@ -17,6 +17,7 @@ Which test is for which fault; where no file is named, it is here. What no Rabbi
     quorum leader lost          test_cluster.py, test_quorum_leader_lost_and_then_the_majority and
                                 test_quorum_leader_lost_at_another_node_leaves_the_consumer_where_it_is
     no majority                 test_cluster.py, test_no_majority
+    acks lost with a leader     test_starvation.py
     alarm                       test_memory_alarm
       for long                 *test_alarm_longer_than_the_confirm_timeout
       with a full socket       *test_full_socket_during_an_alarm_is_no_self_disconnect,

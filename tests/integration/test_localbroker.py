@@ -21,9 +21,10 @@ from support.processes.commands import environment
 from support.processes.consumer_process import ConsumerProcess, gone_afterwards
 from support.rabbitmq.management_api import Management, create_vhost, delete_vhost, rabbitmqctl
 
-from consumer.local_broker import files, processes
+from consumer.local_broker import files, processes, sharing
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import LocalBrokerError, Node
+from consumer.local_broker.sharing import shared
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
 UP = "import sys, pathlib; from consumer.local_broker import node; node.up(pathlib.Path(sys.argv[1]))"
@@ -138,6 +139,22 @@ def test_a_start_that_is_killed_leaves_a_node_that_the_next_start_takes_over(dat
     lines: list[str] = []
     assert local_broker.up(data_dir, report=lines.append) == begun
     assert lines == [f"found a RabbitMQ node in {data_dir}"]
+
+
+def test_a_node_that_commands_have_started_ends_with_the_last_of_them(data_dir: Path) -> None:
+    with shared(data_dir, print) as first:
+        with shared(data_dir, print) as second:
+            assert second.pid == first.pid
+        assert local_broker.status(data_dir)
+    assert local_broker.status(data_dir) is None
+
+
+def test_a_node_that_a_command_uses_goes_on_after_somebody_has_asked_for_it(node: Node) -> None:
+    with shared(node.data_dir, print):
+        (node.data_dir / sharing.MARK).touch()  # as if that command had started it
+        up = forked.run("consumer", "local-broker", "up", "--data", node.data_dir, env=environment(""))
+        assert up.returncode == os.EX_OK, up.stderr
+    assert local_broker.status(node.data_dir)
 
 
 def test_a_process_number_that_belongs_to_another_program_now_is_not_touched(data_dir: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from support.async_tests import never, runs_async
 
 from consumer.errors import ConnectionLostError
+from consumer.rabbitmq.connection import may_be_lost
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 
 
@@ -94,3 +95,10 @@ async def test_a_bare_cancellation_by_the_library_is_a_lost_connection() -> None
     with pytest.raises(ConnectionLostError, match="silent"), lifetime.ends_if_lost():
         raise asyncio.CancelledError
     assert lifetime.ended.done()
+
+
+def test_a_bare_exception_of_the_library_is_a_lost_connection_and_any_other_is_a_bug() -> None:
+    with pytest.raises(ConnectionLostError), may_be_lost():
+        raise Exception  # noqa: TRY002 - as aiormq does
+    with pytest.raises(ValueError, match="ours"), may_be_lost():
+        raise ValueError("ours")

@@ -2,7 +2,6 @@
 
 startable.py    refuses a command line that would fail with every job
 executable.py   finds out why the kernel would refuse to run a file
-elf.py          reads from an ELF file the machine and the loader that it needs
 interpreter.py  finds the program, script or module that a command line runs
 own_python.py   command lines of the service's own Python processes, in which no user's file hides a module of it
 """

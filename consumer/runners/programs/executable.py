@@ -1,8 +1,8 @@
 """Finds out why the kernel would refuse to run a file, such as Windows line ends or a missing interpreter.
 
 The kernel reports most of these faults as "No such file" or "Exec format error" of the file itself, once per job.
-This module reads only the first bytes. In cases of doubt a file counts as startable: a file that may be executed
-but not read, and a format that is registered with binfmt_misc.
+This module reads only the first bytes. In cases of doubt a file counts as startable: a binary file, and one that
+may be executed but not read. The kernel reports their faults with the first job.
 """
 
 from __future__ import annotations
@@ -12,20 +12,12 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from consumer.runners.programs import elf
-
 #: The part of a `#!` line that the kernel reads (BINPRM_BUF_SIZE).
 _LINE_BYTES: Final = 256
 #: An interpreter may be a script itself. The kernel follows five of them.
 _DEEPEST: Final = 5
 _BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
-_CONTROLS: Final = ("register", "status")
-_FOREIGN: Final = {
-    b"MZ": "a program for Windows",
-    b"\xcf\xfa\xed\xfe": "a program for macOS",
-    b"\xca\xfe\xba\xbe": "a program for macOS, or a class for Java",
-    b"PK\x03\x04": "a ZIP or JAR archive",
-}
+_CONTROLS: Final = {"register", "status"}
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -40,14 +32,22 @@ def fault(program: Path, path: str, depth: int = 0) -> str | None:
         return words
     try:
         with program.open("rb") as file:
-            head = file.read(elf.HEAD_BYTES)
+            head = file.read(_LINE_BYTES)
     except OSError:  # executable, but perhaps not readable
         return None
     if head.startswith(b"#!"):
         return _of_line(program, head) or _of_interpreter(program, _line_words(head), path, depth)
-    if _has_registered_format(program, head):
-        return None
-    return _of_elf(program, head) if head.startswith(elf.MAGIC) else _of_no_program(program, head)
+    is_binary = b"\0" in head and not head.startswith(_BYTE_ORDER_MARKS)
+    return None if is_binary or _has_registered_suffix(program) else _of_text(program, head)
+
+
+def _has_registered_suffix(program: Path) -> bool:
+    """Whether the kernel was told how to run files of this suffix (binfmt_misc)."""
+    try:
+        entries = [file.read_text(encoding="ascii") for file in _BINFMT.iterdir() if file.name not in _CONTROLS]
+    except (OSError, ValueError):
+        return False
+    return any(f"extension {program.suffix}" in entry.splitlines() for entry in entries)
 
 
 def _not_permitted(program: Path) -> str | None:
@@ -62,17 +62,12 @@ def _not_permitted(program: Path) -> str | None:
     return f"{program} is not executable for this user; make it executable (chmod +x {program})"
 
 
-def _of_no_program(program: Path, head: bytes) -> str:
-    """Describe a file that is neither a script nor a program for Linux."""
+def _of_text(program: Path, head: bytes) -> str:
+    """Describe a text that does not begin with a `#!` line."""
     if not head:
         return f"{program} is empty; write the program, or correct the name"
     if head.startswith(_BYTE_ORDER_MARKS):
         return f"{program} begins with a byte order mark, which hides its #! line; save it as UTF-8 without one"
-    for mark, kind in _FOREIGN.items():
-        if head.startswith(mark):
-            return f"{program} is {kind}, which Linux does not run; name the program that runs it first"
-    if b"\0" in head:
-        return f"{program} is not in a format that Linux runs; name the program that runs it first"
     interpreter = "python3" if program.suffix == ".py" else "sh"
     return (
         f"{program} has no #! line that names its interpreter; begin it with #!/usr/bin/env {interpreter}, or put "
@@ -135,43 +130,3 @@ def _of_env(program: Path, argument: str, path: str, depth: int) -> str | None:
             "correct the first line of the program"
         )
     return fault(Path(found), path, depth + 1)
-
-
-def _of_elf(program: Path, head: bytes) -> str | None:
-    if elf.machine(head) is None:
-        return f"{program} is cut off within its header; copy it again"
-    if (machine := elf.foreign_machine(head)) is not None:
-        ours = os.uname().machine
-        return f"{program} is built for another machine (ELF machine {machine}); build it for {ours}"
-    loader = elf.loader(head)
-    if loader and not os.path.exists(loader):  # noqa: PTH110
-        return (
-            f"{program} needs the loader {loader}, which does not exist here: it may be built for another C "
-            "library; build it for this system, or link it statically"
-        )
-    return None
-
-
-def _has_registered_format(program: Path, head: bytes) -> bool:
-    """Whether the file is in a format registered with the kernel, for an emulator, Java or Wine."""
-    try:
-        files = [entry for entry in _BINFMT.iterdir() if entry.name not in _CONTROLS]
-        entries = [file.read_text(encoding="ascii") for file in files]
-    except (OSError, ValueError):
-        return False
-    return any(is_of_format(entry, program.name, head) for entry in entries)
-
-
-def is_of_format(entry: str, name: str, head: bytes) -> bool:
-    """Whether a file is in the format of an entry of binfmt_misc, by its extension or its first bytes."""
-    fields = dict(line.partition(" ")[::2] for line in entry.splitlines())
-    if "enabled" not in fields:
-        return False
-    if extension := fields.get("extension"):
-        return name.endswith(extension)
-    magic = bytes.fromhex(fields.get("magic", ""))
-    mask = bytes.fromhex(fields.get("mask", "")) or b"\xff" * len(magic)
-    start = int(fields.get("offset", "0"))
-    found = head[start : start + len(magic)]
-    both = zip(found, magic, mask, strict=False)
-    return len(found) == len(magic) > 0 and all(one & bits == other & bits for one, other, bits in both)
