@@ -19,6 +19,7 @@ from uuid import uuid4
 import hypothesis
 import pytest
 from support.measurements import Tell
+from support.rabbitmq import server_home
 from support.rabbitmq.cluster import Cluster
 from support.rabbitmq.management_api import Management, create_vhost, delete_vhost
 from support.rabbitmq.orphans import nodes_end_with_us
@@ -118,12 +119,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Skip, or fail in CI, where no RabbitMQ server can be started. A killed run leaves no node."""
     try:
-        local_broker.find_server(os.environ)
+        found = local_broker.find_server(os.environ)
     except local_broker.RabbitMQMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
-    with nodes_end_with_us(tmp_path_factory.getbasetemp()):
+    with nodes_end_with_us(tmp_path_factory.getbasetemp()), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RABBITMQ_HOME", str(server_home.make(found, tmp_path_factory.mktemp("server") / "home")))
         yield
 
 
