@@ -73,6 +73,10 @@ class Ledger:
             self._dead.append(letter)
             self._changed.notify_all()
 
+    def see_known(self, message_id: str) -> None:
+        """Check that a reply or a dead letter that was returned has been noted before."""
+        assert message_id in self._replies or message_id in {letter.job_id for letter in self._dead}, message_id
+
     def wait_for_answers(self, more: int) -> None:
         """Wait until so many more jobs are answered."""
         goal = len(self._answered) + more

@@ -80,8 +80,9 @@ def in_batches(url: str, producer: Producer, **settings: object) -> Iterator[Con
         def is_ahead() -> bool:
             publish(producer, reply_to, *({"ms": 4} for _ in range(100)))
             taken(producer, reply_to, 100)
-            # An idle consumer decides once more at most, and the loop that answers has done so at the first answer.
-            # Until RabbitMQ has carried it out, the proxy must hold nothing back: the new consumer would be missing.
+            # An idle consumer decides once more at most, and the loop that answers has done so at the first
+            # answer. Until RabbitMQ has carried it out, the proxy must hold nothing back: the new consumer would
+            # be missing.
             ahead = [number_later(running, "slots_ahead") for _ in range(3)]
             return min(ahead) >= AHEAD and len(set(ahead)) == 1
 
