@@ -21,7 +21,7 @@ from consumer.client.exceptions import (
     UnsendableJobError,
     failure,
 )
-from consumer.client.request_client import OUTAGE_S, TIMEOUT_S, WINDOW, RequestClient, open_caller
+from consumer.client.request_client import OUTAGE_S, TIMEOUT_S, WINDOW, RequestClient
 from consumer.client.rpc_channel import Address
 from consumer.client.types import Done, Job, OnProgress, Result, Signal, as_body, as_job
 from consumer.config.credentials import Credentials
@@ -75,9 +75,8 @@ class Client(RequestClient):
             ArgumentError: another argument cannot be used.
         """
         check_urls(url)
-        address = Address(is_direct=direct)
-        open_line = partial(open_caller, address, credentials)
-        async with cls(queue, window=window, outage_s=outage_s).connected(url, open_line) as client:
+        client = cls(queue, window=window, outage_s=outage_s)
+        async with client.connected(url, Address(is_direct=direct), credentials):
             yield client
 
     async def classify(  # noqa: PLR0913 - as `run`

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from consumer.client.arguments import check_body, check_client, check_headers, c
 from consumer.client.exceptions import ArgumentError, ClosedClientError, NoReplyError
 from consumer.client.ownership import Owner, check_loop
 from consumer.client.pending_request import PendingRequest, new_job_id
-from consumer.client.rpc_channel import Address, Caller, OnMessage, RpcConnection
+from consumer.client.rpc_channel import Address, Caller
 from consumer.client.types import OnProgress
 from consumer.config.amqp_url import split_urls
 from consumer.config.credentials import Credentials
@@ -43,8 +43,6 @@ TIMEOUT_S = 300.0
 #: long for confirms.
 CALL_PATIENCE_S = 2.0
 CLOSED = "the client is closed; open another one"
-
-OpenLine = Callable[[str, OnMessage], AbstractAsyncContextManager[RpcConnection]]
 
 
 class RequestClient:
@@ -69,7 +67,7 @@ class RequestClient:
         self._expected: dict[str, PendingRequest] = {}
         self._counting: asyncio.Task[int | None] | None = None
         self._is_ending = False
-        self._line: asyncio.Future[RpcConnection] = self._loop.create_future()
+        self._line: asyncio.Future[Caller] = self._loop.create_future()
         self._giving_up: asyncio.TimerHandle | None = None
         self._outage: str | None = None
 
@@ -77,9 +75,9 @@ class RequestClient:
         return f"<Client of {self.queue}: {len(self._pending)} in flight>"
 
     @asynccontextmanager
-    async def connected(self, url: str, open_line: OpenLine) -> AsyncIterator[Self]:
+    async def connected(self, url: str, address: Address, credentials: Credentials) -> AsyncIterator[Self]:
         """Connect, and stay connected during the block."""
-        session = partial(self._session, open_line)
+        session = partial(self._session, address, credentials)
         link = Supervisor(split_urls(url), session, changed=self._changed, what="replies")
         running = asyncio.create_task(link.run(), name="link")
         running.add_done_callback(self._link_ended)
@@ -107,10 +105,10 @@ class RequestClient:
             raise ClosedClientError(CLOSED)
 
     @asynccontextmanager
-    async def _session(self, open_line: OpenLine, url: str) -> AsyncIterator[RpcConnection]:
+    async def _session(self, address: Address, credentials: Credentials, url: str) -> AsyncIterator[Caller]:
         if not self._owner.is_here:  # a fork's connection would take its parent's replies
             raise asyncio.CancelledError
-        async with open_line(url, self._on_message) as line:
+        async with Caller.open(url, address, self._on_message, credentials) as line:
             self._line.set_result(line)
             try:
                 yield line
@@ -270,7 +268,7 @@ class RequestClient:
                 await asyncio.sleep(0)
         return asked.answered.result()
 
-    async def _line_for(self, asked: PendingRequest) -> RpcConnection | None:
+    async def _line_for(self, asked: PendingRequest) -> Caller | None:
         """Wait for a connection; None if the request has ended meanwhile."""
         if self._outage:
             asked.fail(ConnectionLostError(self._outage))
@@ -278,7 +276,7 @@ class RequestClient:
             await _first({self._line, asked.answered})
         return self._line.result() if self._line.done() and not asked.answered.done() else None
 
-    async def _publish(self, line: RpcConnection, asked: PendingRequest, reply_to: str | None) -> bool:
+    async def _publish(self, line: Caller, asked: PendingRequest, reply_to: str | None) -> bool:
         """Publish the job; return whether RabbitMQ has confirmed it."""
         if self._is_ending:
             await self._loop.create_future()  # until the caller is cancelled
@@ -327,20 +325,6 @@ class RequestClient:
         self._outage = why
         for asked in self._pending.values():
             asked.fail(ConnectionLostError(why))
-
-
-@asynccontextmanager
-async def open_caller(
-    address: Address, credentials: Credentials, url: str, on_message: OnMessage
-) -> AsyncIterator[RpcConnection]:
-    owner = Owner()
-    async with Caller.open(url, address, on_message, credentials) as caller:
-        try:
-            yield caller
-        except asyncio.CancelledError:  # the link ends: no other connection will follow
-            if owner.is_here:  # a fork must not delete its parent's reply queue
-                await caller.forget()
-            raise
 
 
 async def _first(futures: set[asyncio.Future[Any]]) -> None:

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
@@ -21,6 +20,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.common import FieldValue
 
 from consumer.client.exceptions import JobTooLargeError
+from consumer.client.ownership import Owner
 from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.rabbitmq.admin import count_consumers
@@ -51,33 +51,6 @@ FULL_PAUSE_S = 0.2
 OnMessage = Callable[[Message], asyncio.Future[bool] | None]
 
 
-class RpcConnection(Protocol):
-    """The interface of a connection that a client needs.
-
-    Replies arrive at `reply_to`. Two connections have the same `mailbox` if the second receives the replies to
-    jobs that the first published.
-    """
-
-    reply_to: str
-    mailbox: object
-
-    @property
-    def ended(self) -> asyncio.Future[str]:
-        """A future, done with the reason when the connection is lost."""
-
-    async def publish(self, message: Message, queue: str) -> None:
-        """Publish, and return when RabbitMQ has confirmed the message."""
-
-    async def count_consumers(self, queue: str) -> int | None:
-        """Return how many consumers a queue has; None if RabbitMQ refuses to answer."""
-
-    async def is_blocked(self) -> bool:
-        """Return whether RabbitMQ is known to have a memory or disk alarm, so that it accepts no messages."""
-
-    async def lost(self) -> str:
-        """Wait until the connection is lost; return the reason."""
-
-
 @dataclass
 class Address:
     """The address for replies; all connections share it.
@@ -97,7 +70,11 @@ class Address:
 
 
 class Caller:
-    """An open channel that publishes jobs and consumes replies. `lifetime` ends at the first sign of a fault."""
+    """An open channel that publishes jobs and consumes replies. `lifetime` ends at the first sign of a fault.
+
+    Replies arrive at `reply_to`. Two callers have the same `mailbox` if the second receives the replies to jobs
+    that the first published.
+    """
 
     def __init__(
         self,
@@ -131,9 +108,13 @@ class Caller:
     ) -> AsyncIterator[Caller]:
         """Connect, and start to consume replies. RabbitMQ keeps unread replies for the next connection.
 
+        If the block is cancelled, no other connection will follow: unless `address.is_needed`, the reply queue is
+        deleted.
+
         Raises:
             BrokerUnreachableError, BrokerRefusedError, ConfigurationError, ConnectionLostError
         """
+        owner = Owner()
         async with connection(url, "client", credentials) as opened:
             with may_be_lost(), refusal_explained("create a reply queue"):
                 async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -147,7 +128,12 @@ class Caller:
                         )
                     caller = cls(opened, channel, underlay, address, on_message)
                     await caller._listen()
-            yield caller
+            try:
+                yield caller
+            except asyncio.CancelledError:
+                if owner.is_here:  # a fork must not delete its parent's reply queue
+                    await caller.forget()
+                raise
 
     async def _listen(self) -> None:
         self._underlay.on_consumer_cancel_callbacks.add(

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +33,28 @@ from consumer.client import (
 )
 from consumer.client.arguments import check_client, check_urls, seconds
 from consumer.client.client import Client
-from consumer.client.rpc_channel import OnMessage, RpcConnection
+from consumer.client.rpc_channel import Address, Caller, OnMessage
 from consumer.client.types import as_body, as_job
+from consumer.config.credentials import Credentials
 from consumer.errors import ConfigurationError, ConnectionLostError
+from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.wire.message import Message
 
 URL = "amqp://nowhere"
 
 
-class Echo:
+class Echo(Caller):
     """A connection on which each job's reply is the job itself, unless it is silent or takes no such size."""
 
-    reply_to = "answers"
-    mailbox: object = "answers"
-
     def __init__(self, on_message: OnMessage, *, silent: bool = False, largest: int = 10_000) -> None:
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.reply_to = "answers"
+        self.mailbox = "answers"
+        self.lifetime = Lifetime()
         self._on_message = on_message
         self._silent = silent
         self._largest = largest
 
-    async def publish(self, message: Message, _queue: str) -> None:
+    async def publish(self, message: Message, queue: str) -> None:  # noqa: ARG002 - as Caller's
         if len(message.body) > self._largest:
             raise JobTooLargeError("too large")
         reply = {
@@ -66,7 +67,7 @@ class Echo:
         if not self._silent:
             self._on_message(Message(body=json.dumps(reply).encode(), correlation_id=message.correlation_id))
 
-    async def count_consumers(self, _queue: str) -> int | None:
+    async def count_consumers(self, queue: str) -> int | None:  # noqa: ARG002 - as Caller's
         return 1
 
     async def is_blocked(self) -> bool:
@@ -76,38 +77,31 @@ class Echo:
         return await asyncio.shield(self.ended)
 
 
-@asynccontextmanager
-async def echo(_url: str, on_message: OnMessage) -> AsyncIterator[RpcConnection]:
-    yield Echo(on_message)
+@contextmanager
+def echoes(*, silent: bool = False) -> Iterator[None]:
+    """Open an `Echo` wherever a client opens a connection during the block."""
+
+    @asynccontextmanager
+    async def line(
+        _url: str, _address: Address, on_message: OnMessage, _login: Credentials
+    ) -> AsyncIterator[Echo]:
+        yield Echo(on_message, silent=silent)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Caller, "open", line)
+        yield
 
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[Client]:
-    async with Client("classifier.jobs").connected(URL, echo) as client:
-        yield client
-
-
-def opening(*, silent: bool = False) -> Callable[..., Any]:
-    """Make what stands for `Client.open`."""
-
-    @asynccontextmanager
-    async def line(_url: str, on_message: OnMessage) -> AsyncIterator[RpcConnection]:
-        yield Echo(on_message, silent=silent)
-
-    @asynccontextmanager
-    async def opened(
-        url: str, *, queue: str, window: int, outage_s: float, **_more: object
-    ) -> AsyncIterator[Client]:
-        async with Client(queue, window=window, outage_s=outage_s).connected(url, line) as client:
+    with echoes():
+        async with Client.open(URL) as client:
             yield client
-
-    return opened
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingClient]:
-    monkeypatch.setattr(Client, "open", opening())
-    with BlockingClient.open(URL) as client:
+def opened() -> Iterator[BlockingClient]:
+    with echoes(), BlockingClient.open(URL) as client:
         yield client
 
 
@@ -145,12 +139,9 @@ def test_a_fork_of_a_blocking_clients_process_is_refused_and_the_parent_goes_on(
     assert opened.run({"n": 1}).output == {"n": 1}
 
 
-def test_a_fork_that_leaves_the_block_or_drops_the_client_does_not_disturb_the_parent(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Client, "open", opening())
+def test_a_fork_that_leaves_the_block_or_drops_the_client_does_not_disturb_the_parent() -> None:
     block = BlockingClient.open(URL)
-    with block as client:
+    with echoes(), block as client:
         coming: Any = client.as_completed([[1.0], [2.0]])
         next(coming)
 
@@ -219,9 +210,8 @@ async def test_a_closed_client_says_so() -> None:
         await anext(client.as_completed([]))
 
 
-def test_a_closed_blocking_client_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Client, "open", opening())
-    with BlockingClient.open(URL) as client:
+def test_a_closed_blocking_client_says_so() -> None:
+    with echoes(), BlockingClient.open(URL) as client:
         pass
     with pytest.raises(ClosedClientError, match="the client is closed; open another one"):
         client.classify([1.0])
@@ -229,8 +219,7 @@ def test_a_closed_blocking_client_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         next(client.as_completed([]))
 
 
-def test_a_close_ends_the_calls_of_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Client, "open", opening(silent=True))
+def test_a_close_ends_the_calls_of_other_threads() -> None:
     heard: list[BaseException] = []
     taken = threading.Event()
 
@@ -245,7 +234,7 @@ def test_a_close_ends_the_calls_of_other_threads(monkeypatch: pytest.MonkeyPatch
         except ConnectionLostError as error:
             heard.append(error)
 
-    with BlockingClient.open(URL) as client:
+    with echoes(silent=True), BlockingClient.open(URL) as client:
         thread = threading.Thread(target=call, args=[client])
         thread.start()
         assert taken.wait(60)

@@ -10,7 +10,6 @@ import pickle
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,25 +27,28 @@ from consumer.client.exceptions import (
     UnreadableReplyError,
     failure,
 )
-from consumer.client.rpc_channel import OnMessage
+from consumer.client.rpc_channel import Address, Caller, OnMessage
 from consumer.client.types import as_job
+from consumer.config.credentials import Credentials
 from consumer.errors import BrokerUnreachableError, ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode, Progress
+from consumer.rabbitmq.connection import NO_FILES
+from consumer.rabbitmq.connection_scope import Lifetime
 from consumer.wire.message import Message
 from consumer.wire.write import Reply
 
 URL = "amqp://nowhere"
 
 
-@dataclass
-class FakeLine:
+class FakeLine(Caller):
     """A connection on which RabbitMQ confirms at once, unless `confirms` is cleared."""
 
-    rabbit: FakeRabbit
-    mailbox: object
-    on_message: OnMessage
-    reply_to: str = "answers"
-    ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    def __init__(self, rabbit: FakeRabbit, mailbox: object, on_message: OnMessage) -> None:
+        self.rabbit = rabbit
+        self.mailbox = mailbox
+        self.on_message = on_message
+        self.reply_to = "answers"
+        self.lifetime = Lifetime()
 
     async def publish(self, message: Message, queue: str) -> None:
         assert queue == "classifier.jobs"
@@ -87,11 +89,16 @@ class FakeRabbit:
         self.is_there = asyncio.Event()
         self.is_there.set()
         self.fault: Exception | None = None
+        self.refusal: Exception | None = None
         self.consumers: int | None = 1
 
     @asynccontextmanager
-    async def open(self, _url: str, on_message: OnMessage) -> AsyncIterator[FakeLine]:
+    async def open(
+        self, _url: str, _address: Address, on_message: OnMessage, _login: Credentials
+    ) -> AsyncIterator[FakeLine]:
         await self.is_there.wait()
+        if self.refusal:
+            raise self.refusal
         line = FakeLine(self, object() if self.direct else "answers", on_message)
         self.lines.append(line)
         self.changed.set()
@@ -106,7 +113,7 @@ class FakeRabbit:
             await asyncio.sleep(0)
 
     def cut(self) -> None:
-        self.lines[-1].ended.set_result("cut")
+        self.lines[-1].lifetime.end("cut")
 
     def say(self, key: str, kind: str = "job.succeeded", **body: Any) -> asyncio.Future[bool] | None:  # noqa: ANN401 - JSON
         message = Message(body=json.dumps(body).encode(), correlation_id=key, type=kind)
@@ -120,9 +127,18 @@ class FakeRabbit:
 
 
 @asynccontextmanager
+async def on(rabbit: FakeRabbit, client: Client) -> AsyncIterator[None]:
+    """Connect the client to this fake during the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Caller, "open", rabbit.open)
+        async with client.connected(URL, Address(is_direct=rabbit.direct), NO_FILES):
+            yield
+
+
+@asynccontextmanager
 async def connected(rabbit: FakeRabbit, *, window: int = 64, outage_s: float = 60.0) -> AsyncIterator[Client]:
     client = Client("classifier.jobs", window=window, outage_s=outage_s)
-    async with client.connected(URL, rabbit.open):
+    async with on(rabbit, client):
         yield client
 
 
@@ -270,14 +286,10 @@ async def test_a_reply_is_acked_only_after_its_caller_could_store_it() -> None:
 
 @runs_async
 async def test_a_first_connection_that_fails_is_the_callers_to_hear_of() -> None:
-    @asynccontextmanager
-    async def nobody(url: str, _on_message: OnMessage) -> AsyncIterator[FakeLine]:
-        if url:
-            raise BrokerUnreachableError(url)
-        yield FakeLine(FakeRabbit(), None, lambda _: None)
-
+    rabbit = FakeRabbit()
+    rabbit.refusal = BrokerUnreachableError(URL)
     with pytest.raises(BrokerUnreachableError):
-        async with Client("classifier.jobs").connected(URL, nobody):
+        async with connected(rabbit):
             raise AssertionError("connected")
 
 
@@ -437,7 +449,7 @@ async def test_a_job_of_an_earlier_process_is_published_again_only_if_its_reply_
     client.expect(b"{}", "early", "answers")
     client.expect(b"{}", "late", "answers")
     client.expect(b"{}", "gone", "other answers")
-    async with client.connected(URL, rabbit.open):
+    async with on(rabbit, client):
         rabbit.answer(Message(body=b"", correlation_id="early"))  # before anybody waits
         calls = [asyncio.create_task(client.request(b"{}", job_id=key)) for key in ("early", "late", "gone")]
         await rabbit.has(jobs=1)

@@ -15,8 +15,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TextIO
 
+from consumer.cli.submit.bars import Above
 from consumer.cli.submit.sources import Key, Source
 from consumer.errors import ConfigurationError, InputError
 from consumer.escaping import escaped
@@ -190,20 +191,10 @@ def _replace(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-class Sink(Protocol):
-    """Where lines are written: a file, or the terminal of the progress bars."""
-
-    def write(self, text: str, /) -> object:
-        """Write text."""
-
-    def flush(self) -> None:
-        """Pass on what was written."""
-
-
 class Lines:
     """Writes results in the order in which they arrive, each at once and as a whole line."""
 
-    def __init__(self, out: Sink, form: Format = JSON_LINES, *, head: bool = True) -> None:
+    def __init__(self, out: TextIO | Above, form: Format = JSON_LINES, *, head: bool = True) -> None:
         self._out = out
         self._form = form
         self._head = form.head if head else ""
@@ -234,7 +225,7 @@ class InOrder(Lines):
     Mutable state: `_early`, results that wait for their turn; `_next`, the index of the next one.
     """
 
-    def __init__(self, out: Sink, form: Format = JSON_LINES) -> None:
+    def __init__(self, out: TextIO | Above, form: Format = JSON_LINES) -> None:
         super().__init__(out, form)
         self._next = 0
         self._early: dict[int, SourceResult] = {}

@@ -8,7 +8,6 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -22,7 +21,6 @@ from consumer.cli.submit.sources import Source
 from consumer.cli.submit.submission import Submitted
 from consumer.cli.submit.unanswered import Journal, UnansweredJob
 from consumer.client.client import Client
-from consumer.client.request_client import open_caller
 from consumer.client.rpc_channel import Address
 from consumer.config.settings import Settings
 
@@ -77,8 +75,7 @@ class SubmitRun:
             client.expect(self.sources[index].body, job_id, self.earlier.replies)
         for index, job_id in self.doubtful.items():
             client.expect(self.sources[index].body, job_id, None)
-        open_line = partial(open_caller, self.address, self.settings.credentials)
-        async with client.connected(url, open_line):
+        async with client.connected(url, self.address, self.settings.credentials):
             self._say_published_before()
             try:
                 await submission.run(
