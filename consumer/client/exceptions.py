@@ -12,6 +12,7 @@ from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import ErrorCode
 from consumer.rabbitmq.confirms import ALARM
 from consumer.wire.write import Reply
+from consumer.wording import counted
 
 
 class JobFailedError(Exception):
@@ -110,7 +111,7 @@ class NoReplyError(TimeoutError):
             return f"RabbitMQ did not tell how many consumers {self.queue} has"
         if self.consumers == 0:
             return f"{self.queue} has no consumer: jobs wait there until one starts"
-        has = f"{self.queue} has {self.consumers} consumer{'s' * (self.consumers != 1)}"
+        has = f"{self.queue} has {counted(self.consumers, 'consumer')}"
         return f"{has}: the job waits or runs" if self.is_published else f"{has}: the queue may be full"
 
 

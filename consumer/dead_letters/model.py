@@ -6,7 +6,6 @@ Any producer may have written the messages, so invalid content raises nothing, a
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import SchemaValidator, core_schema
 
+from consumer.config.units import SECONDS
 from consumer.escaping import escaped
 from consumer.wire.encoding import MOST_SHOWN_BYTES, decoded
 from consumer.wire.message import ATTEMPT_HEADER, JOB_ID_HEADER, Message, replayed
@@ -29,7 +29,6 @@ REASON_CHARACTERS = 500
 ID_CHARACTERS = 1100
 #: The bytes of the body's digest that replace the id of a job without one.
 _SHORT_DIGEST = 5
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 #: Reads only `model`: half the time of parsing the job into a dict.
 _WITH_MODEL = SchemaValidator(
     core_schema.typed_dict_schema(
@@ -243,25 +242,13 @@ class Selection:
         )
 
 
-def read_age(text: str) -> float:
-    """Convert `90s`, `15m`, `2h` or `7d` to seconds.
-
-    Raises:
-        ValueError: the text has another form.
-    """
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smhd])", text)
-    if not found:
-        raise ValueError("an age, a number followed by s, m, h or d: 90s, 15m, 2h, 7d")
-    return float(found[1]) * _UNITS[found[2]]
-
-
 def show_age(seconds: float | None) -> str:
     """Format an age in its largest unit; `-` if it is not known."""
     if seconds is None:
         return "-"
     seconds = max(0.0, seconds)
-    unit = next((unit for unit in "dhm" if seconds >= 2 * _UNITS[unit]), "s")
-    return f"{seconds / _UNITS[unit]:.0f}{unit}"
+    unit = next((unit for unit in "dhm" if seconds >= 2 * SECONDS[unit]), "s")
+    return f"{seconds / SECONDS[unit]:.0f}{unit}"
 
 
 @dataclass

@@ -20,7 +20,6 @@ from consumer.dead_letters.model import (
     Reasons,
     Selection,
     Why,
-    read_age,
     read_letter,
     show_age,
 )
@@ -160,17 +159,6 @@ def test_twins_are_taken_as_often_as_they_were_chosen() -> None:
     chosen = Chosen.of([letter(), letter()])
     assert [chosen.take(letter()) for _ in range(3)] == [True, True, False]
     assert not chosen.take(letter(replayed=1))
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1.5m", 90), ("2h", 7200), ("7d", 604_800)])
-def test_an_age_has_a_unit(text: str, seconds: float) -> None:
-    assert read_age(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "5", "h", "-1h", "1w", "1h30m", "nan"])
-def test_an_age_without_one_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(ValueError, match="90s, 15m, 2h, 7d"):
-        read_age(text)
 
 
 @pytest.mark.parametrize(

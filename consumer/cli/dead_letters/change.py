@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from consumer.cli.dead_letters.show import EXIT_NOT_DONE, Asked, asked_for, dead_letters
+from consumer.cli.dead_letters.show import EXIT_NOT_DONE, Asked, asked_for
 from consumer.cli.say import say
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
@@ -25,6 +25,7 @@ from consumer.errors import ConfigurationError
 from consumer.wire import reply_address
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
+from consumer.wording import counted
 
 
 async def replay(arguments: argparse.Namespace, place: LetterQueue) -> int:
@@ -58,8 +59,8 @@ def _report_damaged(entries: Iterable[Entry]) -> None:
 def _warn_of_callers(entries: Iterable[Entry]) -> None:
     if gone := sum(entry.letter.answers_a_caller for entry in entries):
         say(
-            f"{dead_letters(gone)} of these had a reply_to that is their caller's own (amq.…): if that caller has "
-            "disconnected, its reply is lost; use --no-reply-to to send replies to the results queue"
+            f"{counted(gone, 'dead letter')} of these had a reply_to that is their caller's own (amq.…): if that "
+            "caller has disconnected, its reply is lost; use --no-reply-to to send replies to the results queue"
         )
 
 
@@ -94,7 +95,7 @@ def _is_confirmed(entries: Sequence[Entry], there: int, now: float) -> bool:
         raise ConfigurationError("purge asks for confirmation, but standard input is no terminal; add --yes")
     ages = [now - entry.letter.died_at for entry in entries if entry.letter.died_at is not None]
     oldest = f", up to {show_age(max(ages))} old" if ages else ""
-    sys.stderr.write(f"Delete {len(entries)} of {dead_letters(there)}{oldest}, for good? [y/N] ")
+    sys.stderr.write(f"Delete {len(entries)} of {counted(there, 'dead letter')}{oldest}, for good? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -104,7 +105,7 @@ def _would(what: str, entries: Sequence[Entry], asked: Asked, now: float, *, is_
         write_json(entries, now)
     elif entries:
         print_table(entries[:ROWS], now)
-    say(f"{len(entries)} of {dead_letters(asked.there)} would {what}")
+    say(f"{len(entries)} of {counted(asked.there, 'dead letter')} would {what}")
     return asked.code
 
 
@@ -123,7 +124,7 @@ async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arg
         if entries:
             await act(chosen=Chosen.of(entry.letter for entry in entries), done=count)
     finally:
-        say(f"{verb} {dead_letters(done)}")
+        say(f"{verb} {counted(done, 'dead letter')}")
     if done < len(entries):
         say(f"{len(entries) - done} were no longer there")
     return os.EX_OK if done == len(entries) else EXIT_NOT_DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 
 from consumer.cli.arguments import add_settings, refusal, settings_of, whole
 from consumer.cli.broker_url import known_url
@@ -10,7 +11,7 @@ from consumer.cli.dead_letters.change import purge, replay
 from consumer.cli.dead_letters.show import list_letters, show_letter
 from consumer.cli.event_loop import run_async
 from consumer.cli.say import say
-from consumer.dead_letters.model import read_age
+from consumer.config import units
 from consumer.dead_letters.operations import LetterQueue
 from consumer.job import ErrorCode
 from rabbitmq_classifier_cli import sentence
@@ -105,10 +106,11 @@ def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
 
 
 def _age(text: str) -> float:
-    try:
-        return read_age(text)
-    except ValueError as error:
-        raise refusal(text, str(error)) from None
+    """Read a time that has a unit: without one, 7 may mean seconds or days."""
+    with suppress(ValueError):
+        if text[-1:].isalpha() and (age_s := units.seconds(text)) >= 0:
+            return age_s
+    raise refusal(text, "an age, a number followed by s, m, h or d: 90s, 15m, 2h, 7d")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from consumer.errors import BrokerRefusedError, BrokerUnreachableError, Configur
 from consumer.escaping import escaped, escaped_lines
 from consumer.wire.message import Message
 from consumer.wire.write import ErrorRecord
+from consumer.wording import counted
 
 #: No such letter, some letters were left, or no confirmation.
 EXIT_NOT_DONE = 1
@@ -72,7 +73,7 @@ async def asked_for(arguments: argparse.Namespace, place: LetterQueue, now: floa
     if letters and (why or selection.codes):
         await read_reasons(place, reasons.see)
     if len(letters) < seen.there:
-        say(f"of {dead_letters(seen.there)} only the first {len(letters)} were read")
+        say(f"of {counted(seen.there, 'dead letter')} only the first {len(letters)} were read")
     unknown = [name for name in arguments.id if not any(letter.has_id(name) for letter in letters)]
     for name in unknown:
         _say_unknown(name)
@@ -116,13 +117,8 @@ def _summary(entries: Sequence[Entry], shown: int, there: int) -> str:
         entry.why.code if entry.why else f"({entry.letter.reason or 'no reason'})" for entry in entries
     )
     kinds = ", ".join(f"{count} {escaped(code, CELL_CHARACTERS)}" for code, count in codes.most_common())
-    found = f"{len(entries)} of {dead_letters(there)}" + (f": {kinds}" if kinds else "")
+    found = f"{len(entries)} of {counted(there, 'dead letter')}" + (f": {kinds}" if kinds else "")
     return found + (f"; the first {shown} are shown (--limit)" if shown < len(entries) else "")
-
-
-def dead_letters(count: int) -> str:
-    """Format a number of dead letters: `1 dead letter`, `2 dead letters`."""
-    return f"{count} dead letter" + ("s" if count != 1 else "")
 
 
 async def show_letter(arguments: argparse.Namespace, place: LetterQueue) -> int:

@@ -17,7 +17,7 @@ from consumer.cli.arguments import MAX_SECONDS, add_settings, duration, settings
 from consumer.cli.broker_url import known_url
 from consumer.cli.event_loop import run_async
 from consumer.cli.say import say
-from consumer.cli.submit import earlier, summary
+from consumer.cli.submit import earlier
 from consumer.cli.submit.alone import alone
 from consumer.cli.submit.bars import Above
 from consumer.cli.submit.earlier import Earlier
@@ -28,6 +28,7 @@ from consumer.client.request_client import TIMEOUT_S, WINDOW
 from consumer.config import units
 from consumer.config.settings import Settings
 from consumer.errors import EXIT_JOBS_FAILED, ConfigurationError
+from consumer.wording import counted
 
 EXAMPLES = (
     "consumer submit jobs.jsonl --out results.jsonl",
@@ -149,7 +150,7 @@ def _say_replaced(out: Path, form: Format, settings: Settings) -> None:
     with suppress(ConfigurationError):  # files that cannot be read are replaced, too
         if left := earlier.read(out, form, settings.topology.jobs, is_direct=False).jobs:
             say(
-                f"Without a reply since the last run: {summary.jobs(len(left))}, submitted again now; --resume "
+                f"Without a reply since the last run: {counted(len(left), 'job')}, submitted again now; --resume "
                 "would wait for the replies instead"
             )
 
@@ -158,7 +159,7 @@ def _say_done(done: int, total: int, failed: int, out: str) -> None:
     say(f"Resuming: {done} of {total} already answered")
     if failed:
         say(
-            f"Failed before: {summary.jobs(failed)}, not submitted again; delete their lines in {out} to submit "
+            f"Failed before: {counted(failed, 'job')}, not submitted again; delete their lines in {out} to submit "
             "them again"
         )
 

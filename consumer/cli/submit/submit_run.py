@@ -23,6 +23,7 @@ from consumer.cli.submit.unanswered import Journal, UnansweredJob
 from consumer.client.client import Client
 from consumer.client.rpc_channel import Address
 from consumer.config.settings import Settings
+from consumer.wording import counted
 
 
 def is_pipe(stream: TextIO) -> bool:
@@ -97,10 +98,10 @@ class SubmitRun:
         if self.queued:
             gone = "submitted again, because the reply queue has expired"
             what = "waiting for the replies" if is_kept else gone
-            say(f"Published before: {summary.jobs(len(self.queued))}, {what}")
+            say(f"Published before: {counted(len(self.queued), 'job')}, {what}")
         if self.doubtful:
             say(
-                f"Perhaps published before: {summary.jobs(len(self.doubtful))}, submitted again: RabbitMQ "
+                f"Perhaps published before: {counted(len(self.doubtful), 'job')}, submitted again: RabbitMQ "
                 "had not confirmed them, or their reply queue has expired, so they may run twice"
             )
 

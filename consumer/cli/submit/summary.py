@@ -18,6 +18,7 @@ from rich.text import Text
 from consumer.cli.say import say
 from consumer.cli.submit.results import NO_REPLY, SourceResult
 from consumer.escaping import escaped
+from consumer.wording import counted
 
 REASON_CHARACTERS = 500
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
@@ -27,7 +28,8 @@ def show(results: Sequence[SourceResult], *, out: str | None, dead: str, console
     """Print how many jobs succeeded and failed, and where to look; and for failures, a row for each code."""
     failed = [result for result in results if not result.succeeded]
     silent = sum(result.code == NO_REPLY for result in failed)
-    counts = f"{jobs(len(results))}: {len(results) - len(failed)} succeeded, {len(failed) - silent} failed"
+    succeeded = len(results) - len(failed)
+    counts = f"{counted(len(results), 'job')}: {succeeded} succeeded, {len(failed) - silent} failed"
     say(counts + (f", {silent} without a reply" if silent else ""))
     if failed:
         console.print(_table(failed))
@@ -37,11 +39,6 @@ def show(results: Sequence[SourceResult], *, out: str | None, dead: str, console
         say(f"dead letters: `consumer dead-letters list` shows those of {dead}")
     if len(rows := _by_consumer(results)) > 1:
         say(f"failed by consumer: {', '.join(rows)}; `consumer status` shows what each runs")
-
-
-def jobs(count: int) -> str:
-    """Format a number of jobs: `1 job`, `2 jobs`."""
-    return f"{count} job" + ("s" if count != 1 else "")
 
 
 def _table(failed: Iterable[SourceResult]) -> Table:
@@ -93,8 +90,8 @@ def show_left(left: Left, *, is_kept: bool, argv: Sequence[str]) -> None:
     """
     doubtful = f"{left.doubtful} not confirmed by RabbitMQ, " if left.doubtful else ""
     say(
-        f"{left.answered} of {jobs(left.total)} answered, {left.queued} queued or running without a reply, "
-        f"{doubtful}{left.total - left.answered - left.queued - left.doubtful} not submitted"
+        f"{left.answered} of {counted(left.total, 'job')} answered, {left.queued} queued or running without "
+        f"a reply, {doubtful}{left.total - left.answered - left.queued - left.doubtful} not submitted"
     )
     if is_kept:
         kept = "RabbitMQ keeps the replies for a day, and no queued job runs twice. " if left.queued else ""
