@@ -6,7 +6,6 @@ setting_flags.py        the settings that were given as flags
 broker_url.py           chooses the RabbitMQ of a command: the configured one, or a private node
 say.py                  writes lines for people to stderr
 progress_line.py        shows on a terminal that a command works
-event_loop.py           the event loop of all commands
 process_hardening.py    keeps this process's memory from the classifiers that it starts
 run.py                  `consumer run`
 health.py               `consumer health`; imports little, because probes run it often
@@ -23,4 +22,6 @@ asyncapi.py             `consumer asyncapi`
 local_broker.py         `consumer local-broker`
 demo.py                 `consumer demo`
 completion.py           `consumer completion`
+
+All commands run on uvloop: with asyncio's own loop, the consumer needs a third more CPU per job (444 us, not 339).
 """

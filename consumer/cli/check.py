@@ -6,11 +6,11 @@ import argparse
 import os
 from pathlib import Path
 
+import uvloop
 from rich.console import Console
 from rich.text import Text
 
 from consumer.cli.arguments import add_settings, load_settings, see_no_named_pipe
-from consumer.cli.event_loop import run_async
 from consumer.preflight.checks import examine
 from consumer.preflight.finding import Finding, Level, as_json, gathered, shown, summary, would_run
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.job:
         see_no_named_pipe(arguments.job)
     console = Console()
-    findings = run_async(_examine(arguments, console))
+    findings = uvloop.run(_examine(arguments, console))
     if arguments.json:
         print(as_json(findings))
     else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
+import uvloop
+
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
-from consumer.cli.event_loop import run_async
 from consumer.errors import ConfigurationError
 from consumer.wire import asyncapi
 
@@ -37,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(asyncapi.text(application().openapi()), end="")
         return os.EX_OK
     with broker_urls(settings) as urls:
-        run_async(serve(settings, urls))
+        uvloop.run(serve(settings, urls))
     return os.EX_OK

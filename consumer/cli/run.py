@@ -7,9 +7,10 @@ import os
 import sys
 from functools import partial
 
+import uvloop
+
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls, management
-from consumer.cli.event_loop import run_async
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
 from consumer.preflight.models import no_models
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     with broker_urls(settings) as urls:
         if not settings.amqp_urls and sys.stderr.isatty() and not log_format.is_for_machines():
             print(_example(settings), file=sys.stderr)
-        run_async(serve(settings, urls, partial(management, settings)))
+        uvloop.run(serve(settings, urls, partial(management, settings)))
     return os.EX_OK
 
 

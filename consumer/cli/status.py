@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 
+import uvloop
 from rich import box
 from rich.console import Console as Terminal
 from rich.console import Group, RenderableType
@@ -21,7 +22,6 @@ from rich.text import Text
 
 from consumer.cli.arguments import add_settings, duration, settings_of
 from consumer.cli.broker_url import known_url, management
-from consumer.cli.event_loop import run_async
 from consumer.cli.queue_state import NAME_CHARACTERS, QueueState, Status, ask
 from consumer.dead_letters.model import show_age
 from consumer.errors import ConsumerError
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     url = known_url(settings)
     asking = partial(ask, settings, url, management(settings, url), with_dead_letters=arguments.dead_letters)
-    return run_async(_show(asking, _as_json if arguments.json else _as_table, arguments.watch))
+    return uvloop.run(_show(asking, _as_json if arguments.json else _as_table, arguments.watch))
 
 
 async def _show(asking: Ask, show: Callable[[Status], None], every_s: float | None) -> int:

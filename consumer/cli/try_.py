@@ -9,8 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import uvloop
+
 from consumer.cli.arguments import add_settings, read_file, settings_of, whole
-from consumer.cli.event_loop import run_async
 from consumer.cli.progress_line import progress
 from consumer.cli.submit.sources import DATA_SUFFIXES, read_sources, split_jobs
 from consumer.config.settings import Settings
@@ -44,7 +45,7 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the job, or time many of them; return the exit code."""
-    return run_async(_run(arguments, settings_of(arguments)))
+    return uvloop.run(_run(arguments, settings_of(arguments)))
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -7,7 +7,8 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec
 
-from consumer.cli.event_loop import run_async
+import uvloop
+
 from support.waiting import PATIENCE_S
 
 P = ParamSpec("P")
@@ -31,7 +32,7 @@ def runs_async(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
             await asyncio.sleep(0)  # a task that was just cancelled ends in the next turn of the loop
             assert not {task for task in left if not task.done()}
 
-        run_async(body())
+        uvloop.run(body())
         assert complaints == []
 
     return run

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consumer.cli.event_loop import run_async
+import uvloop
+
 from consumer.config.loader import load
 from consumer.preflight.checks import CHECKS, examine
 from consumer.preflight.finding import Finding, Level
@@ -49,7 +50,7 @@ def checked(given: Mapping[str, object], *names: str, sample: Path | None = None
     async def findings() -> list[Finding]:
         return [one async for one in examine(lambda: load({}, environment), environment, sample, checks)]
 
-    return run_async(findings())
+    return uvloop.run(findings())
 
 
 def assert_told(row: Row, findings: list[Finding]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 
+import uvloop
+
 from consumer.cli.arguments import add_settings, refusal, settings_of, whole
 from consumer.cli.broker_url import known_url
 from consumer.cli.dead_letters.change import purge, replay
 from consumer.cli.dead_letters.show import list_letters, show_letter
-from consumer.cli.event_loop import run_async
 from consumer.cli.say import say
 from consumer.config import units
 from consumer.dead_letters.operations import LetterQueue
@@ -118,4 +119,4 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     place = LetterQueue(known_url(settings), settings.topology, settings.credentials, say)
     actions = {"list": list_letters, "show": show_letter, "replay": replay, "purge": purge}
-    return run_async(actions[arguments.action](arguments, place))
+    return uvloop.run(actions[arguments.action](arguments, place))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, Group
 from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress import (
@@ -32,7 +32,8 @@ from consumer.escaping import escaped
 MAX_BARS = 8
 NAME_CHARACTERS = 30
 TEXT_CHARACTERS = 60
-#: `^C`, and the cursor.
+#: Columns that stay free at the right edge, for `^C` and the cursor. Otherwise `^C` would begin another line, the
+#: next refresh would begin a line too low, and a second copy of the bars would remain.
 ECHO_CHARACTERS = 3
 
 
@@ -55,8 +56,9 @@ class Bars:
         if not (is_shown and console.is_terminal):
             yield bars
             return
+        narrow = Constrain(Group(jobs, overall), console.width - ECHO_CHARACTERS)
         # Results that go to stdout are not redirected: a file gets them from here, a terminal by `above`.
-        with Live(_Narrow(Group(jobs, overall)), console=console, redirect_stdout=False), log_above():
+        with Live(narrow, console=console, redirect_stdout=False), log_above():
             yield bars
 
     def progress(self, index: int, name: str, progress: job.Progress) -> None:
@@ -75,19 +77,6 @@ class Bars:
         bar = self._of.pop(index, None)
         if bar is not None:  # the first one's number is 0
             self._jobs.remove_task(bar)
-
-
-class _Narrow:
-    """Leaves columns free at the right edge: the `^C` that a terminal shows there would begin another line.
-
-    The next refresh would then begin a line too low, and leave a second copy of the bars.
-    """
-
-    def __init__(self, shown: Group) -> None:
-        self._shown = shown
-
-    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Constrain(self._shown, options.max_width - ECHO_CHARACTERS)
 
 
 class Above:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+import uvloop
 from rich.console import Console
 
 from consumer.cli.arguments import MAX_SECONDS, add_settings, duration, settings_of, whole
 from consumer.cli.broker_url import known_url
-from consumer.cli.event_loop import run_async
 from consumer.cli.say import say
 from consumer.cli.submit import earlier
 from consumer.cli.submit.alone import alone
@@ -89,7 +89,7 @@ def describe(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Submit the jobs that have no result yet; return the exit code."""
     try:
-        return run_async(_run(arguments, settings_of(arguments)))
+        return uvloop.run(_run(arguments, settings_of(arguments)))
     except asyncio.CancelledError:  # by `_end_by_signals`
         raise KeyboardInterrupt from None
 
