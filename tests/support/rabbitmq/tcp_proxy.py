@@ -68,7 +68,7 @@ class Proxy:
 
     def refuse(self) -> None:
         """Reset all connections, and refuse new ones until `accept`."""
-        self._call(self._refuse)
+        asyncio.run_coroutine_threadsafe(self._refuse(), self._loop).result()
 
     @contextmanager
     def together(self, last: bytes) -> Iterator[None]:
@@ -104,8 +104,16 @@ class Proxy:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def _refuse(self) -> None:
+    async def _refuse(self) -> None:
+        """Accept no more, then close. A connection that is being accepted would find no server, and stay open.
+
+        From an accept to the first step of its task, a connection takes three turns of the loop.
+        """
         if self._server:
+            for listener in self._server.sockets:
+                self._loop.remove_reader(listener)
+            for _ in range(5):
+                await asyncio.sleep(0)
             self._server.close()
         self._cut()
 
@@ -114,8 +122,7 @@ class Proxy:
             end.transport.abort()
 
     async def _stop_all(self) -> None:
-        self._refuse()
-        await asyncio.sleep(0)  # a task that is cancelled before its first step would not close its socket
+        await self._refuse()  # all tasks have begun: one that is cancelled before would not close its socket
         passing = asyncio.all_tasks() - {asyncio.current_task()}
         for task in passing:
             task.cancel()
