@@ -214,8 +214,8 @@ class Session:
 
         RabbitMQ handles the calls on a channel in order, so this waits for the answer to one more call.
 
-        Its client of a quorum queue holds acks back after `UNWRITTEN_ACKS`, and forgets them with the channel. No
-        answer tells when the queue has the rest, so after that many deliveries this waits for a fixed time.
+        If `UNWRITTEN_ACKS` are not yet on disk, its channel holds back further acks of a quorum queue, and forgets
+        them when it closes. RabbitMQ does not tell when the queue has them, so `flush` waits for a fixed time.
 
         Raises:
             ConnectionLostError: the connection was lost, or RabbitMQ did not answer in time.

@@ -2,7 +2,7 @@
 
 When the leader of a quorum queue is killed, RabbitMQ may lose acks of a channel that began to consume only seconds
 before: the next leader may not know the channel yet, and never asks it to send them again (3.10.8, and
-rabbitmq-server#13095). RabbitMQ then counts settled jobs against the prefetch for ever, and tells nobody. A new
+rabbitmq-server#13095). RabbitMQ then counts settled jobs against the prefetch for ever, without any error. A new
 session gets a new prefetch, so this module ends the session. It never opens a session, and settles nothing.
 """
 

@@ -42,7 +42,7 @@ def fault(program: Path, path: str, depth: int = 0) -> str | None:
 
 
 def _has_registered_suffix(program: Path) -> bool:
-    """Whether the kernel was told how to run files of this suffix (binfmt_misc)."""
+    """Return whether the kernel runs files with this suffix, because binfmt_misc has an entry for it."""
     try:
         entries = [file.read_text(encoding="ascii") for file in _BINFMT.iterdir() if file.name not in _CONTROLS]
     except (OSError, ValueError):
