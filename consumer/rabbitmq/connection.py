@@ -204,7 +204,7 @@ def may_be_lost() -> Iterator[None]:
         raise ConnectionLostError(
             f"the connection to RabbitMQ was lost: {str(error) or type(error).__name__}"
         ) from error
-    except Exception as error:
+    except Exception as error:  # aiormq may end a waiting call by a bare Exception; a subclass is a bug
         if type(error) is not Exception:
             raise
         raise ConnectionLostError("the connection to RabbitMQ was lost") from error

@@ -26,7 +26,7 @@ CHECKS: Final = 3
 
 
 class Receiving(Protocol):
-    """The part of a session that tells what arrives."""
+    """The part of a session that this module watches."""
 
     @property
     def lifetime(self) -> Lifetime:

@@ -19,7 +19,7 @@ def add_plugin(installed: Path, name: str, needs: Sequence[str] = ()) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A server with the wanted plugins, one that is needed by another, and one that nobody wants."""
+    """A server with the wanted plugins, two plugins that these need, and one that is not needed."""
     found = tmp_path / "installed"
     for name in server_home.WANTED:
         add_plugin(found, name, needs=["cowboy"] if name == "rabbitmq_management" else [])
