@@ -48,8 +48,8 @@ QUIET_S = 10.0
 class Load:
     """Jobs without end, and their answers.
 
-    Mutable state: `ledger`; `_is_over`, set when nobody listens any more; `_heard_at`, the time of the taker's last
-    message.
+    Mutable state: `ledger`; `_is_over`, set when nobody listens any more; `_heard_at`, the time of the
+    taker's last message.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
