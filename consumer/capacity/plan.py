@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 import random
-import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from heapq import heapreplace
-from typing import Literal, Self
+from typing import Self
 
-from consumer.capacity.service_times import SHARES, ServiceTime, quantile
+from consumer.capacity.service_times import SHARES, ServiceTime, percentiles
 from consumer.config import units
 from consumer.errors import ConfigurationError
 
-Kind = Literal["wait", "total"]
 #: Seconds that RabbitMQ and the consumer add to the run of a job: publish, delivery, file, reply, confirm, ack.
 #: The caller waits for so much longer, and the slot is held for about so much longer. On two idle CPUs, a single
 #: small job is answered after 2.9 ms and runs for less than 1 ms of that (docs/speed.md). bench_plan.py measures
@@ -43,10 +42,13 @@ ROWS_BELOW, ROWS_ABOVE = 3, 2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A latency target: the wait or the total time that a given share of the jobs must not exceed, in seconds."""
+    """A latency target: the wait or the total time that a given share of the jobs must not exceed, in seconds.
+
+    `name`: p50, p95 or p99; `kind`: wait or total.
+    """
 
     name: str
-    kind: Kind
+    kind: str
     limit_s: float
 
     @classmethod
@@ -56,14 +58,14 @@ class Target:
         Raises:
             ValueError: the text has another form.
         """
-        found = re.fullmatch(r"(p50|p95|p99)-(wait|total)=(.{1,20})", text)
+        what, _, limit = text.partition("=")
+        name, _, kind = what.partition("-")
         limit_s = 0.0
         with suppress(ValueError):  # the message below explains times, too
-            limit_s = units.seconds(found[3]) if found else 0.0
-        if found is None or limit_s <= 0:
+            limit_s = units.seconds(limit)
+        if name not in SHARES or kind not in {"wait", "total"} or limit_s <= 0:
             raise ValueError("write p50, p95 or p99, then -wait= or -total=, then a time above 0: p95-wait=500ms")
-        kind: Kind = "wait" if found[2] == "wait" else "total"
-        return cls(found[1], kind, limit_s)
+        return cls(name, kind, limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,10 @@ class PlanRow:
     def is_stable(self) -> bool:
         """Whether the slots keep up."""
         return bool(self.wait_s)
+
+    def decisive_s(self, target: Target) -> float:
+        """Return the figure that the target limits; infinite if the slots cannot keep up."""
+        return (self.wait_s if target.kind == "wait" else self.total_s).get(target.name, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,36 +145,24 @@ def plan(
         return simulated(slots, load, target, gaps_s, runs_s)
 
     least = math.floor(load.offered) + 1
-    impossible = _impossible(load, target)
-    enough = None if impossible else _fewest(row, least)
-    if enough is None and not impossible:
-        impossible = f"no number of slots up to {least + MOST_SLOTS:,} is enough"
+    most = row(least + MOST_SLOTS)
+    enough, impossible = None, ""
+    if most.meets:
+        enough = _fewest(row, least)
+    else:
+        best = f"{most.decisive_s(target):.4g} s with {most.slots:,} slots"
+        impossible = f"the {target.name} of the {target.kind} is still {best}: run and overhead take so long"
     middle = enough or least
     shown = {*range(max(middle - ROWS_BELOW, least), middle + ROWS_ABOVE + 1), *([given] if given else [])}
     return Plan(target, [row(slots) for slots in sorted(shown)], enough, impossible)
 
 
-def _impossible(load: Load, target: Target) -> str:
-    """Return why no number of slots can meet the target; empty if one may."""
-    run_s = load.service.quantile(SHARES[target.name]) if target.kind == "total" else 0.0
-    if target.limit_s > run_s + load.overhead_s:
-        return ""
-    what = f"the {target.name} of the run and" if run_s else "RabbitMQ and the consumer, for every job:"
-    return f"{what} the overhead (--overhead) take {run_s + load.overhead_s:.4g} s, however many slots are free"
-
-
-def _fewest(row: Callable[[int], PlanRow], least: int) -> int | None:
-    """Increase the slots in growing steps until the target is met, then bisect between the last two."""
-    low, step = least - 1, 1
-    while not row(low + step).meets:
-        low, step = low + step, min(2 * step, least + MOST_SLOTS - low - step)
-        if not step:
-            return None
-    high = low + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if row(middle).meets else (middle, high)
-    return high
+def _fewest(row: Callable[[int], PlanRow], least: int) -> int:
+    """Raise the slots in doubled steps until the target is met, then bisect the last step."""
+    low, high = least, least
+    while not row(high).meets:
+        low, high = high + 1, min(2 * high - least + 1, least + MOST_SLOTS)
+    return low + bisect_left(range(low, high), x=True, key=lambda slots: row(slots).meets)
 
 
 def jobs(load: Load, fewest: int) -> tuple[list[float], list[float]]:
@@ -200,17 +194,11 @@ def warmed_up(values: Sequence[float]) -> Sequence[float]:
 
 def simulated(slots: int, load: Load, target: Target, gaps_s: Sequence[float], runs_s: Sequence[float]) -> PlanRow:
     """Simulate the jobs with this number of slots."""
-    utilisation = load.offered / slots
-    if utilisation >= 1:
+    if (utilisation := load.offered / slots) >= 1:
         return PlanRow(slots, utilisation, {}, {}, meets=False)
-    overhead_s = load.overhead_s
-    queued = warmed_up(queued_s(slots, gaps_s, [run + overhead_s for run in runs_s]))
-    waits = _percentiles(queued, overhead_s)
-    totals = _percentiles(list(map(float.__add__, queued, warmed_up(runs_s))), overhead_s)
-    decides = (waits if target.kind == "wait" else totals)[target.name]
-    return PlanRow(slots, utilisation, waits, totals, meets=decides <= target.limit_s)
-
-
-def _percentiles(values: Sequence[float], overhead_s: float) -> dict[str, float]:
-    ordered = sorted(values)
-    return {name: quantile(ordered, share) + overhead_s for name, share in SHARES.items()}
+    holds_s = [run_s + load.overhead_s for run_s in runs_s]
+    queued = queued_s(slots, gaps_s, holds_s)
+    wait_s = percentiles(warmed_up([queue_s + load.overhead_s for queue_s in queued]))
+    total_s = percentiles(warmed_up(list(map(float.__add__, queued, holds_s))))
+    row = PlanRow(slots, utilisation, wait_s, total_s, meets=True)
+    return replace(row, meets=row.decisive_s(target) <= target.limit_s)

@@ -13,7 +13,6 @@ from typing import Any, TextIO
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from consumer.capacity.plan import Load, Plan, PlanRow
 from consumer.capacity.service_times import SHARES
@@ -23,7 +22,8 @@ from consumer.wording import counted
 #: The width if the output is not a terminal.
 PIPE_WIDTH = 110
 NAME_CHARACTERS = 200
-_MINUTE_S, _HOUR_S = 60.0, 3600.0
+#: Unit -> its seconds, largest first.
+_UNITS = {"h": 3600.0, "min": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def chosen(plan: Plan, given: int | None) -> PlanRow | None:
@@ -52,22 +52,15 @@ def as_json(load: Load, plan: Plan, row: PlanRow | None, pool_size: int) -> dict
 
 def show(load: Load, plan: Plan, row: PlanRow | None, pool_size: int, out: TextIO) -> None:
     """Print the plan as a table, with the verdict below it."""
-    console = Console(file=out, highlight=False)
-    if not console.is_terminal:
-        console = Console(file=out, highlight=False, width=PIPE_WIDTH)
-    for line in _head(load, plan):
-        console.print(Text(line))
-    console.print()
-    console.print(_table(plan, row))
-    for line in _verdict(load, plan, row, pool_size):
-        console.print(Text(line))
+    console = Console(file=out, width=None if out.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    console.print(*_head(load, plan), "", _table(plan, row), "", *_verdict(load, plan, row, pool_size), sep="\n")
 
 
 def _head(load: Load, plan: Plan) -> Iterator[str]:
     service, target = load.service, plan.target
     percentiles = ", ".join(f"{name} {show_s(service.quantile(share))}" for name, share in SHARES.items())
-    yield f"arrivals   {load.rate:.4g} jobs/s"
     source = escaped(service.description, NAME_CHARACTERS)
+    yield f"arrivals   {load.rate:.4g} jobs/s"
     yield f"run time   mean {show_s(service.mean_s)}, {percentiles} ({source})"
     yield f"overhead   {show_s(load.overhead_s)} for each job; so {load.offered:.3g} slots are busy on average"
     yield f"target     {target.name} {target.kind} of {show_s(target.limit_s)}"
@@ -80,34 +73,30 @@ def _table(plan: Plan, shown: PlanRow | None) -> Table:
     table.add_column("meets\ntarget", no_wrap=True)
     for row in plan.rows:
         verdict = ("yes" if row.meets else "no") if row.is_stable else "no: unstable"
-        if row.slots == plan.enough:
-            verdict += ", fewest"
-        times = [*row.wait_s.values(), *row.total_s.values()] or [math.inf] * 2 * len(SHARES)
+        verdict += ", fewest" if row.slots == plan.enough else ""
+        times = [of.get(name, math.inf) for of in (row.wait_s, row.total_s) for name in SHARES]
         cells = [str(row.slots), f"{row.utilisation:.0%}", *map(show_s, times), verdict]
-        table.add_row(*map(Text, cells), style="bold" if row is shown else "")
+        table.add_row(*cells, style="bold" if row is shown else "")
     return table
 
 
 def _verdict(load: Load, plan: Plan, row: PlanRow | None, pool_size: int) -> Iterator[str]:
-    yield ""
     if plan.impossible:
         yield f"impossible {plan.impossible}"
     if row is None:
         return
-    if not row.is_stable:
+    if row.is_stable:
+        enough = "enough" if row.meets else "not enough"
+        found = show_s(row.decisive_s(plan.target))
+        yield f"slots      {row.slots}, {enough}: {plan.target.name} {plan.target.kind} {found}"
+    else:
         yield f"slots      {row.slots}: unstable"
         yield f"           {load.offered:.3g} would be busy on average, so the queue grows while jobs come"
-    else:
-        target = plan.target
-        found = (row.wait_s if target.kind == "wait" else row.total_s)[target.name]
-        enough = "enough" if row.meets else "not enough"
-        yield f"slots      {row.slots}, {enough}: {target.name} {target.kind} {show_s(found)}"
     if plan.enough and not row.meets:
         yield f"           the fewest that are enough: {plan.enough}"
     if row.is_stable:
         consumers = math.ceil(row.slots / pool_size)
-        one = counted(row.slots, "slot")
-        each = f"{counted(pool_size, 'slot')} each" if consumers > 1 else one
+        each = f"{counted(pool_size, 'slot')} each" if consumers > 1 else counted(row.slots, "slot")
         yield f"consumers  {consumers}, with {each} (pool_size)"
 
 
@@ -115,14 +104,6 @@ def show_s(seconds: float) -> str:
     """Format a time in a suitable unit, with three digits."""
     if not math.isfinite(seconds):
         return "∞"
-    if seconds < 1:
-        return f"{_digits(seconds * 1000)} ms"
-    if seconds < _MINUTE_S:
-        return f"{_digits(seconds)} s"
-    if seconds < _HOUR_S:
-        return f"{_digits(seconds / _MINUTE_S)} min"
-    return f"{_digits(seconds / _HOUR_S)} h"
-
-
-def _digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004 - three digits
+    unit = next((unit for unit, size in _UNITS.items() if seconds >= size), "ms")
+    value = seconds / _UNITS[unit]
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"  # noqa: PLR2004 - three digits

@@ -1,7 +1,6 @@
 """`consumer plan`: slots and consumers for a latency target, as a table or JSON. capacity/ computes them.
 
-Reads the file of run times that `consumer try --times` writes. Modules that only this command needs are imported
-when it runs, so that they do not delay the start of the service.
+Reads the file of run times that `consumer try --times` writes.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from consumer.capacity import report, service_times
+from consumer.capacity.plan import OVERHEAD_S, Load, Target, plan
+from consumer.capacity.service_times import ServiceTime
 from consumer.cli.arguments import (
     MAX_SECONDS,
     add_settings,
@@ -25,10 +26,6 @@ from consumer.cli.arguments import (
 )
 from consumer.cli.progress_line import progress
 from consumer.wording import counted
-
-if TYPE_CHECKING:
-    from consumer.capacity.plan import Target
-    from consumer.capacity.service_times import ServiceTime
 
 EXAMPLES = (
     "consumer plan --rate 20 --times times.json --target p95-wait=500ms",
@@ -69,6 +66,7 @@ def describe(command: argparse.ArgumentParser) -> None:
     load.add_argument(
         "--overhead",
         type=duration(0, MAX_SECONDS),
+        default=OVERHEAD_S,
         metavar="TIME",
         help="time that RabbitMQ and the consumer add to each run; default: 3ms",
     )
@@ -92,8 +90,6 @@ def describe(command: argparse.ArgumentParser) -> None:
 
 
 def _target(text: str) -> Target:
-    from consumer.capacity.plan import Target  # noqa: PLC0415 - see above
-
     try:
         return Target.read(text)
     except ValueError as error:
@@ -102,12 +98,8 @@ def _target(text: str) -> Target:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, and show the plan; return the exit code: whether the target is met."""
-    from consumer.capacity import report  # noqa: PLC0415 - see above
-    from consumer.capacity.plan import OVERHEAD_S, Load, plan  # noqa: PLC0415
-
     pool_size = settings_of(arguments).pool_size
-    overhead_s = OVERHEAD_S if arguments.overhead is None else arguments.overhead
-    load = Load(arguments.rate, _service(arguments), overhead_s)
+    load = Load(arguments.rate, _service(arguments), arguments.overhead)
     with progress("plans ...") as show:
         found = plan(
             load,
@@ -124,8 +116,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _service(arguments: argparse.Namespace) -> ServiceTime:
-    from consumer.capacity import service_times  # noqa: PLC0415 - see above
-
     if arguments.service:
         return service_times.given(arguments.service)
     times = service_times.read_times(str(arguments.times), read_file(arguments.times))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from consumer.capacity import measure
 from consumer.cli.arguments import add_settings, read_file, settings_of, whole
 from consumer.cli.progress_line import progress
 from consumer.cli.submit.sources import DATA_SUFFIXES, read_sources, split_jobs
@@ -77,15 +78,13 @@ async def _as_json(body: bytes, settings: Settings) -> Attempt:
 
 
 async def _time_jobs(arguments: argparse.Namespace, settings: Settings) -> int:
-    from consumer.capacity import measure  # noqa: PLC0415 - needed by few commands; would delay the start of the service
-
     bodies = [source.body for source in read_sources([arguments.file], sys.stdin)]
     measure.see_writable(arguments.times)
     repeat = arguments.repeat or 1
     with progress("loads the classifier ...") as show:
         count = len(bodies) * repeat
         times, failed = await measure.measure(
-            bodies, repeat, settings, print, lambda number: show(f"run {number} of {count} ...")
+            bodies, repeat, settings, lambda number: show(f"run {number} of {count} ...")
         )
     measure.save(times, arguments.times)
     print(measure.summary(times, failed))

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.job import ErrorCode, Invalid, Outcome, Succeeded, Unsuccessful
+from consumer.job import ErrorCode, Outcome, Succeeded, Unsuccessful
 from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, ok, refused, skipped, warning
-from consumer.runners.files.job_files import JobFiles
 from consumer.runners.fork_server import SHARED_REMEDY, ForkServer
 from consumer.runners.programs import own_python
-from consumer.runners.runner import open_runner
 from consumer.runners.warm_runner import OWN_CLASSIFIER
-from consumer.service.dry_run import NULL, NULL_REMEDY, read
+from consumer.service.dry_run import NULL, NULL_REMEDY, one_slot, run_body
 
 #: The classifier's `preload` prints this before each model, which shows the model that hangs.
 LOADING = "loading "
@@ -47,9 +45,7 @@ SAMPLE_REMEDIES = {
 async def load(site: Site) -> list[Finding]:
     """Start the runner and load the classifier. The runner stays open for the sample job."""
     try:
-        files = site.opened.enter_context(JobFiles.opened(site.settings.job_dir))
-        opening = open_runner(site.settings, files, site.environment, size=1)
-        site.runner = await site.opened.enter_async_context(opening)
+        site.runner = await site.opened.enter_async_context(one_slot(site.settings, site.environment))
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
@@ -104,8 +100,7 @@ async def sample(site: Site) -> list[Finding]:
         body = await in_daemon_thread(path.read_bytes)
     except OSError as error:
         return [failure(f"{path} cannot be read: {error.strerror}", "name a file with one job as --job")]
-    _, job = read(body, site.settings)
-    outcome = job if isinstance(job, Invalid) else await runner.pool.run(job)
+    _, outcome = await run_body(body, site.settings, runner)
     return [judged(outcome, site.settings)]
 
 

@@ -1,4 +1,4 @@
-"""`consumer try`: runs one job without RabbitMQ, and reports its output and the disposition.
+"""Runs a job without RabbitMQ, and reports its output and the disposition: `consumer try`, the sample of `check`.
 
 It reads, runs and decides with the code of the service, so the service would do the same with this job. This
 module makes the message itself, and publishes nothing.
@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from consumer.config.settings import Settings
 from consumer.disposition import Disposition, decide
 from consumer.escaping import escaped_lines
-from consumer.job import Invalid, Job, Outcome, Progress, Request, Succeeded, Unsuccessful
+from consumer.job import Invalid, Outcome, Request, Succeeded, Unsuccessful
 from consumer.line_breaks import wrapped
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.runner import open_runner
+from consumer.runners.run import OnProgress
+from consumer.runners.runner import Runner, open_runner
 from consumer.service.consumer_info import consumer_name
 from consumer.telemetry.log_format import MAX_CHARACTERS
 from consumer.wire.message import Message
@@ -87,22 +88,35 @@ async def attempt(body: bytes, settings: Settings, notify: Notify) -> Attempt:
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
     """
-    request, job = read(body, settings)
-    with JobFiles.opened(settings.job_dir) as files:
-        async with open_runner(settings, files, os.environ, size=1) as runner:
-            notify("runs", runner.description)
-            with _printed(notify):
-                outcome = job if isinstance(job, Invalid) else await runner.pool.run(job, _progress(notify))
+    async with one_slot(settings) as runner:
+        notify("runs", runner.description)
+        with _printed(notify):
+            request, outcome = await run_body(body, settings, runner, _progress(notify))
     return Attempt(request, outcome, decide(outcome, attempt=request.attempt, max_attempts=settings.max_attempts))
 
 
-def read(body: bytes, settings: Settings) -> tuple[Request, Job | Invalid]:
-    """Read a body as the service reads the body of a message."""
+@asynccontextmanager
+async def one_slot(settings: Settings, environment: Mapping[str, str] = os.environ) -> AsyncIterator[Runner]:
+    """Open the runner of the settings with one slot; end it and its job folder at the end of the block.
+
+    Raises:
+        ConfigurationError: the classifier's program or the job folder cannot be used.
+    """
+    with JobFiles.opened(settings.job_dir) as files:
+        async with open_runner(settings, files, environment, size=1) as runner:
+            yield runner
+
+
+async def run_body(
+    body: bytes, settings: Settings, runner: Runner, on_progress: OnProgress = None
+) -> tuple[Request, Outcome]:
+    """Read a body as the service reads the body of a message, and run its job."""
     message = Message(body=body, message_id="try")
-    return read_message(message, settings.topology, settings.job_rules)
+    request, job = read_message(message, settings.topology, settings.job_rules)
+    return request, job if isinstance(job, Invalid) else await runner.pool.run(job, on_progress)
 
 
-def _progress(notify: Notify) -> Callable[[Progress], None]:
+def _progress(notify: Notify) -> OnProgress:
     return lambda progress: notify("progress", f"{progress.fraction:.0%} {progress.text}".rstrip())
 
 

@@ -97,12 +97,16 @@ def test_too_few_slots_are_unstable_and_shown_as_asked() -> None:
 def test_a_total_below_the_run_itself_is_impossible() -> None:
     found = planned("p95-total=0.1", load("mean=0.1,cv=0.5"))
     assert found.enough is None
-    assert "however many slots are free" in found.impossible
+    assert found.impossible.startswith("the p95 of the total is still 0.19")
     assert found.rows
 
 
 def test_a_wait_below_the_overhead_is_impossible() -> None:
-    assert "--overhead" in planned("p95-wait=2ms").impossible
+    found = planned("p95-wait=1.9ms")
+    assert (found.enough, found.impossible.partition(" with ")[0]) == (
+        None,
+        "the p95 of the wait is still 0.002 s",
+    )
 
 
 def test_a_tiny_target_that_is_possible_is_met() -> None:
@@ -138,7 +142,7 @@ def test_one_consumer_gets_the_slots_that_are_enough() -> None:
 def test_a_person_is_told_what_is_unstable_and_impossible() -> None:
     assert "slots      3: unstable" in (text := shown("p95-wait=0.05", given=3))
     assert "the fewest that are enough: 6" in text
-    assert "impossible the p95 of the run" in shown("p95-total=0.05")
+    assert "impossible the p95 of the total is still 0.102 s" in shown("p95-total=0.05")
 
 
 @pytest.mark.parametrize(
