@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The system's Python, or any other of 3.11 or later: make PYTHON=python3.12 test
 PYTHON ?= python3
+# Where it is set, each of the hundreds of processes of the targets would compile anew what the one before has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run unit test check docs docs-version reference bench measure scale soak fuzz pictures dist sbom \

@@ -79,6 +79,8 @@ def pytest_configure() -> None:
         return
     for package in ("consumer", "classifier"):
         compileall.compile_dir(ROOT / package, quiet=1)
+    for module in ROOT.glob("*.py"):
+        compileall.compile_file(module, quiet=1)
 
 
 @pytest.hookimpl(wrapper=True)
