@@ -86,7 +86,7 @@ async def post_job(
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
     asked = JobOptions.of(prefer, {TIMEOUT_HEADER: timeout_s, TRACEPARENT_HEADER: traceparent})
-    async with reading(request.receive, request.headers, served.max_body_bytes, served.budget) as body:
+    async with reading(request, served.max_body_bytes, served.budget) as body:
         if not isinstance(body, bytes):
             return _sent(_unread(body, served.max_body_bytes))
         message = served.jobs.read(body, asked)

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request as HttpRequest
 from support.async_tests import never, runs_async
 from support.fakes.asgi_caller import Request
 from support.unprivileged import unprivileged_folder
@@ -204,8 +205,8 @@ def test_a_file_that_may_not_be_read_stops_the_start() -> None:
 async def read(
     parts: Sequence[bytes], budget: BodyBudget, *, max_bytes: int = 10, is_whole: bool = True, within_s: float = 50
 ) -> bytes | Reason | None:
-    request = Request("POST", "/jobs", parts, headers=JSON, is_whole=is_whole)
-    async with reading(request.receive, JSON, max_bytes, budget, within_s=within_s) as found:
+    asked = Request("POST", "/jobs", parts, headers=JSON, is_whole=is_whole)
+    async with reading(HttpRequest(asked.scope, asked.receive), max_bytes, budget, within_s=within_s) as found:
         return found
 
 
@@ -220,9 +221,9 @@ async def test_a_body_comes_in_parts_and_is_held_no_longer_than_needed() -> None
 
 @runs_async
 async def test_a_caller_who_goes_in_the_middle_of_a_body_is_let_go() -> None:
-    budget, request = BodyBudget(), Request("POST", "/jobs", [b"12345"], headers=JSON, is_whole=False)
-    request.hung_up.set()
-    async with reading(request.receive, JSON, 10, budget) as found:
+    budget, asked = BodyBudget(), Request("POST", "/jobs", [b"12345"], headers=JSON, is_whole=False)
+    asked.hung_up.set()
+    async with reading(HttpRequest(asked.scope, asked.receive), 10, budget) as found:
         assert found is None
     assert budget.held == 0
 
@@ -230,7 +231,7 @@ async def test_a_caller_who_goes_in_the_middle_of_a_body_is_let_go() -> None:
 @runs_async
 async def test_all_bodies_together_are_bounded_but_one_has_always_room() -> None:
     budget, first = BodyBudget(8), Request("POST", "/jobs", [b"123456"], headers=JSON)
-    async with reading(first.receive, JSON, 10, budget) as found:
+    async with reading(HttpRequest(first.scope, first.receive), 10, budget) as found:
         assert found == b"123456"
         assert await read([b"123"], budget) is Reason.BUSY
         assert await read([b"12"], budget) == b"12"
