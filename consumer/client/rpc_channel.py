@@ -96,11 +96,6 @@ class Caller:
         self._confirms = Confirms(opened, self.lifetime.end, _waiting)
         channel.close_callbacks.add(self._closed)
 
-    @property
-    def ended(self) -> asyncio.Future[str]:
-        """A future, done with the reason when the connection is lost."""
-        return self.lifetime.ended
-
     @classmethod
     @asynccontextmanager
     async def open(
