@@ -7,7 +7,7 @@ A job's signal is checked before its model is chosen and loaded, so that a bad j
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,15 @@ def preload() -> list[str]:
     freeze(folder)
     if not (files := every(folder)):
         raise ModelError(nothing_in(folder))
-    if refusals := list(_refusals(files)):
+    refusals = []
+    for file in files:
+        sys.stderr.write(f"loading {file}\n")
+        sys.stderr.flush()
+        try:
+            _loaded(file)
+        except ModelError as refused:
+            refusals.append(str(refused))
+    if refusals:
         raise ModelError("\n".join(refusals))
     return [_loaded(file).name for file in files]
 
@@ -106,17 +114,6 @@ def warm_up() -> None:
     for chosen in [*_models.values()] * 2:
         _, longest = chosen.manifest.training.lengths
         _answers(chosen, extract(np.sin(np.arange(float(longest))))[None, :])
-
-
-def _refusals(files: Sequence[Path]) -> Iterator[str]:
-    """Load all models; yield the reason for each that cannot be loaded, so that one start reports all of them."""
-    for file in files:
-        sys.stderr.write(f"loading {file}\n")
-        sys.stderr.flush()
-        try:
-            _loaded(file)
-        except ModelError as refused:
-            yield str(refused)
 
 
 #: The loaded models. The folder bounds their number, because a name without a file is refused.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import rabbitmq_classifier
-from classifier.commands import drop_stdout, flush, generate, info, jobs, predict, say, train, trust
+from classifier.commands import drop_stdout, generate, info, jobs, predict, say, train, trust, writing
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.models.model import ModelError
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         given.command(given)
-        flush()
+        with writing():
+            sys.stdout.flush()  # so that a full disk is reported here and not at exit
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe.
         drop_stdout()

@@ -150,22 +150,13 @@ def generate(given: argparse.Namespace) -> None:
 
 
 def say(*lines: str) -> None:
-    with _writing():
+    with writing():
         sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def flush() -> None:
-    """Flush standard output, so that a full disk is reported here and not at exit.
-
-    Raises:
-        RefusedError: the output cannot be written.
-    """
-    with _writing():
-        sys.stdout.flush()
-
-
 @contextmanager
-def _writing() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """Raise RefusedError if the block cannot write to standard output."""
     try:
         yield
     except BrokenPipeError:

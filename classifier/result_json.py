@@ -40,8 +40,7 @@ def encoded(value: object) -> str:
         TypeError: JSON cannot express the type of a part.
     """
     try:
-        tree = _Walk().plain(value)
-        return _written(tree)
+        return _written(_Walk().plain(value))
     except NotJsonError as fault:
         raise fault.kind(f"the output cannot be JSON: {place(fault.steps)} {fault.cause}") from fault.__cause__
 
@@ -147,19 +146,15 @@ def _key(key: object) -> str:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[leaf]
         case int() | float():
-            return _number_key(leaf)
+            if unfit := _leaf_fault(leaf):
+                raise NotJsonError(f"has a key that {unfit}", ValueError)
+            return repr(leaf)
         case _:
             raise NotJsonError(
                 f"has the key {_shown(key)} of type {type(key).__name__}; keys are text or numbers: "
                 "convert it, for example with str(key)",
                 TypeError,
             )
-
-
-def _number_key(number: float) -> str:
-    if fault := _leaf_fault(number):
-        raise NotJsonError(f"has a key that {fault}", ValueError)
-    return repr(number)
 
 
 def _shown(key: object) -> str:

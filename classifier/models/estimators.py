@@ -92,7 +92,7 @@ def save(
         ModelError: the pins cannot be read or written, or the model is too large to be loaded.
     """
     body = pickle.dumps(estimator, protocol=5)
-    manifest = model.describe(PICKLE, body, classes, training, _versions(*_LIBRARIES[PICKLE]))
+    manifest = model.describe(PICKLE, body, classes, training, _versions(PICKLE))
     content = _content(path, manifest, body)
     _remove(model.forms_beside(path), pins)
     _write(path, content, pins)
@@ -101,7 +101,7 @@ def save(
 
 def save_form(path: Path, kind: str, body: bytes, pickled: Manifest, pins: Path | None = None) -> Manifest:
     """Save `body`, the ONNX or skops form of the pickle that `pickled` describes, at `path`. Raises as `save`."""
-    manifest = model.describe(kind, body, pickled.classes, pickled.training, _versions(*_LIBRARIES[kind]))
+    manifest = model.describe(kind, body, pickled.classes, pickled.training, _versions(kind))
     manifest = replace(manifest, converted_from=pickled.sha256)
     _write(path, _content(path, manifest, body), pins)
     return manifest
@@ -227,8 +227,7 @@ def _check_origin(path: Path, manifest: Manifest) -> None:
         )
 
 
-def _versions(*libraries: str) -> dict[str, str]:
-    """Return the installed versions of the libraries that determine a body."""
-    return {"python": platform.python_version(), "numpy": np.__version__} | {
-        library: metadata.version(library) for library in libraries
-    }
+def _versions(kind: str) -> dict[str, str]:
+    """Return the installed versions of the libraries that determine a body of this kind."""
+    versions = {library: metadata.version(library) for library in _LIBRARIES[kind]}
+    return {"python": platform.python_version(), "numpy": np.__version__, **versions}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,8 +94,7 @@ def _flat(arrays: dict[str, NDArray[Any]]) -> list[Samples]:
     lengths = _array(arrays, "lengths")
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or not _add_up(lengths.tolist(), values.size):
         raise FormatError("lengths", f"must be counts that add up to the {values.size} numbers in values")
-    ends = np.concatenate([[0], np.cumsum(lengths.astype(np.int64))]).tolist()
-    return [values[start:end] for start, end in pairwise(ends)]
+    return [values[start:end] for start, end in pairwise(accumulate(lengths.tolist(), initial=0))]
 
 
 def _add_up(lengths: list[int], total: int) -> bool:

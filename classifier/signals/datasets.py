@@ -6,6 +6,7 @@ any error ends the reading, and names the file, the place in it and the remedy.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -106,7 +107,9 @@ def read(path: Path, *, required: bool = True) -> DataSet:
 
 
 def write(path: Path, data: DataSet) -> None:
-    """Write a data set as CSV, and create missing folders. No label may hold a line break.
+    """Write a data set as CSV, label first, rows as long as their signals; create missing folders.
+
+    No label may hold a line break.
 
     Raises:
         DataError: the file cannot be written, or its name promises another format.
@@ -115,7 +118,12 @@ def write(path: Path, data: DataSet) -> None:
         raise DataError(f"{path}: the name must end in .csv")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        formats.write_csv(path, data.signals, data.labels)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            # Without this header, a reader would take the first signal of a class called "label" for a header.
+            writer.writerow(["label", "samples"])
+            rows = zip(data.labels, data.signals, strict=True)
+            writer.writerows([label, *signal.tolist()] for label, signal in rows)
     except OSError as unwritable:
         raise DataError(f"cannot write {path}: {unwritable.strerror or unwritable}") from None
 

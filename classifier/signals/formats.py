@@ -1,4 +1,4 @@
-"""Reads and writes the file formats of signals. Does not check the signals.
+"""Reads the file formats of signals. Does not check the signals.
 
 `.ts` (UCR/UEA archive, sktime): `#` comments, `@` directives, `@data`, then one signal per line: `v,v,...:label`.
 `.csv`, `.tsv`: one signal per line; see tables.py (separators, decimal commas) and layout.py (label, header,
@@ -7,7 +7,6 @@ index). Shorter signals may be padded with empty cells or NaN. `.npz`: see array
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -19,6 +18,7 @@ from classifier.signals.layout import Layout, layout
 from classifier.signals.tables import (
     NAMES,
     ONE_CELL_EACH,
+    Record,
     Table,
     is_list,
     is_missing,
@@ -30,6 +30,7 @@ from classifier.signals.text_file import FormatError, TextLine, content_of, line
 
 # The reader does not fill gaps, because the filled samples could decide the label.
 _FILL_GAPS: Final = "fill missing samples before, or leave the signal out"
+_NO_TIME_STAMPS: Final = "time stamps are not read: resample the signals evenly and leave the stamps out"
 _LONGEST_SHOWN: Final = 60
 
 Samples: TypeAlias = NDArray[np.float64]
@@ -80,24 +81,15 @@ def read_table(path: Path, *, usual: str, required: bool) -> Reading:
     found = layout(table, usual, required=required)
     if found.names and not found.records:
         raise FormatError("", "a header line, and no signal below it: give one signal in each line")
-    rows = [_table_row(record.place, record.cells, found, table) for record in found.records]
+    rows = [_table_row(record, found, table) for record in found.records]
     return Reading(rows, (*_encoding(encoding), *_assumed(table, found, usual)))
-
-
-def write_csv(path: Path, signals: Sequence[Samples], labels: Sequence[str]) -> None:
-    """Write a `.csv` file, label first, rows as long as their signals."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        # Without this header, a reader would take the first signal of a class called "label" for a header.
-        writer.writerow(["label", "samples"])
-        writer.writerows([label, *signal.tolist()] for signal, label in zip(signals, labels, strict=True))
 
 
 def _directive(line: TextLine, *, required: bool) -> bool:
     """Return whether this line of a `.ts` header allows labels; refuse the line if it cannot be supported."""
     refused = {
         "@univariate false": "only univariate signals are read: choose one dimension",
-        "@timestamps true": "time stamps are not read: resample the signals evenly and leave the stamps out",
+        "@timestamps true": _NO_TIME_STAMPS,
     }
     needless = {
         "@classlabel false": "the signals have no labels: give each line its label after ':'",
@@ -123,20 +115,18 @@ def _ts_row(line: TextLine, *, labelled: bool) -> SignalRow:
     if not labelled and ":" in line.text:
         raise FormatError(line.place, "a ':' although the file says that it has no labels: is @classLabel wrong?")
     if "(" in dimensions[0]:
-        raise FormatError(
-            line.place, "time stamps are not read: resample the signals evenly and leave the stamps out"
-        )
+        raise FormatError(line.place, _NO_TIME_STAMPS)
     samples = _numbers(line.place, dimensions[0].split(","), decimal_comma=False)
     return SignalRow(line.place, label.strip() if labelled else None, samples)
 
 
-def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) -> SignalRow:
-    samples = list(cells)
+def _table_row(record: Record, found: Layout, table: Table) -> SignalRow:
+    place, samples = record.place, list(record.cells)
     label = None
     if found.label_at is not None:
-        if len(cells) <= found.label_at:
+        if len(samples) <= found.label_at:
             raise FormatError(
-                place, f"{len(cells)} columns, and the label belongs into column {found.label_at + 1}"
+                place, f"{len(samples)} columns, and the label belongs into column {found.label_at + 1}"
             )
         label = samples.pop(found.label_at)
     while samples and not samples[-1]:
@@ -145,18 +135,15 @@ def _table_row(place: str, cells: Sequence[str], found: Layout, table: Table) ->
 
 
 def _assumed(table: Table, found: Layout, usual: str) -> tuple[str, ...]:
+    named = found.names[found.label_at] if found.names and found.label_at is not None else None
     notes = {
         f"separated by {NAMES.get(table.delimiter, repr(table.delimiter))}": table.delimiter != usual,
         "decimal commas": table.decimal_comma,
-        f"labels from the column {_label_name(found)}": found.label_at is not None and found.names,
+        f"labels from the column {named!r}": named is not None,
         "labels from the end of each line": found.label_at == -1,
         f"{table.comments} comment line{'s' if table.comments > 1 else ''} skipped": table.comments,
     }
     return tuple(note for note, true in notes.items() if true)
-
-
-def _label_name(found: Layout) -> str:
-    return repr(found.names[found.label_at]) if found.names and found.label_at is not None else ""
 
 
 def _encoding(encoding: str) -> tuple[str, ...]:

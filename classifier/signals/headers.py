@@ -33,9 +33,9 @@ def header(table: Table) -> tuple[list[str], list[Record]]:
     Raises:
         FormatError: there are lines above the header, or a second header below it.
     """
-    _refuse_headers_below(table.records)
     if not table.records:
         return [], []
+    _refuse_headers_below(table.records)
     first, rest = table.records[0].cells, table.records[1:]
     if _is_header(first, rest):
         return first, rest
@@ -62,8 +62,6 @@ def _is_header(first: Sequence[str], rest: Sequence[Record]) -> bool:
 
 def _refuse_headers_below(records: Sequence[Record]) -> None:
     """Refuse lines above the header, such as an instrument's; refuse a second header, or the same one again."""
-    if not records:
-        return
     first = records[0].cells
     for record in records[1:]:
         if record.cells == first and _texts(first) == len(first) > 1:

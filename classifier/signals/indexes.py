@@ -6,12 +6,11 @@ names, others by their numbers: they rise, count, restart with each group, or ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from classifier.signals.tables import Record, number
+from classifier.signals.tables import Record, is_spelled_whole, number
 from classifier.signals.text_file import FormatError
 
 _INDEXES: Final = frozenset(
@@ -92,7 +91,7 @@ def _rises(column: Sequence[float | None], least: int) -> bool:
 def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
     """Describe how a column of whole numbers counts the lines; return '' if it does not count them."""
     counts = [value for value in values if value is not None]
-    if len(counts) < len(cells) or len(counts) < _COUNTED or not all(map(_is_spelled_whole, cells)):
+    if len(counts) < len(cells) or len(counts) < _COUNTED or not all(map(is_spelled_whole, cells)):
         return ""
     steps = {high - low for low, high in pairwise(counts)}
     if len(steps) == 1 and steps != {0}:
@@ -104,12 +103,8 @@ def _numbering(cells: Sequence[str], values: Sequence[float | None]) -> str:
 
 def _different(cells: Sequence[str], records: Sequence[Record], at: int) -> str:
     """Describe a column with a different whole number in each line, if samples are fractions; else return ''."""
-    if len(cells) < _DIFFERENT or len(set(cells)) < len(cells) or not all(map(_is_spelled_whole, cells)):
+    if len(cells) < _DIFFERENT or len(set(cells)) < len(cells) or not all(map(is_spelled_whole, cells)):
         return ""
     others = [cell for record in records[:_DIFFERENT] for place, cell in enumerate(record.cells) if place != at]
     fractions = sum("." in cell or "," in cell for cell in others)
     return "holds another whole number in each line" if 2 * fractions >= len(others) > 0 else ""
-
-
-def _is_spelled_whole(cell: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+", cell) is not None

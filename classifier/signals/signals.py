@@ -5,7 +5,8 @@ A sample may be any finite float64, because recordings of real machines exceed e
 
 from __future__ import annotations
 
-import math
+import json
+import sys
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -50,7 +51,7 @@ def checked_array(signal: Signal) -> Signal:
     finite = np.isfinite(signal)
     if not finite.all():
         at = int(finite.argmin())
-        raise SignalError(f"signal[{at}] is {_spelled(float(signal[at]))}; every sample must be a finite number")
+        raise SignalError(f"signal[{at}] is {json.dumps(float(signal[at]))}; every sample must be a finite number")
     return signal
 
 
@@ -65,17 +66,9 @@ def _first_bad(values: Sequence[object]) -> str:
     for at, value in enumerate(values):
         if type(value) not in (int, float):
             return f"signal[{at}] is {_json_type(value)}; every sample must be a finite number"
-        if type(value) is int and not _fits_float(value):
+        if type(value) is int and abs(value) > sys.float_info.max:
             return f"signal[{at}] is an integer too large; every sample must be a finite number"
     raise AssertionError("only called where there is a bad sample")
-
-
-def _fits_float(value: int) -> bool:
-    try:
-        float(value)
-    except OverflowError:
-        return False
-    return True
 
 
 def _json_type(value: object) -> str:
@@ -88,9 +81,3 @@ def _json_type(value: object) -> str:
         float: "a number",
     }
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
-
-
-def _spelled(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"

@@ -81,6 +81,11 @@ def number(cell: str, *, decimal_comma: bool) -> float | None:
         return None
 
 
+def is_spelled_whole(cell: str) -> bool:
+    """Return whether a cell is a whole number in digits, without a point or an exponent."""
+    return re.fullmatch(r"[+-]?\d+", cell) is not None
+
+
 def is_missing(cell: str) -> bool:
     """Return whether a cell stands for a missing value."""
     return cell.lower() in MISSING
@@ -107,7 +112,7 @@ def paired_integers(records: Iterable[Record]) -> bool:
         cells = [cell for cell in record.cells if number(cell, decimal_comma=False) is not None]
         if len(cells) % 2:
             cells = cells[1:]  # a label that is a number
-        if not cells or not all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):
+        if not cells or not all(map(is_spelled_whole, cells)):
             return False
         whole += cells[::2]
         rest += cells[1::2]

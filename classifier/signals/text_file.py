@@ -26,13 +26,8 @@ _PACKED: Final = (
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet (.xls): save the sheet as CSV"),
     (b"PAR1", "a Parquet file: save it as CSV (pandas: to_csv(..., index=False))"),
 )
-_KINDS: Final = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+#: Kinds of files by the letter that `ls -l` shows.
+_KINDS: Final = {"d": "a folder", "p": "a named pipe", "s": "a socket", "c": "a device", "b": "a device"}
 
 
 class FormatError(ValueError):
@@ -61,10 +56,8 @@ def content_of(path: Path) -> bytes:
         OSError: the file cannot be read.
         FormatError: it is not a regular file; reading a pipe without a writer would never end.
     """
-    mode = path.stat().st_mode
-    for is_kind, name in _KINDS:
-        if is_kind(mode):
-            raise FormatError("", f"this is {name}: give a file")
+    if kind := _KINDS.get(stat.filemode(path.stat().st_mode)[0]):
+        raise FormatError("", f"this is {kind}: give a file")
     return path.read_bytes()
 
 

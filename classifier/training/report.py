@@ -53,14 +53,14 @@ def reshuffle_lines(accuracies: Sequence[float]) -> list[str]:
 
 
 def manifest_lines(name: str, manifest: Manifest) -> list[str]:
-    training = manifest.training
+    training, pickled = manifest.training, manifest.converted_from
     facts = {
         "model": f"{name} ({manifest.kind}, {manifest.size:,} bytes, made {manifest.created})",
         "classes": f"{len(manifest.classes)}: {', '.join(manifest.classes)}",
         "trained on": f"{training.signals} signals of {_range(*training.lengths)} points",
         "training data": f"sha256 {training.sha256}",
         "estimator": f"sha256 {manifest.sha256}",
-        **_origin(manifest),
+        **({"converted from": f"the pickle with sha256 {pickled}"} if pickled else {}),
         "features": f"{len(manifest.features)}: {', '.join(manifest.features[:4])} ...",
         "versions": ", ".join(f"{library} {version}" for library, version in manifest.versions.items()),
         "metrics": ", ".join(f"{metric} {value:.4f}" for metric, value in training.metrics.items()) or "none",
@@ -70,11 +70,6 @@ def manifest_lines(name: str, manifest: Manifest) -> list[str]:
 
 def trust_line(refusal: str | None) -> str:
     return f"{'trusted':<14} {f'no: {refusal}' if refusal else 'yes'}"
-
-
-def _origin(manifest: Manifest) -> dict[str, str]:
-    pickled = manifest.converted_from
-    return {"converted from": f"the pickle with sha256 {pickled}"} if pickled else {}
 
 
 def _labels(classes: Sequence[str]) -> str:

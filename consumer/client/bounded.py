@@ -33,7 +33,7 @@ async def windowed(
             done += [ended.get_nowait() for _ in range(ended.qsize())]
             asked.difference_update(done)
             asked |= _started(ask, islice(coming, len(done)), ended)
-            for task in sorted(done, key=_has_failed):
+            for task in sorted(done, key=lambda task: task.exception() is not None):
                 yield task.result()
     finally:
         for task in asked:
@@ -52,7 +52,3 @@ def _started(
     for task in started:
         task.add_done_callback(ended.put_nowait)
     return started
-
-
-def _has_failed(task: asyncio.Task[Any]) -> bool:
-    return task.exception() is not None

@@ -49,11 +49,6 @@ class PendingRequest:
     on_publishing: Callable[[], None] = lambda: None
     on_published: Callable[[], None] = lambda: None
 
-    def published(self, mailbox: object) -> None:
-        """Record that RabbitMQ has the job, and where its reply will arrive."""
-        self.mailbox = mailbox
-        self.on_published()
-
     def message(self, reply_to: str | None) -> Message:
         """Make the message to publish; `reply_to` is the address for its reply, None: the results queue."""
         return Message(

@@ -29,7 +29,8 @@ def samples(signal: object) -> list[Any]:
     Raises:
         UnsendableJobError: it is not a signal, or a sample is not a finite number.
     """
-    if isinstance(signal, str | bytes | bytearray | Mapping | AbstractSet) or not _is_many(signal):
+    has_samples = isinstance(signal, Iterable) or hasattr(signal, "tolist")
+    if isinstance(signal, str | bytes | bytearray | Mapping | AbstractSet) or not has_samples:
         kind = type(signal).__name__
         raise UnsendableJobError(
             f"a signal is a list or an array of numbers, not {kind}; for a job pass a mapping"
@@ -149,7 +150,3 @@ def _is_numbers(items: list[Any]) -> bool:
     if kinds == {int}:
         return all(-SURE_INTEGER < end < SURE_INTEGER for end in (min(items), max(items)))
     return kinds == {float} and all(map(math.isfinite, items))
-
-
-def _is_many(value: object) -> bool:
-    return isinstance(value, Iterable) or hasattr(value, "tolist")

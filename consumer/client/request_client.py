@@ -264,7 +264,7 @@ class RequestClient:
         while not asked.answered.done():
             line = await self._line_for(asked)
             if line and (asked.mailbox == line.mailbox or await self._publish(line, asked, line.reply_to)):
-                await _first({asked.answered, line.ended})
+                await _first({asked.answered, line.lifetime.ended})
                 await asyncio.sleep(0)
         return asked.answered.result()
 
@@ -284,7 +284,8 @@ class RequestClient:
         asked.confirming = self._loop.create_future()
         try:
             await line.publish(asked.message(reply_to), self.queue)
-            asked.published(line.mailbox)
+            asked.mailbox = line.mailbox
+            asked.on_published()
         except ConnectionLostError:
             await asyncio.sleep(0)  # the link removes the connection in the loop's next turn
             return False

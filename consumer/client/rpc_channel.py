@@ -29,7 +29,6 @@ from consumer.rabbitmq.confirms import Confirms, PublishFault, underlay_of
 from consumer.rabbitmq.connection import (
     CALL_TIMEOUT_S,
     CLOSE_TIMEOUT_S,
-    NO_FILES,
     connection,
     may_be_lost,
     refusal_explained,
@@ -96,15 +95,10 @@ class Caller:
         self._confirms = Confirms(opened, self.lifetime.end, _waiting)
         channel.close_callbacks.add(self._closed)
 
-    @property
-    def ended(self) -> asyncio.Future[str]:
-        """A future, done with the reason when the connection is lost."""
-        return self.lifetime.ended
-
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, address: Address, on_message: OnMessage, credentials: Credentials = NO_FILES
+        cls, url: str, address: Address, on_message: OnMessage, credentials: Credentials
     ) -> AsyncIterator[Caller]:
         """Connect, and start to consume replies. RabbitMQ keeps unread replies for the next connection.
 

@@ -26,19 +26,14 @@ NO_PRIORITY: Final = {"x-priority": "none: only asks for the permission"}
 async def permissions(site: Site) -> list[Finding]:
     """Send the requests of a running service, in a form that has no effect."""
     topology, found = site.topology, []
+    binding = f"bind {topology.dead} to {topology.dead_letter_exchange}"
     wanted: list[tuple[str, Ask]] = [(f"read {topology.jobs}", _consuming(topology.jobs))]
     if site.settings.declare:
-        wanted += [
-            (f"bind {queue} to {exchange.name}", _unbinding(queue, exchange.name))
-            for exchange in topology.exchanges()
-            for queue in exchange.queues
-        ]
+        wanted.append((binding, _unbinding(topology.dead, topology.dead_letter_exchange)))
     for what, ask in wanted:
         if isinstance(closed := await refusal(site.connected(), ask), ChannelAccessRefused):
             found.append(failure(f"this user may not {what}: {reason(closed)}", granted(site)))
-    binds = [f"bind {', '.join(one.queues)} to {one.name}" for one in topology.exchanges()]
-    rights = [f"read {topology.jobs}", *(binds if site.settings.declare else ())]
-    return found or [ok(f"this user may {' and '.join(rights)}")]
+    return found or [ok(f"this user may {' and '.join(what for what, _ in wanted)}")]
 
 
 def _consuming(queue: str) -> Ask:

@@ -24,7 +24,7 @@ from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away
 from consumer.rabbitmq.console import Console
-from consumer.wire.topology import Exchange, Queue
+from consumer.wire.topology import EXCHANGE_TYPE, Queue
 
 Value: TypeAlias = str | int | bool | None
 
@@ -72,28 +72,24 @@ def _shown(value: Value) -> str:
 
 async def topology(site: Site) -> list[Finding]:
     """Check the exchange and each queue."""
-    exchanges, queues = site.topology.exchanges(), site.topology.queues()
-    found = [
-        *[await _exchange(site, exchange) for exchange in exchanges],
-        *[await _queue(site, queue) for queue in queues],
-    ]
+    exchange, queues = site.topology.dead_letter_exchange, site.topology.queues()
+    found = [await _exchange(site, exchange), *[await _queue(site, queue) for queue in queues]]
     missing = [one for one in found if isinstance(one, str)]
     problems = merged([finding for one in found if not isinstance(one, str) for finding in one])
     if missing:
         return [*problems, ok(f"`run` will create {', '.join(missing)}, and this user may do so")]
-    names = " and ".join(exchange.name for exchange in exchanges)
-    return problems or [ok(f"{names} and {len(queues)} queues are as expected")]
+    return problems or [ok(f"{exchange} and {len(queues)} queues are as expected")]
 
 
-async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | str:
+async def _exchange(site: Site, exchange: str) -> list[Finding] | str:
     """Return the exchange's faults, or its name if it is missing and `run` may create it. So does `_queue`."""
-    what = f"exchange {exchange.name}"
+    what = f"exchange {exchange}"
     if closed := await refusal(site.connected(), _making(exchange, passive=True)):
         return await _missing(site, what, closed, _making(exchange, NO_ALTERNATE))
     if (console := _witness(site)) is not None:
-        described: Mapping[str, Any] = await in_daemon_thread(lambda: console.exchange(exchange.name) or {})
+        described: Mapping[str, Any] = await in_daemon_thread(lambda: console.exchange(exchange) or {})
         have = {**described.get("arguments", {}), TYPE: described.get(TYPE), DURABLE: described.get(DURABLE)}
-        wanted: dict[str, Value] = {TYPE: exchange.type, DURABLE: True}
+        wanted: dict[str, Value] = {TYPE: EXCHANGE_TYPE, DURABLE: True}
         return _judged(site, what, _differences(wanted, have))
     again = await refusal(site.connected(), _making(exchange))
     if again is None:
@@ -103,10 +99,10 @@ async def _exchange(site: Site, exchange: Exchange) -> list[Finding] | str:
     return _refused(site, what, again)
 
 
-def _making(exchange: Exchange, alternate: int | None = None, *, passive: bool = False) -> Ask:
+def _making(exchange: str, alternate: int | None = None, *, passive: bool = False) -> Ask:
     return lambda channel: channel.declare_exchange(
-        exchange.name,
-        exchange.type,
+        exchange,
+        EXCHANGE_TYPE,
         durable=True,
         passive=passive,
         arguments={} if alternate is None else {"alternate-exchange": alternate},

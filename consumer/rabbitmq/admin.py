@@ -1,6 +1,6 @@
 """Declares exchanges and queues, or checks that they exist. Each request has its own channel.
 
-It creates only the exchanges and queues that topology.py lists, in the order of that list. It does not consume or
+It creates only the exchange and queues that topology.py lists, in the order of that list. It does not consume or
 publish.
 """
 
@@ -23,7 +23,7 @@ from consumer.rabbitmq.confirms import underlay_of
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away, refusal_explained, throwaway_channel
 from consumer.rabbitmq.connection_scope import Lifetime, Waiting
 from consumer.wire.reply_address import DIRECT_REPLY_PREFIX
-from consumer.wire.topology import Queue, Topology
+from consumer.wire.topology import EXCHANGE_TYPE, Queue, Topology
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,7 @@ class Admin:
             BrokerUnreachableError: the node of a queue is down.
             ConnectionLostError
         """
-        for exchange in topology.exchanges():
-            await self.find_exchange(exchange.name)
+        await self.find_exchange(topology.dead_letter_exchange)
         async with self._channel("find all queues") as channel:
             for queue in topology.needed_queues():
                 await channel.declare_queue(queue.name, passive=True, timeout=CALL_TIMEOUT_S)
@@ -203,17 +202,15 @@ async def count_consumers(opened: AbstractConnection, name: str) -> int | None:
 
 
 async def _declare(channel: AbstractChannel, topology: Topology) -> None:
-    """Declare exchanges and required queues, and bind the queues to the exchanges."""
-    exchanges = topology.exchanges()
-    for exchange in exchanges:
-        await channel.declare_exchange(exchange.name, exchange.type, durable=True, timeout=CALL_TIMEOUT_S)
+    """Declare the exchange and required queues, and bind the dead-letter queue to the exchange."""
+    exchange = topology.dead_letter_exchange
+    await channel.declare_exchange(exchange, EXCHANGE_TYPE, durable=True, timeout=CALL_TIMEOUT_S)
     for queue in topology.needed_queues():
         declared = await channel.declare_queue(
             queue.name, durable=True, arguments=dict(queue.arguments), timeout=CALL_TIMEOUT_S
         )
-        for exchange in exchanges:
-            if queue.name in exchange.queues:
-                await declared.bind(exchange.name, timeout=CALL_TIMEOUT_S)
+        if queue.name == topology.dead:
+            await declared.bind(exchange, timeout=CALL_TIMEOUT_S)
 
 
 def _warn_of_missing_stream(error: BrokerUnreachableError) -> None:

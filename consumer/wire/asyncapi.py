@@ -181,9 +181,7 @@ def _models(ref_template: str) -> dict[str, Json]:
     """Make the schemas of every message that the service sends, by name. A reply has two: succeeded and failed."""
     # mode="validation": in the serialization schema, pydantic sees only that `Used` makes a dict.
     wanted: Sequence[tuple[type[BaseModel], Literal["validation"]]] = [
-        (Reply, "validation"),
-        (ErrorRecord, "validation"),
-        (ProgressReport, "validation"),
+        (model, "validation") for model in (Reply, ErrorRecord, ProgressReport)
     ]
     _, made = models_json_schema(wanted, ref_template=ref_template, schema_generator=Wire)
     models: dict[str, Json] = made["$defs"]

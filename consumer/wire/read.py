@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,27 +139,15 @@ def _text(message: Message, max_bytes: int) -> bytes | Invalid:
 
 def _object(body: bytes) -> dict[str, Any] | Invalid:
     """Read the JSON object. The result may lack all keys except MODEL_KEY."""
-    if (found := _sure_object(body)) is not None:
-        return found
+    with suppress(ValueError):
+        if b"N" not in body and b"I" not in body:  # perhaps of NaN or Infinity
+            found: dict[str, Any] = _OBJECT.validate_json(body)
+            return found
     try:
         job = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         return Invalid(message=foreign(body) or f"the body is not JSON: {error}")
     return job if isinstance(job, dict) else Invalid(message="the body is JSON but not an object; send {...}")
-
-
-def _sure_object(body: bytes) -> dict[str, Any] | None:
-    """Read a JSON object quickly.
-
-    None if the text is not an object or has an N or I, perhaps of NaN or Infinity.
-    """
-    if b"N" in body or b"I" in body:
-        return None
-    try:
-        found: dict[str, Any] = _OBJECT.validate_json(body)
-    except ValueError:
-        return None
-    return found
 
 
 def _name(value: object) -> str | None:

@@ -1,4 +1,4 @@
-"""The names and arguments of all exchanges and queues. No other module contains such a name.
+"""The names and arguments of the exchange and of all queues. No other module contains such a name.
 
 Pure: lists the declarations in their order; rabbitmq/admin.py sends them. RabbitMQ refuses to declare an existing
 queue with other arguments, so a change here breaks running installations. Quorum queues and at-least-once
@@ -28,6 +28,9 @@ ERRORS_MAX_BYTES = 100_000_000
 GATEWAY_KEPT_S = 86_400
 GATEWAY_MAX_BYTES = 100_000_000
 
+#: The type of the dead-letter exchange, which is durable, as all queues are.
+EXCHANGE_TYPE = "fanout"
+
 Arguments = Mapping[str, str | int]
 
 
@@ -37,15 +40,6 @@ class Queue:
 
     name: str
     arguments: Arguments
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A durable exchange to declare. `queues`: the queues bound to it."""
-
-    name: str
-    type: str
-    queues: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,10 @@ class Topology:
 
     @property
     def dead_letter_exchange(self) -> str:
-        """The fanout exchange for rejected and expired messages, and for those that reached the delivery limit."""
+        """The only exchange, bound to `dead`.
+
+        It gets the messages that are rejected or expire, and those that reach the delivery limit.
+        """
         return f"{self.prefix}.dlx"
 
     @property
@@ -114,10 +111,6 @@ class Topology:
     def gateway_queue(self) -> Queue:
         """The queue of the gateways. Only a gateway needs and declares it."""
         return Queue(self.gateway, _stream(f"{GATEWAY_KEPT_S}s", GATEWAY_MAX_BYTES))
-
-    def exchanges(self) -> list[Exchange]:
-        """List all exchanges. Each is declared before the queues and bound after them."""
-        return [Exchange(self.dead_letter_exchange, "fanout", (self.dead,))]
 
     def _jobs_arguments(self) -> Arguments:
         return {

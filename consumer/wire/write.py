@@ -101,7 +101,8 @@ def reply(request: Request, outcome: Outcome, *, consumer: str) -> Message:
     if isinstance(outcome, Succeeded):
         kind, status, tail = SUCCEEDED_TYPE, "succeeded", b'"output":' + outcome.output
     elif isinstance(outcome, Unsuccessful):
-        kind, status, tail = FAILED_TYPE, "failed", b'"error":' + _reply_error(outcome)
+        error = ReplyError(retryable=outcome.retryable, **_facts(outcome))
+        kind, status, tail = FAILED_TYPE, "failed", b'"error":' + error.model_dump_json().encode()
     else:
         raise TypeError(f"{type(outcome).__name__} has no reply")
     head = to_json({"job_id": request.id, "status": status})[:-1]
@@ -122,20 +123,13 @@ def error_record(request: Request, outcome: Unsuccessful, *, consumer: str) -> M
     record = ErrorRecord(
         job_id=request.id,
         correlation_id=request.correlation_id,
-        code=outcome.code,
-        message=outcome.message,
-        stderr_tail=outcome.stderr_tail,
-        **asdict(outcome.usage),
+        **_facts(outcome),
         attempt=request.attempt,
         run_ms=_milliseconds(outcome),
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         consumer=consumer,
     )
-    return Message(
-        body=record.model_dump_json().encode(),
-        type=ERROR_TYPE,
-        **_answering(request),
-    )
+    return Message(body=record.model_dump_json().encode(), type=ERROR_TYPE, **_answering(request))
 
 
 def retry_copy(message: Message, request: Request, outcome: Outcome) -> Message:
@@ -187,15 +181,14 @@ def _answering(request: Request) -> dict[str, Any]:
     }
 
 
-def _reply_error(outcome: Unsuccessful) -> bytes:
-    error = ReplyError(
-        code=outcome.code,
-        message=outcome.message,
-        retryable=outcome.retryable,
-        stderr_tail=outcome.stderr_tail,
+def _facts(outcome: Unsuccessful) -> dict[str, Any]:
+    """Return the fields that a reply and an error record have in common."""
+    return {
+        "code": outcome.code,
+        "message": outcome.message,
+        "stderr_tail": outcome.stderr_tail,
         **asdict(outcome.usage),
-    )
-    return error.model_dump_json().encode()
+    }
 
 
 def _milliseconds(outcome: Outcome) -> float:

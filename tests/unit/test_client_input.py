@@ -74,7 +74,7 @@ class Echo(Caller):
         return False
 
     async def lost(self) -> str:
-        return await asyncio.shield(self.ended)
+        return await asyncio.shield(self.lifetime.ended)
 
 
 @contextmanager

@@ -52,18 +52,18 @@ class FakeLine(Caller):
 
     async def publish(self, message: Message, queue: str) -> None:
         assert queue == "classifier.jobs"
-        if self.ended.done():
-            raise ConnectionLostError(self.ended.result())
+        if self.lifetime.ended.done():
+            raise ConnectionLostError(self.lifetime.ended.result())
         self.rabbit.published.append(message)
         self.rabbit.changed.set()
         if self.rabbit.fault:
             raise self.rabbit.fault
         confirmed = asyncio.ensure_future(self.rabbit.confirms.wait())
-        ends: set[asyncio.Future[Any]] = {confirmed, self.ended}
+        ends: set[asyncio.Future[Any]] = {confirmed, self.lifetime.ended}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         confirmed.cancel()
-        if self.ended.done():
-            raise ConnectionLostError(self.ended.result())
+        if self.lifetime.ended.done():
+            raise ConnectionLostError(self.lifetime.ended.result())
 
     async def count_consumers(self, queue: str) -> int | None:
         assert queue == "classifier.jobs"
@@ -73,7 +73,7 @@ class FakeLine(Caller):
         return False
 
     async def lost(self) -> str:
-        return await asyncio.shield(self.ended)
+        return await asyncio.shield(self.lifetime.ended)
 
 
 class FakeRabbit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.wire.topology import Queue, Topology
+from consumer.wire.topology import EXCHANGE_TYPE, Queue, Topology
 
 TOPOLOGY = Topology("classifier", max_attempts=3)
 AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
@@ -92,5 +92,5 @@ def test_the_retry_queues_that_are_used_are_those_that_are_declared(max_attempts
 
 
 def test_the_dead_letter_exchange_leads_to_the_dead_letter_queue() -> None:
-    [exchange] = TOPOLOGY.exchanges()
-    assert (exchange.name, exchange.type, exchange.queues) == ("classifier.dlx", "fanout", ("classifier.dead",))
+    assert (TOPOLOGY.dead_letter_exchange, EXCHANGE_TYPE) == ("classifier.dlx", "fanout")
+    assert TOPOLOGY.dead == "classifier.dead"
