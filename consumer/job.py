@@ -15,7 +15,7 @@ from consumer.values import value
 class ErrorCode(StrEnum):
     """Why a job has no result. Producers read the code in the reply, operators in the error record.
 
-    Each code has a `meaning`, one sentence, which is part of the published contract (asyncapi.py).
+    Each code has a `meaning`, one sentence, which is part of the published contract (schemas.py).
     """
 
     meaning: str

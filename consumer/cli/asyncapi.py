@@ -9,7 +9,7 @@ from pathlib import Path
 from consumer._version import VERSION
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.errors import ConfigurationError
-from consumer.wire import asyncapi
+from consumer.wire import asyncapi, schemas
 
 EXAMPLES = ("consumer asyncapi > asyncapi.json", "consumer asyncapi --schemas schemas --prefix plaid")
 
@@ -30,14 +30,14 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     if arguments.schemas is not None:
         _write_schemas(arguments.schemas)
-    print(asyncapi.text(asyncapi.document(settings.topology, VERSION)), end="")
+    print(schemas.text(asyncapi.document(settings.topology, VERSION)), end="")
     return os.EX_OK
 
 
 def _write_schemas(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, schema in asyncapi.schemas().items():
-            (folder / f"{name}.json").write_text(asyncapi.text(schema), encoding="utf-8")
+        for name, schema in schemas.documents().items():
+            (folder / f"{name}.json").write_text(schemas.text(schema), encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{error.filename} cannot be written: {error.strerror}") from None

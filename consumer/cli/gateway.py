@@ -10,7 +10,7 @@ import uvloop
 from consumer.cli.arguments import add_settings, settings_of
 from consumer.cli.broker_url import broker_urls
 from consumer.errors import ConfigurationError
-from consumer.wire import asyncapi
+from consumer.wire import schemas
 
 EXAMPLES = (
     "consumer gateway --gateway-port 8080 --gateway-token-file tokens",
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"the gateway needs what is not installed ({error.name}): pip install 'rabbitmq-classifier[http]'"
         ) from None
     if arguments.openapi:
-        print(asyncapi.text(application().openapi()), end="")
+        print(schemas.text(application().openapi()), end="")
         return os.EX_OK
     with broker_urls(settings) as urls:
         uvloop.run(serve(settings, urls))

@@ -26,7 +26,7 @@ from consumer.gateway.request_body import BodyBudget, reading
 from consumer.gateway.tokens import Tokens
 from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.telemetry.http_server import Pages
-from consumer.wire import asyncapi
+from consumer.wire import schemas
 from consumer.wire.message import TIMEOUT_HEADER, TRACEPARENT_HEADER
 
 #: HEAD gets the same headers as GET; uvicorn omits the body. Routes of the contract declare each method
@@ -49,8 +49,8 @@ Prefer = Annotated[
         )
     ),
 ]
-TimeoutS = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TIMEOUT_HEADER]["description"])]
-Traceparent = Annotated[str | None, Header(description=asyncapi.JOB_HEADERS[TRACEPARENT_HEADER]["description"])]
+TimeoutS = Annotated[str | None, Header(description=schemas.JOB_HEADERS[TIMEOUT_HEADER]["description"])]
+Traceparent = Annotated[str | None, Header(description=schemas.JOB_HEADERS[TRACEPARENT_HEADER]["description"])]
 
 
 @dataclass(frozen=True, slots=True)

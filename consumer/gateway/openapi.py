@@ -1,7 +1,7 @@
 """Makes the OpenAPI document, the published HTTP contract. FastAPI describes the routes that app.py declares.
 
 This module adds the problems (problems.py), and the schemas of the job and its reply, which are the same as by
-AMQP (asyncapi.py). `deploy/openapi.json` holds a copy; a test fails when it is out of date.
+AMQP (schemas.py). `deploy/openapi.json` holds a copy; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from consumer._version import VERSION
 from consumer.gateway.jobs import JobsQueue, Pending
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Problem
 from consumer.gateway.request_body import JSON_TYPE
-from consumer.wire import asyncapi
+from consumer.wire import schemas
 
 Json = dict[str, Any]
 
@@ -81,11 +81,11 @@ class Contracted(FastAPI):
             _, models = models_json_schema(
                 [(model, "serialization") for model in (JobsQueue, Pending, Problem)],
                 ref_template=_SHARED,
-                schema_generator=asyncapi.Wire,
+                schema_generator=schemas.Wire,
             )
             made["components"]["schemas"] = {
-                "Job": asyncapi.JOB,
-                **asyncapi.reply_models(_SHARED),
+                "Job": schemas.JOB,
+                **schemas.of_replies(_SHARED),
                 **models["$defs"],
             }
             self.openapi_schema = made

@@ -6,5 +6,6 @@ write.py          an `Outcome` in; a reply, an error record or a copy of the mes
 encoding.py       decodes the body of a job: gzip, byte order mark, UTF-8
 reply_address.py  which `reply_to` addresses are allowed
 topology.py       names and arguments of all exchanges and queues; delays before a job is retried
-asyncapi.py       the AsyncAPI document and the JSON Schemas
+schemas.py        the JSON Schemas of all messages
+asyncapi.py       the AsyncAPI document
 """

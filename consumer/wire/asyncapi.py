@@ -1,87 +1,39 @@
-"""Generates the published contract, an AsyncAPI 3 document and JSON Schemas, from the code.
+"""Generates the published contract, an AsyncAPI 3 document, from the code.
 
-Pure: the inputs are the models, headers and types of message.py and write.py, the sentences of job.py and the
-names of topology.py; the output is JSON. This module adds which message is on which channel, and the meaning of
-each property. The functions that build messages also build the examples. `deploy/` holds a copy of the documents;
-a test fails when the copy is out of date.
+Pure: the inputs are the schemas of schemas.py, the types of message.py and the names of topology.py; the output is
+JSON. This module adds which message is on which channel, and the meaning of each property. The functions that
+build messages also build the examples. `deploy/` holds a copy; a test fails when the copy is out of date.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
 
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
-from pydantic_core import core_schema
-
-from consumer.job import ErrorCode, Failed, Outcome, Progress, Request, Succeeded, Usage
-from consumer.wire import message, read, write
+from consumer.job import Failed, Outcome, Progress, Request, Succeeded, Usage
+from consumer.wire import message, schemas, write
 from consumer.wire.reply_address import DIRECT_REPLY_TO
+from consumer.wire.schemas import ID, Json
 from consumer.wire.topology import Queue, Topology
-from consumer.wire.write import ErrorRecord, ProgressReport, Reply
-
-Json = dict[str, Any]
 
 VERSION = "3.0.0"
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: The version of AsyncAPI's AMQP bindings.
 _BINDING = {"bindingVersion": "0.3.0"}
 _JSON_TYPE = "application/json"
 
-JOB: Json = {
-    "title": "Job",
-    "description": "Any JSON object. Producer and classifier agree on its content.",
-    "type": "object",
-    "examples": [{"signal": [0.1, 0.5, -0.2], "model": "pumps"}],
-}
-_ID = {"type": "string", "maxLength": message.MAX_ID_BYTES}
-_TRACEPARENT = {
-    "type": "string",
-    "pattern": f"^{read.TRACEPARENT.pattern}$",
-    "description": "W3C trace context: passed to the classifier and back in the reply.",
-}
-JOB_HEADERS: Json = {
-    message.TIMEOUT_HEADER: {
-        "type": ["number", "string"],
-        "exclusiveMinimum": 0,
-        "description": "Seconds the job may run, up to the service's job_timeout_cap_s; text is read as a number.",
-    },
-    message.TRACEPARENT_HEADER: _TRACEPARENT,
-    message.PROGRESS_HEADER: {
-        "type": ["boolean", "string"],
-        "description": "true: publish the job's progress to the queue in reply_to.",
-    },
-    message.REPLAYED_HEADER: {
-        "type": "integer",
-        "minimum": 1,
-        "description": "Set by the service: how often the job was replayed as a dead letter. Do not send it.",
-    },
-    message.JOB_ID_HEADER: {
-        **_ID,
-        "description": "Set by the service on the copy for a retry: the job's id. Do not send it.",
-    },
-    message.LAST_ERROR_HEADER: {
-        "type": "string",
-        "description": "Set by the service on the copy for a retry: the reason for the retry. Do not send it.",
-    },
-    message.ATTEMPT_HEADER: {
-        "type": "integer",
-        "minimum": 1,
-        "description": "Set by the service on the copy for a retry: the number of the attempt. Do not send it.",
-    },
-}
 _ANSWER_HEADERS: Json = {
-    message.JOB_ID_HEADER: {**_ID, "description": "The job's id, the same in each message about it."},
+    message.JOB_ID_HEADER: {**ID, "description": "The job's id, the same in each message about it."},
     message.TRACEPARENT_HEADER: {
-        **_TRACEPARENT,
+        **schemas.TRACEPARENT,
         "description": "The job's trace context; if the service traces, that of the job's run, a child of it.",
     },
 }
 _JOB_PROPERTIES: Json = {
-    "message_id": {**_ID, "description": "The job's id; without it, the service generates one."},
-    "correlation_id": {**_ID, "description": "Repeated in the reply. Without it, the reply has the message_id."},
+    "message_id": {**ID, "description": "The job's id; without it, the service generates one."},
+    "correlation_id": {
+        **ID,
+        "description": "Repeated in the reply. Without it, the reply has the message_id.",
+    },
     "reply_to": {
         "type": "string",
         "description": f"The producer's queue, or {DIRECT_REPLY_TO}; without it, replies go to results.",
@@ -99,46 +51,6 @@ _SUCCEEDED = Succeeded(output=b'{"label": "running"}', run_s=0.0031)
 _FAILED = Failed(
     message="the job has no signal", run_s=0.0007, usage=Usage(cpu_s=0.0006, peak_memory_bytes=94371840)
 )
-
-
-class Wire(GenerateJsonSchema):
-    """Makes the JSON Schema of a model as it is sent: without null, because unknown values are left out."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Json:
-        return self.generate_inner(schema["schema"])
-
-    def field_title_should_be_set(self, schema: object) -> Literal[False]:  # noqa: ARG002 - pydantic's signature
-        return False
-
-
-def schemas() -> dict[str, Json]:
-    """Make the JSON Schemas of job, reply, progress and error record, by file name. Each is self-contained."""
-    shared = "#/$defs/{model}"
-    models = _models(shared)
-    return {
-        "job": {"$schema": DIALECT, **JOB},
-        "reply": {
-            "$schema": DIALECT,
-            "title": "Reply",
-            "oneOf": [_to(shared, name) for name in ("SucceededReply", "FailedReply")],
-            "$defs": reply_models(shared),
-        },
-        "progress": {"$schema": DIALECT, **models["ProgressReport"]},
-        "error-record": {
-            "$schema": DIALECT,
-            **models["ErrorRecord"],
-            "$defs": {"ErrorCode": models["ErrorCode"]},
-        },
-    }
-
-
-def reply_models(ref_template: str) -> dict[str, Json]:
-    """Make the schemas of both kinds of reply, and of the models that they refer to."""
-    models = _models(ref_template)
-    return {name: model for name, model in models.items() if name not in ("ErrorRecord", "ProgressReport")}
 
 
 def document(topology: Topology, version: str) -> Json:
@@ -162,7 +74,7 @@ def document(topology: Topology, version: str) -> Json:
         "channels": _channels(topology),
         "operations": _operations(),
         "components": {
-            "schemas": {"Job": JOB, **_models(shared)},
+            "schemas": {"Job": schemas.JOB, **schemas.of_messages(shared)},
             "messages": _messages(shared),
             "securitySchemes": {
                 "password": {"type": "userPassword"},
@@ -170,46 +82,6 @@ def document(topology: Topology, version: str) -> Json:
             },
         },
     }
-
-
-def text(made: Json) -> str:
-    """Format the JSON as in the files of `deploy/`."""
-    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
-
-
-def _models(ref_template: str) -> dict[str, Json]:
-    """Make the schemas of every message that the service sends, by name. A reply has two: succeeded and failed."""
-    # mode="validation": in the serialization schema, pydantic sees only that `Used` makes a dict.
-    wanted: Sequence[tuple[type[BaseModel], Literal["validation"]]] = [
-        (model, "validation") for model in (Reply, ErrorRecord, ProgressReport)
-    ]
-    _, made = models_json_schema(wanted, ref_template=ref_template, schema_generator=Wire)
-    models: dict[str, Json] = made["$defs"]
-    models["ErrorCode"]["description"] = "\n".join(
-        ["Why a job has no result.", "", *(f"* `{code}`: {code.meaning}" for code in ErrorCode)]
-    )
-    reply = models.pop("Reply")
-    return {
-        "SucceededReply": _half(reply, "SucceededReply", "succeeded", has="output", lacks="error"),
-        "FailedReply": _half(reply, "FailedReply", "failed", has="error", lacks="output"),
-        **models,
-    }
-
-
-def _half(reply: Json, title: str, status: str, *, has: str, lacks: str) -> Json:
-    """Narrow the model of a reply to one status."""
-    properties = {name: schema for name, schema in reply["properties"].items() if name != lacks}
-    required = set(reply["required"]) | {has}
-    return {
-        "title": title,
-        "type": "object",
-        "properties": {**properties, "status": {"const": status}},
-        "required": [name for name in properties if name in required],
-    }
-
-
-def _to(ref_template: str, name: str) -> Json:
-    return {"$ref": ref_template.format(model=name)}
 
 
 def _server(protocol: str) -> Json:
@@ -234,11 +106,11 @@ def _messages(shared: str) -> Json:
             "title": "Job",
             "summary": "A job, published by a producer. All headers and properties are optional.",
             "contentType": _JSON_TYPE,
-            "headers": {"type": "object", "properties": JOB_HEADERS},
-            "payload": _to(shared, "Job"),
+            "headers": {"type": "object", "properties": schemas.JOB_HEADERS},
+            "payload": schemas.ref(shared, "Job"),
             "correlationId": _correlation("The property correlation_id; without it, message_id."),
             "x-amqp-properties": {"type": "object", "properties": _JOB_PROPERTIES},
-            "examples": [{"name": "signal", "payload": JOB["examples"][0]}],
+            "examples": [{"name": "signal", "payload": schemas.JOB["examples"][0]}],
         },
         "succeeded": _reply(shared, "SucceededReply", "The reply to a job that has succeeded.", _SUCCEEDED),
         "failed": _reply(shared, "FailedReply", "The reply to a job that has failed.", _FAILED),
@@ -261,8 +133,11 @@ def _reply(shared: str, schema: str, summary: str, outcome: Outcome) -> Json:
 def _answer(shared: str, schema: str, summary: str, kind: str, *, mode: int = 2) -> Json:
     """Describe a message that the service sends about a job."""
     properties: Json = {
-        "message_id": {**_ID, "description": "New with each publish."},
-        "correlation_id": {**_ID, "description": "The job's correlation_id, else its message_id, else its id."},
+        "message_id": {**ID, "description": "New with each publish."},
+        "correlation_id": {
+            **ID,
+            "description": "The job's correlation_id, else its message_id, else its id.",
+        },
         "type": {"const": kind},
         "content_type": {"const": _JSON_TYPE},
         "delivery_mode": {"const": mode, "description": "2: persistent."},
@@ -273,7 +148,7 @@ def _answer(shared: str, schema: str, summary: str, kind: str, *, mode: int = 2)
         "summary": summary,
         "contentType": _JSON_TYPE,
         "headers": {"type": "object", "properties": _ANSWER_HEADERS, "required": [message.JOB_ID_HEADER]},
-        "payload": _to(shared, schema),
+        "payload": schemas.ref(shared, schema),
         "correlationId": _correlation("The property correlation_id."),
         "bindings": {"amqp": {"messageType": kind, **_BINDING}},
         "x-amqp-properties": {"type": "object", "properties": properties, "required": list(properties)},
@@ -318,7 +193,7 @@ def _channels(topology: Topology) -> Json:
 
 
 def _held(*names: str) -> Json:
-    return {name: _to("#/components/messages/{model}", name) for name in names}
+    return {name: schemas.ref("#/components/messages/{model}", name) for name in names}
 
 
 def _queue(queue: Queue, held: Json, description: str) -> Json:

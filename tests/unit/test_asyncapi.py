@@ -29,7 +29,7 @@ from consumer.job import (
     Unsuccessful,
     Usage,
 )
-from consumer.wire import asyncapi, message, write
+from consumer.wire import asyncapi, message, schemas, write
 from consumer.wire.topology import Topology
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ RENEW = "outdated; renew: consumer asyncapi --schemas deploy/schemas > deploy/as
 SETTINGS = Settings()
 TOPOLOGY = Topology(SETTINGS.prefix, SETTINGS.max_attempts)
 DOCUMENT = asyncapi.document(TOPOLOGY, "1.2.3")
-SCHEMAS = asyncapi.schemas()
+SCHEMAS = schemas.documents()
 REQUEST = Request(id="job-1", correlation_id="c-1", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
 FAILURES = [
     kind(message="why", usage=usage)
@@ -175,6 +175,6 @@ def test_every_property_told_is_one_that_a_message_has() -> None:
 
 
 def test_another_prefix_is_another_contract() -> None:
-    other = asyncapi.text(asyncapi.document(Topology("pumps", 3), "1.2.3"))
+    other = schemas.text(asyncapi.document(Topology("pumps", 3), "1.2.3"))
     assert '"pumps.jobs"' in other
     assert "classifier.jobs" not in other

@@ -15,7 +15,7 @@ from support.docs_pages.shown_output import assert_shows
 import classifier.cli
 import consumer.cli.main
 from consumer.config.settings import Settings
-from consumer.wire import asyncapi
+from consumer.wire import schemas
 
 TESTS = Path(__file__).parents[1]
 #: By page and id of a block: the file whose test takes it from the page by these.
@@ -227,7 +227,7 @@ def test_the_replies_shown_keep_their_schema() -> None:
     while end < len(text):
         reply, end = decode(text, end)
         shown.append(reply["status"])
-        jsonschema.Draft202012Validator(asyncapi.schemas()["reply"]).validate(reply)
+        jsonschema.Draft202012Validator(schemas.documents()["reply"]).validate(reply)
         end += len(text[end:]) - len(text[end:].lstrip())
     assert shown == ["succeeded", "failed"]
 
