@@ -135,7 +135,6 @@ async def purge(queue: LetterQueue, chosen: Chosen, done: Done) -> None:
             async with letters_held(opened, queue.topology, chosen.take) as reader:
                 while held := await reader.next():
                     if held.message:
-                        reader.forget(held)
                         await reader.remove(held)
                         done(held.letter)
             is_more = reader.is_full
@@ -195,6 +194,5 @@ async def _replay_some(
     while held := await reader.next():
         if held.message:
             await writer.publish(change(replay_copy(held.message)))
-            reader.forget(held)
             await reader.remove(held)
             done(held.letter)
