@@ -88,7 +88,8 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
         queues = [await _queue(opened, name, is_stream=name == topology.errors) for name in own_queues(topology)]
     slots = busy = ahead = held = consumers = listed_here = None
     if console:
-        known, listed, unacked_of = await asyncio.to_thread(_ask_management, console)
+        known = {queue["name"]: queue for queue in await asyncio.to_thread(console.queues)}
+        listed, unacked_of = await asyncio.to_thread(console.consumers), await asyncio.to_thread(console.unacked)
         if queues[0].is_missing:
             listed = []  # RabbitMQ goes on listing the consumers of a deleted queue
         queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
@@ -157,13 +158,6 @@ async def _queue(opened: AbstractConnection, name: str, *, is_stream: bool) -> Q
     declared = queue.declaration_result
     # RabbitMQ says 0 for a stream, whatever it contains.
     return QueueState(name, ready=None if is_stream else declared.message_count, consumers=declared.consumer_count)
-
-
-def _ask_management(
-    console: Console,
-) -> tuple[Mapping[str, Mapping[str, Any]], Sequence[Mapping[str, Any]], Mapping[str, int]]:
-    """Return what the management API says of each queue, by name, of all consumers, and of unacked jobs."""
-    return {queue["name"]: queue for queue in console.queues()}, console.consumers(), console.unacked()
 
 
 def prefetches(consumers: Iterable[Mapping[str, Any]], queue: str) -> tuple[int, int]:

@@ -72,33 +72,29 @@ async def report_differences(console_of: ConsoleOf, url: str, queue: str, us: Me
     The management API lists a consumer seconds after its start. As soon as it lists this one, it lists all that
     started before.
     """
+    loop = asyncio.get_running_loop()
     try:
-        found = await asyncio.to_thread(_found, console_of, url, queue)
-        give_up = asyncio.get_running_loop().time() + PATIENCE_S
-        while found is not None and us.name not in {member.name for member in found}:
-            if asyncio.get_running_loop().time() > give_up:
+        console = await asyncio.to_thread(console_of, url)
+        if console is None:
+            log.info(
+                "the consumers of %s cannot be compared: %s; %s",
+                queue,
+                UNKNOWN,
+                SET_URL,
+                extra={"event": "consumers_unknown"},
+            )
+            return
+        give_up = loop.time() + PATIENCE_S
+        while True:
+            found = await asyncio.to_thread(members_of, console, queue)
+            if us.name in {member.name for member in found} or loop.time() > give_up:
                 break
             await asyncio.sleep(POLL_S)
-            found = await asyncio.to_thread(_found, console_of, url, queue)
     except ConsumerError as error:
         log.warning("cannot compare the consumers of %s: %s", queue, error, extra={"event": "consumers_unknown"})
         return
-    if found is None:
-        log.info(
-            "the consumers of %s cannot be compared: %s; %s",
-            queue,
-            UNKNOWN,
-            SET_URL,
-            extra={"event": "consumers_unknown"},
-        )
-        return
     for difference in differences(found, queue):
         log.warning("%s; %s", difference, REMEDY, extra={"event": "consumers_differ"})
-
-
-def _found(console_of: ConsoleOf, url: str, queue: str) -> list[Member] | None:
-    console = console_of(url)
-    return members_of(console, queue) if console else None
 
 
 def members_of(console: Console, queue: str) -> list[Member]:
