@@ -76,7 +76,9 @@ async def _tried(site: Site, opened: AbstractConnection) -> Finding:
     try:
         async with asyncio.timeout(CONFIRM_S):
             for _ in range(2):
-                await _publish_unroutable(channel)
+                with suppress(PublishError):
+                    nowhere = f"check.{secrets.token_hex(16)}"
+                    await channel.default_exchange.publish(Message(b""), nowhere, mandatory=True)
     except ChannelAccessRefused as closed:
         return failure(f"this user may not publish to queues: {reason(closed)}", granted(site))
     except TimeoutError:
@@ -85,8 +87,3 @@ async def _tried(site: Site, opened: AbstractConnection) -> Finding:
             "`rabbitmq-diagnostics alarms` shows which; free memory or disk there",
         )
     return ok("replies can be published")
-
-
-async def _publish_unroutable(channel: AbstractChannel) -> None:
-    with suppress(PublishError):
-        await channel.default_exchange.publish(Message(b""), f"check.{secrets.token_hex(16)}", mandatory=True)
