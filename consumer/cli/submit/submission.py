@@ -20,7 +20,6 @@ from consumer.client.bounded import windowed
 from consumer.client.client import Client
 from consumer.client.exceptions import JobTooLargeError, NoReplyError, UnreadableReplyError
 from consumer.client.pending_request import new_job_id
-from consumer.client.request_client import WINDOW
 from consumer.errors import ConfigurationError
 from consumer.job import Progress
 from consumer.wire.write import Reply
@@ -81,21 +80,20 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
     record: Record,
     *,
     timeout_s: float,
-    window: int = WINDOW,
     submitted: Submitted | None = None,
     earlier: Mapping[int, str] = NOTHING_EARLIER,
     on_progress: OnProgress | None = None,
 ) -> None:
-    """Submit the jobs, `window` at once; record each result with the index of its source as soon as it arrives.
+    """Submit the jobs; record each result with the index of its source as soon as it arrives.
 
-    A job without a reply within `timeout_s` seconds gets a result that says so.
+    As many jobs as the client's window wait for a reply at once. A job without a reply within `timeout_s` seconds
+    gets a result that says so.
 
     Args:
         client: publishes the jobs.
         sources: the jobs.
         record: receives each result.
         timeout_s: how long to wait for a reply, in seconds.
-        window: how many jobs may wait for a reply at once.
         submitted: receives what becomes of the jobs, except their results.
         earlier: the ids of the jobs that an earlier run has published, by index. They take no room of the window.
         on_progress: receives progress.
@@ -134,7 +132,7 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
             raise
 
     earlier_first = sorted(enumerate(sources), key=lambda numbered: numbered[0] not in earlier)
-    async with aclosing(windowed(ask, earlier_first, window + len(earlier))) as coming:
+    async with aclosing(windowed(ask, earlier_first, client.window + len(earlier))) as coming:
         async for _ in coming:
             pass
 

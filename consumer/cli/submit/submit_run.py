@@ -99,7 +99,6 @@ class SubmitRun:
                 self.sources,
                 record,
                 timeout_s=self.arguments.timeout,
-                window=self.arguments.window,
                 submitted=self.submitted,
                 earlier={**self.queued, **self.doubtful},
                 # Each progress report is a message: requested only if it is shown.
