@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiormq.exceptions
@@ -176,16 +176,15 @@ def more_of(queue: QueueState, known: Mapping[str, Any] | None, now: float) -> Q
         return queue
     rates = known.get("message_stats") or {}
     sent_at = known.get("head_message_timestamp")
-    return QueueState(
-        queue.name,
-        queue.state or known.get("state"),
-        known.get("messages") if queue.ready is None else queue.ready,
-        known.get("messages_unacknowledged"),
-        queue.consumers,
-        now - sent_at if isinstance(sent_at, int | float) else None,
-        _rate(rates, "publish"),
-        _rate(rates, "deliver_get"),
-        _rate(rates, "ack"),
+    return replace(
+        queue,
+        state=queue.state or known.get("state"),
+        ready=known.get("messages") if queue.ready is None else queue.ready,
+        unacked=known.get("messages_unacknowledged"),
+        oldest_s=now - sent_at if isinstance(sent_at, int | float) else None,
+        published_per_s=_rate(rates, "publish"),
+        delivered_per_s=_rate(rates, "deliver_get"),
+        acked_per_s=_rate(rates, "ack"),
     )
 
 
