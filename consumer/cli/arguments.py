@@ -31,7 +31,7 @@ MAX_SECONDS = 31_536_000
 #: As many digits as a number that anybody types; Python itself refuses to read some thousands.
 _MAX_CHARACTERS = 40
 _SHOWN_CHARACTERS = 60
-DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _STATED = "; default: |; not set: "
 
 
@@ -145,7 +145,8 @@ def decimal(least: float, most: float, unit: str) -> Callable[[str], float]:
     """Make a type for numbers in a range, both ends included; `unit` is named in the refusal."""
 
     def read(text: str) -> float:
-        if is_written_as(DECIMAL, text) and math.isfinite(value := float(text)) and least <= value <= most:
+        is_number = len(text) <= _MAX_CHARACTERS and _DECIMAL.fullmatch(text)
+        if is_number and math.isfinite(value := float(text)) and least <= value <= most:
             return value
         raise refusal(text, f"a number of {unit} from {least:g} to {most:.12g}")
 
@@ -163,11 +164,6 @@ def duration(least: float, most: float) -> Callable[[str], float]:
         raise refusal(text, f"a time from {shown}: {units.TIME_FORMS}")
 
     return read
-
-
-def is_written_as(form: re.Pattern[str], text: str) -> bool:
-    """Whether a text is a number in plain digits, of a length that somebody may have meant."""
-    return len(text) <= _MAX_CHARACTERS and form.fullmatch(text) is not None
 
 
 def refusal(text: str, expected: str) -> argparse.ArgumentTypeError:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiormq.exceptions
@@ -88,7 +88,8 @@ async def ask(settings: Settings, url: str, console: Console | None, *, with_dea
         queues = [await _queue(opened, name, is_stream=name == topology.errors) for name in own_queues(topology)]
     slots = busy = ahead = held = consumers = listed_here = None
     if console:
-        known, listed, unacked_of = await asyncio.to_thread(_ask_management, console)
+        known = {queue["name"]: queue for queue in await asyncio.to_thread(console.queues)}
+        listed, unacked_of = await asyncio.to_thread(console.consumers), await asyncio.to_thread(console.unacked)
         if queues[0].is_missing:
             listed = []  # RabbitMQ goes on listing the consumers of a deleted queue
         queues = [more_of(queue, known.get(queue.name), time.time()) for queue in queues]
@@ -159,13 +160,6 @@ async def _queue(opened: AbstractConnection, name: str, *, is_stream: bool) -> Q
     return QueueState(name, ready=None if is_stream else declared.message_count, consumers=declared.consumer_count)
 
 
-def _ask_management(
-    console: Console,
-) -> tuple[Mapping[str, Mapping[str, Any]], Sequence[Mapping[str, Any]], Mapping[str, int]]:
-    """Return what the management API says of each queue, by name, of all consumers, and of unacked jobs."""
-    return {queue["name"]: queue for queue in console.queues()}, console.consumers(), console.unacked()
-
-
 def prefetches(consumers: Iterable[Mapping[str, Any]], queue: str) -> tuple[int, int]:
     """Return the prefetch of a queue's normal consumers together, and of those that fetch ahead."""
     both = [0, 0]
@@ -182,16 +176,15 @@ def more_of(queue: QueueState, known: Mapping[str, Any] | None, now: float) -> Q
         return queue
     rates = known.get("message_stats") or {}
     sent_at = known.get("head_message_timestamp")
-    return QueueState(
-        queue.name,
-        queue.state or known.get("state"),
-        known.get("messages") if queue.ready is None else queue.ready,
-        known.get("messages_unacknowledged"),
-        queue.consumers,
-        now - sent_at if isinstance(sent_at, int | float) else None,
-        _rate(rates, "publish"),
-        _rate(rates, "deliver_get"),
-        _rate(rates, "ack"),
+    return replace(
+        queue,
+        state=queue.state or known.get("state"),
+        ready=known.get("messages") if queue.ready is None else queue.ready,
+        unacked=known.get("messages_unacknowledged"),
+        oldest_s=now - sent_at if isinstance(sent_at, int | float) else None,
+        published_per_s=_rate(rates, "publish"),
+        delivered_per_s=_rate(rates, "deliver_get"),
+        acked_per_s=_rate(rates, "ack"),
     )
 
 

@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -26,7 +26,7 @@ from consumer.cli.queue_state import NAME_CHARACTERS, QueueState, Status, ask
 from consumer.dead_letters.model import show_age
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped
-from consumer.service.fleet import Member
+from consumer.service.fleet import grouped
 
 EXAMPLES = ("consumer status --watch", "consumer status --json --dead-letters")
 WATCH_S = 2.0
@@ -127,7 +127,8 @@ def _consumers(status: Status) -> Iterator[RenderableType]:
     The classifier and what it has loaded are a line of their own: in a column of a narrow terminal they would be
     broken within words.
     """
-    for (classifier, loaded), members in _by_classifier(status.consumers or []).items():
+    by_classifier = grouped(((one.classifier or "", one.loaded or ""), one) for one in status.consumers or [])
+    for (classifier, loaded), members in by_classifier.items():
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         table.add_column("consumer", overflow="fold")
         table.add_column("version", no_wrap=True)
@@ -141,14 +142,6 @@ def _consumers(status: Status) -> Iterator[RenderableType]:
         if loaded:
             yield Text(f"loaded:     {loaded}")
         yield table
-
-
-def _by_classifier(members: Sequence[Member]) -> dict[tuple[str, str], list[Member]]:
-    """Group consumers by what they run, in the order of their names."""
-    groups: dict[tuple[str, str], list[Member]] = {}
-    for member in members:
-        groups.setdefault((member.classifier or "", member.loaded or ""), []).append(member)
-    return groups
 
 
 def _age(since: str | None) -> str:

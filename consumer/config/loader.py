@@ -27,7 +27,7 @@ SHOWN_CHARACTERS = 200
 #: Settings that may contain a password: never quoted, and refused on a command line if they contain one.
 URLS = ("amqp_url", "management_url")
 #: Reasons in place of pydantic's own, by its types of errors. Its messages do not mention the units.
-BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}"}
 REASONS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",

@@ -21,7 +21,6 @@ BYTES: Mapping[str, float] = MappingProxyType(
 )
 TIME_FORMS = "seconds, or a number with ms, s, m, h or d: 90, 5m, 1.5h"
 SIZE_FORMS = "bytes, or a number with K, M, G or T (1000s) or KiB, MiB, GiB or TiB (1024s): 2G, 500MiB"
-WHOLE_FORMS = "a whole number"
 #: A number, perhaps with a unit. More digits are certainly a mistake, and Python refuses thousands of digits.
 _FORM = re.compile(r"\s*([+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40}))\s*([A-Za-z]*)\s*")
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,40}\s*")
@@ -72,7 +71,7 @@ def whole(text: str) -> int:
         ValueError: the text is none.
     """
     if not _WHOLE.fullmatch(text):
-        raise ValueError(f"not {WHOLE_FORMS}")
+        raise ValueError("not a whole number")
     return int(text)
 
 

@@ -128,7 +128,8 @@ class LetterReader:
         return None
 
     async def remove(self, held: Held) -> None:
-        """Ack the letter: RabbitMQ deletes it."""
+        """Ack the letter: RabbitMQ deletes it, and its body no longer counts against the budget."""
+        self._kept -= held.letter.size
         with may_be_lost():
             await self._channel.basic_ack(held.tag, wait=False)
         self.acked += 1
@@ -142,10 +143,6 @@ class LetterReader:
         """
         if self.acked:
             await self._channel.basic_cancel(self._consumer)
-
-    def forget(self, held: Held) -> None:
-        """Subtract a letter's body, which is no longer needed, from the used budget."""
-        self._kept -= held.letter.size
 
 
 @contextmanager
@@ -173,12 +170,8 @@ def refusal_with_rights(act: str, topology: Topology) -> Iterator[None]:
         ) from None
 
 
-async def _ready(channel: AbstractChannel, queue: str) -> int:
-    """Count the letters that no consumer holds."""
-    return (await _found(channel, queue)).message_count or 0
-
-
 async def _found(channel: AbstractChannel, queue: str) -> Queue.DeclareOk:
+    """Count the consumers, and the letters that none of them holds."""
     return (await channel.declare_queue(queue, passive=True, timeout=CALL_TIMEOUT_S)).declaration_result
 
 
@@ -201,7 +194,7 @@ async def letters_held(
         async with asyncio.timeout(CALL_TIMEOUT_S):
             ask = await opened.channel(publisher_confirms=False)
             await _released(ask, topology.dead)
-            total = await _ready(ask, topology.dead)
+            total = (await _found(ask, topology.dead)).message_count or 0
             hold = await opened.channel(publisher_confirms=False)
             reader = LetterReader(await hold.get_underlay_channel(), topology.dead, total, wanted)
             hold.close_callbacks.add(lambda *_: reader.lost("the connection to RabbitMQ was lost"))
@@ -221,5 +214,6 @@ async def _let_go(reader: LetterReader, hold: AbstractChannel, ask: AbstractChan
             await hold.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(RETURN_PATIENCE_S):
-                while await _ready(ask, queue) < reader.arrived - reader.acked:  # noqa: ASYNC110 - RabbitMQ sends no event
+                unacked = reader.arrived - reader.acked
+                while ((await _found(ask, queue)).message_count or 0) < unacked:  # noqa: ASYNC110 - RabbitMQ sends no event
                     await asyncio.sleep(RETURN_POLL_S)

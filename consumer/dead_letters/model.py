@@ -7,8 +7,8 @@ Any producer may have written the messages, so invalid content raises nothing, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -251,23 +251,14 @@ def show_age(seconds: float | None) -> str:
     return f"{seconds / SECONDS[unit]:.0f}{unit}"
 
 
-@dataclass
-class Chosen:
-    """The letters to process, to recognise them in a later pass.
+def chosen(letters: Iterable[Letter]) -> Callable[[Letter], bool]:
+    """Return a function that recognises these letters in a later pass, each of them once."""
+    left = Counter(letter.key for letter in letters)
 
-    Mutable state: `left`, how many letters remain for each key.
-    """
-
-    left: Counter[Key] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, letters: Iterable[Letter]) -> Chosen:
-        """Choose the given dead letters."""
-        return cls(Counter(letter.key for letter in letters))
-
-    def take(self, letter: Letter) -> bool:
-        """Return whether this letter is chosen, and if so, remove it from the list."""
-        is_chosen = self.left[letter.key] > 0
+    def take(letter: Letter) -> bool:
+        is_chosen = left[letter.key] > 0
         if is_chosen:
-            self.left[letter.key] -= 1
+            left[letter.key] -= 1
         return is_chosen
+
+    return take

@@ -19,7 +19,7 @@ from aio_pika.abc import AbstractConnection
 
 from consumer.config.credentials import Credentials
 from consumer.dead_letters.browse import LetterReader, Wanted, letters_held, refusal_with_rights
-from consumer.dead_letters.model import Chosen, Letter
+from consumer.dead_letters.model import Letter
 from consumer.dead_letters.replay import ReplayWriter
 from consumer.errors import TryLaterError
 from consumer.rabbitmq import pamqp_patch
@@ -123,8 +123,8 @@ async def find(queue: LetterQueue, wanted: Wanted) -> list[tuple[Letter, Message
     return found
 
 
-async def purge(queue: LetterQueue, chosen: Chosen, done: Done) -> None:
-    """Remove the chosen letters.
+async def purge(queue: LetterQueue, wanted: Wanted, done: Done) -> None:
+    """Remove the wanted letters.
 
     Raises:
         TryLaterError, BrokerUnreachableError, BrokerRefusedError, ConnectionLostError, ConfigurationError
@@ -132,17 +132,16 @@ async def purge(queue: LetterQueue, chosen: Chosen, done: Done) -> None:
     async with _locked(queue) as opened:
         is_more = True
         while is_more:
-            async with letters_held(opened, queue.topology, chosen.take) as reader:
+            async with letters_held(opened, queue.topology, wanted) as reader:
                 while held := await reader.next():
                     if held.message:
-                        reader.forget(held)
                         await reader.remove(held)
                         done(held.letter)
             is_more = reader.is_full
 
 
-async def replay(queue: LetterQueue, chosen: Chosen, change: Callable[[Message], Message], done: Done) -> None:
-    """Publish the chosen letters as jobs, and remove each after RabbitMQ has confirmed its copy.
+async def replay(queue: LetterQueue, wanted: Wanted, change: Callable[[Message], Message], done: Done) -> None:
+    """Publish the wanted letters as jobs, and remove each after RabbitMQ has confirmed its copy.
 
     After an interruption, a letter is a dead letter, a job again, or both. If it is both, the next replay makes a
     second copy, with the same job id and the same replay count.
@@ -163,7 +162,7 @@ async def replay(queue: LetterQueue, chosen: Chosen, change: Callable[[Message],
                 writer = ReplayWriter(await underlay_of(channel), queue.topology)
         is_more = True
         while is_more:
-            async with letters_held(opened, queue.topology, chosen.take) as reader:
+            async with letters_held(opened, queue.topology, wanted) as reader:
                 await _together([_replay_some(reader, writer, change, done) for _ in range(WINDOW)])
             is_more = reader.is_full
 
@@ -195,6 +194,5 @@ async def _replay_some(
     while held := await reader.next():
         if held.message:
             await writer.publish(change(replay_copy(held.message)))
-            reader.forget(held)
             await reader.remove(held)
             done(held.letter)

@@ -14,6 +14,8 @@ from consumer.rabbitmq.connection import CONFIRM_TIMEOUT_S, may_be_lost
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
+_REST = "Letters that were not replayed stay dead letters"
+
 
 class ReplayWriter:
     """Publishes jobs; `publish` returns after RabbitMQ has confirmed the message.
@@ -36,27 +38,19 @@ class ReplayWriter:
         turn = self._turns[message.message_id] if message.message_id else asyncio.Lock()
         async with turn:
             with may_be_lost():
-                fault = await self._publish(message)
-        if fault:
-            raise self._refused(fault)
-
-    async def _publish(self, message: Message) -> PublishFault | None:
-        try:
-            async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                return await publish_confirmed(self._channel, message, self._queue)
-        except ChannelPreconditionFailed as error:
-            raise ConfigurationError(
-                f"RabbitMQ refuses a job of this size ({error}); raise its max_message_size, or choose other "
-                "letters. Letters that were not replayed stay dead letters"
-            ) from None
-
-    def _refused(self, fault: PublishFault) -> Exception:
+                try:
+                    async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+                        fault = await publish_confirmed(self._channel, message, self._queue)
+                except ChannelPreconditionFailed as error:  # caught before `may_be_lost` sees it
+                    raise ConfigurationError(
+                        f"RabbitMQ refuses a job of this size ({error}); raise its max_message_size, or choose "
+                        f"other letters. {_REST}"
+                    ) from None
         if fault is PublishFault.NO_QUEUE:
-            return ConfigurationError(
-                f"there is no queue {self._queue!r}; start a consumer with the same prefix first. "
-                "Letters that were not replayed stay dead letters"
+            raise ConfigurationError(
+                f"there is no queue {self._queue!r}; start a consumer with the same prefix first. {_REST}"
             )
-        return TryLaterError(
-            f"the queue {self._queue!r} refuses messages (is it full?); try again when it has space. "
-            "Letters that were not replayed stay dead letters"
-        )
+        if fault:
+            raise TryLaterError(
+                f"the queue {self._queue!r} refuses messages (is it full?); try again when it has space. {_REST}"
+            )

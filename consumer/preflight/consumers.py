@@ -24,27 +24,19 @@ async def compared(site: Site) -> list[Finding]:
     if console is not None:
         try:
             found = await in_daemon_thread(lambda: members_of(console, queue))
-            return judged(found, _would_be(site), queue, count)
+            us = described(THESE, arguments(site.settings, site.runner.loaded, "")) if site.runner else None
+            return judged(found, us, queue, count)
         except (BrokerRefusedError, BrokerUnreachableError) as error:
             return [warning(f"cannot compare the consumers of {queue}: {error}", "correct management_url")]
     if not count:
         return [ok(f"{queue} has no other consumer")]
-    return [
-        skipped(
-            f"the consumers of {queue} ({count}) cannot be compared: {UNKNOWN}",
-            SET_URL,
-        )
-    ]
-
-
-def _would_be(site: Site) -> Member | None:
-    """Describe the consumer that would start; None if its classifier does not load."""
-    return described(THESE, arguments(site.settings, site.runner.loaded, "")) if site.runner else None
+    return [skipped(f"the consumers of {queue} ({count}) cannot be compared: {UNKNOWN}", SET_URL)]
 
 
 def judged(others: list[Member], us: Member | None, queue: str, count: int) -> list[Finding]:
     """Make a finding for each difference between the consumers.
 
+    `us`: the one that would start; None if its classifier does not load.
     `count`: their number according to AMQP, which is never out of date.
     """
     if not others and count:

@@ -11,7 +11,7 @@ from pathlib import Path
 from consumer.config.settings import Settings
 from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, ok, warning
-from consumer.runners.warm_runner import OWN_CLASSIFIER
+from consumer.service.consumer_info import is_own
 
 #: The end of a model's file name, in each form (classifier/models/model.py).
 MODEL_SUFFIX = ".model"
@@ -19,7 +19,7 @@ MODEL_SUFFIX = ".model"
 
 def no_models(settings: Settings) -> Finding | None:
     """Return a failure if the service's own classifier is selected and has no model; otherwise None."""
-    if not _loads_models(settings) or any(settings.models_dir.glob(f"*{MODEL_SUFFIX}")):
+    if not is_own(settings) or any(settings.models_dir.glob(f"*{MODEL_SUFFIX}")):
         return None
     folder = settings.models_dir.absolute()
     return failure(
@@ -29,14 +29,10 @@ def no_models(settings: Settings) -> Finding | None:
     )
 
 
-def _loads_models(settings: Settings) -> bool:
-    return not settings.command and settings.classifier in (None, OWN_CLASSIFIER)
-
-
 async def models(site: Site) -> list[Finding]:
     """Check that there are models, and that they are not world-writable, or are pinned."""
     settings = site.settings
-    if not _loads_models(settings):
+    if not is_own(settings):
         return [ok("are loaded by the classifier itself")]
     missing = await in_daemon_thread(lambda: no_models(settings))
     folder = settings.models_dir.absolute()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from typing import Final
 
 from aio_pika import Message
@@ -61,28 +61,24 @@ def _unbinding(queue: str, exchange: str) -> Ask:
 async def publishing(site: Site) -> list[Finding]:
     """Publish two messages that RabbitMQ must return. During an alarm, it accepts only the first."""
     # It has its own connection: during an alarm, RabbitMQ stops reading from one that has published.
-    opening = connection(site.url, "check publishing", site.settings.credentials)
     with may_be_lost():
-        return [await _tried(site, opening)]
+        async with connection(site.url, "check publishing", site.settings.credentials) as opened:
+            return [await _tried(site, opened)]
 
 
-async def _tried(site: Site, opening: AbstractAsyncContextManager[AbstractConnection]) -> Finding:
-    async with opening as opened:
-        channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
-        try:
-            async with asyncio.timeout(CONFIRM_S):
-                for _ in range(2):
-                    await _publish_unroutable(channel)
-        except ChannelAccessRefused as closed:
-            return failure(f"this user may not publish to queues: {reason(closed)}", granted(site))
-        except TimeoutError:
-            return failure(
-                f"RabbitMQ has accepted no message for {CONFIRM_S:g} s: most likely a memory or disk alarm",
-                "`rabbitmq-diagnostics alarms` shows which; free memory or disk there",
-            )
+async def _tried(site: Site, opened: AbstractConnection) -> Finding:
+    channel = await opened.channel(publisher_confirms=True, on_return_raises=True)
+    try:
+        async with asyncio.timeout(CONFIRM_S):
+            for _ in range(2):
+                with suppress(PublishError):
+                    nowhere = f"check.{secrets.token_hex(16)}"
+                    await channel.default_exchange.publish(Message(b""), nowhere, mandatory=True)
+    except ChannelAccessRefused as closed:
+        return failure(f"this user may not publish to queues: {reason(closed)}", granted(site))
+    except TimeoutError:
+        return failure(
+            f"RabbitMQ has accepted no message for {CONFIRM_S:g} s: most likely a memory or disk alarm",
+            "`rabbitmq-diagnostics alarms` shows which; free memory or disk there",
+        )
     return ok("replies can be published")
-
-
-async def _publish_unroutable(channel: AbstractChannel) -> None:
-    with suppress(PublishError):
-        await channel.default_exchange.publish(Message(b""), f"check.{secrets.token_hex(16)}", mandatory=True)

@@ -165,20 +165,17 @@ async def _declared_again(site: Site, queue: Queue) -> list[Finding]:
         if difference is None or any(one.name == difference.name for one in differences):
             return [*_judged(site, what, differences), *_refused(site, what, closed)]
         differences.append(difference)
-        durable = durable and difference.name != DURABLE
-        if difference.name != DURABLE:
-            arguments = _with(arguments, difference)
+        if difference.name == DURABLE:
+            durable = False
+        elif difference.found is None:
+            arguments.pop(difference.name, None)
+        else:
+            arguments[difference.name] = difference.found
     return _judged(site, what, differences)
 
 
 def _declaring(name: str, arguments: dict[str, Any], **how: bool) -> Ask:
     return lambda channel: channel.declare_queue(name, arguments=arguments, timeout=CALL_TIMEOUT_S, **how)
-
-
-def _with(arguments: dict[str, Any], difference: Difference) -> dict[str, Any]:
-    """Return the arguments with RabbitMQ's value for the one that differs."""
-    others = {name: value for name, value in arguments.items() if name != difference.name}
-    return others if difference.found is None else {**others, difference.name: difference.found}
 
 
 def _refused(site: Site, what: str, closed: ChannelClosed) -> list[Finding]:

@@ -116,15 +116,7 @@ class Admin:
             ConnectionLostError: the connection was lost, or RabbitMQ did not answer in time.
         """
         with Waiting(self.lifetime):
-            async with throwaway_channel(self.connection) as channel:
-                try:
-                    queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
-                except ChannelNotFoundEntity as error:
-                    return Depth() if is_away(error) else None
-                except ChannelClosed:  # this user may not ask (4.2.6 and 4.3.0 require the right to configure)
-                    return Depth()
-        counted = queue.declaration_result
-        return Depth(ready=counted.message_count, consumers=counted.consumer_count)
+            return await depth(self.connection, name)
 
     async def has_queue(self, name: str) -> bool:
         """Return whether a queue or a direct reply-to address exists; True if RabbitMQ refuses to answer.
@@ -147,14 +139,6 @@ class Admin:
                     # 4.3.0 require the right to configure).
                     return True
         return True
-
-    async def count_consumers(self, name: str) -> int | None:
-        """Return how many consumers a queue has; None if it does not exist, or RabbitMQ refuses to answer.
-
-        Raises:
-            ConnectionLostError
-        """
-        return await count_consumers(self.connection, name)
 
     @asynccontextmanager
     async def _channel(self, act: str) -> AsyncIterator[AbstractChannel]:
@@ -187,8 +171,8 @@ class Admin:
                 return
 
 
-async def count_consumers(opened: AbstractConnection, name: str) -> int | None:
-    """Return how many consumers a queue has; None if it does not exist, or RabbitMQ refuses to answer.
+async def depth(opened: AbstractConnection, name: str) -> Depth | None:
+    """Return how many messages and consumers a queue has; None if it does not exist.
 
     Raises:
         ConnectionLostError
@@ -196,9 +180,22 @@ async def count_consumers(opened: AbstractConnection, name: str) -> int | None:
     async with throwaway_channel(opened) as channel:
         try:
             queue = await channel.declare_queue(name, passive=True, timeout=CALL_TIMEOUT_S)
-        except (ChannelNotFoundEntity, ChannelLockedResource, ChannelAccessRefused):
-            return None
-    return queue.declaration_result.consumer_count
+        except ChannelNotFoundEntity as error:
+            return Depth() if is_away(error) else None
+        except ChannelClosed:  # this user may not ask (4.2.6 and 4.3.0 require the right to configure)
+            return Depth()
+    counted = queue.declaration_result
+    return Depth(ready=counted.message_count, consumers=counted.consumer_count)
+
+
+async def count_consumers(opened: AbstractConnection, name: str) -> int | None:
+    """Return how many consumers a queue has; None if it does not exist, or RabbitMQ refuses to answer.
+
+    Raises:
+        ConnectionLostError
+    """
+    found = await depth(opened, name)
+    return found.consumers if found else None
 
 
 async def _declare(channel: AbstractChannel, topology: Topology) -> None:

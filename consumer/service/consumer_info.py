@@ -29,7 +29,7 @@ def about(settings: Settings) -> dict[str, str]:
     return {
         "runner": "a program per job" if settings.command else "warm workers",
         "classifier": _classifier(settings)[:SHOWN_CHARACTERS],
-        **({"models_dir": str(settings.models_dir)} if _is_own(settings) else {}),
+        **({"models_dir": str(settings.models_dir)} if is_own(settings) else {}),
         "pool_size": str(settings.pool_size),
     }
 
@@ -54,7 +54,8 @@ def _classifier(settings: Settings) -> str:
     return settings.classifier or OWN_CLASSIFIER
 
 
-def _is_own(settings: Settings) -> bool:
+def is_own(settings: Settings) -> bool:
+    """Whether the service's own classifier runs the jobs."""
     return not settings.command and _classifier(settings) == OWN_CLASSIFIER
 
 

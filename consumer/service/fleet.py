@@ -12,13 +12,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped
 from consumer.rabbitmq.console import Console
 
 log = logging.getLogger(__name__)
+
+K = TypeVar("K")
 
 #: Finds the management API for the URL of a RabbitMQ; None if no setting names one.
 ConsoleOf = Callable[[str], Console | None]
@@ -72,33 +74,29 @@ async def report_differences(console_of: ConsoleOf, url: str, queue: str, us: Me
     The management API lists a consumer seconds after its start. As soon as it lists this one, it lists all that
     started before.
     """
+    loop = asyncio.get_running_loop()
     try:
-        found = await asyncio.to_thread(_found, console_of, url, queue)
-        give_up = asyncio.get_running_loop().time() + PATIENCE_S
-        while found is not None and us.name not in {member.name for member in found}:
-            if asyncio.get_running_loop().time() > give_up:
+        console = await asyncio.to_thread(console_of, url)
+        if console is None:
+            log.info(
+                "the consumers of %s cannot be compared: %s; %s",
+                queue,
+                UNKNOWN,
+                SET_URL,
+                extra={"event": "consumers_unknown"},
+            )
+            return
+        give_up = loop.time() + PATIENCE_S
+        while True:
+            found = await asyncio.to_thread(members_of, console, queue)
+            if us.name in {member.name for member in found} or loop.time() > give_up:
                 break
             await asyncio.sleep(POLL_S)
-            found = await asyncio.to_thread(_found, console_of, url, queue)
     except ConsumerError as error:
         log.warning("cannot compare the consumers of %s: %s", queue, error, extra={"event": "consumers_unknown"})
         return
-    if found is None:
-        log.info(
-            "the consumers of %s cannot be compared: %s; %s",
-            queue,
-            UNKNOWN,
-            SET_URL,
-            extra={"event": "consumers_unknown"},
-        )
-        return
     for difference in differences(found, queue):
         log.warning("%s; %s", difference, REMEDY, extra={"event": "consumers_differ"})
-
-
-def _found(console_of: ConsoleOf, url: str, queue: str) -> list[Member] | None:
-    console = console_of(url)
-    return members_of(console, queue) if console else None
 
 
 def members_of(console: Console, queue: str) -> list[Member]:
@@ -155,23 +153,24 @@ def differences(members: Sequence[Member], queue: str) -> list[str]:
     ours = [member for member in members if member.classifier is not None]
     strangers = [member.name for member in members if member.classifier is None]
     found = [f"{name} takes jobs from {queue} and is no consumer of this service" for name in strangers]
-    by_classifier = _grouped((member.classifier or "", member) for member in ours)
+    by_classifier = grouped((member.classifier or "", member) for member in ours)
     if len(by_classifier) > 1:
         found.append(f"consumers of {queue} run different classifiers: {_listed(by_classifier)}")
     for classifier, same in by_classifier.items():
-        by_loaded = _grouped((member.loaded or "", member) for member in same)
+        by_loaded = grouped((member.loaded or "", member) for member in same)
         if len(by_loaded) > 1:
             found.append(
                 f"consumers of {queue} have loaded different versions of {classifier}: {_listed(by_loaded)}"
             )
-    by_version = _grouped((member.version or "unknown", member) for member in ours)
+    by_version = grouped((member.version or "unknown", member) for member in ours)
     if len(by_version) > 1:
         found.append(f"consumers of {queue} have different versions of this service: {_listed(by_version)}")
     return found
 
 
-def _grouped(pairs: Iterable[tuple[str, Member]]) -> dict[str, list[Member]]:
-    groups: dict[str, list[Member]] = {}
+def grouped(pairs: Iterable[tuple[K, Member]]) -> dict[K, list[Member]]:
+    """Group members by their keys, in the order of the pairs."""
+    groups: dict[K, list[Member]] = {}
     for key, member in pairs:
         groups.setdefault(key, []).append(member)
     return groups

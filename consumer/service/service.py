@@ -149,7 +149,7 @@ class Service:
         async with opening as broker:
             is_first = not self._is_declared
             await self._declare(broker)
-            has_others = is_first and bool(await broker.admin.count_consumers(self._topology.jobs))
+            jobs = await broker.admin.depth(self._topology.jobs) if is_first else None
             await self._consume(broker, url)
             self._fetch = [
                 asyncio.create_task(self._pipeline.handle_all(broker.inbox.get, self._running), name="take"),
@@ -160,7 +160,7 @@ class Service:
             if self._settings.reports_metrics:
                 depths = measured(broker.admin, broker.publisher, self._topology, self._metrics)
                 self._fetch.append(asyncio.create_task(depths, name="queue depths"))
-            if has_others:
+            if jobs and jobs.consumers:  # before this one
                 us = fleet.described(consumer_name(), self._arguments())
                 comparison = fleet.report_differences(self._console_of, url, self._topology.jobs, us)
                 self._fetch.append(asyncio.create_task(comparison, name="compare"))

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from support.soak import often
 from support.waiting import PATIENCE_S, wait_until
 
 from consumer.dead_letters import browse, operations
-from consumer.dead_letters.model import Chosen, Letter
+from consumer.dead_letters.model import Letter, chosen
 from consumer.dead_letters.operations import LetterQueue
 from consumer.errors import ConnectionLostError
 from consumer.local_broker.node import Node
@@ -118,7 +117,7 @@ def test_a_look_that_is_cut_off_says_so_and_leaves_all_in_their_place(
             return True
 
         with pytest.raises(ConnectionLostError, match="was lost"):
-            asyncio.run(operations.replay(place, Watched(cut_at_the_fiftieth), as_it_is, lambda _: None))
+            asyncio.run(operations.replay(place, cut_at_the_fiftieth, as_it_is, lambda _: None))
     wait_until(lambda: len(look(url)) + producer.depth(TOPOLOGY.jobs) >= len(before), "all to be back")
     left = look(url)
     assert left == [name for name in before if name in left]
@@ -126,17 +125,6 @@ def test_a_look_that_is_cut_off_says_so_and_leaves_all_in_their_place(
 
 def as_it_is(message: Message) -> Message:
     return message
-
-
-class Watched(Chosen):
-    """All letters, each told to the test before it is taken."""
-
-    def __init__(self, see: Callable[[Letter], bool]) -> None:
-        super().__init__()
-        self._see = see
-
-    def take(self, letter: Letter) -> bool:
-        return self._see(letter)
 
 
 def test_list_joins_letters_with_their_records_and_filters_by_each(url: str, producer: Producer) -> None:
@@ -327,8 +315,8 @@ def test_letters_beyond_the_budget_for_bodies_take_another_look(
 
     async def replay() -> None:
         place = LetterQueue(url, TOPOLOGY)
-        chosen = Chosen.of((await operations.look(place)).letters[:250])
-        await operations.replay(place, chosen, as_it_is, lambda letter: done.append(letter.id))
+        wanted = chosen((await operations.look(place)).letters[:250])
+        await operations.replay(place, wanted, as_it_is, lambda letter: done.append(letter.id))
 
     before = look(url)
     asyncio.run(replay())
@@ -363,7 +351,7 @@ def test_many_letters_that_are_deleted_at_once_do_not_come_back(url: str, produc
         bury(producer, names(200))
         letters = asyncio.run(operations.look(LetterQueue(url, TOPOLOGY))).letters
         done: list[Letter] = []
-        asyncio.run(operations.purge(LetterQueue(url, TOPOLOGY), Chosen.of(letters), done.append))
+        asyncio.run(operations.purge(LetterQueue(url, TOPOLOGY), chosen(letters), done.append))
         assert (len(done), producer.depth(TOPOLOGY.dead)) == (200, 0)
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from consumer.config.loader import load
 from consumer.dead_letters.format import portrait, unpacked
 from consumer.dead_letters.model import (
-    Chosen,
     Entry,
     Letter,
     Reasons,
     Selection,
     Why,
+    chosen,
     read_letter,
     show_age,
 )
@@ -156,9 +156,9 @@ def test_a_selection_takes_one_of_each_list_and_counts_at_last(selection: Select
 
 
 def test_twins_are_taken_as_often_as_they_were_chosen() -> None:
-    chosen = Chosen.of([letter(), letter()])
-    assert [chosen.take(letter()) for _ in range(3)] == [True, True, False]
-    assert not chosen.take(letter(replayed=1))
+    take = chosen([letter(), letter()])
+    assert [take(letter()) for _ in range(3)] == [True, True, False]
+    assert not take(letter(replayed=1))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from consumer.cli.submit.sources import Source, expand, read_sources, split_jobs
 from consumer.cli.submit.submission import Submitted, submit
 from consumer.client import Client, JobTooLargeError, NoReplyError
 from consumer.client.bounded import windowed
+from consumer.client.request_client import WINDOW
 from consumer.errors import ConfigurationError, ConnectionLostError
 from consumer.job import Progress
 from consumer.wire.write import Reply
@@ -230,7 +231,7 @@ def test_what_came_is_written_after_an_interruption_too() -> None:
 class FakeClient(Client):
     """Answers once `gate` is open; raises what `faults` has for a body. `full` is set when `window` jobs wait."""
 
-    def __init__(self, faults: Mapping[bytes, Exception] | None = None, window: int = 1) -> None:
+    def __init__(self, faults: Mapping[bytes, Exception] | None = None, window: int = WINDOW) -> None:
         self.faults = faults or {}
         self.window = window
         self.gate = asyncio.Event()
@@ -271,15 +272,15 @@ def sources(count: int) -> list[Source]:
     return [Source(f"f:{number}", str(number).encode()) for number in range(count)]
 
 
-async def collect(client: Client, count: int, told: dict[int, SourceResult], window: int = 64) -> None:
-    await submit(client, sources(count), told.__setitem__, timeout_s=2.5, window=window)
+async def collect(client: Client, count: int, told: dict[int, SourceResult]) -> None:
+    await submit(client, sources(count), told.__setitem__, timeout_s=2.5)
 
 
 @runs_async
 async def test_every_job_gets_its_own_reply() -> None:
-    client, told = FakeClient(), dict[int, SourceResult]()
+    client, told = FakeClient(window=8), dict[int, SourceResult]()
     client.gate.set()
-    await collect(client, 50, told, window=8)
+    await collect(client, 50, told)
     replies = {index: (one.source.name, one.reply and one.reply.job_id) for index, one in told.items()}
     assert replies == {index: (f"f:{index}", str(index)) for index in range(50)}
 
@@ -287,7 +288,7 @@ async def test_every_job_gets_its_own_reply() -> None:
 @runs_async
 async def test_as_many_jobs_as_the_window_are_on_the_way_at_once() -> None:
     client = FakeClient(window=8)
-    collecting = asyncio.create_task(collect(client, 50, {}, window=8))
+    collecting = asyncio.create_task(collect(client, 50, {}))
     await client.full.wait()
     client.gate.set()
     await collecting

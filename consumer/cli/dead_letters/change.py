@@ -18,7 +18,7 @@ from consumer.cli.dead_letters.show import EXIT_NOT_DONE, Asked, asked_for
 from consumer.cli.say import say
 from consumer.dead_letters import operations
 from consumer.dead_letters.format import write_json
-from consumer.dead_letters.model import Chosen, Entry, Letter, show_age
+from consumer.dead_letters.model import Entry, Letter, chosen, show_age
 from consumer.dead_letters.operations import LetterQueue
 from consumer.dead_letters.table import ROWS, print_table
 from consumer.errors import ConfigurationError
@@ -122,7 +122,7 @@ async def _act(verb: str, act: Callable[..., Any], entries: Sequence[Entry], arg
 
     try:
         if entries:
-            await act(chosen=Chosen.of(entry.letter for entry in entries), done=count)
+            await act(wanted=chosen(entry.letter for entry in entries), done=count)
     finally:
         say(f"{verb} {counted(done, 'dead letter')}")
     if done < len(entries):

@@ -88,14 +88,14 @@ COLUMNS = ("source", "digest", "job_id", *_OUTCOME)
 
 def _csv_line(result: SourceResult) -> str:
     fields = result.fields
-    output, error = fields.get("output"), fields.get("error", {})
+    output = fields.get("output")
     label = output.get("label", "") if isinstance(output, dict) else ""
     cells = {
         **fields,
         "label": label,
         "output": json.dumps(output) if result.succeeded else "",
-        "code": error.get("code", ""),
-        "message": error.get("message", ""),
+        "code": result.code,
+        "message": result.reason,
     }
     return _csv_row([_one_line(column, str(cells.get(column, ""))) for column in COLUMNS])
 

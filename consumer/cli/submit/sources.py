@@ -86,7 +86,7 @@ def read_sources(
         sources = list(_of_file(name, stdin, model))
         if not sources:
             raise InputError(f"{name} contains no job")
-        if not any(_is_object(source.body) for source in sources):
+        if not any(_json_type(source.body) is dict for source in sources):
             raise InputError(
                 f"{name} contains no job: nothing in it is a JSON object; name files of jobs (JSON) or of signals "
                 f"({', '.join(DATA_SUFFIXES)}). Nothing was submitted"
@@ -197,11 +197,11 @@ def _utf8(content: bytes, *, by_line: bool) -> bytes:
 
 
 def _are_jobs(content: bytes, lines: Sequence[bytes]) -> bool:
-    if _is_json(lines[0]):
+    if _json_type(lines[0]):
         return True
-    if _is_json(content):
+    if _json_type(content):
         return False
-    objects = sum(line.lstrip().startswith(b"{") and _is_json(line) for line in lines)
+    objects = sum(_json_type(line) is dict for line in lines)
     return 2 * objects >= len(lines)
 
 
@@ -217,16 +217,9 @@ def _in_one_line(name: str) -> str:
     return escaped(name, _LONGEST_NAME)
 
 
-def _is_object(content: bytes) -> bool:
+def _json_type(content: bytes) -> type | None:
+    """Return the type of a JSON value; None if the content is not JSON."""
     try:
-        return isinstance(from_json(content), dict)
+        return type(from_json(content))
     except ValueError:
-        return False
-
-
-def _is_json(content: bytes) -> bool:
-    try:
-        from_json(content)
-    except ValueError:
-        return False
-    return True
+        return None

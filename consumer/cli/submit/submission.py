@@ -1,4 +1,4 @@
-"""Submits jobs with the client, and collects their results, with progress bars meanwhile.
+"""Submits jobs with the client, and collects their results.
 
 A job whose result is in the file of results is not submitted again. At every end, also by Ctrl-C or after a lost
 connection, `Submitted` has what was answered, and what RabbitMQ has and did not answer yet (unanswered.py).
@@ -12,18 +12,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 
-from rich.console import Console
-
 from consumer.cli.say import say
-from consumer.cli.submit.bars import Bars
-from consumer.cli.submit.results import Lines, SourceResult
+from consumer.cli.submit.results import SourceResult
 from consumer.cli.submit.sources import Source
 from consumer.cli.submit.unanswered import Journal, UnansweredJob
 from consumer.client.bounded import windowed
 from consumer.client.client import Client
 from consumer.client.exceptions import JobTooLargeError, NoReplyError, UnreadableReplyError
 from consumer.client.pending_request import new_job_id
-from consumer.client.request_client import WINDOW
 from consumer.errors import ConfigurationError
 from consumer.job import Progress
 from consumer.wire.write import Reply
@@ -84,21 +80,20 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
     record: Record,
     *,
     timeout_s: float,
-    window: int = WINDOW,
     submitted: Submitted | None = None,
     earlier: Mapping[int, str] = NOTHING_EARLIER,
     on_progress: OnProgress | None = None,
 ) -> None:
-    """Submit the jobs, `window` at once; record each result with the index of its source as soon as it arrives.
+    """Submit the jobs; record each result with the index of its source as soon as it arrives.
 
-    A job without a reply within `timeout_s` seconds gets a result that says so.
+    As many jobs as the client's window wait for a reply at once. A job without a reply within `timeout_s` seconds
+    gets a result that says so.
 
     Args:
         client: publishes the jobs.
         sources: the jobs.
         record: receives each result.
         timeout_s: how long to wait for a reply, in seconds.
-        window: how many jobs may wait for a reply at once.
         submitted: receives what becomes of the jobs, except their results.
         earlier: the ids of the jobs that an earlier run has published, by index. They take no room of the window.
         on_progress: receives progress.
@@ -137,56 +132,12 @@ async def submit(  # noqa: PLR0913 - all by name, with defaults
             raise
 
     earlier_first = sorted(enumerate(sources), key=lambda numbered: numbered[0] not in earlier)
-    async with aclosing(windowed(ask, earlier_first, window + len(earlier))) as coming:
+    async with aclosing(windowed(ask, earlier_first, client.window + len(earlier))) as coming:
         async for _ in coming:
             pass
 
 
-async def run(  # noqa: PLR0913 - all by name
-    client: Client,
-    sources: Sequence[Source],
-    out: Lines,
-    submitted: Submitted,
-    console: Console,
-    *,
-    earlier: Mapping[int, str],
-    has_bars: bool,
-    timeout_s: float,
-    window: int,
-) -> None:
-    """Submit all jobs, perhaps with bars, and write their results. Whatever ends it, `submitted` is complete."""
-    with Bars.shown(len(sources), console, is_shown=has_bars) as bars:
-
-        def record(index: int, result: SourceResult) -> None:
-            out.add(index, result)
-            submitted.results[index] = result
-            bars.ended(index, succeeded=result.succeeded)
-
-        submitting = submit(
-            client,
-            sources,
-            record,
-            timeout_s=timeout_s,
-            window=window,
-            submitted=submitted,
-            earlier=earlier,
-            # Each progress report is a message: requested only if it is shown.
-            on_progress=bars.progress if has_bars else None,
-        )
-        work = asyncio.create_task(submitting, name="submit")
-        watch = asyncio.create_task(_watch(client, submitted), name="watch consumers")
-        try:
-            await asyncio.wait({work})
-        finally:
-            await client.finish()
-            for task in (work, watch):
-                task.cancel()
-            await asyncio.wait({work, watch})
-            out.flush()
-    work.result()
-
-
-async def _watch(client: Client, submitted: Submitted) -> None:
+async def watch(client: Client, submitted: Submitted) -> None:
     """Say once that no consumer takes the jobs, whenever nothing was answered for a while."""
     is_said = False
     while True:

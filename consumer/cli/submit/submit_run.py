@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import stat
 import sys
@@ -14,11 +15,12 @@ from typing import TextIO
 from rich.console import Console
 
 from consumer.cli.say import say
-from consumer.cli.submit import submission, summary
+from consumer.cli.submit import summary
+from consumer.cli.submit.bars import Bars
 from consumer.cli.submit.earlier import Earlier
-from consumer.cli.submit.results import Lines
+from consumer.cli.submit.results import Lines, SourceResult
 from consumer.cli.submit.sources import Source
-from consumer.cli.submit.submission import Submitted
+from consumer.cli.submit.submission import Submitted, submit, watch
 from consumer.cli.submit.unanswered import Journal, UnansweredJob
 from consumer.client.client import Client
 from consumer.client.rpc_channel import Address
@@ -79,19 +81,40 @@ class SubmitRun:
         async with client.connected(url, self.address, self.settings.credentials):
             self._say_published_before()
             try:
-                await submission.run(
-                    client,
-                    self.sources,
-                    out,
-                    self.submitted,
-                    self.console,
-                    earlier={**self.queued, **self.doubtful},
-                    has_bars=self.has_bars,
-                    timeout_s=self.arguments.timeout,
-                    window=self.arguments.window,
-                )
+                await self._submit(client, out)
             finally:
                 self.address.is_needed = self.address.is_resumable and bool(self._left())
+
+    async def _submit(self, client: Client, out: Lines) -> None:
+        """Submit all jobs and write their results. Whatever ends it, `submitted` is complete."""
+        with Bars.shown(len(self.sources), self.console, is_shown=self.has_bars) as bars:
+
+            def record(index: int, result: SourceResult) -> None:
+                out.add(index, result)
+                self.submitted.results[index] = result
+                bars.ended(index, succeeded=result.succeeded)
+
+            submitting = submit(
+                client,
+                self.sources,
+                record,
+                timeout_s=self.arguments.timeout,
+                submitted=self.submitted,
+                earlier={**self.queued, **self.doubtful},
+                # Each progress report is a message: requested only if it is shown.
+                on_progress=bars.progress if self.has_bars else None,
+            )
+            work = asyncio.create_task(submitting, name="submit")
+            watching = asyncio.create_task(watch(client, self.submitted), name="watch consumers")
+            try:
+                await asyncio.wait({work})
+            finally:
+                await client.finish()
+                for task in (work, watching):
+                    task.cancel()
+                await asyncio.wait({work, watching})
+                out.flush()
+        work.result()
 
     def _say_published_before(self) -> None:
         is_kept = self.address.queue == self.earlier.replies
