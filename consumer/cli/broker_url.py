@@ -12,7 +12,7 @@ from consumer.errors import ConfigurationError
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import DEFAULT_DIR
 from consumer.local_broker.sharing import shared
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 
 log = logging.getLogger("consumer")
 

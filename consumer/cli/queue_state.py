@@ -21,7 +21,7 @@ from consumer.dead_letters import operations
 from consumer.dead_letters.operations import LetterQueue
 from consumer.escaping import escaped
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, connection, is_away, refusal_explained, throwaway_channel
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 from consumer.service.fleet import REMEDY, SET_URL, UNKNOWN, UNLISTED, Member, differences, members
 from consumer.wire.topology import Topology, no_queue
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from consumer.config.amqp_url import vhost_of
 from consumer.errors import ConsumerError
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 
 HOST = "127.0.0.1"
 USER = "classifier"

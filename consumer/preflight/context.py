@@ -17,7 +17,7 @@ from typing import TypeVar
 from aio_pika.abc import AbstractConnection
 
 from consumer.config.settings import Settings
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 from consumer.runners.runner import Runner
 from consumer.wire.topology import Topology
 

@@ -23,7 +23,7 @@ from consumer.preflight.amqp_probe import CREATED, Ask, granted, rabbitmqctl, re
 from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, failure, merged, ok, warning
 from consumer.rabbitmq.connection import CALL_TIMEOUT_S, is_away
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 from consumer.wire.topology import EXCHANGE_TYPE, Queue
 
 Value: TypeAlias = str | int | bool | None

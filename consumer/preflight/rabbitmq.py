@@ -15,7 +15,7 @@ from consumer.local_broker.files import DEFAULT_DIR
 from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, ok, skipped, warning
 from consumer.rabbitmq.connection import connection
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 
 #: The first version whose quorum queues have a message TTL and at-least-once dead-lettering.
 OLDEST: Final = (3, 10)

@@ -16,8 +16,7 @@ confirms.py          publishes one message and returns RabbitMQ's answer; limits
 codec.py             converts AMQP properties to a `Message` and back; keeps limits that RabbitMQ has reported
 admin.py             declares exchanges and queues, or checks that they exist
 address_breaker.py   circuit breaker for reply addresses that make RabbitMQ close the connection
-management.py        a client of the management API
-console.py           reads what only the management API exposes: bindings and policies
+management.py        a client of the management API, for what AMQP does not expose: bindings, policies, consumers
 pamqp_patch.py       makes pamqp mark properties that it cannot decode, instead of raising exceptions
 tls_errors.py        explains why TLS failed, and what to change on which side
 fork_guard.py        keeps a forked child from disturbing the connections of its parent

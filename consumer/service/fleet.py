@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from consumer.errors import ConsumerError
 from consumer.escaping import escaped
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 
 log = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ from consumer.preflight.finding import (
     would_run,
 )
 from consumer.preflight.queues import Difference, difference_in
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 from consumer.runners.fork_client import START_TIMEOUT_S
 from consumer.telemetry.http_server import Page, serving
 from consumer.wire.topology import Topology

@@ -14,8 +14,7 @@ import trustme
 
 from consumer.config.loader import load
 from consumer.errors import BrokerUnreachableError
-from consumer.rabbitmq.console import Console
-from consumer.rabbitmq.management import api
+from consumer.rabbitmq.management import Console, api
 
 
 class Answers(BaseHTTPRequestHandler):

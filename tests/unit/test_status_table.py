@@ -13,7 +13,7 @@ from rich.console import Console as Terminal
 from consumer.cli.queue_state import MISSING, QueueState, Status, more_of, notes, prefetches, shortcomings
 from consumer.cli.status import EXIT_NO_CONSUMER, exit_code, rendered
 from consumer.config.settings import Settings
-from consumer.rabbitmq.console import Console
+from consumer.rabbitmq.management import Console
 from consumer.service.fleet import Member
 
 AMQP = "amqp://me:p%40ss@rabbit/jobs"
