@@ -14,13 +14,6 @@ import sys
 PACKAGES = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib may be the user's here
 
 
-def version() -> str:
-    """Return the version. `classifier` asks for it here, because it imports nothing of `consumer`."""
-    from consumer._version import VERSION  # noqa: PLC0415 - the user's until now
-
-    return VERSION
-
-
 def search_user_folders_last() -> None:
     """Move the folders that Python has put before the standard library to the end of `sys.path`."""
     library = (

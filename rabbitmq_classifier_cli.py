@@ -28,6 +28,13 @@ _USAGE_ERROR = 2
 _LONGEST = 60
 
 
+def version() -> str:
+    """Return the version of both. `classifier` asks for it here, because it imports nothing of `consumer`."""
+    from consumer._version import VERSION  # noqa: PLC0415 - the parser itself needs neither package
+
+    return VERSION
+
+
 def described(action: argparse.Action) -> str:
     """Return the help of an argument with its default. A text may state a default itself."""
     text = action.help or ""

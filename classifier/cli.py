@@ -12,14 +12,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-import rabbitmq_classifier
 from classifier.commands import drop_stdout, generate, info, jobs, predict, say, train, trust, writing
 from classifier.contract import JobError
 from classifier.errors import RefusedError
 from classifier.models.model import ModelError
 from classifier.models.trust import VARIABLE
 from classifier.signals.datasets import DataError
-from rabbitmq_classifier_cli import CommandParser, add_completion, add_help_command, completion_script, sentence
+from rabbitmq_classifier_cli import (
+    CommandParser,
+    add_completion,
+    add_help_command,
+    completion_script,
+    sentence,
+    version,
+)
 
 _Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001 - it has no public name
 Command: TypeAlias = Callable[[argparse.Namespace], None]
@@ -53,8 +59,7 @@ def parser() -> CommandParser:
         description="Trains models for signals, shows them, and predicts without the service.",
         examples=("classifier train signals.csv --out models/pumps", "classifier help predict"),
     )
-    version = f"classifier {rabbitmq_classifier.version()}"
-    parser.add_argument("--version", action="version", version=version, help="print the version")
+    parser.add_argument("--version", action="version", version=f"classifier {version()}", help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     _add_train(commands)
     _add_predict(commands)

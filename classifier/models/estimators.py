@@ -1,7 +1,7 @@
 """Saves and loads the three kinds of model: pickle, skops and ONNX.
 
 A pickle holds the estimator that scikit-learn fitted; loading it runs code from the file. skops holds the same
-estimator as data, made only of the types in this package's list (`skops_file.py`). ONNX is data too: a graph of
+estimator as data, made only of the types in the list of skops_file.py. ONNX (onnx_file.py) is data too: a graph of
 operations, which any ONNX Runtime that supports these operations can run. The other two kinds need the
 scikit-learn version that made them. The manifest, not the file's name, determines the kind. Each library is
 imported only for a model of its kind.
@@ -12,29 +12,23 @@ threads, so a process may load models and fork afterwards.
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from classifier.models import model, trust, whole_file
+from classifier.models import model, onnx_file, trust, whole_file
+from classifier.models.estimator import Estimator
 from classifier.models.model import Manifest, ModelError, Training
-from classifier.signals.features import Features
 
 PICKLE: Final = "pickle"
 ONNX: Final = "onnx"
 SKOPS: Final = "skops"
-
-#: Names inside an ONNX body: its input, shape (rows, features), and its output, shape (rows, classes).
-INPUT: Final = "features"
-OUTPUT: Final = "probabilities"
 
 #: The libraries whose versions determine a body.
 _LIBRARIES: Final = {
@@ -42,16 +36,6 @@ _LIBRARIES: Final = {
     SKOPS: ("skops", "scikit-learn"),
     ONNX: ("onnxruntime", "skl2onnx", "scikit-learn"),
 }
-_ERRORS_ONLY: Final = 3  # the level of ONNX Runtime's log, which goes to stderr
-
-Probabilities: TypeAlias = NDArray[np.float64]
-
-
-class Estimator(Protocol):
-    """The interface of a fitted scikit-learn classifier."""
-
-    def predict_proba(self, features: Features, /) -> Probabilities:
-        """Return a row for each row of `features`, with a column for each class; each row sums to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,24 +43,6 @@ class Model:
     name: str
     manifest: Manifest
     estimator: Estimator
-
-
-class OnnxEstimator:
-    """An ONNX body in ONNX Runtime, with the interface of a scikit-learn classifier."""
-
-    def __init__(self, body: bytes) -> None:
-        """Load the body. Raises ImportError without ONNX Runtime, and its errors for an unusable body."""
-        runtime = onnx_runtime()
-        options = runtime.SessionOptions()
-        # Threads would not survive a fork, and a pool of processes has one for each processor already.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = _ERRORS_ONLY
-        self._session = runtime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
-
-    def predict_proba(self, features: Features, /) -> Probabilities:
-        (probabilities,) = self._session.run([OUTPUT], {INPUT: features})
-        return np.asarray(probabilities, dtype=np.float64)
 
 
 def save(
@@ -129,19 +95,6 @@ def _verified(path: Path) -> tuple[Manifest, bytes]:
     return model.parse(path, content)
 
 
-def onnx_runtime() -> Any:  # noqa: ANN401 - it ships no types
-    """Return ONNX Runtime, without its telemetry and log.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    # From 1.29 on, a thread that starts with the import reports the use of ONNX Runtime to its makers.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime  # noqa: PLC0415 - optional, and only where a model is ONNX
-
-    return onnxruntime
-
-
 def _content(path: Path, manifest: Manifest, body: bytes) -> bytes:
     content = model.compose(manifest, body)
     model.check_size(path, len(content))
@@ -186,7 +139,7 @@ def _check_scikit_learn(path: Path, manifest: Manifest) -> None:
 def _from_onnx(path: Path, manifest: Manifest, body: bytes) -> Estimator:
     _check_origin(path, manifest)
     try:
-        return OnnxEstimator(body)
+        return onnx_file.OnnxEstimator(body)
     except ImportError:
         raise _missing(path, manifest, "onnxruntime") from None
     except Exception as failed:

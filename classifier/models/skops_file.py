@@ -17,7 +17,7 @@ from typing import Final, cast
 import numpy as np
 import skops.io
 
-from classifier.models.estimators import Estimator
+from classifier.models.estimator import Estimator
 from classifier.signals.features import Features
 
 #: The types of a forest, each with the form ("loader") in which skops writes it. To serve other estimators, add

@@ -13,7 +13,8 @@ import numpy as np
 import skl2onnx
 from skl2onnx.common.data_types import FloatTensorType
 
-from classifier.models.estimators import INPUT, Estimator, OnnxEstimator, Probabilities
+from classifier.models.estimator import Estimator, Probabilities
+from classifier.models.onnx_file import INPUT, OnnxEstimator
 from classifier.signals.features import Features
 
 # ONNX operator set 15, of 2021. Every ONNX Runtime that works with numpy 2 supports it.

@@ -19,7 +19,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import classification_report, confusion_matrix, recall_score
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from classifier.models.estimators import Estimator
+from classifier.models.estimator import Estimator
 from classifier.signals.datasets import DataError, DataSet, in_order
 from classifier.signals.features import Features, extract_all
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from classifier.errors import RefusedError
-from classifier.models import estimators, model, trust
+from classifier.models import estimators, model, onnx_file, trust
 from classifier.models.model import Manifest, Training
 from classifier.signals import datasets
 from classifier.signals.datasets import DataSet
@@ -91,7 +91,7 @@ def _read(wanted: Wanted) -> Generator[str, None, tuple[DataSet, DataSet]]:
 #: A flag, which is also the name of an extra -> the libraries of the extra, and a function that imports them.
 _NEEDS: Final[dict[str, tuple[str, Callable[[], object]]]] = {
     "plot": ("matplotlib", lambda: import_module("matplotlib")),
-    "onnx": ("skl2onnx and onnxruntime", lambda: (import_module("skl2onnx"), estimators.onnx_runtime())),
+    "onnx": ("skl2onnx and onnxruntime", lambda: (import_module("skl2onnx"), onnx_file.onnx_runtime())),
     "skops": ("skops", lambda: import_module("skops.io")),
 }
 

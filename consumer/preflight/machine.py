@@ -23,7 +23,7 @@ from consumer.runners.environment import THREAD_VARIABLES
 from consumer.runners.files.job_files import JobFiles
 from consumer.telemetry import health_client
 from consumer.telemetry.http_server import serving
-from consumer.telemetry.tracing import collector, see_installed
+from consumer.telemetry.tracer_setup import collector, see_installed
 
 #: A worker has three pipes and a pidfd, its job a file and a folder; its successor has as many.
 FILES_PER_SLOT = 12

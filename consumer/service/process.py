@@ -25,7 +25,7 @@ from consumer.telemetry.http_server import serving
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.summary import summarised
 from consumer.telemetry.systemd import Systemd
-from consumer.telemetry.tracing import tracing
+from consumer.telemetry.tracer_setup import tracing
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ metrics.py        the name of every metric; keeps and sends their values
 statsd.py         sends metrics to statsd, many per datagram; labels are parts of the name
 prometheus.py     counters, gauges and histograms, their labels, and their text for Prometheus
 tracing.py        the interface for tracing a delivery's steps; does nothing while tracing is off
+tracer_setup.py   makes the tracer that the setting chooses
 otel.py           records these steps as OpenTelemetry spans
 otel_export.py    sends the spans to a collector
 log_context.py    adds the current job to every log record

@@ -11,7 +11,7 @@ import pytest
 from classifier import classify
 from classifier.contract import JobError
 from classifier.models import estimators, model, trust
-from classifier.models.estimators import Probabilities
+from classifier.models.estimator import Probabilities
 from classifier.models.folder import choose, every
 from classifier.models.model import ModelError, Training
 from classifier.signals.features import Features, extract

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from skops.io import dumps as skops_dumps
 
 from classifier.models import estimators, model, skops_file, trust, whole_file
-from classifier.models.estimators import Probabilities
+from classifier.models.estimator import Probabilities
 from classifier.models.model import Manifest, ModelError, Training
 from classifier.signals.features import FEATURE_NAMES, Features
 from classifier.training import conversion

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from classifier.models import estimators, model, trust
-from classifier.models.estimators import Probabilities
+from classifier.models.estimator import Probabilities
 from classifier.models.model import ModelError, Training
 from classifier.signals.features import Features
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier.models.estimators import Probabilities
+from classifier.models.estimator import Probabilities
 from classifier.signals import machines
 from classifier.signals.datasets import DataError, DataSet
 from classifier.signals.features import Features, extract_all

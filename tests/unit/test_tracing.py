@@ -41,7 +41,8 @@ from consumer.telemetry.job_lines import JobLines
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.otel import OpenTelemetry
 from consumer.telemetry.otel_export import FLUSH_S, ReportingExporter, exporter
-from consumer.telemetry.tracing import UNTRACED, tracing
+from consumer.telemetry.tracer_setup import tracing
+from consumer.telemetry.tracing import UNTRACED
 from consumer.wire.message import Message
 from consumer.wire.topology import Topology
 
@@ -334,7 +335,7 @@ async def test_the_service_is_who_the_environment_says(monkeypatch: pytest.Monke
 
 def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_imported() -> None:
     program = (
-        "import sys; from consumer.cli import main; from consumer.telemetry import tracing as spans\n"
+        "import sys; from consumer.cli import main; from consumer.telemetry import tracer_setup as spans\n"
         "with spans.tracing('q', 'c', is_on=False) as tracer: assert tracer is spans.UNTRACED\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
