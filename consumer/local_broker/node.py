@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import BrokerUnreachableError
-from consumer.local_broker import files, processes
+from consumer.local_broker import files, processes, server_files
 from consumer.local_broker.files import HOST, LocalBrokerError, Node
 from consumer.rabbitmq.management import ManagementRefusedError, api
 
@@ -59,7 +59,8 @@ def up(  # noqa: PLR0913 - keywords, each with a default
 
     Args:
         data_dir: the node's folder, created if needed. Durable queues and messages survive restarts.
-        config: lines of rabbitmq.conf, which override `files.DEFAULTS`. A running node keeps its configuration.
+        config: lines of rabbitmq.conf, which override `server_files.DEFAULTS`. A running node keeps its
+            configuration.
         more: contents of other files, by name: `advanced.config`, `enabled_plugins`, `.erlang.cookie`.
         known: fields of the node that the caller has chosen, for example for a cluster.
         timeout_s: the time limit of a start, in seconds.
@@ -85,11 +86,11 @@ def up(  # noqa: PLR0913 - keywords, each with a default
         while True:
             starts += 1
             node = files.choose(data_dir, known or {})
-            files.write_files(node, server, config or {}, more or {})
+            server_files.write_all(node, server, config or {}, more or {})
             try:
                 return _start(node, server, deadline, report)
             except LocalBrokerError:
-                if starts == MOST_STARTS or not files.lacked_a_port(node):
+                if starts == MOST_STARTS or not server_files.lacked_a_port(node):
                     raise
                 report("another process has taken a port of the node: starting it on others")
 
@@ -153,7 +154,7 @@ def _start(node: Node, server: Path, deadline: float, report: Callable[[str], No
         raise
     if not ready:
         processes.end_all(node.data_dir, grace_s=0)  # its epmd still runs
-        raise LocalBrokerError(f"RabbitMQ ended while it started. {files.log_excerpt(node)}")
+        raise LocalBrokerError(f"RabbitMQ ended while it started. {server_files.log_excerpt(node)}")
     report(f"RabbitMQ is ready after {time.monotonic() - began:.1f} s")
     return node
 
@@ -163,7 +164,7 @@ def _spawn(node: Node, server: Path) -> int:
     with suppress(FileNotFoundError):
         node.log.replace(node.log.with_suffix(".log.1"))
     # With this variable the script becomes the server, instead of waiting for it and passing on signals.
-    env = {**files.environment(node), processes.MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
+    env = {**server_files.environment(node), processes.MARK: str(node.data_dir), "RUNNING_UNDER_SYSTEMD": "true"}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     # subprocess.Popen would warn about a child that outlives it.
     return os.posix_spawn(
@@ -188,7 +189,7 @@ def _becomes_ready(node: Node, deadline: float) -> bool:
         if time.monotonic() > deadline:
             raise LocalBrokerError(
                 "RabbitMQ did not become ready in time. On a slow machine allow more time; "
-                f"`{node.stop_command}` ends one that hangs. {files.log_excerpt(node)}"
+                f"`{node.stop_command}` ends one that hangs. {server_files.log_excerpt(node)}"
             )
         time.sleep(POLL_S)
     return False

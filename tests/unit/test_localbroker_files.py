@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConsumerError
-from consumer.local_broker import files
+from consumer.local_broker import files, server_files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.node import LocalBrokerError, Node, RabbitMQMissing
 
@@ -58,23 +58,23 @@ def test_a_wrapper_that_changes_the_user_is_not_a_server_and_the_error_lists_the
 
 
 def test_every_listener_is_told_to_keep_to_the_loopback_address() -> None:
-    environment = files.environment(NODE)
+    environment = server_files.environment(NODE)
     assert environment["RABBITMQ_NODE_IP_ADDRESS"] == "127.0.0.1"
     assert environment["ERL_EPMD_ADDRESS"] == "127.0.0.1"
     assert "inet_dist_use_interface {127,0,0,1}" in environment["ERL_FLAGS"]
-    assert "management.tcp.ip = 127.0.0.1\n" in files.render_config(NODE, {})
+    assert "management.tcp.ip = 127.0.0.1\n" in server_files.render_config(NODE, {})
 
 
 def test_nothing_of_the_callers_environment_reaches_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RABBITMQ_NODENAME", "somebody-elses")
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
-    environment = files.environment(NODE)
+    environment = server_files.environment(NODE)
     assert environment["RABBITMQ_NODENAME"] == "classifier@localhost"
     assert "NOTIFY_SOCKET" not in environment
 
 
 def test_configured_lines_never_replace_the_login_that_the_node_is_known_by() -> None:
-    text = files.render_config(NODE, {"default_pass": "guest", "heartbeat": "5"})
+    text = server_files.render_config(NODE, {"default_pass": "guest", "heartbeat": "5"})
     assert "default_pass = secret\n" in text
     assert "heartbeat = 5\n" in text
     assert "guest" not in text
@@ -83,7 +83,7 @@ def test_configured_lines_never_replace_the_login_that_the_node_is_known_by() ->
 def test_a_file_can_be_given_in_place_of_ours(tmp_path: Path) -> None:
     plugins = "[rabbitmq_management,rabbitmq_auth_mechanism_ssl]."
     node = files.choose(tmp_path, {})
-    files.write_files(node, Path("/usr/sbin/rabbitmq-server"), {}, {"enabled_plugins": plugins})
+    server_files.write_all(node, Path("/usr/sbin/rabbitmq-server"), {}, {"enabled_plugins": plugins})
     assert (tmp_path / "enabled_plugins").read_text() == plugins
 
 
@@ -130,7 +130,7 @@ def test_the_ports_of_the_last_start_are_kept_while_they_are_free(tmp_path: Path
 
 def test_what_is_written_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     node = files.choose(tmp_path, {})
-    files.write_files(node, Path("/usr/sbin/rabbitmq-server"), {}, {})
+    server_files.write_all(node, Path("/usr/sbin/rabbitmq-server"), {}, {})
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {
         ".erlang.cookie": "0o600",
         ".gitignore": "0o600",

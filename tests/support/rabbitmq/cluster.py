@@ -23,7 +23,7 @@ from urllib.parse import quote
 import pika.exceptions
 
 from consumer.errors import BrokerRefusedError, BrokerUnreachableError
-from consumer.local_broker import files
+from consumer.local_broker import files, server_files
 from consumer.local_broker import node as local_broker
 from consumer.local_broker.files import HOST
 from consumer.local_broker.node import Node
@@ -51,7 +51,7 @@ class Cluster:
         self.nodes: dict[str, Node] = {}
         self._folder = folder
         self._shared = {"password": secrets.token_hex(16), "epmd_port": epmd_port}
-        self._files = {"advanced.config": f"{ADVANCED}\n", ".erlang.cookie": files.new_cookie()}
+        self._files = {"advanced.config": f"{ADVANCED}\n", ".erlang.cookie": server_files.new_cookie()}
         self._down = set(NAMES)
 
     @classmethod
