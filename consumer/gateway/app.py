@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from consumer.gateway import openapi
 from consumer.gateway.jobs import MAX_WAIT_S, JobOptions, Jobs
 from consumer.gateway.problems import Answer, Reason, answer
-from consumer.gateway.request_body import BodyBudget, reading
+from consumer.gateway.request_body import Bodies
 from consumer.gateway.tokens import Tokens
 from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.telemetry.http_server import Pages
@@ -55,16 +55,12 @@ Traceparent = Annotated[str | None, Header(description=schemas.JOB_HEADERS[TRACE
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The state that the routes share.
-
-    `pages`: the pages for probes, by path; `max_body_bytes`: a job's size limit.
-    """
+    """The state that the routes share. `pages`: the pages for probes, by path."""
 
     jobs: Jobs
     tokens: Tokens
+    bodies: Bodies
     pages: Pages
-    max_body_bytes: int
-    budget: BodyBudget = field(default_factory=BodyBudget)
 
 
 router = APIRouter()
@@ -86,9 +82,10 @@ async def post_job(
     if not served.tokens.allow(request.headers.get("authorization")):
         return _sent(answer(Reason.NO_TOKEN))
     asked = JobOptions.of(prefer, {TIMEOUT_HEADER: timeout_s, TRACEPARENT_HEADER: traceparent})
-    async with reading(request, served.max_body_bytes, served.budget) as body:
-        if not isinstance(body, bytes):
-            return _sent(_unread(body, served.max_body_bytes))
+    async with served.bodies.reading(request) as body:
+        if isinstance(body, Reason):
+            limit = f"a job has at most {served.bodies.max_bytes} bytes (max_body_bytes)"
+            return _sent(answer(body, limit if body is Reason.TOO_LARGE else None))
         message = served.jobs.read(body, asked)
         if isinstance(message, Answer):
             return _sent(message)
@@ -175,13 +172,6 @@ def _fixed(text: str, kind: str) -> Callable[[], Any]:
 
 def _sent(said: Answer) -> Response:
     return Response(said.body, said.status, said.headers)
-
-
-def _unread(reason: Reason | None, max_body_bytes: int) -> Answer:
-    """Explain why a body was not read. If the caller has disconnected, nothing receives the answer."""
-    if reason is Reason.TOO_LARGE:
-        return answer(reason, f"a job has at most {max_body_bytes} bytes (max_body_bytes)")
-    return answer(reason or Reason.SLOW_BODY)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

@@ -25,6 +25,7 @@ from consumer.gateway.amqp_bridge import Relay
 from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs
 from consumer.gateway.reply_cache import Replies
+from consumer.gateway.request_body import Bodies
 from consumer.gateway.tokens import Tokens
 from consumer.service.consumer_info import consumer_name
 from consumer.service.signals import Signals
@@ -77,7 +78,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
         relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
         jobs = Jobs(settings, relay, metrics)
-        served = Served(jobs, tokens, _pages(relay, signals, metrics), settings.max_body_bytes)
+        served = Served(jobs, tokens, Bodies(settings.max_body_bytes), _pages(relay, signals, metrics))
         admission = Admission(application(served), metrics, signals.asked.is_set)
         async with _supervised(relay) as supervision, answering(admission, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")
