@@ -9,26 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
-from consumer.gateway.problems import Answer, Reason, answer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from consumer.gateway.problems import Reason, answer
+from consumer.telemetry.health import LIVE, METRICS, READY
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: The most requests at once. A waiting request holds 50 KB and a socket; by default a process may have a thousand
 #: descriptors.
 MAX_INSIDE = 900
 #: Probes are always answered.
-ALWAYS = ("/live", "/ready", "/metrics")
+ALWAYS = (LIVE, READY, METRICS)
 #: The browser may load only our own files: nothing from other sites, nothing inline.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; "
@@ -47,7 +43,7 @@ class Admission:
     """Admits requests. Mutable state: `_inside`, the number of running requests; `empty`, set while it is 0."""
 
     def __init__(
-        self, app: App, metrics: Metrics, is_closing: Callable[[], bool], *, max_inside: int = MAX_INSIDE
+        self, app: ASGIApp, metrics: Metrics, is_closing: Callable[[], bool], *, max_inside: int = MAX_INSIDE
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -66,7 +62,7 @@ class Admission:
         elif (is_closing := self._is_closing()) or self._inside >= self._max_inside:
             reason = Reason.STOPPING if is_closing else Reason.BUSY
             sending = _Sending(send, is_last=True)
-            await sending.answer(answer(reason))
+            await answer(reason)(scope, receive, sending)
             self._metrics.answered(sending.status, 0.0)
         else:
             await self._admit(scope, receive, send)
@@ -77,10 +73,8 @@ class Admission:
         self._count(+1)
         try:
             await self._app(scope, receive, sending)
-        except Exception:  # even after a bug, the caller gets an answer
+        except Exception:  # the application has answered, and raises it again
             log.exception("this is a bug in the gateway; please report it", extra={"event": "bug"})
-            if not sending.status:
-                await sending.answer(answer(Reason.BUG))
         finally:
             self._count(-1)
             self._metrics.answered(sending.status, time.monotonic() - began)
@@ -102,7 +96,7 @@ class _Sending:
         self._is_last = is_last
         self.status = 0
 
-    async def __call__(self, event: Event) -> None:
+    async def __call__(self, event: Message) -> None:
         if event["type"] == "http.response.start":
             self.status = event["status"]
             # The caller of a refused body may still be sending it; the rest must not be read as a new request.
@@ -113,10 +107,3 @@ class _Sending:
             closing = [(b"connection", b"close")] if is_last else []
             event = {**event, "headers": [*event.get("headers", ()), *SECURITY, *closing]}
         await self._send(event)
-
-    async def answer(self, said: Answer) -> None:
-        """Send an answer without calling the application."""
-        headers = [(name.lower().encode(), value.encode()) for name, value in said.headers.items()]
-        headers.append((b"content-length", str(len(said.body)).encode()))
-        await self({"type": "http.response.start", "status": said.status, "headers": headers})
-        await self({"type": "http.response.body", "body": said.body})

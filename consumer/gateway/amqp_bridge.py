@@ -58,15 +58,15 @@ class Relay:
     """Publishes jobs and reads replies.
 
     Mutable state: `_seen_at`, the time up to which the stream was read; `_fence`, the id of this session's fence;
-    `caught_up`, set when the fence was read; `_publishing`, the unconfirmed jobs; `broken`, done with
-    the exception of a bug; `_depth`, the last query for the queue's depth, and `_asked_at`, its time.
+    `caught_up`, set when the fence was read; `_publishing`, the unconfirmed jobs; `broken`, has the
+    exception of a bug; `_depth`, the last query for the queue's depth, and `_asked_at`, its time.
     """
 
     def __init__(self, settings: Settings, urls: Sequence[str], replies: Replies, *, name: str) -> None:
         self.topology = settings.topology
         self.replies = replies
         self.caught_up = asyncio.Event()
-        self.broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settings = settings
         self._name = name
         self._limits = BrokerLimits()
@@ -82,11 +82,6 @@ class Relay:
     def is_connected(self) -> bool:
         """Whether RabbitMQ is connected."""
         return self._supervisor.session is not None
-
-    async def is_blocked(self) -> bool:
-        """Return whether RabbitMQ is known to have an alarm."""
-        broker = self._supervisor.session
-        return broker is not None and await broker.publisher.is_blocked()
 
     async def run(self) -> None:
         """Run until cancelled; raises as `Supervisor.run` does."""
@@ -138,7 +133,7 @@ class Relay:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Report an exception of the task: it is a bug, after which no caller would get a reply."""
         if not task.cancelled() and (error := task.exception()) and not self.broken.done():
-            self.broken.set_result(error)
+            self.broken.set_exception(error)
 
     async def _set_fence(self, broker: Session) -> None:
         async with asyncio.TaskGroup() as writing:

@@ -1,7 +1,7 @@
-"""Handles requests about jobs: POST publishes a job, GET returns its reply. Each handler returns an `Answer`.
+"""Handles requests about jobs: POST publishes a job, GET returns its reply.
 
 The HTTP status describes the request, and the `status` in the body describes the job. So a GET, or a POST with
-`Prefer: wait`, answers 200 even if the job has failed. Knows no framework and no connection.
+`Prefer: wait`, answers 200 even if the job has failed. Knows no routes and no connection.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
+from starlette.responses import Response
 
 from consumer.config.settings import Settings
 from consumer.gateway import ids
-from consumer.gateway.problems import Answer, Reason, answer
+from consumer.gateway.problems import Reason, answer
 from consumer.gateway.reply_cache import Replies
 from consumer.gateway.request_body import JSON_TYPE
 from consumer.job import Invalid
@@ -80,20 +80,6 @@ class JobsQueue(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class JobOptions:
-    """The headers of a request that concern its job. `wait_s`: how long to wait; None if not requested."""
-
-    wait_s: int | None
-    passed_on: Mapping[str, str]
-
-    @classmethod
-    def of(cls, prefer: Sequence[str] | None, passed_on: Mapping[str, str | None]) -> Self:
-        """Read all lines of `Prefer`; `passed_on` are headers for the job."""
-        given = {name: value for name, value in passed_on.items() if value is not None}
-        return cls(wish_to_wait_s(prefer or ()), given)
-
-
 class Jobs:
     """Answers requests about jobs. `hurry`: a future; when it is done, all waits for replies end."""
 
@@ -106,12 +92,15 @@ class Jobs:
         self._catch_up_s = catch_up_s
         self.hurry: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
-    def read(self, body: bytes, asked: JobOptions) -> Message | Answer:
-        """Check a job by the service's rules; return its message, or the answer that refuses it."""
+    def read(self, body: bytes, headers: Mapping[str, str | None]) -> Message | Response:
+        """Check a job by the service's rules; return its message, or the answer that refuses it.
+
+        `headers`: what the job gets of the request's headers; None if the request does not have it.
+        """
         job_id = ids.new()
         message = Message(
             body=body,
-            headers=dict(asked.passed_on),
+            headers={name: value for name, value in headers.items() if value is not None},
             content_type=JSON_TYPE,
             message_id=job_id,
             correlation_id=job_id,
@@ -121,7 +110,7 @@ class Jobs:
         _, found = read.read_message(message, self._relay.topology, self._settings.job_rules)
         return answer(Reason.NOT_A_JOB, found.message) if isinstance(found, Invalid) else message
 
-    async def submit(self, message: Message) -> Answer | None:
+    async def submit(self, message: Message) -> Response | None:
         """Publish a job. Return None once RabbitMQ has confirmed it, and otherwise the answer to the request."""
         reason = await self._relay.submit(message)
         if reason is None:
@@ -130,12 +119,12 @@ class Jobs:
         may_have_it = reason in (Reason.MAYBE_TAKEN, Reason.CONFIRM_LATE)
         return answer(reason, job_id=message.message_id if may_have_it else None)
 
-    async def result(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Answer:
+    async def result(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Response:
         """Return the reply to a job that was just published, if it arrives in the requested time."""
         body = await self._relay.replies.wait(job_id, wait_s or 0, disconnected, self.hurry)
         return _pending(job_id, wait_s, 0.0) if body is None else _reply(body, wait_s)
 
-    async def fetch(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Answer:
+    async def fetch(self, job_id: str, wait_s: int | None, disconnected: asyncio.Future[Any]) -> Response:
         """Return the reply to a job of any gateway."""
         made_at = ids.made_at(job_id)
         if made_at is None or made_at > time.time() + SKEW_S:
@@ -153,13 +142,13 @@ class Jobs:
             return answer(Reason.READING if self._relay.is_connected else Reason.AWAY)
         return _pending(job_id, wait_s, age_s)
 
-    async def queue(self) -> Answer:
+    async def queue(self) -> Response:
         """Return how many jobs wait, and how many consumers the queue has."""
         depth = await self._relay.depth()
         if isinstance(depth, Reason):
             return answer(depth)
         body = JobsQueue(waiting=depth.ready, consumers=depth.consumers)
-        return Answer(HTTPStatus.OK, to_json(body, exclude_none=True), {"Content-Type": JSON_TYPE})
+        return Response(to_json(body, exclude_none=True), media_type=JSON_TYPE)
 
     async def _catch_up(self) -> None:
         """Wait up to `CATCH_UP_S` for the replies that were published while this gateway was disconnected."""
@@ -177,19 +166,18 @@ def _applied(wait_s: int | None) -> dict[str, str]:
     return {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
 
 
-def _reply(body: bytes, wait_s: int | None) -> Answer:
+def _reply(body: bytes, wait_s: int | None) -> Response:
     """Answer with the reply, byte for byte as the service published it."""
-    return Answer(HTTPStatus.OK, body, {"Content-Type": JSON_TYPE, **_applied(wait_s)})
+    return Response(body, HTTPStatus.OK, _applied(wait_s), JSON_TYPE)
 
 
-def _pending(job_id: str, wait_s: int | None, age_s: float) -> Answer:
+def _pending(job_id: str, wait_s: int | None, age_s: float) -> Response:
     headers = {
-        "Content-Type": JSON_TYPE,
         "Location": f"/jobs/{job_id}",
         "Retry-After": str(retry_after_s(age_s)),
         **_applied(wait_s),
     }
-    return Answer(HTTPStatus.ACCEPTED, to_json(Pending(job_id=job_id)), headers)
+    return Response(to_json(Pending(job_id=job_id)), HTTPStatus.ACCEPTED, headers, JSON_TYPE)
 
 
 def wish_to_wait_s(prefer: Iterable[str]) -> int | None:

@@ -1,8 +1,7 @@
 """Lists every failure of the gateway in one table: its status, its sentence, and when to retry.
 
 The answer to a failed request is `application/problem+json` (RFC 9457): `reason` is for programs; `detail` is for
-people and names the remedy; `job_id` is set if RabbitMQ may have the job, so that a GET can find out. Pure: knows
-no framework.
+people and names the remedy; `job_id` is set if RabbitMQ may have the job, so that a GET can find out.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
+from starlette.responses import Response
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -111,16 +111,7 @@ class Problem(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer, independent of the framework."""
-
-    status: HTTPStatus
-    body: bytes
-    headers: dict[str, str]
-
-
-def answer(reason: Reason, detail: str | None = None, *, job_id: str | None = None, **headers: str) -> Answer:
+def answer(reason: Reason, detail: str | None = None, *, job_id: str | None = None, **headers: str) -> Response:
     """Make the answer for a failure.
 
     Args:
@@ -140,4 +131,4 @@ def answer(reason: Reason, detail: str | None = None, *, job_id: str | None = No
         more["WWW-Authenticate"] = 'Bearer realm="jobs"'
     if job_id is not None:
         more["Location"] = f"/jobs/{job_id}"
-    return Answer(kind.status, to_json(problem, exclude_none=True), {"Content-Type": CONTENT_TYPE, **more})
+    return Response(to_json(problem, exclude_none=True), kind.status, more, CONTENT_TYPE)

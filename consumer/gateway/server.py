@@ -12,7 +12,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -25,6 +24,7 @@ from consumer.gateway.amqp_bridge import Relay
 from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import Jobs
 from consumer.gateway.reply_cache import Replies
+from consumer.gateway.request_body import Bodies
 from consumer.gateway.tokens import Tokens
 from consumer.service.consumer_info import consumer_name
 from consumer.service.signals import Signals
@@ -40,23 +40,6 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 75
 #: How long the last answers may take to be sent.
 LAST_ANSWERS_S = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayFacts:
-    """The facts that determine the gateway's health."""
-
-    is_connected: bool
-    is_caught_up: bool
-    is_stopping: bool
-
-
-NOT_LIVE: Complaints[GatewayFacts] = {}
-NOT_READY: Complaints[GatewayFacts] = {
-    "no connection to RabbitMQ": lambda facts: not facts.is_connected,
-    "earlier replies are being read": lambda facts: facts.is_connected and not facts.is_caught_up,
-    "stopping": lambda facts: facts.is_stopping,
-}
 
 
 async def serve(settings: Settings, urls: Sequence[str]) -> None:
@@ -77,7 +60,7 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
         metrics = Metrics.from_settings(settings, GATEWAY_NAMES)
         relay = Relay(settings, urls, Replies(), name=f"gateway {consumer_name()}")
         jobs = Jobs(settings, relay, metrics)
-        served = Served(jobs, tokens, _pages(relay, signals, metrics), settings.max_body_bytes)
+        served = Served(jobs, tokens, Bodies(settings.max_body_bytes), _pages(relay, signals, metrics))
         admission = Admission(application(served), metrics, signals.asked.is_set)
         async with _supervised(relay) as supervision, answering(admission, listener) as server:
             stop = asyncio.create_task(signals.asked.wait(), name="stop")
@@ -88,30 +71,24 @@ async def serve(settings: Settings, urls: Sequence[str]) -> None:
                 await _drain(admission, jobs, signals, settings.drain_grace_s)
             for ended in (supervision, server, relay.broken):
                 if ended.done():
-                    _raise(ended)
+                    ended.result()  # raises what has ended it
     log.info("stopped", extra={"event": "stopped"})
 
 
-def _raise(ended: asyncio.Future[Any]) -> None:
-    if isinstance(found := ended.result(), BaseException):
-        raise found
-
-
 def _pages(relay: Relay, signals: Signals, metrics: Metrics) -> Pages:
-    def facts() -> GatewayFacts:
-        return GatewayFacts(
-            is_connected=relay.is_connected,
-            is_caught_up=relay.caught_up.is_set(),
-            is_stopping=signals.asked.is_set(),
-        )
+    not_ready: Complaints[Relay] = {
+        "no connection to RabbitMQ": lambda relay: not relay.is_connected,
+        "earlier replies are being read": lambda relay: relay.is_connected and not relay.caught_up.is_set(),
+        "stopping": lambda _relay: signals.asked.is_set(),
+    }
 
     def numbers() -> Page:
         metrics.gauge("gateway.kept", len(relay.replies))
         return Page(HTTPStatus.OK, metrics.registry.text(), CONTENT_TYPE)
 
     return {
-        LIVE: lambda: judged(NOT_LIVE, facts()),
-        READY: lambda: judged(NOT_READY, facts()),
+        LIVE: lambda: Page(HTTPStatus.OK, "ok\n"),
+        READY: lambda: judged(not_ready, relay),
         METRICS: numbers,
     }
 

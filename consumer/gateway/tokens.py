@@ -36,54 +36,48 @@ class Tokens:
         self._seen: tuple[int, int, int] | None = None
         self._tokens: list[bytes] = []
         if path is not None:
-            self._seen, self._tokens = _state(path), _read(path)
+            self._renew(path)
 
     def allow(self, authorization: str | None) -> bool:
         """Return whether the header `Authorization` holds one of the tokens."""
         if self._path is None:
             return True
-        self._renew(self._path)
+        try:
+            if self._renew(self._path):
+                count = counted(len(self._tokens), "token")
+                log.info("gateway_token_file has changed: %s", count, extra={"event": "tokens_reloaded"})
+        except ConfigurationError as error:
+            log.error("%s; the old tokens stay valid", error, extra={"event": "tokens_not_reloaded"})
         given = (authorization or "").encode()
         if given[: len(_SCHEME)].lower() != _SCHEME.encode():
             return False
         token = given[len(_SCHEME) :].strip()
         return sum(hmac.compare_digest(token, known) for known in self._tokens) > 0
 
-    def _renew(self, path: Path) -> None:
-        """Read the file again if it has changed; if it cannot be used, the old tokens stay valid."""
+    def _renew(self, path: Path) -> bool:
+        """Read the file if it has changed, and return whether it has.
+
+        Raises:
+            ConfigurationError: the file cannot be used; the tokens stay as they are.
+        """
         try:
-            if (state := _state(path)) == self._seen:
-                return
+            found = path.stat()
+            state = found.st_mtime_ns, found.st_size, found.st_ino
+            if state == self._seen:
+                return False
             self._seen = state
-            self._tokens = _read(path)
-            log.info(
-                "gateway_token_file has changed: %s",
-                counted(len(self._tokens), "token"),
-                extra={"event": "tokens_reloaded"},
+            lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines()]
+        except OSError as error:
+            raise ConfigurationError(
+                f"gateway_token_file {str(path)!r} cannot be read: {error.strerror}"
+            ) from None
+        except UnicodeDecodeError:  # its message would quote the bytes
+            raise ConfigurationError(f"gateway_token_file {str(path)!r} is not ASCII text") from None
+        tokens = [line for line in lines if line]
+        if not tokens or not all(_TOKEN.fullmatch(token) for token in tokens):
+            raise ConfigurationError(
+                f"gateway_token_file {str(path)!r} must hold a token in each line, of at least {MIN_CHARACTERS} "
+                "letters, digits or -._~+/; `openssl rand -base64 24` makes one"
             )
-        except ConfigurationError as error:
-            log.error("%s; the old tokens stay valid", error, extra={"event": "tokens_not_reloaded"})
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise ConfigurationError(f"gateway_token_file {str(path)!r} cannot be read: {error.strerror}") from None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _read(path: Path) -> list[bytes]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines()]
-    except OSError as error:
-        raise ConfigurationError(f"gateway_token_file {str(path)!r} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:  # its message would quote the bytes
-        raise ConfigurationError(f"gateway_token_file {str(path)!r} is not ASCII text") from None
-    tokens = [line for line in lines if line]
-    if not tokens or not all(_TOKEN.fullmatch(token) for token in tokens):
-        raise ConfigurationError(
-            f"gateway_token_file {str(path)!r} must hold a token in each line, of at least {MIN_CHARACTERS} "
-            "letters, digits or -._~+/; `openssl rand -base64 24` makes one"
-        )
-    return [token.encode() for token in tokens]
+        self._tokens = [token.encode() for token in tokens]
+        return True

@@ -1,7 +1,7 @@
 """Generates the JSON Schemas of all messages: job, reply, progress and error record.
 
 Pure: the inputs are the models, headers and types of message.py and write.py, and the sentences of job.py; the
-output is JSON. asyncapi.py and the gateway's openapi.py publish them in their documents. `deploy/schemas` holds a
+output is JSON. asyncapi.py and the gateway's app.py publish them in their documents. `deploy/schemas` holds a
 copy; a test fails when the copy is out of date.
 """
 

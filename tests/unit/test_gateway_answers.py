@@ -18,6 +18,7 @@ from consumer.gateway.app import Served, application
 from consumer.gateway.jobs import CATCH_UP_S, Jobs, Pending, retry_after_s
 from consumer.gateway.problems import CONTENT_TYPE, KINDS, Reason
 from consumer.gateway.reply_cache import Replies
+from consumer.gateway.request_body import Bodies
 from consumer.gateway.tokens import Tokens
 from consumer.rabbitmq.admin import Depth
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
@@ -65,7 +66,7 @@ class Site:
         self.relay = Told()
         self.metrics = Metrics(names=GATEWAY_NAMES)
         self.jobs = Jobs(SETTINGS, self.relay, self.metrics, catch_up_s=catch_up_s)
-        app = application(Served(self.jobs, Tokens(token_file), {}, SETTINGS.max_body_bytes))
+        app = application(Served(self.jobs, Tokens(token_file), Bodies(SETTINGS.max_body_bytes), {}))
         self.closing = asyncio.Event()
         self.admission = Admission(app, self.metrics, self.closing.is_set)
 

@@ -20,7 +20,7 @@ from consumer.gateway import ids
 from consumer.gateway.jobs import MAX_WAIT_S, wish_to_wait_s
 from consumer.gateway.problems import Reason
 from consumer.gateway.reply_cache import Replies
-from consumer.gateway.request_body import BodyBudget, reading
+from consumer.gateway.request_body import Bodies
 from consumer.gateway.tokens import Tokens
 
 JSON = {"content-type": "application/json"}
@@ -202,39 +202,48 @@ def test_a_file_that_may_not_be_read_stops_the_start() -> None:
         Tokens(Path("/nowhere/tokens"))
 
 
-async def read(
-    parts: Sequence[bytes], budget: BodyBudget, *, max_bytes: int = 10, is_whole: bool = True, within_s: float = 50
-) -> bytes | Reason | None:
+async def read(parts: Sequence[bytes], bodies: Bodies, *, is_whole: bool = True) -> bytes | Reason:
     asked = Request("POST", "/jobs", parts, headers=JSON, is_whole=is_whole)
-    async with reading(HttpRequest(asked.scope, asked.receive), max_bytes, budget, within_s=within_s) as found:
+    async with bodies.reading(HttpRequest(asked.scope, asked.receive)) as found:
         return found
 
 
 @runs_async
 async def test_a_body_comes_in_parts_and_is_held_no_longer_than_needed() -> None:
-    budget = BodyBudget()
-    assert await read([b"{", b'"a"', b":1}"], budget) == b'{"a":1}'
-    assert await read([b"12345", b"67890", b"1"], budget) is Reason.TOO_LARGE
-    assert await read([b"12345"], budget, is_whole=False, within_s=0.001) is Reason.SLOW_BODY
-    assert budget.held == 0
+    bodies = Bodies(10)
+    assert await read([b"{", b'"a"', b":1}"], bodies) == b'{"a":1}'
+    assert await read([b"12345", b"67890", b"1"], bodies) is Reason.TOO_LARGE
+    assert bodies.held == 0
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"), [([b"12345"], Reason.SLOW_BODY), ([b"12345", b"67890", b"1"], Reason.TOO_LARGE)]
+)
+@runs_async
+async def test_a_body_that_never_ends_is_let_go_in_time_also_when_it_is_refused(
+    parts: list[bytes], reason: Reason
+) -> None:
+    bodies = Bodies(10, within_s=0.001)
+    assert await read(parts, bodies, is_whole=False) is reason
+    assert bodies.held == 0
 
 
 @runs_async
 async def test_a_caller_who_goes_in_the_middle_of_a_body_is_let_go() -> None:
-    budget, asked = BodyBudget(), Request("POST", "/jobs", [b"12345"], headers=JSON, is_whole=False)
+    bodies, asked = Bodies(10), Request("POST", "/jobs", [b"12345"], headers=JSON, is_whole=False)
     asked.hung_up.set()
-    async with reading(HttpRequest(asked.scope, asked.receive), 10, budget) as found:
-        assert found is None
-    assert budget.held == 0
+    async with bodies.reading(HttpRequest(asked.scope, asked.receive)) as found:
+        assert found is Reason.SLOW_BODY
+    assert bodies.held == 0
 
 
 @runs_async
 async def test_all_bodies_together_are_bounded_but_one_has_always_room() -> None:
-    budget, first = BodyBudget(8), Request("POST", "/jobs", [b"123456"], headers=JSON)
-    async with reading(HttpRequest(first.scope, first.receive), 10, budget) as found:
+    bodies, first = Bodies(10, max_held_bytes=8), Request("POST", "/jobs", [b"123456"], headers=JSON)
+    async with bodies.reading(HttpRequest(first.scope, first.receive)) as found:
         assert found == b"123456"
-        assert await read([b"123"], budget) is Reason.BUSY
-        assert await read([b"12"], budget) == b"12"
-        assert budget.held == 6
-    assert await read([b"1234567890"], budget) == b"1234567890"
-    assert budget.held == 0
+        assert await read([b"123"], bodies) is Reason.BUSY
+        assert await read([b"12"], bodies) == b"12"
+        assert bodies.held == 6
+    assert await read([b"1234567890"], bodies) == b"1234567890"
+    assert bodies.held == 0

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from support.async_tests import runs_async
 
 from consumer.errors import ConfigurationError
-from consumer.gateway.admission import Admission, Receive, Scope, Send
+from consumer.gateway.admission import Admission
 from consumer.gateway.server import answering, listening, page_url
 from consumer.telemetry.metrics import GATEWAY_NAMES, Metrics
 

@@ -58,7 +58,7 @@ def test_what_the_document_refers_to_is_there(ref: str) -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_problem_keeps_its_schema_and_is_told_at_its_status(reason: Reason) -> None:
     said = answer(reason, job_id="1")
-    assert_is_valid(json.loads(said.body), "Problem")
+    assert_is_valid(json.loads(bytes(said.body)), "Problem")
     status = str(int(KINDS[reason].status))
     for page in (JOBS, JOB):
         assert f"* {status} `{reason}`: {KINDS[reason].detail}" in page["responses"]["default"]["description"]
