@@ -90,7 +90,7 @@ async def job_folder(site: Site) -> list[Finding]:
 
 def _free_space(job_dir: Path) -> tuple[int, int | None]:
     """Return the free bytes and files; None for the files if the file system does not count them."""
-    with JobFiles.opened(job_dir) as files:
+    with JobFiles.open(job_dir) as files:
         try:
             with files.folder_of_slot().job(b"{}"):
                 found = os.statvfs(files.folder)

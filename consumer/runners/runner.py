@@ -18,7 +18,8 @@ from consumer.errors import ConfigurationError
 from consumer.runners import exec_runner, warm_runner
 from consumer.runners.batch_pool import BatchPool
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.fork_server import NoWorkerError
+from consumer.runners.fork_client import NotForkedError
+from consumer.runners.fork_server import ForkServer
 from consumer.runners.pool import Pool
 from consumer.runners.worker_pool import Workers
 from consumer.telemetry.log_format import without_traceback
@@ -47,17 +48,22 @@ class Runner:
         return self.workers is not None and self.workers.is_broken
 
     @property
+    def server(self) -> ForkServer | None:
+        """The fork server in service, which describes what it has loaded. None for the exec runner."""
+        return self.workers.server if self.workers else None
+
+    @property
     def loaded(self) -> str:
         """The loaded code and models, with digests.
 
         Empty for the exec runner: each job starts the program anew.
         """
-        return self.workers.loaded if self.workers else ""
+        return self.server.loaded if self.server else ""
 
     @property
     def default_model(self) -> str | None:
         """The model of jobs that name none. None if it is unknown, as for programs and users' functions."""
-        return self.workers.default_model if self.workers else None
+        return self.server.default_model if self.server else None
 
     async def renewed(self) -> None:
         """Wait until other code or models are loaded, by a reload or a restart of the fork server.
@@ -83,7 +89,7 @@ class Runner:
         log.info("reloading the classifier", extra={"event": "reloading"})
         try:
             await self.workers.start()
-        except (ConfigurationError, NoWorkerError) as error:
+        except (ConfigurationError, NotForkedError) as error:
             self.metrics.count("reloads.failed")
             cause, traceback = without_traceback(str(error))
             log.error(
