@@ -139,4 +139,4 @@ async def opened(
     monitor = Monitor()
     async with AsyncExitStack() as stack:
         launchers = [await stack.enter_async_context(aclosing(Launcher(monitor, interrupt))) for _ in range(size)]
-        yield [ExecSlot(program, files.folder_of_slot(), launcher, interrupt) for launcher in launchers]
+        yield [ExecSlot(program, JobFolder(files.folder), launcher, interrupt) for launcher in launchers]

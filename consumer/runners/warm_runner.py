@@ -164,10 +164,10 @@ async def opened(  # noqa: PLR0913 - what its slots and workers share
     workers = Workers(target, child_environment, settings, size=size, metrics=metrics, interrupt=interrupt)
     try:
         if settings.classifier:
-            for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
+            for words in own_python.hidden_files(own_python.user_path(child_environment)):
                 log.warning("%s", words, extra={"event": "import_hidden"})
         await workers.start()
-        folders = [files.folder_of_slot() for _ in range(size)]
+        folders = [JobFolder(files.folder) for _ in range(size)]
         yield workers, [WarmSlot(workers, folder, settings, monitor, interrupt) for folder in folders]
     except NotForkedError as error:
         raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from consumer.errors import ConfigurationError
-from consumer.runners.files.job_folder import FULL, JOB_FILE, JobFolder
+from consumer.runners.files.job_folder import FULL, JOB_FILE
 from consumer.runners.files.removal import in_thread, remove_tree
 
 FOLDER_PREFIX = "rabbitmq-classifier-"
@@ -76,10 +76,6 @@ class JobFiles:
             yield files
         finally:
             await in_thread(files.close)
-
-    def folder_of_slot(self) -> JobFolder:
-        """Return a folder for the jobs of one slot, which is created on disk with the first job."""
-        return JobFolder(self.folder)
 
     def home(self) -> Path:
         """Make a folder for files that a classifier writes while it is loaded, removed with this process's folder.
