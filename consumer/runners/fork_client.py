@@ -131,7 +131,7 @@ class Forker:
             NotForkedError: the forker refused, or has ended; or no descriptor is left.
         """
         try:
-            with pipes(to_child=int(with_stdin), from_child=2) as made:
+            with pipes(with_stdin=with_stdin) as made:
                 *stdin, stdout, stderr = made
                 answer = await self._ask({"fork": order}, [pipe.theirs for pipe in made])
                 if "forked" not in answer:

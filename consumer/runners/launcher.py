@@ -66,7 +66,10 @@ class Launcher:
         order = {"argv": argv, "cwd": str(folder.path), "environment": environment, "bounds": run.limits.bounds()}
         try:
             forker = await self._live_forker()
-            child = await self._start_program(forker, order)
+            child = await forker.fork(order, with_stdin=False)
+        except asyncio.CancelledError:
+            await self.aclose()  # the program may have been started already
+            raise
         except (ConfigurationError, NotForkedError) as error:
             # The kernel's "No such file" may mean the interpreter and not the program.
             fault = executable.fault(Path(argv[0]), environment.get("PATH", os.defpath))
@@ -102,18 +105,6 @@ class Launcher:
         if self._forker is None:
             self._forker = await Forker.started(_ARGV, {}, complaint="no launcher could be started")
         return self._forker
-
-    async def _start_program(self, forker: Forker, order: Mapping[str, object]) -> Child:
-        """Start a program as the leader of a new session and process group.
-
-        Raises:
-            NotForkedError: the program cannot be started.
-        """
-        try:
-            return await forker.fork(order, with_stdin=False)
-        except asyncio.CancelledError:
-            await self.aclose()  # the program may have been started already
-            raise
 
     def _descendants(self) -> Iterator[Process]:
         """Yield every process of the running program, including processes that have left its group."""

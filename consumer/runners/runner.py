@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumer.config.passed_variables import missing
 from consumer.config.settings import Settings
@@ -33,7 +33,8 @@ class Runner:
     """Runs jobs in the slots of its pool.
 
     `description`: a short text that names the classifier and its runner; `workers`: the workers of the warm
-    runner, None for the exec runner.
+    runner, None for the exec runner; `renewed`: set when other code or models are loaded, by a reload or a restart
+    of the fork server, and cleared by the code that waits for it. Never set for the exec runner.
     """
 
     pool: Pool
@@ -41,6 +42,7 @@ class Runner:
     metrics: Metrics
     interrupted: asyncio.Future[None]
     workers: Workers | None = None
+    renewed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_broken(self) -> bool:
@@ -64,17 +66,6 @@ class Runner:
     def default_model(self) -> str | None:
         """The model of jobs that name none. None if it is unknown, as for programs and users' functions."""
         return self.server.default_model if self.server else None
-
-    async def renewed(self) -> None:
-        """Wait until other code or models are loaded, by a reload or a restart of the fork server.
-
-        Never returns for the exec runner.
-        """
-        if self.workers is None:
-            await asyncio.get_running_loop().create_future()  # never ends
-        else:
-            await self.workers.renewed.wait()
-            self.workers.renewed.clear()
 
     def interrupt(self) -> None:
         """End running jobs, and begin no further ones. The outcome of all these jobs is `Interrupted`."""
@@ -142,4 +133,4 @@ async def open_runner(
             longest_s=settings.longest_batch_s,
         )
         description = warm_runner.description(settings, takes_batches=workers.takes_batches)
-        yield Runner(pool, description, metrics, interrupted, workers)
+        yield Runner(pool, description, metrics, interrupted, workers, workers.renewed)

@@ -443,9 +443,10 @@ async def test_after_a_reload_new_jobs_run_the_new_code_and_running_ones_end_on_
         await opened.logged("runs")
         bench.module("mine", VERSION.format(version=22))  # another length: Python compares sizes and seconds
         before = opened.runner.loaded
-        await opened.runner.renewed()  # of the start
+        await opened.runner.renewed.wait()  # of the start
+        opened.runner.renewed.clear()
         await opened.runner.reload()
-        await opened.runner.renewed()
+        assert opened.runner.renewed.is_set()
         assert before.startswith("mine.py ")
         assert opened.runner.loaded.startswith("mine.py ")
         assert opened.runner.loaded != before
