@@ -63,7 +63,7 @@ def serve(
         hook.try_now()
         if not _has_order(jobs):
             _warm_up(loaded.warm_up)
-        retirement = Retirement(MemoryWatch(max_growth))
+        retirement = Retirement(max_growth)
         function = loaded.function
         one, many = contract.form_for_one(function), contract.form_for_many(function)
         while line := jobs.readline():
@@ -207,16 +207,21 @@ def _end(name: str, answers: list[str], retirement: Retirement) -> None:
 class Retirement:
     """Decides whether this process may run another job.
 
-    It compares the process with its state before the first job.
+    It compares the process with its state before the first job: threads, child processes and resident memory.
     """
 
-    def __init__(self, memory: MemoryWatch) -> None:
-        self._memory = memory
+    def __init__(self, max_growth: int) -> None:
+        self._max_growth = max_growth
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._peak = _opened_if_possible("/proc/self/clear_refs")
+        self._at_birth = self._resident()
         self._threads = set(threading.enumerate())  # includes the threads of `on_worker_start`
         self._has_children = confinement.has_children()
 
     def begin(self) -> None:
-        self._memory.begin()
+        """Reset the peak of the memory for a new job (proc(5), clear_refs)."""
+        if self._peak is not None:
+            os.write(self._peak, b"5")
 
     def reason(self) -> str | None:
         """Return why the process must not run another job; None if it may."""
@@ -226,29 +231,9 @@ class Retirement:
             return "the classifier left a process running"
         if not confinement.has_room_for_descriptors():
             return "the classifier left too many descriptors open"
-        return self._memory.excess()
-
-
-class MemoryWatch:
-    """Measures by how much the resident memory of this process has grown since its start."""
-
-    def __init__(self, max_growth: int) -> None:
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        self._peak = _opened_if_possible("/proc/self/clear_refs")
-        self._at_birth = self._resident()
-        self._max_growth = max_growth
-
-    def begin(self) -> None:
-        """Reset the peak of the memory for a new job (proc(5), clear_refs)."""
-        if self._peak is not None:
-            os.write(self._peak, b"5")
-
-    def excess(self) -> str | None:
-        """Return why the process has grown too much; None if it has not."""
-        growth = self._resident() - self._at_birth
-        if growth <= self._max_growth:
-            return None
-        return f"its memory has grown by {growth:,} bytes (max_worker_growth_bytes)"
+        if (growth := self._resident() - self._at_birth) > self._max_growth:
+            return f"its memory has grown by {growth:,} bytes (max_worker_growth_bytes)"
+        return None
 
     def _resident(self) -> int:
         """Return the resident memory in bytes. The open file returns the present value at each read."""

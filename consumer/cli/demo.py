@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     own = settings.model_copy(update={"prefix": f"{settings.prefix}-demo"})
     # The job folder first: a private node is not started in vain.
-    with JobFiles.opened(settings.job_dir) as files, broker_urls(settings) as urls:
+    with JobFiles.open(settings.job_dir) as files, broker_urls(settings) as urls:
         succeeded = Demo(own, urls[0], files.home(), Console()).run()
     print(
         "\nDone: everything worked as expected." if succeeded else "\nFailed: something above is not as expected."

@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 16_000_000
 
 
 def _temporary_folder() -> Path:
-    """Choose the folder as Python does. It may be unwritable, which JobFiles.opened reports if it is needed."""
+    """Choose the folder as Python does. It may be unwritable, which JobFiles.open reports if it is needed."""
     try:
         return Path(tempfile.gettempdir())
     except OSError:

@@ -49,7 +49,7 @@ async def load(site: Site) -> list[Finding]:
     except ConfigurationError as error:
         return complaints(str(error), site.settings)
     runner = site.runner
-    server = runner.workers.server if runner.workers else None
+    server = runner.server
     reopened = server.reopened if server else []
     findings = (_inherited(server) if server else []) + _hidden(site)
     return findings or [ok(runner.description), *(ok(f"each worker reopens {what}") for what in reopened)]

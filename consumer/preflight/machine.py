@@ -21,6 +21,7 @@ from consumer.preflight.context import Site, in_daemon_thread
 from consumer.preflight.finding import Finding, blamed, failure, mib, ok, warning
 from consumer.runners.environment import THREAD_VARIABLES
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.files.job_folder import JobFolder
 from consumer.telemetry import health_client
 from consumer.telemetry.http_server import serving
 from consumer.telemetry.tracer_setup import collector, see_installed
@@ -90,9 +91,9 @@ async def job_folder(site: Site) -> list[Finding]:
 
 def _free_space(job_dir: Path) -> tuple[int, int | None]:
     """Return the free bytes and files; None for the files if the file system does not count them."""
-    with JobFiles.opened(job_dir) as files:
+    with JobFiles.open(job_dir) as files:
         try:
-            with files.folder_of_slot().job(b"{}"):
+            with JobFolder(files.folder).job(b"{}"):
                 found = os.statvfs(files.folder)
         except OSError as error:
             raise ConfigurationError(

@@ -26,12 +26,11 @@ exec_runner.py       the exec runner: a job's file and limits; a new program per
 launcher.py          one slot's launcher: executes a run of one program
 run.py               one run: its output, the first cause that ends it, and its outcome
 batch_run.py         a run of several jobs at once in a worker
-spawn.py             starts a program that forks for the consumer, and dies with it
 child.py             a child process at the head of its own group: reads its output, notices its end, kills it
 output_parser.py     bytes of stdout in, contract lines out
 answer.py            turns an OUTPUT: or ERROR: line into an outcome; describes exits
 fork_server.py       the consumer's side of the fork server
-fork_client.py       requests `fork` and `reap` from a launcher or fork server, and ends it
+fork_client.py       starts a launcher or fork server, requests `fork` and `reap` from it, and ends it
 resource_monitor.py  samples the usage of each job, kills a job that exceeds a limit
 procfs.py            reads Linux's process table: the usage of a process, and what it had used before its job
 environment.py       the environment of a classifier: an allow-list

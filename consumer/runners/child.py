@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
@@ -44,16 +44,16 @@ class Pipe(NamedTuple):
 
 
 @contextmanager
-def pipes(*, to_child: int = 0, from_child: int = 2) -> Iterator[list[Pipe]]:
-    """Make pipes, those to the child first.
+def pipes(*, with_stdin: bool = False) -> Iterator[list[Pipe]]:
+    """Make the pipes for a child's stdout and stderr, and before them one for its stdin if `with_stdin` is set.
 
     At its end the block closes the child's ends; after an error it closes all ends.
     """
     made: list[Pipe] = []
     try:
-        for number in range(to_child + from_child):
+        for is_stdin in [True, False, False] if with_stdin else [False, False]:
             reading, writing = os.pipe()
-            made.append(Pipe(writing, reading) if number < to_child else Pipe(reading, writing))
+            made.append(Pipe(writing, reading) if is_stdin else Pipe(reading, writing))
         yield made
     except BaseException:
         for pipe in made:
@@ -88,9 +88,9 @@ class Child:
         self._closed = False
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._on_exit)
-        for pipe, on_chunk in ((stdout, self._on_stdout), (stderr, self._on_stderr)):
+        for pipe in self._pipes:
             os.set_blocking(pipe, False)
-            self._loop.add_reader(pipe, self._read, pipe, on_chunk)
+            self._loop.add_reader(pipe, self._read, pipe)
 
     async def end(self) -> None:
         """End the process and its group: SIGTERM, then SIGKILL after `KILL_GRACE_S`."""
@@ -120,7 +120,7 @@ class Child:
 
     def read_stderr_now(self) -> None:
         """Read the present content of stderr, so that it is not taken for output of the next job."""
-        self._read(self._stderr, self._on_stderr)
+        self._read(self._stderr)
 
     def close_stdin(self) -> None:
         """Close the child's stdin: the child reads the end of file."""
@@ -139,24 +139,19 @@ class Child:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
 
-    def _read(self, pipe: int, on_chunk: Callable[[bytes], None]) -> None:
+    def _read(self, pipe: int) -> None:
         try:
             chunk = os.read(pipe, CHUNK_BYTES)
         except BlockingIOError:
             return
-        if chunk:
-            on_chunk(chunk)
-        elif not self._pipes[pipe].done():
-            self._loop.remove_reader(pipe)
-            self._pipes[pipe].set_result(None)
-
-    def _on_stdout(self, chunk: bytes) -> None:
-        if self.listener:
-            self.listener.on_stdout(chunk)
-
-    def _on_stderr(self, chunk: bytes) -> None:
-        if self.listener:
+        if not chunk:
+            if not self._pipes[pipe].done():
+                self._loop.remove_reader(pipe)
+                self._pipes[pipe].set_result(None)
+        elif self.listener and pipe == self._stderr:
             self.listener.on_stderr(chunk)
+        elif self.listener:
+            self.listener.on_stdout(chunk)
 
     def _on_exit(self) -> None:
         self._loop.remove_reader(self._pidfd)

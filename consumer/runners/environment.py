@@ -44,8 +44,6 @@ def base_environment(settings: Settings, environment: Mapping[str, str]) -> dict
     """Make the part of a classifier's environment that is the same for every job."""
     allowed = (*ALLOWED_VARIABLES, *settings.pass_environment)
     passed = {name: environment[name] for name in allowed if name in environment}
-    if settings.classifier:  # the function's module may be in the folder where the service was started
-        passed["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path.cwd()), passed.get("PYTHONPATH"))))
     return {
         "PATH": os.defpath,
         **QUIET,

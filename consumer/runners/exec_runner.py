@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,5 +138,5 @@ async def opened(
     """Make the slots; close their launchers afterwards."""
     monitor = Monitor()
     async with AsyncExitStack() as stack:
-        launchers = [await stack.enter_async_context(Launcher.opened(monitor, interrupt)) for _ in range(size)]
-        yield [ExecSlot(program, files.folder_of_slot(), launcher, interrupt) for launcher in launchers]
+        launchers = [await stack.enter_async_context(aclosing(Launcher(monitor, interrupt))) for _ in range(size)]
+        yield [ExecSlot(program, JobFolder(files.folder), launcher, interrupt) for launcher in launchers]

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,6 @@ from typing import Any, Self
 from consumer.errors import ConfigurationError
 from consumer.runners.answer import describe_exit
 from consumer.runners.child import Child, pipes
-from consumer.runners.spawn import spawn
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,9 @@ class Reaped:
 class Forker:
     """One forker, from its start to its end.
 
-    Mutable state: `_answers`, the expected answers in the order of the requests; `_unreaped`, the number of
-    children not reaped yet; `ended`, done once the process is dead or its socket is closed.
+    Mutable state: `_facts`, the first message of the process; `_answers`, the expected answers in the order of the
+    requests; `_unreaped`, the number of children not reaped yet; `ended`, done once the process is dead or its
+    socket is closed.
     """
 
     def __init__(self, program: subprocess.Popen[bytes], child: Child, channel: socket.socket) -> None:
@@ -65,12 +66,7 @@ class Forker:
         self._program = program
         self._child = child
         self._channel = channel
-        self.threads = 1
-        self.opened: Sequence[Sequence[Any]] = ()
-        self.loaded: Sequence[Sequence[str]] = ()
-        self.default_model: str | None = None
-        self.is_cold = False
-        self.takes_batches = False
+        self._facts: Mapping[str, Any] = {}
         self._output = bytearray()
         self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -93,7 +89,7 @@ class Forker:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 try:
-                    program, child = spawn(argv, environment=environment, stdin=theirs.fileno())
+                    program, child = _spawn(argv, environment, stdin=theirs.fileno())
                 except OSError:
                     ours.close()
                     raise
@@ -111,12 +107,7 @@ class Forker:
         ready = self._expect()
         await asyncio.wait([ready], timeout=START_TIMEOUT_S)
         if ready.done() and ready.exception() is None:
-            self.threads = int(ready.result()["ready"])
-            self.opened = ready.result().get("opened", ())
-            self.loaded = ready.result().get("loaded", ())
-            self.default_model = ready.result().get("default_model")
-            self.is_cold = bool(ready.result().get("cold"))
-            self.takes_batches = bool(ready.result().get("batches"))
+            self._facts = ready.result()
             return
         why = await self._how_it_ended() if ready.done() else f"not done after {START_TIMEOUT_S:g} s"
         printed = self._output.decode("utf-8", "backslashreplace").strip()
@@ -140,7 +131,7 @@ class Forker:
             NotForkedError: the forker refused, or has ended; or no descriptor is left.
         """
         try:
-            with pipes(to_child=int(with_stdin), from_child=2) as made:
+            with pipes(with_stdin=with_stdin) as made:
                 *stdin, stdout, stderr = made
                 answer = await self._ask({"fork": order}, [pipe.theirs for pipe in made])
                 if "forked" not in answer:
@@ -261,3 +252,41 @@ class Forker:
             if not (answer := self._answers.popleft()).done():
                 answer.set_exception(NotForkedError("the process that forks has ended"))
                 answer.exception()  # retrieved: if the caller was cancelled, asyncio would log it
+
+
+def _spawn(
+    argv: Sequence[str], environment: Mapping[str, str], *, stdin: int
+) -> tuple[subprocess.Popen[bytes], Child]:
+    """Start a forker as the leader of a new session and process group. It is killed when the consumer dies.
+
+    Raises:
+        OSError: it cannot be started, or no descriptor is left to watch it.
+    """
+    with pipes() as (stdout, stderr):
+        program = subprocess.Popen(  # noqa: S603 - Python, and a module of ours
+            [*_DIE_WITH_US, *argv],
+            stdin=stdin,
+            stdout=stdout.theirs,
+            stderr=stderr.theirs,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            return program, Child(program.pid, stdout.ours, stderr.ours)
+        except OSError:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+            raise
+
+
+def _die_with_us() -> tuple[str, ...]:
+    """Return a command line prefix that makes the kernel kill the program when the consumer dies.
+
+    The prefix runs setpriv of util-linux; without setpriv it is empty. A preexec_fn could do the same, but would
+    run Python between fork and exec, which is not safe with threads.
+    """
+    setpriv = shutil.which("setpriv", path="/usr/bin:/bin")
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+
+
+_DIE_WITH_US = _die_with_us()

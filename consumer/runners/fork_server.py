@@ -19,20 +19,12 @@ from consumer.wording import counted
 
 log = logging.getLogger(__name__)
 
-
 #: The remedy for a descriptor that workers share.
 SHARED_REMEDY = "open it in on_worker_start(), which each worker calls once before its first job"
-
-
 #: Characters of a path or peer in a message. Longer ones are cut.
 LONGEST_NAME = 300
-
-
-class NoWorkerError(Exception):
-    """The fork server could not fork a worker, or has died.
-
-    The next attempt starts a new server if it has died.
-    """
+#: Characters of the name of a model or of a module's file. Longer ones are cut.
+LONGEST_LOADED = 40
 
 
 class ForkServer(Forker):
@@ -86,7 +78,29 @@ class ForkServer(Forker):
     @property
     def threads_lost(self) -> int:
         """The number of threads that the import has started. Workers do not inherit them."""
-        return self.threads - 1
+        return int(self._facts["ready"]) - 1
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether `warm_up` was left out, because it starts threads."""
+        return bool(self._facts["cold"])
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the function accepts several jobs at once."""
+        return bool(self._facts["batches"])
+
+    @property
+    def loaded(self) -> str:
+        """The loaded code and models, with digests."""
+        parts = self._facts["loaded"]
+        return ", ".join(f"{escaped(name, LONGEST_LOADED)} {digest}" for name, digest in parts)
+
+    @property
+    def default_model(self) -> str | None:
+        """The model of jobs that name none. None if it is unknown, as for users' functions."""
+        model: str | None = self._facts["default_model"]
+        return model
 
     @property
     def shared(self) -> list[str]:
@@ -94,20 +108,20 @@ class ForkServer(Forker):
 
         Through such a resource, a job may receive data of another job.
         """
-        return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if not is_reopened]
+        return [escaped(what, LONGEST_NAME) for what, is_reopened in self._facts["opened"] if not is_reopened]
 
     @property
     def reopened(self) -> list[str]:
         """Descriptions of the files that the import opened and each worker reopens."""
-        return [escaped(what, LONGEST_NAME) for what, is_reopened in self.opened if is_reopened]
+        return [escaped(what, LONGEST_NAME) for what, is_reopened in self._facts["opened"] if is_reopened]
 
     async def fork_worker(self, *, max_growth: int, bounds: Mapping[str, int | None]) -> Child:
         """Fork a worker that requests its replacement once it has grown by `max_growth` bytes.
 
         Raises:
-            NoWorkerError: the fork server refused, or has died.
+            NotForkedError: the fork server refused, or has died; or no descriptor is left.
         """
         try:
             return await self.fork({"max_growth": max_growth, "bounds": bounds}, with_stdin=True)
         except NotForkedError as error:
-            raise NoWorkerError(f"no worker could be forked: {error}") from None
+            raise NotForkedError(f"no worker could be forked: {error}") from None

@@ -14,10 +14,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 from consumer.errors import ConfigurationError
 from consumer.job import Crashed, Outcome
@@ -42,15 +40,6 @@ class Launcher:
         self._monitor = monitor
         self._interrupt = interrupt
         self._forker: Forker | None = None
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, monitor: Monitor, interrupt: asyncio.Future[None]) -> AsyncIterator[Self]:
-        launcher = cls(monitor, interrupt)
-        try:
-            yield launcher
-        finally:
-            await launcher.close()
 
     async def execute(
         self,
@@ -77,8 +66,11 @@ class Launcher:
         order = {"argv": argv, "cwd": str(folder.path), "environment": environment, "bounds": run.limits.bounds()}
         try:
             forker = await self._live_forker()
-            child = await self._start_program(forker, order)
-        except NotForkedError as error:
+            child = await forker.fork(order, with_stdin=False)
+        except asyncio.CancelledError:
+            await self.aclose()  # the program may have been started already
+            raise
+        except (ConfigurationError, NotForkedError) as error:
             # The kernel's "No such file" may mean the interpreter and not the program.
             fault = executable.fault(Path(argv[0]), environment.get("PATH", os.defpath))
             return Crashed(message=f"the classifier could not be started: {fault or f'{argv[0]}: {error}'}")
@@ -101,35 +93,18 @@ class Launcher:
         run.finish(returncode)
         return run.outcome(cause, returncode)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
+        """End the launcher's process, if it runs, and all its children."""
         if self._forker:
             await self._forker.close()
             self._forker = None
 
     async def _live_forker(self) -> Forker:
         if self._forker and self._forker.ended.done():
-            await self.close()
+            await self.aclose()
         if self._forker is None:
-            self._forker = await self._start_forker()
+            self._forker = await Forker.started(_ARGV, {}, complaint="no launcher could be started")
         return self._forker
-
-    async def _start_forker(self) -> Forker:
-        try:
-            return await Forker.started(_ARGV, {}, complaint="no launcher could be started")
-        except ConfigurationError as error:
-            raise NotForkedError(str(error)) from None
-
-    async def _start_program(self, forker: Forker, order: Mapping[str, object]) -> Child:
-        """Start a program as the leader of a new session and process group.
-
-        Raises:
-            NotForkedError: the program cannot be started.
-        """
-        try:
-            return await forker.fork(order, with_stdin=False)
-        except asyncio.CancelledError:
-            await self.close()  # the program may have been started already
-            raise
 
     def _descendants(self) -> Iterator[Process]:
         """Yield every process of the running program, including processes that have left its group."""

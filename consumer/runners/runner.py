@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumer.config.passed_variables import missing
 from consumer.config.settings import Settings
@@ -18,7 +18,8 @@ from consumer.errors import ConfigurationError
 from consumer.runners import exec_runner, warm_runner
 from consumer.runners.batch_pool import BatchPool
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.fork_server import NoWorkerError
+from consumer.runners.fork_client import NotForkedError
+from consumer.runners.fork_server import ForkServer
 from consumer.runners.pool import Pool
 from consumer.runners.worker_pool import Workers
 from consumer.telemetry.log_format import without_traceback
@@ -32,7 +33,8 @@ class Runner:
     """Runs jobs in the slots of its pool.
 
     `description`: a short text that names the classifier and its runner; `workers`: the workers of the warm
-    runner, None for the exec runner.
+    runner, None for the exec runner; `renewed`: set when other code or models are loaded, by a reload or a restart
+    of the fork server, and cleared by the code that waits for it. Never set for the exec runner.
     """
 
     pool: Pool
@@ -40,6 +42,7 @@ class Runner:
     metrics: Metrics
     interrupted: asyncio.Future[None]
     workers: Workers | None = None
+    renewed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_broken(self) -> bool:
@@ -47,28 +50,22 @@ class Runner:
         return self.workers is not None and self.workers.is_broken
 
     @property
+    def server(self) -> ForkServer | None:
+        """The fork server in service, which describes what it has loaded. None for the exec runner."""
+        return self.workers.server if self.workers else None
+
+    @property
     def loaded(self) -> str:
         """The loaded code and models, with digests.
 
         Empty for the exec runner: each job starts the program anew.
         """
-        return self.workers.loaded if self.workers else ""
+        return self.server.loaded if self.server else ""
 
     @property
     def default_model(self) -> str | None:
         """The model of jobs that name none. None if it is unknown, as for programs and users' functions."""
-        return self.workers.default_model if self.workers else None
-
-    async def renewed(self) -> None:
-        """Wait until other code or models are loaded, by a reload or a restart of the fork server.
-
-        Never returns for the exec runner.
-        """
-        if self.workers is None:
-            await asyncio.get_running_loop().create_future()  # never ends
-        else:
-            await self.workers.renewed.wait()
-            self.workers.renewed.clear()
+        return self.server.default_model if self.server else None
 
     def interrupt(self) -> None:
         """End running jobs, and begin no further ones. The outcome of all these jobs is `Interrupted`."""
@@ -83,7 +80,7 @@ class Runner:
         log.info("reloading the classifier", extra={"event": "reloading"})
         try:
             await self.workers.start()
-        except (ConfigurationError, NoWorkerError) as error:
+        except (ConfigurationError, NotForkedError) as error:
             self.metrics.count("reloads.failed")
             cause, traceback = without_traceback(str(error))
             log.error(
@@ -136,4 +133,4 @@ async def open_runner(
             longest_s=settings.longest_batch_s,
         )
         description = warm_runner.description(settings, takes_batches=workers.takes_batches)
-        yield Runner(pool, description, metrics, interrupted, workers)
+        yield Runner(pool, description, metrics, interrupted, workers, workers.renewed)

@@ -24,7 +24,7 @@ from consumer.runners.batch_run import BatchOutcome, BatchRun, name_of, together
 from consumer.runners.environment import base_environment, batch_environment, job_environment
 from consumer.runners.files.job_files import JobFiles
 from consumer.runners.files.job_folder import JobFolder
-from consumer.runners.fork_server import NoWorkerError
+from consumer.runners.fork_client import NotForkedError
 from consumer.runners.programs import own_python
 from consumer.runners.resource_monitor import Folder, Monitor
 from consumer.runners.run import Cause, OnProgress
@@ -67,7 +67,7 @@ class WarmSlot:
             environment = {"TRACEPARENT": None, **job_environment(job, folder)}  # None: not that of the last job
             order = to_json({"id": job.request.id, "path": str(path), "environment": environment})
             return await self._in_worker(run, run.outcome, order, folder, [job]) or Interrupted()
-        except NoWorkerError as error:
+        except NotForkedError as error:
             return Crashed(message=str(error))
         finally:
             lines.close()
@@ -94,7 +94,7 @@ class WarmSlot:
                 )
                 return [None] * len(jobs)
             return await self._in_worker(run, run.outcomes, order, folder, jobs) or [Interrupted()] * len(jobs)
-        except (NoWorkerError, OSError) as error:
+        except (NotForkedError, OSError) as error:
             log.warning(
                 "%d jobs run alone instead of in a batch: %s", len(jobs), error, extra={"event": "batch_refused"}
             )
@@ -164,12 +164,12 @@ async def opened(  # noqa: PLR0913 - what its slots and workers share
     workers = Workers(target, child_environment, settings, size=size, metrics=metrics, interrupt=interrupt)
     try:
         if settings.classifier:
-            for words in own_python.hidden_files(child_environment[own_python.PATH_VARIABLE]):
+            for words in own_python.hidden_files(own_python.user_path(child_environment)):
                 log.warning("%s", words, extra={"event": "import_hidden"})
         await workers.start()
-        folders = [files.folder_of_slot() for _ in range(size)]
+        folders = [JobFolder(files.folder) for _ in range(size)]
         yield workers, [WarmSlot(workers, folder, settings, monitor, interrupt) for folder in folders]
-    except NoWorkerError as error:
+    except NotForkedError as error:
         raise ConfigurationError(f"{error}; lower pool_size, or give this service more memory") from None
     finally:
         await workers.close()

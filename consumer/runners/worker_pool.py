@@ -16,16 +16,13 @@ from typing import Any
 
 from consumer.config.settings import Settings
 from consumer.errors import ConfigurationError
-from consumer.escaping import escaped
-from consumer.runners.fork_server import ForkServer, NoWorkerError
+from consumer.runners.fork_client import NotForkedError
+from consumer.runners.fork_server import ForkServer
 from consumer.runners.worker import Worker
 from consumer.telemetry.log_format import without_traceback
 from consumer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-#: Characters of the name of a model or of a module's file. Longer ones are cut.
-LONGEST_NAME = 40
 
 
 class Workers:
@@ -78,19 +75,8 @@ class Workers:
 
     @property
     def takes_batches(self) -> bool:
-        """Whether the loaded function accepts several jobs at once."""
+        """Whether the loaded function accepts several jobs at once. A reload may change it."""
         return self.server is not None and self.server.takes_batches
-
-    @property
-    def loaded(self) -> str:
-        """The loaded code and models, with digests. A reload may change them."""
-        parts = self.server.loaded if self.server else ()
-        return ", ".join(f"{escaped(name, LONGEST_NAME)} {digest}" for name, digest in parts)
-
-    @property
-    def default_model(self) -> str | None:
-        """The model of jobs that name none; None if the loaded function does not report one."""
-        return self.server.default_model if self.server else None
 
     async def start(self) -> None:
         """Load the classifier and fork a worker for every slot. A second call is a reload.
@@ -100,7 +86,7 @@ class Workers:
 
         Raises:
             ConfigurationError: the classifier cannot be loaded.
-            NoWorkerError: the workers could not be forked.
+            NotForkedError: the workers could not be forked.
         """
         async with self._changing:
             server = await self._new_server()
@@ -126,7 +112,7 @@ class Workers:
         A batch may exceed the number of jobs that the worker has left: it is then the worker's last.
 
         Raises:
-            NoWorkerError: no worker could be forked.
+            NotForkedError: no worker could be forked.
         """
         worker = self._handed_out(self._idle.pop()) if self._idle else await self._wait()
         if worker and jobs > 1:
@@ -203,14 +189,14 @@ class Workers:
     async def _fork(self) -> None:
         try:
             worker = await self._fork_from(await self._live_server())
-        except (NoWorkerError, ConfigurationError) as error:
+        except (NotForkedError, ConfigurationError) as error:
             self._no_longer_forking()
             self.is_broken = True
             self._metrics.count("workers.refused")
             # No second attempt here, which could become a loop: the next job makes one.
             what, traceback = without_traceback(str(error))
             log.error("%s", what, extra={"event": "worker_unavailable", **traceback})
-            self._fail_next_waiting(NoWorkerError(str(error)))
+            self._fail_next_waiting(NotForkedError(str(error)))
             return
         self._no_longer_forking()
         if worker.server is self.server and (self._waiting or self._missing() > 0):
@@ -229,13 +215,13 @@ class Workers:
             worker = Worker(server, child, jobs=self._jobs, interrupt=self._interrupt)
         except OSError as error:
             await server.end(child)
-            raise NoWorkerError(f"no worker could be forked: {error.strerror}") from None
+            raise NotForkedError(f"no worker could be forked: {error.strerror}") from None
         self.is_broken = False
         self._metrics.count("workers.forked")
         worker.died.add_done_callback(lambda _: self._on_death(worker))
         return worker
 
-    def _fail_next_waiting(self, error: NoWorkerError) -> None:
+    def _fail_next_waiting(self, error: NotForkedError) -> None:
         while self._waiting:
             if not (waiting := self._waiting.popleft()).done():
                 waiting.set_exception(error)

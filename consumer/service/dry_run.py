@@ -102,7 +102,7 @@ async def one_slot(settings: Settings, environment: Mapping[str, str] = os.envir
     Raises:
         ConfigurationError: the classifier's program or the job folder cannot be used.
     """
-    with JobFiles.opened(settings.job_dir) as files:
+    with JobFiles.open(settings.job_dir) as files:
         async with open_runner(settings, files, environment, size=1) as runner:
             yield runner
 

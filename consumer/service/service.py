@@ -200,8 +200,8 @@ class Service:
         return arguments(self._settings, self._runner.loaded, self._since)
 
     async def _describe_when_renewed(self) -> None:
-        while True:
-            await self._runner.renewed()
+        while await self._runner.renewed.wait():
+            self._runner.renewed.clear()
             await self._fetching.describe(self._arguments())
 
     def _stop_taking(self) -> None:

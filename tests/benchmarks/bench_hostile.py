@@ -58,7 +58,7 @@ async def _times(folder: Path, *, bad: tuple[str, ...]) -> tuple[list[float], li
         names.insert((place + 1) * GOOD // 5, name)
     settings = load({"classifier": "hostile_cases:dispatch", **LIMITS}, {})
     surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CASES)}
-    with JobFiles.opened(folder) as files:
+    with JobFiles.open(folder) as files:
         async with open_runner(settings, files, surroundings, size=2) as runner:
 
             async def run(name: str) -> tuple[str, float, Outcome]:

@@ -55,7 +55,7 @@ async def _replacements(workload: Workload, folder: Path) -> list[float]:
     fifo = folder / "pid"
     os.mkfifo(fifo)
     settings = load({"classifier": "killable:classify", "models_dir": workload.pickle}, {})
-    with JobFiles.opened(folder / "jobs") as files:
+    with JobFiles.open(folder / "jobs") as files:
         surroundings = {**os.environ, "PYTHONPATH": str(folder)}
         async with open_runner(settings, files, surroundings, size=1) as warm:
             body = json.dumps(workload.jobs[0]).encode()

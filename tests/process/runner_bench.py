@@ -59,7 +59,7 @@ class Bench:
             "PYTHONPATH": str(HERE),
             "CONSUMER_AMQP_URL": "amqp://secret",
         }
-        with JobFiles.opened(self.folder) as files:
+        with JobFiles.open(self.folder) as files:
             settings = load({**chosen, **self.settings}, {})
             async with open_runner(settings, files, surroundings, size=size) as runner:
                 self.opened = runner

@@ -227,7 +227,7 @@ def test_a_job_reaches_no_model_outside_of_the_folder_even_by_a_link(home: Path,
 @asynccontextmanager
 async def opened(home: Path, **settings: Any) -> AsyncIterator[Runner]:  # noqa: ANN401 - settings
     chosen = load({"classifier": OWN_CLASSIFIER, "models_dir": home / "models", **settings}, {})
-    with JobFiles.opened(home / "jobs") as files:
+    with JobFiles.open(home / "jobs") as files:
         async with open_runner(chosen, files, {"PATH": os.environ["PATH"]}, size=1) as runner:
             yield runner
 

@@ -42,7 +42,7 @@ class Folder:
         (self.path / "mine.py").write_text(text)
         settings = load({"classifier": "mine:classify", **self.settings}, {})
         surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.path)}
-        with JobFiles.opened(self.path / "jobs") as files:
+        with JobFiles.open(self.path / "jobs") as files:
             async with open_runner(settings, files, surroundings, size=size) as runner:
                 yield runner
 

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Run:
         self.interrupt = never()
         if self.interrupted:
             self.interrupt.set_result(None)
-        async with Launcher.opened(Monitor(), self.interrupt) as launcher:
+        async with aclosing(Launcher(Monitor(), self.interrupt)) as launcher:
             return await launcher.execute(
                 ProgramRun(limits, self._on_log),
                 argv,
@@ -284,7 +285,7 @@ async def test_an_excess_that_is_read_after_the_end_is_still_over_limit(run: Run
             select.select([pidfd], [], [])
             os.close(pidfd)
 
-    async with Launcher.opened(Monitor(), never()) as launcher:
+    async with aclosing(Launcher(Monitor(), never())) as launcher:
         made = ProgramRun(replace(LIMITS, max_line_bytes=200_000), await_end)
         outcome = await launcher.execute(made, (*PYTHON, line), folder=Folder(run.folder, []), environment={})
     assert isinstance(outcome, OverLimit)

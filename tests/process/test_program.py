@@ -22,6 +22,7 @@ from consumer.job import Crashed, Failed, Job, Outcome, OverLimit, Request, Succ
 from consumer.runners.environment import QUIET, THREAD_VARIABLES, UNBUFFERED, base_environment
 from consumer.runners.exec_runner import Program
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.programs.own_python import user_path
 from consumer.runners.runner import open_runner
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -260,8 +261,8 @@ def test_a_function_may_live_where_the_service_was_started(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load({"classifier": "mine:classify"}, {})
-    assert base_environment(settings, {"PYTHONPATH": "/a"})["PYTHONPATH"] == f"{tmp_path}:/a"
-    assert base_environment(settings, {})["PYTHONPATH"] == str(tmp_path)
+    assert user_path(base_environment(settings, {"PYTHONPATH": "/a"})) == f"{tmp_path}:/a"
+    assert user_path(base_environment(settings, {})) == str(tmp_path)
 
 
 @pytest.mark.parametrize(

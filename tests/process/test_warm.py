@@ -29,7 +29,8 @@ from consumer.job import Crashed, Job, Outcome, Request, Succeeded, TimedOut, Un
 from consumer.runners import fork_client
 from consumer.runners.child import Child
 from consumer.runners.files.job_files import JobFiles
-from consumer.runners.fork_server import ForkServer, NoWorkerError
+from consumer.runners.fork_client import NotForkedError
+from consumer.runners.fork_server import ForkServer
 from consumer.runners.runner import Runner, open_runner
 from consumer.telemetry.log_format import formatter
 
@@ -69,7 +70,7 @@ class Bench:
     async def open(self, target: str = "cases:dispatch", size: int = 1) -> AsyncIterator[Opened]:
         surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{self.folder}:{HERE}", **self.surroundings}
         settings = load({"classifier": target, **self.settings}, {})
-        with JobFiles.opened(self.folder / "jobs") as files:
+        with JobFiles.open(self.folder / "jobs") as files:
             async with open_runner(settings, files, surroundings, size=size) as runner:
                 yield Opened(runner, self.caplog)
             assert list(files.folder.glob("slot-*/*")) == []
@@ -398,7 +399,7 @@ from consumer.runners.runner import open_runner
 
 async def main():
     settings = load({"classifier": "mine:classify"}, {})
-    with JobFiles.opened(Path(sys.argv[1])) as files:
+    with JobFiles.open(Path(sys.argv[1])) as files:
         async with open_runner(settings, files, os.environ, size=1) as runner:
             job = Job(request=Request(id="id-1", correlation_id="c"), body=b"{}", timeout_s=1000)
             await runner.pool.run(job)
@@ -442,9 +443,10 @@ async def test_after_a_reload_new_jobs_run_the_new_code_and_running_ones_end_on_
         await opened.logged("runs")
         bench.module("mine", VERSION.format(version=22))  # another length: Python compares sizes and seconds
         before = opened.runner.loaded
-        await opened.runner.renewed()  # of the start
+        await opened.runner.renewed.wait()  # of the start
+        opened.runner.renewed.clear()
         await opened.runner.reload()
-        await opened.runner.renewed()
+        assert opened.runner.renewed.is_set()
         assert before.startswith("mine.py ")
         assert opened.runner.loaded.startswith("mine.py ")
         assert opened.runner.loaded != before
@@ -485,7 +487,7 @@ async def test_a_reload_that_gets_some_workers_and_not_all_leaves_nothing_of_the
         nonlocal forked
         forked += 1
         if forked > 2:
-            raise NoWorkerError("no more")
+            raise NotForkedError("no more")
         return await fork(server, **how)
 
     async with bench.open(size=3) as opened:

@@ -46,7 +46,7 @@ async def serving(
     (folder / "mine.py").write_text(text)
     settings = load({"classifier": classifier, "jobs_per_worker": 1, "pass_environment": list(environment)}, {})
     surroundings = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), **environment}
-    with JobFiles.opened(folder / "jobs") as files:
+    with JobFiles.open(folder / "jobs") as files:
         async with open_runner(settings, files, surroundings, size=1) as runner:
             yield runner
 
@@ -190,7 +190,7 @@ async def test_a_trained_model_is_warmed_up_and_starts_no_thread(tmp_path: Path)
     settings = load({"models_dir": str(tmp_path / "models"), "jobs_per_worker": 1}, {})
     body = json.dumps({"signal": [0.0, 1.0, 2.0], "model": "forest"}).encode()
     job = Job(request=Request(id="i", correlation_id="c"), body=body, timeout_s=60)
-    with JobFiles.opened(tmp_path / "jobs") as files:
+    with JobFiles.open(tmp_path / "jobs") as files:
         async with open_runner(settings, files, {"PATH": os.environ["PATH"]}, size=1) as runner:
             outcome = await runner.pool.run(job)
             assert isinstance(outcome, Succeeded), outcome

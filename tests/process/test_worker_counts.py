@@ -59,7 +59,7 @@ async def opened(folder: Path, target: str = "cases:dispatch", **settings: Any) 
     metrics = Metrics()
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{folder}:{HERE}"}
     others = children()
-    with JobFiles.opened(folder / "jobs") as files:
+    with JobFiles.open(folder / "jobs") as files:
         chosen = load({"classifier": target, **settings}, {})
         async with open_runner(chosen, files, environment, size=1, metrics=metrics) as runner:
             yield Counted(runner, metrics, others)

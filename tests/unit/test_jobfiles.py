@@ -20,6 +20,7 @@ from support.unprivileged import unprivileged_folder
 from consumer.errors import ConfigurationError
 from consumer.job import Job, Request
 from consumer.runners.files.job_files import FOLDER_PREFIX, JobFiles
+from consumer.runners.files.job_folder import JobFolder
 
 #: A consumer that holds a job's file until it is killed, as a program of its own; says where.
 OWNER = """
@@ -27,9 +28,10 @@ import sys
 from pathlib import Path, PosixPath
 from typing import Self
 from consumer.runners.files.job_files import JobFiles
+from consumer.runners.files.job_folder import JobFolder
 
 files = JobFiles.open(Path(sys.argv[1]))
-with files.folder_of_slot().job(b"{}") as path:
+with JobFolder(files.folder).job(b"{}") as path:
     (path.parent / "closed").mkdir(mode=0)
     print(files.folder, flush=True)
     sys.stdin.read()
@@ -74,7 +76,7 @@ def other_consumer(job_dir: Path) -> Iterator[tuple[subprocess.Popen[str], Path]
 def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path, mask: int) -> None:
     with umask(mask):
         files = JobFiles.open(tmp_path / "new" / "jobs")
-        with files.folder_of_slot().job(b"{}") as path:
+        with JobFolder(files.folder).job(b"{}") as path:
             assert [mode(folder) for folder in (tmp_path / "new" / "jobs", files.folder, path.parent)] == [
                 0o700
             ] * 3
@@ -89,7 +91,7 @@ def test_an_existing_job_dir_keeps_its_mode(tmp_path: Path) -> None:
 
 
 def test_a_job_is_written_byte_for_byte_to_a_folder_of_its_own(files: JobFiles) -> None:
-    with files.folder_of_slot().job(b"\x00\xff\n") as one, files.folder_of_slot().job(b"") as other:
+    with JobFolder(files.folder).job(b"\x00\xff\n") as one, JobFolder(files.folder).job(b"") as other:
         assert (one.read_bytes(), other.read_bytes()) == (b"\x00\xff\n", b"")
         assert one.parent != other.parent
         assert one.is_absolute()
@@ -98,7 +100,7 @@ def test_a_job_is_written_byte_for_byte_to_a_folder_of_its_own(files: JobFiles) 
 
 @runs_async
 async def test_the_files_of_a_batch_lie_in_one_folder_which_is_empty_afterwards(files: JobFiles) -> None:
-    slot = files.folder_of_slot()
+    slot = JobFolder(files.folder)
     request = Request(id="id-1", correlation_id="c")
     folder = slot.write_batch([Job(request=request, body=body, timeout_s=1.0) for body in (b"{}", b"\xff", b"[]")])
     assert [(folder / f"{number}.json").read_bytes() for number in range(3)] == [b"{}", b"\xff", b"[]"]
@@ -114,13 +116,13 @@ async def test_the_files_of_a_batch_lie_in_one_folder_which_is_empty_afterwards(
 def test_a_relative_job_dir_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = JobFiles.open(Path("jobs"))
-    with files.folder_of_slot().job(b"{}") as path:
+    with JobFolder(files.folder).job(b"{}") as path:
         assert path.is_absolute()
     files.close()
 
 
 def test_a_jobs_folder_goes_with_all_that_the_job_left_in_it(files: JobFiles) -> None:
-    with files.folder_of_slot().job(b"{}") as path:
+    with JobFolder(files.folder).job(b"{}") as path:
         (path.parent / "deep" / "er").mkdir(parents=True)
         (path.parent / "deep" / "er" / "left").write_text("x")
         (path.parent / "dangling").symlink_to("nowhere")
@@ -128,7 +130,7 @@ def test_a_jobs_folder_goes_with_all_that_the_job_left_in_it(files: JobFiles) ->
 
 
 def test_a_jobs_folder_goes_when_the_block_raises(files: JobFiles) -> None:
-    with pytest.raises(ZeroDivisionError), files.folder_of_slot().job(b"{}"):
+    with pytest.raises(ZeroDivisionError), JobFolder(files.folder).job(b"{}"):
         raise ZeroDivisionError
     assert list(files.folder.glob("*/*")) == []
 
@@ -136,7 +138,7 @@ def test_a_jobs_folder_goes_when_the_block_raises(files: JobFiles) -> None:
 def test_what_a_job_linked_to_stays(files: JobFiles, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "precious").write_text("x")
-    with files.folder_of_slot().job(b"{}") as path:
+    with JobFolder(files.folder).job(b"{}") as path:
         (path.parent / "link").symlink_to(outside)
     assert (outside / "precious").read_text() == "x"
     assert list(files.folder.glob("*/*")) == []
@@ -146,7 +148,7 @@ def test_what_a_job_linked_to_stays(files: JobFiles, tmp_path_factory: pytest.Te
 def test_a_job_that_takes_away_its_own_permissions_leaves_nothing(closed: str) -> None:
     with unprivileged_folder() as job_dir:
         files = JobFiles.open(job_dir)
-        with files.folder_of_slot().job(b"{}") as path:
+        with JobFolder(files.folder).job(b"{}") as path:
             (path.parent / "sub" / "sub" / "file").mkdir(parents=True)
             (path.parent / closed).chmod(0)
         assert list(files.folder.glob("*/*")) == []
@@ -155,7 +157,7 @@ def test_a_job_that_takes_away_its_own_permissions_leaves_nothing(closed: str) -
 
 
 def test_a_job_that_removes_its_own_folder_is_no_fault(files: JobFiles, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), files.folder_of_slot().job(b"{}") as path:
+    with caplog.at_level(logging.WARNING), JobFolder(files.folder).job(b"{}") as path:
         path.unlink()
         path.parent.rmdir()
     assert caplog.text == ""

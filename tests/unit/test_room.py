@@ -111,8 +111,8 @@ async def test_the_few_files_that_a_job_leaves_are_removed_at_once(
     files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_folder, "in_thread", None)  # not to be called
-    with JobFiles.opened(tmp_path) as mine:
-        slot = mine.folder_of_slot()
+    with JobFiles.open(tmp_path) as mine:
+        slot = JobFolder(mine.folder)
         path = await slot.write_job(JOB, never())
         assert isinstance(path, Path)
         fill(path.parent, files)

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Self
 
 from consumer.errors import ConfigurationError
-from consumer.runners.files.job_folder import FULL, JOB_FILE, JobFolder
+from consumer.runners.files.job_folder import FULL, JOB_FILE
 from consumer.runners.files.removal import in_thread, remove_tree
 
 FOLDER_PREFIX = "rabbitmq-classifier-"
 
 
 class JobFiles:
-    """Owns this process's folder from `open` to `close`."""
+    """Owns this process's folder from `open` to `close`, or to the end of a `with` block."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder = folder
@@ -57,24 +57,16 @@ class JobFiles:
             raise ConfigurationError(_complaint(job_dir, error)) from None
         return files
 
-    @classmethod
-    @contextmanager
-    def opened(cls, job_dir: Path) -> Iterator[Self]:
-        """Open the folder for the block, and remove it afterwards.
+    def __enter__(self) -> Self:
+        return self
 
-        Raises:
-            ConfigurationError: as `open`.
-        """
-        files = cls.open(job_dir)
-        try:
-            yield files
-        finally:
-            files.close()
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @classmethod
     @asynccontextmanager
     async def opened_in_thread(cls, job_dir: Path) -> AsyncIterator[Self]:
-        """Do the same as `opened`, but in a thread, because a predecessor may have left many files to remove.
+        """Open and close in a thread, because a predecessor may have left many files to remove.
 
         Raises:
             ConfigurationError: as `open`.
@@ -84,10 +76,6 @@ class JobFiles:
             yield files
         finally:
             await in_thread(files.close)
-
-    def folder_of_slot(self) -> JobFolder:
-        """Return a folder for the jobs of one slot, which is created on disk with the first job."""
-        return JobFolder(self.folder)
 
     def home(self) -> Path:
         """Make a folder for files that a classifier writes while it is loaded, removed with this process's folder.

@@ -57,7 +57,10 @@ def without_path(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def user_path(environment: Mapping[str, str]) -> str:
-    """Make the PYTHONPATH for the user's module: the working directory, then the folders of the variable."""
+    """Make the PYTHONPATH for the user's module: the working directory, then the folders of the variable.
+
+    The module may be in the folder where the service was started.
+    """
     folders = [str(Path.cwd()), *environment.get(PATH_VARIABLE, "").split(os.pathsep)]
     return os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
