@@ -13,7 +13,7 @@ import os
 import random
 import sys
 from collections import deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import (
@@ -25,14 +25,11 @@ from types import (
 )
 from typing import Any, Final
 
+_CONTAINERS: Final[Mapping[type, Callable[[Any], int]]] = {
+    kind: kind.__len__ for kind in (dict, list, tuple, set, frozenset, deque)
+}
 #: Python's own types that may hold a generator for a user's function.
 _HOLDERS: Final = (
-    dict,
-    list,
-    tuple,
-    set,
-    frozenset,
-    deque,
     BuiltinMethodType,  # such as `draw = default_rng().random`
     MethodType,
     CellType,
@@ -42,9 +39,8 @@ _HOLDERS: Final = (
     classmethod,
     property,
 )
-#: An object with more references (keys and values of a dict, for example) holds data, not generators. A walk
-#: through a million numbers would delay each start.
-_MOST_REFERENCES: Final = 20_000
+#: A longer container holds data, not generators. A walk through a million numbers would delay each start.
+_LONGEST_CONTAINER: Final = 10_000
 #: The most objects to visit: a search through all of a user's objects may take too long.
 _MOST_VISITED: Final = 100_000
 
@@ -63,8 +59,7 @@ def generators(target_module: str) -> list[Any]:
         if _is_generator(value):
             found.append(value)
         elif _may_hold_generators(value, modules):
-            referents = gc.get_referents(value)  # unlike getattr and len, this runs no user code
-            waiting.extend(referents if len(referents) <= _MOST_REFERENCES else ())
+            waiting.extend(gc.get_referents(value))  # unlike getattr, this runs no user code
     return found
 
 
@@ -105,9 +100,16 @@ def _kinds() -> Iterator[type]:
 def _may_hold_generators(value: object, modules: Container[str]) -> bool:
     """Return whether to search inside a value, because objects of user code and containers may hold generators."""
     kind = type(value)
-    if issubclass(kind, _HOLDERS):
-        return True
-    return (value if isinstance(value, FunctionType | type) else kind).__module__ in modules
+    if issubclass(kind, tuple(_CONTAINERS)):
+        return _length(value) <= _LONGEST_CONTAINER
+    if isinstance(value, FunctionType | type):
+        return value.__module__ in modules
+    return issubclass(kind, _HOLDERS) or kind.__module__ in modules
+
+
+def _length(value: object) -> int:
+    """Count the elements by the built-in type's own method, because a subclass may override it."""
+    return next(length(value) for base, length in _CONTAINERS.items() if issubclass(type(value), base))
 
 
 def _is_users(name: str, target_module: str) -> bool:
