@@ -1,7 +1,7 @@
 """Reads the body of a request, and limits its size, its duration, and the total size of all bodies.
 
-The rest of a refused body is read within the same time and not kept: a caller that is cut off while it sends never
-sees the answer. The proxy in front must close connections that send nothing.
+A refused body is read on for a while and not kept: a caller that is cut off while it sends never sees the answer.
+The proxy in front must close connections that send nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from consumer.gateway.problems import Reason
 
 #: The time limit for a whole body: a phone sends 4 MiB in half a minute.
 BODY_S = 60.0
+#: How long to read a refused body.
+DISCARD_S = 5.0
 #: The most bytes of all bodies: 16 bodies of the default maximum size, or thousands of small ones.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 JSON_TYPE = "application/json"
@@ -29,6 +31,7 @@ class Bodies:
         self.held = 0
         self._max_held_bytes = max_held_bytes
         self._within_s = within_s
+        self._discard_s = min(DISCARD_S, within_s)
 
     @asynccontextmanager
     async def reading(self, request: Request) -> AsyncIterator[bytes | Reason]:
@@ -42,7 +45,7 @@ class Bodies:
     async def _read(self, request: Request, body: bytearray) -> bytes | Reason:
         refusal = self._refusal(request.headers)
         try:
-            async with asyncio.timeout(self._within_s):
+            async with asyncio.timeout(self._discard_s if refusal else self._within_s) as limit:
                 async for part in request.stream():
                     if refusal:
                         continue
@@ -53,6 +56,8 @@ class Bodies:
                     else:
                         body += part
                         self.held += len(part)
+                        continue
+                    limit.reschedule(asyncio.get_running_loop().time() + self._discard_s)
         except (TimeoutError, ClientDisconnect):
             return refusal or Reason.SLOW_BODY
         return refusal or bytes(body)
