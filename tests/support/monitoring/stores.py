@@ -136,6 +136,10 @@ def get(url: str, parameters: Mapping[str, Any] | Sequence[tuple[str, str]] = ()
             raise AssertionError(f"{parameters}: {error.read().decode(errors='replace')[-2000:]}") from None
 
 
+#: Graphite's answer while carbon makes a file: carbon writes it in several steps, and Graphite takes no lock.
+HALF_MADE = "unpack requires a buffer"
+
+
 @dataclass(frozen=True)
 class Graphite:
     """Graphite's render API, and the ports of the statsd that sends to it."""
@@ -145,8 +149,16 @@ class Graphite:
     statsd_mgmt_port: int
 
     def series(self, target: str, since: str = "-10min") -> dict[str, list[float]]:
-        """Return the values of each series of a query, by the series' name."""
-        answer = json.loads(get(f"{self.url}/render", {"target": target, "from": since, "format": "json"}))
+        """Return the values of each series of a query, by the series' name.
+
+        There are none while carbon makes the file of one of them.
+        """
+        try:
+            answer = json.loads(get(f"{self.url}/render", {"target": target, "from": since, "format": "json"}))
+        except AssertionError as error:
+            if HALF_MADE in str(error):
+                return {}
+            raise
         return {one["target"]: [value for value, _ in one["datapoints"] if value is not None] for one in answer}
 
     def tell(self, line: str) -> None:
