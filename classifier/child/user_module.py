@@ -47,7 +47,7 @@ def imported(module_name: str, function_name: str) -> ModuleType:
 
 
 def _hidden(top: str) -> str | None:
-    """Return the user's file for a top-level module if Python imports another module of that name."""
+    """Return the user's file that cannot be imported, because another module has its name; else None."""
     folders = list(map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
     users = PathFinder.find_spec(top, folders)
     if users is None or users.loader is None or users.origin is None:

@@ -23,7 +23,10 @@ class OnnxEstimator:
     """An ONNX body in ONNX Runtime, with the interface of a scikit-learn classifier."""
 
     def __init__(self, body: bytes) -> None:
-        """Load the body. Raises ImportError without ONNX Runtime, and its errors for an unusable body."""
+        """Load the body.
+
+        Raises ImportError if ONNX Runtime is missing, and ONNX Runtime's own errors if the body cannot be used.
+        """
         runtime = onnx_runtime()
         options = runtime.SessionOptions()
         # Threads would not survive a fork, and a pool of processes has one for each processor already.

@@ -61,7 +61,8 @@ def describe(command: argparse.ArgumentParser) -> None:
     runs.add_argument(
         "--service",
         metavar="FIGURES",
-        help="guessed run times: mean=0.1, or mean=100ms,cv=0.5, or p50=0.1,p95=0.3; default: none",
+        help="guessed run times: mean=0.1, or mean=100ms,cv=0.5 (cv: standard deviation / mean), or "
+        "p50=0.1,p95=0.3; default: none",
     )
     load.add_argument(
         "--overhead",

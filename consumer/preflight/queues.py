@@ -4,10 +4,10 @@ AMQP does not expose a queue's arguments. When a client declares an existing que
 arguments without any effect; otherwise it refuses and names only the first difference. So the check declares the
 queue again and again, each time with the value that RabbitMQ has just named, until RabbitMQ accepts. It does so
 only for a queue that it has just found. For a missing queue, it sends only requests that RabbitMQ must refuse
-(`NO_TTL`). So it creates nothing, unless a queue is deleted between two of its requests.
+for their invalid TTL (`NO_TTL`). So it creates nothing, unless a queue is deleted between two of its requests.
 
-With `declare` false, a policy may have set the expected values. Only the management API shows this, some seconds
-after the policy was set.
+With `declare` false, a policy may have set the expected values, which is as good as an argument. Only the
+management API shows this, some seconds after the policy was set. Without `management_url` the check cannot know.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class Publisher:
             message: the message.
             queue: the name of the queue.
             is_patient: whether to retry when the queue is already known to refuse messages.
-            expiry: the caller's timeout, which expires if the confirm is overdue. Without it, an overdue confirm
-                ends the session.
+            expiry: a timeout of the caller, which is made to expire if the confirm is overdue. Without it, an
+                overdue confirm ends the session.
 
         Returns:
             None, or the reason why the queue did not get the message.

@@ -109,7 +109,7 @@ class Run:
             interrupt.remove_done_callback(self._on_interrupt)
 
     def end(self, cause: Cause) -> None:
-        """Set the cause, unless the run already has one."""
+        """Record why the run ends, unless a reason is already recorded."""
         if not self._cause.done():
             self._cause.set_result(cause)
 

@@ -2,8 +2,8 @@
 
 Only this module settles. RabbitMQ confirms a reply before the consumer acks the job. So a crash between the two
 causes a second reply with the same job id, and never loses a reply. If a publish fails, `disposition.decide_again`
-returns the remaining steps. A message that was confirmed for an earlier delivery of the same attempt is not
-published again.
+returns the remaining steps. If the job was delivered before at the same attempt, messages that were confirmed then
+are not published again.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ LINES_PER_S = 0.1
 
 
 class UndeliverableReplies:
-    """Logs these replies.
+    """Logs replies that no queue has accepted, but not each of them.
 
     Mutable state: `_allowance`; `_left_out`, the number of replies since the last line.
     """

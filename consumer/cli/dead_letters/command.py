@@ -61,7 +61,9 @@ def describe(command: argparse.ArgumentParser) -> None:
     )
     group = made["replay"].add_mutually_exclusive_group()
     group.add_argument("--reply-to", metavar="QUEUE", help="queue for the replies; default: that of each job")
-    group.add_argument("--no-reply-to", action="store_true", help="send the replies to <prefix>.results")
+    group.add_argument(
+        "--no-reply-to", action="store_true", help="drop reply_to, so that the replies go to <prefix>.results"
+    )
     made["purge"].add_argument("--yes", action="store_true", help="do not ask for confirmation")
     for action in made.values():
         add_settings(action)
@@ -101,7 +103,9 @@ def _add_selection(action: argparse.ArgumentParser, *, is_named: bool) -> None:
         help="only the N oldest of the selected dead letters; default: all",
     )
     if is_named:
-        which.add_argument("--all", action="store_true", help="all dead letters")
+        which.add_argument(
+            "--all", action="store_true", help="all dead letters; required if nothing else selects some"
+        )
         action.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")
     action.add_argument("--json", action="store_true", help="print one line of JSON for each dead letter")
 

@@ -44,7 +44,7 @@ class Earlier:
 
 
 def read(results: Path, form: Format, queue: str, *, is_direct: bool) -> Earlier:
-    """Read what earlier runs have left, and drop the lines of jobs without a reply from the results.
+    """Read what earlier runs have left, and remove from the results the lines of jobs that have no reply.
 
     Raises:
         ConfigurationError: a file cannot be read, or is about another jobs queue than `queue`.

@@ -207,7 +207,7 @@ class Lines:
         self._write(self._form.line(result))
 
     def flush(self) -> None:
-        """Write what was held back: nothing."""
+        """Do nothing: this class holds back no results."""
 
     def _write(self, line: str) -> None:
         try:

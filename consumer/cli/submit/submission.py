@@ -38,8 +38,9 @@ Record = Callable[[int, SourceResult], None]
 class Submitted:
     """What has become of the jobs so far; `journal`, if there is one, records it for a later run.
 
-    Mutable state, by the index of the source: `results`; `queued`, the ids of the jobs that RabbitMQ has and whose
-    reply has not arrived; `doubtful`, of those that are published and not yet confirmed.
+    Mutable state, each by the index of a job's source (sources.py): `results`; `queued`, the id of a job that
+    RabbitMQ has and whose reply has not arrived; `doubtful`, the id of a job that is published and not yet
+    confirmed.
     """
 
     results: dict[int, SourceResult] = field(default_factory=dict)

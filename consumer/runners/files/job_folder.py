@@ -94,7 +94,7 @@ class JobFolder:
         return self.write({f"{number}.json": job.body for number, job in enumerate(jobs)})
 
     async def clear(self) -> None:
-        """Empty the folder: remove a few files at once, and many in a thread."""
+        """Empty the folder: remove a few files directly, and many in a thread."""
         self._put_away()
         if self._remove_some():
             await in_thread(self._remove_rest)
